@@ -1,0 +1,57 @@
+"""All errors of this package: one parent, one named child per cause."""
+
+
+class VlaAdapterError(Exception):
+    """Parent of every error raised on purpose. The message says what was wrong and what is allowed."""
+
+
+class ContractError(VlaAdapterError):
+    """A robot contract is malformed: unknown key, missing key, or a value outside what is allowed."""
+
+
+class ContractMismatch(VlaAdapterError):
+    """Two contracts that must agree differ; the message lists each difference."""
+
+
+class ImageError(VlaAdapterError):
+    """An image cannot be converted: unknown encoding, wrong size, or damaged data."""
+
+
+class FrameError(VlaAdapterError):
+    """A sample does not fit its stream: wrong name, shape, or a value that is not finite."""
+
+
+class ChunkError(VlaAdapterError):
+    """An action chunk is unusable: wrong names, shape, rate, or a value that is not finite."""
+
+
+class CommandError(VlaAdapterError):
+    """A motion command is unusable: wrong names, shape, or a value that is not finite."""
+
+
+class CheckpointError(VlaAdapterError):
+    """A checkpoint directory is incomplete, damaged, or of another layout."""
+
+
+class ObservationError(VlaAdapterError):
+    """An observation does not fit the policy: image count, shape, type, or proprioception."""
+
+
+class StatisticsError(VlaAdapterError):
+    """Normalisation statistics are missing, not finite, or of the wrong width."""
+
+
+class DatasetError(VlaAdapterError):
+    """A LeRobot data set cannot be read or written."""
+
+
+class RecordingError(VlaAdapterError):
+    """An episode cannot be started, continued, or saved."""
+
+
+class TrainingError(VlaAdapterError):
+    """Training cannot start or go on; nothing that was saved is lost."""
+
+
+class SimulationError(VlaAdapterError):
+    """The simulated robot was asked for something that it cannot do."""
