@@ -1,0 +1,167 @@
+"""Read and write robot contracts; every error names the key, the value and what is allowed."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import typing
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from vla_adapter_ros.contract.resources import robots_folder
+from vla_adapter_ros.contract.schema import FIELDS, Contract
+from vla_adapter_ros.errors import ContractError
+
+
+def read_contract(name_or_path: str | Path) -> Contract:
+    """Read a contract from a YAML file, or by the name of one that ships with the package.
+
+    Args:
+        name_or_path: Path of a .yaml file, or a name such as `franka_sim`.
+
+    Raises:
+        ContractError: no such file, bad YAML, or a value that is not allowed.
+    """
+    path = Path(name_or_path)
+    if path.suffix not in (".yaml", ".yml"):
+        path = robots_folder() / f"{name_or_path}.yaml"
+    if not path.is_file():
+        shipped = sorted(p.stem for p in robots_folder().glob("*.yaml"))
+        raise ContractError(f"no contract at {path}; shipped contracts: {', '.join(shipped)}")
+    try:
+        return parse_contract(yaml.safe_load(path.read_text(encoding="utf-8")))
+    except yaml.YAMLError as error:
+        raise ContractError(f"{path}: no valid YAML: {error}") from error
+    except ContractError as error:
+        raise ContractError(f"{path}: {error}") from None
+
+
+def parse_contract(data: Any) -> Contract:
+    """Build a contract from plain mappings and lists, and check that its parts fit together.
+
+    Raises:
+        ContractError: names the key, the value and what is allowed.
+    """
+    contract = _build(Contract, data, "contract")
+    _check(contract)
+    return contract
+
+
+def write_contract(contract: Contract, path: str | Path) -> None:
+    """Write a contract as YAML; `read_contract` gives an equal object back."""
+    text = yaml.safe_dump(_plain(contract), sort_keys=False, allow_unicode=True, width=100)
+    Path(path).write_text(text, encoding="utf-8")
+
+
+def _plain(value: Any) -> Any:
+    if dataclasses.is_dataclass(value):
+        return {f.name: _plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, tuple):
+        return [_plain(item) for item in value]
+    return value
+
+
+def _build(kind: Any, value: Any, where: str) -> Any:
+    """Turn plain data into `kind`, which is a dataclass, dict[str, X], tuple[X, ...] or a scalar."""
+    origin = typing.get_origin(kind)
+    if dataclasses.is_dataclass(kind):
+        return _build_dataclass(kind, value, where)
+    if origin is dict:
+        _require(isinstance(value, dict) and value, where, value, "a mapping with at least one entry")
+        item = typing.get_args(kind)[1]
+        return {str(key): _build(item, entry, f"{where}.{key}") for key, entry in value.items()}
+    if origin is tuple:
+        _require(isinstance(value, list) and value, where, value, "a list with at least one entry")
+        item = typing.get_args(kind)[0]
+        return tuple(_build(item, entry, f"{where}[{i}]") for i, entry in enumerate(value))
+    if kind is float:
+        number = isinstance(value, (int, float)) and not isinstance(value, bool)
+        _require(number and math.isfinite(value), where, value, "a finite number")
+        return float(value)
+    if kind is int:
+        _require(isinstance(value, int) and not isinstance(value, bool), where, value, "a whole number")
+        return value
+    _require(isinstance(value, str), where, value, "a text")
+    return value
+
+
+def _build_dataclass(kind: Any, value: Any, where: str) -> Any:
+    _require(isinstance(value, dict), where, value, "a mapping")
+    fields = {f.name: f for f in dataclasses.fields(kind)}
+    unknown = [key for key in value if key not in fields]
+    _require(not unknown, where, unknown, f"only these keys: {', '.join(fields)}")
+    types = typing.get_type_hints(kind)
+    arguments = {}
+    for name, entry in fields.items():
+        if name in value:
+            arguments[name] = _build(types[name], value[name], f"{where}.{name}")
+            _check_range(arguments[name], entry.metadata, f"{where}.{name}")
+        else:
+            optional = (
+                entry.default is not dataclasses.MISSING or entry.default_factory is not dataclasses.MISSING
+            )
+            _require(optional, where, "missing key", f"the key '{name}'")
+    return kind(**arguments)
+
+
+def _check_range(value: Any, rule: Any, where: str) -> None:
+    if "choices" in rule:
+        _require(value in rule["choices"], where, value, f"one of {list(rule['choices'])}")
+    if "min" in rule:
+        _require(value >= rule["min"], where, value, f"at least {rule['min']}")
+    if "above" in rule:
+        _require(value > rule["above"], where, value, f"more than {rule['above']}")
+    if "max" in rule:
+        _require(value <= rule["max"], where, value, f"at most {rule['max']}")
+
+
+def _check(contract: Contract) -> None:
+    """Rules that span several keys."""
+    cameras, topics = contract.cameras, contract.topics
+    _require(
+        contract.reference_camera in cameras,
+        "contract.reference_camera", contract.reference_camera, f"one of {list(cameras)}",
+    )  # fmt: skip
+    for where, names in (("state", contract.state_names), ("action.dimensions", contract.action_names)):
+        twice = sorted({name for name in names if names.count(name) > 1})
+        _require(not twice, f"contract.{where}", twice, "each name once")
+    for i, dimension in enumerate(contract.state):
+        where = f"contract.state[{i}]"
+        _require(dimension.topic in topics, f"{where}.topic", dimension.topic, f"one of {list(topics)}")
+        kind = topics[dimension.topic].type
+        _require(dimension.field in FIELDS[kind], f"{where}.field", dimension.field, f"one of {FIELDS[kind]}")
+        needs_joint = kind == "joint_state"
+        _require(
+            bool(dimension.joint) == needs_joint,
+            f"{where}.joint", dimension.joint,
+            "a joint name" if needs_joint else f"no joint on a {kind} topic",
+        )  # fmt: skip
+    _require(
+        contract.gripper.dimension in contract.action_names,
+        "contract.gripper.dimension", contract.gripper.dimension, f"one of {contract.action_names}",
+    )  # fmt: skip
+    _require(contract.gripper.open != contract.gripper.closed, "contract.gripper.open",
+             contract.gripper.open, "another value than 'closed'")  # fmt: skip
+    measured = {d.joint for d in contract.state}
+    for joint in contract.arm_joints:
+        _require(
+            joint in measured,
+            "contract.action.dimensions",
+            joint,
+            f"joints measured in state: {sorted(measured)}",
+        )
+        _require(
+            joint in contract.limits, "contract.limits", f"no limits for {joint}", "an entry per arm joint"
+        )
+    for joint, limit in contract.limits.items():
+        ok = len(limit.position) == 2 and limit.position[0] < limit.position[1]
+        _require(ok, f"contract.limits.{joint}.position", list(limit.position), "[low, high] with low < high")
+
+
+def _require(ok: bool, where: str, value: Any, allowed: str) -> None:
+    if not ok:
+        raise ContractError(f"{where} = {value!r}: allowed is {allowed}")
