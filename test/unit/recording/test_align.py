@@ -1,0 +1,301 @@
+"""Frames: time rules, faults, and the same result however often one looks."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from vla_adapter_ros.contract import read_contract
+from vla_adapter_ros.errors import FrameError
+from vla_adapter_ros.recording import Frame, FrameBuilder
+
+CONTRACT = read_contract("franka_sim")
+JOINTS = [f"fr3_joint{i}" for i in range(1, 8)] + ["fr3_finger_joint1"]
+POSE = ["position.x", "position.y", "position.z", "orientation.w"]
+
+
+def image(value: int, size: tuple[int, int] = (112, 112)) -> np.ndarray:
+    return np.full((*size, 3), value, dtype=np.uint8)
+
+
+def feed(builder: FrameBuilder, event: tuple) -> None:
+    kind, stamp, received, value = event
+    if kind in CONTRACT.cameras:
+        builder.add_image(kind, stamp, received, image(value % 256))
+    elif kind == "joints":
+        # Real joint states carry further joints, in an order of their own.
+        names = ["fr3_finger_joint2", *reversed(JOINTS)]
+        builder.add_joint_state("/joint_states", stamp, received, names, [value + i for i in range(9)])
+    elif kind == "pose":
+        builder.add_values("/end_effector_pose", stamp, received, POSE, [value, value + 1, value + 2, 1.0])
+    else:
+        builder.add_values(CONTRACT.action.topic, stamp, received, CONTRACT.action_names, [value] * 8)
+
+
+def stream_events(duration: float = 2.0, delay=lambda: 0.0) -> list[tuple]:
+    """Cameras at 10 Hz, values at 100 Hz, each value saying its own number, sorted by receipt."""
+    events = []
+    for kind, period in (
+        ("third_view", 0.1),
+        ("gripper", 0.1),
+        ("joints", 0.01),
+        ("pose", 0.01),
+        ("action", 0.01),
+    ):
+        last = 0.0
+        for n in range(round(duration / period)):
+            stamp = 100.0 + n * period
+            last = max(last, stamp + delay())  # one topic keeps its order
+            events.append((kind, stamp, last, n))
+    return sorted(events, key=lambda event: event[2])
+
+
+def good(builder: FrameBuilder, now: float = 100.0) -> None:
+    """Give every stream one sample at 100 s."""
+    for kind in ("gripper", "joints", "pose", "action", "third_view"):
+        feed(builder, (kind, now, now, 1))
+
+
+def same(a: list[Frame], b: list[Frame]) -> bool:
+    return len(a) == len(b) and all(
+        x.stamp == y.stamp
+        and x.problem == y.problem
+        and x.images.keys() == y.images.keys()
+        and all(np.array_equal(x.images[n], y.images[n]) for n in x.images)
+        and np.array_equal(x.state, y.state, equal_nan=True)
+        for x, y in zip(a, b, strict=True)
+    )
+
+
+def test_frame_holds_the_newest_samples_at_t():
+    builder = FrameBuilder(CONTRACT, with_action=True)
+    frames = []
+    for event in stream_events():
+        feed(builder, event)
+        frames += builder.take(event[2])
+    assert len(frames) == 20
+    for n, frame in enumerate(frames):
+        assert frame.problem == ""
+        assert frame.stamp == pytest.approx(100.0 + 0.1 * n)
+        assert frame.images["third_view"][0, 0, 0] == frame.images["gripper"][0, 0, 0] == n
+        # joints: value + position in the message, in which the wanted ones come reversed
+        assert frame.state[:8] == pytest.approx([10 * n + 8 - i for i in range(8)])
+        assert frame.state[8:] == pytest.approx([10 * n, 10 * n + 1, 10 * n + 2])
+        assert frame.action == pytest.approx([10 * n] * 8)
+        assert frame.state.dtype == frame.action.dtype == np.float64
+        assert frame.oldest == pytest.approx(frame.stamp)
+        assert set(frame.ages) == set(builder.streams)
+
+
+@pytest.mark.parametrize("settle_s", [0.05, 0.1])
+@pytest.mark.parametrize("seed", range(5))
+def test_live_recorder_and_replay_agree_under_random_delays(seed, settle_s):
+    rng = np.random.default_rng(seed)
+    contract = replace(CONTRACT, settle_s=settle_s)
+    events = stream_events(delay=lambda: rng.uniform(0.0, 0.08))
+    live = FrameBuilder(contract, with_action=False)
+    recorder = FrameBuilder(contract, with_action=True)
+    replay = FrameBuilder(contract, with_action=True)
+    seen_live, seen_recorded = [], []
+    end = 103.0
+    polls = [*np.sort(rng.uniform(100.0, end, 400)), end]
+    for event in events:
+        while polls[0] < event[2]:
+            seen_live += live.take(polls.pop(0))
+        for builder in (live, recorder, replay):
+            feed(builder, event)
+        seen_recorded += recorder.take(event[2])
+    seen_live += live.take(end)
+    seen_recorded += recorder.take(end)
+    assert same(seen_recorded, replay.take(end))
+    assert len(seen_recorded) == 20
+    assert [a.stamp for a in seen_live] == [b.stamp for b in seen_recorded]
+    pairs = [(a, b) for a, b in zip(seen_live, seen_recorded, strict=True) if not a.problem and not b.problem]
+    # Waiting longer than the longest delay makes every frame good; waiting less loses some, changes none.
+    assert len(pairs) == 20 if settle_s > 0.08 else 5 < len(pairs)
+    assert same([a for a, _ in pairs], [b for _, b in pairs])
+
+
+def test_reordered_samples_are_sorted_by_stamp():
+    builder = FrameBuilder(CONTRACT, with_action=False)
+    good(builder)
+    builder.take(100.0)
+    for stamp, value in ((100.11, 7), (100.09, 5), (100.10, 6)):
+        feed(builder, ("joints", stamp, 100.12, value))
+    for kind in ("gripper", "pose", "third_view"):
+        feed(builder, (kind, 100.1, 100.12, 2))
+    (frame,) = builder.take(100.12)
+    assert frame.state[7] == 6 + 1
+
+
+def test_waits_for_late_samples_but_not_forever():
+    builder = FrameBuilder(CONTRACT, with_action=False)
+    good(builder)
+    assert len(builder.take(100.0)) == 1
+    feed(builder, ("third_view", 100.1, 100.1, 2))
+    assert builder.take(100.14) == []
+    (frame,) = builder.take(100.1 + CONTRACT.settle_s)
+    assert "camera gripper: newest sample is 0.100 s old, allowed are 0.080 s" in frame.problem
+    assert "gripper" not in frame.images
+    assert np.isnan(frame.state).all()  # the joint states were too old as well: nothing is filled in
+    # What arrives afterwards cannot change a frame that was decided, even if nobody looked before.
+    feed(builder, ("gripper", 100.1, 100.3, 3))
+    assert builder.take(100.3) == []
+
+
+def test_silent_streams_are_named():
+    builder = FrameBuilder(CONTRACT, with_action=True)
+    feed(builder, ("third_view", 100.0, 100.0, 1))
+    (frame,) = builder.take(101.0)
+    for stream in ("camera gripper", "/joint_states", "/end_effector_pose", "/controller/command"):
+        assert f"{stream}: no sample" in frame.problem
+    assert frame.action is None
+    assert len(builder.complaints(101.0)) == 5
+    good(builder, 101.0)
+    assert builder.complaints(101.01) == []
+    assert [c.split(":")[0] for c in builder.complaints(101.12)] == [
+        "/joint_states",
+        "/end_effector_pose",
+        "/controller/command",
+    ]
+    assert any(c.startswith("camera third_view") for c in builder.complaints(102.0))
+
+
+@pytest.mark.parametrize("bad", [math.nan, math.inf])
+def test_values_that_are_not_finite_are_named(bad):
+    builder = FrameBuilder(CONTRACT, with_action=True)
+    for kind in ("gripper", "pose", "action"):
+        feed(builder, (kind, 100.0, 100.0, 1))
+    positions = [0.5] * 8
+    positions[2] = bad
+    builder.add_joint_state("/joint_states", 100.0, 100.0, JOINTS, positions)
+    feed(builder, ("third_view", 100.0, 100.0, 1))
+    (frame,) = builder.take(100.0)
+    assert frame.problem == "/joint_states: fr3_joint3 not finite"
+
+
+def test_missing_joint_is_named_and_two_drivers_may_share_a_topic():
+    builder = FrameBuilder(CONTRACT, with_action=False)
+    for kind in ("gripper", "pose", "third_view"):
+        feed(builder, (kind, 100.0, 100.0, 1))
+    builder.add_joint_state("/joint_states", 100.0, 100.0, JOINTS[:7], [0.0] * 7)
+    (frame,) = builder.take(100.2)
+    assert frame.problem == "/joint_states (fr3_finger_joint1): no sample"
+
+    builder = FrameBuilder(CONTRACT, with_action=False)
+    for kind in ("gripper", "pose", "third_view"):
+        feed(builder, (kind, 100.0, 100.0, 1))
+    builder.add_joint_state("/joint_states", 99.995, 100.0, JOINTS[7:], [0.03])
+    builder.add_joint_state("/joint_states", 100.0, 100.0, JOINTS[:7], [0.2] * 7)
+    (frame,) = builder.take(100.2)
+    assert frame.problem == ""
+    assert frame.state[:8] == pytest.approx([0.2] * 7 + [0.03])
+    assert frame.ages["/joint_states"] == pytest.approx(0.005)
+
+
+def test_wrong_image_size_is_reported_with_both_sizes():
+    builder = FrameBuilder(CONTRACT, with_action=False)
+    for kind in ("joints", "pose"):
+        feed(builder, (kind, 100.0, 100.0, 1))
+    builder.add_image("gripper", 100.0, 100.0, image(1, (48, 64)))
+    builder.add_image("third_view", 100.0, 100.0, image(1).astype(np.float32))
+    (frame,) = builder.take(100.0)
+    assert "camera gripper: image is 64x48, the contract says 112x112" in frame.problem
+    assert "camera third_view: image is float32" in frame.problem
+    assert frame.images == {}
+
+
+def test_stamps_from_the_future_are_refused_and_the_offset_is_told():
+    builder = FrameBuilder(CONTRACT, with_action=False)
+    for kind in ("gripper", "pose"):
+        feed(builder, (kind, 100.0, 100.0, 1))
+    feed(builder, ("joints", 102.5, 100.0, 1))
+    feed(builder, ("third_view", 100.0, 100.0, 1))
+    (frame,) = builder.take(100.1)
+    assert builder.rejected == {"/joint_states": 1}
+    assert builder.clock_offset["/joint_states"] == pytest.approx(2.5)
+    assert "2.500 s after their receipt" in frame.problem
+
+
+@pytest.mark.parametrize(
+    ("camera_hz", "jitter"), [(10.0, 0.02), (30.0, 0.004), (60.0, 0.002), (25.0, 0.004), (15.0, 0.004)]
+)
+def test_a_faster_camera_is_thinned_to_the_rate(camera_hz, jitter):
+    rng = np.random.default_rng(0)
+    builder = FrameBuilder(CONTRACT, with_action=False)
+    stamps = []
+    for n in range(round(10 * camera_hz)):
+        t = 100.0 + n / camera_hz + rng.uniform(-jitter, jitter)
+        feed(builder, ("third_view", t, t, n))
+        stamps += [frame.stamp for frame in builder.take(t)]
+    stamps += [frame.stamp for frame in builder.take(200.0)]
+    assert 97 <= len(stamps) <= 101
+    steps = np.diff(stamps)
+    assert steps.min() > 0.05
+    assert steps.max() < 0.1 + 1 / camera_hz + 2 * jitter
+
+
+def test_a_gap_of_the_camera_is_not_followed_by_a_burst():
+    builder = FrameBuilder(CONTRACT, with_action=False)
+    times = [100.0 + n / 30 for n in range(60)]
+    times += [103.087 + n / 30 for n in range(60)]
+    for t in times:
+        feed(builder, ("third_view", t, t, 0))
+    stamps = np.array([frame.stamp for frame in builder.take(200.0)])
+    steps = np.diff(stamps)
+    assert steps.min() > 0.06
+    assert (steps > 0.15).sum() == 1
+
+
+def test_time_that_runs_back_clears_everything():
+    builder = FrameBuilder(CONTRACT, with_action=False)
+    good(builder)
+    assert len(builder.take(100.0)) == 1
+    feed(builder, ("third_view", 3.0, 3.0, 9))
+    assert builder.resets == 1
+    (frame,) = builder.take(3.2)
+    assert frame.stamp == 3.0
+    assert "/joint_states: no sample" in frame.problem
+    good(builder, 4.0)
+    assert builder.take(4.0)[0].problem == ""
+
+
+def test_receive_time_can_stamp_a_stream():
+    topics = {n: replace(t, time="receive") for n, t in CONTRACT.topics.items()}
+    builder = FrameBuilder(replace(CONTRACT, topics=topics), with_action=False)
+    for kind in ("gripper", "third_view"):
+        feed(builder, (kind, 100.0, 100.0, 1))
+    for kind in ("joints", "pose"):
+        feed(builder, (kind, 0.0, 99.99, 1))  # a driver that stamps nothing
+    (frame,) = builder.take(100.1)
+    assert frame.problem == ""
+    assert frame.ages["/joint_states"] == pytest.approx(0.01)
+
+
+def test_memory_is_bounded_while_the_reference_camera_is_silent():
+    builder = FrameBuilder(CONTRACT, with_action=False)
+    for n in range(6000):
+        feed(builder, ("joints", 100 + n * 0.01, 100 + n * 0.01, 0))
+        feed(builder, ("gripper", 100 + n * 0.01, 100 + n * 0.01, 0))
+    assert len(builder._images["gripper"]._images) <= 32
+    assert len(builder._values["/joint_states"]._values) <= 4096
+    for n in range(1000):
+        feed(builder, ("third_view", 200 + n * 0.1, 200 + n * 0.1, 0))
+    assert len(builder.take(400.0)) <= 256
+    assert builder.lost_frames > 0
+
+
+def test_programming_errors_are_named():
+    builder = FrameBuilder(CONTRACT, with_action=False)
+    with pytest.raises(FrameError, match=r"camera 'left': allowed are"):
+        builder.add_image("left", 0.0, 0.0, image(0))
+    with pytest.raises(FrameError, match=r"topic '/tf': allowed are"):
+        builder.add_values("/tf", 0.0, 0.0, [], [])
+    with pytest.raises(FrameError, match="2 names but 1 values"):
+        builder.add_values("/joint_states", 0.0, 0.0, ["a", "b"], [1.0])
+    with pytest.raises(FrameError, match="period_s"):
+        FrameBuilder(CONTRACT, with_action=False, period_s=0.0)
+    builder.add_values(CONTRACT.action.topic, 0.0, 0.0, ["anything"], [1.0])  # not asked for: ignored

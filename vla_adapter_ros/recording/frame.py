@@ -1,0 +1,47 @@
+"""The frame: what every stream of a robot said at one time."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Frame:
+    """One row of a data set, or one observation of the policy.
+
+    Attributes:
+        stamp: t [s].
+        images: Camera name -> uint8 (H, W, 3) RGB. Only good images are in it.
+        state: float64 (S,), in the contract's order and units; NaN where unknown.
+        action: float64 (A,), the command in force at t; None if unknown or not asked for.
+        ages: Stream (camera name or topic) -> t minus the stamp of its sample [s].
+        oldest: Stamp of the oldest sample used [s].
+        problem: Why the frame must not be used, in words; empty if it is good.
+    """
+
+    stamp: float
+    images: dict[str, np.ndarray]
+    state: np.ndarray
+    action: np.ndarray | None
+    ages: dict[str, float]
+    oldest: float
+    problem: str = ""
+
+
+def value_key(joint: str, field: str) -> str:
+    """Name of a value within its topic: joint (for its position), joint/velocity, position.x."""
+    if not joint:
+        return field
+    return joint if field == "position" else f"{joint}/{field}"
+
+
+def image_problem(name: str, image: np.ndarray, height: int, width: int) -> str:
+    """What is wrong with an image, in words; empty if it is as the contract says."""
+    if image.shape == (height, width, 3) and image.dtype == np.uint8:
+        return ""
+    size = "x".join(str(n) for n in image.shape[:2][::-1])
+    if image.shape[:2] != (height, width):
+        return f"camera {name}: image is {size}, the contract says {width}x{height}"
+    return f"camera {name}: image is {image.dtype} {image.shape}, allowed is uint8 ({height}, {width}, 3)"
