@@ -1,0 +1,361 @@
+"""The controller without ROS: chunks and teleoperation in, limited timed motion out.
+
+`MotionCore` advances on a fixed grid of ticks. What it decides at time s is
+reached by the robot at s + lead: the motion inside the lead is committed and
+sent again and again unchanged, so that a trajectory that arrives late still
+continues the one before it exactly.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass
+
+import numpy as np
+
+from vla_adapter_ros.contract import Contract
+from vla_adapter_ros.control.chunk import Chunk, check_chunk
+from vla_adapter_ros.control.gripper import GripperSwitch
+from vla_adapter_ros.control.limits import Limits, limited_step, stopping_path
+from vla_adapter_ros.control.statistics import Counters
+from vla_adapter_ros.control.timeline import ChunkTimeline
+from vla_adapter_ros.errors import ChunkError, CommandError
+
+CLOCK_JUMP_S = 0.5  # a larger gap between two ticks means that the clock was set
+CONTINUE_WITHIN_RAD = 0.05  # a rest this close to the last command continues from it
+TELEOP_SMOOTHING_S = 0.05
+
+
+@dataclass(frozen=True)
+class Tick:
+    """What one tick decided. `reference` is the action before limiting, float64 (A,), or None at rest."""
+
+    time: float
+    state: str
+    reason: str
+    source: str
+    reference: np.ndarray | None
+
+
+@dataclass(frozen=True)
+class Trajectory:
+    """Timed points for the arm: times (N,) [s, absolute], positions and velocities (N, J)."""
+
+    joints: tuple[str, ...]
+    times: np.ndarray
+    positions: np.ndarray
+    velocities: np.ndarray
+
+
+class MotionCore:
+    """State machine and limited motion of one arm.
+
+    States: disarmed, idle (nothing to do), gated (first target too far away),
+    running, holding (stopped softly, reason given), stopped (latched).
+
+    Args:
+        contract: The robot's contract.
+        period_s: Length of a tick [s].
+        armed: Whether motion is allowed from the start.
+    """
+
+    def __init__(self, contract: Contract, period_s: float = 0.01, armed: bool = True) -> None:
+        self.contract = contract
+        self.period_s = period_s
+        self.counters = Counters()
+        self._limits = Limits.of(contract)
+        self._arm = [contract.action_names.index(joint) for joint in contract.arm_joints]
+        self._grip = contract.action_names.index(contract.gripper.dimension)
+        self._gripper = GripperSwitch(contract.gripper)
+        self._gripper_value: float | None = None
+        self._timeline = ChunkTimeline()
+        self._state = "idle" if armed else "disarmed"
+        self._reason = "" if armed else "not armed yet"
+        self._source = "none"
+        self._time: float | None = None
+        self._measured: np.ndarray | None = None
+        self._measured_at = -np.inf
+        self._position: np.ndarray | None = None
+        self._velocity = np.zeros(len(self._arm))
+        self._committed: deque[tuple[float, np.ndarray, np.ndarray, float | None]] = deque()
+        self._teleop: tuple[float, np.ndarray] | None = None
+        self._teleop_velocity = np.zeros(len(contract.action_names))
+        self._newest = ("", -1, -1)  # session, instruction, sequence of the newest chunk
+        self._timed: tuple[float, bool] | None = None
+
+    # Inputs
+
+    def measure(self, positions: dict[str, float], stamp: float) -> None:
+        """Take in measured joint positions by name [rad]; other joints are ignored.
+
+        Raises:
+            CommandError: an arm joint is missing or not finite.
+        """
+        missing = [joint for joint in self.contract.arm_joints if joint not in positions]
+        if missing:
+            raise CommandError(f"joint state lacks {missing}; it has {sorted(positions)}")
+        values = np.array([positions[joint] for joint in self.contract.arm_joints], dtype=np.float64)
+        if not np.isfinite(values).all():
+            raise CommandError(f"joint state is not finite: {values.tolist()}")
+        self._measured, self._measured_at = values, stamp
+
+    def accept_chunk(self, chunk: Chunk, now: float) -> None:
+        """Follow a chunk from the next tick on. Zero rows mean: stop and hold.
+
+        Raises:
+            ChunkError: the chunk was refused; the motion goes on as before.
+        """
+        try:
+            self._check_order(chunk)
+            check_chunk(chunk, self.contract, now)
+            if len(chunk.rows):
+                self._gate(chunk)
+        except ChunkError:
+            self.counters.rejected_chunks += 1
+            raise
+        self._newest = (chunk.session_id, chunk.instruction_id, chunk.sequence)
+        if not len(chunk.rows):
+            self._timeline.clear()
+            if self._state in ("running", "holding", "gated"):
+                self._become("idle", "")
+            return
+        if self._state in ("disarmed", "stopped"):
+            return
+        position, velocity = self._reference_now(chunk, now)
+        self.counters.seam_step = self._timeline.take_over(chunk, now, position, velocity)
+        self._timed = (chunk.stamp, False)
+        if self._state in ("idle", "gated", "holding"):
+            self._become("running", "")
+
+    def accept_teleop(self, command: np.ndarray, stamp: float) -> None:
+        """Take in a teleoperation command, float64 (A,) in the contract's order and units.
+
+        Raises:
+            CommandError: wrong shape or not finite.
+        """
+        command = np.asarray(command, dtype=np.float64)
+        if command.shape != (len(self.contract.action_names),) or not np.isfinite(command).all():
+            raise CommandError(f"teleoperation command {command.tolist()}: expected finite values "
+                               f"for {self.contract.action_names}")  # fmt: skip
+        if self._teleop is not None and 0 < stamp - self._teleop[0] < self.contract.teleop.timeout_s:
+            step = stamp - self._teleop[0]
+            weight = step / (step + TELEOP_SMOOTHING_S)
+            rate = (command - self._teleop[1]) / step
+            self._teleop_velocity += weight * (rate - self._teleop_velocity)
+        else:
+            self._teleop_velocity = np.zeros_like(command)
+        self._teleop = (stamp, command)
+
+    def arm(self) -> None:
+        """Allow motion; leaves `disarmed` only."""
+        if self._state == "disarmed":
+            self._become("idle", "")
+
+    def hold(self) -> None:
+        """Stop softly and drop the chunk; the next accepted chunk moves again."""
+        self._timeline.clear()
+        if self._state in ("running", "gated", "idle"):
+            self._become("holding", "hold requested")
+
+    def stop(self) -> None:
+        """Stop at the acceleration limit and stay stopped until `reset`. No safety function."""
+        self._timeline.clear()
+        self._become("stopped", "stop requested")
+
+    def reset(self) -> None:
+        """Leave `stopped`."""
+        if self._state == "stopped":
+            self._become("idle", "")
+
+    # Time
+
+    def tick(self, now: float) -> Tick:
+        """Advance to `now` (several grid steps if ticks were missed)."""
+        if self._time is None:
+            self._time = now - self.period_s
+        steps = round((now - self._time) / self.period_s)
+        if steps < 0 or steps * self.period_s > CLOCK_JUMP_S:
+            self._clock_jumped(now)
+            steps = 0
+        self.counters.missed_ticks += max(steps - 1, 0)
+        reference = None
+        for _ in range(steps):
+            self._time += self.period_s
+            reference = self._step(self._time)
+        return Tick(now, self._state, self._reason, self._source, reference)
+
+    def trajectory(self, now: float) -> Trajectory | None:
+        """What to send: the committed motion after `now`, then a full stop; None when nothing moves."""
+        while self._committed and self._committed[0][0] <= now + 1e-9:
+            self._gripper_value = self._committed.popleft()[3]
+        if not self._committed:
+            return None
+        times = [entry[0] for entry in self._committed]
+        path = [(entry[1], entry[2]) for entry in self._committed]
+        tail = stopping_path(*path[-1], self._limits, self.period_s)
+        times += [times[-1] + (i + 1) * self.period_s for i in range(len(tail))]
+        path += tail
+        return Trajectory(
+            joints=self.contract.arm_joints,
+            times=np.array(times),
+            positions=np.array([p for p, _ in path]),
+            velocities=np.array([v for _, v in path]),
+        )
+
+    @property
+    def gripper_position(self) -> float | None:
+        """Position of the gripper joint that is due at the last `trajectory` call; None before any."""
+        return self._gripper_value
+
+    @property
+    def newest_chunk(self) -> tuple[str, int, int]:
+        """Session, instruction and sequence of the newest accepted chunk."""
+        return self._newest
+
+    # Inside
+
+    def _step(self, now: float) -> np.ndarray | None:
+        """One tick: choose the source, take its reference, move towards it within the limits."""
+        self._choose(now)
+        reference = None
+        moving = bool(self._velocity.any())
+        if self._source == "human":
+            reference, velocity = self._teleop[1], self._teleop_velocity
+        elif self._source == "policy":
+            reference, velocity = self._timeline.sample(now)
+            reference[self._grip] = self._timeline.row(now)[self._grip]
+            self._note_latency(now)
+        if reference is None:
+            if not moving:
+                return None
+            self._position, self._velocity = stopping_path(
+                self._position, self._velocity, self._limits, self.period_s
+            )[0]
+            gripper = self._committed[-1][3] if self._committed else self._gripper_value
+        else:
+            self._start_if_resting(now)
+            step = limited_step(
+                self._position,
+                self._velocity,
+                reference[self._arm],
+                velocity[self._arm],
+                self._limits,
+                self.period_s,
+            )
+            self.counters.note_limits(step)
+            self._position, self._velocity = step.position, step.velocity
+            gripper = self._gripper.position(reference[self._grip])
+        due = now + self.contract.command.lead_s
+        self._committed.append((due, self._position, self._velocity, gripper))
+        return None if reference is None else reference.copy()
+
+    def _choose(self, now: float) -> None:
+        """Decide who leads at `now`, and note why nobody does."""
+        if self._state in ("disarmed", "stopped"):
+            self._source = "none"
+            return
+        if now - self._measured_at > self.contract.safety.joint_state_timeout_s:
+            self._source = "none"
+            if self._state == "running" or self._timeline.chunk is not None or self._teleop is not None:
+                silence = now - self._measured_at
+                text = f"{silence:.2f} s old" if np.isfinite(silence) else "missing"
+                self._timeline.clear()
+                self._become("holding", f"joint states are {text}")
+            return
+        teleop = self._teleop is not None and now - self._teleop[0] <= self.contract.teleop.timeout_s
+        if teleop:
+            if self._source != "human":
+                self._timeline.clear()
+            self._source = "human"
+            self._become("running", "")
+        elif self._timeline.chunk is None:
+            if self._source == "human":
+                self._become("idle", "")
+            self._source = "none"
+        elif self._timeline.starved(now):
+            self.counters.starved_ticks += 1
+            self._source = "none"
+            self._become("holding", f"no action chunk since {now - self._timeline.chunk.end:.2f} s")
+        else:
+            if self._source == "human":
+                chunk = self._timeline.chunk
+                self._timeline.take_over(chunk, now, *self._reference_now(chunk, now))
+            self._source = "policy"
+            self._become("running", "")
+
+    def _check_order(self, chunk: Chunk) -> None:
+        session, instruction, sequence = self._newest
+        if chunk.session_id != session:
+            return
+        if chunk.instruction_id < instruction:
+            raise ChunkError(f"of instruction {chunk.instruction_id}, the newest is {instruction}")
+        if chunk.instruction_id == instruction and chunk.sequence <= sequence:
+            raise ChunkError(f"number {chunk.sequence} is not after {sequence}")
+
+    def _gate(self, chunk: Chunk) -> None:
+        """Refuse the first target of a motion when it is too far from the arm."""
+        if self._state not in ("idle", "gated", "holding"):
+            return
+        if self._measured is None:
+            raise ChunkError("no joint states yet, so the first target cannot be checked")
+        here = self._position if self._moving() else self._measured
+        distance = np.abs(chunk.rows[0][self._arm] - here)
+        allowed = self.contract.safety.first_target_max_distance
+        if distance.max() > allowed:
+            joint = self.contract.arm_joints[int(distance.argmax())]
+            reason = f"first target is {distance.max():.2f} rad from {joint}, allowed are {allowed}"
+            self._become("gated", reason)
+            raise ChunkError(reason)
+
+    def _reference_now(self, chunk: Chunk, now: float) -> tuple[np.ndarray, np.ndarray]:
+        """Reference position and velocity that a new chunk takes over from, (A,) each."""
+        if self._source == "policy" and self._timeline.chunk is not None:
+            return self._timeline.sample(now)
+        position = chunk.rows[0].copy()
+        position[self._arm] = self._position if self._moving() else self._measured
+        velocity = np.zeros_like(position)
+        velocity[self._arm] = self._velocity
+        return position, velocity
+
+    def _moving(self) -> bool:
+        return bool(self._committed) or bool(self._velocity.any())
+
+    def _start_if_resting(self, now: float) -> None:
+        """Begin a motion where the arm is: at the last command if it is still there, else as measured.
+
+        Until the first command is due the arm is told to stay, so that the
+        whole path is known to whoever interpolates it.
+        """
+        if self._moving():
+            return
+        near = (
+            self._position is not None and np.abs(self._position - self._measured).max() < CONTINUE_WITHIN_RAD
+        )
+        if not near:
+            self._position = self._measured.copy()
+        self._velocity = np.zeros_like(self._position)
+        for i in range(round(self.contract.command.lead_s / self.period_s)):
+            stay = (now + i * self.period_s, self._position, self._velocity, self._gripper_value)
+            self._committed.append(stay)
+
+    def _clock_jumped(self, now: float) -> None:
+        """After a jump of the clock nothing that was timed is valid any more."""
+        gap = now - self._time
+        self._time = now
+        self._timeline.clear()
+        self._teleop = None
+        self._measured_at = -np.inf
+        self._committed.clear()
+        self._position = None
+        self._velocity = np.zeros(len(self._arm))
+        self._source = "none"
+        if self._state not in ("disarmed", "stopped"):
+            self._become("holding", f"the clock jumped by {gap:.2f} s")
+
+    def _note_latency(self, now: float) -> None:
+        if self._timed is not None and not self._timed[1]:
+            self.counters.note_latency(now - self._timed[0])
+            self._timed = (self._timed[0], True)
+
+    def _become(self, state: str, reason: str) -> None:
+        self._state, self._reason = state, reason

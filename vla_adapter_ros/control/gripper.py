@@ -1,0 +1,33 @@
+"""Gripper values of actions to positions of the commanded joint, without flapping."""
+
+from __future__ import annotations
+
+from vla_adapter_ros.contract.schema import Gripper
+
+
+class GripperSwitch:
+    """Turns the gripper dimension of the action into a joint position.
+
+    Binary: switches only when the value passes the middle between `closed` and
+    `open` by half the hysteresis, else keeps its state. Continuous: linear.
+    """
+
+    def __init__(self, gripper: Gripper) -> None:
+        self._gripper = gripper
+        self._is_open: bool | None = None
+
+    def position(self, value: float) -> float:
+        """Joint position [m or rad] for an action value."""
+        g = self._gripper
+        share = (value - g.closed) / (g.open - g.closed)  # 0 closed, 1 open
+        if g.mode == "continuous":
+            share = min(max(share, 0.0), 1.0)
+            return g.closed_position + share * (g.open_position - g.closed_position)
+        half = g.hysteresis / 2
+        if self._is_open is None:
+            self._is_open = share >= 0.5
+        elif share > 0.5 + half:
+            self._is_open = True
+        elif share < 0.5 - half:
+            self._is_open = False
+        return g.open_position if self._is_open else g.closed_position
