@@ -55,3 +55,7 @@ class TrainingError(VlaAdapterError):
 
 class SimulationError(VlaAdapterError):
     """The simulated robot was asked for something that it cannot do."""
+
+
+class ModelConfigError(VlaAdapterError):
+    """A model configuration is malformed: unknown key, or values that do not fit together."""

@@ -326,16 +326,17 @@ class MotionCore:
         Until the first command is due the arm is told to stay, so that the
         whole path is known to whoever interpolates it.
         """
-        if self._moving():
-            return
-        near = (
-            self._position is not None and np.abs(self._position - self._measured).max() < CONTINUE_WITHIN_RAD
-        )
-        if not near:
-            self._position = self._measured.copy()
-        self._velocity = np.zeros_like(self._position)
-        for i in range(round(self.contract.command.lead_s / self.period_s)):
-            stay = (now + i * self.period_s, self._position, self._velocity, self._gripper_value)
+        if not self._moving():
+            near = (
+                self._position is not None
+                and np.abs(self._position - self._measured).max() < CONTINUE_WITHIN_RAD
+            )
+            if not near:
+                self._position = self._measured.copy()
+            self._velocity = np.zeros_like(self._position)
+        start = self._committed[-1][0] + self.period_s if self._committed else now
+        for i in range(round((now + self.contract.command.lead_s - start) / self.period_s)):
+            stay = (start + i * self.period_s, self._position, self._velocity, self._gripper_value)
             self._committed.append(stay)
 
     def _clock_jumped(self, now: float) -> None:
