@@ -40,8 +40,18 @@ TABLE_RGB = (0.62, 0.58, 0.52)
 FLOOR_RGB = (0.35, 0.36, 0.38)
 
 _ROBOT_RGB = {"light": (0.88, 0.89, 0.9), "dark": (0.25, 0.25, 0.27)}
-_THIRD_VIEW = {"position": (1.05, 0.0, 0.62), "target": (0.45, 0.0, 0.03), "up": (0.0, 0.0, 1.0), "fovy": 45.0}
-_GRIPPER_VIEW = {"position": (0.08, 0.0, -0.005), "target": (0.035, 0.0, 0.12), "up": (1.0, 0.0, 0.0), "fovy": 75.0}
+_THIRD_VIEW = {
+    "position": (1.05, 0.0, 0.62),
+    "target": (0.45, 0.0, 0.03),
+    "up": (0.0, 0.0, 1.0),
+    "fovy": 45.0,
+}
+_GRIPPER_VIEW = {
+    "position": (0.08, 0.0, -0.005),
+    "target": (0.035, 0.0, 0.12),
+    "up": (1.0, 0.0, 0.0),
+    "fovy": 75.0,
+}
 
 
 def arm_assets() -> Path:
@@ -129,7 +139,9 @@ def _add_surroundings(spec: mujoco.MjSpec) -> None:
     world.add_geom(
         name="table", size=[0.62, 0.55, 0.02], pos=[0.5, 0.0, -0.02], rgba=[*TABLE_RGB, 1.0], **common
     )
-    world.add_geom(name="floor", size=[4.0, 4.0, 0.05], pos=[0.0, 0.0, -0.55], rgba=[*FLOOR_RGB, 1.0], **common)
+    world.add_geom(
+        name="floor", size=[4.0, 4.0, 0.05], pos=[0.0, 0.0, -0.55], rgba=[*FLOOR_RGB, 1.0], **common
+    )
     world.add_light(
         name="lamp",
         type=mujoco.mjtLightType.mjLIGHT_DIRECTIONAL,

@@ -64,7 +64,9 @@ def check_colours(objects: Sequence[str]) -> tuple[str, ...]:
     if unknown:
         raise SimulationError(f"unknown colours {unknown}: allowed are {', '.join(COLOURS)}")
     if len(set(objects)) != len(objects) or len(objects) > MAX_CUBES:
-        raise SimulationError(f"objects {list(objects)}: allowed is each colour once, at most {MAX_CUBES} cubes")
+        raise SimulationError(
+            f"objects {list(objects)}: allowed is each colour once, at most {MAX_CUBES} cubes"
+        )
     return tuple(objects)
 
 

@@ -42,5 +42,7 @@ def colour_in(text: str) -> str:
     words = re.findall(r"[a-z]+", text.lower())
     named = [colour for colour in COLOURS if colour in words]
     if len(named) != 1:
-        raise SimulationError(f"{text!r} names {named or 'no colour'}: allowed is exactly one of {', '.join(COLOURS)}")
+        raise SimulationError(
+            f"{text!r} names {named or 'no colour'}: allowed is exactly one of {', '.join(COLOURS)}"
+        )
     return named[0]

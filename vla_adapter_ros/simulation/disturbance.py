@@ -1,0 +1,48 @@
+"""Random pushes on the tool, so that demonstrations hold recoveries while their commands stay clean.
+
+The idea is DART's (Laskey et al., 2017): noise enters the motion, not the
+recorded action.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+KNOT_S = 0.1  # time between random values
+MEMORY = 0.7  # correlation of one value with the next
+MAX_AMPLITUDE_M = 0.03
+
+
+class Disturbance:
+    """A smooth random offset of the tool, first-order Gaussian from one knot to the next.
+
+    Args:
+        amplitude_m: Standard deviation per axis [m]; 0 switches the pushes off.
+        seed: Source of chance.
+        start: Time of the first knot [s]; the offset is 0 there.
+    """
+
+    def __init__(self, amplitude_m: float, seed: int, start: float) -> None:
+        self._amplitude = amplitude_m
+        self._rng = np.random.default_rng(seed)
+        self._start = start
+        self._knot = 0
+        self._from = np.zeros(3)
+        self._to = np.zeros(3)
+
+    def offset(self, t: float, active: bool) -> tuple[np.ndarray, np.ndarray]:
+        """Offset (3,) [m] and its speed (3,) [m/s] at time `t` [s], which must not run backwards.
+
+        Args:
+            t: Time.
+            active: While False no new push comes and the offset dies out.
+        """
+        knot = int((t - self._start) / KNOT_S + 1e-9)
+        while self._knot <= knot:
+            self._from = self._to
+            fresh = self._rng.standard_normal(3) * self._amplitude * np.sqrt(1 - MEMORY**2)
+            self._to = MEMORY * self._from + (fresh if active else 0.0)
+            self._knot += 1
+        s = min(max((t - self._start) / KNOT_S - knot, 0.0), 1.0)
+        way = self._to - self._from
+        return self._from + way * (s * s * (3 - 2 * s)), way * (6 * s * (1 - s) / KNOT_S)
