@@ -1,0 +1,24 @@
+"""VLA-Adapter in torch: network, preprocessing, normalisation, checkpoints, policy."""
+
+from vla_adapter_ros.model.config import VlaAdapterConfig, config_from_dict
+from vla_adapter_ros.model.network import Conditions, VlaAdapter
+from vla_adapter_ros.model.normalization import FieldStatistics, Statistics, read_statistics
+from vla_adapter_ros.model.policy import Inputs, VlaAdapterPolicy
+from vla_adapter_ros.model.presets import PRESETS, preset
+from vla_adapter_ros.model.tokenizer import TINY_WORDS, Tokenizer
+
+__all__ = [
+    "PRESETS",
+    "TINY_WORDS",
+    "Conditions",
+    "FieldStatistics",
+    "Inputs",
+    "Statistics",
+    "Tokenizer",
+    "VlaAdapter",
+    "VlaAdapterConfig",
+    "VlaAdapterPolicy",
+    "config_from_dict",
+    "preset",
+    "read_statistics",
+]

@@ -1,0 +1,290 @@
+"""Sizes and named settings of a VLA-Adapter. One set of classes serves every size.
+
+Letters: B batch, P prompt tokens, N patch tokens of all images, Q action queries,
+L levels of hidden states (layers + 1), H chunk rows, A action width, S proprioception width.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import types
+import typing
+from dataclasses import dataclass, field
+from typing import Any
+
+from vla_adapter_ros.errors import ModelConfigError
+
+TOKEN_ORDERS = ("official", "text_first")
+HEAD_KINDS = ("base", "pro")
+PROJECTORS = ("gelu3", "rms2")
+ATTENTIONS = ("sdpa", "eager")
+PROMPTS = ("qwen_chat", "plain")
+RESIZES = ("area", "lanczos3")
+RANGES = ("q01_q99", "min_max", "mean_std")
+ROPE_TABLES = ("match", "fp32", "bf16")
+FORMAT = 1
+
+
+@dataclass(frozen=True)
+class VitConfig:
+    """A vision transformer tower. `key` is its name in checkpoints.
+
+    The tower's features are the raw output of its last but one block, without the final norm.
+    """
+
+    key: str
+    width: int
+    depth: int
+    heads: int
+    mlp_width: int
+    patch_size: int = 14
+    image_size: int = 224
+    class_token: bool = False
+    registers: int = 0
+    layer_scale: bool = False
+    attention_pool: bool = False
+
+    @property
+    def tokens(self) -> int:
+        """Patch tokens per image."""
+        return (self.image_size // self.patch_size) ** 2
+
+
+@dataclass(frozen=True)
+class StemConfig:
+    """A small convolution tower: 3x3 convolutions, then ViT blocks. It learns from few images."""
+
+    key: str = "stem"
+    image_size: int = 56
+    channels: tuple[int, ...] = (24, 48, 48, 96)
+    strides: tuple[int, ...] = (2, 2, 1, 2)
+    norm_groups: int = 8
+    blocks: int = 1
+    heads: int = 4
+    mlp_width: int = 384
+    position_std: float = 0.5
+    """Initial spread of the learned position embedding of each view; small ones were measured to fail."""
+
+    @property
+    def width(self) -> int:
+        """Feature width."""
+        return self.channels[-1]
+
+    @property
+    def tokens(self) -> int:
+        """Patch tokens per image."""
+        side = self.image_size
+        for stride in self.strides:
+            side = -(-side // stride)
+        return side**2
+
+
+@dataclass(frozen=True)
+class LlmConfig:
+    """Sizes of the Qwen2 language model."""
+
+    hidden: int
+    intermediate: int
+    layers: int
+    heads: int
+    kv_heads: int
+    vocab_size: int
+    rope_theta: float = 1e6
+    rms_norm_eps: float = 1e-6
+    max_positions: int = 32768
+    init_std: float = 0.02
+
+
+@dataclass(frozen=True)
+class HeadConfig:
+    """The Bridge-Attention policy. Block i reads level i + 1 of the language model's hidden states."""
+
+    kind: str
+    blocks: int
+    heads: int = 8
+    film_weights: bool = False
+    """Carry the pro head's unused `film_gen` weights, as official checkpoints do."""
+    train_noise_std: float = 0.0
+    """Spread of the noise that replaces the zero action tokens in training (official: 0.02)."""
+    learned_rows: bool = False
+    """Add a learned embedding per chunk row after the first layer (official: no)."""
+    rope_tables: str = "match"
+    """Precision of the pro head's rotary tables; `match` follows the weights, as the official code does."""
+
+
+@dataclass(frozen=True)
+class PreprocessingConfig:
+    """From camera images to pixel values. Each (mean, std) pair yields three channels for one tower."""
+
+    size: int
+    resize: str
+    jpeg: bool = False
+    """JPEG round trip (quality 95, fast DCT) before resizing, as the official evaluation does."""
+    center_crop: float = 1.0
+    """Area of the central box that is kept (official: 0.9); 1 means no crop."""
+    means: tuple[tuple[float, ...], ...] = ((0.5, 0.5, 0.5),)
+    stds: tuple[tuple[float, ...], ...] = ((0.5, 0.5, 0.5),)
+
+    @property
+    def channels(self) -> int:
+        """Channels C of the pixel values of one image."""
+        return 3 * len(self.means)
+
+
+@dataclass(frozen=True)
+class NormalizationConfig:
+    """How actions and proprioception are scaled with the data set's statistics."""
+
+    action: str = "q01_q99"
+    proprio: str = "q01_q99"
+    clip_actions: bool = True
+    """Clip training targets to +-1 (ranges only)."""
+    clip_proprio: float = 1.0
+    """Clip the scaled proprioception to +- this."""
+    zero_range_to_zero: bool = True
+    """A constant dimension becomes 0 (official inference leaves it at -1, unlike its training)."""
+
+
+@dataclass(frozen=True)
+class VlaAdapterConfig:
+    """Everything needed to build a VLA-Adapter and to feed it.
+
+    `num_task_tokens`: how many of the N + Q condition tokens the head treats as gated "task"
+    tokens. Official checkpoints keep 512 whatever the number of images.
+    `token_order`: `official` is [first text token][patches][other text][queries], and the
+    condition slices are the official ones: task = the positions 0..N-1, action = the last prompt
+    token and the queries but the last. `text_first` is [text][patches][queries], and the slices
+    are the patches' and the queries' own states.
+    """
+
+    name: str
+    num_images: int
+    action_dim: int
+    proprio_dim: int
+    chunk: int
+    num_queries: int
+    num_task_tokens: int
+    token_order: str
+    projector: str
+    prompt: str
+    llm: LlmConfig
+    head: HeadConfig
+    preprocessing: PreprocessingConfig
+    vits: tuple[VitConfig, ...] = ()
+    stem: StemConfig | None = None
+    projector_width: int = 0
+    """Width of the first projector layer; 0 means 4 x the vision width (official)."""
+    normalization: NormalizationConfig = field(default_factory=NormalizationConfig)
+    attention: str = "sdpa"
+    """`eager` writes the softmax out: its backward pass is faster on a CPU."""
+
+    @property
+    def patches_per_image(self) -> int:
+        """Patch tokens of one image."""
+        return self.stem.tokens if self.stem else self.vits[0].tokens
+
+    @property
+    def num_patches(self) -> int:
+        """Patch tokens N of all images."""
+        return self.num_images * self.patches_per_image
+
+    @property
+    def vision_width(self) -> int:
+        """Width of the concatenated tower features."""
+        return self.stem.width if self.stem else sum(vit.width for vit in self.vits)
+
+    @property
+    def levels(self) -> int:
+        """Levels L of hidden states: the embeddings and every layer."""
+        return self.llm.layers + 1
+
+    @property
+    def max_prompt_tokens(self) -> int:
+        """Longest prompt that fits the language model beside patches and queries."""
+        return self.llm.max_positions - self.num_patches - self.num_queries
+
+    def __post_init__(self) -> None:
+        _choice("token_order", self.token_order, TOKEN_ORDERS)
+        _choice("projector", self.projector, PROJECTORS)
+        _choice("prompt", self.prompt, PROMPTS)
+        _choice("attention", self.attention, ATTENTIONS)
+        _choice("head.kind", self.head.kind, HEAD_KINDS)
+        _choice("head.rope_tables", self.head.rope_tables, ROPE_TABLES)
+        _choice("preprocessing.resize", self.preprocessing.resize, RESIZES)
+        _choice("normalization.action", self.normalization.action, RANGES)
+        _choice("normalization.proprio", self.normalization.proprio, RANGES)
+        _require(bool(self.vits) != bool(self.stem), "vits", self.vits, "either ViT towers or a stem")
+        for name in ("num_images", "action_dim", "proprio_dim", "chunk", "num_queries", "num_task_tokens"):
+            _require(getattr(self, name) >= 1, name, getattr(self, name), "at least 1")
+        _require(
+            1 <= self.head.blocks <= self.llm.layers,
+            "head.blocks", self.head.blocks, f"1 to the number of language model layers, {self.llm.layers}",
+        )  # fmt: skip
+        for name, width, heads in (
+            ("llm.heads", self.llm.hidden, self.llm.heads),
+            ("head.heads", self.llm.hidden, self.head.heads),
+        ):
+            _require(width % heads == 0, name, heads, f"a divisor of {width}")
+        towers = self.vits or (self.stem,)
+        sizes = {tower.image_size for tower in towers}
+        _require(
+            sizes == {self.preprocessing.size}, "preprocessing.size", self.preprocessing.size, f"{sizes}"
+        )
+        _require(
+            len(self.preprocessing.means) == len(self.preprocessing.stds) == len(towers),
+            "preprocessing.means", self.preprocessing.means, f"one per tower, {len(towers)}",
+        )  # fmt: skip
+        _require(len({t.tokens for t in towers}) == 1, "vits", self.vits, "towers with equally many patches")
+        _require(self.max_prompt_tokens >= 1, "llm.max_positions", self.llm.max_positions, "more positions")
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data for JSON; `config_from_dict` gives an equal object back."""
+        return {"format": FORMAT, **dataclasses.asdict(self)}
+
+
+def config_from_dict(data: Any) -> VlaAdapterConfig:
+    """Build a configuration from plain data.
+
+    Raises:
+        ModelConfigError: unknown or missing key, or a value that is not allowed.
+    """
+    _require(isinstance(data, dict), "configuration", type(data).__name__, "a mapping")
+    data = dict(data)
+    version = data.pop("format", None)
+    _require(version == FORMAT, "format", version, f"{FORMAT}")
+    return _build(VlaAdapterConfig, data, "configuration")
+
+
+def _build(kind: Any, value: Any, where: str) -> Any:
+    """Turn plain data into `kind`: a dataclass, tuple[X, ...], X | None or a scalar."""
+    if dataclasses.is_dataclass(kind):
+        _require(isinstance(value, dict), where, value, "a mapping")
+        hints = typing.get_type_hints(kind)
+        unknown = sorted(set(value) - set(hints))
+        _require(not unknown, where, unknown, f"only these keys: {', '.join(hints)}")
+        arguments = {key: _build(hints[key], entry, f"{where}.{key}") for key, entry in value.items()}
+        try:
+            return kind(**arguments)
+        except TypeError as error:
+            raise ModelConfigError(f"{where}: {error}") from None
+    origin = typing.get_origin(kind)
+    if origin in (typing.Union, types.UnionType):
+        inner = next(k for k in typing.get_args(kind) if k is not type(None))
+        return None if value is None else _build(inner, value, where)
+    if origin is tuple:
+        _require(isinstance(value, (list, tuple)), where, value, "a list")
+        inner = typing.get_args(kind)[0]
+        return tuple(_build(inner, entry, f"{where}[{i}]") for i, entry in enumerate(value))
+    if kind is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    _require(type(value) is kind, where, value, f"a value of type {kind.__name__}")
+    return value
+
+
+def _choice(name: str, value: str, allowed: tuple[str, ...]) -> None:
+    _require(value in allowed, name, value, f"one of {list(allowed)}")
+
+
+def _require(ok: bool, where: str, value: Any, allowed: str) -> None:
+    if not ok:
+        raise ModelConfigError(f"{where} = {value!r}: allowed is {allowed}")

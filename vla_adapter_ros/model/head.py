@@ -1,0 +1,167 @@
+"""The Bridge-Attention policy head, base and pro, after the published code.
+
+Three groups of tokens are attended to by the action tokens: themselves, the action queries'
+states with the proprioception, and the task states, whose scores a learned tanh gate scales.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from vla_adapter_ros.model.config import HeadConfig, VlaAdapterConfig
+
+GROUPS = ("self", "adapter", "task")
+_TABLE_TYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
+
+Tables = tuple[Tensor, Tensor]
+
+
+def rope_tables(length: int, head_dim: int, dtype: torch.dtype, device: torch.device) -> Tables:
+    """Cosine and sine (length, head_dim), laid out half-half: channel j has frequency j mod d/2.
+
+    All steps run in `dtype`: the published pro heads were trained with bf16 tables, in which
+    positions above 256 collapse.
+    """
+    exponent = torch.arange(0, head_dim, 2, dtype=torch.float32, device=device) / head_dim
+    frequency = (1.0 / 10000.0**exponent).to(dtype)
+    angle = torch.outer(torch.arange(length, device=device).to(dtype), frequency)
+    angle = torch.cat([angle, angle], dim=-1)
+    return angle.cos(), angle.sin()
+
+
+def rotate(x: Tensor, tables: Tables) -> Tensor:
+    """Rotate neighbouring channels of x (B, heads, T, d), each channel by its own angle.
+
+    The tables are half-half while the pairs are neighbours, so this is no true rotation. The
+    published code does it, and its checkpoints need it.
+    """
+    cos, sin = (table[: x.shape[-2]].to(x.dtype) for table in tables)
+    paired = torch.stack([-x[..., 1::2], x[..., 0::2]], dim=-1).flatten(-2)
+    return x * cos + paired * sin
+
+
+class BridgeBlock(nn.Module):
+    """One block: attention over the three groups, then a feed-forward layer without a residual."""
+
+    def __init__(self, hidden: int, config: HeadConfig) -> None:
+        super().__init__()
+        self.heads, self.pro = config.heads, config.kind == "pro"
+        self.ffn = nn.Sequential(nn.LayerNorm(hidden), nn.Linear(hidden, hidden), nn.ReLU())
+        self.q_proj = nn.Linear(hidden, hidden)
+        for kind in ("k", "v"):
+            for name in [f"{kind}_{group}" for group in GROUPS] if self.pro else [f"{kind}_proj"]:
+                setattr(self, name, nn.Linear(hidden, hidden))
+        self.o_proj = nn.Linear(hidden, hidden)
+        self.gating_factor = nn.Parameter(torch.zeros(1))
+        if config.film_weights:
+            self.film_gen = nn.Sequential(nn.Linear(hidden, 2 * hidden))
+
+    def _project(self, kind: str, group: str, tokens: Tensor) -> Tensor:
+        layer = getattr(self, f"{kind}_{group}" if self.pro else f"{kind}_proj")
+        return self._split(layer(tokens))
+
+    def _split(self, x: Tensor) -> Tensor:
+        return x.unflatten(-1, (self.heads, -1)).transpose(1, 2)
+
+    def forward(self, x: Tensor, adapter: Tensor, task: Tensor, tables: Tables | None) -> Tensor:
+        """Action tokens x (B, H, hidden), adapter (B, U, hidden), task (B, T, hidden) to (B, H, hidden)."""
+        groups = dict(zip(GROUPS, (x, adapter, task), strict=True))
+        q = self._split(self.q_proj(x))
+        keys = {name: self._project("k", name, tokens) for name, tokens in groups.items()}
+        values = [self._project("v", name, tokens) for name, tokens in groups.items()]
+        if tables is not None:
+            q = rotate(q, tables)
+            keys = {name: rotate(key, tables) for name, key in keys.items()}
+        scores = {name: q @ key.transpose(-2, -1) for name, key in keys.items()}  # (B, heads, H, tokens)
+        scores["task"] = scores["task"] * torch.tanh(self.gating_factor)
+        weights = (torch.cat(list(scores.values()), dim=-1) * q.shape[-1] ** -0.5).softmax(dim=-1)
+        values = torch.cat(values, dim=2)
+        out = self.o_proj((weights.to(values.dtype) @ values).transpose(1, 2).flatten(2))
+        return self.ffn(out + x)
+
+
+class BridgePolicy(nn.Module):
+    """Action tokens to an action chunk through the blocks; names as in official checkpoints."""
+
+    def __init__(self, config: VlaAdapterConfig) -> None:
+        super().__init__()
+        hidden, wide = config.llm.hidden, config.action_dim * config.llm.hidden
+        self.head, self.chunk = config.head, config.chunk
+        self.layer_norm1 = nn.LayerNorm(wide)
+        self.fc1 = nn.Linear(wide, hidden)
+        if config.head.learned_rows:
+            self.row_embedding = nn.Parameter(torch.randn(config.chunk, hidden) * 0.5)
+        self.mlp_resnet_blocks = nn.ModuleList(
+            BridgeBlock(hidden, config.head) for _ in range(config.head.blocks)
+        )
+        self.layer_norm2 = nn.LayerNorm(hidden)
+        self.fc2 = nn.Linear(hidden, config.action_dim)
+
+    def _tables(self, task: Tensor, adapter: Tensor) -> Tables | None:
+        if self.head.kind != "pro":
+            return None
+        length = max(self.chunk, task.shape[2], adapter.shape[2] + 1)
+        head_dim = self.fc1.out_features // self.head.heads
+        dtype = _TABLE_TYPES.get(self.head.rope_tables, self.fc1.weight.dtype)
+        return rope_tables(length, head_dim, dtype, task.device)
+
+    def forward(self, task: Tensor, adapter: Tensor, proprio: Tensor, noise: Tensor | None) -> Tensor:
+        """See `ActionHead.forward`. `noise` (H, A * hidden) replaces the zero action tokens."""
+        weight = self.fc1.weight
+        shape = (self.chunk, self.fc1.in_features)
+        start = noise if noise is not None else torch.zeros(shape, device=weight.device)
+        start = start.to(weight.dtype).expand(len(task), -1, -1)  # (B, H, A * hidden)
+        x = F.relu(self.fc1(self.layer_norm1(start)))  # (B, H, hidden)
+        if self.head.learned_rows:
+            x = x + self.row_embedding
+        tables = self._tables(task, adapter)
+        for i, block in enumerate(self.mlp_resnet_blocks):
+            # Level 0 holds the input embeddings, which the head never reads.
+            x = block(x, torch.cat([adapter[:, i + 1], proprio], dim=1), task[:, i + 1], tables)
+        return self.fc2(self.layer_norm2(x))
+
+
+class ActionHead(nn.Module):
+    """The policy head on the conditions of all levels."""
+
+    def __init__(self, config: VlaAdapterConfig) -> None:
+        super().__init__()
+        self.num_task_tokens = config.num_task_tokens
+        self.noise_std = config.head.train_noise_std
+        self.model = BridgePolicy(config)
+
+    def forward(self, task: Tensor, action: Tensor, proprio: Tensor, noise: Tensor | None = None) -> Tensor:
+        """Conditions to normalised actions.
+
+        Args:
+            task: States of the task positions, (B, L, N, hidden).
+            action: States of the query positions, (B, L, Q, hidden).
+            proprio: Projected proprioception, one token (B, 1, hidden).
+            noise: Fixed action tokens (H, A * hidden) in place of zeros; in training mode
+                Gaussian noise of the configured spread is drawn, shared by the batch.
+
+        Returns:
+            (B, H, A).
+        """
+        if noise is None and self.training and self.noise_std > 0:
+            wide = self.model.fc1.in_features
+            noise = torch.randn(self.model.chunk, wide, device=task.device) * self.noise_std
+        # The split follows the count, not the kind of token: official checkpoints keep 512 for
+        # any number of images, so with three images patches spill into the adapter group.
+        tokens = torch.cat([task, action], dim=2)
+        gated, adapter = tokens[:, :, : self.num_task_tokens], tokens[:, :, self.num_task_tokens :]
+        return self.model(gated, adapter, proprio, noise)
+
+
+class ProprioProjector(nn.Module):
+    """Proprioception (B, S) to one token (B, 1, hidden)."""
+
+    def __init__(self, proprio_dim: int, hidden: int) -> None:
+        super().__init__()
+        self.fc1 = nn.Linear(proprio_dim, hidden)
+        self.fc2 = nn.Linear(hidden, hidden)
+
+    def forward(self, proprio: Tensor) -> Tensor:
+        return self.fc2(F.gelu(self.fc1(proprio))).unsqueeze(1)

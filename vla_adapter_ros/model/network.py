@@ -1,0 +1,237 @@
+"""VLA-Adapter: vision towers, projector, Qwen2 with action queries, Bridge-Attention head."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from transformers import Qwen2Config, Qwen2Model
+
+from vla_adapter_ros.model.config import LlmConfig, VlaAdapterConfig
+from vla_adapter_ros.model.head import ActionHead, ProprioProjector
+from vla_adapter_ros.model.vision import VisionBackbone
+
+
+class Conditions(NamedTuple):
+    """Hidden states that the head reads; level 0 holds the embeddings, the last one is normed."""
+
+    task: Tensor
+    """(B, L, N, hidden)."""
+    action: Tensor
+    """(B, L, Q, hidden)."""
+
+
+class GeluProjector(nn.Module):
+    """The published projector: three linear layers with exact GELUs between them."""
+
+    def __init__(self, vision_width: int, width: int, hidden: int) -> None:
+        super().__init__()
+        self.fc1 = nn.Linear(vision_width, width)
+        self.fc2 = nn.Linear(width, hidden)
+        self.fc3 = nn.Linear(hidden, hidden)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.fc3(F.gelu(self.fc2(F.gelu(self.fc1(x)))))
+
+
+class RmsProjector(nn.Module):
+    """The tiny projector: two linear layers, then an RMS norm that fixes the scale."""
+
+    def __init__(self, vision_width: int, width: int, hidden: int) -> None:
+        super().__init__()
+        self.fc1 = nn.Linear(vision_width, width)
+        self.fc2 = nn.Linear(width, hidden)
+        self.norm = nn.RMSNorm(hidden, eps=1e-6)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.norm(self.fc2(F.gelu(self.fc1(x))))
+
+
+class LanguageModel(nn.Module):
+    """Qwen2 without its word head, under the checkpoint's name `language_model.model`."""
+
+    def __init__(self, config: LlmConfig, attention: str) -> None:
+        super().__init__()
+        self.model = Qwen2Model(
+            Qwen2Config(
+                vocab_size=config.vocab_size,
+                hidden_size=config.hidden,
+                intermediate_size=config.intermediate,
+                num_hidden_layers=config.layers,
+                num_attention_heads=config.heads,
+                num_key_value_heads=config.kv_heads,
+                max_position_embeddings=config.max_positions,
+                rms_norm_eps=config.rms_norm_eps,
+                rope_parameters={"rope_type": "default", "rope_theta": config.rope_theta},
+                initializer_range=config.init_std,
+                use_sliding_window=False,
+                use_cache=False,
+                attn_implementation=attention,
+            )
+        )
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> LanguageModel:
+        """Convert, but keep the rotary frequencies in float32: rounding them moves hidden states by 0.5."""
+        super()._apply(fn, recurse)
+        self.restore_frequencies()
+        return self
+
+    def restore_frequencies(self) -> None:
+        """Recompute the rotary frequencies, which no checkpoint stores, on the weights' device."""
+        rotary, device = self.model.rotary_emb, self.model.norm.weight.device
+        frequencies, _ = rotary.compute_default_rope_parameters(self.model.config)
+        rotary.inv_freq = frequencies.to(device)
+        rotary.original_inv_freq = frequencies.to(device)
+
+    def forward(
+        self, embeddings: Tensor, mask: Tensor | None, positions: Tensor | None
+    ) -> tuple[Tensor, ...]:
+        """Embeddings (B, T, hidden) to the L hidden states, each (B, T, hidden)."""
+        out = self.model(
+            inputs_embeds=embeddings, attention_mask=mask, position_ids=positions, output_hidden_states=True
+        )
+        return out.hidden_states
+
+
+class VlaAdapter(nn.Module):
+    """The network. Its parameter names are those of official checkpoints, apart from the two
+    components that lie in files of their own (`action_head.`, `proprio_projector.`)."""
+
+    def __init__(self, config: VlaAdapterConfig) -> None:
+        super().__init__()
+        self.config = config
+        hidden = config.llm.hidden
+        self.vision_backbone = VisionBackbone(config)
+        projector = GeluProjector if config.projector == "gelu3" else RmsProjector
+        width = config.projector_width or 4 * config.vision_width
+        self.projector = projector(config.vision_width, width, hidden)
+        self.language_model = LanguageModel(config.llm, config.attention)
+        self.action_queries = nn.Embedding(config.num_queries, hidden)
+        nn.init.normal_(self.action_queries.weight, std=config.llm.init_std)
+        self.action_head = ActionHead(config)
+        self.proprio_projector = ProprioProjector(config.proprio_dim, hidden)
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Type of the weights."""
+        return self.action_queries.weight.dtype
+
+    @property
+    def device(self) -> torch.device:
+        """Device of the weights."""
+        return self.action_queries.weight.device
+
+    def patch_tokens(self, pixel_values: Tensor) -> Tensor:
+        """Projected patch tokens.
+
+        Args:
+            pixel_values: (B, images, C, h, w).
+
+        Returns:
+            (B, N, hidden), the patches of image 0 first, row by row.
+        """
+        return self.projector(self.vision_backbone(pixel_values.to(self.dtype)))
+
+    def conditions(
+        self, input_ids: Tensor, attention_mask: Tensor | None, pixel_values: Tensor
+    ) -> Conditions:
+        """Run towers and language model once, and cut out the states that the head reads.
+
+        Args:
+            input_ids: Prompt ids, padded on the left, int64 (B, P).
+            attention_mask: 1 for real tokens, (B, P); None means no padding.
+            pixel_values: (B, images, C, h, w).
+        """
+        return self.conditions_from_patches(input_ids, attention_mask, self.patch_tokens(pixel_values))
+
+    def conditions_from_patches(
+        self, input_ids: Tensor, attention_mask: Tensor | None, patches: Tensor
+    ) -> Conditions:
+        """As `conditions`, from patch tokens (B, N, hidden)."""
+        num_prompt, num_patches = input_ids.shape[1], patches.shape[1]
+        mask = attention_mask.bool() if attention_mask is not None else None
+        if mask is not None and bool(mask.all()):
+            mask = None
+        queries = self.action_queries.weight.expand(len(input_ids), -1, -1).to(patches.dtype)
+        embed = self.language_model.model.embed_tokens
+        if self.config.token_order == "text_first":
+            words = embed(input_ids).to(patches.dtype)
+            sequence = torch.cat([words, patches, queries], dim=1)
+            task_start, action_start = num_prompt, num_prompt + num_patches
+            if mask is not None:
+                mask = F.pad(mask, (0, num_patches + self.config.num_queries), value=True)
+        else:
+            first, rest, rest_mask = _split_first(input_ids, mask)
+            sequence = torch.cat(
+                [embed(first).to(patches.dtype), patches, embed(rest).to(patches.dtype), queries], dim=1
+            )
+            # Off by one in the published code, in training and inference alike: the task slice starts
+            # with the first text token, the action slice with the last one, and each loses its end.
+            task_start, action_start = 0, num_patches + num_prompt - 1
+            if rest_mask is not None:
+                rest_mask = F.pad(rest_mask, (num_patches + 1, self.config.num_queries), value=True)
+            mask = rest_mask
+        positions = None if mask is None else (mask.long().cumsum(dim=1) - 1).clamp(min=0)
+        bias = None if mask is None else _causal_bias(mask, sequence.dtype)
+        states = torch.stack(self.language_model(sequence, bias, positions), dim=1)  # (B, L, T, hidden)
+        return Conditions(
+            task=states[:, :, task_start : task_start + num_patches],
+            action=states[:, :, action_start : action_start + self.config.num_queries],
+        )
+
+    def head_actions(self, conditions: Conditions, proprio: Tensor, noise: Tensor | None = None) -> Tensor:
+        """Conditions and normalised proprioception (B, S) to normalised actions, float32 (B, H, A)."""
+        token = self.proprio_projector(proprio.to(self.dtype)).to(conditions.task.dtype)
+        return self.action_head(conditions.task, conditions.action, token, noise).float()
+
+    def forward(
+        self,
+        input_ids: Tensor,
+        attention_mask: Tensor | None,
+        pixel_values: Tensor,
+        proprio: Tensor,
+        noise: Tensor | None = None,
+    ) -> Tensor:
+        """Predict a chunk.
+
+        Args:
+            input_ids: Prompt ids, padded on the left, int64 (B, P).
+            attention_mask: 1 for real tokens, (B, P); None means no padding.
+            pixel_values: (B, images, C, h, w).
+            proprio: Normalised proprioception (B, S).
+            noise: Fixed action tokens, see `ActionHead.forward`.
+
+        Returns:
+            Normalised actions, float32 (B, H, A).
+        """
+        return self.head_actions(self.conditions(input_ids, attention_mask, pixel_values), proprio, noise)
+
+
+def _split_first(input_ids: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor, Tensor | None]:
+    """Take the first real token out of left-padded ids, so that the patches can follow it.
+
+    Returns:
+        first (B, 1), rest (B, P - 1), and the rest's mask (None without padding). The padding ends
+        up between patches and text, hidden by the mask, so every group keeps a fixed place.
+    """
+    if mask is None:
+        return input_ids[:, :1], input_ids[:, 1:], None
+    start = mask.long().argmax(dim=1, keepdim=True)  # (B, 1)
+    columns = torch.arange(input_ids.shape[1], device=input_ids.device)
+    return input_ids.gather(1, start), input_ids[:, 1:], (mask & (columns > start))[:, 1:]
+
+
+def _causal_bias(mask: Tensor, dtype: torch.dtype) -> Tensor:
+    """Additive attention mask (B, 1, T, T): causal, padding hidden.
+
+    Padding sees itself, so that no row is empty: an empty softmax row gives NaN in some kernels.
+    """
+    length = mask.shape[1]
+    causal = torch.ones(length, length, dtype=torch.bool, device=mask.device).tril()
+    itself = torch.eye(length, dtype=torch.bool, device=mask.device)
+    visible = causal & (mask[:, None, :] | itself)
+    bias = torch.zeros(visible.shape, dtype=dtype, device=mask.device)
+    return bias.masked_fill(~visible, torch.finfo(dtype).min)[:, None]

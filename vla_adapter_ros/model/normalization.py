@@ -1,0 +1,183 @@
+"""Scale actions and proprioception with a data set's statistics, and back."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from vla_adapter_ros.errors import StatisticsError
+
+_NUMBERS = ("mean", "std", "min", "max", "q01", "q99")
+_RANGES = {"q01_q99": ("q01", "q99"), "min_max": ("min", "max"), "mean_std": ("mean", "std")}
+_EPSILON = 1e-8
+
+
+@dataclass(frozen=True)
+class FieldStatistics:
+    """Statistics of one vector, each float64 (D,). `mask` is False where a dimension is left as it is."""
+
+    mean: np.ndarray
+    std: np.ndarray
+    min: np.ndarray
+    max: np.ndarray
+    q01: np.ndarray
+    q99: np.ndarray
+    mask: np.ndarray
+
+    @property
+    def width(self) -> int:
+        """Number of dimensions D."""
+        return len(self.mean)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain lists, as in `dataset_statistics.json`."""
+        return {name: getattr(self, name).tolist() for name in (*_NUMBERS, "mask")}
+
+
+@dataclass(frozen=True)
+class Statistics:
+    """Statistics of a data set, as `dataset_statistics.json` stores them under the data set's name."""
+
+    name: str
+    action: FieldStatistics
+    proprio: FieldStatistics
+    num_transitions: int = 0
+    num_trajectories: int = 0
+
+    @classmethod
+    def from_dict(cls, name: str, entry: Any) -> Statistics:
+        """Check and convert one entry of `dataset_statistics.json`.
+
+        Raises:
+            StatisticsError: something is missing, not finite, or of unequal width.
+        """
+        if not isinstance(entry, dict) or "action" not in entry or "proprio" not in entry:
+            raise StatisticsError(f"statistics '{name}': the keys 'action' and 'proprio' are needed")
+        fields = {key: _field(f"{name}.{key}", entry[key]) for key in ("action", "proprio")}
+        counts = {key: int(entry.get(key, 0)) for key in ("num_transitions", "num_trajectories")}
+        return cls(name, **fields, **counts)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The entry for `dataset_statistics.json`."""
+        return {
+            "action": self.action.to_dict(),
+            "proprio": self.proprio.to_dict(),
+            "num_transitions": self.num_transitions,
+            "num_trajectories": self.num_trajectories,
+        }
+
+
+def _field(where: str, entry: Any) -> FieldStatistics:
+    if not isinstance(entry, dict):
+        raise StatisticsError(f"{where} = {entry!r}: a mapping is needed")
+    missing = [name for name in _NUMBERS if name not in entry]
+    if missing:
+        raise StatisticsError(f"{where} lacks {missing}")
+    try:
+        arrays = {name: np.array(entry[name], dtype=np.float64) for name in _NUMBERS}
+    except (TypeError, ValueError) as error:
+        raise StatisticsError(f"{where}: lists of numbers are needed: {error}") from None
+    arrays["mask"] = np.array(entry.get("mask", [True] * arrays["mean"].size), dtype=bool)
+    shapes = {name: array.shape for name, array in arrays.items()}
+    if len(set(shapes.values())) != 1 or arrays["mean"].ndim != 1 or not arrays["mean"].size:
+        raise StatisticsError(f"{where}: lists of one length are needed, not {shapes}")
+    for name in _NUMBERS:
+        if not np.isfinite(arrays[name]).all():
+            raise StatisticsError(
+                f"{where}.{name} = {arrays[name].tolist()}: only finite numbers are allowed"
+            )
+    if (arrays["min"] > arrays["max"]).any() or (arrays["q01"] > arrays["q99"]).any():
+        raise StatisticsError(f"{where}: a lower bound lies above its upper bound")
+    return FieldStatistics(**arrays)
+
+
+def read_statistics(path: str | Path, name: str | None = None) -> Statistics:
+    """Read one data set's entry of `dataset_statistics.json`.
+
+    Args:
+        path: The file.
+        name: Name of the entry; may be left out when there is only one.
+
+    Raises:
+        StatisticsError: no such file or entry, or bad content.
+    """
+    path = Path(path)
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise StatisticsError(f"{path} is missing") from None
+    except ValueError as error:
+        raise StatisticsError(f"{path} is no valid JSON: {error}") from None
+    if not isinstance(data, dict) or not data:
+        raise StatisticsError(f"{path}: a mapping from data set name to statistics is needed")
+    if name is None and len(data) == 1:
+        name = next(iter(data))
+    if name not in data:
+        raise StatisticsError(f"{path}: statistics {name!r} not found; there are {sorted(data)}")
+    return Statistics.from_dict(name, data[name])
+
+
+def _prepare(values: np.ndarray, field: FieldStatistics, kind: str) -> tuple[np.ndarray, ...]:
+    values = np.asarray(values, dtype=np.float64)
+    if values.shape[-1:] != (field.width,):
+        raise StatisticsError(f"values of shape {values.shape}: the last axis must be {field.width}")
+    low, high = (getattr(field, name) for name in _RANGES[kind])
+    return values, low, high
+
+
+def normalize(
+    values: np.ndarray,
+    field: FieldStatistics,
+    kind: str,
+    *,
+    clip: float | None = None,
+    clip_unmasked: bool = False,
+    zero_range_to_zero: bool = True,
+) -> np.ndarray:
+    """Scale to about [-1, 1] (ranges), or to mean 0 and spread 1 (`mean_std`).
+
+    Args:
+        values: (..., D).
+        field: Statistics of width D.
+        kind: `q01_q99`, `min_max` or `mean_std`.
+        clip: Largest magnitude of a scaled dimension; None for no clipping.
+        clip_unmasked: Clip the dimensions that are not scaled, too (official for proprioception).
+        zero_range_to_zero: A scaled dimension that is constant in the statistics becomes 0.
+
+    Returns:
+        float64 (..., D).
+
+    Raises:
+        StatisticsError: another width.
+
+    Source:
+        2 (x - low) / (high - low + 1e-8) - 1, as in the published code.
+    """
+    values, low, high = _prepare(values, field, kind)
+    if kind == "mean_std":
+        scaled, constant = (values - low) / (high + _EPSILON), high == 0
+    else:
+        scaled, constant = 2 * (values - low) / (high - low + _EPSILON) - 1, field.min == field.max
+    if zero_range_to_zero:
+        # Without this a constant dimension that moves a little at run time would jump to +-1 or beyond.
+        scaled = np.where(constant | (low == high if kind != "mean_std" else constant), 0.0, scaled)
+    if clip is None:
+        return np.where(field.mask, scaled, values)
+    unscaled = np.clip(values, -clip, clip) if clip_unmasked else values
+    return np.where(field.mask, np.clip(scaled, -clip, clip), unscaled)
+
+
+def unnormalize(values: np.ndarray, field: FieldStatistics, kind: str) -> np.ndarray:
+    """Inverse of `normalize` without its clipping; (..., D) to float64 (..., D).
+
+    Raises:
+        StatisticsError: another width.
+    """
+    values, low, high = _prepare(values, field, kind)
+    if kind == "mean_std":
+        return np.where(field.mask, values * (high + _EPSILON) + low, values)
+    return np.where(field.mask, 0.5 * (values + 1) * (high - low + _EPSILON) + low, values)

@@ -1,0 +1,236 @@
+"""A policy: images, instruction and proprioception in physical units to an action chunk."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from vla_adapter_ros.contract import Contract
+from vla_adapter_ros.errors import CheckpointError, ObservationError, StatisticsError
+from vla_adapter_ros.model.checkpoint import COMPONENTS, Checkpoint, read_checkpoint, write_checkpoint
+from vla_adapter_ros.model.config import VlaAdapterConfig
+from vla_adapter_ros.model.network import VlaAdapter
+from vla_adapter_ros.model.normalization import Statistics, normalize, unnormalize
+from vla_adapter_ros.model.preprocessing import Preprocessor
+from vla_adapter_ros.model.tokenizer import Tokenizer
+
+
+class Inputs(NamedTuple):
+    """The network's arguments, in its order."""
+
+    input_ids: Tensor
+    """int64 (B, P)."""
+    attention_mask: Tensor
+    """int64 (B, P)."""
+    pixel_values: Tensor
+    """float32 (B, images, C, h, w)."""
+    proprio: Tensor
+    """Normalised, float32 (B, S)."""
+
+
+class VlaAdapterPolicy:
+    """A network with everything needed to feed it and to read its output.
+
+    Without `statistics` it is a backbone (grounded, no trained head): `with_new_head` makes a
+    policy of it, and `predict` refuses.
+    """
+
+    def __init__(
+        self,
+        network: VlaAdapter,
+        config: VlaAdapterConfig,
+        tokenizer: Tokenizer,
+        statistics: Statistics | None = None,
+        contract: Contract | None = None,
+        *,
+        kept_files: dict[str, bytes] | None = None,
+    ) -> None:
+        if tokenizer.prompt != config.prompt:
+            raise CheckpointError(f"tokenizer for prompt {tokenizer.prompt!r}, model for {config.prompt!r}")
+        if tokenizer.vocab_size > config.llm.vocab_size:
+            raise CheckpointError(
+                f"tokenizer with {tokenizer.vocab_size} ids, model with {config.llm.vocab_size} embeddings"
+            )
+        if statistics is not None:
+            for name, field, width in (
+                ("action", statistics.action, config.action_dim),
+                ("proprio", statistics.proprio, config.proprio_dim),
+            ):
+                if field.width != width:
+                    raise StatisticsError(f"statistics of {name} are {field.width} wide, the model's {width}")
+        self.network, self.config, self.tokenizer = network, config, tokenizer
+        self.statistics, self.contract = statistics, contract
+        self.preprocessor = Preprocessor(config.preprocessing)
+        self._kept_files = dict(kept_files or {})
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        path: str | Path,
+        *,
+        device: str | torch.device = "cpu",
+        dtype: torch.dtype = torch.float32,
+        platform: str | None = None,
+        statistics_name: str | None = None,
+    ) -> VlaAdapterPolicy:
+        """Load a checkpoint directory, of ours or official.
+
+        Args:
+            path: The directory.
+            device: Where the network runs.
+            dtype: Type in which it runs, whatever it is stored in.
+            platform: Only for official checkpoints whose data set's name does not tell (`libero`, ...).
+            statistics_name: Which entry of the statistics to use, if there are several.
+
+        Raises:
+            CheckpointError: incomplete, damaged, or another layout.
+            StatisticsError: the statistics are unusable.
+        """
+        stored = read_checkpoint(path, platform=platform, statistics_name=statistics_name)
+        network = stored.network.to(device=device, dtype=dtype).eval()
+        return cls(
+            network, stored.config, stored.tokenizer, stored.statistics, stored.contract,
+            kept_files=stored.kept_files,
+        )  # fmt: skip
+
+    def save_pretrained(self, path: str | Path, *, dtype: torch.dtype = torch.bfloat16) -> None:
+        """Write a checkpoint directory that `from_pretrained` reads; weights are stored as `dtype`."""
+        checkpoint = Checkpoint(
+            self.network, self.config, self.tokenizer, self.statistics, self.contract, self._kept_files
+        )
+        write_checkpoint(checkpoint, path, dtype=dtype)
+
+    def with_new_head(
+        self,
+        *,
+        action_dim: int,
+        proprio_dim: int,
+        chunk: int,
+        statistics: Statistics,
+        contract: Contract | None = None,
+    ) -> VlaAdapterPolicy:
+        """A policy with this one's backbone (a copy) and a freshly initialised head.
+
+        Draws from torch's global generator; seed it for a repeatable head.
+        """
+        config = dataclasses.replace(self.config, action_dim=action_dim, proprio_dim=proprio_dim, chunk=chunk)
+        network = VlaAdapter(config)
+        backbone = {
+            key: value
+            for key, value in self.network.state_dict().items()
+            if key.split(".")[0] not in COMPONENTS
+        }
+        network.load_state_dict(backbone, strict=False)
+        network = network.to(device=self.network.device, dtype=self.network.dtype).eval()
+        return VlaAdapterPolicy(
+            network, config, self.tokenizer, statistics, contract, kept_files=self._kept_files
+        )
+
+    def predict(self, images: Sequence[np.ndarray], instruction: str, proprio: np.ndarray) -> np.ndarray:
+        """Predict a chunk of actions.
+
+        Args:
+            images: One uint8 RGB image (H, W, 3) per camera, in the order of training.
+            instruction: What to do, in words.
+            proprio: Proprioception in the robot's units, (S,).
+
+        Returns:
+            Actions in the robot's units, float64 (H, A).
+
+        Raises:
+            ObservationError: an input does not fit.
+            CheckpointError: this is a backbone without a trained head.
+        """
+        with torch.inference_mode():
+            inputs = self.prepare(images, instruction, proprio)
+            actions = self.network(*(tensor.to(self.network.device) for tensor in inputs))
+        return self.unnormalize_actions(actions[0].cpu().numpy())
+
+    def prepare(self, images: Sequence[np.ndarray], instruction: str, proprio: np.ndarray) -> Inputs:
+        """Check one observation and turn it into the network's arguments, batch 1, on the CPU.
+
+        Raises:
+            ObservationError: image count, shape or type; proprioception width or a value that is not
+                finite; an empty or too long instruction.
+        """
+        if len(images) != self.config.num_images:
+            raise ObservationError(f"{len(images)} images: needed are {self.config.num_images}")
+        for i, image in enumerate(images):
+            if not isinstance(image, np.ndarray) or image.ndim != 3:
+                raise ObservationError(f"image {i} is {_shape(image)}: needed is a uint8 array (H, W, 3)")
+        vector = np.asarray(proprio)
+        if vector.shape != (self.config.proprio_dim,) or vector.dtype.kind not in "fiu":
+            raise ObservationError(
+                f"proprioception {_shape(vector)}: needed are {self.config.proprio_dim} numbers"
+            )
+        if not np.isfinite(vector).all():
+            raise ObservationError(f"proprioception {vector.tolist()} holds a value that is not finite")
+        input_ids, mask = self.tokenize([instruction])
+        pixels = torch.stack([self.preprocess_images(image) for image in images]).unsqueeze(0)
+        normalized = torch.from_numpy(self.normalize_proprio(vector)).float().unsqueeze(0)
+        return Inputs(input_ids, mask, pixels, normalized)
+
+    def tokenize(self, instructions: Sequence[str]) -> tuple[Tensor, Tensor]:
+        """Instructions to left-padded ids and mask, int64 (B, P) each.
+
+        Raises:
+            ObservationError: an instruction is empty or too long.
+        """
+        input_ids, mask = self.tokenizer.batch(instructions)
+        if input_ids.shape[1] > self.config.max_prompt_tokens:
+            raise ObservationError(
+                f"instruction of {input_ids.shape[1]} tokens: at most {self.config.max_prompt_tokens} fit"
+            )
+        return input_ids, mask
+
+    def resize_images(self, images: np.ndarray) -> np.ndarray:
+        """uint8 (..., H, W, 3) to the model's size, uint8 (..., size, size, 3); see `Preprocessor.resize`."""
+        return self.preprocessor.resize(images)
+
+    def preprocess_images(self, images: np.ndarray) -> Tensor:
+        """uint8 (..., H, W, 3) to pixel values, float32 (..., C, size, size)."""
+        return self.preprocessor.pixels(self.preprocessor.resize(images))
+
+    def pixel_values(self, images: np.ndarray | Tensor) -> Tensor:
+        """Images of the model's size (uint8 or float in [0, 1]) to pixel values."""
+        return self.preprocessor.pixels(images)
+
+    def normalize_actions(self, actions: np.ndarray) -> np.ndarray:
+        """Actions in the robot's units (..., A) to training targets, float64 (..., A)."""
+        settings = self.config.normalization
+        return normalize(
+            actions, self._statistics().action, settings.action,
+            clip=1.0 if settings.clip_actions else None,
+        )  # fmt: skip
+
+    def unnormalize_actions(self, actions: np.ndarray) -> np.ndarray:
+        """The network's output (..., A) to actions in the robot's units, float64 (..., A)."""
+        return unnormalize(actions, self._statistics().action, self.config.normalization.action)
+
+    def normalize_proprio(self, proprio: np.ndarray) -> np.ndarray:
+        """Proprioception in the robot's units (..., S) to the network's input, float64 (..., S)."""
+        settings = self.config.normalization
+        return normalize(
+            proprio, self._statistics().proprio, settings.proprio,
+            clip=settings.clip_proprio, clip_unmasked=True,
+            zero_range_to_zero=settings.zero_range_to_zero,
+        )  # fmt: skip
+
+    def _statistics(self) -> Statistics:
+        if self.statistics is None:
+            raise CheckpointError(
+                "this checkpoint is a backbone without a trained policy head: fine-tune it first"
+            )
+        return self.statistics
+
+
+def _shape(value: object) -> str:
+    if isinstance(value, np.ndarray):
+        return f"of type {value.dtype} and shape {value.shape}"
+    return f"a {type(value).__name__}"

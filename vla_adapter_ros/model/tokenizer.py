@@ -1,0 +1,145 @@
+"""Instructions to token ids: the official Qwen2 tokenizer, or a small word-level one."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import torch
+from tokenizers import Regex, models, normalizers, pre_tokenizers
+from tokenizers import Tokenizer as RawTokenizer
+from torch import Tensor
+
+from vla_adapter_ros.errors import CheckpointError, ObservationError
+
+CHAT_PROMPT = (
+    "<|im_start|>system\nYou are Qwen, created by Alibaba Cloud. You are a helpful assistant.<|im_end|>\n"
+    "<|im_start|>user\nWhat action should the robot take to {instruction}?<|im_end|>\n"
+    "<|im_start|>assistant\n"
+)
+PAD, UNKNOWN, CHAT_PAD = "<pad>", "<unk>", "<|endoftext|>"
+
+TINY_WORDS = tuple(
+    """
+    a all and another any arm at away back ball basket behind beside between big black block blue bowl box
+    brick bring brown carry close closed corner cube cup cylinder dark down drawer drop far fetch first from
+    front get give grab grasp gray green grey grip gripper hand here hold home in inside into it left let
+    lift light me middle move near nearest next object of off on one onto open orange other out over pick
+    piece pink place plate please pull purple push put raise reach red release right robot second small stack
+    stop take that the then there thing third this to top toward towards tray turn two under up upwards
+    violet wait white with wooden yellow you
+    """.split()
+)
+"""Words for table-top instructions with coloured things; the tiny preset's default vocabulary."""
+
+_SIDE_FILES = (
+    "vocab.json", "merges.txt", "added_tokens.json", "special_tokens_map.json", "tokenizer_config.json",
+)  # fmt: skip
+
+
+class Tokenizer:
+    """A `tokenizers` tokenizer with its prompt form and padding.
+
+    Attributes:
+        prompt: `qwen_chat` wraps the lower-cased instruction in the published chat prompt; `plain`
+            takes the instruction as it is.
+        pad_id: Id used for padding.
+    """
+
+    def __init__(self, raw: RawTokenizer, prompt: str, side_files: dict[str, bytes] | None = None) -> None:
+        pad = CHAT_PAD if prompt == "qwen_chat" else PAD
+        pad_id = raw.token_to_id(pad)
+        if pad_id is None:
+            raise CheckpointError(
+                f"tokenizer without the padding token {pad!r}, which prompt {prompt!r} needs"
+            )
+        self.raw, self.prompt, self.pad_id = raw, prompt, pad_id
+        self._side_files = dict(side_files or {})
+
+    @classmethod
+    def from_words(cls, words: Iterable[str] = TINY_WORDS) -> Tokenizer:
+        """Build a word-level tokenizer: lower case, no punctuation, unknown words become `<unk>`."""
+        vocabulary = [PAD, UNKNOWN, *sorted({word.lower() for word in words})]
+        raw = RawTokenizer(models.WordLevel({w: i for i, w in enumerate(vocabulary)}, unk_token=UNKNOWN))
+        raw.normalizer = normalizers.Sequence(
+            [normalizers.NFC(), normalizers.Lowercase(), normalizers.Replace(Regex(r"[^\w\s]"), " ")]
+        )
+        raw.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+        return cls(raw, "plain")
+
+    @classmethod
+    def from_folder(cls, folder: str | Path, prompt: str) -> Tokenizer:
+        """Read `tokenizer.json` (and keep the files beside it, to write them back).
+
+        Raises:
+            CheckpointError: the file is missing or damaged.
+        """
+        folder = Path(folder)
+        path = folder / "tokenizer.json"
+        try:
+            raw = RawTokenizer.from_str(path.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            raise CheckpointError(f"{path} is missing") from None
+        except Exception as error:  # the library raises bare Exception on bad JSON
+            raise CheckpointError(f"{path} is no tokenizer: {error}") from error
+        side = {name: (folder / name).read_bytes() for name in _SIDE_FILES if (folder / name).is_file()}
+        return cls(raw, prompt, side)
+
+    def save(self, folder: str | Path) -> None:
+        """Write `tokenizer.json` and the files that came with it."""
+        folder = Path(folder)
+        # Written as bytes of ours: the library's own save leaves a half file when it is interrupted.
+        (folder / "tokenizer.json").write_text(self.raw.to_str(pretty=True), encoding="utf-8")
+        for name, data in self._side_files.items():
+            (folder / name).write_bytes(data)
+        if not self._side_files:
+            settings = {"pad_token": PAD, "unk_token": UNKNOWN, "tokenizer_class": "PreTrainedTokenizerFast"}
+            (folder / "tokenizer_config.json").write_text(json.dumps(settings, indent=2), encoding="utf-8")
+
+    @property
+    def vocab_size(self) -> int:
+        """Number of token ids, added tokens included."""
+        return self.raw.get_vocab_size(with_added_tokens=True)
+
+    def unknown_words(self, instruction: str) -> tuple[str, ...]:
+        """Words of the instruction that the vocabulary lacks; always empty for byte-level tokenizers."""
+        unknown = self.raw.token_to_id(UNKNOWN)
+        if unknown is None:
+            return ()
+        encoding = self.raw.encode(instruction, add_special_tokens=False)
+        spans = zip(encoding.ids, encoding.offsets, strict=True)
+        return tuple(instruction[start:end] for i, (start, end) in spans if i == unknown)
+
+    def ids(self, instruction: str) -> list[int]:
+        """Token ids of the prompt with this instruction.
+
+        Raises:
+            ObservationError: the instruction is empty.
+        """
+        if not instruction.strip():
+            raise ObservationError(f"instruction {instruction!r} is empty: at least one word is needed")
+        text = instruction.lower()
+        if self.prompt == "qwen_chat":
+            text = CHAT_PROMPT.format(instruction=text)
+        ids = self.raw.encode(text, add_special_tokens=False).ids
+        if not ids:
+            raise ObservationError(f"instruction {instruction!r} has no word in it")
+        return ids
+
+    def batch(self, instructions: Sequence[str]) -> tuple[Tensor, Tensor]:
+        """Ids padded on the left.
+
+        Returns:
+            input_ids int64 (B, P) and attention_mask int64 (B, P), 1 for real tokens.
+
+        Raises:
+            ObservationError: no instruction, or an empty one.
+        """
+        if not instructions:
+            raise ObservationError("no instruction given")
+        rows = [self.ids(instruction) for instruction in instructions]
+        length = max(map(len, rows))
+        input_ids = torch.tensor([[self.pad_id] * (length - len(row)) + row for row in rows])
+        mask = torch.tensor([[0] * (length - len(row)) + [1] * len(row) for row in rows])
+        return input_ids, mask
