@@ -1,0 +1,45 @@
+"""Files that are either complete or not there: written beside, flushed to disk, then renamed."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+TEMPORARY = ".tmp"  # readers of data sets look for *.parquet and *.mp4 and so never see these
+
+
+def temporary_path(path: Path) -> Path:
+    """Where a file is written before it gets its name."""
+    return path.with_name(path.name + TEMPORARY)
+
+
+def commit_file(path: Path) -> None:
+    """Flush the temporary file of `path` to disk and give it its name."""
+    source = temporary_path(path)
+    _flush(source)
+    os.replace(source, path)
+    _flush(path.parent)
+
+
+def write_file(path: Path, write: Callable[[Path], None]) -> None:
+    """Let `write` fill the temporary file of `path`, then commit it. Folders are made as needed."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write(temporary_path(path))
+    commit_file(path)
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write `value` as JSON, all or nothing."""
+    text = json.dumps(value, indent=4, ensure_ascii=False, allow_nan=False)
+    write_file(path, lambda target: target.write_text(text, encoding="utf-8"))
+
+
+def _flush(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

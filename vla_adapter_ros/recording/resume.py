@@ -1,0 +1,159 @@
+"""Goes on with a data set that is there: checks that it is whole, and clears what a crash left behind."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as pq
+
+from vla_adapter_ros.contract import Contract, require_same
+from vla_adapter_ros.errors import DatasetError
+from vla_adapter_ros.recording import files, layout
+from vla_adapter_ros.recording.reader import DatasetReader
+from vla_adapter_ros.recording.statistics import column_statistics, histogram_statistics, image_histogram
+from vla_adapter_ros.recording.video import count_frames
+
+
+@dataclass(frozen=True)
+class Totals:
+    """What a data set holds so far.
+
+    Attributes:
+        episodes, frames: Their numbers.
+        tasks: Task texts in the order of their task_index.
+        next_file: Number of the files that the next episode goes into.
+        columns: Feature -> one array per episode. Kept in memory (about 250 bytes a row), since exact
+            quantiles need all values.
+        histograms: Camera -> counts over all images, int64 (3, 256).
+    """
+
+    episodes: int = 0
+    frames: int = 0
+    tasks: list[str] = field(default_factory=list)
+    next_file: int = 0
+    columns: dict[str, list[np.ndarray]] = field(default_factory=dict)
+    histograms: dict[str, np.ndarray] = field(default_factory=dict)
+
+    def plus(
+        self, columns: Mapping[str, np.ndarray], histograms: Mapping[str, np.ndarray], tasks: list[str]
+    ) -> Totals:
+        """The totals with one episode more."""
+        return Totals(
+            self.episodes + 1,
+            self.frames + len(columns["index"]),
+            tasks,
+            self.next_file + 1,
+            {name: [*self.columns.get(name, []), column] for name, column in columns.items()},
+            {name: self.histograms.get(name, 0) + counts for name, counts in histograms.items()},
+        )
+
+    def statistics(self) -> dict[str, dict[str, list[Any]]]:
+        """Content of stats.json."""
+        statistics = {name: column_statistics(np.concatenate(parts)) for name, parts in self.columns.items()}
+        for name, histogram in self.histograms.items():
+            statistics[layout.image_key(name)] = histogram_statistics(histogram, self.frames)
+        return statistics
+
+    def histograms_as_json(self) -> dict[str, Any]:
+        """Content of our own file of image histograms."""
+        return {
+            "total_episodes": self.episodes,
+            "histograms": {name: counts.tolist() for name, counts in self.histograms.items()},
+        }
+
+
+def resume(root: Path, contract: Contract, features: Mapping[str, Mapping[str, Any]]) -> Totals:
+    """Read and check what the folder holds; nothing at all is fine too.
+
+    Every saved episode must have its rows and, per camera, as many images.
+    Files of an episode that was never committed are removed.
+
+    Raises:
+        ContractMismatch: recorded with another contract.
+        DatasetError: damaged, without a contract, or with other features.
+    """
+    if not (root / layout.INFO).is_file():
+        if any(root.glob("meta/episodes/*/*-001.parquet")):
+            raise DatasetError(f"{root}: several episodes but no {layout.INFO}: the data set is damaged")
+        _remove_leftovers(root, 0)
+        return Totals()
+    reader = DatasetReader(root)
+    theirs = reader.contract
+    if theirs is None:
+        raise DatasetError(f"{root}: no {layout.CONTRACT}; only data sets recorded here can be continued")
+    require_same(contract, theirs, f"data set {root}")
+    _require_same_features(root, features, reader.features)
+    columns: dict[str, list[np.ndarray]] = {name: [] for name in layout.numeric_features(features)}
+    for episode in reader.episodes:
+        _check_files(reader, episode.index)
+        rows = reader.rows(episode.index)
+        for name, parts in columns.items():
+            parts.append(rows[name])
+    next_file = 1 + max((_number(episode.data) for episode in reader.episodes), default=-1)
+    _remove_leftovers(root, next_file)
+    totals = Totals(reader.num_episodes, reader.num_frames, list(reader.tasks), next_file, columns)
+    totals.histograms.update(_histograms(reader))
+    return totals
+
+
+def _check_files(reader: DatasetReader, number: int) -> None:
+    episode = reader.episodes[number]
+    if not episode.data.is_file() or pq.read_metadata(episode.data).num_rows != episode.length:
+        raise DatasetError(f"{episode.data}: not the {episode.length} rows of episode {number}")
+    for part in episode.videos.values():
+        if part.start_s != 0.0:
+            raise DatasetError(f"{part.path}: several episodes in one video; it was not recorded here")
+        if count_frames(part.path) != episode.length:
+            raise DatasetError(
+                f"{part.path}: {count_frames(part.path)} images, episode {number} has {episode.length} rows"
+            )
+
+
+def _require_same_features(
+    root: Path, ours: Mapping[str, Mapping[str, Any]], theirs: Mapping[str, Mapping[str, Any]]
+) -> None:
+    """Names, types and shapes must agree; the video codec may change from one episode to the next."""
+    shapes = [{name: (f["dtype"], tuple(f["shape"])) for name, f in side.items()} for side in (ours, theirs)]
+    different = sorted(name for name in {*ours, *theirs} if shapes[0].get(name) != shapes[1].get(name))
+    if different:
+        raise DatasetError(f"{root}: other features than this version records: {', '.join(different)}")
+
+
+def _histograms(reader: DatasetReader) -> dict[str, np.ndarray]:
+    """Image histograms from our own file, or from the videos if a crash left it behind the data."""
+    try:
+        stored = json.loads((reader.root / layout.HISTOGRAMS).read_text(encoding="utf-8"))
+        if stored["total_episodes"] == reader.num_episodes and set(stored["histograms"]) == set(
+            reader.cameras
+        ):
+            return {name: np.array(counts, dtype=np.int64) for name, counts in stored["histograms"].items()}
+    except (OSError, ValueError, KeyError):
+        pass
+    histograms = {}
+    for camera in reader.cameras:
+        histograms[camera] = np.zeros((3, 256), dtype=np.int64)
+        for episode in reader.episodes:
+            for image in reader.images(camera, episode.index):
+                histograms[camera] += image_histogram(image)
+    return histograms
+
+
+def _number(path: Path) -> int:
+    """Running number of a file by its name and chunk."""
+    chunk, file = (int(name.rpartition("-")[2]) for name in (path.parent.name, path.stem))
+    return chunk * layout.FILES_PER_CHUNK + file
+
+
+def _remove_leftovers(root: Path, first: int) -> None:
+    """Remove unfinished files, and complete ones of episodes that were never committed."""
+    for pattern in ("data/*/*", "videos/*/*/*", "meta/episodes/*/*"):
+        for path in root.glob(pattern):
+            if path.name.endswith(files.TEMPORARY) or _number(path) >= first:
+                path.unlink()
+    for path in root.glob(f"meta/*{files.TEMPORARY}"):
+        path.unlink()

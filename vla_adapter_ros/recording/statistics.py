@@ -1,0 +1,62 @@
+"""Exact statistics of a data set's columns, and those of its images from histograms.
+
+Formulas as LeRobot v3.0 stores them: population standard deviation, linear
+interpolation between neighbours for quantiles, images scaled to [0, 1].
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+QUANTILES = {"q01": 0.01, "q10": 0.10, "q50": 0.50, "q90": 0.90, "q99": 0.99}
+_IMAGE_WIDTH = 150  # images are thinned to about this width before they are counted
+
+
+def column_statistics(values: np.ndarray) -> dict[str, list[Any]]:
+    """Statistics of a column (N, D), N >= 1: min, max, mean, std, count and quantiles, (D,) each.
+
+    min and max of whole numbers stay whole numbers; count is (1,).
+    """
+    columns = values.reshape(len(values), -1)
+    floats = columns.astype(np.float64)
+    statistics: dict[str, list[Any]] = {
+        "min": columns.min(axis=0).tolist(),
+        "max": columns.max(axis=0).tolist(),
+        "mean": floats.mean(axis=0).tolist(),
+        "std": floats.std(axis=0).tolist(),
+        "count": [len(columns)],
+    }
+    quantiles = np.quantile(floats, list(QUANTILES.values()), axis=0)
+    statistics.update((name, row.tolist()) for name, row in zip(QUANTILES, quantiles, strict=True))
+    return statistics
+
+
+def image_histogram(image: np.ndarray) -> np.ndarray:
+    """Count the values of an image, uint8 (H, W, 3), per channel: int64 (3, 256)."""
+    step = max(1, image.shape[1] // _IMAGE_WIDTH)
+    thinned = image[::step, ::step]
+    return np.stack([np.bincount(thinned[..., c].ravel(), minlength=256) for c in range(3)])
+
+
+def histogram_statistics(histogram: np.ndarray, frames: int) -> dict[str, list[Any]]:
+    """Image statistics, (3, 1, 1) each and in [0, 1], of a histogram (3, 256) over `frames` images."""
+    levels = np.arange(256) / 255.0
+    share = histogram / histogram.sum(axis=1, keepdims=True)
+    mean = share @ levels
+    variance = share @ levels**2 - mean**2
+    cumulative = np.cumsum(share, axis=1)
+    used = histogram > 0
+    values = {
+        "min": levels[used.argmax(axis=1)],
+        "max": levels[255 - used[:, ::-1].argmax(axis=1)],
+        "mean": mean,
+        "std": np.sqrt(np.maximum(variance, 0.0)),
+    }
+    for name, q in QUANTILES.items():
+        # Rounding may leave the last sum just below 1.
+        values[name] = levels[np.minimum((cumulative < q - 1e-12).sum(axis=1), 255)]
+    statistics: dict[str, list[Any]] = {key: v.reshape(3, 1, 1).tolist() for key, v in values.items()}
+    statistics["count"] = [frames]
+    return statistics
