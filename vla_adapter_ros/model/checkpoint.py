@@ -12,6 +12,7 @@ contract.yaml                              ours: the robot it was trained for, i
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 from collections.abc import Iterable
@@ -55,7 +56,11 @@ class Checkpoint:
 
 
 def read_checkpoint(
-    folder: str | Path, *, platform: str | None = None, statistics_name: str | None = None
+    folder: str | Path,
+    *,
+    platform: str | None = None,
+    statistics_name: str | None = None,
+    attention: str | None = None,
 ) -> Checkpoint:
     """Read a checkpoint of ours or an official one. The weights keep the type they are stored in.
 
@@ -63,6 +68,7 @@ def read_checkpoint(
         folder: The directory.
         platform: For official checkpoints whose data set's name does not tell: `libero`, ...
         statistics_name: Which entry of the statistics to use, if there are several.
+        attention: Attention implementation (`sdpa` or `eager`) in place of the stored one.
 
     Raises:
         CheckpointError: incomplete, damaged, or another layout.
@@ -84,6 +90,8 @@ def read_checkpoint(
         raise CheckpointError(f"{folder} holds neither {OURS} nor a policy head: nothing to load")
     else:
         config = _official_config(folder, parts, find_platform(platform, statistics.name))
+    if attention is not None:
+        config = dataclasses.replace(config, attention=attention)
     network = _load(config, _read_weights(folder / WEIGHTS), parts, folder)
     contract = read_contract(folder / CONTRACT) if (folder / CONTRACT).is_file() else None
     return Checkpoint(

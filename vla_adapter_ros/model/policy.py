@@ -78,6 +78,7 @@ class VlaAdapterPolicy:
         dtype: torch.dtype = torch.float32,
         platform: str | None = None,
         statistics_name: str | None = None,
+        attention: str | None = None,
     ) -> VlaAdapterPolicy:
         """Load a checkpoint directory, of ours or official.
 
@@ -87,12 +88,15 @@ class VlaAdapterPolicy:
             dtype: Type in which it runs, whatever it is stored in.
             platform: Only for official checkpoints whose data set's name does not tell (`libero`, ...).
             statistics_name: Which entry of the statistics to use, if there are several.
+            attention: Attention implementation (`sdpa` or `eager`) in place of the stored one.
 
         Raises:
             CheckpointError: incomplete, damaged, or another layout.
             StatisticsError: the statistics are unusable.
         """
-        stored = read_checkpoint(path, platform=platform, statistics_name=statistics_name)
+        stored = read_checkpoint(
+            path, platform=platform, statistics_name=statistics_name, attention=attention
+        )
         network = stored.network.to(device=device, dtype=dtype).eval()
         return cls(
             network, stored.config, stored.tokenizer, stored.statistics, stored.contract,
