@@ -14,10 +14,10 @@ MAX_AMPLITUDE_M = 0.03
 
 
 class Disturbance:
-    """A smooth random offset of the tool, first-order Gaussian from one knot to the next.
+    """A smooth random offset of the tool: a first-order Gaussian walk, squashed into +-amplitude.
 
     Args:
-        amplitude_m: Standard deviation per axis [m]; 0 switches the pushes off.
+        amplitude_m: Largest offset per axis [m]; the standard deviation is 0.63 of it.
         seed: Source of chance.
         start: Time of the first knot [s]; the offset is 0 there.
     """
@@ -27,6 +27,7 @@ class Disturbance:
         self._rng = np.random.default_rng(seed)
         self._start = start
         self._knot = 0
+        self._walk = np.zeros(3)
         self._from = np.zeros(3)
         self._to = np.zeros(3)
 
@@ -40,8 +41,9 @@ class Disturbance:
         knot = int((t - self._start) / KNOT_S + 1e-9)
         while self._knot <= knot:
             self._from = self._to
-            fresh = self._rng.standard_normal(3) * self._amplitude * np.sqrt(1 - MEMORY**2)
-            self._to = MEMORY * self._from + (fresh if active else 0.0)
+            fresh = self._rng.standard_normal(3) * np.sqrt(1 - MEMORY**2)
+            self._walk = MEMORY * self._walk + (fresh if active else 0.0)
+            self._to = self._amplitude * np.tanh(self._walk)
             self._knot += 1
         s = min(max((t - self._start) / KNOT_S - knot, 0.0), 1.0)
         way = self._to - self._from

@@ -16,15 +16,17 @@ from vla_adapter_ros.simulation.robot import SimulatedRobot
 
 STEP_M = 0.035  # farthest target from the measured tool point, across and up or down, per lead time
 LIFT_STEP_M = 0.03
+SHARE = 0.6  # of the remaining way per lead time: slowing down in time, the arm does not overshoot
 _GRASP_Z_M = 0.02
 _HOVER_Z_M = 0.075  # fingertips pass above other cubes
 _FAR_Z_M = 0.14
-_DESCEND_WITHIN_M = 0.015
-_CLOSE_WITHIN_M = 0.012
+_DESCEND_WITHIN_M = 0.018
+_CLOSE_WITHIN_M = 0.015
 _HELD_FINGER_M = 0.012  # fingers narrower than this hold nothing
+_CLOSING_FINGER_M = 0.035  # fingers wider than this have not begun to close
 _LIFTED_Z_M = 0.16
 _SETTLED_M_PER_S = 0.01
-_CLOSE_AT_LEAST_S = 0.15
+_CLOSE_AT_LEAST_S = 0.2  # lead time, then the fingers need a moment
 _CLOSE_AT_MOST_S = 1.0
 
 
@@ -88,13 +90,14 @@ class PickExpert:
     def _switch(self, t: float, tool: np.ndarray, cube: np.ndarray, finger: float, speed: float) -> None:
         across = float(np.linalg.norm(cube[:2] - tool[:2]))
         if self._phase == "approach":
-            if across < _CLOSE_WITHIN_M and tool[2] < _GRASP_Z_M + 0.008:
+            if across < _CLOSE_WITHIN_M and tool[2] < _GRASP_Z_M + 0.012:
                 self._phase, self._since = "close", t
                 self._grasp = np.array([cube[0], cube[1], _GRASP_Z_M])
                 self.tries += 1
         elif self._phase == "close":
             waited = t - self._since
-            if waited > _CLOSE_AT_LEAST_S and (speed < _SETTLED_M_PER_S or waited > _CLOSE_AT_MOST_S):
+            settled = finger < _CLOSING_FINGER_M and speed < _SETTLED_M_PER_S
+            if waited > _CLOSE_AT_LEAST_S and (settled or waited > _CLOSE_AT_MOST_S):
                 self._phase = "lift" if finger > _HELD_FINGER_M else "approach"
         elif self._phase == "lift":
             if finger < _HELD_FINGER_M:
@@ -118,8 +121,8 @@ class PickExpert:
 
 
 def _toward(tool: np.ndarray, goal: np.ndarray, step: float) -> np.ndarray:
-    """At most `step` [m] from `tool` toward `goal`, across and upright capped apart."""
-    way = goal - tool
+    """A part of the way from `tool` to `goal`, at most `step` [m] across and upright each."""
+    way = (goal - tool) * SHARE
     across = np.linalg.norm(way[:2])
     if across > step:
         way[:2] *= step / across

@@ -8,6 +8,7 @@ render several times faster than the visual meshes.
 
 from __future__ import annotations
 
+import copy
 import functools
 import importlib.util
 from pathlib import Path
@@ -101,8 +102,6 @@ def build_model() -> mujoco.MjModel:
     Raises:
         SimulationError: the wheel with the meshes is not installed.
     """
-    import copy
-
     return copy.deepcopy(_compiled())
 
 

@@ -113,7 +113,7 @@ class SimulatedRobot:
         """Push the arm about at random while the gripper is open, until the next reset.
 
         Args:
-            amplitude_m: Standard deviation per axis [m], 0 (off) to 0.03.
+            amplitude_m: Largest offset per axis [m], 0 (off) to 0.03.
             seed: Source of chance.
 
         Raises:
