@@ -59,3 +59,7 @@ class SimulationError(VlaAdapterError):
 
 class ModelConfigError(VlaAdapterError):
     """A model configuration is malformed: unknown key, or values that do not fit together."""
+
+
+class ParameterError(VlaAdapterError):
+    """A node parameter has a value that is not allowed."""

@@ -28,7 +28,11 @@ TELEOP_SMOOTHING_S = 0.05
 
 @dataclass(frozen=True)
 class Tick:
-    """What one tick decided. `reference` is the action before limiting, float64 (A,), or None at rest."""
+    """What one tick decided.
+
+    `reference` is the action before limiting, float64 (A,): at rest the one
+    that is held; None before the first joint state.
+    """
 
     time: float
     state: str
@@ -75,9 +79,11 @@ class MotionCore:
         self._time: float | None = None
         self._measured: np.ndarray | None = None
         self._measured_at = -np.inf
+        self._measured_gripper = contract.gripper.open_position
         self._position: np.ndarray | None = None
         self._velocity = np.zeros(len(self._arm))
         self._committed: deque[tuple[float, np.ndarray, np.ndarray, float | None]] = deque()
+        self._reference: np.ndarray | None = None
         self._teleop: tuple[float, np.ndarray] | None = None
         self._teleop_velocity = np.zeros(len(contract.action_names))
         self._newest = ("", -1, -1)  # session, instruction, sequence of the newest chunk
@@ -98,6 +104,7 @@ class MotionCore:
         if not np.isfinite(values).all():
             raise CommandError(f"joint state is not finite: {values.tolist()}")
         self._measured, self._measured_at = values, stamp
+        self._measured_gripper = positions.get(self.contract.gripper.joint, self._measured_gripper)
 
     def accept_chunk(self, chunk: Chunk, now: float) -> None:
         """Follow a chunk from the next tick on. Zero rows mean: stop and hold.
@@ -178,11 +185,10 @@ class MotionCore:
             self._clock_jumped(now)
             steps = 0
         self.counters.missed_ticks += max(steps - 1, 0)
-        reference = None
         for _ in range(steps):
             self._time += self.period_s
-            reference = self._step(self._time)
-        return Tick(now, self._state, self._reason, self._source, reference)
+            self._step(self._time)
+        return Tick(now, self._state, self._reason, self._source, self._reference)
 
     def trajectory(self, now: float) -> Trajectory | None:
         """What to send: the committed motion after `now`, then a full stop; None when nothing moves."""
@@ -208,13 +214,18 @@ class MotionCore:
         return self._gripper_value
 
     @property
+    def state(self) -> str:
+        """State of the state machine."""
+        return self._state
+
+    @property
     def newest_chunk(self) -> tuple[str, int, int]:
         """Session, instruction and sequence of the newest accepted chunk."""
         return self._newest
 
     # Inside
 
-    def _step(self, now: float) -> np.ndarray | None:
+    def _step(self, now: float) -> None:
         """One tick: choose the source, take its reference, move towards it within the limits."""
         self._choose(now)
         reference = None
@@ -226,8 +237,9 @@ class MotionCore:
             reference[self._grip] = self._timeline.row(now)[self._grip]
             self._note_latency(now)
         if reference is None:
+            self._reference = self._held()
             if not moving:
-                return None
+                return
             self._position, self._velocity = stopping_path(
                 self._position, self._velocity, self._limits, self.period_s
             )[0]
@@ -245,9 +257,9 @@ class MotionCore:
             self.counters.note_limits(step)
             self._position, self._velocity = step.position, step.velocity
             gripper = self._gripper.position(reference[self._grip])
+            self._reference = reference.copy()
         due = now + self.contract.command.lead_s
         self._committed.append((due, self._position, self._velocity, gripper))
-        return None if reference is None else reference.copy()
 
     def _choose(self, now: float) -> None:
         """Decide who leads at `now`, and note why nobody does."""
@@ -316,6 +328,21 @@ class MotionCore:
         velocity = np.zeros_like(position)
         velocity[self._arm] = self._velocity
         return position, velocity
+
+    def _held(self) -> np.ndarray | None:
+        """The action that keeps the arm where it is sent, or where it is while nothing was sent."""
+        if self._measured is None:
+            return None
+        gripper = self.contract.gripper
+        held = np.empty(len(self.contract.action_names))
+        held[self._arm] = self._position if self._moving() else self._measured
+        if self._reference is not None:
+            held[self._grip] = self._reference[self._grip]
+        else:
+            middle = (gripper.open_position + gripper.closed_position) / 2
+            opened = (self._measured_gripper > middle) == (gripper.open_position > gripper.closed_position)
+            held[self._grip] = gripper.open if opened else gripper.closed
+        return held
 
     def _moving(self) -> bool:
         return bool(self._committed) or bool(self._velocity.any())

@@ -1,0 +1,136 @@
+"""Messages to plain data and back (images: see images.py)."""
+
+from __future__ import annotations
+
+import numpy as np
+from builtin_interfaces.msg import Time
+from geometry_msgs.msg import PoseStamped
+from sensor_msgs.msg import JointState
+from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
+
+from vla_adapter_ros.control import Chunk, Trajectory
+from vla_adapter_ros.errors import CommandError
+from vla_adapter_ros.msg import ActionChunk
+
+
+def seconds(stamp: Time) -> float:
+    """Stamp as float seconds."""
+    return stamp.sec + stamp.nanosec * 1e-9
+
+
+def to_stamp(time: float) -> Time:
+    """Float seconds as stamp, rounded to 1 us (finer than what float64 holds for today's dates)."""
+    microseconds = round(time * 1e6)
+    return Time(sec=microseconds // 1_000_000, nanosec=microseconds % 1_000_000 * 1000)
+
+
+def pose_values(message: PoseStamped) -> tuple[list[str], list[float]]:
+    """Names and values of a pose: position.x ... orientation.w [m, 1]."""
+    names, values = [], []
+    for part, axes in (("position", "xyz"), ("orientation", "xyzw")):
+        for axis in axes:
+            names.append(f"{part}.{axis}")
+            values.append(getattr(getattr(message.pose, part), axis))
+    return names, values
+
+
+def joint_positions(message: JointState) -> dict[str, float]:
+    """Positions by joint name.
+
+    Raises:
+        CommandError: not as many positions as names.
+    """
+    if len(message.name) != len(message.position):
+        raise CommandError(f"joint state: {len(message.name)} names but {len(message.position)} positions")
+    return dict(zip(message.name, message.position, strict=True))
+
+
+def command_of(message: JointState, names: tuple[str, ...]) -> np.ndarray:
+    """Action values in the order of `names`, float64 (A,), from a command by name.
+
+    Raises:
+        CommandError: a name is missing.
+    """
+    positions = joint_positions(message)
+    missing = [name for name in names if name not in positions]
+    if missing:
+        raise CommandError(f"command lacks {missing}; it has {sorted(positions)}")
+    return np.array([positions[name] for name in names])
+
+
+def command_message(command: np.ndarray, names: tuple[str, ...], stamp: float) -> JointState:
+    """An action (A,) as a joint state message by name."""
+    message = JointState(name=list(names), position=command.tolist())
+    message.header.stamp = to_stamp(stamp)
+    return message
+
+
+def chunk_of(message: ActionChunk) -> Chunk:
+    """Plain chunk of a message; a size that does not fit its data becomes an empty column, refused later."""
+    data = np.array(message.data, dtype=np.float64)
+    shape = (message.num_rows, message.num_columns)
+    rows = data.reshape(shape) if data.size == shape[0] * shape[1] else data.reshape(-1, 1)
+    return Chunk(
+        stamp=seconds(message.header.stamp),
+        rows=rows,
+        names=tuple(message.names),
+        rate_hz=message.rate_hz,
+        session_id=message.session_id,
+        instruction_id=message.instruction_id,
+        sequence=message.sequence,
+        space=message.action_space,
+    )
+
+
+def chunk_message(chunk: Chunk, execution_horizon: int, oldest: float, inference_s: float) -> ActionChunk:
+    """Message of a chunk."""
+    message = ActionChunk(
+        session_id=chunk.session_id,
+        instruction_id=chunk.instruction_id,
+        sequence=chunk.sequence,
+        action_space=chunk.space,
+        names=list(chunk.names),
+        rate_hz=chunk.rate_hz,
+        num_rows=len(chunk.rows),
+        num_columns=len(chunk.names),
+        execution_horizon=execution_horizon,
+        data=chunk.rows.ravel().tolist(),
+        oldest_input_stamp=to_stamp(oldest),
+        inference_duration=inference_s,
+    )
+    message.header.stamp = to_stamp(chunk.stamp)
+    return message
+
+
+def trajectory_message(trajectory: Trajectory, now: float) -> JointTrajectory:
+    """Message with the start `now` and every point in the future of it."""
+    message = JointTrajectory(joint_names=list(trajectory.joints))
+    message.header.stamp = to_stamp(now)
+    for time, position, velocity in zip(
+        trajectory.times, trajectory.positions, trajectory.velocities, strict=True
+    ):
+        point = JointTrajectoryPoint(positions=position.tolist(), velocities=velocity.tolist())
+        nanoseconds = round((time - now) * 1e6) * 1000
+        point.time_from_start.sec, point.time_from_start.nanosec = divmod(nanoseconds, 1_000_000_000)
+        message.points.append(point)
+    return message
+
+
+def trajectory_arrays(
+    message: JointTrajectory,
+) -> tuple[list[str], float, np.ndarray, np.ndarray, np.ndarray | None, np.ndarray | None]:
+    """Joint names, start [s, 0 = now], times (N,), positions (N, J), velocities and accelerations or None.
+
+    Raises:
+        CommandError: points of different sizes.
+    """
+    points = message.points
+    times = np.array([p.time_from_start.sec + p.time_from_start.nanosec * 1e-9 for p in points])
+    columns = []
+    for field in ("positions", "velocities", "accelerations"):
+        rows = [list(getattr(p, field)) for p in points]
+        if any(len(row) != len(rows[0]) for row in rows):
+            raise CommandError(f"trajectory: {field} of different lengths {sorted({len(r) for r in rows})}")
+        columns.append(np.array(rows) if rows and rows[0] else None)
+    positions = columns[0] if columns[0] is not None else np.zeros((len(points), 0))
+    return list(message.joint_names), seconds(message.header.stamp), times, positions, columns[1], columns[2]

@@ -1,0 +1,105 @@
+"""The parameters of every node: one frozen dataclass each, with text and allowed range per field.
+
+Declaration, checks and the shipped YAML files all come from these classes.
+No rclpy here, so that launch files and the command line can read them.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from typing import Any
+
+from vla_adapter_ros.errors import ParameterError
+
+
+def parameter(default: Any, text: str, **rule: Any) -> Any:
+    """A field with its description and, in `rule`, min, max or choices."""
+    return dataclasses.field(default=default, metadata={"text": text, **rule})
+
+
+@dataclass(frozen=True)
+class CommonParameters:
+    """Parameters of every node."""
+
+    contract: str = parameter("franka_sim", "Robot contract: path of a YAML file, or a shipped name.")
+    autostart: bool = parameter(
+        True, "Configure and activate at start; false leaves both to a lifecycle manager."
+    )
+    lock_step: bool = parameter(False, "Acknowledge simulated time to the simulator, which then waits.")
+
+
+@dataclass(frozen=True)
+class PolicyParameters(CommonParameters):
+    """Parameters of the policy node."""
+
+    checkpoint: str = parameter("", "Checkpoint directory; empty: the one shipped for the simulated Franka.")
+    device: str = parameter("auto", "torch device: auto, cpu, cuda, cuda:0 ...")
+    threads: int = parameter(1, "CPU threads of torch; 0 leaves torch's own choice.", min=0, max=256)
+    execution_horizon: int = parameter(
+        4, "Rows of a chunk executed before the next one takes over.", min=1, max=1000
+    )
+
+
+@dataclass(frozen=True)
+class ControllerParameters(CommonParameters):
+    """Parameters of the controller node."""
+
+    rate_hz: float = parameter(100.0, "Control rate [Hz].", min=50.0, max=500.0)
+    publish_every: int = parameter(4, "Ticks between two trajectories sent.", min=1, max=10)
+    status_every: int = parameter(5, "Ticks between two status messages.", min=1, max=500)
+    armed: bool = parameter(False, "Allow motion from the start. False: call ~/arm first.")
+
+
+@dataclass(frozen=True)
+class RecorderParameters(CommonParameters):
+    """Parameters of the recorder node."""
+
+    dataset: str = parameter(
+        "", "Directory of the LeRobot data set; made if missing, continued if it exists."
+    )
+    codec: str = parameter("h264", "Video codec.", choices=("h264", "hevc", "av1"))
+    crf: int = parameter(18, "Video quality: constant rate factor, lower is better.", min=0, max=51)
+
+
+@dataclass(frozen=True)
+class SimulatorParameters(CommonParameters):
+    """Parameters of the simulator node."""
+
+    renderer: str = parameter("auto", "Renderer.", choices=("auto", "egl", "osmesa", "raycast"))
+    seed: int = parameter(0, "Seed of the first scene.", min=0)
+    camera_rate_hz: float = parameter(0.0, "Images per second; 0: the contract's rate.", min=0.0, max=100.0)
+    real_time_factor: float = parameter(1.0, "Speed of time when not in lock step.", min=0.01, max=100.0)
+    awaited: str = parameter(
+        "controller,policy", "Lock step: nodes that must acknowledge, separated by commas."
+    )
+    patience_s: float = parameter(
+        10.0, "Lock step: wall time after which a silent node is no longer waited for [s].", min=0.1
+    )
+
+
+def build(kind: type, values: dict[str, Any]) -> Any:
+    """Check values and build the parameter object.
+
+    Raises:
+        ParameterError: names the parameter, its value and what is allowed.
+    """
+    arguments = {}
+    for field in dataclasses.fields(kind):
+        value = values.get(field.name, field.default)
+        wanted = type(field.default)
+        if wanted is float and isinstance(value, int) and not isinstance(value, bool):
+            value = float(value)
+        if type(value) is not wanted:
+            raise ParameterError(f"parameter {field.name} = {value!r}: allowed is a {wanted.__name__}")
+        rule = field.metadata
+        if "choices" in rule and value not in rule["choices"]:
+            raise ParameterError(
+                f"parameter {field.name} = {value!r}: allowed is one of {list(rule['choices'])}"
+            )
+        if "min" in rule and not value >= rule["min"]:
+            raise ParameterError(f"parameter {field.name} = {value!r}: allowed is at least {rule['min']}")
+        if "max" in rule and not value <= rule["max"]:
+            raise ParameterError(f"parameter {field.name} = {value!r}: allowed is at most {rule['max']}")
+        arguments[field.name] = value
+    return kind(**arguments)

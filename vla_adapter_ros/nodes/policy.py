@@ -1,0 +1,161 @@
+"""Policy node: cameras and proprioception in, timed action chunks out."""
+
+from __future__ import annotations
+
+import secrets
+import threading
+import time
+
+import numpy as np
+import torch
+from rclpy.qos import DurabilityPolicy, QoSProfile
+from std_msgs.msg import String
+
+from vla_adapter_ros.contract import checkpoints_folder, require_same
+from vla_adapter_ros.control.chunk import Chunk
+from vla_adapter_ros.control.pacing import ChunkPacer
+from vla_adapter_ros.errors import CheckpointError, VlaAdapterError
+from vla_adapter_ros.model import VlaAdapterPolicy
+from vla_adapter_ros.msg import ActionChunk
+from vla_adapter_ros.nodes.base import CHUNK_TOPIC, ManagedNode, run
+from vla_adapter_ros.nodes.conversions import chunk_message
+from vla_adapter_ros.nodes.parameters import PolicyParameters
+from vla_adapter_ros.nodes.streams import StreamSubscriber
+from vla_adapter_ros.recording.align import FrameBuilder
+from vla_adapter_ros.recording.frame import Frame
+from vla_adapter_ros.srv import Instruct
+
+DEFAULT_CHECKPOINT = "franka_sim_tiny"
+
+
+class PolicyNode(ManagedNode):
+    """Callbacks only store; a worker thread builds frames, infers and publishes."""
+
+    def __init__(self) -> None:
+        super().__init__("policy_node", PolicyParameters)
+        self._worker: threading.Thread | None = None
+
+    def configure(self) -> None:
+        parameters = self.parameters
+        path = parameters.checkpoint or str(checkpoints_folder() / DEFAULT_CHECKPOINT)
+        if parameters.threads:
+            torch.set_num_threads(parameters.threads)
+        device = parameters.device
+        if device == "auto":
+            device = "cuda" if torch.cuda.is_available() else "cpu"
+        self._policy = VlaAdapterPolicy.from_pretrained(path, device=device)
+        if self._policy.contract is None:
+            raise CheckpointError(f"{path} has no contract.yaml: it does not say which robot it is for")
+        require_same(self.contract, self._policy.contract, f"checkpoint {path}")
+        self._pacer = ChunkPacer(
+            self.contract.rate_hz, self._policy.config.chunk, parameters.execution_horizon
+        )
+        self._session = secrets.token_hex(8)
+        self._lock = threading.Lock()  # guards instruction and its id
+        self._instruction, self._instruction_id = "", 0
+        self._sequence = self._published = 0
+        self._wake, self._ended = threading.Event(), threading.Event()
+        self._builder = FrameBuilder(self.contract, with_action=False)
+        self._streams = StreamSubscriber(self, self._builder, self._wake.set)
+        self._chunks = self.create_publisher(ActionChunk, CHUNK_TOPIC, QoSProfile(depth=1))
+        latched = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
+        self._current = self.create_publisher(String, "instruction", latched)
+        self.create_service(Instruct, "instruct", self._on_instruct)
+        self.get_logger().info(f"checkpoint {path}, {self._policy.config.chunk} rows per chunk")
+
+    def activate(self) -> None:
+        self._ended.clear()
+        self._worker = threading.Thread(target=self._work, name="inference", daemon=True)
+        self._worker.start()
+        self.acknowledge("policy", 0.0)
+
+    def deactivate(self) -> None:
+        if self._worker is not None:
+            self._ended.set()
+            self._wake.set()
+            self._worker.join()
+            self._worker = None
+
+    def _on_instruct(self, request: Instruct.Request, response: Instruct.Response) -> Instruct.Response:
+        text = " ".join(request.instruction.split())
+        complaints = self._builder.complaints(self.now()) if text else []
+        if complaints:
+            response.accepted, response.message = False, "inputs are missing: " + "; ".join(complaints)
+            return response
+        with self._lock:
+            self._instruction, self._instruction_id = text, self._instruction_id + 1
+            self._pacer.reset()
+            if not text:
+                nothing = np.zeros((0, len(self.contract.action_names)))
+                self._publish(self._chunk(self.now(), nothing), self.now(), 0.0)
+        self._current.publish(String(data=text))
+        response.accepted = True
+        response.message = f"instruction {self._instruction_id}: {text}" if text else "stopped and holding"
+        self.get_logger().info(response.message)
+        return response
+
+    def _work(self) -> None:
+        while not self._ended.is_set():
+            self._wake.wait(0.05)
+            self._wake.clear()
+            frames = self._builder.take(self.now())
+            for frame in frames[-1:]:  # older ones would only make chunks that are already late
+                try:
+                    self._handle(frame)
+                except (VlaAdapterError, RuntimeError) as error:  # torch reports with RuntimeError
+                    self.diagnose(f"no chunk for the frame of {frame.stamp:.3f} s: {error}")
+                self.acknowledge("policy", frame.stamp, outputs=self._published)
+            if not frames:
+                self._complain()
+
+    def _handle(self, frame: Frame) -> None:
+        """Infer from a frame if there is an instruction and the frame is due."""
+        with self._lock:
+            instruction, number = self._instruction, self._instruction_id
+            if frame.problem or not instruction or not self._pacer.take(frame.stamp):
+                self.diagnose(frame.problem, instruction=instruction)
+                return
+        started = time.monotonic()
+        images = [frame.images[name] for name in self.contract.camera_names]
+        rows = self._policy.predict(images, instruction, frame.state)
+        duration = time.monotonic() - started
+        with self._lock:
+            if number != self._instruction_id:
+                return  # the instruction changed meanwhile: these rows answer the old one
+            self._publish(self._chunk(frame.stamp, rows), frame.oldest, duration)
+            self._pacer.note_latency(self.now() - frame.stamp)
+        self.diagnose("", instruction=instruction, inference_s=f"{duration:.4f}", images=self._streams.images)
+
+    def _chunk(self, stamp: float, rows: np.ndarray) -> Chunk:
+        self._sequence += 1
+        return Chunk(
+            stamp=stamp,
+            rows=rows,
+            names=self.contract.action_names,
+            rate_hz=self.contract.rate_hz,
+            session_id=self._session,
+            instruction_id=self._instruction_id,
+            sequence=self._sequence,
+            space=self.contract.action.space,
+        )
+
+    def _publish(self, chunk: Chunk, oldest: float, duration: float) -> None:
+        message = chunk_message(chunk, self.parameters.execution_horizon, oldest, duration)
+        self._chunks.publish(message)
+        self._published += 1
+        self.acknowledge("policy", 0.0, outputs=self._published)
+
+    def _complain(self) -> None:
+        """Without frames there is nothing to infer from: say which stream is silent."""
+        complaints = self._builder.complaints(self.now())
+        if complaints and self._instruction:
+            self.diagnose("; ".join(complaints))
+
+
+def main() -> int:
+    """Entry point of `policy_node`."""
+    return run(PolicyNode)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,234 @@
+"""Simulator node: the topics and services that a real arm with two cameras would have, and /clock."""
+
+from __future__ import annotations
+
+import math
+import threading
+import time
+
+import numpy as np
+from geometry_msgs.msg import PoseStamped
+from rclpy.qos import QoSProfile, qos_profile_sensor_data
+from rosgraph_msgs.msg import Clock
+from sensor_msgs.msg import CameraInfo, Image, JointState
+from std_msgs.msg import Float64MultiArray
+from trajectory_msgs.msg import JointTrajectory
+
+from vla_adapter_ros.errors import VlaAdapterError
+from vla_adapter_ros.msg import SceneState, StepAck
+from vla_adapter_ros.nodes.base import ACK_TOPIC, ManagedNode, run
+from vla_adapter_ros.nodes.conversions import command_message, seconds, to_stamp, trajectory_arrays
+from vla_adapter_ros.nodes.images import array_to_image
+from vla_adapter_ros.nodes.parameters import SimulatorParameters
+from vla_adapter_ros.simulation.expert import PickExpert
+from vla_adapter_ros.simulation.lock_step import LockStep
+from vla_adapter_ros.simulation.robot import SimulatedRobot
+from vla_adapter_ros.srv import Demonstrate, ResetScene
+
+PERIOD_S = 0.01  # joint states, /clock and the expert run at 100 Hz
+BASE_FRAME = "fr3_link0"
+
+
+class SimulatorNode(ManagedNode):
+    """One thread owns time, physics and rendering; callbacks hand it commands under a lock."""
+
+    def __init__(self) -> None:
+        super().__init__("simulator_node", SimulatorParameters)
+        self._thread: threading.Thread | None = None
+        self._lock_step: LockStep | None = None
+
+    def configure(self) -> None:
+        contract, parameters = self.contract, self.parameters
+        self._lock = threading.Lock()
+        self._ended, self._ready = threading.Event(), threading.Event()
+        self._failure: VlaAdapterError | None = None
+        self._expert: PickExpert | None = None
+        rate = parameters.camera_rate_hz or contract.rate_hz
+        self._image_every = max(1, round(1.0 / (rate * PERIOD_S)))
+        if parameters.lock_step:
+            awaited = tuple(name.strip() for name in parameters.awaited.split(",") if name.strip())
+            self._lock_step = LockStep(awaited, parameters.patience_s)
+        depth = QoSProfile(depth=10)
+        self._clock_topic = self.create_publisher(Clock, "/clock", depth)
+        self._joints = self.create_publisher(JointState, contract.joint_state_topic, depth)
+        pose = next(topic for topic, entry in contract.topics.items() if entry.type == "pose")
+        self._poses = self.create_publisher(PoseStamped, pose, depth)
+        self._scenes = self.create_publisher(SceneState, "simulator/scene", depth)
+        self._teleop = self.create_publisher(JointState, contract.teleop.topic, depth)
+        self._cameras = {
+            name: (
+                self.create_publisher(Image, camera.topic, qos_profile_sensor_data),
+                self.create_publisher(CameraInfo, _info_topic(camera.topic), qos_profile_sensor_data),
+            )
+            for name, camera in contract.cameras.items()
+        }
+        self.create_subscription(JointTrajectory, contract.command.topic, self._on_trajectory, depth)
+        self.create_subscription(Float64MultiArray, contract.command.gripper_topic, self._on_gripper, depth)
+        self.create_subscription(StepAck, ACK_TOPIC, self._on_ack, QoSProfile(depth=100))
+        self.create_service(ResetScene, "simulator/reset", self._on_reset)
+        self.create_service(Demonstrate, "simulator/demonstrate", self._on_demonstrate)
+        self._thread = threading.Thread(target=self._run, name="simulation", daemon=True)
+        self._thread.start()  # the thread that renders must also make the renderer
+        self._ready.wait()
+        if self._failure is not None:
+            raise self._failure
+        self.get_logger().info(
+            f"renderer {self._robot.backend}, {'lock step' if self._lock_step else 'real time'}"
+        )
+
+    def activate(self) -> None:
+        self._active.set()
+
+    def deactivate(self) -> None:
+        if self._thread is not None:
+            self._ended.set()
+            self._active.set()
+            if self._lock_step is not None:
+                self._lock_step.end()
+            self._thread.join()
+            self._thread = None
+
+    # The simulation thread
+
+    def _run(self) -> None:
+        self._active = threading.Event()
+        try:
+            self._robot = SimulatedRobot(self.contract, self.parameters.renderer)
+            self._robot.reset(self.parameters.seed)
+        except VlaAdapterError as error:
+            self._failure = error
+            return
+        finally:
+            self._ready.set()
+        self._active.wait()
+        if self._lock_step is not None:
+            self._lock_step.wait_for_start(self._ended)
+        wall, steps, newest_image = time.monotonic(), 0, 0.0
+        while not self._ended.is_set():
+            steps += 1
+            with self._lock:
+                self._robot.advance(PERIOD_S)
+                now = self._robot.time
+                images = {}
+                if steps % self._image_every == 0:
+                    newest_image = now
+                    images = {name: self._robot.render(name) for name in self._cameras}
+                self._publish(now, images)
+            if self._lock_step is not None:
+                for node in self._lock_step.wait(now, newest_image):
+                    self.diagnose(f"lock step: gave up waiting for {node} at {now:.2f} s")
+            else:
+                wall += PERIOD_S / self.parameters.real_time_factor
+                time.sleep(max(0.0, wall - time.monotonic()))
+                wall = max(wall, time.monotonic() - 0.1)  # behind: do not rush to catch up
+        self._robot.close()
+
+    def _publish(self, now: float, images: dict[str, np.ndarray]) -> None:
+        stamp = to_stamp(now)
+        robot = self._robot
+        # Like real drivers: fingers first, so the order is not the kinematic one.
+        order = [7, 8, *range(7)]
+        joints = JointState(
+            name=[robot.joint_names[i] for i in order],
+            position=robot.joint_positions()[order].tolist(),
+            velocity=robot.joint_velocities()[order].tolist(),
+        )
+        joints.header.stamp = stamp
+        self._joints.publish(joints)
+        pose = PoseStamped()
+        pose.header.stamp, pose.header.frame_id = stamp, BASE_FRAME
+        x, y, z, qx, qy, qz, qw = robot.tool_pose().tolist()
+        pose.pose.position.x, pose.pose.position.y, pose.pose.position.z = x, y, z
+        orientation = pose.pose.orientation
+        orientation.x, orientation.y, orientation.z, orientation.w = qx, qy, qz, qw
+        self._poses.publish(pose)
+        if self._expert is not None:
+            command = self._expert.command(now)
+            self._teleop.publish(command_message(command, self.contract.action_names, now))
+        for name, image in images.items():
+            self._publish_image(name, image, stamp)
+        if images:
+            positions = robot.object_positions()
+            scene = SceneState(objects=list(positions), lifted=robot.lifted())
+            scene.positions = [float(value) for position in positions.values() for value in position]
+            scene.header.stamp, scene.header.frame_id = stamp, BASE_FRAME
+            self._scenes.publish(scene)
+        self._clock_topic.publish(Clock(clock=stamp))
+
+    def _publish_image(self, name: str, image: np.ndarray, stamp) -> None:
+        frame = f"{name}_optical_frame"
+        message = array_to_image(image, frame)
+        info = CameraInfo(width=message.width, height=message.height, distortion_model="plumb_bob")
+        focal = message.height / 2 / math.tan(math.radians(self._robot.world.vertical_fov(name)) / 2)
+        cx, cy = message.width / 2, message.height / 2
+        info.d = [0.0] * 5
+        info.k = [focal, 0.0, cx, 0.0, focal, cy, 0.0, 0.0, 1.0]
+        info.r = [1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0]
+        info.p = [focal, 0.0, cx, 0.0, 0.0, focal, cy, 0.0, 0.0, 0.0, 1.0, 0.0]
+        info.header.frame_id = frame
+        message.header.stamp = info.header.stamp = stamp
+        publisher, info_publisher = self._cameras[name]
+        publisher.publish(message)
+        info_publisher.publish(info)
+
+    # Callbacks
+
+    def _on_ack(self, message: StepAck) -> None:
+        if self._lock_step is not None:
+            stamp = seconds(message.stamp)
+            self._lock_step.acknowledge(message.node, stamp, message.inputs, message.outputs)
+
+    def _on_trajectory(self, message: JointTrajectory) -> None:
+        self._command(lambda: self._robot.accept_trajectory(*trajectory_arrays(message)))
+
+    def _on_gripper(self, message: Float64MultiArray) -> None:
+        if len(message.data) == 1:
+            self._command(lambda: self._robot.accept_gripper(message.data[0]))
+        else:
+            self.diagnose(f"gripper command has {len(message.data)} values: allowed is 1")
+
+    def _command(self, action) -> None:
+        try:
+            with self._lock:
+                action()
+        except VlaAdapterError as error:
+            self.diagnose(f"command refused: {error}")
+        if self._lock_step is not None:
+            self._lock_step.receive()
+
+    def _on_reset(self, request: ResetScene.Request, response: ResetScene.Response) -> ResetScene.Response:
+        try:
+            with self._lock:
+                scene = self._robot.reset(request.seed, tuple(request.objects))
+                self._expert = None
+            response.success, response.objects = True, list(scene.colours)
+            response.message = f"scene {request.seed}: {', '.join(scene.colours)}"
+        except VlaAdapterError as error:
+            response.success, response.message = False, str(error)
+        return response
+
+    def _on_demonstrate(
+        self, request: Demonstrate.Request, response: Demonstrate.Response
+    ) -> Demonstrate.Response:
+        try:
+            with self._lock:
+                self._expert = PickExpert(self._robot, request.target) if request.target else None
+                self._robot.set_disturbance(request.disturbance if request.target else 0.0, request.seed)
+            response.accepted = True
+            response.message = f"picking up {request.target}" if request.target else "let go"
+        except VlaAdapterError as error:
+            response.accepted, response.message = False, str(error)
+        return response
+
+
+def _info_topic(image_topic: str) -> str:
+    return image_topic.rsplit("/", 1)[0] + "/camera_info"
+
+
+def main() -> int:
+    """Entry point of `simulator_node`."""
+    return run(SimulatorNode)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

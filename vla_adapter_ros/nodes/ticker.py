@@ -1,0 +1,78 @@
+"""A thread that ticks at a fixed rate, on absolute deadlines or on simulated time."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+
+from rclpy.clock import Clock, JumpThreshold
+from rclpy.duration import Duration
+
+
+class Ticker:
+    """Calls `tick(now)` every period of the clock, from a thread of its own.
+
+    On wall time the thread sleeps to absolute deadlines (rclpy timers lose
+    ticks under load); on simulated time it wakes whenever time has moved.
+
+    Args:
+        clock: The node's clock.
+        period_s: Time between ticks [s].
+        tick: Called with the ROS time [s].
+        simulated: Whether the clock follows /clock.
+    """
+
+    def __init__(self, clock: Clock, period_s: float, tick: Callable[[float], None], simulated: bool) -> None:
+        self._clock, self._period, self._tick = clock, period_s, tick
+        self._moved = threading.Event()
+        self._ended = threading.Event()
+        self._jumps = None
+        if simulated:
+            threshold = JumpThreshold(
+                min_forward=Duration(nanoseconds=1),
+                min_backward=Duration(nanoseconds=-1),
+                on_clock_change=True,
+            )
+            self._jumps = clock.create_jump_callback(threshold, post_callback=lambda _: self._moved.set())
+        self._thread = threading.Thread(
+            target=self._run_simulated if simulated else self._run_wall, name="ticker", daemon=True
+        )
+
+    def start(self) -> None:
+        """Begin to tick."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End the thread; no tick runs after this."""
+        self._ended.set()
+        self._moved.set()
+        if self._thread.is_alive() and self._thread is not threading.current_thread():
+            self._thread.join()
+        if self._jumps is not None:
+            self._jumps.unregister()
+            self._jumps = None
+
+    def _now(self) -> float:
+        return self._clock.now().nanoseconds * 1e-9
+
+    def _run_wall(self) -> None:
+        deadline = self._now()
+        while not self._ended.is_set():
+            deadline += self._period
+            wait = deadline - self._now()
+            if abs(wait) > 100 * self._period:  # the clock was set, or this process was stopped
+                deadline = self._now()
+            elif wait > 0:
+                time.sleep(wait)
+            self._tick(deadline)
+
+    def _run_simulated(self) -> None:
+        last = self._now()
+        while not self._ended.is_set():
+            self._moved.wait()
+            self._moved.clear()
+            now = self._now()
+            if not self._ended.is_set() and (now < last or now >= last + 0.999 * self._period):
+                last = now
+                self._tick(now)

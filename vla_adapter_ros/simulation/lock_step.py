@@ -1,0 +1,111 @@
+"""Lock step: simulated time waits until every node has handled what it was given.
+
+A chunk that the policy published must have reached the controller, and a
+command of the controller must have reached the simulator, before time goes
+on. So a run gives the same result on a busy machine as on an idle one.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from dataclasses import dataclass
+
+
+@dataclass
+class _Account:
+    stamp: float = -1.0
+    inputs: int = 0
+    outputs: int = 0
+
+
+class LockStep:
+    """Keeps the books of acknowledgements. Safe to use from several threads.
+
+    Args:
+        awaited: Node names: `controller` must have handled every tick, `policy`
+            and `recorder` every image.
+        patience_s: Wall time after which a silent node is no longer waited for [s].
+    """
+
+    def __init__(self, awaited: tuple[str, ...], patience_s: float) -> None:
+        self._awaited = awaited
+        self._patience_s = patience_s
+        self._accounts: dict[str, _Account] = {}
+        self._received = 0
+        self._forgiven = {"controller": 0, "simulator": 0}
+        self._changed = threading.Condition()
+        self._ended = False
+
+    def acknowledge(self, node: str, stamp: float, inputs: int, outputs: int) -> None:
+        """A node has handled everything up to `stamp` [s], with so many messages in and out."""
+        with self._changed:
+            account = self._accounts.setdefault(node, _Account())
+            if stamp == 0.0 and inputs == 0 and outputs == 0:  # started, perhaps again
+                self._accounts[node] = _Account()
+            else:
+                account.stamp = max(account.stamp, stamp)
+                account.inputs = max(account.inputs, inputs)
+                account.outputs = max(account.outputs, outputs)
+            self._changed.notify_all()
+
+    def receive(self) -> None:
+        """The simulator took in one command of the controller."""
+        with self._changed:
+            self._received += 1
+            self._changed.notify_all()
+
+    def missing(self, tick: float, image: float) -> list[str]:
+        """Who has not yet handled the newest tick or image [s]; empty when time may go on."""
+        waiting = []
+        accounts = self._accounts
+        for node in self._awaited:
+            due = tick if node == "controller" else image
+            if node in accounts and accounts[node].stamp < due - 1e-6:
+                waiting.append(node)
+        controller, policy = accounts.get("controller"), accounts.get("policy")
+        if controller is not None and "controller" in self._awaited:
+            if policy is not None and policy.outputs - controller.inputs > self._forgiven["controller"]:
+                waiting.append("controller (a chunk is on its way)")
+            if controller.outputs - self._received > self._forgiven["simulator"]:
+                waiting.append("simulator (a command is on its way)")
+        return waiting
+
+    def wait_for_start(self, stop: threading.Event) -> None:
+        """Block until every awaited node has announced itself, or `stop` is set."""
+        with self._changed:
+            while not stop.is_set() and any(node not in self._accounts for node in self._awaited):
+                self._changed.wait(0.1)
+
+    def wait(self, tick: float, image: float) -> list[str]:
+        """Block until everything up to `tick` and `image` [s] has been handled.
+
+        Returns:
+            Who was given up after `patience_s`, with the reason in words; they
+            are waited for again once they speak. Empty if all is well.
+        """
+        deadline = time.monotonic() + self._patience_s
+        with self._changed:
+            while not self._ended:
+                waiting = self.missing(tick, image)
+                if not waiting:
+                    return []
+                if not self._changed.wait(deadline - time.monotonic()) and time.monotonic() >= deadline:
+                    self._give_up(waiting)
+                    return waiting
+        return []
+
+    def end(self) -> None:
+        """Wake whoever waits, for good."""
+        with self._changed:
+            self._ended = True
+            self._changed.notify_all()
+
+    def _give_up(self, waiting: list[str]) -> None:
+        for node in waiting:
+            self._accounts.pop(node, None)
+        controller, policy = self._accounts.get("controller"), self._accounts.get("policy")
+        if controller is not None:
+            self._forgiven["simulator"] = max(controller.outputs - self._received, 0)
+            if policy is not None:
+                self._forgiven["controller"] = max(policy.outputs - controller.inputs, 0)
