@@ -37,6 +37,17 @@ class GeluProjector(nn.Module):
         return self.fc3(F.gelu(self.fc2(F.gelu(self.fc1(x)))))
 
 
+class RmsNorm(nn.Module):
+    """Root-mean-square norm, computed in float32 whatever the type around it (autocast has no rule for it)."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(width))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.rms_norm(x.float(), self.weight.shape, self.weight.float(), 1e-6).to(x.dtype)
+
+
 class RmsProjector(nn.Module):
     """The tiny projector: two linear layers, then an RMS norm that fixes the scale."""
 
@@ -44,7 +55,7 @@ class RmsProjector(nn.Module):
         super().__init__()
         self.fc1 = nn.Linear(vision_width, width)
         self.fc2 = nn.Linear(width, hidden)
-        self.norm = nn.RMSNorm(hidden, eps=1e-6)
+        self.norm = RmsNorm(hidden)
 
     def forward(self, x: Tensor) -> Tensor:
         return self.norm(self.fc2(F.gelu(self.fc1(x))))

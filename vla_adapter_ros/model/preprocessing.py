@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from functools import lru_cache
 
+import cv2
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -144,8 +145,11 @@ def center_crop(images: np.ndarray, area: float) -> np.ndarray:
 def jpeg_round_trip(image: np.ndarray) -> np.ndarray:
     """Encode as JPEG and decode with libjpeg-turbo's fast DCT, as the official evaluation does.
 
-    OpenCV and Pillow decode with the accurate DCT, which differs by up to 14 levels, so no
-    other decoder stands in.
+    The bytes equal TensorFlow's. OpenCV and Pillow decode with the accurate DCT, which differs by up
+    to 14 levels, so no other decoder stands in; simplejpeg's own encoder differs, so OpenCV encodes.
+
+    Args:
+        image: uint8 RGB (H, W, 3); the result has the same shape.
 
     Raises:
         ImageError: the package `simplejpeg` is missing.
@@ -157,7 +161,6 @@ def jpeg_round_trip(image: np.ndarray) -> np.ndarray:
             "this checkpoint's preprocessing has a JPEG round trip with the fast DCT, which needs "
             f"the package 'simplejpeg'; without it only images of the model's own size fit, not {image.shape}"
         ) from None
-    data = simplejpeg.encode_jpeg(
-        np.ascontiguousarray(image), quality=JPEG_QUALITY, colorsubsampling="420", fastdct=False
-    )
-    return simplejpeg.decode_jpeg(data, fastdct=True, fastupsample=False)
+    options = [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY]
+    _, data = cv2.imencode(".jpg", np.ascontiguousarray(image[..., ::-1]), options)
+    return simplejpeg.decode_jpeg(data.tobytes(), fastdct=True, fastupsample=False)

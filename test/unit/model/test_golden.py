@@ -13,7 +13,7 @@ import torch
 
 from vla_adapter_ros.model import VlaAdapterPolicy
 from vla_adapter_ros.model.policy import Inputs
-from vla_adapter_ros.model.preprocessing import center_crop, lanczos_resize
+from vla_adapter_ros.model.preprocessing import center_crop, jpeg_round_trip, lanczos_resize
 
 REPOSITORY = Path(__file__).resolve().parents[3]
 SHARED = Path(os.environ.get("VLA_ADAPTER_SHARED", REPOSITORY.parent / "shared"))
@@ -180,30 +180,25 @@ def test_every_stage_in_bf16(golden: Golden, sample: int) -> None:
         assert distance(kept[key], golden.array(sample, f"bf16/{key}")) <= tolerance[key], key
 
 
-def test_predict_from_camera_images(policy: VlaAdapterPolicy, golden: Golden) -> None:
-    """The whole chain in one call. A 224-pixel image skips JPEG and resize; the resized references
-    stand for the others, so that the test needs no JPEG package."""
-    for sample in SAMPLES:
-        images = [
-            golden.arrays[f"s{sample}/resized/{name}"]
-            if f"s{sample}/resized/{name}" in golden.arrays.files
-            else golden.array(sample, f"image/{name}")
-            for name in golden.info["samples"][sample]["images"]
-        ]
-        task, proprio = golden.info["samples"][sample]["task"], golden.array(sample, "proprio_raw")
-        actions = policy.predict(images, task, proprio)
-        assert distance(actions, golden.array(sample, "fp32/actions")) <= 2e-4
-        if golden.name == "pro":
-            assert np.ptp(actions, axis=0).max() > 0.01  # the rows differ
-        else:
-            assert np.ptp(actions, axis=0).max() == 0.0  # a property of the published base head
-
-
-def test_jpeg_step(golden: Golden) -> None:
-    """JPEG with the fast DCT, bit for bit; skipped without its package."""
+@pytest.mark.parametrize("sample", SAMPLES)
+def test_predict_from_camera_images(policy: VlaAdapterPolicy, golden: Golden, sample: int) -> None:
+    """The whole chain in one call, from the camera's bytes to actions in physical units."""
     pytest.importorskip("simplejpeg", reason="the official JPEG step needs simplejpeg")
-    from vla_adapter_ros.model.preprocessing import jpeg_round_trip
+    images, info = golden.images(sample, "image"), golden.info["samples"][sample]
+    cropped = np.stack(golden.images(sample, "cropped"))
+    ours = np.stack([policy.resize_images(image) for image in images])
+    off = np.abs(ours.astype(int) - cropped)
+    assert off.max() <= 1 and (off > 0).mean() < 1e-3
+    actions = policy.predict(images, info["task"], golden.array(sample, "proprio_raw"))
+    assert distance(actions, golden.array(sample, "fp32/actions")) <= 2e-3
+    if golden.name == "pro":
+        assert np.ptp(actions, axis=0).max() > 0.01  # the rows differ
+    else:
+        assert np.ptp(actions, axis=0).max() == 0.0  # a property of the published base head
 
+
+def test_jpeg_step_is_exact(golden: Golden) -> None:
+    pytest.importorskip("simplejpeg", reason="the official JPEG step needs simplejpeg")
     keys = [key for key in golden.arrays.files if "/jpeg/" in key]
     assert keys
     for key in keys:
