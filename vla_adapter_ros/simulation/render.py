@@ -182,6 +182,10 @@ class RayCastRenderer:
 
     def render(self, data: mujoco.MjData, camera: str) -> np.ndarray:
         """See `Renderer.render`."""
+        return self.render_with_geoms(data, camera)[0]
+
+    def render_with_geoms(self, data: mujoco.MjData, camera: str) -> tuple[np.ndarray, np.ndarray]:
+        """The image, and which geom each pixel shows: int32 (H, W), -1 for none."""
         index = self._model.camera(camera).id
         half = np.tan(np.radians(self._model.cam_fovy[index]) / 2)
         frame = data.cam_xmat[index].reshape(3, 3)
@@ -196,7 +200,8 @@ class RayCastRenderer:
         colours = np.vstack([self._model.geom_rgba[:, :3], BACKGROUND]) * 255.0  # row -1: nothing hit
         brightness[self._geoms < 0] = 1.0
         image = colours[self._geoms] * brightness[:, None]
-        return (np.minimum(image, 255.0) + 0.5).astype(np.uint8).reshape(self._shape)
+        pixels = (np.minimum(image, 255.0) + 0.5).astype(np.uint8).reshape(self._shape)
+        return pixels, self._geoms.reshape(self._shape[:2]).copy()
 
     def close(self) -> None:
         """See `Renderer.close`."""

@@ -19,7 +19,7 @@ from vla_adapter_ros.simulation.mjcf import (
     TOOL_SITE,
     build_model,
 )
-from vla_adapter_ros.simulation.render import Renderer, choose_backend, make_renderer
+from vla_adapter_ros.simulation.render import RayCastRenderer, Renderer, choose_backend, make_renderer
 from vla_adapter_ros.simulation.scene import REST_HEIGHT_M, Scene
 
 LIFT_HEIGHT_M = 0.06  # above the height at rest: the task's success
@@ -64,6 +64,11 @@ class World:
         # set-point per rad/s, so that the damping does not make the arm lag behind.
         self._lead_s = -self.model.actuator_biasprm[arm, 2] / self.model.actuator_gainprm[arm, 0]
         self._cubes: dict[str, int] = {}
+
+    @property
+    def cameras(self) -> tuple[str, ...]:
+        """Names of the cameras, in the order given."""
+        return tuple(self._sizes)
 
     def reset(self, scene: Scene) -> None:
         """Put a scene on the table: cubes, arm posture and colours; everything stands still."""
@@ -148,10 +153,19 @@ class World:
         Raises:
             SimulationError: a camera that this world was not made with.
         """
-        if camera not in self._sizes:
-            raise SimulationError(f"unknown camera {camera!r}: allowed are {', '.join(self._sizes)}")
-        self._refresh()
-        return self._renderers[self._sizes[camera]].render(self.data, camera)
+        return self._renderer(camera).render(self.data, camera)
+
+    def render_with_cubes(self, camera: str) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+        """The camera's image, and for every cube the pixels that show it: bool (H, W) by colour.
+
+        Raises:
+            SimulationError: an unknown camera, or a renderer other than `raycast`.
+        """
+        renderer = self._renderer(camera)
+        if not isinstance(renderer, RayCastRenderer):
+            raise SimulationError(f"renderer {renderer.backend!r}: cube pixels need 'raycast'")
+        image, geoms = renderer.render_with_geoms(self.data, camera)
+        return image, {c: geoms == self.model.geom(f"cube{i}").id for c, i in self._cubes.items()}
 
     def close(self) -> None:
         """Free the renderers."""
@@ -159,6 +173,13 @@ class World:
             renderer.close()
         self._renderers.clear()
         self._sizes.clear()
+
+    def _renderer(self, camera: str) -> Renderer:
+        """The renderer of a camera, with all poses up to date."""
+        if camera not in self._sizes:
+            raise SimulationError(f"unknown camera {camera!r}: allowed are {', '.join(self._sizes)}")
+        self._refresh()
+        return self._renderers[self._sizes[camera]]
 
     def _refresh(self) -> None:
         """Bring poses up to date with the positions: a step ends with newer positions than poses."""
