@@ -38,7 +38,7 @@ class GeluProjector(nn.Module):
 
 
 class RmsNorm(nn.Module):
-    """Root-mean-square norm, computed in float32 whatever the type around it (autocast has no rule for it)."""
+    """Root-mean-square norm, computed in float32 whatever the type around it."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -66,6 +66,7 @@ class LanguageModel(nn.Module):
 
     def __init__(self, config: LlmConfig, attention: str) -> None:
         super().__init__()
+        self.attention = attention
         self.model = Qwen2Model(
             Qwen2Config(
                 vocab_size=config.vocab_size,
@@ -97,12 +98,28 @@ class LanguageModel(nn.Module):
         rotary.inv_freq = frequencies.to(device)
         rotary.original_inv_freq = frequencies.to(device)
 
-    def forward(
-        self, embeddings: Tensor, mask: Tensor | None, positions: Tensor | None
-    ) -> tuple[Tensor, ...]:
-        """Embeddings (B, T, hidden) to the L hidden states, each (B, T, hidden)."""
+    def forward(self, embeddings: Tensor, mask: Tensor | None = None) -> tuple[Tensor, ...]:
+        """Run the decoder.
+
+        Args:
+            embeddings: (B, T, hidden).
+            mask: True for real tokens, bool (B, T); None means no padding. Positions count real tokens.
+
+        Returns:
+            The L hidden states, each (B, T, hidden): the embeddings, the raw output of every layer but
+            the last, and the last one's after the final norm.
+        """
+        positions = None if mask is None else (mask.long().cumsum(dim=1) - 1).clamp(min=0)
+        if mask is None and self.attention == "eager":  # its kernel knows no causal order of its own
+            mask = torch.ones(1, embeddings.shape[1], dtype=torch.bool, device=embeddings.device)
+        bias = None if mask is None else causal_bias(mask, embeddings.dtype)
         out = self.model(
-            inputs_embeds=embeddings, attention_mask=mask, position_ids=positions, output_hidden_states=True
+            inputs_embeds=embeddings,
+            # As a mapping the mask is used as it is; else the library looks for packed sequences in
+            # the positions, which makes a GPU wait.
+            attention_mask={"full_attention": bias},
+            position_ids=positions,
+            output_hidden_states=True,
         )
         return out.hidden_states
 
@@ -185,9 +202,7 @@ class VlaAdapter(nn.Module):
             if rest_mask is not None:
                 rest_mask = F.pad(rest_mask, (num_patches + 1, self.config.num_queries), value=True)
             mask = rest_mask
-        positions = None if mask is None else (mask.long().cumsum(dim=1) - 1).clamp(min=0)
-        bias = None if mask is None else _causal_bias(mask, sequence.dtype)
-        states = torch.stack(self.language_model(sequence, bias, positions), dim=1)  # (B, L, T, hidden)
+        states = torch.stack(self.language_model(sequence, mask), dim=1)  # (B, L, T, hidden)
         return Conditions(
             task=states[:, :, task_start : task_start + num_patches],
             action=states[:, :, action_start : action_start + self.config.num_queries],
@@ -235,7 +250,7 @@ def _split_first(input_ids: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor
     return input_ids.gather(1, start), input_ids[:, 1:], (mask & (columns > start))[:, 1:]
 
 
-def _causal_bias(mask: Tensor, dtype: torch.dtype) -> Tensor:
+def causal_bias(mask: Tensor, dtype: torch.dtype) -> Tensor:
     """Additive attention mask (B, 1, T, T): causal, padding hidden.
 
     Padding sees itself, so that no row is empty: an empty softmax row gives NaN in some kernels.

@@ -1,0 +1,108 @@
+from __future__ import annotations
+
+import dataclasses
+import json
+
+import pytest
+import torch
+
+from vla_adapter_ros.errors import ModelConfigError
+from vla_adapter_ros.model import PRESETS, VlaAdapter, config_from_dict, preset
+
+
+def count(module: torch.nn.Module) -> int:
+    return sum(parameter.numel() for parameter in module.parameters())
+
+
+@pytest.mark.parametrize("name", PRESETS)
+@pytest.mark.parametrize("head", ["base", "pro"])
+def test_json_round_trip(name: str, head: str) -> None:
+    config = preset(name, head=head)
+    assert config_from_dict(json.loads(json.dumps(config.to_dict()))) == config
+
+
+@pytest.mark.parametrize(
+    ("head", "head_parameters"), [("base", 102_129_695), ("pro", 217_864_223)], ids=["base", "pro"]
+)
+def test_half_billion_has_the_published_sizes(head: str, head_parameters: int) -> None:
+    config = preset("0.5b", action_dim=7, proprio_dim=8, head=head)
+    with torch.device("meta"):
+        network = VlaAdapter(config)
+    assert count(network.vision_backbone.featurizer) == 303_230_976
+    assert count(network.vision_backbone.fused_featurizer) == 427_680_704
+    assert count(network.projector) == 27_552_000
+    assert count(network.language_model) == 494_032_768
+    assert count(network.action_queries) == 57_344
+    assert count(network.action_head) == head_parameters
+    assert count(network.proprio_projector) == 811_776
+    assert count(network) == 1_252_553_792 + head_parameters + 811_776
+
+
+def test_half_billion_runs_on_the_meta_device() -> None:
+    config = preset("0.5b", action_dim=7, proprio_dim=8)
+    with torch.device("meta"):
+        network = VlaAdapter(config).eval()
+        ids = torch.zeros(1, 56, dtype=torch.long)
+        conditions = network.conditions(ids, None, torch.zeros(1, 2, 6, 224, 224))
+        actions = network.head_actions(conditions, torch.zeros(1, 8))
+    assert conditions.task.shape == (1, 25, 512, 896) and conditions.action.shape == (1, 25, 64, 896)
+    assert actions.shape == (1, 8, 7)
+
+
+def test_tiny_is_tiny() -> None:
+    config = preset("tiny")
+    assert 1.2e6 < count(VlaAdapter(config)) < 1.8e6
+    assert config.num_patches == config.num_task_tokens == 98
+    assert preset("tiny", num_images=3).num_task_tokens == 147
+
+
+@pytest.mark.parametrize(
+    ("changes", "where"),
+    [
+        ({"token_order": "random"}, "token_order"),
+        ({"attention": "flash"}, "attention"),
+        ({"chunk": 0}, "chunk"),
+        ({"vits": preset("0.5b").vits}, "vits"),
+        ({"stem": None}, "vits"),
+    ],
+)
+def test_bad_values_are_named(changes: dict, where: str) -> None:
+    with pytest.raises(ModelConfigError, match=where):
+        dataclasses.replace(preset("tiny"), **changes)
+
+
+def test_head_may_not_be_deeper_than_the_language_model() -> None:
+    config = preset("tiny")
+    with pytest.raises(ModelConfigError, match=r"head\.blocks = 4"):
+        dataclasses.replace(config, head=dataclasses.replace(config.head, blocks=4))
+
+
+def test_unknown_preset_is_refused() -> None:
+    with pytest.raises(ModelConfigError, match="7b"):
+        preset("7b")
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "message"),
+    [
+        (("head", "depth"), 3, "depth"),
+        (("llm", "hidden"), "128", "llm.hidden"),
+        (("format",), 99, "format"),
+        (("stem", "channels"), 5, "channels"),
+    ],
+)
+def test_bad_stored_data_is_refused(path: tuple[str, ...], value: object, message: str) -> None:
+    data = json.loads(json.dumps(preset("tiny").to_dict()))
+    node = data
+    for key in path[:-1]:
+        node = node[key]
+    node[path[-1]] = value
+    with pytest.raises(ModelConfigError, match=message):
+        config_from_dict(data)
+
+
+def test_missing_key_is_refused() -> None:
+    data = preset("tiny").to_dict()
+    del data["num_queries"]
+    with pytest.raises(ModelConfigError, match="num_queries"):
+        config_from_dict(data)

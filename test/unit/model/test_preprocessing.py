@@ -1,0 +1,84 @@
+from __future__ import annotations
+
+import sys
+
+import numpy as np
+import pytest
+import torch
+
+from vla_adapter_ros.errors import ImageError, ObservationError
+from vla_adapter_ros.model import preset
+from vla_adapter_ros.model.preprocessing import Preprocessor, area_resize, center_crop, lanczos_resize
+
+TINY, OFFICIAL = (Preprocessor(preset(name).preprocessing) for name in ("tiny", "0.5b"))
+
+
+def noise(*shape: int) -> np.ndarray:
+    return np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
+
+
+def test_area_resize_averages() -> None:
+    images = noise(2, 112, 112, 3)
+    means = images.reshape(2, 56, 2, 56, 2, 3).astype(float).mean(axis=(2, 4))
+    np.testing.assert_array_equal(area_resize(images, 56), np.rint(means).astype(np.uint8))
+
+
+@pytest.mark.parametrize("size", [(56, 56), (112, 112), (120, 160), (40, 30)])
+def test_any_camera_size_gives_the_models_size(size: tuple[int, int]) -> None:
+    flat = np.full((*size, 3), 77, dtype=np.uint8)
+    assert np.array_equal(TINY.resize(flat), np.full((56, 56, 3), 77, np.uint8))
+
+
+def test_resized_images_are_a_fixed_point() -> None:
+    """Training keeps resized bytes; the live path must see the same numbers."""
+    images = noise(3, 2, 112, 112, 3)
+    small = TINY.resize(images)
+    assert small.shape == (3, 2, 56, 56, 3) and small.dtype == np.uint8
+    np.testing.assert_array_equal(TINY.resize(small), small)
+    assert torch.equal(TINY.pixels(small), TINY.pixels(TINY.resize(images)))
+
+
+def test_bytes_and_brightness_give_the_same_pixels() -> None:
+    images = noise(2, 56, 56, 3)
+    assert torch.allclose(TINY.pixels(images), TINY.pixels(torch.from_numpy(images) / 255.0))
+    assert TINY.pixels(images).shape == (2, 3, 56, 56)
+    white = TINY.pixels(np.full((56, 56, 3), 255, np.uint8))
+    assert torch.allclose(white, torch.full((3, 56, 56), 2.0))
+
+
+def test_official_pixels_have_a_group_per_tower() -> None:
+    pixels = OFFICIAL.pixels(np.full((224, 224, 3), 255, np.uint8))
+    assert pixels.shape == (6, 224, 224)
+    assert torch.allclose(pixels[3:], torch.ones(3, 224, 224))
+    assert float(pixels[0, 0, 0]) == pytest.approx((1 - 0.484375) / 0.228515625)
+
+
+def test_lanczos_keeps_flat_images_and_order() -> None:
+    flat = np.full((1, 97, 41, 3), 200, np.uint8)
+    assert (lanczos_resize(flat, 64) == 200).all()
+    same = noise(1, 64, 64, 3)
+    np.testing.assert_array_equal(lanczos_resize(same, 64), same)
+
+
+def test_center_crop_enlarges_the_middle() -> None:
+    image = np.zeros((1, 224, 224, 3), np.uint8)
+    image[:, 30:-30, 30:-30] = 255
+    before, after = (image > 0).mean(), (center_crop(image, 0.9) > 0).mean()
+    assert after == pytest.approx(before / 0.9, rel=0.02)
+
+
+@pytest.mark.parametrize(
+    "image",
+    [np.zeros((56, 56, 3)), np.zeros((56, 56), np.uint8), np.zeros((56, 56, 4), np.uint8),
+     np.zeros((0, 56, 3), np.uint8)],
+)  # fmt: skip
+def test_wrong_images_are_refused(image: np.ndarray) -> None:
+    with pytest.raises(ObservationError, match="uint8"):
+        TINY.resize(image)
+
+
+def test_official_chain_refuses_to_go_on_without_its_decoder(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "simplejpeg", None)
+    with pytest.raises(ImageError, match="simplejpeg"):
+        OFFICIAL.resize(noise(256, 256, 3))
+    assert OFFICIAL.resize(noise(224, 224, 3)).shape == (224, 224, 3)
