@@ -120,6 +120,14 @@ class DatasetReader:
         part = facts.videos[camera]
         return decode_frames(part.path, part.start_s, facts.length, self.fps)
 
+    def image(self, camera: str, episode: int, row: int) -> np.ndarray:
+        """Decode one image of an episode: uint8 (H, W, 3) RGB. Errors as in `images`."""
+        facts = self._episode(episode)
+        if camera not in facts.videos or not 0 <= row < facts.length:
+            raise DatasetError(f"{self.root}: no image {row} of camera {camera!r} in episode {episode}")
+        part = facts.videos[camera]
+        return next(decode_frames(part.path, part.start_s + row / self.fps, 1, self.fps))
+
     def decode(self, camera: str, episode: int) -> np.ndarray:
         """Decode the images of an episode: uint8 (T, H, W, 3) RGB. Errors as in `images`."""
         return np.stack(list(self.images(camera, episode)))

@@ -46,6 +46,7 @@ def test_a_data_set_of_others_with_all_episodes_in_one_file():
     assert first.shape == (reader.episodes[0].length, 360, 640, 3)
     # The stored mean tells whether the images are those of this episode, in RGB order.
     stored = pq.read_table(SO101 / "meta/episodes/chunk-000/file-000.parquet")
+    np.testing.assert_array_equal(reader.image("wrist", 5, 123), last[123])
     for number, images in ((0, first), (5, last)):
         mean = stored["stats/observation.images.wrist/mean"].to_pylist()[number]
         np.testing.assert_allclose(images.mean(axis=(0, 1, 2)) / 255, np.ravel(mean), atol=0.01)
@@ -94,10 +95,19 @@ def test_episodes_that_share_files_are_told_apart(dataset):
         assert reader.task_of(n) == f"task {n}"
 
 
+def test_single_images_equal_those_of_the_whole_episode(dataset):
+    reader = DatasetReader(dataset)
+    images = reader.decode("third_view", 2)
+    for row in (0, 3, 5):
+        np.testing.assert_array_equal(reader.image("third_view", 2, row), images[row])
+
+
 def test_unknown_episodes_and_cameras_are_named(dataset):
     reader = DatasetReader(dataset)
     with pytest.raises(DatasetError, match="episode 3: allowed are 0 to 2"):
         reader.rows(3)
+    with pytest.raises(DatasetError, match="no image 4 of camera 'gripper' in episode 0"):
+        reader.image("gripper", 0, 4)
     with pytest.raises(DatasetError, match=r"camera 'top': allowed are \['third_view', 'gripper'\]"):
         reader.decode("top", 0)
 

@@ -1,0 +1,91 @@
+"""Training samples from a recorded data set."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from training_samples import CLOSES, CONTRACT, LENGTH, TASKS, make_dataset
+
+from vla_adapter_ros.errors import TrainingError
+from vla_adapter_ros.recording.reader import DatasetReader
+from vla_adapter_ros.training.data import ImageStore, compute_statistics, load_samples
+
+
+def halve(images: np.ndarray) -> np.ndarray:
+    return images[..., ::2, ::2, :]
+
+
+@pytest.fixture(scope="module")
+def reader(tmp_path_factory) -> DatasetReader:
+    return DatasetReader(make_dataset(tmp_path_factory.mktemp("set") / "data", episodes=3))
+
+
+@pytest.fixture(scope="module")
+def samples(reader):
+    return load_samples(reader, CONTRACT, halve, 56)
+
+
+def test_rows_and_chunks(samples):
+    assert samples.state.shape == (30, 11)
+    assert samples.tasks == TASKS
+    assert samples.task.tolist() == [0] * 10 + [1] * 10 + [0] * 10
+    assert samples.usable.all()
+    chunks = samples.chunks(np.array([0, 17, 29]), 8)
+    assert chunks.shape == (3, 8, 8)
+    np.testing.assert_array_equal(chunks[0], samples.action[0:8])
+    np.testing.assert_array_equal(chunks[1, :3], samples.action[17:20])
+    np.testing.assert_array_equal(chunks[1, 3:], np.repeat(samples.action[19:20], 5, axis=0))
+    np.testing.assert_array_equal(chunks[2], np.repeat(samples.action[29:30], 8, axis=0))
+
+
+def test_waypoint_is_the_row_in_which_the_gripper_closes(samples):
+    wanted = [[start + CLOSES] * CLOSES + [-1] * (LENGTH - CLOSES) for start in (0, 10, 20)]
+    assert samples.waypoint.tolist() == [row for rows in wanted for row in rows]
+
+
+def test_images_are_the_same_from_memory_and_from_disk(reader, samples):
+    rows = np.array([0, 5, 13, 29])
+    from_disk = ImageStore(reader, CONTRACT.camera_names, halve, 56, limit=0)
+    images = samples.images[rows]
+    assert images.shape == (4, 2, 56, 56, 3)
+    np.testing.assert_array_equal(from_disk[rows], images)
+    np.testing.assert_array_equal(images[2, 1], halve(reader.decode("gripper", 1)[3]))
+
+
+def test_statistics_are_exact(samples):
+    statistics = compute_statistics("set", samples, CONTRACT)
+    np.testing.assert_allclose(statistics.action.mean, samples.action.mean(axis=0))
+    np.testing.assert_allclose(statistics.action.q01[:7], np.quantile(samples.action[:, :7], 0.01, axis=0))
+    np.testing.assert_allclose(statistics.proprio.std, samples.state.std(axis=0))
+    assert (statistics.action.q01[7], statistics.action.q99[7]) == (0.0, 1.0)
+    assert (statistics.num_transitions, statistics.num_trajectories) == (30, 3)
+
+
+def test_only_rows_with_a_human_in_control_are_learned_from(tmp_path):
+    reader = DatasetReader(make_dataset(tmp_path, episodes=1, control_source=2))
+    with pytest.raises(TrainingError, match="no row in which a human was in control"):
+        load_samples(reader, CONTRACT, halve, 56)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"rate_hz": 20.0}, r"10.0 Hz, the contract says 20.0 Hz"),
+        ({"cameras": {"top": CONTRACT.cameras["gripper"]}}, r"lacks the cameras \['top'\]"),
+        ({"state": CONTRACT.state[:5]}, r"observation.state has shape \[11\], the contract 5 values"),
+    ],
+)
+def test_a_contract_that_does_not_fit_is_refused(reader, change, message):
+    with pytest.raises(TrainingError, match=message):
+        load_samples(reader, replace(CONTRACT, **change), halve, 56)
+
+
+def test_an_empty_data_set_is_refused(tmp_path):
+    make_dataset(tmp_path, episodes=1)
+    info = json.loads((tmp_path / "meta/info.json").read_text())
+    (tmp_path / "meta/info.json").write_text(json.dumps({**info, "total_episodes": 0, "total_frames": 0}))
+    with pytest.raises(TrainingError, match="is empty"):
+        load_samples(DatasetReader(tmp_path), CONTRACT, halve, 56)

@@ -1,0 +1,55 @@
+"""The optimiser of a fine-tuning run and its learning rate."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import nn
+
+from vla_adapter_ros.training.settings import FinetuneSettings
+
+HEAD = ("action_head", "proprio_projector", "waypoint")
+_BETAS = (0.9, 0.95)
+
+
+def build_optimizer(model: nn.Module, settings: FinetuneSettings) -> torch.optim.AdamW:
+    """AdamW in four groups: head and backbone, each with weight decay on matrices only.
+
+    A backbone whose factor is 0 is frozen and in no group. Each group keeps its largest learning
+    rate as `peak`.
+    """
+    groups: dict[tuple[bool, bool], list[nn.Parameter]] = {}
+    for name, parameter in model.named_parameters():
+        in_head = any(part in HEAD for part in name.split("."))
+        parameter.requires_grad_(in_head or settings.backbone_lr_factor > 0)
+        if parameter.requires_grad:
+            groups.setdefault((in_head, parameter.ndim >= 2), []).append(parameter)
+    return torch.optim.AdamW(
+        [
+            {
+                "params": parameters,
+                "weight_decay": settings.weight_decay if is_matrix else 0.0,
+                "peak": settings.lr * (1.0 if in_head else settings.backbone_lr_factor),
+            }
+            for (in_head, is_matrix), parameters in groups.items()
+        ],
+        lr=settings.lr,
+        betas=_BETAS,
+        fused=True,
+    )
+
+
+def learning_rate_factor(step: int, settings: FinetuneSettings) -> float:
+    """Learning rate of step number `step` (from 0), relative to the largest one."""
+    warmup = min(settings.warmup, settings.steps // 2)  # a short run still reaches the full rate
+    if step < warmup:
+        return (step + 1) / (warmup + 1)
+    share = (step - warmup) / max(1, settings.steps - warmup)
+    return settings.final_lr + (1 - settings.final_lr) * 0.5 * (1 + math.cos(math.pi * share))
+
+
+def set_learning_rate(optimizer: torch.optim.Optimizer, factor: float) -> None:
+    """Give every group its share of the learning rate."""
+    for group in optimizer.param_groups:
+        group["lr"] = group["peak"] * factor
