@@ -14,7 +14,7 @@ import numpy as np
 from vla_adapter_ros.contract import Contract
 from vla_adapter_ros.errors import SimulationError, TrainingError
 from vla_adapter_ros.simulation.colours import COLOURS
-from vla_adapter_ros.simulation.kinematics import Kinematics
+from vla_adapter_ros.simulation.kinematics import DOWN, Kinematics
 from vla_adapter_ros.simulation.mjcf import CUBE_SIDE_M, FINGER_OPEN_M
 from vla_adapter_ros.simulation.scene import REST_HEIGHT_M, Cube, Scene, sample_cubes
 from vla_adapter_ros.simulation.world import World
@@ -61,6 +61,20 @@ def sample_grounding_scene(seed: int, kinematics: Kinematics) -> Scene:
         kinematics: Of the simulated arm.
     """
     rng = np.random.default_rng([seed, 1])  # apart from the seeds of the task's own scenes
+    while True:
+        cubes, tool, finger = _draw_cubes_and_hand(rng)
+        rotation = _about(rng.normal(0.0, 0.03, 3)) @ DOWN
+        try:
+            joints = kinematics.inverse(tool, rotation)
+        except SimulationError:
+            continue  # a tilted hand low and close to the base is out of reach; one in 600
+        order = rng.permutation(len(cubes))
+        shade = float(rng.uniform(0.9, 1.1))
+        return Scene(seed, tuple(cubes[i] for i in order), tuple(joints.tolist()), finger, shade)
+
+
+def _draw_cubes_and_hand(rng: np.random.Generator) -> tuple[list[Cube], np.ndarray, float]:
+    """Cubes, tool point (3,) [m] and finger position [m]."""
     cubes = list(sample_cubes(rng))
     draw = rng.random()
     finger = float(rng.choice([FINGER_OPEN_M, FINGER_OPEN_M, 0.0])) * float(rng.uniform(0.9, 1.0))
@@ -80,11 +94,7 @@ def sample_grounding_scene(seed: int, kinematics: Kinematics) -> Scene:
         if any(_collides(tool, cube) for cube in cubes[1:]):
             tool[2] = rng.uniform(0.08, 0.16)
         finger = FINGER_OPEN_M
-    rotation = _about(rng.normal(0.0, 0.03, 3)) @ np.diag([1.0, -1.0, -1.0])
-    joints = kinematics.inverse(tool, rotation)
-    order = rng.permutation(len(cubes))
-    shade = float(rng.uniform(0.9, 1.1))
-    return Scene(seed, tuple(cubes[i] for i in order), tuple(joints.tolist()), finger, shade)
+    return cubes, tool, finger
 
 
 def render_scenes(
@@ -119,10 +129,7 @@ def render_scenes(
     kinematics = Kinematics(world.model)
     rows = []
     for i in range(count):
-        try:
-            scene = sample_grounding_scene(first_seed + i, kinematics)
-        except SimulationError as error:
-            raise TrainingError(f"grounding scene {first_seed + i}: {error}") from error
+        scene = sample_grounding_scene(first_seed + i, kinematics)
         world.reset(scene)
         if drawn is not world:
             drawn.reset(scene)
