@@ -1,1 +1,1 @@
-"""."""
+"""The command `vla-adapter`."""

@@ -10,7 +10,7 @@ from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from rcl_interfaces.msg import ParameterDescriptor
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.lifecycle import LifecycleNode, TransitionCallbackReturn
-from rclpy.qos import QoSProfile
+from rclpy.qos import DurabilityPolicy, QoSProfile
 
 from vla_adapter_ros.contract import read_contract
 from vla_adapter_ros.errors import VlaAdapterError
@@ -19,6 +19,8 @@ from vla_adapter_ros.nodes.conversions import to_stamp
 from vla_adapter_ros.nodes.parameters import build
 
 ACK_TOPIC = "simulator/step_ack"
+# Latched: a node that starts before the simulator must still be heard.
+ACK_QOS = QoSProfile(depth=100, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 CHUNK_TOPIC = "action_chunk"
 STATUS_TOPIC = "controller/status"
 
@@ -81,7 +83,7 @@ class ManagedNode(LifecycleNode):
             self.parameters = build(self._kind, {n: self.get_parameter(n).value for n in names})
             self.contract = read_contract(self.parameters.contract)
             if self.parameters.lock_step:
-                self._ack_publisher = self.create_publisher(StepAck, ACK_TOPIC, QoSProfile(depth=100))
+                self._ack_publisher = self.create_publisher(StepAck, ACK_TOPIC, ACK_QOS)
             self.configure()
         except VlaAdapterError as error:
             self.get_logger().error(str(error))

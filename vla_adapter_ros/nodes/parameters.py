@@ -7,6 +7,7 @@ No rclpy here, so that launch files and the command line can read them.
 from __future__ import annotations
 
 import dataclasses
+import json
 from dataclasses import dataclass
 from typing import Any
 
@@ -103,3 +104,32 @@ def build(kind: type, values: dict[str, Any]) -> Any:
             raise ParameterError(f"parameter {field.name} = {value!r}: allowed is at most {rule['max']}")
         arguments[field.name] = value
     return kind(**arguments)
+
+
+KINDS = {
+    "policy": PolicyParameters,
+    "controller": ControllerParameters,
+    "recorder": RecorderParameters,
+    "simulator": SimulatorParameters,
+}
+
+
+def parameter_file(kind: str) -> str:
+    """Text of the complete parameter file of a node, as shipped in config/nodes."""
+    lines = [f"{kind}_node:", "  ros__parameters:"]
+    for field in dataclasses.fields(KINDS[kind]):
+        rule = field.metadata
+        bounds = [f"{word} {rule[word]}" for word in ("min", "max") if word in rule]
+        if "choices" in rule:
+            bounds.append(" | ".join(rule["choices"]))
+        allowed = f" ({', '.join(bounds)})" if bounds else ""
+        lines.append(f"    # {rule['text']}{allowed}")
+        lines.append(f"    {field.name}: {json.dumps(field.default)}")
+    return "\n".join(lines) + "\n"
+
+
+if __name__ == "__main__":
+    from vla_adapter_ros.contract import config_folder
+
+    for name in KINDS:
+        (config_folder() / "nodes" / f"{name}.yaml").write_text(parameter_file(name), encoding="utf-8")

@@ -16,7 +16,7 @@ from trajectory_msgs.msg import JointTrajectory
 
 from vla_adapter_ros.errors import VlaAdapterError
 from vla_adapter_ros.msg import SceneState, StepAck
-from vla_adapter_ros.nodes.base import ACK_TOPIC, ManagedNode, run
+from vla_adapter_ros.nodes.base import ACK_QOS, ACK_TOPIC, ManagedNode, run
 from vla_adapter_ros.nodes.conversions import command_message, seconds, to_stamp, trajectory_arrays
 from vla_adapter_ros.nodes.images import array_to_image
 from vla_adapter_ros.nodes.parameters import SimulatorParameters
@@ -40,7 +40,7 @@ class SimulatorNode(ManagedNode):
     def configure(self) -> None:
         contract, parameters = self.contract, self.parameters
         self._lock = threading.Lock()
-        self._ended, self._ready = threading.Event(), threading.Event()
+        self._ended, self._ready, self._active = threading.Event(), threading.Event(), threading.Event()
         self._failure: VlaAdapterError | None = None
         self._expert: PickExpert | None = None
         rate = parameters.camera_rate_hz or contract.rate_hz
@@ -64,7 +64,7 @@ class SimulatorNode(ManagedNode):
         }
         self.create_subscription(JointTrajectory, contract.command.topic, self._on_trajectory, depth)
         self.create_subscription(Float64MultiArray, contract.command.gripper_topic, self._on_gripper, depth)
-        self.create_subscription(StepAck, ACK_TOPIC, self._on_ack, QoSProfile(depth=100))
+        self.create_subscription(StepAck, ACK_TOPIC, self._on_ack, ACK_QOS)
         self.create_service(ResetScene, "simulator/reset", self._on_reset)
         self.create_service(Demonstrate, "simulator/demonstrate", self._on_demonstrate)
         self._thread = threading.Thread(target=self._run, name="simulation", daemon=True)
@@ -91,7 +91,6 @@ class SimulatorNode(ManagedNode):
     # The simulation thread
 
     def _run(self) -> None:
-        self._active = threading.Event()
         try:
             self._robot = SimulatedRobot(self.contract, self.parameters.renderer)
             self._robot.reset(self.parameters.seed)
@@ -159,7 +158,8 @@ class SimulatorNode(ManagedNode):
         frame = f"{name}_optical_frame"
         message = array_to_image(image, frame)
         info = CameraInfo(width=message.width, height=message.height, distortion_model="plumb_bob")
-        focal = message.height / 2 / math.tan(math.radians(self._robot.world.vertical_fov(name)) / 2)
+        fov = math.radians(float(self._robot.world.model.camera(name).fovy[0]))
+        focal = message.height / 2 / math.tan(fov / 2)
         cx, cy = message.width / 2, message.height / 2
         info.d = [0.0] * 5
         info.k = [focal, 0.0, cx, 0.0, focal, cy, 0.0, 0.0, 1.0]

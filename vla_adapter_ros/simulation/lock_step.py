@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 @dataclass
 class _Account:
-    stamp: float = -1.0
+    stamp: float = 0.0
     inputs: int = 0
     outputs: int = 0
 

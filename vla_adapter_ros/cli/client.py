@@ -1,0 +1,166 @@
+"""A client of the running graph, as a user's own script would be."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+import rclpy
+from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+from rclpy.qos import QoSProfile, qos_profile_sensor_data
+from rclpy.signals import SignalHandlerOptions
+from sensor_msgs.msg import Image, JointState
+from std_srvs.srv import Trigger
+
+from vla_adapter_ros.contract import Contract
+from vla_adapter_ros.errors import VlaAdapterError
+from vla_adapter_ros.msg import ActionChunk, ControllerStatus, SceneState
+from vla_adapter_ros.nodes.conversions import seconds
+from vla_adapter_ros.srv import Demonstrate, Instruct, ResetScene, StartEpisode
+
+
+class ClientError(VlaAdapterError):
+    """A service did not answer, or refused."""
+
+
+class GraphClient:
+    """Calls the graph's services and watches its topics from a thread of its own.
+
+    Args:
+        contract: Contract of the running robot.
+        check: Called while waiting; raises when the graph has died.
+        watch_images: Also receive images, chunks and joint states (see `on_message`).
+    """
+
+    def __init__(self, contract: Contract, check: Callable[[], None], watch_images: bool = False) -> None:
+        rclpy.init(signal_handler_options=SignalHandlerOptions.NO)  # signals end the command, not just ROS
+        self.node = rclpy.create_node("vla_adapter_client")
+        self._check = check
+        self._changed = threading.Condition()
+        self.scene: SceneState | None = None
+        self.status: ControllerStatus | None = None
+        self.on_message: Callable[[str, Any], None] = lambda stream, message: None
+        subscribe = self.node.create_subscription
+        subscribe(SceneState, "simulator/scene", self._on_scene, QoSProfile(depth=50))
+        subscribe(ControllerStatus, "controller/status", self._on_status, QoSProfile(depth=50))
+        if watch_images:
+            for name, camera in contract.cameras.items():
+                subscribe(Image, camera.topic, self._forward(name), qos_profile_sensor_data)
+            subscribe(ActionChunk, "action_chunk", self._forward("chunk"), QoSProfile(depth=10))
+            subscribe(JointState, contract.joint_state_topic, self._forward("joints"), QoSProfile(depth=50))
+        types = {
+            "instruct": Instruct,
+            "simulator/reset": ResetScene,
+            "simulator/demonstrate": Demonstrate,
+            "recorder_node/start_episode": StartEpisode,
+            "recorder_node/stop_episode": Trigger,
+            "recorder_node/discard_episode": Trigger,
+        }
+        self._clients = {name: self.node.create_client(kind, name) for name, kind in types.items()}
+        self._executor = SingleThreadedExecutor()
+        self._executor.add_node(self.node)
+        self._thread = threading.Thread(target=self._spin, daemon=True)
+        self._thread.start()
+
+    def close(self) -> None:
+        """Leave the graph."""
+        rclpy.try_shutdown()
+        self._thread.join()
+
+    def __enter__(self) -> GraphClient:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    @property
+    def now(self) -> float:
+        """Stamp of the newest scene [s]; 0 before the first."""
+        return seconds(self.scene.header.stamp) if self.scene is not None else 0.0
+
+    def call(self, name: str, request: Any, patience_s: float = 60.0) -> Any:
+        """Call a service and wait for its answer.
+
+        Raises:
+            ClientError: no answer within `patience_s` of wall time.
+        """
+        client = self._clients[name]
+        deadline = time.monotonic() + patience_s
+        while not client.wait_for_service(0.2):
+            self._check()
+            if time.monotonic() > deadline:
+                raise ClientError(f"service {name} did not appear within {patience_s} s")
+        future = client.call_async(request)
+        while not future.done():
+            self._check()
+            if time.monotonic() > deadline:
+                raise ClientError(f"service {name} did not answer within {patience_s} s")
+            time.sleep(0.002)
+        return future.result()
+
+    def instruct(self, text: str) -> None:
+        """Give an instruction; retried while inputs are missing.
+
+        Raises:
+            ClientError: refused for 20 s.
+        """
+        deadline = time.monotonic() + 20.0
+        while True:
+            answer = self.call("instruct", Instruct.Request(instruction=text))
+            if answer.accepted:
+                return
+            if time.monotonic() > deadline:
+                raise ClientError(f"instruction refused: {answer.message}")
+            time.sleep(0.1)
+
+    def reset(self, seed: int, objects: tuple[str, ...] = ()) -> list[str]:
+        """Put up a scene and wait until it is seen. Returns the objects on the table."""
+        answer = self.call("simulator/reset", ResetScene.Request(seed=seed, objects=list(objects)))
+        if not answer.success:
+            raise ClientError(f"reset refused: {answer.message}")
+        self.sleep(0.3)
+        return list(answer.objects)
+
+    def wait_until(self, condition: Callable[[], bool], patience_s: float = 120.0) -> bool:
+        """Wait for a condition on what was received; False after `patience_s` of wall time."""
+        deadline = time.monotonic() + patience_s
+        with self._changed:
+            while not condition():
+                if time.monotonic() > deadline:
+                    return False
+                self._changed.wait(0.2)
+                self._check()
+        return True
+
+    def sleep(self, duration_s: float) -> None:
+        """Let simulated time pass.
+
+        Raises:
+            ClientError: time stands still.
+        """
+        self.wait_until(lambda: self.scene is not None)
+        end = self.now + duration_s
+        if not self.wait_until(lambda: self.now >= end):
+            raise ClientError(f"simulated time stands still at {self.now:.2f} s")
+
+    def _on_scene(self, message: SceneState) -> None:
+        with self._changed:
+            self.scene = message
+            self.on_message("scene", message)
+            self._changed.notify_all()
+
+    def _on_status(self, message: ControllerStatus) -> None:
+        with self._changed:
+            self.status = message
+            self._changed.notify_all()
+
+    def _forward(self, stream: str) -> Callable[[Any], None]:
+        return lambda message: self.on_message(stream, message)
+
+    def _spin(self) -> None:
+        try:
+            self._executor.spin()
+        except ExternalShutdownException:
+            pass

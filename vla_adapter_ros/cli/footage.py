@@ -1,0 +1,144 @@
+"""What a demo leaves behind: a video of both cameras and a plot of joints over chunks."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+from typing import Any
+
+import av
+import cv2
+import matplotlib
+import numpy as np
+
+from vla_adapter_ros.contract import Contract
+from vla_adapter_ros.nodes.conversions import chunk_of, seconds
+from vla_adapter_ros.nodes.images import image_to_array
+
+matplotlib.use("Agg")
+from matplotlib import pyplot  # noqa: E402 - after the backend is chosen
+
+PANEL = 448  # pixels per camera in the video
+CAPTION = 48
+
+
+class Footage:
+    """Collects messages of a demo; writes `demo.mp4` while it runs and `demo.png` at the end.
+
+    Args:
+        contract: Cameras (in order, side by side), rate and joints.
+        output: Folder, which must exist.
+    """
+
+    def __init__(self, contract: Contract, output: Path) -> None:
+        self._contract, self._output = contract, output
+        self._lock = threading.Lock()
+        self._text = ""
+        self._images: dict[float, dict[str, np.ndarray]] = {}
+        self._received = dict.fromkeys(contract.cameras, 0)
+        self._first_image: float | None = None
+        self._last_image = 0.0
+        self._joints: list[tuple[float, list[float]]] = []
+        self._chunks: list[tuple[float, np.ndarray]] = []
+        self._container = av.open(str(output / "demo.mp4"), "w")
+        self._stream = self._container.add_stream("h264", rate=round(contract.rate_hz))
+        self._stream.width = PANEL * len(contract.cameras)
+        self._stream.height = PANEL + CAPTION
+        self._stream.pix_fmt = "yuv420p"
+
+    def __enter__(self) -> Footage:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        with self._lock:
+            self._text = ""
+            self._container.mux(self._stream.encode())
+            self._container.close()
+        self._plot()
+
+    def begin(self, text: str) -> None:
+        """From now on images go into the video, under this instruction; the plot shows the last episode."""
+        with self._lock:
+            self._text = text
+            self._joints, self._chunks = [], []
+
+    def end(self) -> None:
+        """Stop filming."""
+        with self._lock:
+            self._text = ""
+
+    def counts(self) -> dict[str, Any]:
+        """Images that came in here, per camera, and how many the time between first and last should give."""
+        span = self._last_image - (self._first_image or 0.0)
+        expected = round(span * self._contract.rate_hz) + 1 if self._first_image is not None else 0
+        return {"images_expected": expected, "images_received": self._received}
+
+    def take(self, stream: str, message: Any) -> None:
+        """Take in a message of the graph: a camera's image, `joints` or `chunk`."""
+        if stream in self._received:
+            self._take_image(stream, message)
+        elif stream == "joints" and self._text:
+            positions = dict(zip(message.name, message.position, strict=True))
+            row = [positions[joint] for joint in self._contract.arm_joints]
+            self._joints.append((seconds(message.header.stamp), row))
+        elif stream == "chunk" and self._text and message.num_rows:
+            chunk = chunk_of(message)
+            self._chunks.append((chunk.stamp, chunk.rows))
+
+    def _take_image(self, camera: str, message: Any) -> None:
+        stamp = seconds(message.header.stamp)
+        self._received[camera] += 1
+        if camera == self._contract.reference_camera:
+            self._first_image = stamp if self._first_image is None else self._first_image
+            self._last_image = stamp
+        if not self._text:
+            self._images.clear()
+            return
+        views = self._images.setdefault(stamp, {})
+        views[camera] = image_to_array(message)
+        if len(views) == len(self._received):
+            with self._lock:
+                if self._text:
+                    self._film(views)
+            self._images = {s: v for s, v in self._images.items() if s > stamp}
+
+    def _film(self, views: dict[str, np.ndarray]) -> None:
+        picture = np.zeros((self._stream.height, self._stream.width, 3), np.uint8)
+        for i, name in enumerate(self._contract.cameras):
+            panel = cv2.resize(views[name], (PANEL, PANEL), interpolation=cv2.INTER_NEAREST)
+            picture[:PANEL, i * PANEL : (i + 1) * PANEL] = panel
+        cv2.putText(
+            picture,
+            self._text,
+            (14, PANEL + 32),
+            cv2.FONT_HERSHEY_SIMPLEX,
+            0.8,
+            (255, 255, 255),
+            2,
+            cv2.LINE_AA,
+        )
+        self._container.mux(self._stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
+
+    def _plot(self) -> None:
+        """Measured joints over the rows of every chunk of the last episode."""
+        if not self._joints or not self._chunks:
+            return
+        names = self._contract.arm_joints
+        start = self._joints[0][0]
+        times = np.array([t for t, _ in self._joints]) - start
+        measured = np.array([row for _, row in self._joints])
+        figure, axes = pyplot.subplots(len(names), 1, figsize=(9, 1.7 * len(names)), sharex=True)
+        for i, (axis, name) in enumerate(zip(axes, names, strict=True)):
+            column = self._contract.action_names.index(name)
+            for stamp, rows in self._chunks:
+                due = stamp - start + np.arange(len(rows)) / self._contract.rate_hz
+                axis.plot(
+                    due, rows[:, column], ".-", color="tab:orange", alpha=0.45, linewidth=0.8, markersize=3
+                )
+            axis.plot(times, measured[:, i], color="tab:blue", linewidth=1.5)
+            axis.set_ylabel(f"{name}\n[rad]", fontsize=8)
+        axes[0].set_title("measured joints (blue) over the rows of the action chunks (orange)")
+        axes[-1].set_xlabel("simulated time [s]")
+        figure.tight_layout()
+        figure.savefig(self._output / "demo.png", dpi=110)
+        pyplot.close(figure)

@@ -1,0 +1,162 @@
+"""The command `vla-adapter`: one sub-command per thing a user starts."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import signal
+import sys
+from pathlib import Path
+
+from vla_adapter_ros.errors import VlaAdapterError
+from vla_adapter_ros.nodes.graph import graph_environment, node_list
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run a sub-command.
+
+    Returns:
+        Exit status: 0 if it did what was asked, 1 if not, 2 for wrong arguments.
+    """
+    options = _parser().parse_args(arguments)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that child processes are stopped too
+    os.environ.update(graph_environment())  # before rclpy is imported
+    try:
+        return options.run(options)
+    except VlaAdapterError as error:
+        print(f"vla-adapter: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 130
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="vla-adapter", description=__doc__)
+    commands = parser.add_subparsers(dest="command", required=True)
+
+    demo = commands.add_parser("demo", help="the simulated arm carries out instructions")
+    _graph_options(demo)
+    demo.add_argument("--episodes", type=int, default=10, help="scenes to try")
+    demo.add_argument("--no-swap", action="store_true", help="do not repeat each scene naming another object")
+    demo.add_argument("--json", type=Path, help="write the result here")
+    demo.add_argument("--output", type=Path, default=Path("out/demo"), help="folder for video, plot and logs")
+    demo.set_defaults(run=_demo, seed=100)
+
+    bringup = commands.add_parser("bringup", help="start the nodes and keep them running")
+    _graph_options(bringup)
+    bringup.add_argument("--robot", action="store_true", help="a real robot: start no simulator")
+    bringup.add_argument("--record", default="", help="also record to this data set directory")
+    bringup.add_argument("--device", default="auto", help="torch device of the policy")
+    bringup.set_defaults(run=_bringup)
+
+    record = commands.add_parser("record-demo", help="the scripted expert teleoperates, the recorder writes")
+    _graph_options(record)
+    record.add_argument("--episodes", type=int, default=200, help="demonstrations to record")
+    record.add_argument("--dataset", type=Path, default=Path("out/demonstrations"))
+    record.set_defaults(run=_record_demo, seed=10_000)
+
+    ground = commands.add_parser("pretrain-grounding", help="make the grounded tiny backbone from nothing")
+    ground.add_argument("--output", type=Path, default=Path("out/grounded_tiny"))
+    ground.add_argument("--scenes", type=int, default=6000, help="rendered scenes")
+    ground.add_argument("--seed", type=int, default=0)
+    ground.set_defaults(run=_ground)
+
+    tune = commands.add_parser("finetune", help="train a checkpoint on a LeRobot data set")
+    tune.add_argument("--dataset", type=Path, required=True)
+    tune.add_argument("--output", type=Path, required=True, help="checkpoint directory to write")
+    tune.add_argument("--init", type=Path, help="checkpoint to start from; default: the shipped grounded one")
+    tune.add_argument("--steps", type=int, default=4000)
+    tune.add_argument("--batch", type=int, default=32)
+    tune.add_argument("--lr", type=float, default=1e-3)
+    tune.add_argument("--seed", type=int, default=0)
+    tune.add_argument("--resume", action="store_true", help="go on from the output's last state")
+    tune.set_defaults(run=_finetune)
+    return parser
+
+
+def _graph_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--contract", default="franka_sim", help="robot contract: shipped name or path")
+    parser.add_argument("--checkpoint", default="", help="checkpoint directory; default: the shipped one")
+    parser.add_argument("--renderer", default="auto", choices=("auto", "egl", "osmesa", "raycast"))
+    parser.add_argument("--seed", type=int, default=0, help="first scene")
+
+
+def _demo(options: argparse.Namespace) -> int:
+    from vla_adapter_ros.cli.demo import run_demo
+
+    result = run_demo(
+        episodes=options.episodes,
+        swap=not options.no_swap,
+        contract=options.contract,
+        checkpoint=options.checkpoint,
+        renderer=options.renderer,
+        seed=options.seed,
+        output=options.output,
+    )
+    if options.json:
+        options.json.parent.mkdir(parents=True, exist_ok=True)
+        options.json.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+    return 0 if result["successes"] >= 0.9 * result["episodes"] else 1
+
+
+def _bringup(options: argparse.Namespace) -> int:
+    from vla_adapter_ros.cli.runner import GraphRunner
+
+    nodes = node_list(
+        contract=options.contract,
+        checkpoint=options.checkpoint,
+        simulate=not options.robot,
+        record=options.record,
+        renderer=options.renderer,
+        seed=options.seed,
+        device=options.device,
+    )
+    with GraphRunner(nodes) as graph:
+        graph.wait()
+    return 0
+
+
+def _record_demo(options: argparse.Namespace) -> int:
+    from vla_adapter_ros.cli.record_demo import record_demonstrations
+
+    result = record_demonstrations(
+        options.dataset,
+        options.episodes,
+        contract=options.contract,
+        seed=options.seed,
+        renderer=options.renderer,
+        logs=options.dataset.parent / "record_logs",
+    )
+    print(
+        f"{result.episodes} demonstrations saved to {options.dataset} in {result.seconds:.0f} s, "
+        f"{result.discarded} discarded"
+    )
+    return 0
+
+
+def _ground(options: argparse.Namespace) -> int:
+    from vla_adapter_ros.training.grounding import ground
+
+    ground(options.output, scenes=options.scenes, seed=options.seed)
+    return 0
+
+
+def _finetune(options: argparse.Namespace) -> int:
+    from vla_adapter_ros.training.finetune import finetune
+
+    finetune(
+        options.dataset,
+        options.output,
+        init=options.init,
+        steps=options.steps,
+        batch=options.batch,
+        lr=options.lr,
+        seed=options.seed,
+        resume=options.resume,
+    )
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,98 @@
+"""Record demonstrations: the scripted expert teleoperates, the recorder writes a LeRobot data set."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from std_srvs.srv import Trigger
+
+from vla_adapter_ros.cli.client import ClientError, GraphClient
+from vla_adapter_ros.cli.runner import GraphRunner
+from vla_adapter_ros.contract import read_contract
+from vla_adapter_ros.nodes.graph import node_list
+from vla_adapter_ros.simulation.sentences import SENTENCES, sentence
+from vla_adapter_ros.srv import Demonstrate, StartEpisode
+
+DISTURBANCES_M = (0.0, 0.008, 0.015)
+LONGEST_S = 8.0
+AFTER_LIFT_S = 0.3
+
+
+@dataclass(frozen=True)
+class RecordingResult:
+    """What a recording session gave."""
+
+    episodes: int
+    discarded: int
+    seconds: float
+
+
+def record_demonstrations(
+    dataset: Path, episodes: int, *, contract: str = "franka_sim", seed: int = 10_000,
+    renderer: str = "auto", logs: Path | None = None,
+) -> RecordingResult:  # fmt: skip
+    """Record `episodes` successful demonstrations, each on a scene of its own.
+
+    Each names one of the three cubes on the table; the arm is pushed about at
+    random in two of three, so that recoveries are in the data. Tries in which
+    the expert fails are discarded.
+
+    Args:
+        dataset: Directory of the data set; continued if it exists.
+        episodes: Demonstrations to add.
+        contract: Robot contract.
+        seed: First scene.
+        renderer: Of the simulator.
+        logs: Folder for the nodes' logs.
+
+    Raises:
+        ClientError, GraphError: the graph did not work.
+    """
+    started = time.monotonic()
+    nodes = node_list(contract=contract, policy=False, record=str(dataset), lock_step=True, renderer=renderer)
+    saved = discarded = 0
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with (
+        GraphRunner(nodes, logs) as graph,
+        GraphClient(read_contract(contract), graph.check) as client,
+        Progress(*columns) as progress,
+    ):
+        bar = progress.add_task("demonstrations", total=episodes)
+        while saved < episodes:
+            number = saved + discarded
+            if discarded > episodes + 10:
+                raise ClientError(f"{discarded} of {number} demonstrations failed: giving up")
+            objects = client.reset(seed + number)
+            target = objects[number % len(objects)]
+            text = sentence(target, number % len(SENTENCES))
+            if _demonstrate(client, target, text, DISTURBANCES_M[number % 3], seed + number):
+                saved += 1
+                progress.advance(bar)
+            else:
+                discarded += 1
+    return RecordingResult(saved, discarded, time.monotonic() - started)
+
+
+def _demonstrate(client: GraphClient, target: str, text: str, disturbance: float, seed: int) -> bool:
+    """Record one demonstration; True if it was saved."""
+    answer = client.call("recorder_node/start_episode", StartEpisode.Request(instruction=text))
+    if not answer.accepted:
+        raise ClientError(f"recorder refused to start: {answer.message}")
+    request = Demonstrate.Request(target=target, disturbance=disturbance, seed=seed)
+    if not (answer := client.call("simulator/demonstrate", request)).accepted:
+        raise ClientError(f"expert refused: {answer.message}")
+    end = client.now + LONGEST_S
+    client.wait_until(lambda: client.scene.lifted != "" or client.now > end)
+    lifted = client.scene.lifted
+    if lifted == target:
+        client.sleep(AFTER_LIFT_S)
+    ending = "stop_episode" if lifted == target else "discard_episode"
+    answer = client.call(f"recorder_node/{ending}", Trigger.Request())
+    client.call("simulator/demonstrate", Demonstrate.Request(target=""))
+    client.sleep(0.5)
+    if lifted == target and not answer.success:
+        raise ClientError(f"recorder could not save: {answer.message}")
+    return lifted == target

@@ -1,0 +1,102 @@
+"""Starts and stops the node graph where there is no `ros2 launch`."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import yaml
+
+from vla_adapter_ros.errors import VlaAdapterError
+from vla_adapter_ros.nodes.graph import NodeSpec, graph_environment
+
+STOP_AFTER_S = (10.0, 5.0)  # patience after SIGINT and after SIGTERM
+
+
+class GraphError(VlaAdapterError):
+    """A process of the graph ended on its own."""
+
+
+class GraphRunner:
+    """A context in which the processes of a graph run.
+
+    Args:
+        nodes: What to start.
+        logs: Folder for one log file per node; None lets the nodes write to this terminal.
+    """
+
+    def __init__(self, nodes: list[NodeSpec], logs: Path | None = None) -> None:
+        self.nodes, self._logs = nodes, logs
+        self.processes: dict[str, subprocess.Popen] = {}
+        self._scratch = tempfile.TemporaryDirectory(prefix="vla_adapter_")
+
+    def __enter__(self) -> GraphRunner:
+        for node in self.nodes:
+            self.start(node)
+        return self
+
+    def start(self, node: NodeSpec) -> None:
+        """Start one process."""
+        overrides = Path(self._scratch.name) / f"{node.kind}.yaml"
+        overrides.write_text(yaml.safe_dump({node.name: {"ros__parameters": node.parameters}}))
+        command = [sys.executable, "-m", node.module, "--ros-args"]
+        for file in (node.defaults, overrides):
+            command += ["--params-file", str(file)]
+        output = None
+        if self._logs is not None:
+            self._logs.mkdir(parents=True, exist_ok=True)
+            output = open(self._logs / f"{node.name}.log", "w")
+        self.processes[node.name] = subprocess.Popen(
+            command,
+            env={**os.environ, **graph_environment()},
+            stdout=output,
+            stderr=subprocess.STDOUT if output else None,
+            start_new_session=True,  # Ctrl-C reaches the runner alone, which then stops the nodes in order
+        )
+        if output is not None:
+            output.close()
+
+    def check(self) -> None:
+        """Raise if a process has ended.
+
+        Raises:
+            GraphError: with the end of that process's log.
+        """
+        for name, process in self.processes.items():
+            if process.poll() is not None:
+                raise GraphError(f"{name} ended with status {process.returncode}{self._log_end(name)}")
+
+    def wait(self) -> None:
+        """Block until a process ends or the user presses Ctrl-C."""
+        while True:
+            self.check()
+            time.sleep(0.2)
+
+    def __exit__(self, *_: object) -> None:
+        # Last started first: the recorder closes its files while the streams still run.
+        for sign, patience in zip((signal.SIGINT, signal.SIGTERM), STOP_AFTER_S, strict=True):
+            running = [p for p in reversed(self.processes.values()) if p.poll() is None]
+            for process in running:
+                process.send_signal(sign)
+            deadline = time.monotonic() + patience
+            for process in running:
+                try:
+                    process.wait(max(0.1, deadline - time.monotonic()))
+                except subprocess.TimeoutExpired:
+                    pass
+        for process in self.processes.values():
+            if process.poll() is None:
+                process.kill()
+                process.wait()
+        self._scratch.cleanup()
+
+    def _log_end(self, name: str) -> str:
+        if self._logs is None:
+            return ""
+        lines = (self._logs / f"{name}.log").read_text(errors="replace").splitlines()
+        return ":\n  " + "\n  ".join(lines[-8:])

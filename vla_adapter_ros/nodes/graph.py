@@ -1,0 +1,94 @@
+"""The node graph as data: one list serves the launch file and the runner. No rclpy here."""
+
+from __future__ import annotations
+
+import os
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from vla_adapter_ros.contract import config_folder
+
+
+@dataclass(frozen=True)
+class NodeSpec:
+    """One process: module `vla_adapter_ros.nodes.<kind>`, executable and node `<kind>_node`."""
+
+    kind: str
+    parameters: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def name(self) -> str:
+        """Node name, and the executable's name."""
+        return f"{self.kind}_node"
+
+    @property
+    def module(self) -> str:
+        """Python module to run."""
+        return f"vla_adapter_ros.nodes.{self.kind}"
+
+    @property
+    def defaults(self) -> Path:
+        """The shipped parameter file."""
+        return config_folder() / "nodes" / f"{self.kind}.yaml"
+
+
+def node_list(
+    *,
+    contract: str = "franka_sim",
+    checkpoint: str = "",
+    simulate: bool = True,
+    policy: bool = True,
+    record: str = "",
+    lock_step: bool = False,
+    renderer: str = "auto",
+    seed: int = 0,
+    armed: bool | None = None,
+    device: str = "auto",
+) -> list[NodeSpec]:
+    """The processes of a bring-up.
+
+    Args:
+        contract: Robot contract, shipped name or path.
+        checkpoint: Checkpoint directory; empty is the shipped one.
+        simulate: Whether the simulator stands in for the robot.
+        policy: Whether the policy runs.
+        record: Data set directory for the recorder; empty starts none.
+        lock_step: Simulated time waits for the nodes (else real time).
+        renderer: Of the simulator: auto, egl, osmesa or raycast.
+        seed: First scene of the simulator.
+        armed: Whether the controller may move from the start; None: only in simulation.
+        device: torch device of the policy.
+    """
+    step = lock_step and simulate
+    common = {"contract": contract, "use_sim_time": simulate, "lock_step": step}
+    armed = simulate if armed is None else armed
+    nodes = [NodeSpec("controller", common | {"armed": armed})]
+    awaited = ["controller"]
+    if policy:
+        nodes.append(NodeSpec("policy", common | {"checkpoint": checkpoint, "device": device}))
+        awaited.append("policy")
+    if record:
+        nodes.append(NodeSpec("recorder", common | {"dataset": str(record)}))
+        awaited.append("recorder")
+    if simulate:
+        own = {"use_sim_time": False, "renderer": renderer, "seed": seed, "awaited": ",".join(awaited)}
+        nodes.insert(0, NodeSpec("simulator", common | own))
+    return nodes
+
+
+def graph_environment() -> dict[str, str]:
+    """Variables that all processes of the graph need; what the user has set stays.
+
+    Shared memory large enough for images, discovery on this machine only, and
+    the prefix where the package's resources lie.
+    """
+    wanted = {
+        "FASTDDS_DEFAULT_PROFILES_FILE": str(config_folder() / "fastdds_shm.xml"),
+        "ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST",
+        "PYTHONUNBUFFERED": "1",
+    }
+    if (Path(sys.prefix) / "share" / "ament_index").is_dir():
+        wanted["AMENT_PREFIX_PATH"] = sys.prefix  # ROS from wheels in a virtual environment
+    return {key: value for key, value in wanted.items() if not os.environ.get(key)}
