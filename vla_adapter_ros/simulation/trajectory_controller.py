@@ -167,9 +167,7 @@ def _checked_rows(
         return None
     if len(rows) != shape[0] or any(len(row) != shape[1] for row in rows):
         sizes = [len(row) for row in rows]
-        raise TrajectoryError(
-            f"{what} with {sizes} values: allowed are {shape[0]} points of {shape[1]} joints"
-        )
+        raise TrajectoryError(f"{what} of sizes {sizes}: allowed are {shape[0]} points of {shape[1]} joints")
     values = np.array(rows, dtype=float)
     if not np.isfinite(values).all():
         raise TrajectoryError(f"{what} hold a value that is not finite: {values.tolist()}")

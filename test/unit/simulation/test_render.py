@@ -43,8 +43,12 @@ def test_both_views_show_every_cube_colour() -> None:
     for colour, mask in pixels.items():
         assert 30 < mask.sum() < 400
         red, green, blue = image[mask].mean(0)
-        strongest = {"red": red > 1.5 * max(green, blue), "green": green > 1.5 * max(red, blue),
-                     "blue": blue > 1.5 * max(red, green), "yellow": min(red, green) > 1.5 * blue}  # fmt: skip
+        strongest = {
+            "red": red > 1.5 * max(green, blue),
+            "green": green > 1.5 * max(red, blue),
+            "blue": blue > 1.5 * max(red, green),
+            "yellow": min(red, green) > 1.5 * blue,
+        }
         assert strongest[colour]
     assert world.render("gripper").std() > 10
 

@@ -1,0 +1,100 @@
+"""The scripted teleoperator, played through the real motion core."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from vla_adapter_ros.contract import read_contract
+from vla_adapter_ros.control.core import MotionCore
+from vla_adapter_ros.errors import SimulationError
+from vla_adapter_ros.simulation.expert import STEP_M, PickExpert
+from vla_adapter_ros.simulation.robot import SimulatedRobot
+
+CONTRACT = read_contract("franka_sim")
+TICK_S = 0.01
+
+
+@pytest.fixture(scope="module")
+def robot() -> SimulatedRobot:
+    return SimulatedRobot(CONTRACT, "raycast")
+
+
+def demonstrate(
+    robot: SimulatedRobot, colour: str, limit_s: float = 8.0
+) -> tuple[PickExpert, list[np.ndarray]]:
+    """Play the expert at 50 Hz through the controller's limits; its commands are the result."""
+    core, expert = MotionCore(CONTRACT, TICK_S), PickExpert(robot, colour)
+    commands, end, tick = [], robot.time + limit_s, 0
+    while robot.time < end and not expert.done:
+        now = robot.time
+        core.measure(dict(zip(robot.joint_names, robot.joint_positions(), strict=True)), now)
+        if tick % 2 == 0:
+            commands.append(expert.command(now))
+            core.accept_teleop(commands[-1], now)
+        core.tick(now)
+        path = core.trajectory(now)
+        if path is not None:
+            robot.accept_trajectory(path.joints, now, path.times - now, path.positions, path.velocities)
+        if core.gripper_position is not None:
+            robot.accept_gripper(core.gripper_position)
+        robot.advance(TICK_S)
+        tick += 1
+    return expert, commands
+
+
+@pytest.mark.parametrize(("amplitude", "needed"), [(0.0, 10), (0.008, 9)])
+def test_it_picks_the_named_cube(robot: SimulatedRobot, amplitude: float, needed: int) -> None:
+    picked = 0
+    for seed in range(200, 210):
+        scene = robot.reset(seed)
+        robot.set_disturbance(amplitude, seed)
+        colour = scene.colours[seed % 3]
+        expert, _ = demonstrate(robot, colour)
+        picked += expert.done and robot.lifted() == colour
+    assert picked >= needed
+
+
+def test_commands_are_a_short_way_ahead_of_the_arm(robot: SimulatedRobot) -> None:
+    scene = robot.reset(3)
+    robot.advance(0.1)
+    before = robot.tool_pose()[:3]
+    command = PickExpert(robot, scene.colours[0]).command(robot.time)
+    assert command.shape == (8,) and command[7] == CONTRACT.gripper.open
+    way = robot.kinematics.forward(command[:7])[0] - before
+    assert 0.01 < np.linalg.norm(way[:2]) <= STEP_M + 1e-6
+    assert abs(way[2]) <= STEP_M + 1e-6
+
+
+def test_after_the_lift_it_stands_still_and_keeps_the_cube(robot: SimulatedRobot) -> None:
+    scene = robot.reset(11)
+    expert, commands = demonstrate(robot, scene.colours[0])
+    assert expert.done and expert.phase == "done"
+    later = [expert.command(robot.time + k * 0.1) for k in range(3)]
+    assert all(np.array_equal(later[0], command) for command in later)
+    assert later[0][7] == CONTRACT.gripper.closed
+    assert np.allclose(later[0], commands[-1], atol=0.1)
+
+
+def test_it_tries_again_when_the_cube_is_pulled_away(robot: SimulatedRobot) -> None:
+    scene = robot.reset(12)
+    colour = scene.colours[0]
+    expert, _ = demonstrate(robot, colour, limit_s=0.0)
+    while expert.phase != "lift":
+        command = expert.command(robot.time)
+        robot.accept_trajectory(CONTRACT.arm_joints, 0.0, [0.1], [command[:7]])
+        robot.accept_gripper(0.04 if command[7] > 0.5 else 0.0)
+        robot.advance(0.02)
+    joint = robot.world.model.joint(f"cube{scene.colours.index(colour)}")
+    robot.world.data.qpos[joint.qposadr[0] : joint.qposadr[0] + 3] = [0.5, 0.2, 0.02]
+    for _ in range(30):
+        command = expert.command(robot.time)
+        robot.accept_gripper(0.04 if command[7] > 0.5 else 0.0)
+        robot.advance(0.02)
+    assert expert.phase == "approach" and command[7] == CONTRACT.gripper.open
+
+
+def test_a_cube_that_is_not_there_is_refused(robot: SimulatedRobot) -> None:
+    robot.reset(3, ("red",))
+    with pytest.raises(SimulationError, match="blue"):
+        PickExpert(robot, "blue")
