@@ -8,15 +8,12 @@ from typing import Any
 
 import av
 import cv2
-import matplotlib
 import numpy as np
+from matplotlib.figure import Figure
 
 from vla_adapter_ros.contract import Contract
 from vla_adapter_ros.nodes.conversions import chunk_of, seconds
 from vla_adapter_ros.nodes.images import image_to_array
-
-matplotlib.use("Agg")
-from matplotlib import pyplot  # noqa: E402 - after the backend is chosen
 
 PANEL = 448  # pixels per camera in the video
 CAPTION = 48
@@ -127,7 +124,8 @@ class Footage:
         start = self._joints[0][0]
         times = np.array([t for t, _ in self._joints]) - start
         measured = np.array([row for _, row in self._joints])
-        figure, axes = pyplot.subplots(len(names), 1, figsize=(9, 1.7 * len(names)), sharex=True)
+        figure = Figure(figsize=(9, 1.7 * len(names)))
+        axes = figure.subplots(len(names), 1, sharex=True)
         for i, (axis, name) in enumerate(zip(axes, names, strict=True)):
             column = self._contract.action_names.index(name)
             for stamp, rows in self._chunks:
@@ -141,4 +139,3 @@ class Footage:
         axes[-1].set_xlabel("simulated time [s]")
         figure.tight_layout()
         figure.savefig(self._output / "demo.png", dpi=110)
-        pyplot.close(figure)

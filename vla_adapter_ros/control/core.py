@@ -333,9 +333,12 @@ class MotionCore:
         """The action that keeps the arm where it is sent, or where it is while nothing was sent."""
         if self._measured is None:
             return None
+        resting = self._position is not None and not self._moving()
+        if resting and np.abs(self._position - self._measured).max() > CONTINUE_WITHIN_RAD:
+            self._forget()  # somebody else moved the arm: what was sent holds no longer
         gripper = self.contract.gripper
         held = np.empty(len(self.contract.action_names))
-        held[self._arm] = self._position if self._moving() else self._measured
+        held[self._arm] = self._measured if self._position is None else self._position
         if self._reference is not None:
             held[self._grip] = self._reference[self._grip]
         else:
@@ -348,23 +351,24 @@ class MotionCore:
         return bool(self._committed) or bool(self._velocity.any())
 
     def _start_if_resting(self, now: float) -> None:
-        """Begin a motion where the arm is: at the last command if it is still there, else as measured.
+        """Begin a motion at the last command or, if there is none that holds, where the arm is.
 
         Until the first command is due the arm is told to stay, so that the
         whole path is known to whoever interpolates it.
         """
-        if not self._moving():
-            near = (
-                self._position is not None
-                and np.abs(self._position - self._measured).max() < CONTINUE_WITHIN_RAD
-            )
-            if not near:
-                self._position = self._measured.copy()
-            self._velocity = np.zeros_like(self._position)
+        if self._position is None:
+            self._position = self._measured.copy()
         start = self._committed[-1][0] + self.period_s if self._committed else now
         for i in range(round((now + self.contract.command.lead_s - start) / self.period_s)):
             stay = (start + i * self.period_s, self._position, self._velocity, self._gripper_value)
             self._committed.append(stay)
+
+    def _forget(self) -> None:
+        """Drop what was sent so far; the next motion begins where the arm is."""
+        self._committed.clear()
+        self._position = self._reference = self._gripper_value = None
+        self._velocity = np.zeros(len(self._arm))
+        self._gripper = GripperSwitch(self.contract.gripper)
 
     def _clock_jumped(self, now: float) -> None:
         """After a jump of the clock nothing that was timed is valid any more."""
@@ -373,9 +377,7 @@ class MotionCore:
         self._timeline.clear()
         self._teleop = None
         self._measured_at = -np.inf
-        self._committed.clear()
-        self._position = None
-        self._velocity = np.zeros(len(self._arm))
+        self._forget()
         self._source = "none"
         if self._state not in ("disarmed", "stopped"):
             self._become("holding", f"the clock jumped by {gap:.2f} s")

@@ -196,6 +196,22 @@ def test_teleoperation_leads_and_is_the_reference_before_limiting():
         arm.core.accept_teleop(np.full(8, np.nan), arm.now)
 
 
+def test_arm_moved_by_others_is_not_pulled_back():
+    arm = Arm(MotionCore(CONTRACT))
+    arm.run(0.1)
+    arm.core.accept_chunk(make_chunk(arm.now, ramp(0.1), gripper=0.0), arm.now)
+    arm.run(1.5)
+    assert arm.core.gripper_position == CONTRACT.gripper.closed_position
+    arm.position = elsewhere = HOME + 0.2
+    arm.run(0.2)
+    np.testing.assert_array_equal(arm.position, elsewhere)
+    assert arm.core.gripper_position is None
+    assert arm.tick.reference[-1] == CONTRACT.gripper.open
+    arm.core.accept_chunk(make_chunk(arm.now, ramp(0.1, start=elsewhere), sequence=1), arm.now)
+    arm.run(0.05)
+    np.testing.assert_allclose(arm.position, elsewhere, atol=1e-3)
+
+
 def test_clock_jump_holds():
     arm = Arm(MotionCore(CONTRACT))
     arm.run(0.1)
