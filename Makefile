@@ -1,0 +1,71 @@
+# make demo       the simulated arm carries out instructions through the real node graph
+# make test       every test that finishes quickly; what CI runs
+# make test-all   the same plus long fault, crash and multi-process runs
+# make setup      the environment alone, in .venv
+# make record-demo, make train-demo   demonstrations and a checkpoint from them
+
+PYTHON ?= python3
+ROS_WHEELS ?= kilted
+V := $(CURDIR)/.venv
+SOURCES := $(shell find vla_adapter_ros msg srv launch config scripts cmake -type f -not -name '*.pyc') CMakeLists.txt package.xml
+
+# On a machine with ROS 2 sourced, its rclpy is used and no wheels are installed.
+ifdef ROS_DISTRO
+VENV_FLAGS := --system-site-packages
+else
+VENV_FLAGS :=
+endif
+
+RUN := env AMENT_PREFIX_PATH=$(V)$(if $(AMENT_PREFIX_PATH),:$(AMENT_PREFIX_PATH)) PATH=$(V)/bin:$(PATH)
+
+.PHONY: setup demo test test-all record-demo train-demo pretrain judge lint clean
+
+setup: $(V)/.installed
+
+$(V)/.packages: requirements/base.txt requirements/assets.txt requirements/ros-$(ROS_WHEELS).txt
+	$(PYTHON) -m venv $(VENV_FLAGS) $(V)
+	$(V)/bin/pip install -q torch==2.13.0
+	$(V)/bin/pip install -q -r requirements/base.txt
+	$(V)/bin/pip install -q --no-deps -r requirements/assets.txt
+ifndef ROS_DISTRO
+	$(V)/bin/pip install -q -r requirements/ros-$(ROS_WHEELS).txt
+endif
+	touch $@
+
+$(V)/.installed: $(V)/.packages $(SOURCES)
+ifdef ROS_DISTRO
+	$(RUN) cmake -S . -B build -DCMAKE_BUILD_TYPE=Release -DCMAKE_INSTALL_PREFIX=$(V) \
+	  -DPython3_EXECUTABLE=$(V)/bin/python -DAMENT_CMAKE_SYMLINK_INSTALL=ON > $(V)/build.log || (cat $(V)/build.log; false)
+else
+	$(RUN) cmake -S . -B build -G Ninja -DCMAKE_BUILD_TYPE=Release -DCMAKE_INSTALL_PREFIX=$(V) \
+	  -DCMAKE_PREFIX_PATH=$(V) -DPython3_EXECUTABLE=$(V)/bin/python -DAMENT_CMAKE_SYMLINK_INSTALL=ON \
+	  -DCMAKE_PROJECT_INCLUDE=$(CURDIR)/cmake/wheels.cmake > $(V)/build.log || (cat $(V)/build.log; false)
+endif
+	$(RUN) cmake --build build >> $(V)/build.log || (cat $(V)/build.log; false)
+	cd build && $(RUN) cmake --install . >> $(V)/build.log || (cat $(V)/build.log; false)
+	touch $@
+
+demo: setup
+	$(RUN) $(V)/bin/vla-adapter demo $(DEMO_ARGS)
+
+test: setup
+	$(RUN) $(V)/bin/python -m pytest -m "not slow" $(TEST_ARGS)
+
+test-all: setup
+	$(RUN) $(V)/bin/python -m pytest $(TEST_ARGS)
+
+record-demo: setup
+	$(RUN) $(V)/bin/vla-adapter record-demo $(RECORD_ARGS)
+
+train-demo: setup
+	$(RUN) $(V)/bin/vla-adapter finetune --dataset out/demonstrations --output out/checkpoint $(TRAIN_ARGS)
+
+# The grounded tiny backbone, from nothing (see README, "The shipped checkpoint").
+pretrain: setup
+	$(RUN) $(V)/bin/vla-adapter pretrain-grounding $(PRETRAIN_ARGS)
+
+lint: setup
+	$(V)/bin/ruff check . && $(V)/bin/ruff format --check .
+
+clean:
+	rm -rf build install log out $(V)

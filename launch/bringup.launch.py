@@ -1,0 +1,46 @@
+"""Everything: (simulated) robot, controller, policy and, if asked for, the recorder."""
+
+from launch import LaunchDescription
+from launch.actions import DeclareLaunchArgument, OpaqueFunction, SetEnvironmentVariable
+from launch.substitutions import LaunchConfiguration
+from launch_ros.actions import Node
+
+from vla_adapter_ros.nodes.graph import graph_environment, node_list
+
+ARGUMENTS = {
+    "contract": ("franka_sim", "Robot contract: shipped name or path of a YAML file."),
+    "checkpoint": ("", "Checkpoint directory; empty: the shipped one."),
+    "simulate": ("true", "Start the simulator instead of using a real robot."),
+    "record": ("", "Data set directory for the recorder; empty: no recorder."),
+    "lock_step": ("false", "Simulated time waits for the nodes instead of running in real time."),
+    "renderer": ("auto", "Renderer of the simulator: auto, egl, osmesa or raycast."),
+    "seed": ("0", "First scene of the simulator."),
+    "device": ("auto", "torch device of the policy."),
+}
+
+
+def start_nodes(context):
+    values = {name: LaunchConfiguration(name).perform(context) for name in ARGUMENTS}
+    nodes = node_list(
+        **values
+        | {"simulate": values["simulate"] == "true", "lock_step": values["lock_step"] == "true"}
+        | {"seed": int(values["seed"])}
+    )
+    return [
+        Node(
+            package="vla_adapter_ros",
+            executable=node.name,
+            name=node.name,
+            output="screen",
+            parameters=[str(node.defaults), node.parameters],
+        )
+        for node in nodes
+    ]
+
+
+def generate_launch_description():
+    return LaunchDescription(
+        [DeclareLaunchArgument(n, default_value=v, description=text) for n, (v, text) in ARGUMENTS.items()]
+        + [SetEnvironmentVariable(name, value) for name, value in graph_environment().items()]
+        + [OpaqueFunction(function=start_nodes)]
+    )
