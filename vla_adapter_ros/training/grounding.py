@@ -1,0 +1,316 @@
+"""Grounding pre-training: teach a small network which words mean which things, and where they are.
+
+The published model gets this from a pretrained vision-language model. A model
+trained from nothing on demonstrations alone grasps well but ignores the
+sentence, so this stage stands in for the missing pre-training:
+
+- Stage V, vision alone: the colour that each patch shows, and where the middle
+  of that cube lies from there.
+- Stage G, the whole backbone: from a sentence and the images to the position of
+  the named cube, read from the last ActionQuery's state. It is asked for in the base
+  frame, where the third view shows the cube, and from the tool, where the hand's camera does.
+
+**The labels of both stages come from the simulator. They are used for this
+stage and for it only**: policies are trained on demonstrations alone, and the
+read-outs trained here are thrown away. What remains is a backbone checkpoint
+without a policy head.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from vla_adapter_ros.contract import Contract
+from vla_adapter_ros.errors import TrainingError
+from vla_adapter_ros.model import Tokenizer, VlaAdapter, VlaAdapterPolicy, preset
+from vla_adapter_ros.simulation.sentences import SENTENCES, sentence
+from vla_adapter_ros.training.grounding_data import COLOUR_NAMES, GroundingScenes, render_scenes
+
+POSITION_CENTRE_M = (0.5, 0.0, 0.05)
+POSITION_SCALE_M = 0.1
+_NONE_WEIGHT = 0.3  # of patches without a cube, which are nine in ten
+_GAIN, _SHIFT = 0.15, 0.075  # brightness and contrast change at random by as much
+UNSEEN_SEED = 10_000_000  # scenes for judging start here
+
+Report = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class GroundingSettings:
+    """Optimiser settings; the defaults were measured on the tiny preset."""
+
+    scenes: int = 6000
+    vision_steps: int = 1500
+    sentence_steps: int = 3000
+    batch: int = 64
+    vision_rate: float = 1.5e-3
+    sentence_rate: float = 1e-3
+    vision_share: float = 0.3
+    """Weight of stage V's loss in stage G."""
+    seed: int = 0
+    threads: int = 1
+    judged_scenes: int = 300
+
+
+@dataclass(frozen=True)
+class GroundingFigures:
+    """How well a backbone is grounded, on scenes that it never saw.
+
+    Attributes:
+        renderer: How the scenes were drawn.
+        scenes: Number of scenes.
+        nearest_right: Share of (scene, named cube) whose predicted position is nearest to that cube.
+        all_right: Share of scenes in which this holds for every cube, only the sentence being swapped.
+        median_error_m: Median distance of the predicted position from the named cube's centre [m].
+    """
+
+    renderer: str
+    scenes: int
+    nearest_right: float
+    all_right: float
+    median_error_m: float
+
+
+class ReadOut(nn.Module):
+    """What is read from the backbone while it is grounded; thrown away afterwards."""
+
+    def __init__(self, hidden: int) -> None:
+        super().__init__()
+        self.patch = nn.Linear(hidden, 1 + len(COLOUR_NAMES) + 2)
+        self.position = nn.Sequential(nn.Linear(hidden, hidden), nn.SiLU(), nn.Linear(hidden, 6))
+
+
+def ground(
+    output: str | Path,
+    contract: Contract,
+    settings: GroundingSettings | None = None,
+    *,
+    report: Report | None = None,
+) -> GroundingFigures:
+    """Render scenes, train both stages from nothing, and save the backbone to `output`.
+
+    Args:
+        output: Checkpoint directory to write; `grounding.json` in it holds settings and figures.
+        contract: The simulated robot: cameras and widths.
+        settings: Optimiser settings; None for the defaults.
+        report: Called with a line of progress now and then.
+
+    Raises:
+        TrainingError: settings that cannot work, or the loss left the finite numbers.
+        SimulationError: the simulator cannot start.
+    """
+    settings = settings or GroundingSettings()
+    if settings.batch < 1 or settings.vision_steps < 0 or settings.sentence_steps < 1:
+        raise TrainingError(f"{settings}: batch and sentence_steps must be at least 1")
+    say = report or (lambda line: None)
+    started = time.perf_counter()
+    torch.set_num_threads(settings.threads)
+    torch.manual_seed(settings.seed)
+    policy = new_backbone(contract)
+    data = render_scenes(
+        contract,
+        policy.resize_images,
+        _patches(policy),
+        settings.scenes,
+        first_seed=settings.seed * 1_000_000,
+    )
+    say(f"{len(data)} scenes rendered after {time.perf_counter() - started:.0f} s")
+    read_out = ReadOut(policy.config.llm.hidden)
+    policy.network.train()
+    for name, run in (("V", _vision_stage), ("G", _sentence_stage)):
+        run(policy, read_out, data, settings, say)
+        say(f"stage {name} done after {time.perf_counter() - started:.0f} s")
+    policy.network.eval()
+    unseen = render_scenes(
+        contract, policy.resize_images, _patches(policy), settings.judged_scenes, first_seed=UNSEEN_SEED
+    )
+    figures = judge(policy, read_out, unseen, "raycast")
+    say(f"{figures}")
+    policy.save_pretrained(output, dtype=torch.float16)
+    text = json.dumps(
+        {"settings": dataclasses.asdict(settings), "figures": dataclasses.asdict(figures),
+         "labels": "simulator labels were used for this stage, and for no other"}, indent=2,
+    )  # fmt: skip
+    (Path(output) / "grounding.json").write_text(text + "\n", encoding="utf-8")
+    return figures
+
+
+def new_backbone(contract: Contract) -> VlaAdapterPolicy:
+    """An untrained tiny backbone for a robot's cameras; its head is replaced before fine-tuning."""
+    tokenizer = Tokenizer.from_words()
+    config = preset(
+        "tiny",
+        num_images=len(contract.cameras),
+        action_dim=len(contract.action_names),
+        proprio_dim=len(contract.state_names),
+        vocab=tokenizer.vocab_size,
+    )
+    return VlaAdapterPolicy(VlaAdapter(config), config, tokenizer)
+
+
+@torch.inference_mode()
+def judge(
+    policy: VlaAdapterPolicy, read_out: ReadOut, data: GroundingScenes, renderer: str
+) -> GroundingFigures:
+    """Ask for every cube that the third view shows, in every scene, by a sentence each.
+
+    Args:
+        policy: The backbone.
+        read_out: Trained together with it.
+        data: Scenes that it never saw.
+        renderer: How they were drawn, for the record.
+    """
+    right, errors, all_right = [], [], []
+    for i in range(len(data)):
+        asked = np.flatnonzero(data.present[i] & data.seen[i, 0])
+        if len(asked) == 0:
+            continue
+        texts = [sentence(COLOUR_NAMES[k], (i + k) % len(SENTENCES)) for k in asked]
+        ids, mask = policy.tokenize(texts)
+        pixels = policy.pixel_values(data.images[i]).unsqueeze(0).expand(len(asked), -1, -1, -1, -1)
+        states = policy.network.conditions(ids, mask, pixels).action[:, -1, -1]
+        predicted = _metres(read_out.position(states)[:, :3]).numpy()
+        on_table = np.flatnonzero(data.present[i])
+        distances = np.linalg.norm(predicted[:, None] - data.positions[i, on_table], axis=-1)
+        hits = on_table[distances.argmin(1)] == asked
+        right.extend(hits)
+        all_right.append(hits.all())
+        errors.extend(np.linalg.norm(predicted - data.positions[i, asked], axis=-1))
+    return GroundingFigures(
+        renderer, len(all_right), float(np.mean(right)), float(np.mean(all_right)), float(np.median(errors))
+    )
+
+
+def _vision_stage(
+    policy: VlaAdapterPolicy,
+    read_out: ReadOut,
+    data: GroundingScenes,
+    settings: GroundingSettings,
+    say: Report,
+) -> None:
+    network = policy.network
+    modules = [network.vision_backbone, network.projector, read_out.patch]
+    optimiser = _optimiser(modules, settings.vision_rate)
+    rng = np.random.default_rng([settings.seed, 2])
+    for step in range(settings.vision_steps):
+        _set_rate(optimiser, settings.vision_rate * _schedule(step, settings.vision_steps))
+        rows = rng.integers(len(data), size=settings.batch)
+        with torch.autocast("cpu", torch.bfloat16):
+            tokens = network.patch_tokens(_augmented(policy, data, rows, rng))
+            loss = _patch_loss(read_out, tokens, data, rows)
+        _step(optimiser, modules, loss)
+        if step % 50 == 0:
+            say(f"stage V step {step} loss {loss.item():.3f}")
+
+
+def _sentence_stage(
+    policy: VlaAdapterPolicy,
+    read_out: ReadOut,
+    data: GroundingScenes,
+    settings: GroundingSettings,
+    say: Report,
+) -> None:
+    network = policy.network
+    modules = [
+        network.vision_backbone, network.projector, network.language_model, network.action_queries, read_out,
+    ]  # fmt: skip
+    optimiser = _optimiser(modules, settings.sentence_rate)
+    rng = np.random.default_rng([settings.seed, 3])
+    for step in range(settings.sentence_steps):
+        _set_rate(optimiser, settings.sentence_rate * _schedule(step, settings.sentence_steps))
+        rows = rng.integers(len(data), size=settings.batch)
+        named = np.array([rng.choice(np.flatnonzero(data.present[row])) for row in rows])
+        texts = [sentence(COLOUR_NAMES[k], int(rng.integers(len(SENTENCES)))) for k in named]
+        ids, mask = policy.tokenize(texts)
+        with torch.autocast("cpu", torch.bfloat16):
+            tokens = network.patch_tokens(_augmented(policy, data, rows, rng))
+            states = network.conditions_from_patches(ids, mask, tokens).action[:, -1, -1]
+            loss = _position_loss(read_out.position(states).float(), data, rows, named)
+            loss = loss + settings.vision_share * _patch_loss(read_out, tokens, data, rows)
+        _step(optimiser, modules, loss)
+        if step % 50 == 0:
+            say(f"stage G step {step} loss {loss.item():.3f}")
+
+
+def _patch_loss(read_out: ReadOut, tokens: Tensor, data: GroundingScenes, rows: np.ndarray) -> Tensor:
+    """Colour of every patch, and the offset of the cube where there is one; tokens (B, N, hidden)."""
+    out = read_out.patch(tokens).float()
+    kinds = 1 + len(COLOUR_NAMES)
+    colours = torch.from_numpy(data.patch_colours[rows]).flatten(1)
+    offsets = torch.from_numpy(data.patch_offsets[rows]).flatten(1, 2)
+    weights = torch.tensor([_NONE_WEIGHT] + [1.0] * len(COLOUR_NAMES))
+    loss = F.cross_entropy(out[..., :kinds].flatten(0, 1), colours.flatten(), weight=weights)
+    shown = colours > 0
+    if shown.any():
+        loss = loss + F.smooth_l1_loss(out[..., kinds:][shown], offsets[shown], beta=0.1)
+    return loss
+
+
+def _position_loss(out: Tensor, data: GroundingScenes, rows: np.ndarray, named: np.ndarray) -> Tensor:
+    """Position of the named cube, where the view that tells it shows it; out (B, 6)."""
+    base = torch.from_numpy(data.positions[rows, named]) - torch.tensor(POSITION_CENTRE_M)
+    hand = torch.from_numpy(data.from_tool[rows, named])
+    target = torch.cat([base, hand], dim=1) / POSITION_SCALE_M
+    seen = torch.from_numpy(data.seen[rows, :, named]).float()  # (B, V)
+    weight = torch.cat([seen[:, :1].expand(-1, 3), seen[:, -1:].expand(-1, 3)], dim=1)
+    loss = F.smooth_l1_loss(out, target, beta=0.1, reduction="none")
+    return (loss * weight).sum() / weight.sum().clamp(min=1.0)
+
+
+def _metres(out: Tensor) -> Tensor:
+    return out.float() * POSITION_SCALE_M + torch.tensor(POSITION_CENTRE_M)
+
+
+def _augmented(
+    policy: VlaAdapterPolicy, data: GroundingScenes, rows: np.ndarray, rng: np.random.Generator
+) -> Tensor:
+    """Pixel values (B, V, C, h, w) with brightness and contrast changed at random per image."""
+    unit = torch.from_numpy(data.images[rows]).float() / 255.0
+    shape = (*unit.shape[:2], 1, 1, 1)
+    gain = torch.from_numpy(rng.uniform(1 - _GAIN, 1 + _GAIN, shape)).float()
+    shift = torch.from_numpy(rng.uniform(-_SHIFT, _SHIFT, shape)).float()
+    return policy.pixel_values((unit * gain + shift).clamp(0.0, 1.0))
+
+
+def _optimiser(modules: list[nn.Module], rate: float) -> torch.optim.AdamW:
+    parameters = [p for module in modules for p in module.parameters()]
+    groups = [
+        {"params": [p for p in parameters if p.ndim >= 2], "weight_decay": 0.02},
+        {"params": [p for p in parameters if p.ndim < 2], "weight_decay": 0.0},
+    ]
+    return torch.optim.AdamW(groups, lr=rate, betas=(0.9, 0.95), fused=True)
+
+
+def _schedule(step: int, steps: int) -> float:
+    """Warm-up of 50 steps, constant for the first half, then a line down to 5 %."""
+    warm = min(1.0, (step + 1) / 50)
+    half = steps / 2
+    return warm * (1.0 if step < half else 1.0 - 0.95 * (step - half) / half)
+
+
+def _set_rate(optimiser: torch.optim.Optimizer, rate: float) -> None:
+    for group in optimiser.param_groups:
+        group["lr"] = rate
+
+
+def _step(optimiser: torch.optim.Optimizer, modules: list[nn.Module], loss: Tensor) -> None:
+    if not torch.isfinite(loss):
+        raise TrainingError(f"the loss became {loss.item()}: lower the learning rate")
+    optimiser.zero_grad()
+    loss.backward()
+    nn.utils.clip_grad_norm_([p for module in modules for p in module.parameters()], 1.0)
+    optimiser.step()
+
+
+def _patches(policy: VlaAdapterPolicy) -> int:
+    return round(policy.config.patches_per_image**0.5)
