@@ -36,12 +36,12 @@ def backbone(tmp_path_factory):
 def trained(dataset, backbone, tmp_path_factory):
     output = tmp_path_factory.mktemp("out") / "policy"
     return finetune(
-        dataset, output, init=backbone, steps=80, batch=16, warmup=10, progress=False, holdout=0.25
+        dataset, output, init=backbone, steps=100, batch=8, lr=2e-3, warmup=10, progress=False, holdout=0.25
     )
 
 
 def test_it_learns_and_the_checkpoint_gives_what_was_learned(trained, dataset):
-    assert len(trained.losses) == 80
+    assert len(trained.losses) == 100
     assert np.mean(trained.losses[-10:]) < 0.5 * np.mean(trained.losses[:5])
     report = trained.report
     assert report.held_out
@@ -172,7 +172,7 @@ def test_refusals(dataset, backbone, tmp_path, monkeypatch):
 
 def test_the_result_file_tells_how_it_was_trained(trained):
     facts = json.loads((trained.output / "training.json").read_text())
-    assert facts["settings"]["steps"] == 80
+    assert facts["settings"]["steps"] == 100
     assert facts["settings"]["frames"] == 80
     assert facts["report"]["names"][-1] == "gripper"
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -39,9 +40,16 @@ def make_dataset(root: Path, episodes: int = 8, control_source: int = 1) -> Path
 
 
 def make_backbone(folder: Path) -> Path:
-    """A tiny backbone that has learned nothing."""
+    """A backbone smaller than tiny, so that tests are fast; it has learned nothing."""
+    tiny = preset("tiny")
+    config = replace(
+        tiny,
+        llm=replace(tiny.llm, hidden=64, intermediate=128, layers=2),
+        head=replace(tiny.head, blocks=2),
+        stem=replace(tiny.stem, channels=(8, 16, 16, 32), mlp_width=64),
+        projector_width=64,
+    )
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        config = preset("tiny")
         VlaAdapterPolicy(VlaAdapter(config), config, Tokenizer.from_words()).save_pretrained(folder)
     return folder
