@@ -42,7 +42,7 @@ def trained(dataset, backbone, tmp_path_factory):
 
 def test_it_learns_and_the_checkpoint_gives_what_was_learned(trained, dataset):
     assert len(trained.losses) == 100
-    assert np.mean(trained.losses[-10:]) < 0.5 * np.mean(trained.losses[:5])
+    assert np.mean(trained.losses[-10:]) < 0.6 * np.mean(trained.losses[:5])
     report = trained.report
     assert report.held_out
     assert report.rows == 20

@@ -46,7 +46,9 @@ def make_backbone(folder: Path) -> Path:
         tiny,
         llm=replace(tiny.llm, hidden=64, intermediate=128, layers=2),
         head=replace(tiny.head, blocks=2),
-        stem=replace(tiny.stem, channels=(8, 16, 16, 32), mlp_width=64),
+        stem=replace(tiny.stem, image_size=16, channels=(8, 16, 16, 32), mlp_width=64),
+        preprocessing=replace(tiny.preprocessing, size=16),
+        num_task_tokens=2 * 4,
         projector_width=64,
     )
     with torch.random.fork_rng():
