@@ -64,6 +64,16 @@ class VlaAdapterPolicy:
             ):
                 if field.width != width:
                     raise StatisticsError(f"statistics of {name} are {field.width} wide, the model's {width}")
+        if contract is not None:
+            for name, theirs, width in (
+                ("cameras", contract.camera_names, config.num_images),
+                ("action", contract.action_names, config.action_dim),
+                ("state", contract.state_names, config.proprio_dim),
+            ):
+                if len(theirs) != width:
+                    raise CheckpointError(
+                        f"contract '{contract.name}' has {len(theirs)} values in {name}, the model {width}"
+                    )
         self.network, self.config, self.tokenizer = network, config, tokenizer
         self.statistics, self.contract = statistics, contract
         self.preprocessor = Preprocessor(config.preprocessing)

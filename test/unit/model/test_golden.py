@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import os
 from pathlib import Path
 from typing import Any
 
@@ -15,31 +13,12 @@ from vla_adapter_ros.model import VlaAdapterPolicy
 from vla_adapter_ros.model.policy import Inputs
 from vla_adapter_ros.model.preprocessing import center_crop, jpeg_round_trip, lanczos_resize
 
-REPOSITORY = Path(__file__).resolve().parents[3]
-SHARED = Path(os.environ.get("VLA_ADAPTER_SHARED", REPOSITORY.parent / "shared"))
-GOLDEN = SHARED / "golden"
+from .golden import GOLDEN, Golden
+
 pytestmark = pytest.mark.skipif(
     not GOLDEN.is_dir(), reason="no golden data: set VLA_ADAPTER_SHARED to the folder that holds golden/"
 )
 SAMPLES = (0, 1, 2)
-
-
-class Golden:
-    """One fixture folder: the checkpoint, the arrays and their description."""
-
-    def __init__(self, name: str) -> None:
-        folder = GOLDEN / name
-        self.name = name
-        self.info = json.loads((folder / "io.json").read_text())
-        self.arrays = np.load(folder / "io.npz")
-        self.checkpoint = folder / self.info["checkpoint_dir"]
-        self.tolerance = self.info["suggested_tolerance_abs"]
-
-    def array(self, sample: int, key: str) -> np.ndarray:
-        return self.arrays[f"s{sample}/{key}"]
-
-    def images(self, sample: int, kind: str) -> list[np.ndarray]:
-        return [self.array(sample, f"{kind}/{name}") for name in self.info["samples"][sample]["images"]]
 
 
 @pytest.fixture(scope="module", params=["base", "pro"])

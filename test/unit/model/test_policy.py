@@ -195,5 +195,7 @@ def test_parts_must_fit_each_other(tiny_policy: VlaAdapterPolicy, statistics: St
         VlaAdapterPolicy(network, preset("tiny", proprio_dim=7), tokenizer, statistics)
     with pytest.raises(CheckpointError, match="embeddings"):
         VlaAdapterPolicy(network, preset("tiny", vocab=20), tokenizer, statistics)
+    with pytest.raises(CheckpointError, match="2 values in cameras, the model 3"):
+        VlaAdapterPolicy(network, preset("tiny", num_images=3), tokenizer, None, tiny_policy.contract)
     with pytest.raises(CheckpointError, match="prompt"):
         VlaAdapterPolicy(network, preset("0.5b"), Tokenizer.from_words(), None)
