@@ -1,0 +1,192 @@
+"""A bench that plays robot, cameras and clock for real nodes, in simulated time."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import defaultdict
+from typing import Any
+
+import numpy as np
+import rclpy
+from geometry_msgs.msg import PoseStamped
+from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+from rclpy.qos import QoSProfile, qos_profile_sensor_data
+from rosgraph_msgs.msg import Clock
+from sensor_msgs.msg import Image, JointState
+from std_msgs.msg import Float64MultiArray
+from trajectory_msgs.msg import JointTrajectory
+from vla_adapter_ros.msg import ActionChunk, ControllerStatus, RecorderStatus, StepAck
+
+from vla_adapter_ros.contract import read_contract
+from vla_adapter_ros.nodes.base import ACK_QOS, ACK_TOPIC
+from vla_adapter_ros.nodes.conversions import seconds, to_stamp, trajectory_arrays
+from vla_adapter_ros.nodes.images import array_to_image
+from vla_adapter_ros.simulation.trajectory_controller import TrajectoryController
+
+CONTRACT = read_contract("franka_sim")
+HOME = np.array([0.0, -0.2, 0.0, -2.0, 0.0, 1.8, 0.8])
+PERIOD_S = 0.01
+PATIENCE_S = 60.0
+
+
+class Bench:
+    """Plays robot, cameras and clock for nodes under test; time moves only in `run`.
+
+    The arm follows what the controller sends through the same trajectory
+    controller rules that a real robot's driver has.
+    """
+
+    def __init__(self) -> None:
+        rclpy.init()
+        self.node = rclpy.create_node("bench")
+        self.now = 1.0
+        self.received: dict[str, list[Any]] = defaultdict(list)
+        self.acks: dict[str, float] = {}
+        self.cameras = set(CONTRACT.cameras)  # those that are alive
+        self.joints_alive = True
+        self.joint_override: dict[str, float] = {}
+        self.path: list[np.ndarray] = []
+        self._tick = 0
+        self._changed = threading.Condition()
+        self._arm = TrajectoryController(CONTRACT.arm_joints, HOME)
+        publisher = self.node.create_publisher
+        self._clock = publisher(Clock, "/clock", QoSProfile(depth=10))
+        self._joints = publisher(JointState, CONTRACT.joint_state_topic, QoSProfile(depth=10))
+        self._pose = publisher(PoseStamped, "/end_effector_pose", QoSProfile(depth=10))
+        self._images = {
+            name: publisher(Image, camera.topic, qos_profile_sensor_data)
+            for name, camera in CONTRACT.cameras.items()
+        }
+        self.chunks = publisher(ActionChunk, "action_chunk", QoSProfile(depth=1))
+        self.teleop = publisher(JointState, CONTRACT.teleop.topic, QoSProfile(depth=10))
+        subscribe = self.node.create_subscription
+        subscribe(StepAck, ACK_TOPIC, self._on_ack, ACK_QOS)
+        subscribe(JointTrajectory, CONTRACT.command.topic, self._on_trajectory, QoSProfile(depth=10))
+        for kind, topic in (
+            (Float64MultiArray, CONTRACT.command.gripper_topic),
+            (JointState, CONTRACT.action.topic),
+            (ControllerStatus, "controller/status"),
+            (RecorderStatus, "recorder_node/status"),
+            (ActionChunk, "action_chunk"),
+        ):
+            subscribe(kind, topic, lambda m, t=topic: self._keep(t, m), QoSProfile(depth=100))
+        self._executor = SingleThreadedExecutor()
+        self._executor.add_node(self.node)
+        self._thread = threading.Thread(target=self._spin, daemon=True)
+        self._thread.start()
+
+    def close(self) -> None:
+        rclpy.try_shutdown()
+        self._thread.join()
+
+    def wait_for(self, *nodes: str) -> None:
+        """Block until the nodes have announced themselves and the topics are connected."""
+        assert self.until(lambda: all(n in self.acks for n in nodes)), f"{nodes} did not start: {self.acks}"
+        time.sleep(0.5)  # discovery of the other topics
+
+    def until(self, condition, patience_s: float = PATIENCE_S) -> bool:
+        deadline = time.monotonic() + patience_s
+        with self._changed:
+            while not condition():
+                if time.monotonic() > deadline:
+                    return False
+                self._changed.wait(0.1)
+        return True
+
+    def run(self, seconds_: float, *awaited: str) -> None:
+        """Let simulated time pass; `awaited` nodes must acknowledge every tick."""
+        for _ in range(round(seconds_ / PERIOD_S)):
+            self._tick += 1
+            self.now = round(self.now + PERIOD_S, 6)
+            stamp = to_stamp(self.now)
+            with self._changed:
+                position, _ = self._arm.sample(self.now)
+            self.path.append(position)
+            if self.joints_alive:
+                names = ["fr3_finger_joint1", *reversed(CONTRACT.arm_joints)]
+                values = dict(zip(CONTRACT.arm_joints, position, strict=True)) | {"fr3_finger_joint1": 0.04}
+                values |= self.joint_override
+                message = JointState(name=names, position=[float(values[n]) for n in names])
+                message.header.stamp = stamp
+                self._joints.publish(message)
+                pose = PoseStamped()
+                pose.header.stamp = stamp
+                pose.pose.position.x, pose.pose.position.z = 0.5, 0.2
+                self._pose.publish(pose)
+            image_due = self._tick % 10 == 0
+            if image_due:
+                for name in self.cameras:
+                    camera = CONTRACT.cameras[name]
+                    image = array_to_image(np.full((camera.height, camera.width, 3), 90, np.uint8), name)
+                    image.header.stamp = stamp
+                    self._images[name].publish(image)
+            self._clock.publish(Clock(clock=stamp))
+            for node in awaited:
+                if node == "controller" or image_due:
+                    now = self.now
+                    assert self.until(lambda n=node, t=now: self.acks.get(n, 0) >= t - 1e-6), (
+                        f"{node} did not handle {self.now} s, only {self.acks.get(node)}"
+                    )
+
+    def newest(self, topic: str) -> Any:
+        assert self.until(lambda: self.received[topic]), f"nothing on {topic}"
+        return self.received[topic][-1]
+
+    def velocity_of_arm(self) -> np.ndarray:
+        return np.diff(np.array(self.path), axis=0) / PERIOD_S
+
+    def call(self, kind: Any, name: str, request: Any) -> Any:
+        client = self.node.create_client(kind, name)
+        assert client.wait_for_service(PATIENCE_S), f"no service {name}"
+        future = client.call_async(request)
+        assert self.until(future.done), f"{name} did not answer"
+        self.node.destroy_client(client)
+        return future.result()
+
+    def send_chunk(self, rows: np.ndarray, **changes: Any) -> ActionChunk:
+        """Publish arm rows (H, 7) with an open gripper as a chunk stamped now."""
+        data = np.column_stack([rows, np.ones(len(rows))]) if len(rows) else np.zeros((0, 8))
+        message = ActionChunk(
+            session_id="bench",
+            instruction_id=1,
+            sequence=len(self.received["sent"]) + 1,
+            action_space="joint_position",
+            names=list(CONTRACT.action_names),
+            rate_hz=CONTRACT.rate_hz,
+            num_rows=len(data),
+            num_columns=8,
+            execution_horizon=4,
+            data=data.ravel().tolist(),
+        )
+        message.header.stamp = to_stamp(self.now)
+        for name, value in changes.items():
+            setattr(message, name, value)
+        self.received["sent"].append(message)
+        seen = len(self.received["action_chunk"])
+        self.chunks.publish(message)
+        assert self.until(lambda: len(self.received["action_chunk"]) > seen)
+        time.sleep(0.1)  # the controller gets it at about the time we do
+        return message
+
+    def _keep(self, topic: str, message: Any) -> None:
+        with self._changed:
+            self.received[topic].append(message)
+            self._changed.notify_all()
+
+    def _on_ack(self, message: StepAck) -> None:
+        with self._changed:
+            self.acks[message.node] = max(self.acks.get(message.node, 0.0), seconds(message.stamp))
+            self._changed.notify_all()
+
+    def _on_trajectory(self, message: JointTrajectory) -> None:
+        with self._changed:
+            self.received["trajectory"].append(message)
+            names, start, times, positions, velocities, accelerations = trajectory_arrays(message)
+            self._arm.accept(names, start, times, positions, velocities, accelerations, now=self.now)
+
+    def _spin(self) -> None:
+        try:
+            self._executor.spin()
+        except ExternalShutdownException:
+            pass

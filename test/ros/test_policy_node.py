@@ -1,0 +1,113 @@
+"""The policy node as its own process: chunk timing, instructions, silent cameras, bad joints, mismatch."""
+
+from __future__ import annotations
+
+import dataclasses
+import subprocess
+import sys
+import time
+
+import numpy as np
+from bench import CONTRACT
+from vla_adapter_ros.srv import Instruct
+
+from vla_adapter_ros.contract import write_contract
+from vla_adapter_ros.nodes.conversions import seconds
+from vla_adapter_ros.nodes.graph import NodeSpec
+
+
+def start(bench, graph, checkpoint, **changes):
+    parameters = {"use_sim_time": True, "lock_step": True, "checkpoint": str(checkpoint)} | changes
+    runner = graph([NodeSpec("policy", parameters)])
+    bench.wait_for("policy")
+    return runner
+
+
+def instruct(bench, text):
+    return bench.call(Instruct, "instruct", Instruct.Request(instruction=text))
+
+
+def chunks(bench):
+    return bench.received["action_chunk"]
+
+
+def test_chunks_are_stamped_with_the_image_and_paced_by_the_horizon(bench, graph, random_checkpoint):
+    start(bench, graph, random_checkpoint)
+    bench.run(0.3, "policy")
+    assert not chunks(bench)  # nothing to do yet
+    assert instruct(bench, "pick up the red cube").accepted
+    bench.run(2.0, "policy")
+    assert bench.until(lambda: len(chunks(bench)) == 5)
+    stamps = [seconds(chunk.header.stamp) for chunk in chunks(bench)]
+    np.testing.assert_allclose(np.diff(stamps), 0.4, atol=1e-6)
+    assert all(abs(stamp * 10 - round(stamp * 10)) < 1e-6 for stamp in stamps)  # image times
+    for number, chunk in enumerate(chunks(bench)):
+        assert chunk.names == list(CONTRACT.action_names)
+        assert (chunk.num_rows, chunk.num_columns, len(chunk.data)) == (8, 8, 64)
+        assert chunk.rate_hz == CONTRACT.rate_hz and chunk.execution_horizon == 4
+        assert chunk.sequence == chunks(bench)[0].sequence + number
+        assert seconds(chunk.oldest_input_stamp) <= seconds(chunk.header.stamp)
+        assert np.isfinite(chunk.data).all()
+
+
+def test_change_and_clear_raise_the_instruction_id(bench, graph, random_checkpoint):
+    start(bench, graph, random_checkpoint)
+    bench.run(0.3, "policy")
+    instruct(bench, "pick up the red cube")
+    bench.run(0.5, "policy")
+    instruct(bench, "pick up the blue cube")
+    bench.run(0.1, "policy")  # the next frame answers at once
+    assert bench.until(lambda: chunks(bench)[-1].instruction_id == 2)
+    answer = instruct(bench, "   ")
+    assert answer.accepted and "hold" in answer.message
+    assert bench.until(lambda: chunks(bench)[-1].instruction_id == 3)
+    assert chunks(bench)[-1].num_rows == 0
+    bench.run(1.0, "policy")
+    assert chunks(bench)[-1].num_rows == 0
+
+
+def test_missing_camera_is_refused_by_name_and_a_silent_one_stops_chunks(bench, graph, random_checkpoint):
+    runner = start(bench, graph, random_checkpoint)
+    bench.cameras = {"third_view"}
+    bench.run(0.3)
+    time.sleep(0.5)
+    answer = instruct(bench, "pick up the red cube")
+    assert not answer.accepted and "gripper" in answer.message
+    bench.cameras = set(CONTRACT.cameras)
+    bench.run(0.3, "policy")
+    assert instruct(bench, "pick up the red cube").accepted
+    bench.run(0.5, "policy")
+    before = len(chunks(bench))
+    assert before
+    bench.cameras = set()
+    bench.run(1.5)
+    time.sleep(0.5)
+    assert len(chunks(bench)) == before
+    runner.check()
+    bench.cameras = set(CONTRACT.cameras)
+    bench.run(0.6, "policy")
+    assert bench.until(lambda: len(chunks(bench)) > before)
+
+
+def test_nan_joint_states_make_no_chunk(bench, graph, random_checkpoint):
+    runner = start(bench, graph, random_checkpoint)
+    bench.run(0.3, "policy")
+    instruct(bench, "pick up the red cube")
+    bench.joint_override = {"fr3_joint2": float("nan")}
+    bench.run(1.0, "policy")
+    assert not chunks(bench)
+    bench.joint_override = {}
+    bench.run(0.5, "policy")
+    assert bench.until(lambda: chunks(bench))
+    runner.check()
+
+
+def test_contract_mismatch_ends_with_the_difference(random_checkpoint, tmp_path):
+    other = dataclasses.replace(CONTRACT, rate_hz=20.0)
+    write_contract(other, tmp_path / "other.yaml")
+    command = [sys.executable, "-m", "vla_adapter_ros.nodes.policy", "--ros-args"]
+    command += ["-p", f"checkpoint:={random_checkpoint}", "-p", f"contract:={tmp_path / 'other.yaml'}"]
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert ended.returncode == 1
+    assert "rate_hz: 20.0 here, 10.0 there" in ended.stdout + ended.stderr
+    assert "Traceback" not in ended.stderr

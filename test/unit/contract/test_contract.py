@@ -1,0 +1,89 @@
+"""Contracts: round trip, errors that name key, value and what is allowed, comparison."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+
+import pytest
+import yaml
+
+from vla_adapter_ros.contract import (
+    contract_differences,
+    parse_contract,
+    read_contract,
+    require_same,
+    robots_folder,
+    write_contract,
+)
+from vla_adapter_ros.errors import ContractError, ContractMismatch
+
+RAW = yaml.safe_load((robots_folder() / "franka_sim.yaml").read_text(encoding="utf-8"))
+CONTRACT = read_contract("franka_sim")
+
+
+@pytest.mark.parametrize("path", sorted(robots_folder().glob("*.yaml")), ids=lambda p: p.stem)
+def test_shipped_contracts_are_valid_and_survive_writing(path, tmp_path):
+    contract = read_contract(path)
+    assert contract.name == path.stem
+    write_contract(contract, tmp_path / "copy.yaml")
+    assert read_contract(tmp_path / "copy.yaml") == contract
+
+
+def changed(path: str, value) -> dict:
+    raw = copy.deepcopy(RAW)
+    *parents, last = path.split(".")
+    place = raw
+    for key in parents:
+        place = place[int(key)] if key.isdigit() else place[key]
+    if value is KeyError:
+        del place[last]
+    else:
+        place[last] = value
+    return raw
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "words"),
+    [
+        ("rate_hz", 0, ["contract.rate_hz", "0", "more than 0"]),
+        ("rate_hz", "fast", ["contract.rate_hz", "'fast'", "a finite number"]),
+        ("rate_hz", float("nan"), ["finite number"]),
+        ("name", KeyError, ["missing key", "name"]),
+        ("colour", "red", ["colour", "only these keys"]),
+        ("reference_camera", "left", ["'left'", "third_view"]),
+        ("cameras.gripper.rotation", 45, ["cameras.gripper.rotation", "45", "[0, 90, 180, 270]"]),
+        ("cameras", {}, ["contract.cameras", "at least one"]),
+        ("state.3.topic", "/other", ["state[3].topic", "/other", "/joint_states"]),
+        ("state.3.joint", "", ["state[3].joint", "a joint name"]),
+        ("state.8.field", "position", ["state[8].field", "position.x"]),
+        ("action.space", "telepathy", ["'telepathy'", "joint_position"]),
+        ("gripper.dimension", "hand", ["'hand'", "gripper"]),
+        ("gripper.closed", 1.0, ["gripper.open", "another value"]),
+        ("limits.fr3_joint1", KeyError, ["contract.limits", "fr3_joint1"]),
+        ("limits.fr3_joint1.position", [1.0, -1.0], ["low < high"]),
+        ("limits.fr3_joint1.velocity", 0.0, ["velocity", "more than 0"]),
+        ("command.lead_s", 3.0, ["lead_s", "at most 0.5"]),
+    ],
+)
+def test_bad_values_are_named(path, value, words):
+    with pytest.raises(ContractError) as error:
+        parse_contract(changed(path, value))
+    for word in words:
+        assert word in str(error.value)
+
+
+def test_missing_file_lists_what_ships():
+    with pytest.raises(ContractError, match="franka_sim"):
+        read_contract("no_such_robot")
+
+
+def test_differences_in_meaning_are_refused_and_the_rest_may_differ():
+    same = dataclasses.replace(CONTRACT, settle_s=0.2, name="copy")
+    assert contract_differences(CONTRACT, same) == []
+    swapped = parse_contract(changed("state", [RAW["state"][1], RAW["state"][0], *RAW["state"][2:]]))
+    with pytest.raises(ContractMismatch, match=r"state: .*fr3_joint1"):
+        require_same(CONTRACT, swapped, "checkpoint x")
+    smaller = parse_contract(changed("cameras.gripper.width", 96))
+    with pytest.raises(ContractMismatch, match="cameras"):
+        require_same(CONTRACT, smaller, "data set y")

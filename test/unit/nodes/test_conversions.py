@@ -1,0 +1,88 @@
+"""Messages and plain data, there and back; parameters and their shipped files."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+pytest.importorskip("rclpy", reason="ROS 2 is not installed")
+
+from sensor_msgs.msg import JointState
+
+from vla_adapter_ros.contract import config_folder, read_contract
+from vla_adapter_ros.control import Chunk, Trajectory
+from vla_adapter_ros.errors import CommandError, ParameterError
+from vla_adapter_ros.nodes import conversions, graph, parameters
+
+CONTRACT = read_contract("franka_sim")
+
+
+@pytest.mark.parametrize("time", [0.0, 1.25, 12345.678901, 1_795_311_372.747486])
+def test_stamps(time):
+    stamp = conversions.to_stamp(time)
+    assert conversions.seconds(stamp) == pytest.approx(time, abs=1e-6)
+    assert 0 <= stamp.nanosec < 1_000_000_000
+
+
+def test_chunk_round_trip():
+    rows = np.random.default_rng(0).normal(size=(8, 8))
+    chunk = Chunk(3.5, rows, CONTRACT.action_names, 10.0, "session", 2, 7)
+    back = conversions.chunk_of(conversions.chunk_message(chunk, 4, 3.4, 0.01))
+    np.testing.assert_array_equal(back.rows, rows)
+    assert (back.stamp, back.names, back.session_id) == (3.5, chunk.names, "session")
+    empty = Chunk(3.5, np.zeros((0, 8)), CONTRACT.action_names, 10.0)
+    assert conversions.chunk_of(conversions.chunk_message(empty, 4, 3.4, 0.0)).rows.shape == (0, 8)
+
+
+def test_trajectory_round_trip():
+    times = 5.0 + np.array([0.01, 0.02, 1.5])
+    positions, velocities = np.random.default_rng(1).normal(size=(2, 3, 7))
+    message = conversions.trajectory_message(
+        Trajectory(CONTRACT.arm_joints, times, positions, velocities), 5.0
+    )
+    names, start, offsets, p, v, a = conversions.trajectory_arrays(message)
+    assert names == list(CONTRACT.arm_joints) and start == 5.0 and a is None
+    np.testing.assert_allclose(start + offsets, times, atol=1e-6)
+    np.testing.assert_array_equal(p, positions)
+    np.testing.assert_array_equal(v, velocities)
+
+
+def test_commands_go_by_name():
+    message = JointState(name=["b", "extra", "a"], position=[2.0, 9.0, 1.0])
+    np.testing.assert_array_equal(conversions.command_of(message, ("a", "b")), [1.0, 2.0])
+    with pytest.raises(CommandError, match="lacks"):
+        conversions.command_of(message, ("a", "c"))
+    with pytest.raises(CommandError, match="2 names but 1"):
+        conversions.joint_positions(JointState(name=["a", "b"], position=[1.0]))
+
+
+@pytest.mark.parametrize("kind", parameters.KINDS)
+def test_shipped_parameter_files_are_complete(kind):
+    shipped = config_folder() / "nodes" / f"{kind}.yaml"
+    assert shipped.read_text(encoding="utf-8") == parameters.parameter_file(kind)
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        ({"rate_hz": 10.0}, "rate_hz = 10.0: allowed is at least 50"),
+        ({"armed": "yes"}, "armed = 'yes': allowed is a bool"),
+        ({"publish_every": 99}, "at most 10"),
+    ],
+)
+def test_bad_parameters_are_named(values, words):
+    with pytest.raises(ParameterError, match=words):
+        parameters.build(parameters.ControllerParameters, values)
+
+
+def test_only_the_simulator_arms_itself():
+    def armed(**options):
+        return {n.kind: n.parameters for n in graph.node_list(**options)}["controller"]["armed"]
+
+    assert armed() is True
+    assert armed(simulate=False) is False
+    assert [n.kind for n in graph.node_list(simulate=False, record="x")] == [
+        "controller",
+        "policy",
+        "recorder",
+    ]

@@ -1,0 +1,117 @@
+"""Every usual image encoding becomes the same RGB array; cv_bridge, where it works, agrees."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import pytest
+
+pytest.importorskip("sensor_msgs", reason="ROS 2 is not installed")
+
+from sensor_msgs.msg import CompressedImage, Image
+
+from vla_adapter_ros.errors import ImageError
+from vla_adapter_ros.nodes import images
+from vla_adapter_ros.nodes.images import (
+    BRIDGED,
+    ENCODINGS,
+    array_to_image,
+    decode_with_opencv,
+    image_to_array,
+)
+
+RNG = np.random.default_rng(0)
+# Smooth, so that Bayer and chroma subsampling lose little.
+RGB = cv2.resize(RNG.integers(0, 256, (4, 5, 3), np.uint8), (20, 16), interpolation=cv2.INTER_CUBIC)
+
+
+def encode(rgb: np.ndarray, encoding: str, padding: int = 0, big: bool = False) -> Image:
+    """An independent encoder: plain NumPy except for luma and chroma."""
+    size = ENCODINGS[encoding][0]
+    height, width, _ = rgb.shape
+    if encoding in ("rgb8", "rgb16", "8UC3"):
+        pixels = rgb
+    elif encoding in ("bgr8", "bgr16"):
+        pixels = rgb[..., ::-1]
+    elif encoding in ("rgba8", "bgra8"):
+        alpha = np.full((height, width, 1), 7, np.uint8)
+        pixels = np.concatenate([rgb if encoding == "rgba8" else rgb[..., ::-1], alpha], axis=2)
+    elif encoding in ("mono8", "mono16", "8UC1"):
+        pixels = rgb[..., :1]
+    elif encoding.startswith("bayer"):
+        letters = encoding[6:10]
+        pixels = np.empty((height, width, 1), np.uint8)
+        for i, letter in enumerate(letters):
+            y, x = divmod(i, 2)
+            pixels[y::2, x::2, 0] = rgb[y::2, x::2, "rgb".index(letter)]
+    else:
+        yuv = cv2.cvtColor(rgb, cv2.COLOR_RGB2YUV)
+        luma, chroma = yuv[..., :1], np.empty((height, width, 1), np.uint8)
+        chroma[:, 0::2, 0], chroma[:, 1::2, 0] = yuv[:, 0::2, 1], yuv[:, 0::2, 2]
+        order = [chroma, luma] if encoding in ("uyvy", "yuv422") else [luma, chroma]
+        pixels = np.concatenate(order, axis=2)
+    values = pixels.astype(np.uint16) * 257 if size == 2 else pixels
+    raw = values.astype(f"{'>' if big else '<'}u{size}").reshape(height, -1).view(np.uint8)
+    padded = np.concatenate([raw, np.full((height, padding), 99, np.uint8)], axis=1)
+    message = Image(
+        height=height, width=width, encoding=encoding, is_bigendian=int(big), step=padded.shape[1]
+    )
+    message.data = padded.tobytes()
+    return message
+
+
+@pytest.mark.parametrize("encoding", ENCODINGS)
+@pytest.mark.parametrize("padding", [0, 12])
+@pytest.mark.parametrize("big", [False, True])
+def test_encodings(encoding, padding, big):
+    image = decode_with_opencv(encode(RGB, encoding, padding, big))
+    assert image.shape == RGB.shape and image.dtype == np.uint8
+    expected = np.repeat(RGB[..., :1], 3, axis=2) if encoding in ("mono8", "mono16", "8UC1") else RGB
+    difference = np.abs(image.astype(int) - expected)
+    if encoding.startswith("bayer") or "yu" in encoding or encoding == "uyvy":
+        inner = difference[2:-2, 2:-2]
+        assert np.median(inner) <= 12  # interpolated colours; a wrong pattern gives about 60
+    else:
+        assert difference.max() == 0
+
+
+def test_wrong_bayer_pattern_would_be_seen():
+    wrong = encode(RGB, "bayer_rggb8")
+    wrong.encoding = "bayer_bggr8"
+    assert np.median(np.abs(decode_with_opencv(wrong).astype(int) - RGB)[2:-2, 2:-2]) > 12
+
+
+@pytest.mark.parametrize("encoding", BRIDGED)
+def test_cv_bridge_agrees(encoding):
+    if images.cv_bridge() is None:
+        pytest.skip("no cv_bridge that works with this NumPy")
+    message = encode(RGB, encoding)
+    np.testing.assert_array_equal(images.decode_raw(message), decode_with_opencv(message))
+
+
+def test_compressed_png_and_jpeg():
+    for kind, tolerance in (("png", 0), ("jpeg", 40)):
+        _, data = cv2.imencode(f".{kind}", RGB[..., ::-1])
+        image = image_to_array(CompressedImage(format=kind, data=data.tobytes()))
+        assert np.abs(image.astype(int) - RGB).max() <= tolerance
+
+
+def test_round_trip_and_rotation():
+    np.testing.assert_array_equal(image_to_array(array_to_image(RGB, "camera")), RGB)
+    turned = image_to_array(array_to_image(RGB, "camera"), rotation=90)
+    np.testing.assert_array_equal(turned, np.rot90(RGB))
+
+
+@pytest.mark.parametrize(
+    ("message", "words"),
+    [
+        (Image(height=2, width=2, encoding="depth", step=8, data=bytes(16)), "'depth'"),
+        (Image(height=2, width=2, encoding="rgb8", step=6, data=bytes(5)), "5 bytes"),
+        (Image(height=2, width=2, encoding="rgb8", step=3, data=bytes(60)), "step 3"),
+        (CompressedImage(format="jpeg", data=b"not a picture"), "no readable JPEG"),
+        (CompressedImage(format="jpeg", data=b""), "0 bytes"),
+    ],
+)
+def test_bad_images_are_refused(message, words):
+    with pytest.raises(ImageError, match=words):
+        image_to_array(message)

@@ -1,0 +1,87 @@
+"""Imports point one way, and what is light stays light."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).resolve().parents[2] / "vla_adapter_ros"
+ALLOWED = {  # room -> our rooms that it may import
+    "contract": set(),
+    "control": {"contract"},
+    "recording": {"contract"},
+    "simulation": {"contract"},
+    "model": {"contract"},
+    "training": {"contract", "model", "recording", "simulation"},
+    "nodes": {"contract", "control", "recording", "simulation", "model", "msg", "srv"},
+    "cli": {"contract", "control", "recording", "simulation", "model", "training", "nodes", "msg", "srv"},
+}
+FORBIDDEN = {  # room -> outside packages that it must not import
+    "contract": {"torch", "rclpy"},
+    "control": {"torch", "rclpy"},
+    "recording": {"torch", "rclpy"},
+    "simulation": {"torch", "rclpy"},
+    "model": {"rclpy"},
+    "training": {"rclpy"},
+    "nodes": set(),
+    "cli": {"torch"},
+}
+
+
+def imported(path: Path) -> set[str]:
+    names = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            names.update(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: relative import"
+            names.add(node.module)
+    return names
+
+
+@pytest.mark.parametrize("room", ALLOWED)
+def test_imports_point_one_way(room):
+    for path in (PACKAGE / room).rglob("*.py"):
+        for name in imported(path):
+            parts = name.split(".")
+            if parts[0] == "vla_adapter_ros" and len(parts) > 1 and parts[1] not in ("errors", room):
+                assert parts[1] in ALLOWED[room], f"{path.name} imports {name}"
+            assert parts[0] not in FORBIDDEN[room], f"{path.name} imports {name}"
+            if parts[0] == "torch":
+                assert room in ("model", "training") or path.name == "policy.py", f"{path.name} imports torch"
+
+
+def test_every_folder_is_a_known_room():
+    rooms = {path.name for path in PACKAGE.iterdir() if (path / "__init__.py").exists()}
+    assert rooms == set(ALLOWED)
+
+
+@pytest.mark.parametrize(
+    ("rooms", "blocked"),
+    [
+        (("contract", "control", "recording", "simulation"), ("rclpy", "torch")),
+        (("model", "training"), ("rclpy",)),
+    ],
+)
+def test_rooms_load_without(rooms, blocked):
+    modules = [
+        ".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts)
+        for room in rooms
+        for path in sorted((PACKAGE / room).rglob("*.py"))
+    ]
+    code = "import sys\n" + "".join(f"sys.modules[{name!r}] = None\n" for name in blocked)
+    code += "".join(f"import {module}\n" for module in modules)
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=PACKAGE.parent)
+    assert ended.returncode == 0, ended.stderr
+
+
+@pytest.mark.parametrize("node", ["controller", "recorder", "simulator"])
+def test_nodes_start_without_torch(node):
+    pytest.importorskip("rclpy", reason="ROS 2 is not installed")
+    code = f"import sys\nsys.modules['torch'] = None\nimport vla_adapter_ros.nodes.{node}\n"
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=PACKAGE.parent)
+    assert ended.returncode == 0, ended.stderr
