@@ -38,15 +38,20 @@ def test_half_billion_has_the_published_sizes(head: str, head_parameters: int) -
     assert count(network) == 1_252_553_792 + head_parameters + 811_776
 
 
-def test_half_billion_runs_on_the_meta_device() -> None:
-    config = preset("0.5b", action_dim=7, proprio_dim=8)
+@pytest.mark.parametrize(("name", "levels", "task", "queries"), [("0.5b", 25, 512, 64), ("tiny", 4, 98, 4)])
+def test_runs_on_another_device(name: str, levels: int, task: int, queries: int) -> None:
+    """On the meta device: shapes at full size without memory, and no tensor left on the CPU by mistake."""
+    config = preset(name, action_dim=7, proprio_dim=8)
     with torch.device("meta"):
-        network = VlaAdapter(config).eval()
-        ids = torch.zeros(1, 56, dtype=torch.long)
-        conditions = network.conditions(ids, None, torch.zeros(1, 2, 6, 224, 224))
-        actions = network.head_actions(conditions, torch.zeros(1, 8))
-    assert conditions.task.shape == (1, 25, 512, 896) and conditions.action.shape == (1, 25, 64, 896)
-    assert actions.shape == (1, 8, 7)
+        network = VlaAdapter(config).train()
+    size, channels, hidden = config.preprocessing.size, config.preprocessing.channels, config.llm.hidden
+    ids = torch.zeros(1, 56, dtype=torch.long, device="meta")
+    pixels = torch.zeros(1, 2, channels, size, size, device="meta")
+    conditions = network.conditions(ids, None, pixels)
+    assert conditions.task.shape == (1, levels, task, hidden)
+    assert conditions.action.shape == (1, levels, queries, hidden)
+    actions = network.head_actions(conditions, torch.zeros(1, 8, device="meta"))
+    assert actions.shape == (1, 8, 7) and actions.device.type == "meta"
 
 
 def test_tiny_is_tiny() -> None:
