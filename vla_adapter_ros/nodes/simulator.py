@@ -7,6 +7,7 @@ import threading
 import time
 
 import numpy as np
+import rclpy
 from geometry_msgs.msg import PoseStamped
 from rclpy.qos import QoSProfile, qos_profile_sensor_data
 from rosgraph_msgs.msg import Clock
@@ -100,6 +101,16 @@ class SimulatorNode(ManagedNode):
         finally:
             self._ready.set()
         self._active.wait()
+        try:
+            self._simulate()
+        except Exception as error:  # a simulator that stands still must not look alive
+            if not self._ended.is_set():
+                self.get_logger().fatal(f"simulation ended: {error!r}")
+                rclpy.try_shutdown()
+        finally:
+            self._robot.close()
+
+    def _simulate(self) -> None:
         if self._lock_step is not None:
             self._lock_step.wait_for_start(self._ended)
         wall, steps, newest_image = time.monotonic(), 0, 0.0
@@ -120,7 +131,6 @@ class SimulatorNode(ManagedNode):
                 wall += PERIOD_S / self.parameters.real_time_factor
                 time.sleep(max(0.0, wall - time.monotonic()))
                 wall = max(wall, time.monotonic() - 0.1)  # behind: do not rush to catch up
-        self._robot.close()
 
     def _publish(self, now: float, images: dict[str, np.ndarray]) -> None:
         stamp = to_stamp(now)
@@ -142,8 +152,7 @@ class SimulatorNode(ManagedNode):
         orientation.x, orientation.y, orientation.z, orientation.w = qx, qy, qz, qw
         self._poses.publish(pose)
         if self._expert is not None:
-            command = self._expert.command(now)
-            self._teleop.publish(command_message(command, self.contract.action_names, now))
+            self._teleoperate(now)
         for name, image in images.items():
             self._publish_image(name, image, stamp)
         if images:
@@ -153,6 +162,16 @@ class SimulatorNode(ManagedNode):
             scene.header.stamp, scene.header.frame_id = stamp, BASE_FRAME
             self._scenes.publish(scene)
         self._clock_topic.publish(Clock(clock=stamp))
+
+    def _teleoperate(self, now: float) -> None:
+        """Publish the expert's command as a human's device would; an expert at a loss lets go."""
+        try:
+            command = self._expert.command(now)
+        except VlaAdapterError as error:
+            self._expert = None
+            self.diagnose(f"the expert gives up: {error}")
+            return
+        self._teleop.publish(command_message(command, self.contract.action_names, now))
 
     def _publish_image(self, name: str, image: np.ndarray, stamp) -> None:
         frame = f"{name}_optical_frame"

@@ -1,0 +1,131 @@
+"""The whole graph with the shipped checkpoint: the arm obeys. Everything in simulated time."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from bench import CONTRACT
+
+from vla_adapter_ros.cli.client import GraphClient
+from vla_adapter_ros.cli.footage import Footage
+from vla_adapter_ros.control.limits import Limits
+from vla_adapter_ros.nodes.conversions import joint_positions, seconds
+from vla_adapter_ros.nodes.graph import node_list
+from vla_adapter_ros.simulation.sentences import sentence
+
+LIMITS = Limits.of(CONTRACT)
+
+
+class Watch:
+    """Collects what goes over the topics."""
+
+    def __init__(self) -> None:
+        self.joints: list[tuple[float, np.ndarray]] = []
+        self.chunks = []
+        self.images: dict[str, list[float]] = {name: [] for name in CONTRACT.cameras}
+
+    def take(self, stream, message) -> None:
+        if stream == "joints":
+            positions = joint_positions(message)
+            row = np.array([positions[name] for name in CONTRACT.arm_joints])
+            self.joints.append((seconds(message.header.stamp), row))
+        elif stream == "chunk":
+            self.chunks.append(message)
+        elif stream in self.images:
+            self.images[stream].append(seconds(message.header.stamp))
+
+    def arm(self, since: float) -> tuple[np.ndarray, np.ndarray]:
+        """Times (N,) and positions (N, 7) after `since`."""
+        kept = [(t, row) for t, row in self.joints if t >= since]
+        return np.array([t for t, _ in kept]), np.array([row for _, row in kept])
+
+
+@pytest.fixture
+def running(graph):
+    runner = graph(node_list(lock_step=True))
+    with GraphClient(CONTRACT, runner.check, watch_images=True) as client:
+        watch = Watch()
+        client.on_message = watch.take
+        yield client, watch, runner
+
+
+def lifted(client, patience_s=10.0):
+    begun = client.now
+    client.wait_until(lambda: client.scene.lifted != "" or client.now > begun + patience_s)
+    return client.scene.lifted
+
+
+def test_obeys_is_redirected_and_stops(running):
+    client, watch, runner = running
+    objects = client.reset(1)
+    client.instruct(sentence(objects[0], 0))
+    begun = client.now
+    assert lifted(client) == objects[0]
+    times, path = watch.arm(begun)
+    speed = np.abs(np.diff(path, axis=0)) / np.diff(times)[:, None]
+    assert (speed <= LIMITS.velocity * 1.1).all()  # measured joints swing a little about the command
+    assert (path >= LIMITS.low).all() and (path <= LIMITS.high).all()
+    for images in watch.images.values():
+        np.testing.assert_allclose(np.diff(images), 0.1, atol=1e-6)  # none was lost
+    image_times = np.array(watch.images["third_view"])
+    for chunk in watch.chunks:
+        if chunk.num_rows:
+            assert np.abs(image_times - seconds(chunk.header.stamp)).min() < 1e-6
+
+    # Another object named in mid-motion redirects the arm.
+    client.instruct("")
+    client.sleep(0.6)
+    client.reset(2)
+    objects = client.reset(3)
+    client.instruct(sentence(objects[0], 0))
+    client.sleep(0.7)
+    client.instruct(sentence(objects[1], 0))
+    assert lifted(client) == objects[1]
+
+    # An empty instruction stops it.
+    client.instruct("")
+    client.sleep(0.6)
+    client.reset(4)
+    client.instruct(sentence(client.scene.objects[0], 0))
+    client.sleep(0.6)
+    client.instruct("")
+    stopped = client.now
+    client.sleep(1.2)
+    times, path = watch.arm(stopped + 0.6)
+    assert np.abs(path - path[-1]).max() < 2e-3
+    assert client.status.state == "idle"
+    runner.check()
+
+
+def test_policy_killed_in_motion_leaves_a_holding_arm(running):
+    client, watch, runner = running
+    objects = client.reset(1)
+    client.instruct(sentence(objects[0], 0))
+    client.sleep(0.8)
+    runner.processes["policy_node"].kill()
+    runner.processes["policy_node"].wait()
+    del runner.processes["policy_node"]
+    last = seconds([chunk for chunk in watch.chunks if chunk.num_rows][-1].header.stamp)
+    client.sleep(2.0)  # the simulator gives up waiting for the dead policy, then time goes on
+    times, path = watch.arm(last + 0.7 + 0.3 + CONTRACT.command.lead_s)
+    assert np.abs(path - path[-1]).max() < 2e-3  # at rest 0.3 s after the last row was due
+    assert client.status.state == "holding" and "no action chunk" in client.status.reason
+    runner.check()
+
+
+def test_footage_is_written(running, tmp_path):
+    import av
+
+    client, _, _ = running
+    client.reset(5)
+    with Footage(CONTRACT, tmp_path) as footage:
+        client.on_message = footage.take
+        client.instruct(sentence(client.scene.objects[0], 0))
+        footage.begin("a caption")
+        client.sleep(1.5)
+        footage.end()
+    with av.open(str(tmp_path / "demo.mp4")) as video:
+        frames = [frame.to_ndarray(format="rgb24") for frame in video.decode(video=0)]
+    assert len(frames) >= 10
+    assert np.abs(frames[0].astype(int) - frames[-1]).max() > 50
+    assert (tmp_path / "demo.png").stat().st_size > 10_000

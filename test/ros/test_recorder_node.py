@@ -1,0 +1,69 @@
+"""The recorder node in the real graph: the expert teleoperates, episodes land in a LeRobot data set."""
+
+from __future__ import annotations
+
+import numpy as np
+from bench import CONTRACT
+from std_srvs.srv import Trigger
+
+from vla_adapter_ros.cli.client import GraphClient
+from vla_adapter_ros.contract import read_contract
+from vla_adapter_ros.nodes.graph import NodeSpec, node_list
+from vla_adapter_ros.recording.reader import DatasetReader
+from vla_adapter_ros.srv import Demonstrate, StartEpisode
+
+
+def test_episodes_are_saved_discarded_and_read_back(graph, tmp_path):
+    path = tmp_path / "dataset"
+    runner = graph(node_list(policy=False, record=str(path), lock_step=True))
+    with GraphClient(read_contract("franka_sim"), runner.check) as client:
+
+        def record(seed, ending, text="pick up it"):
+            objects = client.reset(seed)
+            started = client.call("recorder_node/start_episode", StartEpisode.Request(instruction=text))
+            assert started.accepted, started.message
+            client.call("simulator/demonstrate", Demonstrate.Request(target=objects[0]))
+            client.sleep(1.5)
+            ended = client.call(f"recorder_node/{ending}", Trigger.Request())
+            client.call("simulator/demonstrate", Demonstrate.Request(target=""))
+            client.sleep(0.5)
+            return ended
+
+        assert record(1, "stop_episode", "pick up the first cube").success
+        assert record(2, "discard_episode").success
+        assert record(3, "stop_episode", "nimm den zweiten Würfel").success
+        refused = client.call("recorder_node/stop_episode", Trigger.Request())
+        assert not refused.success and refused.message
+    runner.check()
+
+    reader = DatasetReader(path)
+    assert reader.num_episodes == 2
+    assert [reader.task_of(i) for i in range(2)] == ["pick up the first cube", "nimm den zweiten Würfel"]
+    assert reader.contract == CONTRACT
+    for number in range(2):
+        rows = reader.rows(number)
+        state, action = np.array(rows["observation.state"]), np.array(rows["action"])
+        assert len(state) >= 14
+        assert np.abs(np.diff(state[:, :7], axis=0)).max() > 0.01  # the arm moved
+        assert np.abs(action[1:-1, :7] - state[2:, :7]).max() > 0.005  # the command is no copy of the state
+        assert set(np.array(rows["control_source"]).ravel()[3:-1]) == {1}  # a human led
+        stamps = np.array(rows["observation.stamp"]).ravel()
+        np.testing.assert_allclose(np.diff(stamps), 0.1, atol=1e-6)
+        for camera in CONTRACT.cameras:
+            frames = reader.decode(camera, number)
+            assert frames.shape == (len(state), 112, 112, 3)
+            assert np.abs(np.diff(frames.astype(int), axis=0)).max() > 20  # the pictures change
+
+
+def test_missing_stream_is_refused_by_name(bench, graph, tmp_path):
+    runner = graph(
+        [NodeSpec("recorder", {"use_sim_time": True, "lock_step": True, "dataset": str(tmp_path / "d")})]
+    )
+    bench.wait_for("recorder")
+    bench.run(0.5)
+    request = StartEpisode.Request(instruction="wave")
+    answer = bench.call(StartEpisode, "recorder_node/start_episode", request)
+    assert not answer.accepted and CONTRACT.action.topic in answer.message
+    status = bench.newest("recorder_node/status")
+    assert status.state == "idle" and status.disk_left > 0
+    runner.check()
