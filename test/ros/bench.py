@@ -16,9 +16,9 @@ from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import Image, JointState
 from std_msgs.msg import Float64MultiArray
 from trajectory_msgs.msg import JointTrajectory
-from vla_adapter_ros.msg import ActionChunk, ControllerStatus, RecorderStatus, StepAck
 
 from vla_adapter_ros.contract import read_contract
+from vla_adapter_ros.msg import ActionChunk, ControllerStatus, RecorderStatus, StepAck
 from vla_adapter_ros.nodes.base import ACK_QOS, ACK_TOPIC
 from vla_adapter_ros.nodes.conversions import seconds, to_stamp, trajectory_arrays
 from vla_adapter_ros.nodes.images import array_to_image

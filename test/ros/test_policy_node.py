@@ -9,11 +9,11 @@ import time
 
 import numpy as np
 from bench import CONTRACT
-from vla_adapter_ros.srv import Instruct
 
 from vla_adapter_ros.contract import write_contract
 from vla_adapter_ros.nodes.conversions import seconds
 from vla_adapter_ros.nodes.graph import NodeSpec
+from vla_adapter_ros.srv import Instruct
 
 
 def start(bench, graph, checkpoint, **changes):
