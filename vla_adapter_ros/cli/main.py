@@ -58,6 +58,7 @@ def _parser() -> argparse.ArgumentParser:
 
     ground = commands.add_parser("pretrain-grounding", help="make the grounded tiny backbone from nothing")
     ground.add_argument("--output", type=Path, default=Path("out/grounded_tiny"))
+    ground.add_argument("--contract", default="franka_sim", help="robot contract: shipped name or path")
     ground.add_argument("--scenes", type=int, default=6000, help="rendered scenes")
     ground.add_argument("--seed", type=int, default=0)
     ground.set_defaults(run=_ground)
@@ -70,6 +71,9 @@ def _parser() -> argparse.ArgumentParser:
     tune.add_argument("--batch", type=int, default=32)
     tune.add_argument("--lr", type=float, default=1e-3)
     tune.add_argument("--seed", type=int, default=0)
+    tune.add_argument("--backbone-lr-factor", type=float, default=1.0, help="of the backbone; 0 freezes it")
+    tune.add_argument("--waypoint-weight", type=float, default=0.5, help="of the extra loss; 0: none")
+    tune.add_argument("--device", default="cpu", help="torch device")
     tune.add_argument("--resume", action="store_true", help="go on from the output's last state")
     tune.set_defaults(run=_finetune)
     return parser
@@ -136,9 +140,13 @@ def _record_demo(options: argparse.Namespace) -> int:
 
 
 def _ground(options: argparse.Namespace) -> int:
-    from vla_adapter_ros.training.grounding import ground
+    from vla_adapter_ros.contract import read_contract
+    from vla_adapter_ros.training.grounding import GroundingSettings, ground
 
-    ground(options.output, scenes=options.scenes, seed=options.seed)
+    settings = GroundingSettings(scenes=options.scenes, seed=options.seed)
+    ground(
+        options.output, read_contract(options.contract), settings, report=lambda line: print(line, flush=True)
+    )
     return 0
 
 
@@ -154,6 +162,9 @@ def _finetune(options: argparse.Namespace) -> int:
         lr=options.lr,
         seed=options.seed,
         resume=options.resume,
+        device=options.device,
+        backbone_lr_factor=options.backbone_lr_factor,
+        waypoint_weight=options.waypoint_weight,
     )
     return 0
 

@@ -8,7 +8,7 @@ from typing import Any
 from rclpy.qos import QoSProfile
 from std_srvs.srv import Trigger
 
-from vla_adapter_ros.errors import ParameterError, RecordingError, VlaAdapterError
+from vla_adapter_ros.errors import FrameError, ParameterError, RecordingError, VlaAdapterError
 from vla_adapter_ros.msg import ControllerStatus, RecorderStatus
 from vla_adapter_ros.nodes.base import STATUS_TOPIC, ManagedNode, run
 from vla_adapter_ros.nodes.conversions import to_stamp
@@ -76,20 +76,15 @@ class RecorderNode(ManagedNode):
     def _record(self, frame: Frame) -> None:
         if frame.stamp < self._started:
             return
-        if frame.problem:
-            self._dropped += 1
-            self.diagnose(f"frame left out: {frame.problem}")
-            return
         try:
             self._writer.add(frame, self._source)
             self._frames += 1
-        except VlaAdapterError as error:
-            self._abandon(error)
-
-    def _abandon(self, error: VlaAdapterError) -> None:
-        self._writer.discard_episode()
-        self._recording = False
-        self.diagnose(f"episode lost: {error}")
+        except FrameError as error:
+            self._dropped += 1
+            self.diagnose(f"frame left out: {error}")
+        except RecordingError as error:  # an encoder failed: the writer has dropped the episode
+            self._recording = False
+            self.diagnose(f"episode lost: {error}")
 
     def _on_start(
         self, request: StartEpisode.Request, response: StartEpisode.Response
