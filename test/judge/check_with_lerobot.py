@@ -1,0 +1,197 @@
+"""Open a recorded data set with the real LeRobotDataset and compare everything with our own reader.
+
+Runs in an environment of its own (requirements/judge.txt), since LeRobot brings
+many packages that this project does not need:
+
+    python test/judge/check_with_lerobot.py PATH_OF_DATA_SET
+
+Prints one line per check; the exit status is the number of checks that failed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.machinery
+import importlib.metadata
+import importlib.util
+import os
+import sys
+import tempfile
+import types
+from pathlib import Path
+
+import numpy as np
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+os.environ["HF_HUB_OFFLINE"] = "1"  # a missing file must be an error, not a download
+os.environ.setdefault("HF_HOME", tempfile.mkdtemp(prefix="judge"))
+
+CHUNK = 8
+PIXEL_TOLERANCE = 1.01 / 255  # decoders may round colours differently
+INDEX = ("timestamp", "frame_index", "episode_index", "index", "task_index")
+
+
+def stand_in_torchvision() -> None:
+    """LeRobot imports torchvision, of which no CPU build exists everywhere; reading uses nothing of it."""
+    if importlib.util.find_spec("torchvision") is not None:
+        return
+    import torch
+
+    class ToTensor:
+        """Image of bytes to a float tensor (3, H, W) in [0, 1]; only data sets of PNG images need it."""
+
+        def __call__(self, image: object) -> torch.Tensor:
+            return torch.from_numpy(np.asarray(image).copy()).permute(2, 0, 1) / 255.0
+
+    names = ("torchvision", "torchvision.transforms", "torchvision.transforms.v2",
+             "torchvision.transforms.v2.functional")  # fmt: skip
+    for name in names:
+        sys.modules[name] = types.ModuleType(name)
+        sys.modules[name].__spec__ = importlib.machinery.ModuleSpec(name, None)
+        parent, _, child = name.rpartition(".")
+        if parent:
+            setattr(sys.modules[parent], child, sys.modules[name])
+    sys.modules["torchvision.transforms"].ToTensor = ToTensor
+    sys.modules["torchvision.transforms.v2"].Transform = object
+
+    def augmentation(name: str) -> type:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        return object
+
+    sys.modules["torchvision.transforms.v2"].__getattr__ = augmentation
+
+
+class Judge:
+    """Collects checks and prints them as they come."""
+
+    def __init__(self) -> None:
+        self.failed = 0
+
+    def check(self, what: str, ok: bool, details: str = "") -> None:
+        """Note one check."""
+        self.failed += not ok
+        print(f"{'ok    ' if ok else 'FAILED'} {what}{'  ' + details if details else ''}", flush=True)
+
+    def equal(self, what: str, found: object, wanted: object) -> None:
+        """Note whether two things are the same."""
+        self.check(what, found == wanted, f"{found}" if found == wanted else f"{found}, expected {wanted}")
+
+
+def rows_to_check(lengths: list[int]) -> list[tuple[int, int]]:
+    """First, last and some rows in between of episodes spread over the data set: (episode, row)."""
+    rng = np.random.default_rng(0)
+    episodes = np.unique(np.linspace(0, len(lengths) - 1, 25).round().astype(int))
+    return [
+        (int(e), int(row))
+        for e in episodes
+        for row in sorted({0, lengths[e] - 1, *rng.integers(0, lengths[e], 6).tolist()})
+    ]
+
+
+def check_rows(judge: Judge, dataset: object, reader: object) -> None:
+    """Images, numbers and sentences of single rows."""
+    wrong: list[str] = []
+    worst, count, nearer = 0.0, 0, 0
+    decoded: tuple[int, dict[str, np.ndarray]] = (-1, {})
+    for number, row in rows_to_check([episode.length for episode in reader.episodes]):
+        episode = reader.episodes[number]
+        if decoded[0] != number:
+            decoded = (number, {camera: reader.decode(camera, number) for camera in reader.cameras})
+        rows, item = reader.rows(number), dataset[episode.first_row + row]
+        for name in ("observation.state", "action", "capture.stamp", "control_source", *INDEX):
+            if name not in rows:
+                continue  # only our own data sets have the columns about the capture
+            # LeRobot hands double columns (our stamps) out in single precision.
+            found, wanted = np.ravel(item[name].numpy()), np.ravel(rows[name][row])
+            if not np.array_equal(found, wanted.astype(found.dtype)):
+                wrong.append(f"{name} of row {row} in episode {number}")
+        if item["task"] != reader.task_of(number):
+            wrong.append(f"task of row {row} in episode {number}: {item['task']!r}")
+        for camera in reader.cameras:
+            image = item[f"observation.images.{camera}"].numpy().transpose(1, 2, 0)
+            ours = decoded[1][camera].astype(np.float32) / 255
+            errors = [float(np.abs(image - ours[n]).mean()) for n in range(len(ours))]
+            worst = max(worst, float(np.abs(image - ours[row]).max()))
+            count += 1
+            nearer += errors[row] <= min(errors)
+    judge.check("states, actions, stamps, indices and tasks", not wrong, "; ".join(wrong[:5]))
+    judge.check("images equal ours", worst <= PIXEL_TOLERANCE, f"largest difference {worst * 255:.2f} of 255")
+    judge.equal("images nearest to ours of the same row", nearer, count)
+
+
+def check_statistics(judge: Judge, dataset: object, reader: object) -> None:
+    """Stored statistics against the data; those of images against decoded ones."""
+    stats = dataset.meta.stats
+    columns = [reader.rows(n) for n in range(reader.num_episodes)]
+    for name in ("observation.state", "action", *INDEX):
+        values = np.concatenate([rows[name] for rows in columns]).astype(np.float64)
+        values = values.reshape(len(values), -1)
+        wanted = {"min": values.min(0), "max": values.max(0), "mean": values.mean(0), "std": values.std(0)}
+        wanted |= {f"q{q:02d}": np.quantile(values, q / 100, axis=0) for q in (1, 10, 50, 90, 99)}
+        bad = [key for key, v in wanted.items() if not np.allclose(stats[name][key], v, rtol=1e-4, atol=1e-5)]
+        judge.check(f"statistics of {name}", not bad, ", ".join(bad))
+    for camera in reader.cameras:
+        some = np.unique(np.linspace(0, reader.num_episodes - 1, 10).round().astype(int))
+        means = np.mean([reader.decode(camera, int(n)).mean(axis=(0, 1, 2)) for n in some], axis=0) / 255
+        stored = np.ravel(stats[f"observation.images.{camera}"]["mean"])
+        close = bool(np.abs(stored - means).max() < 0.03)
+        judge.check(f"mean of {camera}", close, f"{stored.round(3)} stored, {means.round(3)} in ten episodes")
+        positive = bool((np.ravel(stats[f"observation.images.{camera}"]["std"]) > 0).all())
+        judge.check(f"spread of {camera}", positive)
+
+
+def check_chunks(judge: Judge, root: Path, reader: object, open_dataset: object) -> None:
+    """Actions ahead of a row, as training asks for them, and their padding at the end of an episode."""
+    ahead = open_dataset(root, {"action": [k / reader.fps for k in range(CHUNK)]})
+    episode = reader.episodes[-1]
+    actions = reader.rows(episode.index)["action"]
+    good = True
+    for row in (0, episode.length - 3):
+        item = ahead[episode.first_row + row]
+        places = np.arange(row, row + CHUNK)
+        wanted = actions[np.minimum(places, episode.length - 1)]
+        good &= np.array_equal(item["action"].numpy(), wanted)
+        good &= np.array_equal(item["action_is_pad"].numpy(), places >= episode.length)
+    judge.check(f"chunks of {CHUNK} actions with padding", bool(good))
+
+
+def main() -> int:
+    """Check the data set named on the command line."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("dataset", type=Path, help="folder with meta, data and videos")
+    parser.add_argument("--video-backend", default=None, help="torchcodec or pyav; default: LeRobot's choice")
+    arguments = parser.parse_args()
+    stand_in_torchvision()
+    from lerobot.datasets.lerobot_dataset import LeRobotDataset
+
+    from vla_adapter_ros.recording.reader import DatasetReader
+
+    def open_dataset(root: Path, deltas: dict[str, list[float]] | None = None) -> LeRobotDataset:
+        return LeRobotDataset(
+            "local/judged", root=root, delta_timestamps=deltas, video_backend=arguments.video_backend
+        )
+
+    version = importlib.metadata.version("lerobot")
+    print(f"lerobot {version}, Python {sys.version.split()[0]}, {arguments.dataset}")
+    reader, judge = DatasetReader(arguments.dataset), Judge()
+    dataset = open_dataset(arguments.dataset)
+    judge.equal("rows", len(dataset), reader.num_frames)
+    judge.equal("episodes", dataset.num_episodes, reader.num_episodes)
+    judge.equal("rate", float(dataset.fps), reader.fps)
+    judge.equal(
+        "cameras", sorted(dataset.meta.camera_keys), sorted(f"observation.images.{c}" for c in reader.cameras)
+    )
+    judge.equal("tasks", tuple(dataset.meta.tasks.index), reader.tasks)
+    bounds = [(e["dataset_from_index"], e["dataset_to_index"]) for e in dataset.meta.episodes]
+    wanted = [(e.first_row, e.first_row + e.length) for e in reader.episodes]
+    judge.check("bounds of episodes", bounds == wanted)
+    check_rows(judge, dataset, reader)
+    check_chunks(judge, arguments.dataset, reader, open_dataset)
+    check_statistics(judge, dataset, reader)
+    print("everything as it should be" if not judge.failed else f"{judge.failed} checks failed")
+    return min(judge.failed, 100)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
