@@ -133,7 +133,9 @@ def check_statistics(judge: Judge, dataset: object, reader: object) -> None:
         judge.check(f"statistics of {name}", not bad, ", ".join(bad))
     for camera in reader.cameras:
         some = np.unique(np.linspace(0, reader.num_episodes - 1, 10).round().astype(int))
-        means = np.mean([reader.decode(camera, int(n)).mean(axis=(0, 1, 2)) for n in some], axis=0) / 255
+        lengths = [reader.episodes[n].length for n in some]
+        means = [reader.decode(camera, int(n)).mean(axis=(0, 1, 2)) / 255 for n in some]
+        means = np.average(means, axis=0, weights=lengths)
         stored = np.ravel(stats[f"observation.images.{camera}"]["mean"])
         close = bool(np.abs(stored - means).max() < 0.03)
         judge.check(f"mean of {camera}", close, f"{stored.round(3)} stored, {means.round(3)} in ten episodes")

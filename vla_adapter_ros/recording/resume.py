@@ -98,7 +98,17 @@ def resume(root: Path, contract: Contract, features: Mapping[str, Mapping[str, A
     _remove_leftovers(root, next_file)
     totals = Totals(reader.num_episodes, reader.num_frames, list(reader.tasks), next_file, columns)
     totals.histograms.update(_histograms(reader))
+    _align_tables(reader, totals)
     return totals
+
+
+def _align_tables(reader: DatasetReader, totals: Totals) -> None:
+    """Bring statistics and tasks back to the saved episodes if a crash left them ahead."""
+    if reader.stats.get("index", {}).get("count") != [totals.frames]:
+        files.write_json(reader.root / layout.STATS, totals.statistics())
+    if pq.read_metadata(reader.root / layout.TASKS).num_rows != len(totals.tasks):
+        table = layout.tasks_table(totals.tasks)
+        files.write_file(reader.root / layout.TASKS, lambda path: pq.write_table(table, path))
 
 
 def _check_files(reader: DatasetReader, number: int) -> None:

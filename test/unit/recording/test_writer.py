@@ -292,6 +292,8 @@ def test_a_crash_while_saving_loses_only_that_episode(tmp_path, where):
     assert len(reader.decode("gripper", 0)) == 4
     with DatasetWriter(root, CONTRACT) as writer:
         assert not any(name.endswith(".tmp") for name in names_of(root))
+        assert DatasetReader(root).stats["action"]["count"] == [4]
+        assert pq.read_metadata(root / "meta/tasks.parquet").num_rows == 1
         record(writer, "c", 6, seed=2)
     reader = DatasetReader(root)
     assert [(e.length, reader.task_of(e.index)) for e in reader.episodes] == [(4, "a"), (6, "c")]
