@@ -9,7 +9,7 @@ from typing import Any
 
 import rclpy
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
-from rclpy.qos import QoSProfile, qos_profile_sensor_data
+from rclpy.qos import QoSProfile, ReliabilityPolicy
 from rclpy.signals import SignalHandlerOptions
 from sensor_msgs.msg import Image, JointState
 from std_srvs.srv import Trigger
@@ -19,6 +19,8 @@ from vla_adapter_ros.errors import VlaAdapterError
 from vla_adapter_ros.msg import ActionChunk, ControllerStatus, SceneState
 from vla_adapter_ros.nodes.conversions import seconds
 from vla_adapter_ros.srv import Demonstrate, Instruct, ResetScene, StartEpisode
+
+SETTLING_S = 0.3  # after a reset; several images show the new scene by then
 
 
 class ClientError(VlaAdapterError):
@@ -43,13 +45,15 @@ class GraphClient:
         self.status: ControllerStatus | None = None
         self.on_message: Callable[[str, Any], None] = lambda stream, message: None
         subscribe = self.node.create_subscription
-        subscribe(SceneState, "simulator/scene", self._on_scene, QoSProfile(depth=50))
+        subscribe(SceneState, "simulator/scene", self._on_scene, QoSProfile(depth=100))
         subscribe(ControllerStatus, "controller/status", self._on_status, QoSProfile(depth=50))
         if watch_images:
+            # Deep, since nobody waits for this client: it must not lose what it is slow to take.
+            images = QoSProfile(depth=300, reliability=ReliabilityPolicy.BEST_EFFORT)
             for name, camera in contract.cameras.items():
-                subscribe(Image, camera.topic, self._forward(name), qos_profile_sensor_data)
-            subscribe(ActionChunk, "action_chunk", self._forward("chunk"), QoSProfile(depth=10))
-            subscribe(JointState, contract.joint_state_topic, self._forward("joints"), QoSProfile(depth=50))
+                subscribe(Image, camera.topic, self._forward(name), images)
+            subscribe(ActionChunk, "action_chunk", self._forward("chunk"), QoSProfile(depth=100))
+            subscribe(JointState, contract.joint_state_topic, self._forward("joints"), QoSProfile(depth=1000))
         types = {
             "instruct": Instruct,
             "simulator/reset": ResetScene,
@@ -120,7 +124,9 @@ class GraphClient:
         answer = self.call("simulator/reset", ResetScene.Request(seed=seed, objects=list(objects)))
         if not answer.success:
             raise ClientError(f"reset refused: {answer.message}")
-        self.sleep(0.3)
+        shown = seconds(answer.stamp) + SETTLING_S
+        if not self.wait_until(lambda: self.now >= shown):
+            raise ClientError(f"no image of the new scene: simulated time stands still at {self.now:.2f} s")
         return list(answer.objects)
 
     def wait_until(self, condition: Callable[[], bool], patience_s: float = 120.0) -> bool:

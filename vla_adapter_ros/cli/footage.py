@@ -102,7 +102,7 @@ class Footage:
     def _film(self, views: dict[str, np.ndarray]) -> None:
         picture = np.zeros((self._stream.height, self._stream.width, 3), np.uint8)
         for i, name in enumerate(self._contract.cameras):
-            panel = cv2.resize(views[name], (PANEL, PANEL), interpolation=cv2.INTER_NEAREST)
+            panel = cv2.resize(views[name], (PANEL, PANEL), interpolation=cv2.INTER_CUBIC)
             picture[:PANEL, i * PANEL : (i + 1) * PANEL] = panel
         cv2.putText(
             picture,

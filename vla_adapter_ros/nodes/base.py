@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import signal
+import threading
 from typing import Any
 
 import rclpy
@@ -11,6 +13,7 @@ from rcl_interfaces.msg import ParameterDescriptor
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.lifecycle import LifecycleNode, TransitionCallbackReturn
 from rclpy.qos import DurabilityPolicy, QoSProfile
+from rclpy.signals import SignalHandlerOptions
 
 from vla_adapter_ros.contract import read_contract
 from vla_adapter_ros.errors import VlaAdapterError
@@ -110,24 +113,50 @@ class ManagedNode(LifecycleNode):
 def run(kind: type[ManagedNode]) -> int:
     """Run a node until SIGINT or SIGTERM.
 
+    rclpy's own handlers would end the context at once, under threads that still
+    publish. Here the callbacks run in a thread, the main thread waits for the
+    signal, and the context ends last.
+
     Returns:
         Exit status: 1 if autostart was asked for and the configuration failed.
     """
-    rclpy.init()
+    ended, failure = threading.Event(), []
+
+    def spin() -> None:
+        try:
+            executor.spin()
+        except ExternalShutdownException:
+            pass
+        except Exception as error:
+            failure.append(error)
+        finally:
+            ended.set()
+
+    for sign in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(sign, signal.default_int_handler)
+    rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
     node = kind()
     executor = SingleThreadedExecutor()
     executor.add_node(node)
+    thread = threading.Thread(target=spin, name="callbacks", daemon=True)
     try:
         if node.get_parameter("autostart").value:
             if node.trigger_configure() != TransitionCallbackReturn.SUCCESS:
                 return 1
             node.trigger_activate()
-        executor.spin()
-    except (KeyboardInterrupt, ExternalShutdownException):
+        thread.start()
+        ended.wait()
+    except KeyboardInterrupt:
         pass
     finally:
-        node.deactivate()
+        for sign in (signal.SIGINT, signal.SIGTERM):  # a second one must not spoil the orderly end
+            signal.signal(sign, signal.SIG_IGN)
         executor.shutdown()
+        if thread.ident is not None:
+            thread.join()
+        node.deactivate()
         node.destroy_node()
         rclpy.try_shutdown()
+    if failure:
+        raise failure[0]
     return 0

@@ -80,7 +80,8 @@ class ControllerNode(ManagedNode):
 
     def _on_chunk(self, message: ActionChunk) -> None:
         self._guard(lambda: self._core.accept_chunk(chunk_of(message), self.now()))
-        self._chunks += 1
+        # The sequence and not a count: of two chunks in quick succession the first may be replaced.
+        self._chunks = message.sequence
         self.acknowledge("controller", 0.0, self._chunks, self._sent)
 
     def _guard(self, action: Callable[[], None]) -> None:

@@ -91,6 +91,9 @@ class PolicyNode(ManagedNode):
         self._current.publish(String(data=text))
         response.accepted = True
         response.message = f"instruction {self._instruction_id}: {text}" if text else "stopped and holding"
+        unknown = self._policy.tokenizer.unknown_words(text)
+        if unknown:
+            response.message += f" (this checkpoint does not know: {', '.join(unknown)})"
         self.get_logger().info(response.message)
         return response
 
@@ -142,7 +145,7 @@ class PolicyNode(ManagedNode):
     def _publish(self, chunk: Chunk, oldest: float, duration: float) -> None:
         message = chunk_message(chunk, self.parameters.execution_horizon, oldest, duration)
         self._chunks.publish(message)
-        self._published += 1
+        self._published = chunk.sequence
         self.acknowledge("policy", 0.0, outputs=self._published)
 
     def _complain(self) -> None:

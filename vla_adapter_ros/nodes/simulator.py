@@ -220,6 +220,7 @@ class SimulatorNode(ManagedNode):
             with self._lock:
                 scene = self._robot.reset(request.seed, tuple(request.objects))
                 self._expert = None
+                response.stamp = to_stamp(self._robot.time)
             response.success, response.objects = True, list(scene.colours)
             response.message = f"scene {request.seed}: {', '.join(scene.colours)}"
         except VlaAdapterError as error:
