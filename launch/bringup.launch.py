@@ -17,13 +17,15 @@ ARGUMENTS = {
     "seed": ("0", "First scene of the simulator."),
     "device": ("auto", "torch device of the policy."),
 }
+SWITCH = ["true", "false", "True", "False"]
+CHOICES = {"simulate": SWITCH, "lock_step": SWITCH, "renderer": ["auto", "egl", "osmesa", "raycast"]}
 
 
 def start_nodes(context):
     values = {name: LaunchConfiguration(name).perform(context) for name in ARGUMENTS}
     nodes = node_list(
         **values
-        | {"simulate": values["simulate"] == "true", "lock_step": values["lock_step"] == "true"}
+        | {name: values[name].lower() == "true" for name in ("simulate", "lock_step")}
         | {"seed": int(values["seed"])}
     )
     return [
@@ -40,7 +42,10 @@ def start_nodes(context):
 
 def generate_launch_description():
     return LaunchDescription(
-        [DeclareLaunchArgument(n, default_value=v, description=text) for n, (v, text) in ARGUMENTS.items()]
+        [
+            DeclareLaunchArgument(name, default_value=value, description=text, choices=CHOICES.get(name))
+            for name, (value, text) in ARGUMENTS.items()
+        ]
         + [SetEnvironmentVariable(name, value) for name, value in graph_environment().items()]
         + [OpaqueFunction(function=start_nodes)]
     )

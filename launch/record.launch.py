@@ -12,13 +12,14 @@ ARGUMENTS = {
     "contract": ("franka_sim", "Robot contract: shipped name or path of a YAML file."),
     "simulate": ("true", "Start the simulator instead of using a real robot."),
 }
+CHOICES = {"simulate": ["true", "false", "True", "False"]}
 
 
 def start_nodes(context):
     values = {name: LaunchConfiguration(name).perform(context) for name in ARGUMENTS}
     nodes = node_list(
         contract=values["contract"],
-        simulate=values["simulate"] == "true",
+        simulate=values["simulate"].lower() == "true",
         policy=False,
         record=values["dataset"],
     )
@@ -36,7 +37,10 @@ def start_nodes(context):
 
 def generate_launch_description():
     return LaunchDescription(
-        [DeclareLaunchArgument(n, default_value=v, description=text) for n, (v, text) in ARGUMENTS.items()]
+        [
+            DeclareLaunchArgument(name, default_value=value, description=text, choices=CHOICES.get(name))
+            for name, (value, text) in ARGUMENTS.items()
+        ]
         + [SetEnvironmentVariable(name, value) for name, value in graph_environment().items()]
         + [OpaqueFunction(function=start_nodes)]
     )
