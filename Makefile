@@ -3,6 +3,7 @@
 # make test-all   the same plus long fault, crash and multi-process runs
 # make setup      the environment alone, in .venv
 # make record-demo, make train-demo   demonstrations and a checkpoint from them
+# make judge      the real LeRobotDataset opens a recorded data set (environment of its own; JUDGE_DATASET=...)
 
 PYTHON ?= python3
 ROS_WHEELS ?= kilted
@@ -22,6 +23,7 @@ RUN := env AMENT_PREFIX_PATH=$(V)$(if $(AMENT_PREFIX_PATH),:$(AMENT_PREFIX_PATH)
 
 setup: $(V)/.installed
 
+# Packages and build have a stamp each, so that a changed source only builds again.
 $(V)/.packages: requirements/base.txt requirements/assets.txt requirements/ros-$(ROS_WHEELS).txt
 	$(PYTHON) -m venv $(VENV_FLAGS) $(V)
 	$(V)/bin/pip install -q torch==2.13.0
@@ -63,6 +65,18 @@ train-demo: setup
 # The grounded tiny backbone, from nothing (see README, "The shipped checkpoint").
 pretrain: setup
 	$(RUN) $(V)/bin/vla-adapter pretrain-grounding $(PRETRAIN_ARGS)
+
+# LeRobot without its dependencies: they would bring gigabytes that reading does not need.
+JUDGE_DATASET ?= out/demonstrations
+.venv-judge/.packages: requirements/judge.txt
+	$(PYTHON) -m venv .venv-judge
+	.venv-judge/bin/pip install -q torch==2.13.0
+	.venv-judge/bin/pip install -q -r requirements/judge.txt
+	.venv-judge/bin/pip install -q --no-deps lerobot==0.4.4
+	touch $@
+
+judge: .venv-judge/.packages
+	.venv-judge/bin/python test/judge/check_with_lerobot.py $(JUDGE_DATASET)
 
 lint: setup
 	$(V)/bin/ruff check . && $(V)/bin/ruff format --check .

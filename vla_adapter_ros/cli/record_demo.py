@@ -16,7 +16,7 @@ from vla_adapter_ros.nodes.graph import node_list
 from vla_adapter_ros.simulation.sentences import SENTENCES, sentence
 from vla_adapter_ros.srv import Demonstrate, StartEpisode
 
-DISTURBANCES_M = (0.0, 0.008, 0.015)
+DISTURBANCES_M = (0.0, 0.005, 0.01)
 LONGEST_S = 8.0
 AFTER_LIFT_S = 0.3
 
