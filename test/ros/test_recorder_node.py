@@ -47,7 +47,7 @@ def test_episodes_are_saved_discarded_and_read_back(graph, tmp_path):
         assert np.abs(np.diff(state[:, :7], axis=0)).max() > 0.01  # the arm moved
         assert np.abs(action[1:-1, :7] - state[2:, :7]).max() > 0.005  # the command is no copy of the state
         assert set(np.array(rows["control_source"]).ravel()[3:-1]) == {1}  # a human led
-        stamps = np.array(rows["observation.stamp"]).ravel()
+        stamps = np.array(rows["capture.stamp"]).ravel()
         np.testing.assert_allclose(np.diff(stamps), 0.1, atol=1e-6)
         for camera in CONTRACT.cameras:
             frames = reader.decode(camera, number)
