@@ -1,14 +1,12 @@
 """The controller without ROS: chunks and teleoperation in, limited timed motion out.
 
-`MotionCore` advances on a fixed grid of ticks. What it decides at time s is
-reached by the robot at s + lead: the motion inside the lead is committed and
-sent again and again unchanged, so that a trajectory that arrives late still
-continues the one before it exactly.
+`MotionCore` advances on a fixed grid of ticks: it chooses who leads (human,
+policy or nobody), takes the reference from there, and lets `CommittedMotion`
+follow it.
 """
 
 from __future__ import annotations
 
-from collections import deque
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,13 +14,13 @@ import numpy as np
 from vla_adapter_ros.contract import Contract
 from vla_adapter_ros.control.chunk import Chunk, check_chunk
 from vla_adapter_ros.control.gripper import GripperSwitch
-from vla_adapter_ros.control.limits import Limits, limited_step, stopping_path
+from vla_adapter_ros.control.limits import Limits
+from vla_adapter_ros.control.motion import CommittedMotion, Trajectory
 from vla_adapter_ros.control.statistics import Counters
 from vla_adapter_ros.control.timeline import ChunkTimeline
 from vla_adapter_ros.errors import ChunkError, CommandError
 
 CLOCK_JUMP_S = 0.5  # a larger gap between two ticks means that the clock was set
-CONTINUE_WITHIN_RAD = 0.05  # a rest this close to the last command continues from it
 TELEOP_SMOOTHING_S = 0.05
 
 
@@ -41,16 +39,6 @@ class Tick:
     reference: np.ndarray | None
 
 
-@dataclass(frozen=True)
-class Trajectory:
-    """Timed points for the arm: times (N,) [s, absolute], positions and velocities (N, J)."""
-
-    joints: tuple[str, ...]
-    times: np.ndarray
-    positions: np.ndarray
-    velocities: np.ndarray
-
-
 class MotionCore:
     """State machine and limited motion of one arm.
 
@@ -67,11 +55,12 @@ class MotionCore:
         self.contract = contract
         self.period_s = period_s
         self.counters = Counters()
-        self._limits = Limits.of(contract)
+        self._motion = CommittedMotion(
+            contract.arm_joints, Limits.of(contract), period_s, contract.command.lead_s
+        )
         self._arm = [contract.action_names.index(joint) for joint in contract.arm_joints]
         self._grip = contract.action_names.index(contract.gripper.dimension)
         self._gripper = GripperSwitch(contract.gripper)
-        self._gripper_value: float | None = None
         self._timeline = ChunkTimeline()
         self._state = "idle" if armed else "disarmed"
         self._reason = "" if armed else "not armed yet"
@@ -80,9 +69,6 @@ class MotionCore:
         self._measured: np.ndarray | None = None
         self._measured_at = -np.inf
         self._measured_gripper = contract.gripper.open_position
-        self._position: np.ndarray | None = None
-        self._velocity = np.zeros(len(self._arm))
-        self._committed: deque[tuple[float, np.ndarray, np.ndarray, float | None]] = deque()
         self._reference: np.ndarray | None = None
         self._teleop: tuple[float, np.ndarray] | None = None
         self._teleop_velocity = np.zeros(len(contract.action_names))
@@ -191,27 +177,13 @@ class MotionCore:
         return Tick(now, self._state, self._reason, self._source, self._reference)
 
     def trajectory(self, now: float) -> Trajectory | None:
-        """What to send: the committed motion after `now`, then a full stop; None when nothing moves."""
-        while self._committed and self._committed[0][0] <= now + 1e-9:
-            self._gripper_value = self._committed.popleft()[3]
-        if not self._committed:
-            return None
-        times = [entry[0] for entry in self._committed]
-        path = [(entry[1], entry[2]) for entry in self._committed]
-        tail = stopping_path(*path[-1], self._limits, self.period_s)
-        times += [times[-1] + (i + 1) * self.period_s for i in range(len(tail))]
-        path += tail
-        return Trajectory(
-            joints=self.contract.arm_joints,
-            times=np.array(times),
-            positions=np.array([p for p, _ in path]),
-            velocities=np.array([v for _, v in path]),
-        )
+        """What to send: see `CommittedMotion.trajectory`."""
+        return self._motion.trajectory(now)
 
     @property
     def gripper_position(self) -> float | None:
-        """Position of the gripper joint that is due at the last `trajectory` call; None before any."""
-        return self._gripper_value
+        """Position of the gripper joint that was due at the last `trajectory` call; None before any."""
+        return self._motion.gripper
 
     @property
     def state(self) -> str:
@@ -228,38 +200,20 @@ class MotionCore:
     def _step(self, now: float) -> None:
         """One tick: choose the source, take its reference, move towards it within the limits."""
         self._choose(now)
-        reference = None
-        moving = bool(self._velocity.any())
+        if self._source == "none":
+            self._motion.brake(now)
+            self._reference = self._held()
+            return
         if self._source == "human":
-            reference, velocity = self._teleop[1], self._teleop_velocity
-        elif self._source == "policy":
+            reference, velocity = self._teleop[1].copy(), self._teleop_velocity
+        else:
             reference, velocity = self._timeline.sample(now)
             reference[self._grip] = self._timeline.row(now)[self._grip]
             self._note_latency(now)
-        if reference is None:
-            self._reference = self._held()
-            if not moving:
-                return
-            self._position, self._velocity = stopping_path(
-                self._position, self._velocity, self._limits, self.period_s
-            )[0]
-            gripper = self._committed[-1][3] if self._committed else self._gripper_value
-        else:
-            self._start_if_resting(now)
-            step = limited_step(
-                self._position,
-                self._velocity,
-                reference[self._arm],
-                velocity[self._arm],
-                self._limits,
-                self.period_s,
-            )
-            self.counters.note_limits(step)
-            self._position, self._velocity = step.position, step.velocity
-            gripper = self._gripper.position(reference[self._grip])
-            self._reference = reference.copy()
-        due = now + self.contract.command.lead_s
-        self._committed.append((due, self._position, self._velocity, gripper))
+        gripper = self._gripper.position(reference[self._grip])
+        step = self._motion.follow(now, reference[self._arm], velocity[self._arm], gripper, self._measured)
+        self.counters.note_limits(step)
+        self._reference = reference
 
     def _choose(self, now: float) -> None:
         """Decide who leads at `now`, and note why nobody does."""
@@ -287,7 +241,7 @@ class MotionCore:
         elif self._timeline.starved(now):
             self.counters.starved_ticks += 1
             self._source = "none"
-            self._become("holding", f"no action chunk since {now - self._timeline.chunk.end:.2f} s")
+            self._become("holding", f"no action chunk for {now - self._timeline.chunk.end:.2f} s")
         else:
             if self._source == "human":
                 chunk = self._timeline.chunk
@@ -310,7 +264,7 @@ class MotionCore:
             return
         if self._measured is None:
             raise ChunkError("no joint states yet, so the first target cannot be checked")
-        here = self._position if self._moving() else self._measured
+        here = self._motion.position if self._motion.moving else self._measured
         distance = np.abs(chunk.rows[0][self._arm] - here)
         allowed = self.contract.safety.first_target_max_distance
         if distance.max() > allowed:
@@ -324,21 +278,20 @@ class MotionCore:
         if self._source == "policy" and self._timeline.chunk is not None:
             return self._timeline.sample(now)
         position = chunk.rows[0].copy()
-        position[self._arm] = self._position if self._moving() else self._measured
+        position[self._arm] = self._motion.position if self._motion.moving else self._measured
         velocity = np.zeros_like(position)
-        velocity[self._arm] = self._velocity
+        velocity[self._arm] = self._motion.velocity
         return position, velocity
 
     def _held(self) -> np.ndarray | None:
         """The action that keeps the arm where it is sent, or where it is while nothing was sent."""
         if self._measured is None:
             return None
-        resting = self._position is not None and not self._moving()
-        if resting and np.abs(self._position - self._measured).max() > CONTINUE_WITHIN_RAD:
-            self._forget()  # somebody else moved the arm: what was sent holds no longer
+        if not self._motion.holds(self._measured):
+            self._forget()  # nothing was sent, or somebody else has moved the arm since
         gripper = self.contract.gripper
         held = np.empty(len(self.contract.action_names))
-        held[self._arm] = self._measured if self._position is None else self._position
+        held[self._arm] = self._measured if self._motion.position is None else self._motion.position
         if self._reference is not None:
             held[self._grip] = self._reference[self._grip]
         else:
@@ -347,27 +300,10 @@ class MotionCore:
             held[self._grip] = gripper.open if opened else gripper.closed
         return held
 
-    def _moving(self) -> bool:
-        return bool(self._committed) or bool(self._velocity.any())
-
-    def _start_if_resting(self, now: float) -> None:
-        """Begin a motion at the last command or, if there is none that holds, where the arm is.
-
-        Until the first command is due the arm is told to stay, so that the
-        whole path is known to whoever interpolates it.
-        """
-        if self._position is None:
-            self._position = self._measured.copy()
-        start = self._committed[-1][0] + self.period_s if self._committed else now
-        for i in range(round((now + self.contract.command.lead_s - start) / self.period_s)):
-            stay = (start + i * self.period_s, self._position, self._velocity, self._gripper_value)
-            self._committed.append(stay)
-
     def _forget(self) -> None:
         """Drop what was sent so far; the next motion begins where the arm is."""
-        self._committed.clear()
-        self._position = self._reference = self._gripper_value = None
-        self._velocity = np.zeros(len(self._arm))
+        self._motion.forget()
+        self._reference = None
         self._gripper = GripperSwitch(self.contract.gripper)
 
     def _clock_jumped(self, now: float) -> None:
