@@ -17,11 +17,11 @@ from vla_adapter_ros.control.gripper import GripperSwitch
 from vla_adapter_ros.control.limits import Limits
 from vla_adapter_ros.control.motion import CommittedMotion, Trajectory
 from vla_adapter_ros.control.statistics import Counters
+from vla_adapter_ros.control.teleop import TeleopStream
 from vla_adapter_ros.control.timeline import ChunkTimeline
 from vla_adapter_ros.errors import ChunkError, CommandError
 
 CLOCK_JUMP_S = 0.5  # a larger gap between two ticks means that the clock was set
-TELEOP_SMOOTHING_S = 0.05
 
 
 @dataclass(frozen=True)
@@ -70,8 +70,7 @@ class MotionCore:
         self._measured_at = -np.inf
         self._measured_gripper = contract.gripper.open_position
         self._reference: np.ndarray | None = None
-        self._teleop: tuple[float, np.ndarray] | None = None
-        self._teleop_velocity = np.zeros(len(contract.action_names))
+        self._teleop = TeleopStream(contract.action_names, contract.teleop.timeout_s)
         self._newest = ("", -1, -1)  # session, instruction, sequence of the newest chunk
         self._timed: tuple[float, bool] | None = None
 
@@ -126,18 +125,7 @@ class MotionCore:
         Raises:
             CommandError: wrong shape or not finite.
         """
-        command = np.asarray(command, dtype=np.float64)
-        if command.shape != (len(self.contract.action_names),) or not np.isfinite(command).all():
-            raise CommandError(f"teleoperation command {command.tolist()}: expected finite values "
-                               f"for {self.contract.action_names}")  # fmt: skip
-        if self._teleop is not None and 0 < stamp - self._teleop[0] < self.contract.teleop.timeout_s:
-            step = stamp - self._teleop[0]
-            weight = step / (step + TELEOP_SMOOTHING_S)
-            rate = (command - self._teleop[1]) / step
-            self._teleop_velocity += weight * (rate - self._teleop_velocity)
-        else:
-            self._teleop_velocity = np.zeros_like(command)
-        self._teleop = (stamp, command)
+        self._teleop.accept(command, stamp)
 
     def arm(self) -> None:
         """Allow motion; leaves `disarmed` only."""
@@ -205,7 +193,7 @@ class MotionCore:
             self._reference = self._held()
             return
         if self._source == "human":
-            reference, velocity = self._teleop[1].copy(), self._teleop_velocity
+            reference, velocity = self._teleop.command.copy(), self._teleop.velocity
         else:
             reference, velocity = self._timeline.sample(now)
             reference[self._grip] = self._timeline.row(now)[self._grip]
@@ -222,14 +210,13 @@ class MotionCore:
             return
         if now - self._measured_at > self.contract.safety.joint_state_timeout_s:
             self._source = "none"
-            if self._state == "running" or self._timeline.chunk is not None or self._teleop is not None:
+            if self._state == "running" or self._timeline.chunk is not None or self._teleop.leads(now):
                 silence = now - self._measured_at
                 text = f"{silence:.2f} s old" if np.isfinite(silence) else "missing"
                 self._timeline.clear()
                 self._become("holding", f"joint states are {text}")
             return
-        teleop = self._teleop is not None and now - self._teleop[0] <= self.contract.teleop.timeout_s
-        if teleop:
+        if self._teleop.leads(now):
             if self._source != "human":
                 self._timeline.clear()
             self._source = "human"
@@ -311,7 +298,7 @@ class MotionCore:
         gap = now - self._time
         self._time = now
         self._timeline.clear()
-        self._teleop = None
+        self._teleop.clear()
         self._measured_at = -np.inf
         self._forget()
         self._source = "none"
