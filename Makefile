@@ -10,7 +10,8 @@ ROS_WHEELS ?= kilted
 V := $(CURDIR)/.venv
 SOURCES := $(shell find vla_adapter_ros msg srv launch config scripts cmake -type f -not -name '*.pyc') CMakeLists.txt package.xml
 
-# On a machine with ROS 2 sourced, its rclpy is used and no wheels are installed.
+# On a machine with ROS 2 sourced, its rclpy is used and no wheels are installed; its generated
+# messages are compiled against its own NumPy, which therefore stays.
 ifdef ROS_DISTRO
 VENV_FLAGS := --system-site-packages
 else
@@ -24,47 +25,53 @@ RUN := env AMENT_PREFIX_PATH=$(V)$(if $(AMENT_PREFIX_PATH),:$(AMENT_PREFIX_PATH)
 setup: $(V)/.installed
 
 # Packages and build have a stamp each, so that a changed source only builds again.
-$(V)/.packages: requirements/base.txt requirements/assets.txt requirements/ros-$(ROS_WHEELS).txt
-	$(PYTHON) -m venv $(VENV_FLAGS) $(V)
-	$(V)/bin/pip install -q torch==2.13.0
-	$(V)/bin/pip install -q -r requirements/base.txt
-	$(V)/bin/pip install -q --no-deps -r requirements/assets.txt
-ifndef ROS_DISTRO
-	$(V)/bin/pip install -q -r requirements/ros-$(ROS_WHEELS).txt
-endif
-	touch $@
-
-$(V)/.installed: $(V)/.packages $(SOURCES)
+$(V)/.packages: $(wildcard requirements/*.txt)
+	@echo "Installing packages into .venv (2 to 5 minutes)"
+	@$(PYTHON) -m venv $(VENV_FLAGS) $(V)
 ifdef ROS_DISTRO
-	$(RUN) cmake -S . -B build -DCMAKE_BUILD_TYPE=Release -DCMAKE_INSTALL_PREFIX=$(V) \
-	  -DPython3_EXECUTABLE=$(V)/bin/python -DAMENT_CMAKE_SYMLINK_INSTALL=ON > $(V)/build.log || (cat $(V)/build.log; false)
+	@$(V)/bin/python -c "import numpy; print('numpy==' + numpy.__version__)" > $(V)/constraints.txt
 else
-	$(RUN) cmake -S . -B build -G Ninja -DCMAKE_BUILD_TYPE=Release -DCMAKE_INSTALL_PREFIX=$(V) \
-	  -DCMAKE_PREFIX_PATH=$(V) -DPython3_EXECUTABLE=$(V)/bin/python -DAMENT_CMAKE_SYMLINK_INSTALL=ON \
-	  -DCMAKE_PROJECT_INCLUDE=$(CURDIR)/cmake/wheels.cmake > $(V)/build.log || (cat $(V)/build.log; false)
+	@cp requirements/pins.txt $(V)/constraints.txt
 endif
-	$(RUN) cmake --build build >> $(V)/build.log || (cat $(V)/build.log; false)
-	cd build && $(RUN) cmake --install . >> $(V)/build.log || (cat $(V)/build.log; false)
-	touch $@
+	@$(V)/bin/pip install -q -c $(V)/constraints.txt torch==2.13.0
+	@$(V)/bin/pip install -q -c $(V)/constraints.txt -r requirements/base.txt
+	@$(V)/bin/pip install -q --no-deps -r requirements/assets.txt
+ifndef ROS_DISTRO
+	@$(V)/bin/pip install -q -r requirements/ros-$(ROS_WHEELS).txt
+endif
+	@touch $@
+
+CMAKE_ARGS := -DCMAKE_BUILD_TYPE=Release -DBUILD_TESTING=OFF -DAMENT_CMAKE_SYMLINK_INSTALL=ON \
+  -DCMAKE_INSTALL_PREFIX=$(V) -DPython3_EXECUTABLE=$(V)/bin/python
+ifndef ROS_DISTRO
+CMAKE_ARGS += -G Ninja -DCMAKE_PREFIX_PATH=$(V) -DCMAKE_PROJECT_INCLUDE=$(CURDIR)/cmake/wheels.cmake
+endif
+
+# The install step lists its files where it runs, so it runs in the build folder.
+$(V)/.installed: $(V)/.packages $(SOURCES)
+	@echo "Building messages and installing the package into .venv"
+	@{ $(RUN) cmake -S . -B build $(CMAKE_ARGS) && $(RUN) cmake --build build && \
+	   cd build && $(RUN) cmake --install .; } > $(V)/build.log 2>&1 || (tail -n 40 $(V)/build.log; false)
+	@touch $@
 
 demo: setup
-	$(RUN) $(V)/bin/vla-adapter demo $(DEMO_ARGS)
+	@$(RUN) $(V)/bin/vla-adapter demo $(DEMO_ARGS)
 
 test: setup
-	$(RUN) $(V)/bin/python -m pytest -m "not slow" $(TEST_ARGS)
+	@$(RUN) $(V)/bin/python -m pytest -m "not slow" $(TEST_ARGS)
 
 test-all: setup
-	$(RUN) $(V)/bin/python -m pytest $(TEST_ARGS)
+	@$(RUN) $(V)/bin/python -m pytest $(TEST_ARGS)
 
 record-demo: setup
-	$(RUN) $(V)/bin/vla-adapter record-demo $(RECORD_ARGS)
+	@$(RUN) $(V)/bin/vla-adapter record-demo $(RECORD_ARGS)
 
 train-demo: setup
-	$(RUN) $(V)/bin/vla-adapter finetune --dataset out/demonstrations --output out/checkpoint $(TRAIN_ARGS)
+	@$(RUN) $(V)/bin/vla-adapter finetune --dataset out/demonstrations --output out/checkpoint $(TRAIN_ARGS)
 
 # The grounded tiny backbone, from nothing (see README, "The shipped checkpoint").
 pretrain: setup
-	$(RUN) $(V)/bin/vla-adapter pretrain-grounding $(PRETRAIN_ARGS)
+	@$(RUN) $(V)/bin/vla-adapter pretrain-grounding $(PRETRAIN_ARGS)
 
 # LeRobot without its dependencies: they would bring gigabytes that reading does not need.
 JUDGE_DATASET ?= out/demonstrations
