@@ -52,7 +52,7 @@ def _parser() -> argparse.ArgumentParser:
 
     record = commands.add_parser("record-demo", help="the scripted expert teleoperates, the recorder writes")
     _graph_options(record)
-    record.add_argument("--episodes", type=int, default=200, help="demonstrations to record")
+    record.add_argument("--episodes", type=int, default=300, help="demonstrations to record")
     record.add_argument("--dataset", type=Path, default=Path("out/demonstrations"))
     record.set_defaults(run=_record_demo, seed=10_000)
 
@@ -67,12 +67,14 @@ def _parser() -> argparse.ArgumentParser:
     tune.add_argument("--dataset", type=Path, required=True)
     tune.add_argument("--output", type=Path, required=True, help="checkpoint directory to write")
     tune.add_argument("--init", type=Path, help="checkpoint to start from; default: the shipped grounded one")
-    tune.add_argument("--steps", type=int, default=4000)
+    tune.add_argument("--contract", help="for a data set that carries none: shipped name or path")
+    tune.add_argument("--steps", type=int, default=1600)
     tune.add_argument("--batch", type=int, default=32)
     tune.add_argument("--lr", type=float, default=1e-3)
     tune.add_argument("--seed", type=int, default=0)
     tune.add_argument("--backbone-lr-factor", type=float, default=1.0, help="of the backbone; 0 freezes it")
     tune.add_argument("--waypoint-weight", type=float, default=0.5, help="of the extra loss; 0: none")
+    tune.add_argument("--threads", type=int, default=1, help="CPU threads; 0: torch's choice")
     tune.add_argument("--device", default="cpu", help="torch device")
     tune.add_argument("--resume", action="store_true", help="go on from the output's last state")
     tune.set_defaults(run=_finetune)
@@ -151,6 +153,7 @@ def _ground(options: argparse.Namespace) -> int:
 
 
 def _finetune(options: argparse.Namespace) -> int:
+    from vla_adapter_ros.contract import read_contract
     from vla_adapter_ros.training.finetune import finetune
 
     finetune(
@@ -163,6 +166,8 @@ def _finetune(options: argparse.Namespace) -> int:
         seed=options.seed,
         resume=options.resume,
         device=options.device,
+        threads=options.threads,
+        contract=read_contract(options.contract) if options.contract else None,
         backbone_lr_factor=options.backbone_lr_factor,
         waypoint_weight=options.waypoint_weight,
     )

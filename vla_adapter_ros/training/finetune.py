@@ -77,6 +77,7 @@ def finetune(
     resume: bool = False,
     progress: bool = True,
     device: str = "cpu",
+    threads: int = 1,
     contract: Contract | None = None,
     on_step: Callable[[int, float], None] | None = None,
     **more: Any,
@@ -95,6 +96,7 @@ def finetune(
         resume: Go on with an interrupted run of the same settings, if there is one.
         progress: Show a progress bar and print the report.
         device: Where to train, in torch's words.
+        threads: CPU threads; two were slower than one on two busy cores. 0 leaves torch's own choice.
         contract: For data sets that carry none.
         on_step: Called with (step, loss) after each step.
         **more: Further fields of `FinetuneSettings`.
@@ -108,6 +110,8 @@ def finetune(
         settings = FinetuneSettings(steps=steps, batch=batch, lr=lr, seed=seed, **more)
     except TypeError as error:
         raise TrainingError(f"unknown setting: {error}") from None
+    if threads:
+        torch.set_num_threads(threads)
     output, init = Path(output), Path(init or checkpoints_folder() / BACKBONE)
     state_file = output.with_name(output.name + ".training")
     if resume and (output / RESULT).is_file():
