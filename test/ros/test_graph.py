@@ -42,7 +42,7 @@ class Watch:
 
 @pytest.fixture
 def running(graph):
-    runner = graph(node_list(lock_step=True))
+    runner = graph(node_list(lock_step=True, client=True))
     with GraphClient(CONTRACT, runner.check, watch_images=True) as client:
         watch = Watch()
         client.on_message = watch.take

@@ -15,7 +15,7 @@ from vla_adapter_ros.srv import Demonstrate, StartEpisode
 
 def test_episodes_are_saved_discarded_and_read_back(graph, tmp_path):
     path = tmp_path / "dataset"
-    runner = graph(node_list(policy=False, record=str(path), lock_step=True))
+    runner = graph(node_list(policy=False, record=str(path), lock_step=True, client=True))
     with GraphClient(read_contract("franka_sim"), runner.check) as client:
 
         def record(seed, ending, text="pick up it"):

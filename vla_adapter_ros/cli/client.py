@@ -16,8 +16,9 @@ from std_srvs.srv import Trigger
 
 from vla_adapter_ros.contract import Contract
 from vla_adapter_ros.errors import VlaAdapterError
-from vla_adapter_ros.msg import ActionChunk, ControllerStatus, SceneState
-from vla_adapter_ros.nodes.conversions import seconds
+from vla_adapter_ros.msg import ActionChunk, ControllerStatus, SceneState, StepAck
+from vla_adapter_ros.nodes.base import ACK_QOS, ACK_TOPIC
+from vla_adapter_ros.nodes.conversions import seconds, to_stamp
 from vla_adapter_ros.srv import Demonstrate, Instruct, ResetScene, StartEpisode
 
 SETTLING_S = 0.3  # after a reset; several images show the new scene by then
@@ -29,6 +30,9 @@ class ClientError(VlaAdapterError):
 
 class GraphClient:
     """Calls the graph's services and watches its topics from a thread of its own.
+
+    In lock step it acknowledges every image time, as node `client`, so that
+    simulated time does not run ahead of what was seen here.
 
     Args:
         contract: Contract of the running robot.
@@ -44,16 +48,19 @@ class GraphClient:
         self.scene: SceneState | None = None
         self.status: ControllerStatus | None = None
         self.on_message: Callable[[str, Any], None] = lambda stream, message: None
+        self._newest = {"scene": 0.0}  # stream -> newest stamp, of what is waited for
+        self._acknowledged = 0.0
+        self._acks = self.node.create_publisher(StepAck, ACK_TOPIC, ACK_QOS)
         subscribe = self.node.create_subscription
         subscribe(SceneState, "simulator/scene", self._on_scene, QoSProfile(depth=100))
         subscribe(ControllerStatus, "controller/status", self._on_status, QoSProfile(depth=50))
         if watch_images:
-            # Deep, since nobody waits for this client: it must not lose what it is slow to take.
-            images = QoSProfile(depth=300, reliability=ReliabilityPolicy.BEST_EFFORT)
+            images = QoSProfile(depth=20, reliability=ReliabilityPolicy.BEST_EFFORT)
+            self._newest |= dict.fromkeys([*contract.cameras, "joints"], 0.0)
             for name, camera in contract.cameras.items():
                 subscribe(Image, camera.topic, self._forward(name), images)
-            subscribe(ActionChunk, "action_chunk", self._forward("chunk"), QoSProfile(depth=100))
-            subscribe(JointState, contract.joint_state_topic, self._forward("joints"), QoSProfile(depth=1000))
+            subscribe(ActionChunk, "action_chunk", self._forward("chunk"), QoSProfile(depth=20))
+            subscribe(JointState, contract.joint_state_topic, self._forward("joints"), QoSProfile(depth=100))
         types = {
             "instruct": Instruct,
             "simulator/reset": ResetScene,
@@ -67,6 +74,7 @@ class GraphClient:
         self._executor.add_node(self.node)
         self._thread = threading.Thread(target=self._spin, daemon=True)
         self._thread.start()
+        self._acks.publish(StepAck(node="client"))  # after the subscriptions, which must miss nothing
 
     def close(self) -> None:
         """Leave the graph."""
@@ -156,6 +164,7 @@ class GraphClient:
             self.scene = message
             self.on_message("scene", message)
             self._changed.notify_all()
+        self._note("scene", message)
 
     def _on_status(self, message: ControllerStatus) -> None:
         with self._changed:
@@ -163,7 +172,20 @@ class GraphClient:
             self._changed.notify_all()
 
     def _forward(self, stream: str) -> Callable[[Any], None]:
-        return lambda message: self.on_message(stream, message)
+        def take(message: Any) -> None:
+            self.on_message(stream, message)
+            self._note(stream, message)
+
+        return take
+
+    def _note(self, stream: str, message: Any) -> None:
+        """Acknowledge the time up to which every stream has arrived."""
+        if stream in self._newest:
+            self._newest[stream] = seconds(message.header.stamp)
+            image_time = self._newest["scene"]
+            if image_time > self._acknowledged and min(self._newest.values()) >= image_time:
+                self._acknowledged = image_time
+                self._acks.publish(StepAck(node="client", stamp=to_stamp(image_time)))
 
     def _spin(self) -> None:
         try:

@@ -34,14 +34,16 @@ def run_demo(
 
     Returns:
         {"episodes", "successes", "swapped_episodes", "swapped_successes", "runs": [...],
-        "images_published", "images_received", "wall_s", "renderer"}.
+        "images_expected", "images_received", "wall_s"}.
 
     Raises:
         ClientError, GraphError: the graph did not work.
     """
     started = time.monotonic()
     description = read_contract(contract)
-    nodes = node_list(contract=contract, checkpoint=checkpoint, lock_step=True, renderer=renderer)
+    nodes = node_list(
+        contract=contract, checkpoint=checkpoint, lock_step=True, renderer=renderer, client=True
+    )
     output.mkdir(parents=True, exist_ok=True)
     runs: list[dict[str, Any]] = []
     with (

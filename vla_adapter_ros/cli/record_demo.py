@@ -52,7 +52,9 @@ def record_demonstrations(
         ClientError, GraphError: the graph did not work.
     """
     started = time.monotonic()
-    nodes = node_list(contract=contract, policy=False, record=str(dataset), lock_step=True, renderer=renderer)
+    nodes = node_list(
+        contract=contract, policy=False, record=str(dataset), lock_step=True, renderer=renderer, client=True
+    )
     saved = discarded = 0
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with (

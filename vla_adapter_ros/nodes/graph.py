@@ -46,6 +46,7 @@ def node_list(
     seed: int = 0,
     armed: bool | None = None,
     device: str = "auto",
+    client: bool = False,
 ) -> list[NodeSpec]:
     """The processes of a bring-up.
 
@@ -60,6 +61,7 @@ def node_list(
         seed: First scene of the simulator.
         armed: Whether the controller may move from the start; None: only in simulation.
         device: torch device of the policy.
+        client: Whether lock step also waits for a `GraphClient`.
     """
     step = lock_step and simulate
     common = {"contract": contract, "use_sim_time": simulate, "lock_step": step}
@@ -73,6 +75,8 @@ def node_list(
         nodes.append(NodeSpec("recorder", common | {"dataset": str(record)}))
         awaited.append("recorder")
     if simulate:
+        if client:
+            awaited.append("client")
         own = {"use_sim_time": False, "renderer": renderer, "seed": seed, "awaited": ",".join(awaited)}
         nodes.insert(0, NodeSpec("simulator", common | own))
     return nodes

@@ -79,8 +79,10 @@ class PolicyNode(ManagedNode):
     def _on_instruct(self, request: Instruct.Request, response: Instruct.Response) -> Instruct.Response:
         text = " ".join(request.instruction.split())
         complaints = self._builder.complaints(self.now()) if text else []
+        if text and self._chunks.get_subscription_count() == 0:
+            complaints.append("no controller listens to the action chunks")
         if complaints:
-            response.accepted, response.message = False, "inputs are missing: " + "; ".join(complaints)
+            response.accepted, response.message = False, "not ready: " + "; ".join(complaints)
             return response
         with self._lock:
             self._instruction, self._instruction_id = text, self._instruction_id + 1
