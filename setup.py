@@ -4,7 +4,7 @@ from setuptools import find_packages, setup
 
 POLICY = ["torch>=2.4", "transformers>=4.56,<6", "tokenizers", "safetensors", "simplejpeg"]
 TRAIN = [*POLICY, "av>=14", "pyarrow>=17", "rich"]
-SIM = ["mujoco>=4.0", "franky-sim==1.0.4", "av>=14", "matplotlib", "rich"]
+SIM = ["mujoco>=3.17", "franky-sim==1.0.4", "av>=14", "matplotlib", "rich"]
 
 setup(
     name="vla_adapter_ros",

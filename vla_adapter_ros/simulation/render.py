@@ -14,7 +14,8 @@ import importlib
 import os
 import subprocess
 import sys
-from typing import Protocol
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any, Protocol
 
 import mujoco
 import numpy as np
@@ -24,6 +25,7 @@ from vla_adapter_ros.simulation.mjcf import AMBIENT, BACKGROUND, DIFFUSE, DRAWN_
 
 BACKENDS = ("auto", "egl", "osmesa", "raycast")
 ENVIRONMENT_VARIABLE = "VLA_ADAPTER_RENDERER"
+_MUJOCO_MAJOR = int(mujoco.__version__.split(".")[0])
 _LIBRARIES = {"egl": ("EGL", "OpenGL"), "osmesa": ("OSMesa",)}
 # Drawn in a process of its own: a broken driver may end the process, and PyOpenGL keeps the
 # first platform that it was asked for, so only a platform that works may be tried in ours.
@@ -135,7 +137,7 @@ class OpenGLRenderer:
         self._scene.flags[mujoco.mjtRndFlag.mjRND_HAZE] = 0
         self._view = mujoco.MjrRect(0, 0, width, height)
         self._upside_down = np.empty((height, width, 3), np.uint8)
-        with self._context.as_current():
+        with _current(self._context):
             self._draw = mujoco.MjrContext(model, mujoco.mjtFontScale.mjFONTSCALE_50.value)
             mujoco.mjr_resizeOffscreen(width, height, self._draw)
             mujoco.mjr_setBuffer(mujoco.mjtFramebuffer.mjFB_OFFSCREEN.value, self._draw)
@@ -148,16 +150,24 @@ class OpenGLRenderer:
         mujoco.mjv_updateScene(
             self._model, data, self._options, None, view, mujoco.mjtCatBit.mjCAT_ALL.value, self._scene
         )
-        with self._context.as_current():
+        with _current(self._context):
             mujoco.mjr_render(self._view, self._scene, self._draw)
             mujoco.mjr_readPixels(self._upside_down, None, self._view, self._draw)
         return np.ascontiguousarray(self._upside_down[::-1])
 
     def close(self) -> None:
         """See `Renderer.close`."""
-        with self._context.as_current():
+        with _current(self._context):
             self._draw.free()
         self._context.free()
+
+
+def _current(context: Any) -> AbstractContextManager:
+    """The OpenGL context made current; MuJoCo 3, the newest for Python 3.10, has no `as_current`."""
+    if hasattr(context, "as_current"):
+        return context.as_current()
+    context.make_current()
+    return nullcontext()
 
 
 class RayCastRenderer:
@@ -191,10 +201,7 @@ class RayCastRenderer:
         frame = data.cam_xmat[index].reshape(3, 3)
         rays = self._plane @ (half * frame[:, :2].T) - frame[:, 2]
         rays /= np.linalg.norm(rays, axis=1, keepdims=True)
-        mujoco.mj_multiRay(
-            self._model, data, data.cam_xpos[index], rays.reshape(-1), self._group, 1, -1,
-            self._geoms, self._distances, self._normals, self._count, mujoco.mjMAXVAL,
-        )  # fmt: skip
+        self._cast(data, data.cam_xpos[index], rays)
         normals = self._normals.reshape(-1, 3)
         brightness = AMBIENT + DIFFUSE * np.maximum(normals @ self._to_light, 0.0)
         colours = np.vstack([self._model.geom_rgba[:, :3], BACKGROUND]) * 255.0  # row -1: nothing hit
@@ -205,3 +212,16 @@ class RayCastRenderer:
 
     def close(self) -> None:
         """See `Renderer.close`."""
+
+    def _cast(self, data: mujoco.MjData, origin: np.ndarray, rays: np.ndarray) -> None:
+        """What every ray (N, 3) hits: geoms and normals; `mj_multiRay` of MuJoCo 3 misses what is near."""
+        if _MUJOCO_MAJOR >= 4:
+            mujoco.mj_multiRay(
+                self._model, data, origin, rays.reshape(-1), self._group, 1, -1,
+                self._geoms, self._distances, self._normals, self._count, mujoco.mjMAXVAL,
+            )  # fmt: skip
+            return
+        normals = self._normals.reshape(-1, 3)
+        for index, ray in enumerate(rays):  # exact, but about 6 microseconds per pixel
+            geom = self._geoms[index : index + 1]
+            mujoco.mj_ray(self._model, data, origin, ray, self._group, 1, -1, geom, normals[index])
