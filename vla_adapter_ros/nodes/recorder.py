@@ -106,7 +106,10 @@ class RecorderNode(ManagedNode):
         try:
             summary = self._writer.save_episode()
             response.success = True
-            response.message = f"saved: {summary}; {self._dropped} frames left out"
+            response.message = (
+                f"saved episode {summary.index}: {summary.frames} frames in {summary.duration_s:.1f} s, "
+                f"{summary.rate_hz:.2f} Hz, {self._dropped} left out"
+            )
         except VlaAdapterError as error:
             response.success, response.message = False, str(error)
         self._recording = False
