@@ -7,13 +7,14 @@ NumPy, else through OpenCV; both give the same array.
 from __future__ import annotations
 
 import functools
+import math
 import sys
 from array import array
 from types import ModuleType
 
 import cv2
 import numpy as np
-from sensor_msgs.msg import CompressedImage, Image
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
 from vla_adapter_ros.errors import ImageError
 
@@ -109,6 +110,23 @@ def array_to_image(image: np.ndarray, frame_id: str) -> Image:
     message.data = array("B")
     message.data.frombytes(memoryview(np.ascontiguousarray(image)).cast("B"))
     return message
+
+
+def camera_info(image: Image, vertical_fov: float) -> CameraInfo:
+    """Calibration of an ideal pinhole camera with square pixels that took `image`.
+
+    Args:
+        image: Its header and size are taken over.
+        vertical_fov: Opening angle [rad].
+    """
+    info = CameraInfo(header=image.header, width=image.width, height=image.height)
+    focal = image.height / 2 / math.tan(vertical_fov / 2)
+    cx, cy = image.width / 2, image.height / 2
+    info.distortion_model, info.d = "plumb_bob", [0.0] * 5
+    info.k = [focal, 0.0, cx, 0.0, focal, cy, 0.0, 0.0, 1.0]
+    info.r = [1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0]
+    info.p = [focal, 0.0, cx, 0.0, 0.0, focal, cy, 0.0, 0.0, 0.0, 1.0, 0.0]
+    return info
 
 
 @functools.cache

@@ -19,7 +19,7 @@ from vla_adapter_ros.errors import VlaAdapterError
 from vla_adapter_ros.msg import SceneState, StepAck
 from vla_adapter_ros.nodes.base import ACK_QOS, ACK_TOPIC, ManagedNode, run
 from vla_adapter_ros.nodes.conversions import command_message, seconds, to_stamp, trajectory_arrays
-from vla_adapter_ros.nodes.images import array_to_image
+from vla_adapter_ros.nodes.images import array_to_image, camera_info
 from vla_adapter_ros.nodes.parameters import SimulatorParameters
 from vla_adapter_ros.simulation.expert import PickExpert
 from vla_adapter_ros.simulation.lock_step import LockStep
@@ -174,18 +174,9 @@ class SimulatorNode(ManagedNode):
         self._teleop.publish(command_message(command, self.contract.action_names, now))
 
     def _publish_image(self, name: str, image: np.ndarray, stamp) -> None:
-        frame = f"{name}_optical_frame"
-        message = array_to_image(image, frame)
-        info = CameraInfo(width=message.width, height=message.height, distortion_model="plumb_bob")
-        fov = math.radians(float(self._robot.world.model.camera(name).fovy[0]))
-        focal = message.height / 2 / math.tan(fov / 2)
-        cx, cy = message.width / 2, message.height / 2
-        info.d = [0.0] * 5
-        info.k = [focal, 0.0, cx, 0.0, focal, cy, 0.0, 0.0, 1.0]
-        info.r = [1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0]
-        info.p = [focal, 0.0, cx, 0.0, 0.0, focal, cy, 0.0, 0.0, 0.0, 1.0, 0.0]
-        info.header.frame_id = frame
-        message.header.stamp = info.header.stamp = stamp
+        message = array_to_image(image, f"{name}_optical_frame")
+        message.header.stamp = stamp
+        info = camera_info(message, math.radians(float(self._robot.world.model.camera(name).fovy[0])))
         publisher, info_publisher = self._cameras[name]
         publisher.publish(message)
         info_publisher.publish(info)

@@ -102,6 +102,13 @@ def test_round_trip_and_rotation():
     np.testing.assert_array_equal(turned, np.rot90(RGB))
 
 
+def test_camera_info_projects_the_edge_of_the_view_to_the_edge_of_the_image():
+    info = images.camera_info(array_to_image(RGB, "camera"), vertical_fov=np.radians(60))
+    edge = np.array(info.k).reshape(3, 3) @ [0.0, np.tan(np.radians(30)), 1.0]
+    np.testing.assert_allclose(edge, [RGB.shape[1] / 2, RGB.shape[0], 1.0])
+    assert info.header.frame_id == "camera"
+
+
 @pytest.mark.parametrize(
     ("message", "words"),
     [
