@@ -80,8 +80,8 @@ def run_demo(
 
 def _obey(client: GraphClient, footage: Footage, target: str, text: str) -> dict[str, Any]:
     """Give one instruction, wait for a cube to be lifted, stop the arm."""
-    client.instruct(text)
     footage.begin(text)
+    client.instruct(text)
     begun = client.now
     client.wait_until(lambda: client.scene.lifted != "" or client.now > begun + LONGEST_S)
     lifted, ended = client.scene.lifted, client.now
