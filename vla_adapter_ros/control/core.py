@@ -72,7 +72,7 @@ class MotionCore:
         self._reference: np.ndarray | None = None
         self._teleop = TeleopStream(contract.action_names, contract.teleop.timeout_s)
         self._newest = ("", -1, -1)  # session, instruction, sequence of the newest chunk
-        self._timed: tuple[float, bool] | None = None
+        self._uncommanded: float | None = None  # stamp of a chunk that has led to no command yet
 
     # Inputs
 
@@ -115,7 +115,7 @@ class MotionCore:
             return
         position, velocity = self._reference_now(chunk, now)
         self.counters.seam_step = self._timeline.take_over(chunk, now, position, velocity)
-        self._timed = (chunk.stamp, False)
+        self._uncommanded = chunk.stamp
         if self._state in ("idle", "gated", "holding"):
             self._become("running", "")
 
@@ -306,9 +306,9 @@ class MotionCore:
             self._become("holding", f"the clock jumped by {gap:.2f} s")
 
     def _note_latency(self, now: float) -> None:
-        if self._timed is not None and not self._timed[1]:
-            self.counters.note_latency(now - self._timed[0])
-            self._timed = (self._timed[0], True)
+        if self._uncommanded is not None:
+            self.counters.note_latency(now - self._uncommanded)
+            self._uncommanded = None
 
     def _become(self, state: str, reason: str) -> None:
         self._state, self._reason = state, reason

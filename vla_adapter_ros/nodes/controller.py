@@ -40,7 +40,7 @@ class ControllerNode(ManagedNode):
         contract, parameters = self.contract, self.parameters
         self._lock = threading.Lock()
         self._core = MotionCore(contract, 1.0 / parameters.rate_hz, parameters.armed)
-        self._ticks = self._sent = self._chunks = 0
+        self._ticks = self._sent = self._newest_chunk = 0
         self._last_gripper: float | None = None
         self._last_state = ""
         self._trajectories = self.create_publisher(
@@ -81,8 +81,8 @@ class ControllerNode(ManagedNode):
     def _on_chunk(self, message: ActionChunk) -> None:
         self._guard(lambda: self._core.accept_chunk(chunk_of(message), self.now()))
         # The sequence and not a count: of two chunks in quick succession the first may be replaced.
-        self._chunks = message.sequence
-        self.acknowledge("controller", 0.0, self._chunks, self._sent)
+        self._newest_chunk = message.sequence
+        self.acknowledge("controller", 0.0, self._newest_chunk, self._sent)
 
     def _guard(self, action: Callable[[], None]) -> None:
         """Run `action` on the core; what it refuses is reported and has no effect."""
@@ -90,8 +90,7 @@ class ControllerNode(ManagedNode):
             with self._lock:
                 action()
         except VlaAdapterError as error:
-            self.diagnose(str(error))
-            self.get_logger().warning(f"refused: {error}", throttle_duration_sec=1.0)
+            self.diagnose(f"refused: {error}")
 
     def _tick(self, now: float) -> None:
         with self._lock:
@@ -111,7 +110,7 @@ class ControllerNode(ManagedNode):
             self._sent += 1
         if tick.state != self._last_state or self._ticks % self.parameters.status_every == 0:
             self._publish_status(tick)
-        self.acknowledge("controller", now, self._chunks, self._sent)
+        self.acknowledge("controller", now, self._newest_chunk, self._sent)
 
     def _publish_status(self, tick: Tick) -> None:
         if tick.state != self._last_state:

@@ -22,8 +22,8 @@ TOPIC_TYPES = {"joint_state": JointState, "pose": PoseStamped}
 class StreamSubscriber:
     """Subscriptions of a node to the streams of its contract.
 
-    A message that cannot be used is counted, reported through the node's
-    diagnostics and dropped; it never ends the node.
+    A message that cannot be used is reported through the node's diagnostics
+    and dropped; it never ends the node.
 
     Args:
         node: Configured node.
@@ -34,7 +34,6 @@ class StreamSubscriber:
     def __init__(self, node: ManagedNode, builder: FrameBuilder, on_sample: Callable[[], None]) -> None:
         self._node, self._builder, self._on_sample = node, builder, on_sample
         self.images: dict[str, int] = dict.fromkeys(node.contract.cameras, 0)
-        self.refused = 0
         for name, camera in node.contract.cameras.items():
             node.create_subscription(
                 IMAGE_TYPES[camera.transport],
@@ -59,7 +58,6 @@ class StreamSubscriber:
         try:
             handle(stream, message)
         except VlaAdapterError as error:
-            self.refused += 1
             self._node.diagnose(f"{stream}: {error}")
         self._on_sample()
 
