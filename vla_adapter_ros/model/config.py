@@ -15,10 +15,12 @@ from typing import Any
 from vla_adapter_ros.errors import ModelConfigError
 
 TOKEN_ORDERS = ("official", "text_first")
-HEAD_KINDS = ("base", "pro")
+HEAD_KINDS = ("base", "pro", "dit")
+LLM_KINDS = ("qwen2", "llama")
+CONDITIONS = ("both", "raw", "query")
 PROJECTORS = ("gelu3", "rms2")
 ATTENTIONS = ("sdpa", "eager")
-PROMPTS = ("qwen_chat", "plain")
+PROMPTS = ("qwen_chat", "openvla", "plain")
 RESIZES = ("area", "lanczos3")
 RANGES = ("q01_q99", "min_max", "mean_std")
 ROPE_TABLES = ("match", "fp32", "bf16")
@@ -81,7 +83,11 @@ class StemConfig:
 
 @dataclass(frozen=True)
 class LlmConfig:
-    """Sizes of the Qwen2 language model."""
+    """Sizes of the language model.
+
+    `kind` is `qwen2` (biases on q, k and v) or `llama` (none). `bidirectional` lets every token see
+    every other real one, as the published code does for its Llama backbones; Qwen2 is causal there.
+    """
 
     hidden: int
     intermediate: int
@@ -93,11 +99,17 @@ class LlmConfig:
     rms_norm_eps: float = 1e-6
     max_positions: int = 32768
     init_std: float = 0.02
+    kind: str = "qwen2"
+    bidirectional: bool = False
 
 
 @dataclass(frozen=True)
 class HeadConfig:
-    """The Bridge-Attention policy. Block i reads level i + 1 of the language model's hidden states."""
+    """The Bridge-Attention policy: what it reads of the language model, and how.
+
+    `kind`: `base` and `pro` are the published heads, trained with an L1 loss; `dit` is a diffusion
+    transformer of the same depth on the same conditions.
+    """
 
     kind: str
     blocks: int
@@ -110,6 +122,14 @@ class HeadConfig:
     """Add a learned embedding per chunk row after the first layer (official: no)."""
     rope_tables: str = "match"
     """Precision of the pro head's rotary tables; `match` follows the weights, as the official code does."""
+    conditions: str = "both"
+    """Which hidden states are read: `raw` (task positions), `query` (action queries) or `both`."""
+    levels: tuple[int, ...] = ()
+    """Level of hidden states that each block reads; empty means official: block i reads level i + 1."""
+    gate: float | None = None
+    """Factor on the scores of the raw states: None is tanh of a learned number that starts at 0."""
+    denoising_steps: int = 10
+    """Only `dit`: steps from noise to a chunk at inference."""
 
 
 @dataclass(frozen=True)
@@ -118,7 +138,9 @@ class PreprocessingConfig:
 
     size: int
     resize: str
-    jpeg: bool = False
+    rotate_180: bool = False
+    """Turn camera images upside down first, as the official evaluation does in LIBERO."""
+    jpeg_round_trip: bool = False
     """JPEG round trip (quality 95, fast DCT) before resizing, as the official evaluation does."""
     center_crop: float = 1.0
     """Area of the central box that is kept (official: 0.9); 1 means no crop."""
@@ -143,6 +165,21 @@ class NormalizationConfig:
     """Clip the scaled proprioception to +- this."""
     zero_range_to_zero: bool = True
     """A constant dimension becomes 0 (official inference leaves it at -1, unlike its training)."""
+
+
+@dataclass(frozen=True)
+class OutputConfig:
+    """What happens to the gripper's column after un-normalisation; all off unless it is asked for.
+
+    The official LIBERO evaluation maps 1 = open, 0 = close to -1 = open, +1 = close by binarising and
+    inverting; the one of CALVIN inverts only.
+    """
+
+    gripper_column: int = -1
+    gripper_binarize: bool = False
+    """[0, 1] becomes -1 or +1 (0 exactly at 0.5)."""
+    gripper_invert: bool = False
+    """Change the sign if binarised, else g becomes 1 - g."""
 
 
 @dataclass(frozen=True)
@@ -175,6 +212,7 @@ class VlaAdapterConfig:
     projector_width: int = 0
     """Width of the first projector layer; 0 means 4 x the vision width (official)."""
     normalization: NormalizationConfig = field(default_factory=NormalizationConfig)
+    output: OutputConfig = field(default_factory=OutputConfig)
     attention: str = "sdpa"
     """`eager` writes the softmax out: its backward pass is faster on a CPU."""
 
@@ -199,6 +237,11 @@ class VlaAdapterConfig:
         return self.llm.layers + 1
 
     @property
+    def head_levels(self) -> tuple[int, ...]:
+        """Level of hidden states that each block of the head reads. Official: never level 0."""
+        return self.head.levels or tuple(range(1, self.head.blocks + 1))
+
+    @property
     def max_prompt_tokens(self) -> int:
         """Longest prompt that fits the language model beside patches and queries."""
         return self.llm.max_positions - self.num_patches - self.num_queries
@@ -209,6 +252,8 @@ class VlaAdapterConfig:
         _choice("prompt", self.prompt, PROMPTS)
         _choice("attention", self.attention, ATTENTIONS)
         _choice("head.kind", self.head.kind, HEAD_KINDS)
+        _choice("llm.kind", self.llm.kind, LLM_KINDS)
+        _choice("head.conditions", self.head.conditions, CONDITIONS)
         _choice("head.rope_tables", self.head.rope_tables, ROPE_TABLES)
         _choice("preprocessing.resize", self.preprocessing.resize, RESIZES)
         _choice("normalization.action", self.normalization.action, RANGES)
@@ -220,6 +265,18 @@ class VlaAdapterConfig:
             1 <= self.head.blocks <= self.llm.layers,
             "head.blocks", self.head.blocks, f"1 to the number of language model layers, {self.llm.layers}",
         )  # fmt: skip
+        _require(
+            not self.head.levels
+            or (len(self.head.levels) == self.head.blocks
+                and all(0 <= level <= self.llm.layers for level in self.head.levels)),
+            "head.levels", self.head.levels,
+            f"empty, or one level of 0 to {self.llm.layers} for each of the {self.head.blocks} blocks",
+        )  # fmt: skip
+        gate = self.head.gate
+        _require(gate is None or 0 <= gate <= 1, "head.gate", gate, "null (learned) or 0 to 1")
+        _require(
+            self.head.denoising_steps >= 1, "head.denoising_steps", self.head.denoising_steps, "at least 1"
+        )
         for name, width, heads in (
             ("llm.heads", self.llm.hidden, self.llm.heads),
             ("head.heads", self.llm.hidden, self.head.heads),

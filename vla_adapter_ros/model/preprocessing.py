@@ -56,7 +56,7 @@ class Preprocessor:
         flat = images.reshape(-1, *images.shape[-3:])
         size = self.config.size
         if flat.shape[1:3] != (size, size):
-            if self.config.jpeg:
+            if self.config.jpeg_round_trip:
                 flat = np.stack([jpeg_round_trip(image) for image in flat])
             flat = area_resize(flat, size) if self.config.resize == "area" else lanczos_resize(flat, size)
         if self.config.center_crop < 1.0:

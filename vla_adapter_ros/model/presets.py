@@ -115,6 +115,6 @@ def _half_billion(sizes: dict[str, int], vocab: int | None, head: str) -> VlaAda
 
 
 OFFICIAL_PREPROCESSING = PreprocessingConfig(
-    size=224, resize="lanczos3", jpeg=True, center_crop=0.9,
+    size=224, resize="lanczos3", jpeg_round_trip=True, center_crop=0.9,
     means=(DINOV2_MEAN, SIGLIP_MEAN), stds=(DINOV2_STD, SIGLIP_STD),
 )  # fmt: skip
