@@ -70,8 +70,8 @@ def read_plain_pt(path: str | Path, *, nested: bool = False) -> dict[str, Any]:
 
     Args:
         path: The file.
-        nested: Allow dictionaries of tensors inside (and numbers, strings and None beside them),
-            as published training checkpoints have them. Names are kept as they are then.
+        nested: Allow dictionaries of tensors inside, and plain values beside them, as published
+            training checkpoints have them. Nothing is renamed then; the caller checks what it uses.
 
     Returns:
         Tensors by name, on the CPU. Without `nested`, the prefix `module.` is taken off the names.
@@ -87,9 +87,9 @@ def read_plain_pt(path: str | Path, *, nested: bool = False) -> dict[str, Any]:
     except Exception as error:  # torch raises many kinds for damaged or unsafe files
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise CheckpointError(
-            f"{path} cannot be read as plain weights: it is damaged or holds code, which is never run ({reason})"
+            f"{path} cannot be read as plain weights: damaged, or with code in it, which is never run: {reason}"
         ) from error
-    _check_plain(state, path.name, path, nested=nested)
+    _check_plain(state, path, nested=nested)
     if nested:
         return state
     return {key.removeprefix("module."): value for key, value in state.items()}
@@ -114,13 +114,10 @@ def _shards(index: Path) -> dict[str, set[str]]:
     return shards
 
 
-def _check_plain(value: Any, where: str, path: Path, *, nested: bool) -> None:
+def _check_plain(value: Any, path: Path, *, nested: bool) -> None:
+    """With `nested` the reader has let only tensors, plain values and containers through already."""
     if not isinstance(value, dict) or not all(isinstance(key, str) for key in value):
-        raise CheckpointError(f"{path}: {where} is {type(value).__name__}; named tensors are needed")
+        raise CheckpointError(f"{path} holds {type(value).__name__}; named tensors are needed")
     for key, item in value.items():
-        if isinstance(item, Tensor) or (nested and (item is None or isinstance(item, int | float | str))):
-            continue
-        if nested and isinstance(item, dict):
-            _check_plain(item, f"{where}[{key!r}]", path, nested=True)
-            continue
-        raise CheckpointError(f"{path}: {where}[{key!r}] is {type(item).__name__}; a tensor is needed")
+        if not nested and not isinstance(item, Tensor):
+            raise CheckpointError(f"{path}: {key!r} is {type(item).__name__}; a tensor is needed")
