@@ -24,6 +24,7 @@ PROMPTS = ("qwen_chat", "openvla", "plain")
 RESIZES = ("area", "lanczos3")
 RANGES = ("q01_q99", "min_max", "mean_std")
 ROPE_TABLES = ("match", "fp32", "bf16")
+LAYERS = ("first", "middle", "last", "all")
 FORMAT = 1
 
 
@@ -123,11 +124,14 @@ class HeadConfig:
     rope_tables: str = "match"
     """Precision of the pro head's rotary tables; `match` follows the weights, as the official code does."""
     conditions: str = "both"
-    """Which hidden states are read: `raw` (task positions), `query` (action queries) or `both`."""
+    """Which hidden states are read: `raw` (task positions, all gated), `query` (action queries, nothing
+    is gated) or `both` (`num_task_tokens` draws the line)."""
     levels: tuple[int, ...] = ()
-    """Level of hidden states that each block reads; empty means official: block i reads level i + 1."""
+    """Level of hidden states that each block reads; empty means official: block i reads level i + 1.
+    See `condition_levels`."""
     gate: float | None = None
-    """Factor on the scores of the raw states: None is tanh of a learned number that starts at 0."""
+    """Factor on the scores of the raw states: None is tanh of a learned number that starts at 0.
+    The diffusion transformer has no gate."""
     denoising_steps: int = 10
     """Only `dit`: steps from noise to a chunk at inference."""
 
@@ -274,6 +278,7 @@ class VlaAdapterConfig:
         )  # fmt: skip
         gate = self.head.gate
         _require(gate is None or 0 <= gate <= 1, "head.gate", gate, "null (learned) or 0 to 1")
+        _require(gate is None or self.head.kind != "dit", "head.gate", gate, "null: this head has no gate")
         _require(
             self.head.denoising_steps >= 1, "head.denoising_steps", self.head.denoising_steps, "at least 1"
         )
@@ -297,6 +302,30 @@ class VlaAdapterConfig:
     def to_dict(self) -> dict[str, Any]:
         """Plain data for JSON; `config_from_dict` gives an equal object back."""
         return {"format": FORMAT, **dataclasses.asdict(self)}
+
+
+def condition_levels(layer: str | int, layers: int, blocks: int) -> tuple[int, ...]:
+    """Levels for `HeadConfig.levels`: every block reads the same one, or each its own.
+
+    Args:
+        layer: `first` (level 1), `middle` (level layers / 2, rounded up), `last` (after the final norm),
+            a level from 0 (the embeddings) to `layers`, or `all`: block i reads level i + 1.
+        layers: Layers of the language model.
+        blocks: Blocks of the head.
+
+    Raises:
+        ModelConfigError: another word, or a level that the language model does not have.
+    """
+    if layer == "all":
+        _require(blocks <= layers, "blocks", blocks, f"1 to {layers}, one layer for each")
+        return tuple(range(1, blocks + 1))
+    named = {"first": 1, "middle": (layers + 1) // 2, "last": layers}
+    level = named.get(layer, -1) if isinstance(layer, str) else layer
+    _require(
+        type(level) is int and 0 <= level <= layers,
+        "layer", layer, f"one of {list(LAYERS)}, or a level from 0 to {layers}",
+    )  # fmt: skip
+    return (level,) * blocks
 
 
 def config_from_dict(data: Any) -> VlaAdapterConfig:

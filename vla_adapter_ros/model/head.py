@@ -1,16 +1,19 @@
 """The Bridge-Attention policy head, base and pro, after the published code.
 
 Three groups of tokens are attended to by the action tokens: themselves, the action queries'
-states with the proprioception, and the task states, whose scores a learned tanh gate scales.
+states with the proprioception, and the task states, whose scores a gate scales.
 """
 
 from __future__ import annotations
+
+import math
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vla_adapter_ros.model.config import HeadConfig, VlaAdapterConfig
+from vla_adapter_ros.model.dit import DitPolicy
 
 GROUPS = ("self", "adapter", "task")
 _TABLE_TYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
@@ -54,7 +57,14 @@ class BridgeBlock(nn.Module):
             for name in [f"{kind}_{group}" for group in GROUPS] if self.pro else [f"{kind}_proj"]:
                 setattr(self, name, nn.Linear(hidden, hidden))
         self.o_proj = nn.Linear(hidden, hidden)
-        self.gating_factor = nn.Parameter(torch.zeros(1))
+        self.gate = config.gate
+        if config.gate is None and config.conditions != "query":
+            self.gating_factor = nn.Parameter(torch.zeros(1))
+        else:
+            # Official checkpoints have this key, so it stays, untrained: code that takes the tanh of it
+            # finds the same gate, up to rounding.
+            stored = 0.0 if config.gate is None else math.atanh(min(config.gate, 1 - 1e-7))
+            self.register_buffer("gating_factor", torch.full((1,), stored))
         if config.film_weights:
             self.film_gen = nn.Sequential(nn.Linear(hidden, 2 * hidden))
 
@@ -65,9 +75,17 @@ class BridgeBlock(nn.Module):
     def _split(self, x: Tensor) -> Tensor:
         return x.unflatten(-1, (self.heads, -1)).transpose(1, 2)
 
+    def gate_value(self) -> Tensor | float:
+        """Factor on the scores of the task group: the fixed one, or tanh of the learned number (1,)."""
+        return torch.tanh(self.gating_factor) if self.gate is None else self.gate
+
     def forward(self, x: Tensor, adapter: Tensor, task: Tensor, tables: Tables | None) -> Tensor:
-        """Action tokens x (B, H, hidden), adapter (B, U, hidden), task (B, T, hidden) to (B, H, hidden)."""
+        """Action tokens x (B, H, hidden), adapter (B, U, hidden), task (B, T, hidden) to (B, H, hidden).
+
+        U and T may be 0.
+        """
         groups = dict(zip(GROUPS, (x, adapter, task), strict=True))
+        groups = {name: tokens for name, tokens in groups.items() if tokens.shape[1]}
         q = self._split(self.q_proj(x))
         keys = {name: self._project("k", name, tokens) for name, tokens in groups.items()}
         values = [self._project("v", name, tokens) for name, tokens in groups.items()]
@@ -75,7 +93,8 @@ class BridgeBlock(nn.Module):
             q = rotate(q, tables)
             keys = {name: rotate(key, tables) for name, key in keys.items()}
         scores = {name: q @ key.transpose(-2, -1) for name, key in keys.items()}  # (B, heads, H, tokens)
-        scores["task"] = scores["task"] * torch.tanh(self.gating_factor)
+        if "task" in scores:
+            scores["task"] = scores["task"] * self.gate_value()
         weights = (torch.cat(list(scores.values()), dim=-1) * q.shape[-1] ** -0.5).softmax(dim=-1)
         values = torch.cat(values, dim=2)
         out = self.o_proj((weights.to(values.dtype) @ values).transpose(1, 2).flatten(2))
@@ -88,7 +107,7 @@ class BridgePolicy(nn.Module):
     def __init__(self, config: VlaAdapterConfig) -> None:
         super().__init__()
         hidden, wide = config.llm.hidden, config.action_dim * config.llm.hidden
-        self.head, self.chunk = config.head, config.chunk
+        self.head, self.chunk, self.levels = config.head, config.chunk, config.head_levels
         self.layer_norm1 = nn.LayerNorm(wide)
         self.fc1 = nn.Linear(wide, hidden)
         if config.head.learned_rows:
@@ -117,9 +136,8 @@ class BridgePolicy(nn.Module):
         if self.head.learned_rows:
             x = x + self.row_embedding
         tables = self._tables(task, adapter)
-        for i, block in enumerate(self.mlp_resnet_blocks):
-            # Level 0 holds the input embeddings, which the head never reads.
-            x = block(x, torch.cat([adapter[:, i + 1], proprio], dim=1), task[:, i + 1], tables)
+        for level, block in zip(self.levels, self.mlp_resnet_blocks, strict=True):
+            x = block(x, torch.cat([adapter[:, level], proprio], dim=1), task[:, level], tables)
         return self.fc2(self.layer_norm2(x))
 
 
@@ -129,8 +147,29 @@ class ActionHead(nn.Module):
     def __init__(self, config: VlaAdapterConfig) -> None:
         super().__init__()
         self.num_task_tokens = config.num_task_tokens
+        self.kind, self.conditions = config.head.kind, config.head.conditions
         self.noise_std = config.head.train_noise_std
-        self.model = BridgePolicy(config)
+        self.model = DitPolicy(config) if self.kind == "dit" else BridgePolicy(config)
+
+    def split(self, task: Tensor, action: Tensor) -> tuple[Tensor, Tensor]:
+        """Choose the states that are read, and part them into what the gate scales and what it does not.
+
+        Args:
+            task: States of the task positions, (B, L, N, hidden).
+            action: States of the query positions, (B, L, Q, hidden).
+
+        Returns:
+            gated (B, L, T, hidden) and adapter (B, L, U, hidden). Conditions `raw`: the task states and
+            none; `query`: none and the query states; `both`: the first `num_task_tokens` and the rest.
+        """
+        if self.conditions == "raw":
+            return task, action[:, :, :0]
+        if self.conditions == "query":
+            return task[:, :, :0], action
+        # The split follows the count, not the kind of token: official checkpoints keep 512 for
+        # any number of images, so with three images patches spill into the adapter group.
+        tokens = torch.cat([task, action], dim=2)
+        return tokens[:, :, : self.num_task_tokens], tokens[:, :, self.num_task_tokens :]
 
     def forward(self, task: Tensor, action: Tensor, proprio: Tensor, noise: Tensor | None = None) -> Tensor:
         """Conditions to normalised actions.
@@ -139,20 +178,40 @@ class ActionHead(nn.Module):
             task: States of the task positions, (B, L, N, hidden).
             action: States of the query positions, (B, L, Q, hidden).
             proprio: Projected proprioception, one token (B, 1, hidden).
-            noise: Fixed action tokens (H, A * hidden) in place of zeros; in training mode
-                Gaussian noise of the configured spread is drawn, shared by the batch.
+            noise: `base` and `pro`: fixed action tokens (H, A * hidden) in place of zeros; in training
+                mode Gaussian noise of the configured spread is drawn, shared by the batch. `dit`: the
+                noisy chunk (H, A) to start from, in place of the stored one.
 
         Returns:
             (B, H, A).
         """
-        if noise is None and self.training and self.noise_std > 0:
-            wide = self.model.fc1.in_features
-            noise = torch.randn(self.model.chunk, wide, device=task.device) * self.noise_std
-        # The split follows the count, not the kind of token: official checkpoints keep 512 for
-        # any number of images, so with three images patches spill into the adapter group.
-        tokens = torch.cat([task, action], dim=2)
-        gated, adapter = tokens[:, :, : self.num_task_tokens], tokens[:, :, self.num_task_tokens :]
+        gated, adapter = self.split(task, action)
+        if self.kind != "dit":
+            noise = self._training_noise(task.device) if noise is None else noise
         return self.model(gated, adapter, proprio, noise)
+
+    def loss(
+        self, task: Tensor, action: Tensor, proprio: Tensor, target: Tensor, noise: Tensor | None = None
+    ) -> Tensor:
+        """What training minimises: the mean absolute error (`base`, `pro`), or the denoising error (`dit`).
+
+        Args:
+            task, action, proprio: See `forward`.
+            target: Normalised actions, float32 (B, H, A).
+            noise: Only `base` and `pro`: see `forward`. `dit` draws its own.
+
+        Returns:
+            A scalar, float32.
+        """
+        if self.kind == "dit":
+            gated, adapter = self.split(task, action)
+            return self.model.loss(gated, adapter, proprio, target)
+        return F.l1_loss(self(task, action, proprio, noise).float(), target)
+
+    def _training_noise(self, device: torch.device) -> Tensor | None:
+        if not self.training or self.noise_std <= 0:
+            return None
+        return torch.randn(self.model.chunk, self.model.fc1.in_features, device=device) * self.noise_std
 
 
 class ProprioProjector(nn.Module):

@@ -1,4 +1,4 @@
-"""VLA-Adapter: vision towers, projector, Qwen2 with action queries, Bridge-Attention head."""
+"""VLA-Adapter: vision towers, projector, language model with action queries, policy head."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import NamedTuple
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from transformers import Qwen2Config, Qwen2Model
+from transformers import LlamaConfig, LlamaModel, Qwen2Config, Qwen2Model
 
 from vla_adapter_ros.model.config import LlmConfig, VlaAdapterConfig
 from vla_adapter_ros.model.head import ActionHead, ProprioProjector
@@ -62,28 +62,29 @@ class RmsProjector(nn.Module):
 
 
 class LanguageModel(nn.Module):
-    """Qwen2 without its word head, under the checkpoint's name `language_model.model`."""
+    """Qwen2 or Llama without its word head, under the checkpoint's name `language_model.model`."""
 
     def __init__(self, config: LlmConfig, attention: str) -> None:
         super().__init__()
-        self.attention = attention
-        self.model = Qwen2Model(
-            Qwen2Config(
-                vocab_size=config.vocab_size,
-                hidden_size=config.hidden,
-                intermediate_size=config.intermediate,
-                num_hidden_layers=config.layers,
-                num_attention_heads=config.heads,
-                num_key_value_heads=config.kv_heads,
-                max_position_embeddings=config.max_positions,
-                rms_norm_eps=config.rms_norm_eps,
-                rope_parameters={"rope_type": "default", "rope_theta": config.rope_theta},
-                initializer_range=config.init_std,
-                use_sliding_window=False,
-                use_cache=False,
-                attn_implementation=attention,
-            )
-        )
+        self.attention, self.kind, self.bidirectional = attention, config.kind, config.bidirectional
+        common = {
+            "vocab_size": config.vocab_size,
+            "hidden_size": config.hidden,
+            "intermediate_size": config.intermediate,
+            "num_hidden_layers": config.layers,
+            "num_attention_heads": config.heads,
+            "num_key_value_heads": config.kv_heads,
+            "max_position_embeddings": config.max_positions,
+            "rms_norm_eps": config.rms_norm_eps,
+            "rope_parameters": {"rope_type": "default", "rope_theta": config.rope_theta},
+            "initializer_range": config.init_std,
+            "use_cache": False,
+            "attn_implementation": attention,
+        }
+        if config.kind == "llama":
+            self.model = LlamaModel(LlamaConfig(**common, pad_token_id=None))
+        else:
+            self.model = Qwen2Model(Qwen2Config(**common, use_sliding_window=False))
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> LanguageModel:
         """Convert, but keep the rotary frequencies in float32: rounding them moves hidden states by 0.5."""
@@ -110,14 +111,17 @@ class LanguageModel(nn.Module):
             the last, and the last one's after the final norm.
         """
         positions = None if mask is None else (mask.long().cumsum(dim=1) - 1).clamp(min=0)
-        if mask is None and self.attention == "eager":  # its kernel knows no causal order of its own
+        # Without a mask the fused kernel is causal by itself; the written-out softmax is not.
+        needs_bias = self.attention == "eager" or self.bidirectional or self.kind == "llama"
+        if mask is None and needs_bias:
             mask = torch.ones(1, embeddings.shape[1], dtype=torch.bool, device=embeddings.device)
-        bias = None if mask is None else causal_bias(mask, embeddings.dtype)
+        make_bias = full_bias if self.bidirectional else causal_bias
+        bias = None if mask is None else make_bias(mask, embeddings.dtype)
         out = self.model(
             inputs_embeds=embeddings,
-            # As a mapping the mask is used as it is; else the library looks for packed sequences in
-            # the positions, which makes a GPU wait.
-            attention_mask={"full_attention": bias},
+            # Qwen2 uses a mapping as it is; else the library looks for packed sequences in the
+            # positions, which makes a GPU wait. Llama takes no mapping, but any mask of four axes.
+            attention_mask=bias if self.kind == "llama" else {"full_attention": bias},
             position_ids=positions,
             output_hidden_states=True,
         )
@@ -213,6 +217,37 @@ class VlaAdapter(nn.Module):
         token = self.proprio_projector(proprio.to(self.dtype)).to(conditions.task.dtype)
         return self.action_head(conditions.task, conditions.action, token, noise).float()
 
+    def head_loss(
+        self, conditions: Conditions, proprio: Tensor, target: Tensor, noise: Tensor | None = None
+    ) -> Tensor:
+        """The training loss of either kind of head, see `ActionHead.loss`.
+
+        Args:
+            conditions: What `conditions` returns.
+            proprio: Normalised proprioception (B, S).
+            target: Normalised actions (B, H, A).
+            noise: Fixed action tokens of a `base` or `pro` head.
+
+        Returns:
+            A scalar, float32.
+        """
+        token = self.proprio_projector(proprio.to(self.dtype)).to(conditions.task.dtype)
+        return self.action_head.loss(conditions.task, conditions.action, token, target.float(), noise)
+
+    def loss(
+        self,
+        input_ids: Tensor,
+        attention_mask: Tensor | None,
+        pixel_values: Tensor,
+        proprio: Tensor,
+        target: Tensor,
+        noise: Tensor | None = None,
+    ) -> Tensor:
+        """`head_loss` from the network's inputs; arguments as in `forward` and `head_loss`."""
+        return self.head_loss(
+            self.conditions(input_ids, attention_mask, pixel_values), proprio, target, noise
+        )
+
     def forward(
         self,
         input_ids: Tensor,
@@ -257,7 +292,19 @@ def causal_bias(mask: Tensor, dtype: torch.dtype) -> Tensor:
     """
     length = mask.shape[1]
     causal = torch.ones(length, length, dtype=torch.bool, device=mask.device).tril()
-    itself = torch.eye(length, dtype=torch.bool, device=mask.device)
-    visible = causal & (mask[:, None, :] | itself)
-    bias = torch.zeros(visible.shape, dtype=dtype, device=mask.device)
+    return _bias(causal & _real_or_itself(mask), dtype)
+
+
+def full_bias(mask: Tensor, dtype: torch.dtype) -> Tensor:
+    """Additive attention mask (B, 1, T, T): every token sees all real ones; padding sees itself too."""
+    return _bias(_real_or_itself(mask), dtype)
+
+
+def _real_or_itself(mask: Tensor) -> Tensor:
+    """(B, T) to bool (B, T, T)."""
+    return mask[:, None, :] | torch.eye(mask.shape[1], dtype=torch.bool, device=mask.device)
+
+
+def _bias(visible: Tensor, dtype: torch.dtype) -> Tensor:
+    bias = torch.zeros(visible.shape, dtype=dtype, device=visible.device)
     return bias.masked_fill(~visible, torch.finfo(dtype).min)[:, None]
