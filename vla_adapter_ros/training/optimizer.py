@@ -10,19 +10,24 @@ from torch import nn
 from vla_adapter_ros.training.settings import FinetuneSettings
 
 HEAD = ("action_head", "proprio_projector", "waypoint")
+QUERIES = "action_queries"
 _BETAS = (0.9, 0.95)
 
 
 def build_optimizer(model: nn.Module, settings: FinetuneSettings) -> torch.optim.AdamW:
-    """AdamW in four groups: head and backbone, each with weight decay on matrices only.
+    """AdamW in four groups: policy and backbone, each with weight decay on matrices only.
 
-    A backbone whose factor is 0 is frozen and in no group. Each group keeps its largest learning
-    rate as `peak`.
+    What requires no gradient is in no group (see `training.adapters`). A backbone whose factor is 0 is
+    frozen here; the action queries then belong to the policy and learn at the full rate. Each group
+    keeps its largest learning rate as `peak`.
     """
+    frozen = settings.backbone_lr_factor == 0
     groups: dict[tuple[bool, bool], list[nn.Parameter]] = {}
     for name, parameter in model.named_parameters():
-        in_head = any(part in HEAD for part in name.split("."))
-        parameter.requires_grad_(in_head or settings.backbone_lr_factor > 0)
+        parts = name.split(".")
+        in_head = any(part in HEAD for part in parts) or (frozen and QUERIES in parts)
+        if frozen and not in_head:
+            parameter.requires_grad_(False)
         if parameter.requires_grad:
             groups.setdefault((in_head, parameter.ndim >= 2), []).append(parameter)
     return torch.optim.AdamW(

@@ -15,7 +15,8 @@ class FinetuneSettings:
         steps: Optimiser steps.
         batch: Samples per step.
         lr: Largest learning rate (AdamW).
-        backbone_lr_factor: Learning rate of everything but the policy head, relative to `lr`; 0 freezes it.
+        backbone_lr_factor: Learning rate of everything but the policy head, relative to `lr`; 0 freezes it
+            all but the action queries, which then learn with the head.
         warmup: Steps over which the learning rate rises; afterwards it falls along a cosine.
         final_lr: Learning rate at the end, relative to `lr`.
         weight_decay: On matrices only.

@@ -1,0 +1,206 @@
+"""What trains in each mode, and low-rank adapters from injection to a plain checkpoint."""
+
+from __future__ import annotations
+
+import copy
+from pathlib import Path
+
+import pytest
+import torch
+from training_samples import make_backbone
+
+from vla_adapter_ros.errors import TrainingError
+from vla_adapter_ros.model import VlaAdapter, VlaAdapterPolicy
+from vla_adapter_ros.training.adapters import (
+    add_lora,
+    backbone_layers,
+    freeze_backbone,
+    has_lora,
+    load_adapter,
+    merge_lora,
+    save_adapter,
+    train_all,
+)
+from vla_adapter_ros.training.optimizer import build_optimizer
+from vla_adapter_ros.training.settings import FinetuneSettings
+
+POLICY = ("action_queries", "action_head", "proprio_projector")
+
+
+@pytest.fixture(scope="module")
+def stored(tmp_path_factory: pytest.TempPathFactory) -> VlaAdapterPolicy:
+    return VlaAdapterPolicy.from_pretrained(make_backbone(tmp_path_factory.mktemp("adapters") / "backbone"))
+
+
+@pytest.fixture
+def network(stored: VlaAdapterPolicy) -> VlaAdapter:
+    torch.manual_seed(0)
+    return copy.deepcopy(stored.network).eval()
+
+
+def batch(network: VlaAdapter) -> tuple[torch.Tensor, ...]:
+    config, generator = network.config, torch.Generator().manual_seed(1)
+    size = config.preprocessing.size
+    ids = torch.tensor([[3, 4, 5], [6, 7, 8]])
+    pixels = torch.rand(2, config.num_images, 3, size, size, generator=generator)
+    return ids, torch.ones_like(ids), pixels, torch.rand(2, config.proprio_dim, generator=generator)
+
+
+def learn(network: VlaAdapter, lr: float = 1e-2) -> None:
+    """One step towards zero actions."""
+    trained = [p for p in network.parameters() if p.requires_grad]
+    optimizer = torch.optim.AdamW(trained, lr=lr)
+    network(*batch(network)).abs().mean().backward()
+    optimizer.step()
+    optimizer.zero_grad()
+
+
+def actions(network: VlaAdapter) -> torch.Tensor:
+    with torch.inference_mode():
+        return network.eval()(*batch(network))
+
+
+def trained_parts(network: VlaAdapter) -> set[str]:
+    return {name.split(".")[0] for name, p in network.named_parameters() if p.requires_grad}
+
+
+def test_a_frozen_backbone_leaves_queries_and_policy(network):
+    before = copy.deepcopy(network.state_dict())
+    assert freeze_backbone(network) is network
+    assert trained_parts(network) == set(POLICY)
+    learn(network)
+    changed = {name.split(".")[0] for name, v in network.state_dict().items() if not v.equal(before[name])}
+    assert changed == set(POLICY)
+    assert {p.requires_grad for p in train_all(network).parameters()} == {True}
+
+
+def test_new_adapters_change_nothing_and_then_learn(network):
+    before, plain = actions(network), copy.deepcopy(network.state_dict())
+    add_lora(network, rank=2)
+    assert has_lora(network) and isinstance(network, VlaAdapter)
+    assert actions(network).equal(before)
+    learn(network)
+    assert not actions(network).equal(before)
+    for name, value in network.state_dict().items():  # the backbone's own weights are frozen
+        if ".lora_" not in name and not name.startswith(POLICY):
+            assert value.equal(plain[name.replace(".base_layer", "")]), name
+
+
+def test_every_linear_layer_of_the_backbone_is_adapted_and_nothing_else(network):
+    names = backbone_layers(network)
+    add_lora(network, rank=3)
+    found = {name.split(".lora_A")[0] for name, _ in network.named_parameters() if ".lora_A" in name}
+    linear = {n for n, m in network.named_modules() if isinstance(m, torch.nn.Linear)}
+    expected = {n.removesuffix(".base_layer") for n in linear if ".lora_" not in n}
+    assert found == set(names) == {n for n in expected if not n.startswith(POLICY)}
+    for name, parameter in network.named_parameters():
+        assert parameter.requires_grad == (name.startswith(POLICY) or ".lora_" in name), name
+    down = network.language_model.model.layers[0].mlp.down_proj
+    assert down.lora_A["default"].weight.shape == (3, network.config.llm.intermediate)
+    assert down.scaling["default"] == 2.0 and down.lora_B["default"].weight.abs().max() == 0
+
+
+def test_merging_gives_a_plain_network_with_the_same_output(network):
+    names, shapes = list(network.state_dict()), [v.shape for v in network.state_dict().values()]
+    add_lora(network, rank=2)
+    learn(network)
+    learn(network)
+    plain = merge_lora(network)
+    assert list(plain.state_dict()) == names and [v.shape for v in plain.state_dict().values()] == shapes
+    assert not has_lora(plain) and has_lora(network)
+    assert not any(type(module).__module__.startswith("peft") for module in plain.modules())
+    torch.testing.assert_close(actions(plain), actions(network), atol=1e-5, rtol=1e-4)
+    before = actions(plain)
+    learn(network)  # the copy shares no memory with what goes on training
+    assert actions(plain).equal(before)
+
+
+def test_merged_weights_are_saved_and_read_like_any_others(network, stored, tmp_path):
+    add_lora(network, rank=2)
+    learn(network)
+    policy = VlaAdapterPolicy(merge_lora(network), stored.config, stored.tokenizer)
+    policy.save_pretrained(tmp_path, dtype=torch.float32)
+    again = VlaAdapterPolicy.from_pretrained(tmp_path)
+    one, two = policy.network.state_dict(), again.network.state_dict()
+    assert all(two[n].equal(v) for n, v in one.items() if not n.startswith(("action_head", "proprio")))
+
+
+@pytest.mark.parametrize("targets", ["all-linear", "names"])
+def test_training_goes_on_from_a_saved_adapter(network, tmp_path, targets):
+    fresh = copy.deepcopy(network)
+    chosen = ["language_model.model.layers.1.self_attn.q_proj"] if targets == "names" else targets
+    add_lora(network, rank=2, alpha=3.0, targets=chosen)
+    learn(network)
+    save_adapter(network, tmp_path)
+    again = load_adapter(fresh, tmp_path)
+    assert actions(again).equal(actions(network))
+    assert {n for n, p in again.named_parameters() if p.requires_grad} == {
+        n for n, p in network.named_parameters() if p.requires_grad
+    }
+    learn(network), learn(again)
+    assert actions(again).equal(actions(network))
+
+
+def test_an_adapter_is_as_small_as_its_type(network):
+    add_lora(network.to(torch.bfloat16), rank=2)
+    types = {p.dtype for name, p in network.named_parameters() if ".lora_" in name}
+    assert types == {torch.bfloat16}
+    merged = merge_lora(network)
+    assert merged.dtype == torch.bfloat16
+    assert merged.language_model.model.rotary_emb.inv_freq.dtype == torch.float32
+
+
+def test_the_optimizer_takes_what_trains(network):
+    def peaks(factor: float) -> dict[str, float]:
+        settings = FinetuneSettings(steps=1, lr=1.0, backbone_lr_factor=factor)
+        groups = build_optimizer(network, settings).param_groups
+        peak = {id(p): group["peak"] for group in groups for p in group["params"]}
+        return {name: peak[id(p)] for name, p in network.named_parameters() if id(p) in peak}
+
+    frozen = peaks(0.0)
+    assert {name.split(".")[0] for name in frozen} == set(POLICY) and set(frozen.values()) == {1.0}
+    add_lora(network, rank=1)
+    lora = peaks(0.5)
+    assert set(lora) == {name for name, p in network.named_parameters() if p.requires_grad}
+    assert {lora[name] for name in lora if ".lora_" in name} == {0.5}
+    assert lora["action_queries.weight"] == 0.5 and lora["action_head.model.fc2.weight"] == 1.0
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"rank": 0}, "rank = 0: allowed is a whole number from 1"),
+        ({"rank": 1.5}, "rank = 1.5"),
+        ({"rank": 1, "alpha": 0}, "alpha = 0: allowed is more than 0"),
+        ({"rank": 1, "dropout": 1.0}, "dropout = 1.0: allowed is 0 to below 1"),
+        ({"rank": 1, "targets": "some"}, "targets = 'some': allowed are"),
+        ({"rank": 1, "targets": ["action_head.model.fc1"]}, "action_head.model.fc1"),
+        ({"rank": 1, "targets": []}, "allowed are layers of the backbone"),
+    ],
+)
+def test_refused_settings(network, settings, message):
+    with pytest.raises(TrainingError, match=message):
+        add_lora(network, **settings)
+    assert not has_lora(network)
+
+
+def test_refusals(network, tmp_path: Path):
+    for function in (merge_lora, lambda n: save_adapter(n, tmp_path)):
+        with pytest.raises(TrainingError, match="no LoRA layers"):
+            function(network)
+    with pytest.raises(TrainingError, match="missing or damaged"):
+        load_adapter(network, tmp_path / "nothing")
+    plain = copy.deepcopy(network)
+    save_adapter(add_lora(network, rank=2), tmp_path)
+    for function in (freeze_backbone, lambda n: add_lora(n, 2)):
+        with pytest.raises(TrainingError, match="use merge_lora first"):
+            function(network)
+    network.projector.fc1.lora_B["default"].weight.data[0, 0] = float("nan")
+    with pytest.raises(TrainingError, match=r"projector\.fc1 is not finite"):
+        merge_lora(network)
+    (tmp_path / "adapter_config.json").write_text('{"r": 4, "lora_alpha": 8, "lora_dropout": 0.0}')
+    with pytest.raises(TrainingError, match="belongs to another network"):
+        load_adapter(plain, tmp_path)
+    (tmp_path / "adapter_config.json").write_text("{}")
+    with pytest.raises(TrainingError, match="no settings of an adapter"):
+        load_adapter(plain, tmp_path)
