@@ -1,6 +1,9 @@
-"""Ready-made configurations: the real 0.5B model, and a tiny one that trains on a CPU."""
+"""Ready-made configurations: the published sizes, a tiny one that trains on a CPU, and the bridge designs."""
 
 from __future__ import annotations
+
+import dataclasses
+from typing import NamedTuple
 
 from vla_adapter_ros.errors import ModelConfigError
 from vla_adapter_ros.model.config import (
@@ -11,6 +14,7 @@ from vla_adapter_ros.model.config import (
     StemConfig,
     VitConfig,
     VlaAdapterConfig,
+    condition_levels,
 )
 from vla_adapter_ros.model.tokenizer import TINY_WORDS, Tokenizer
 
@@ -24,12 +28,37 @@ SIGLIP_SO400M = VitConfig(
 QWEN25_05B = LlmConfig(
     hidden=896, intermediate=4864, layers=24, heads=14, kv_heads=2, vocab_size=151936
 )  # fmt: skip
+# 32,000 words and <PAD>, rounded up to a multiple of 64. OpenVLA's configuration file leaves the norm's
+# epsilon at the library's default, 1e-6; Llama 2's own, with which the Prismatic models were made, is 1e-5.
+OPENVLA_LLAMA2_7B = LlmConfig(
+    hidden=4096, intermediate=11008, layers=32, heads=32, kv_heads=32, vocab_size=32064,
+    rope_theta=1e4, rms_norm_eps=1e-6, max_positions=2048, kind="llama", bidirectional=True,
+)  # fmt: skip
+LLAMA2_7B = dataclasses.replace(OPENVLA_LLAMA2_7B, rms_norm_eps=1e-5)
 
 # The published preprocessor file stores DINOv2's numbers rounded to bf16; the released models saw these.
 DINOV2_MEAN, DINOV2_STD = (0.484375, 0.455078125, 0.40625), (0.228515625, 0.2236328125, 0.224609375)
 SIGLIP_MEAN, SIGLIP_STD = (0.5, 0.5, 0.5), (0.5, 0.5, 0.5)
 
-PRESETS = ("tiny", "0.5b")
+PRESETS = ("tiny", "0.5b", "llama2-7b", "openvla-7b")
+
+
+class BridgeDesign(NamedTuple):
+    """What the policy reads of the language model: which states, and of which layer."""
+
+    conditions: str
+    layer: str
+
+
+BRIDGE_DESIGNS = {
+    "last_raw": BridgeDesign("raw", "last"),
+    "middle_raw": BridgeDesign("raw", "middle"),
+    "all_raw": BridgeDesign("raw", "all"),
+    "last_query": BridgeDesign("query", "last"),
+    "all_query": BridgeDesign("query", "all"),
+    "bridge": BridgeDesign("both", "all"),
+}
+"""The four earlier designs that the paper compares, queries of all layers, and the paper's own."""
 
 
 def preset(
@@ -42,7 +71,10 @@ def preset(
     vocab: int | None = None,
     head: str = "pro",
 ) -> VlaAdapterConfig:
-    """A configuration by name: `tiny` (about 1.5 M parameters) or `0.5b` (the published size).
+    """A configuration by name.
+
+    `tiny` has about 1.5 M parameters; `0.5b` is the published model (B1: Prismatic on Qwen2.5-0.5B);
+    `llama2-7b` (B2: Prismatic on Llama 2 7B) and `openvla-7b` (B3) are the paper's larger backbones.
 
     Args:
         name: One of `PRESETS`.
@@ -50,8 +82,8 @@ def preset(
         action_dim: Width A of an action row.
         proprio_dim: Width S of the proprioception.
         chunk: Rows H of an action chunk.
-        vocab: Vocabulary size of the tokenizer; default: Qwen2.5's, or the tiny word list's.
-        head: `pro` or `base`. The base head gives every chunk row the same action at inference
+        vocab: Vocabulary size of the tokenizer; default: the published one, or the tiny word list's.
+        head: `pro`, `base` or `dit`. The base head gives every chunk row the same action at inference
             (it has no position signal), so `pro` is the default.
 
     Raises:
@@ -62,9 +94,23 @@ def preset(
     }  # fmt: skip
     if name == "tiny":
         return _tiny(sizes, vocab, head)
-    if name == "0.5b":
-        return _half_billion(sizes, vocab, head)
+    if name in _BACKBONES:
+        return _published(name, sizes, vocab, head)
     raise ModelConfigError(f"preset = {name!r}: allowed is one of {list(PRESETS)}")
+
+
+def with_bridge_design(config: VlaAdapterConfig, design: str) -> VlaAdapterConfig:
+    """The same model with another way of reading the language model, by its name in `BRIDGE_DESIGNS`.
+
+    Raises:
+        ModelConfigError: unknown name.
+    """
+    if design not in BRIDGE_DESIGNS:
+        raise ModelConfigError(f"bridge design = {design!r}: allowed is one of {list(BRIDGE_DESIGNS)}")
+    conditions, layer = BRIDGE_DESIGNS[design]
+    levels = condition_levels(layer, config.llm.layers, config.head.blocks)
+    head = dataclasses.replace(config.head, conditions=conditions, levels=levels)
+    return dataclasses.replace(config, head=head)
 
 
 def _tiny(sizes: dict[str, int], vocab: int | None, head: str) -> VlaAdapterConfig:
@@ -95,23 +141,32 @@ def _tiny(sizes: dict[str, int], vocab: int | None, head: str) -> VlaAdapterConf
     )  # fmt: skip
 
 
-def _half_billion(sizes: dict[str, int], vocab: int | None, head: str) -> VlaAdapterConfig:
-    llm = QWEN25_05B if vocab is None else LlmConfig(**{**QWEN25_05B.__dict__, "vocab_size": vocab})
+_BACKBONES = {
+    "0.5b": (QWEN25_05B, "qwen_chat"),
+    "llama2-7b": (LLAMA2_7B, "openvla"),
+    "openvla-7b": (OPENVLA_LLAMA2_7B, "openvla"),
+}
+
+
+def _published(name: str, sizes: dict[str, int], vocab: int | None, head: str) -> VlaAdapterConfig:
+    """The policy is as deep as the language model, as in the paper; the published code has 24 blocks."""
+    llm, prompt = _BACKBONES[name]
     return VlaAdapterConfig(
-        name="0.5b",
+        name=name,
         **sizes,
         num_queries=64,
         num_task_tokens=sizes["num_images"] * DINOV2_LARGE.tokens,
         token_order="official",
         projector="gelu3",
-        prompt="qwen_chat",
-        llm=llm,
+        prompt=prompt,
+        llm=llm if vocab is None else dataclasses.replace(llm, vocab_size=vocab),
         head=HeadConfig(
-            kind=head, blocks=24, film_weights=head == "pro", train_noise_std=0.02, rope_tables="match"
+            kind=head, blocks=llm.layers, film_weights=head == "pro" and name == "0.5b",
+            train_noise_std=0.02, rope_tables="match",
         ),
         preprocessing=OFFICIAL_PREPROCESSING,
         vits=(DINOV2_LARGE, SIGLIP_SO400M),
-    )
+    )  # fmt: skip
 
 
 OFFICIAL_PREPROCESSING = PreprocessingConfig(

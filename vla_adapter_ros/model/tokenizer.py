@@ -18,7 +18,9 @@ CHAT_PROMPT = (
     "<|im_start|>user\nWhat action should the robot take to {instruction}?<|im_end|>\n"
     "<|im_start|>assistant\n"
 )
+OPENVLA_PROMPT = "In: What action should the robot take to {instruction}?\nOut:"
 PAD, UNKNOWN, CHAT_PAD = "<pad>", "<unk>", "<|endoftext|>"
+OPENVLA_START, OPENVLA_PAD = "<s>", "<PAD>"
 
 TINY_WORDS = tuple(
     """
@@ -34,7 +36,8 @@ TINY_WORDS = tuple(
 """Words for table-top instructions with coloured things; the tiny preset's default vocabulary."""
 
 _SIDE_FILES = (
-    "vocab.json", "merges.txt", "added_tokens.json", "special_tokens_map.json", "tokenizer_config.json",
+    "tokenizer.json", "vocab.json", "merges.txt", "added_tokens.json", "special_tokens_map.json",
+    "tokenizer_config.json",
 )  # fmt: skip
 
 
@@ -42,18 +45,17 @@ class Tokenizer:
     """A `tokenizers` tokenizer with its prompt form and padding.
 
     Attributes:
-        prompt: `qwen_chat` wraps the lower-cased instruction in the published chat prompt; `plain`
-            takes the instruction as it is.
+        prompt: `qwen_chat` wraps the lower-cased instruction in the published chat prompt, `openvla`
+            in the one of the Llama backbones, behind `<s>`; `plain` takes the instruction as it is.
         pad_id: Id used for padding.
     """
 
     def __init__(self, raw: RawTokenizer, prompt: str, side_files: dict[str, bytes] | None = None) -> None:
-        pad = CHAT_PAD if prompt == "qwen_chat" else PAD
+        pad = {"qwen_chat": CHAT_PAD, "openvla": OPENVLA_PAD}.get(prompt, PAD)
         pad_id = raw.token_to_id(pad)
-        if pad_id is None:
-            raise CheckpointError(
-                f"tokenizer without the padding token {pad!r}, which prompt {prompt!r} needs"
-            )
+        for token in (pad, OPENVLA_START) if prompt == "openvla" else (pad,):
+            if raw.token_to_id(token) is None:
+                raise CheckpointError(f"tokenizer without the token {token!r}, which prompt {prompt!r} needs")
         self.raw, self.prompt, self.pad_id = raw, prompt, pad_id
         self._side_files = dict(side_files or {})
 
@@ -70,7 +72,7 @@ class Tokenizer:
 
     @classmethod
     def from_folder(cls, folder: str | Path, prompt: str) -> Tokenizer:
-        """Read `tokenizer.json` (and keep the files beside it, to write them back).
+        """Read `tokenizer.json` (and keep it and the files beside it, to write them back).
 
         Raises:
             CheckpointError: the file is missing or damaged.
@@ -87,12 +89,12 @@ class Tokenizer:
         return cls(raw, prompt, side)
 
     def save(self, folder: str | Path) -> None:
-        """Write `tokenizer.json` and the files that came with it."""
+        """Write `tokenizer.json` and the files that came with it, as they were read."""
         folder = Path(folder)
-        # Written as bytes of ours: the library's own save leaves a half file when it is interrupted.
-        (folder / "tokenizer.json").write_text(self.raw.to_str(pretty=True), encoding="utf-8")
         for name, data in self._side_files.items():
             (folder / name).write_bytes(data)
+        if "tokenizer.json" not in self._side_files:
+            (folder / "tokenizer.json").write_text(self.raw.to_str(pretty=True), encoding="utf-8")
         if not self._side_files:
             settings = {"pad_token": PAD, "unk_token": UNKNOWN, "tokenizer_class": "PreTrainedTokenizerFast"}
             (folder / "tokenizer_config.json").write_text(json.dumps(settings, indent=2), encoding="utf-8")
@@ -115,14 +117,20 @@ class Tokenizer:
         """Token ids of the prompt with this instruction.
 
         Raises:
-            ObservationError: the instruction is empty.
+            ObservationError: the instruction is no text or empty.
         """
+        if not isinstance(instruction, str):
+            raise ObservationError(f"instruction {instruction!r} is a {type(instruction).__name__}, not text")
         if not instruction.strip():
             raise ObservationError(f"instruction {instruction!r} is empty: at least one word is needed")
         text = instruction.lower()
         if self.prompt == "qwen_chat":
             text = CHAT_PROMPT.format(instruction=text)
+        elif self.prompt == "openvla":
+            text = OPENVLA_PROMPT.format(instruction=text)
         ids = self.raw.encode(text, add_special_tokens=False).ids
+        if self.prompt == "openvla":
+            ids = [self.raw.token_to_id(OPENVLA_START), *ids]
         if not ids:
             raise ObservationError(f"instruction {instruction!r} has no word in it")
         return ids
