@@ -176,7 +176,7 @@ class OutputConfig:
     """What happens to the gripper's column after un-normalisation; all off unless it is asked for.
 
     The official LIBERO evaluation maps 1 = open, 0 = close to -1 = open, +1 = close by binarising and
-    inverting; the one of CALVIN inverts only.
+    inverting. The one of CALVIN inverts, binarises and inverts again: in sum it binarises.
     """
 
     gripper_column: int = -1
@@ -282,6 +282,12 @@ class VlaAdapterConfig:
         _require(
             self.head.denoising_steps >= 1, "head.denoising_steps", self.head.denoising_steps, "at least 1"
         )
+        column, width = self.output.gripper_column, self.action_dim
+        _require(
+            -width <= column < width, "output.gripper_column", column, f"{-width} to {width - 1}, a column"
+        )
+        kept = self.preprocessing.center_crop
+        _require(0 < kept <= 1, "preprocessing.center_crop", kept, "above 0, at most 1")
         for name, width, heads in (
             ("llm.heads", self.llm.hidden, self.llm.heads),
             ("head.heads", self.llm.hidden, self.head.heads),

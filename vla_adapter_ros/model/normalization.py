@@ -1,4 +1,9 @@
-"""Scale actions and proprioception with a data set's statistics, and back."""
+"""Scale actions and proprioception with a data set's statistics, and back; the gripper's column.
+
+Rules for statistics, none of them silent: the six numbers must all be there, finite, of one length
+and in order; a missing mask means that everything is scaled; an unknown key is an error, since a
+misspelt `mask` would otherwise change the scaling. Entries of other data sets are not looked at.
+"""
 
 from __future__ import annotations
 
@@ -10,10 +15,12 @@ from typing import Any
 import numpy as np
 
 from vla_adapter_ros.errors import StatisticsError
+from vla_adapter_ros.model.config import OutputConfig
 
 _NUMBERS = ("mean", "std", "min", "max", "q01", "q99")
 _RANGES = {"q01_q99": ("q01", "q99"), "min_max": ("min", "max"), "mean_std": ("mean", "std")}
 _EPSILON = 1e-8
+_COUNTS = ("num_transitions", "num_trajectories")
 
 
 @dataclass(frozen=True)
@@ -33,9 +40,15 @@ class FieldStatistics:
         """Number of dimensions D."""
         return len(self.mean)
 
-    def to_dict(self) -> dict[str, Any]:
-        """Plain lists, as in `dataset_statistics.json`."""
-        return {name: getattr(self, name).tolist() for name in (*_NUMBERS, "mask")}
+    def to_dict(self, *, with_full_mask: bool = True) -> dict[str, Any]:
+        """Plain lists, as in `dataset_statistics.json`; a mask that is all True may be left out."""
+        names = _NUMBERS if not with_full_mask and self.mask.all() else (*_NUMBERS, "mask")
+        return {name: getattr(self, name).tolist() for name in names}
+
+    def constant(self, kind: str) -> np.ndarray:
+        """Scaled dimensions without any range under `kind`, bool (D,)."""
+        low, high = (getattr(self, name) for name in _RANGES[kind])
+        return self.mask & ((high == 0) if kind == "mean_std" else (low == high))
 
 
 @dataclass(frozen=True)
@@ -53,22 +66,32 @@ class Statistics:
         """Check and convert one entry of `dataset_statistics.json`.
 
         Raises:
-            StatisticsError: something is missing, not finite, or of unequal width.
+            StatisticsError: something is missing, unknown, not finite, or of unequal width.
         """
         if not isinstance(entry, dict) or "action" not in entry or "proprio" not in entry:
             raise StatisticsError(f"statistics '{name}': the keys 'action' and 'proprio' are needed")
+        _refuse_unknown(f"statistics '{name}'", entry, ("action", "proprio", *_COUNTS))
         fields = {key: _field(f"{name}.{key}", entry[key]) for key in ("action", "proprio")}
-        counts = {key: int(entry.get(key, 0)) for key in ("num_transitions", "num_trajectories")}
+        counts = {key: entry.get(key, 0) for key in _COUNTS}
+        for key, count in counts.items():
+            if type(count) is not int or count < 0:
+                raise StatisticsError(f"{name}.{key} = {count!r}: a whole number from 0 on is needed")
         return cls(name, **fields, **counts)
 
     def to_dict(self) -> dict[str, Any]:
         """The entry for `dataset_statistics.json`."""
         return {
             "action": self.action.to_dict(),
-            "proprio": self.proprio.to_dict(),
+            "proprio": self.proprio.to_dict(with_full_mask=False),  # published files have none here
             "num_transitions": self.num_transitions,
             "num_trajectories": self.num_trajectories,
         }
+
+
+def _refuse_unknown(where: str, entry: dict[str, Any], known: tuple[str, ...]) -> None:
+    unknown = sorted(set(entry) - set(known))
+    if unknown:
+        raise StatisticsError(f"{where}: unknown keys {unknown}; allowed are {list(known)}")
 
 
 def _field(where: str, entry: Any) -> FieldStatistics:
@@ -77,11 +100,15 @@ def _field(where: str, entry: Any) -> FieldStatistics:
     missing = [name for name in _NUMBERS if name not in entry]
     if missing:
         raise StatisticsError(f"{where} lacks {missing}")
+    _refuse_unknown(where, entry, (*_NUMBERS, "mask"))
     try:
         arrays = {name: np.array(entry[name], dtype=np.float64) for name in _NUMBERS}
     except (TypeError, ValueError) as error:
         raise StatisticsError(f"{where}: lists of numbers are needed: {error}") from None
-    arrays["mask"] = np.array(entry.get("mask", [True] * arrays["mean"].size), dtype=bool)
+    mask = entry.get("mask", [True] * arrays["mean"].size)
+    if not isinstance(mask, list) or not all(isinstance(value, bool) for value in mask):
+        raise StatisticsError(f"{where}.mask = {mask!r}: a list of true and false is needed")
+    arrays["mask"] = np.array(mask, dtype=bool)
     shapes = {name: array.shape for name, array in arrays.items()}
     if len(set(shapes.values())) != 1 or arrays["mean"].ndim != 1 or not arrays["mean"].size:
         raise StatisticsError(f"{where}: lists of one length are needed, not {shapes}")
@@ -92,6 +119,8 @@ def _field(where: str, entry: Any) -> FieldStatistics:
             )
     if (arrays["min"] > arrays["max"]).any() or (arrays["q01"] > arrays["q99"]).any():
         raise StatisticsError(f"{where}: a lower bound lies above its upper bound")
+    if (arrays["std"] < 0).any():
+        raise StatisticsError(f"{where}.std = {arrays['std'].tolist()}: only 0 and above are allowed")
     return FieldStatistics(**arrays)
 
 
@@ -181,3 +210,29 @@ def unnormalize(values: np.ndarray, field: FieldStatistics, kind: str) -> np.nda
     if kind == "mean_std":
         return np.where(field.mask, values * (high + _EPSILON) + low, values)
     return np.where(field.mask, 0.5 * (values + 1) * (high - low + _EPSILON) + low, values)
+
+
+def finish_gripper(actions: np.ndarray, output: OutputConfig) -> np.ndarray:
+    """What the published evaluations do to the gripper's column after un-normalisation.
+
+    Args:
+        actions: (..., A) with the gripper in [0, 1].
+        output: Which steps are on.
+
+    Returns:
+        float64 (..., A); `actions` themselves when every step is off.
+
+    Source:
+        LIBERO's evaluation: the sign of 2 g - 1, then its negative.
+    """
+    if not (output.gripper_binarize or output.gripper_invert):
+        return actions
+    actions = np.array(actions, dtype=np.float64)
+    gripper = actions[..., output.gripper_column]
+    if output.gripper_binarize:
+        gripper = np.sign(2 * gripper - 1)
+        gripper = -gripper if output.gripper_invert else gripper
+    else:
+        gripper = 1 - gripper
+    actions[..., output.gripper_column] = gripper + 0.0  # no negative zero
+    return actions

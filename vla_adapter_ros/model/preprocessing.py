@@ -1,4 +1,4 @@
-"""Camera images to pixel values: JPEG round trip, resize, centre crop, mean and std.
+"""Camera images to pixel values: half turn, JPEG round trip, resize, centre crop, mean and std.
 
 Which steps run is a setting. The official chain (JPEG, Lanczos, crop) was written from its
 description and is checked against images made with TensorFlow.
@@ -36,7 +36,8 @@ class Preprocessor:
         """Bring images to the model's size, cropped, still as bytes.
 
         Training may keep these instead of the camera images: `pixels(resize(x))` is all there is.
-        Images that already have the model's size are not resized again (official rule), but cropped.
+        Images that already have the model's size are not resized again (official rule), but turned
+        and cropped; so the result is not to be fed in a second time.
 
         Args:
             images: uint8 RGB (..., h, w, 3).
@@ -54,6 +55,8 @@ class Preprocessor:
                 f"image of type {images.dtype} and shape {images.shape}: needed is uint8 (..., H, W, 3)"
             )
         flat = images.reshape(-1, *images.shape[-3:])
+        if self.config.rotate_180:
+            flat = np.ascontiguousarray(flat[:, ::-1, ::-1])
         size = self.config.size
         if flat.shape[1:3] != (size, size):
             if self.config.jpeg_round_trip:

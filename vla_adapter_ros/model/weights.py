@@ -87,7 +87,7 @@ def read_plain_pt(path: str | Path, *, nested: bool = False) -> dict[str, Any]:
     except Exception as error:  # torch raises many kinds for damaged or unsafe files
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise CheckpointError(
-            f"{path} cannot be read as plain weights: damaged, or with code in it, which is never run: {reason}"
+            f"{path} cannot be read as plain weights: damaged, or with code in it (never run): {reason}"
         ) from error
     _check_plain(state, path, nested=nested)
     if nested:
