@@ -102,6 +102,9 @@ def preset(
 def with_bridge_design(config: VlaAdapterConfig, design: str) -> VlaAdapterConfig:
     """The same model with another way of reading the language model, by its name in `BRIDGE_DESIGNS`.
 
+    Raw designs on a causal language model get the token order `text_first` too: in the official order
+    the patches come before the sentence and never see it, so the policy would not know its task.
+
     Raises:
         ModelConfigError: unknown name.
     """
@@ -110,7 +113,8 @@ def with_bridge_design(config: VlaAdapterConfig, design: str) -> VlaAdapterConfi
     conditions, layer = BRIDGE_DESIGNS[design]
     levels = condition_levels(layer, config.llm.layers, config.head.blocks)
     head = dataclasses.replace(config.head, conditions=conditions, levels=levels)
-    return dataclasses.replace(config, head=head)
+    blind = conditions == "raw" and not config.llm.bidirectional
+    return dataclasses.replace(config, head=head, token_order="text_first" if blind else config.token_order)
 
 
 def _tiny(sizes: dict[str, int], vocab: int | None, head: str) -> VlaAdapterConfig:
