@@ -27,5 +27,8 @@ class Golden:
     def array(self, sample: int, key: str) -> np.ndarray:
         return self.arrays[f"s{sample}/{key}"]
 
+    def has(self, sample: int, key: str) -> bool:
+        return f"s{sample}/{key}" in self.arrays.files
+
     def images(self, sample: int, kind: str) -> list[np.ndarray]:
         return [self.array(sample, f"{kind}/{name}") for name in self.info["samples"][sample]["images"]]
