@@ -1,7 +1,7 @@
 """Checkpoint directories: the official layout, with what it lacks in `vla_adapter.json`.
 
 config.json, preprocessor_config.json, generation_config.json   as published
-model.safetensors                          towers, projector, language model, queries
+model.safetensors (or its index, shards)   towers, projector, language model, queries
 action_head--*checkpoint.pt                policy head; absent in a grounded backbone
 proprio_projector--*checkpoint.pt          proprioception projector; absent in a backbone
 dataset_statistics.json                    absent in a backbone
@@ -15,32 +15,29 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
-from torch import Tensor
+from safetensors.torch import save_file
 
 from vla_adapter_ros.contract import Contract, read_contract, write_contract
 from vla_adapter_ros.errors import CheckpointError, ModelConfigError
 from vla_adapter_ros.model.config import VlaAdapterConfig, config_from_dict
 from vla_adapter_ros.model.network import VlaAdapter
 from vla_adapter_ros.model.normalization import Statistics, read_statistics
-from vla_adapter_ros.model.official import find_platform, official_files, read_official_config
+from vla_adapter_ros.model.official import get_platform, read_official_config
+from vla_adapter_ros.model.official_files import official_files, with_dtype
+from vla_adapter_ros.model.overrides import override
 from vla_adapter_ros.model.tokenizer import Tokenizer
+from vla_adapter_ros.model.weights import INDEX, SINGLE, Weights, read_plain_pt, read_safetensors
 
 COMPONENTS = ("action_head", "proprio_projector")
-OURS, WEIGHTS, STATISTICS, CONTRACT = (
-    "vla_adapter.json", "model.safetensors", "dataset_statistics.json", "contract.yaml",
-)  # fmt: skip
+OURS, STATISTICS, CONTRACT = "vla_adapter.json", "dataset_statistics.json", "contract.yaml"
 _KEPT = ("config.json", "preprocessor_config.json", "generation_config.json")
-_IGNORED_WEIGHTS = ("language_model.lm_head.weight",)  # tied to the embedding, and never read
-
-Weights = dict[str, Tensor]
+IGNORED_WEIGHTS = ("language_model.lm_head.weight",)  # tied to the embedding, and never read
 
 
 @dataclass(frozen=True)
@@ -59,40 +56,58 @@ def read_checkpoint(
     folder: str | Path,
     *,
     platform: str | None = None,
+    preprocessing: Mapping[str, Any] | None = None,
     statistics_name: str | None = None,
     attention: str | None = None,
 ) -> Checkpoint:
     """Read a checkpoint of ours or an official one. The weights keep the type they are stored in.
 
+    Nothing in the directory is ever run: weights are read as plain tensors, and code files, backups of
+    config.json and the adapter in lora_adapter/ are not looked at.
+
     Args:
         folder: The directory.
-        platform: For official checkpoints whose data set's name does not tell: `libero`, ...
+        platform: For official checkpoints, which do not store it: `libero`, `calvin`, ...
+        preprocessing: Changes to single settings, see `overrides.OVERRIDES`.
         statistics_name: Which entry of the statistics to use, if there are several.
         attention: Attention implementation (`sdpa` or `eager`) in place of the stored one.
 
     Raises:
-        CheckpointError: incomplete, damaged, or another layout.
+        CheckpointError: incomplete, damaged, another layout, or a platform missing, unknown or in vain.
+        ModelConfigError: an override that is not allowed.
         StatisticsError: the statistics are unusable.
     """
     folder = Path(folder)
     if not folder.is_dir():
         raise CheckpointError(f"no checkpoint directory at {folder}")
-    files = {name: find_component(folder, name) for name in COMPONENTS}
-    has_statistics = (folder / STATISTICS).is_file()
-    if len({has_statistics, *(path is not None for path in files.values())}) != 1:
-        found = {name: path is not None for name, path in files.items()}
-        raise CheckpointError(f"{folder} is incomplete: {found}, {STATISTICS}: {has_statistics}")
-    parts = {name: _read_component(path) for name, path in files.items() if path is not None}
-    statistics = read_statistics(folder / STATISTICS, statistics_name) if has_statistics else None
-    if (folder / OURS).is_file():
-        config = _read_own_config(folder / OURS)
-    elif statistics is None:
+    files = find_components(folder)
+    parts = {name: read_plain_pt(path) for name, path in files.items()}
+    own = (folder / OURS).is_file()
+    if not own and not files:
         raise CheckpointError(f"{folder} holds neither {OURS} nor a policy head: nothing to load")
+    if own and platform is not None:
+        raise CheckpointError(
+            f"{folder} is a checkpoint of this package, which stores everything: platform {platform!r} is "
+            "only for official ones"
+        )
+    statistics = read_statistics(folder / STATISTICS, statistics_name) if files else None
+    if not own:
+        get_platform(platform, folder)  # before gigabytes are read
+    weights = _read_weights(folder)
+    if own:
+        config = _read_own_config(folder / OURS)
     else:
-        config = _official_config(folder, parts, find_platform(platform, statistics.name))
+        config = read_official_config(
+            folder,
+            platform,
+            model=_shapes(weights),
+            head=_shapes(parts["action_head"]),
+            proprio=_shapes(parts["proprio_projector"]),
+        )
+    config = override(config, preprocessing, official=not own)
     if attention is not None:
         config = dataclasses.replace(config, attention=attention)
-    network = _load(config, _read_weights(folder / WEIGHTS), parts, folder)
+    network = _load(config, weights, parts, folder)
     contract = read_contract(folder / CONTRACT) if (folder / CONTRACT).is_file() else None
     return Checkpoint(
         network=network,
@@ -121,11 +136,13 @@ def write_checkpoint(checkpoint: Checkpoint, folder: str | Path, *, dtype: torch
         OURS,
         STATISTICS,
         CONTRACT,
+        INDEX,
+        *(path.name for path in folder.glob("model-*-of-*.safetensors")),
         *(p.name for c in COMPONENTS for p in _component_files(folder, c)),
     ):
         (folder / stale).unlink(missing_ok=True)
     parts = _split(checkpoint.network.state_dict(), dtype)
-    _replace(folder / WEIGHTS, lambda path: save_file(parts["model"], path, metadata={"format": "pt"}))
+    _replace(folder / SINGLE, lambda path: save_file(parts["model"], path, metadata={"format": "pt"}))
     if checkpoint.statistics is not None:
         for name in COMPONENTS:
             state = {f"module.{key}": value for key, value in parts[name].items()}
@@ -135,45 +152,51 @@ def write_checkpoint(checkpoint: Checkpoint, folder: str | Path, *, dtype: torch
     if checkpoint.contract is not None:
         write_contract(checkpoint.contract, folder / CONTRACT)
     checkpoint.tokenizer.save(folder)
-    for name, data in {**official_files(checkpoint.config), **checkpoint.kept_files}.items():
+    stored_as = str(dtype).removeprefix("torch.")
+    made = official_files(
+        checkpoint.config, checkpoint.statistics, pad_id=checkpoint.tokenizer.pad_id, dtype=stored_as
+    )
+    kept = dict(checkpoint.kept_files)
+    if "config.json" in kept:
+        kept["config.json"] = with_dtype(kept["config.json"], stored_as)
+    for name, data in {**made, **kept}.items():
         _replace(folder / name, lambda path, data=data: path.write_bytes(data))
     _write_json(folder / OURS, checkpoint.config.to_dict())
 
 
-def find_component(folder: Path, name: str) -> Path | None:
-    """The one file whose name holds the component's name and "checkpoint" (official rule); None if absent.
+def find_components(folder: Path) -> dict[str, Path]:
+    """The files of head and proprioception projector; empty for a backbone, which has no statistics either.
+
+    Official rule: the one file whose name holds the component's name and "checkpoint".
 
     Raises:
-        CheckpointError: several such files.
+        CheckpointError: several files for a component, or some of what belongs together is missing.
     """
-    found = _component_files(folder, name)
-    if len(found) > 1:
-        raise CheckpointError(f"{folder} holds several files for {name}: {[p.name for p in found]}")
-    return found[0] if found else None
+    found: dict[str, Path] = {}
+    for name in COMPONENTS:
+        files = _component_files(folder, name)
+        if len(files) > 1:
+            raise CheckpointError(f"{folder} holds several files for {name}: {[p.name for p in files]}")
+        if files:
+            found[name] = files[0]
+    needed = {f"{name}--*checkpoint.pt": name in found for name in COMPONENTS}
+    needed[STATISTICS] = (folder / STATISTICS).is_file()
+    if len(set(needed.values())) != 1:
+        missing = [name for name, there in needed.items() if not there]
+        raise CheckpointError(f"{folder} is incomplete: it lacks {' and '.join(missing)}")
+    return found
 
 
 def _component_files(folder: Path, name: str) -> list[Path]:
     return sorted(p for p in folder.iterdir() if p.is_file() and name in p.name and "checkpoint" in p.name)
 
 
-def _read_component(path: Path) -> Weights:
-    try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch raises many kinds for damaged or unsafe files
-        raise CheckpointError(f"{path} cannot be read as plain weights: {error}") from error
-    if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
-        raise CheckpointError(f"{path} holds something else than named tensors")
-    return {key.removeprefix("module."): value for key, value in state.items()}
+def _read_weights(folder: Path) -> Weights:
+    return {key: value for key, value in read_safetensors(folder).items() if key not in IGNORED_WEIGHTS}
 
 
-def _read_weights(path: Path) -> Weights:
-    try:
-        state = load_file(path)
-    except FileNotFoundError:
-        raise CheckpointError(f"{path} is missing") from None
-    except SafetensorError as error:
-        raise CheckpointError(f"{path} is damaged: {error}") from error
-    return {key: value for key, value in state.items() if key not in _IGNORED_WEIGHTS}
+def _shapes(weights: Weights) -> dict[str, tuple[int, ...]]:
+    return {key: tuple(value.shape) for key, value in weights.items()}
 
 
 def _read_own_config(path: Path) -> VlaAdapterConfig:
@@ -181,22 +204,6 @@ def _read_own_config(path: Path) -> VlaAdapterConfig:
         return config_from_dict(json.loads(path.read_text(encoding="utf-8")))
     except (ValueError, ModelConfigError) as error:
         raise CheckpointError(f"{path}: {error}") from None
-
-
-def _official_config(folder: Path, parts: dict[str, Weights], platform: Any) -> VlaAdapterConfig:
-    head, proprio = parts["action_head"], parts["proprio_projector"]
-    try:
-        action_dim, proprio_dim = len(head["model.fc2.bias"]), proprio["fc1.weight"].shape[1]
-    except KeyError as error:
-        raise CheckpointError(f"{folder}: the policy head lacks {error}") from None
-    return read_official_config(
-        folder,
-        platform,
-        head_kind="pro" if any(".k_task." in key for key in head) else "base",
-        film_weights=any(".film_gen." in key for key in head),
-        action_dim=action_dim,
-        proprio_dim=proprio_dim,
-    )
 
 
 def _load(config: VlaAdapterConfig, model: Weights, parts: dict[str, Weights], folder: Path) -> VlaAdapter:

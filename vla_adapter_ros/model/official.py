@@ -1,9 +1,12 @@
-"""The published checkpoints' own configuration files, in and out."""
+"""Read the published checkpoints' own configuration files, and know what those files leave out."""
 
 from __future__ import annotations
 
 import dataclasses
 import json
+import math
+import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,6 +31,7 @@ TOWERS = {
     "vit_large_patch14_reg4_dinov2.lvd142m": DINOV2_LARGE,
     "vit_so400m_patch14_siglip_224": SIGLIP_SO400M,
 }
+TOWER_SETTINGS = {"embed_dim": "width", "depth": "depth", "num_heads": "heads"}
 _QWEN2_DEFAULTS = {
     "vocab_size": 151936, "hidden_size": 4096, "intermediate_size": 22016, "num_hidden_layers": 32,
     "num_attention_heads": 32, "num_key_value_heads": 32, "max_position_embeddings": 32768,
@@ -35,78 +39,171 @@ _QWEN2_DEFAULTS = {
 }  # fmt: skip
 """The library's defaults at the time: stored configurations leave out values equal to these."""
 
+Shapes = Mapping[str, tuple[int, ...]]
+
 
 @dataclass(frozen=True)
 class Platform:
-    """What an official checkpoint does not store about the robot that it was trained for."""
+    """What an official checkpoint does not store about the robot that it was trained for.
+
+    `ranges` is the kind of normalisation; `rate_hz` [rows/s] and `action_space` are those of the data
+    set. The gripper's column is never processed unless it is asked for.
+    """
 
     chunk: int
+    action_dim: int
+    proprio_dim: int
     num_images: int
     ranges: str
+    rate_hz: float
+    action_space: str
+    rotate_180: bool = False
+    jpeg_round_trip: bool = True
+    center_crop: float = OFFICIAL_PREPROCESSING.center_crop
 
 
 PLATFORMS = {
-    "libero": Platform(chunk=8, num_images=2, ranges="q01_q99"),
-    "aloha": Platform(chunk=25, num_images=3, ranges="min_max"),
-    "bridge": Platform(chunk=5, num_images=1, ranges="q01_q99"),
-    "calvin": Platform(chunk=8, num_images=2, ranges="q01_q99"),
-}
+    "libero": Platform(
+        chunk=8, action_dim=7, proprio_dim=8, num_images=2, ranges="q01_q99",
+        rate_hz=20.0, action_space="ee_delta", rotate_180=True,
+    ),
+    "calvin": Platform(
+        chunk=8, action_dim=7, proprio_dim=8, num_images=2, ranges="q01_q99",
+        rate_hz=30.0, action_space="ee_delta",
+    ),
+    "aloha": Platform(
+        chunk=25, action_dim=14, proprio_dim=14, num_images=3, ranges="min_max",
+        rate_hz=25.0, action_space="joint_position",
+    ),
+    "bridge": Platform(
+        chunk=5, action_dim=7, proprio_dim=7, num_images=1, ranges="q01_q99",
+        rate_hz=5.0, action_space="ee_delta",
+    ),
+}  # fmt: skip
 
 
-def find_platform(name: str | None, hint: str) -> Platform:
-    """The platform by name, or by the first known name that occurs in `hint` (a data set's name).
+def get_platform(name: str | None, folder: str | Path) -> Platform:
+    """The platform that an official checkpoint was trained for; it is never guessed from names.
 
     Raises:
-        CheckpointError: unknown.
+        CheckpointError: none given, or an unknown one.
     """
-    wanted = (name or hint).lower()
-    for key, platform in PLATFORMS.items():
-        if key in wanted:
-            return platform
-    raise CheckpointError(f"platform {name or hint!r} is unknown: give one of {list(PLATFORMS)}")
+    if name is None:
+        raise CheckpointError(
+            f"{folder} is an official checkpoint, which does not store its platform: give one of "
+            f"{list(PLATFORMS)}; `vla-adapter checkpoint convert --platform ...` stores it once and for all"
+        )
+    if name not in PLATFORMS:
+        raise CheckpointError(f"platform {name!r} is unknown: give one of {list(PLATFORMS)}")
+    return PLATFORMS[name]
 
 
 def read_official_config(
-    folder: Path, platform: Platform, *, head_kind: str, film_weights: bool, action_dim: int, proprio_dim: int
+    folder: Path, platform: str | None, *, model: Shapes, head: Shapes, proprio: Shapes
 ) -> VlaAdapterConfig:
-    """Build our configuration from `config.json` and `preprocessor_config.json`.
+    """Build our configuration from the stored files, the weights' shapes and the platform.
 
     Args:
         folder: The checkpoint.
-        platform: Chunk, images and ranges, which are not stored.
-        head_kind: `base` or `pro`, told by the head's keys.
-        film_weights: Whether the head file carries `film_gen`.
-        action_dim: Width told by the head's weights.
-        proprio_dim: Width told by the projector's weights.
+        platform: Name of the platform.
+        model: Shapes of the tensors in `model.safetensors`.
+        head: Shapes of the policy head's tensors.
+        proprio: Shapes of the proprioception projector's tensors.
 
     Raises:
-        CheckpointError: another layout or an unknown tower.
+        CheckpointError: another layout, an unknown tower, weights that do not fit the files, or a
+            platform whose widths are not the weights'.
     """
+    robot = get_platform(platform, folder)
     data = _read_json(folder / "config.json")
     try:
         text, tower_ids = data["text_config"], data["timm_model_ids"]
     except KeyError as error:
         raise CheckpointError(f"{folder / 'config.json'} lacks {error}: no VLA-Adapter checkpoint") from None
     extra = data.get("timm_model_kwargs") or [{}] * len(tower_ids)
+    if len(extra) != len(tower_ids):
+        raise CheckpointError(f"{folder / 'config.json'}: {len(extra)} timm_model_kwargs for {tower_ids}")
+    vits = tuple(_read_tower(*pair) for pair in zip(tower_ids, extra, strict=True))
+    for size in data.get("image_sizes") or ():
+        if size != vits[0].image_size:
+            raise CheckpointError(f"image size {size}: supported is {vits[0].image_size}")
+    llm = _read_llm(text)
+    layers = _count(r"language_model\.model\.layers\.(\d+)\.", model, "language model layers", folder)
+    if layers != llm.layers:
+        raise CheckpointError(f"{folder}: config.json has {llm.layers} layers, the weights {layers}")
+    widths = {
+        "action": (len_of(head, "model.fc2.bias", folder), robot.action_dim),
+        "proprioception": (len_of(proprio, "fc1.weight", folder, axis=1), robot.proprio_dim),
+    }
+    for name, (stored, expected) in widths.items():
+        if stored != expected:
+            raise CheckpointError(
+                f"{folder}: the weights' {name} is {stored} wide, that of platform {platform!r} is {expected}"
+            )
     return VlaAdapterConfig(
         name="official",
-        num_images=platform.num_images,
-        action_dim=action_dim,
-        proprio_dim=proprio_dim,
-        chunk=platform.chunk,
-        num_queries=NUM_QUERIES,
+        num_images=robot.num_images,
+        action_dim=robot.action_dim,
+        proprio_dim=robot.proprio_dim,
+        chunk=robot.chunk,
+        num_queries=len_of(model, "action_queries.weight", folder),
         num_task_tokens=NUM_TASK_TOKENS,
         token_order="official",
         projector="gelu3",
         prompt="qwen_chat",
-        llm=_read_llm(text),
-        head=HeadConfig(kind=head_kind, blocks=HEAD_BLOCKS, film_weights=film_weights, train_noise_std=0.02),
-        preprocessing=_read_preprocessing(folder / "preprocessor_config.json"),
-        vits=tuple(_read_tower(*pair) for pair in zip(tower_ids, extra, strict=True)),
+        llm=llm,
+        head=HeadConfig(
+            kind=head_kind(head, folder),
+            blocks=_count(r"model\.mlp_resnet_blocks\.(\d+)\.", head, "blocks of the policy head", folder),
+            film_weights=any(".film_gen." in key for key in head),
+            train_noise_std=0.02,
+        ),
+        preprocessing=dataclasses.replace(
+            _read_preprocessing(folder / "preprocessor_config.json", len(vits)),
+            rotate_180=robot.rotate_180,
+            jpeg_round_trip=robot.jpeg_round_trip,
+            center_crop=robot.center_crop,
+        ),
+        vits=vits,
         normalization=NormalizationConfig(
-            action=platform.ranges, proprio=platform.ranges, zero_range_to_zero=False
+            action=robot.ranges, proprio=robot.ranges, zero_range_to_zero=False
         ),
     )
+
+
+def head_kind(head: Shapes, folder: Path) -> str:
+    """`pro` or `base`, told by the names of the head's weights.
+
+    Raises:
+        CheckpointError: neither.
+    """
+    kinds = [
+        kind for kind, part in (("pro", ".k_task."), ("base", ".k_proj.")) if any(part in key for key in head)
+    ]
+    if len(kinds) != 1:
+        raise CheckpointError(
+            f"{folder}: the policy head has the weights of {kinds or 'neither'}: base or pro"
+        )
+    return kinds[0]
+
+
+def len_of(shapes: Shapes, key: str, folder: Path, *, axis: int = 0) -> int:
+    """Length of a stored tensor along an axis.
+
+    Raises:
+        CheckpointError: no such tensor, or too few axes.
+    """
+    if key not in shapes or len(shapes[key]) <= axis:
+        raise CheckpointError(f"{folder}: the weights lack {key!r}: no VLA-Adapter checkpoint")
+    return shapes[key][axis]
+
+
+def _count(pattern: str, shapes: Shapes, what: str, folder: Path) -> int:
+    """How many numbered parts there are; they must count from 0 without a gap."""
+    found = {int(match.group(1)) for key in shapes if (match := re.match(pattern, key))}
+    if not found or found != set(range(len(found))):
+        raise CheckpointError(f"{folder}: {what} are numbered {sorted(found)}: 0, 1, ... is needed")
+    return len(found)
 
 
 def _read_llm(text: dict[str, Any]) -> LlmConfig:
@@ -125,71 +222,41 @@ def _read_llm(text: dict[str, Any]) -> LlmConfig:
 def _read_tower(tower_id: str, changes: dict[str, Any]) -> VitConfig:
     if tower_id not in TOWERS:
         raise CheckpointError(f"vision tower {tower_id!r}: supported are {list(TOWERS)}")
-    known = {"embed_dim": "width", "depth": "depth", "num_heads": "heads"}
-    unknown = sorted(set(changes) - set(known))
+    unknown = sorted(set(changes) - set(TOWER_SETTINGS))
     if unknown:
         raise CheckpointError(f"vision tower {tower_id!r}: unknown settings {unknown}")
-    tower = TOWERS[tower_id]
-    sizes = {known[key]: value for key, value in changes.items()}
-    width = sizes.get("width", tower.width)
+    return resized(TOWERS[tower_id], {TOWER_SETTINGS[key]: value for key, value in changes.items()})
+
+
+def resized(tower: VitConfig, sizes: dict[str, int]) -> VitConfig:
+    """A published tower with other sizes; the width of its inner layers keeps its ratio."""
     ratio = SIGLIP_MLP_RATIO if tower is SIGLIP_SO400M else tower.mlp_width / tower.width
-    return dataclasses.replace(tower, **sizes, mlp_width=int(ratio * width))
+    return dataclasses.replace(tower, **sizes, mlp_width=int(ratio * sizes.get("width", tower.width)))
 
 
-def _read_preprocessing(path: Path) -> PreprocessingConfig:
+def _read_preprocessing(path: Path, towers: int) -> PreprocessingConfig:
+    """Mean and spread; the other keys describe steps that do nothing to an image of the model's size."""
     data = _read_json(path)
     stored = data.get("tvf_normalize_params")
-    if stored:  # the rounded numbers, which override the full-precision ones in the published code
-        means, stds = [entry["mean"] for entry in stored], [entry["std"] for entry in stored]
-    else:
-        means, stds = data["means"], data["stds"]
-    return dataclasses.replace(
-        OFFICIAL_PREPROCESSING, means=tuple(map(tuple, means)), stds=tuple(map(tuple, stds))
-    )
-
-
-def official_files(config: VlaAdapterConfig) -> dict[str, bytes]:
-    """`config.json` and `preprocessor_config.json` for a model that did not come with its own."""
-    llm, pre = config.llm, config.preprocessing
-    settings: dict[str, Any] = {
-        "model_type": "vla_adapter_ros",
-        "text_config": {
-            "model_type": "qwen2", "vocab_size": llm.vocab_size, "hidden_size": llm.hidden,
-            "intermediate_size": llm.intermediate, "num_hidden_layers": llm.layers,
-            "num_attention_heads": llm.heads, "num_key_value_heads": llm.kv_heads,
-            "max_position_embeddings": llm.max_positions, "rms_norm_eps": llm.rms_norm_eps,
-            "rope_theta": llm.rope_theta, "tie_word_embeddings": True,
-        },
-    }  # fmt: skip
-    names = {tower: name for name, tower in TOWERS.items()}
-    if config.vits and all(vit in names for vit in config.vits):
-        settings |= {
-            "model_type": "openvla",
-            "architectures": ["OpenVLAForActionPrediction"],
-            "arch_specifier": "no-align+fused-gelu-mlp",
-            "vision_backbone_id": "dinosiglip-vit-so-224px",
-            "llm_backbone_id": "qwen25-0_5b-extra",
-            "use_fused_vision_backbone": True,
-            "image_resize_strategy": "resize-naive",
-            "image_sizes": [vit.image_size for vit in config.vits],
-            "timm_model_ids": [names[vit] for vit in config.vits],
-            "timm_override_act_layers": [None] * len(config.vits),
-            "n_action_bins": 256,
-        }
-    pairs = zip(pre.means, pre.stds, strict=True)
-    processor = {
-        "image_processor_type": "PrismaticImageProcessor",
-        "input_sizes": [[3, pre.size, pre.size]] * len(pre.means),
-        "means": [list(mean) for mean in pre.means],
-        "stds": [list(std) for std in pre.stds],
-        "tvf_normalize_params": [
-            {"inplace": False, "mean": list(mean), "std": list(std)} for mean, std in pairs
-        ],
-    }
-    return {
-        name: (json.dumps(data, indent=2) + "\n").encode()
-        for name, data in (("config.json", settings), ("preprocessor_config.json", processor))
-    }
+    try:
+        if stored:  # the rounded numbers, which override the full-precision ones in the published code
+            pairs = [(entry["mean"], entry["std"]) for entry in stored]
+        else:
+            pairs = list(zip(data["means"], data["stds"], strict=True))
+        means, stds = (tuple(tuple(map(float, pair[i])) for pair in pairs) for i in (0, 1))
+    except (KeyError, TypeError, ValueError) as error:
+        raise CheckpointError(
+            f"{path}: mean and spread are needed, in tvf_normalize_params or in means and stds: "
+            f"{type(error).__name__} {error}"
+        ) from None
+    numbers = [*means, *stds]
+    if len(pairs) != towers or any(
+        len(group) != 3 or not all(map(math.isfinite, group)) for group in numbers
+    ):
+        raise CheckpointError(f"{path}: means {means}, stds {stds}: three numbers per tower are needed")
+    if any(value <= 0 for group in stds for value in group):
+        raise CheckpointError(f"{path}: stds {stds}: only numbers above 0 are allowed")
+    return dataclasses.replace(OFFICIAL_PREPROCESSING, means=means, stds=stds)
 
 
 def _read_json(path: Path) -> dict[str, Any]:

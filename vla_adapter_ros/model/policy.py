@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -15,8 +15,9 @@ from vla_adapter_ros.contract import Contract
 from vla_adapter_ros.errors import CheckpointError, ObservationError, StatisticsError
 from vla_adapter_ros.model.checkpoint import COMPONENTS, Checkpoint, read_checkpoint, write_checkpoint
 from vla_adapter_ros.model.config import VlaAdapterConfig
+from vla_adapter_ros.model.hub import find_checkpoint
 from vla_adapter_ros.model.network import VlaAdapter
-from vla_adapter_ros.model.normalization import Statistics, normalize, unnormalize
+from vla_adapter_ros.model.normalization import Statistics, finish_gripper, normalize, unnormalize
 from vla_adapter_ros.model.preprocessing import Preprocessor
 from vla_adapter_ros.model.tokenizer import Tokenizer
 
@@ -84,28 +85,38 @@ class VlaAdapterPolicy:
         cls,
         path: str | Path,
         *,
+        platform: str | None = None,
         device: str | torch.device = "cpu",
         dtype: torch.dtype = torch.float32,
-        platform: str | None = None,
+        preprocessing: Mapping[str, Any] | None = None,
         statistics_name: str | None = None,
         attention: str | None = None,
     ) -> VlaAdapterPolicy:
-        """Load a checkpoint directory, of ours or official.
+        """Load a checkpoint, of ours or official.
 
         Args:
-            path: The directory.
+            path: The directory, or `owner/name` or `owner/name@revision` on the Hugging Face hub.
+            platform: For official checkpoints, and needed there: `libero`, `calvin`, `aloha` or
+                `bridge`. It stands for what they do not store; checkpoints of ours store everything.
             device: Where the network runs.
             dtype: Type in which it runs, whatever it is stored in.
-            platform: Only for official checkpoints whose data set's name does not tell (`libero`, ...).
+            preprocessing: Changes to single settings, kept by `save_pretrained`: `center_crop`,
+                `jpeg_round_trip`, `rotate_180`, `resize`, `gripper_binarize`, `gripper_invert`,
+                `gripper_column`; for official checkpoints also `num_images`.
             statistics_name: Which entry of the statistics to use, if there are several.
             attention: Attention implementation (`sdpa` or `eager`) in place of the stored one.
 
         Raises:
-            CheckpointError: incomplete, damaged, or another layout.
+            CheckpointError: incomplete, damaged, another layout, or a platform missing, unknown or in vain.
+            ModelConfigError: `preprocessing` or `attention` is not allowed.
             StatisticsError: the statistics are unusable.
         """
         stored = read_checkpoint(
-            path, platform=platform, statistics_name=statistics_name, attention=attention
+            find_checkpoint(path),
+            platform=platform,
+            preprocessing=preprocessing,
+            statistics_name=statistics_name,
+            attention=attention,
         )
         network = stored.network.to(device=device, dtype=dtype).eval()
         return cls(
@@ -155,7 +166,8 @@ class VlaAdapterPolicy:
             proprio: Proprioception in the robot's units, (S,).
 
         Returns:
-            Actions in the robot's units, float64 (H, A).
+            Actions in the robot's units, float64 (H, A). The gripper's column is what the data set
+            had, unless `config.output` says otherwise.
 
         Raises:
             ObservationError: an input does not fit.
@@ -164,7 +176,11 @@ class VlaAdapterPolicy:
         with torch.inference_mode():
             inputs = self.prepare(images, instruction, proprio)
             actions = self.network(*(tensor.to(self.network.device) for tensor in inputs))
-        return self.unnormalize_actions(actions[0].cpu().numpy())
+        return self.finish(actions[0].cpu().numpy())
+
+    def finish(self, actions: np.ndarray) -> np.ndarray:
+        """The network's output (..., A) to what `predict` returns: robot's units, gripper's column done."""
+        return finish_gripper(self.unnormalize_actions(actions), self.config.output)
 
     def prepare(self, images: Sequence[np.ndarray], instruction: str, proprio: np.ndarray) -> Inputs:
         """Check one observation and turn it into the network's arguments, batch 1, on the CPU.

@@ -30,7 +30,7 @@ def test_one_full_training_step(name: str) -> None:
     golden = Golden(name)
     arrays = np.load(GOLDEN / name / "train_full.npz")
     info = json.loads((GOLDEN / name / "train_full.json").read_text())
-    policy = VlaAdapterPolicy.from_pretrained(golden.checkpoint)
+    policy = VlaAdapterPolicy.from_pretrained(golden.checkpoint, platform="libero")
     network = policy.network.train()
     # The published collator pads on the right, ours on the left; the result must not depend on it.
     ids, mask = policy.tokenize([golden.info["samples"][i]["task"] for i in (0, 1)])

@@ -1,0 +1,71 @@
+"""Settings that a user may change when a checkpoint is opened: `preprocessing={...}`."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+from vla_adapter_ros.errors import ModelConfigError
+from vla_adapter_ros.model.config import RESIZES, VlaAdapterConfig
+from vla_adapter_ros.model.presets import OFFICIAL_PREPROCESSING
+
+IMAGE_COUNTS = (1, 2, 3)
+_KINDS = {
+    "center_crop": "true (keep 0.9 of the area), false, or the share of the area that is kept",
+    "jpeg_round_trip": "true or false",
+    "rotate_180": "true or false",
+    "resize": f"one of {list(RESIZES)}",
+    "gripper_binarize": "true or false",
+    "gripper_invert": "true or false",
+    "gripper_column": "a whole number: the column of the gripper",
+    "num_images": f"one of {list(IMAGE_COUNTS)}, for an official checkpoint only",
+}
+OVERRIDES = tuple(_KINDS)
+
+
+def override(
+    config: VlaAdapterConfig, changes: Mapping[str, Any] | None, *, official: bool
+) -> VlaAdapterConfig:
+    """Change single settings; they become part of the configuration, and are saved with it.
+
+    Args:
+        config: The checkpoint's configuration.
+        changes: Any of `OVERRIDES`; None or empty for none.
+        official: Whether it is an official checkpoint, which does not store the number of images.
+
+    Raises:
+        ModelConfigError: an unknown key or a value that is not allowed.
+    """
+    if changes is None:
+        return config
+    if not isinstance(changes, Mapping):
+        raise ModelConfigError(
+            f"preprocessing = {changes!r}: a mapping with keys of {list(OVERRIDES)} is needed"
+        )
+    parts: dict[str, dict[str, Any]] = {"preprocessing": {}, "output": {}, "top": {}}
+    for key, value in changes.items():
+        if key not in _KINDS:
+            raise ModelConfigError(f"preprocessing key {key!r} is unknown: allowed are {list(OVERRIDES)}")
+        if not _fits(key, value) or (key == "num_images" and not official):
+            raise ModelConfigError(f"preprocessing.{key} = {value!r}: allowed is {_KINDS[key]}")
+        if key == "center_crop" and isinstance(value, bool):
+            value = OFFICIAL_PREPROCESSING.center_crop if value else 1.0
+        part = "top" if key == "num_images" else "output" if key.startswith("gripper_") else "preprocessing"
+        parts[part][key] = float(value) if key == "center_crop" else value
+    return dataclasses.replace(
+        config,
+        preprocessing=dataclasses.replace(config.preprocessing, **parts["preprocessing"]),
+        output=dataclasses.replace(config.output, **parts["output"]),
+        **parts["top"],
+    )
+
+
+def _fits(key: str, value: Any) -> bool:
+    if key == "resize":
+        return value in RESIZES
+    if key == "center_crop":
+        return isinstance(value, bool | int | float)  # the range is the configuration's to check
+    if key == "num_images":
+        return type(value) is int and value in IMAGE_COUNTS
+    return type(value) is (int if key == "gripper_column" else bool)
