@@ -18,6 +18,7 @@ QWEN2 = LlmConfig(
     hidden=32, intermediate=48, layers=3, heads=4, kv_heads=2, vocab_size=24, max_positions=64
 )  # fmt: skip
 LLAMA = dataclasses.replace(QWEN2, kind="llama", kv_heads=4, rope_theta=1e4, bidirectional=True)
+HEAD = {"kind": "pro", "blocks": 3, "heads": 4, "rope_tables": "fp32", "train_noise_std": 0.02}
 IMAGES, PROMPT, CHUNK, ACTIONS, PROPRIO = 2, 5, 4, 3, 6
 
 
@@ -38,7 +39,7 @@ def small_config(
         "projector": "gelu3",
         "prompt": "openvla" if llm.kind == "llama" else "qwen_chat",
         "llm": llm,
-        "head": HeadConfig(**{"kind": "pro", "blocks": 3, "heads": 4, "rope_tables": "fp32", **(head or {})}),
+        "head": HeadConfig(**{**HEAD, **(head or {})}),
         "preprocessing": PreprocessingConfig(
             size=28, resize="area", means=((0.5, 0.5, 0.5),) * 2, stds=((0.5, 0.5, 0.5),) * 2
         ),
