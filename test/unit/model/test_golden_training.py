@@ -1,82 +1,101 @@
-"""One full optimisation step against the published code: loss, gradients, parameters after it."""
+"""One optimisation step against the published code: loss, gradients, parameters after it.
+
+In each training mode: everything, LoRA adapters, and the policy on a frozen backbone.
+"""
 
 from __future__ import annotations
 
-import json
+from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from vla_adapter_ros.model import VlaAdapterPolicy
+from vla_adapter_ros.training.adapters import (
+    backbone_layers,
+    freeze_backbone,
+    load_adapter,
+    merge_lora,
+    save_adapter,
+)
 
 from .golden import GOLDEN, Golden
+from .golden_checks import open_policy, require
+from .golden_training_checks import Step, training_step, with_golden_lora
 
 pytestmark = pytest.mark.skipif(
     not GOLDEN.is_dir(), reason="no golden data: set VLA_ADAPTER_SHARED to the folder that holds golden/"
 )
 
 
-def official_name(name: str) -> str:
-    """Our parameter name as the fixture writes it."""
-    for part, prefix in (("action_head.", "head."), ("proprio_projector.", "proprio.")):
-        if name.startswith(part):
-            return prefix + name.removeprefix(part)
-    return f"vla.{name}"
+@pytest.fixture(params=["base", "pro"])
+def golden(request: pytest.FixtureRequest) -> Golden:
+    return Golden(request.param)
 
 
-@pytest.mark.parametrize("name", ["base", "pro"])
-def test_one_full_training_step(name: str) -> None:
-    golden = Golden(name)
-    arrays = np.load(GOLDEN / name / "train_full.npz")
-    info = json.loads((GOLDEN / name / "train_full.json").read_text())
-    policy = VlaAdapterPolicy.from_pretrained(golden.checkpoint, platform="libero")
-    network = policy.network.train()
-    # The published collator pads on the right, ours on the left; the result must not depend on it.
-    ids, mask = policy.tokenize([golden.info["samples"][i]["task"] for i in (0, 1)])
-    pixels = torch.stack([policy.pixel_values(np.stack(golden.images(i, "cropped"))) for i in (0, 1)])
-    proprio, noise = (torch.from_numpy(arrays[key]) for key in ("batch/proprio", "perturbation"))
-    targets = torch.from_numpy(arrays["batch/actions"])
+@pytest.fixture
+def policy(golden: Golden) -> VlaAdapterPolicy:
+    return open_policy(golden)
 
-    def loss_and_actions() -> tuple[torch.Tensor, torch.Tensor]:
-        actions = network(ids, mask, pixels, proprio, noise)
-        return (actions - targets).abs().mean(), actions
 
-    optimizer = torch.optim.AdamW(
-        network.parameters(), lr=info["lr"], betas=info["betas"], eps=info["eps"],
-        weight_decay=info["weight_decay"],
-    )  # fmt: skip
-    loss, actions = loss_and_actions()
-    loss.backward()
-    assert loss.item() == pytest.approx(info["loss"], rel=1e-5)
-    np.testing.assert_allclose(actions.detach().numpy(), arrays["predicted_actions"], rtol=0, atol=1e-4)
+def test_one_full_training_step(policy: VlaAdapterPolicy, golden: Golden) -> None:
+    step = Step(golden, "full")
+    assert {step.name(n) for n, _ in policy.network.named_parameters()} == set(step.norms)
+    require(training_step(policy, golden, step))
 
-    parameters = {official_name(key): value for key, value in network.named_parameters()}
-    norms = info["grad_norms"]
-    expected = {key for key in norms if key in parameters}
-    assert expected == set(parameters), set(parameters) ^ expected
-    for key, parameter in parameters.items():
-        ours = None if parameter.grad is None else parameter.grad.norm().item()
-        if norms[key] is None:
-            assert not ours, key
-        else:
-            assert ours == pytest.approx(norms[key], rel=1e-3, abs=1e-7), key
-    assert parameters["vla.action_queries.weight"].grad[-1].abs().max() == 0
-    gradients = {key.removeprefix("grad/") for key in arrays.files if key.startswith("grad/")}
-    for key in gradients:
-        reference = arrays[f"grad/{key}"]
-        np.testing.assert_allclose(
-            parameters[key].grad.numpy(),
-            reference,
-            rtol=1e-3,
-            atol=1e-3 * np.abs(reference).max(),
-            err_msg=key,
-        )
-    optimizer.step()
-    for key in gradients:
-        if f"after/{key}" in arrays.files:
-            clear = np.abs(arrays[f"grad/{key}"]) > 1e-6  # near zero, AdamW's first step is a coin toss
-            after = parameters[key].detach().numpy()
-            np.testing.assert_allclose(after[clear], arrays[f"after/{key}"][clear], rtol=0, atol=2e-6)
-    with torch.no_grad():
-        assert loss_and_actions()[0].item() == pytest.approx(info["loss_after_step"], rel=1e-3)
+
+def test_one_lora_training_step(policy: VlaAdapterPolicy, golden: Golden) -> None:
+    step = Step(golden, "lora")
+    with_golden_lora(policy.network, step)
+    trained = {step.name(n): p for n, p in policy.network.named_parameters() if p.requires_grad}
+    assert set(trained) == set(step.norms)
+    word_head = step.info["lora"]["r"] * (golden.info["vocab_size"] + golden.info["hidden_size"])
+    assert sum(p.numel() for p in trained.values()) + word_head == step.info["n_trainable"]
+    require(training_step(policy, golden, step))
+
+
+def test_one_step_on_a_frozen_backbone(policy: VlaAdapterPolicy, golden: Golden) -> None:
+    """The same gradients as in full training, for the policy alone."""
+    step = Step(golden, "full")
+    before = {name: value.clone() for name, value in policy.network.state_dict().items()}
+    freeze_backbone(policy.network)
+    require(training_step(policy, golden, step))
+    changed = {n.split(".")[0] for n, v in policy.network.state_dict().items() if not v.equal(before[n])}
+    assert changed == {"action_queries", "action_head", "proprio_projector"}
+    backbone = [p for n, p in policy.network.named_parameters() if n.split(".")[0] not in changed]
+    assert all(p.grad is None for p in backbone)
+
+
+def test_merged_adapters_act_like_the_adapters(policy: VlaAdapterPolicy, golden: Golden) -> None:
+    step = Step(golden, "lora")
+    plain = merge_lora(with_golden_lora(policy.network, step))
+    merged = VlaAdapterPolicy(plain, policy.config, policy.tokenizer, policy.statistics)
+    loss_to_states = training_step(merged, golden, step)[:4]
+    require(
+        check for check in loss_to_states if check.stage in ("loss, relative", "actions", "hidden states")
+    )
+
+
+def test_layers_that_nothing_reads_can_be_left_out(policy: VlaAdapterPolicy, golden: Golden) -> None:
+    """They are the ones whose adapters get no gradient officially."""
+    step = Step(golden, "lora")
+    left_out = set(backbone_layers(policy.network)) - set(backbone_layers(policy.network, "used-linear"))
+    silent = {n for n, norm in step.norms.items() if norm is None and ".lora_" in n}
+    assert {step.name(f"{n}.lora_{x}.default.weight") for n in left_out for x in "AB"} == silent
+    with_golden_lora(policy.network, step, targets="used-linear")
+    require(check for check in training_step(policy, golden, step) if check.stage != "before")
+
+
+def test_a_published_adapter_folder_has_the_names_that_we_write(golden: Golden, tmp_path: Path) -> None:
+    policy = open_policy(golden)
+    with_golden_lora(policy.network, Step(golden, "lora"))
+    save_adapter(policy.network, tmp_path)
+    ours = load_file(tmp_path / "adapter_model.safetensors")
+    official = load_file(golden.checkpoint / "lora_adapter" / "adapter_model.safetensors")
+    assert {n: v.shape for n, v in ours.items()} == {
+        n: v.shape for n, v in official.items() if ".lm_head." not in n
+    }
+    again = load_adapter(open_policy(golden).network, tmp_path)
+    theirs = again.state_dict()
+    assert all(torch.equal(v, theirs[n]) for n, v in policy.network.state_dict().items())
