@@ -8,6 +8,7 @@ import torch
 
 from vla_adapter_ros.errors import ModelConfigError
 from vla_adapter_ros.model import PRESETS, VlaAdapter, config_from_dict, preset
+from vla_adapter_ros.model.network import LanguageModel
 
 
 def count(module: torch.nn.Module) -> int:
@@ -15,7 +16,7 @@ def count(module: torch.nn.Module) -> int:
 
 
 @pytest.mark.parametrize("name", PRESETS)
-@pytest.mark.parametrize("head", ["base", "pro"])
+@pytest.mark.parametrize("head", ["base", "pro", "dit"])
 def test_json_round_trip(name: str, head: str) -> None:
     config = preset(name, head=head)
     assert config_from_dict(json.loads(json.dumps(config.to_dict()))) == config
@@ -38,10 +39,58 @@ def test_half_billion_has_the_published_sizes(head: str, head_parameters: int) -
     assert count(network) == 1_252_553_792 + head_parameters + 811_776
 
 
-@pytest.mark.parametrize(("name", "levels", "task", "queries"), [("0.5b", 25, 512, 64), ("tiny", 4, 98, 4)])
-def test_runs_on_another_device(name: str, levels: int, task: int, queries: int) -> None:
+@pytest.mark.parametrize("name", ["llama2-7b", "openvla-7b"])
+@pytest.mark.parametrize(
+    ("head", "head_parameters"),
+    [("base", 2_802_810_919), ("pro", 4_950_818_855), ("dit", 8_795_602_951)],
+    ids=["base", "pro", "dit"],
+)
+def test_seven_billion_sizes(name: str, head: str, head_parameters: int) -> None:
+    """The towers are those of the 0.5B model; with its word head, OpenVLA has 7,541,237,184 parameters."""
+    config = preset(name, action_dim=7, proprio_dim=8, head=head)
+    with torch.device("meta"):
+        network = VlaAdapter(config)
+    assert count(network.vision_backbone) == 303_230_976 + 427_680_704
+    assert count(network.projector) == 71_385_600
+    assert count(network.language_model) == 6_607_605_760
+    assert count(network.action_queries) == 262_144
+    assert count(network.action_head) == head_parameters
+    assert count(network.proprio_projector) == 16_818_176
+    backbone = (network.vision_backbone, network.projector, network.language_model)
+    word_head = config.llm.vocab_size * config.llm.hidden
+    assert sum(map(count, backbone)) + word_head == 7_541_237_184
+    assert len(network.action_head.model.blocks if head == "dit" else config.head_levels) == 32
+
+
+def test_llama_layers_have_no_biases_and_their_own_norm() -> None:
+    prismatic, openvla = preset("llama2-7b").llm, preset("openvla-7b").llm
+    assert (prismatic.rms_norm_eps, openvla.rms_norm_eps) == (1e-5, 1e-6)
+    for llm in (prismatic, openvla):
+        with torch.device("meta"):
+            model = LanguageModel(dataclasses.replace(llm, layers=1), "sdpa").model
+        assert not any(name.endswith("bias") for name, _ in model.named_parameters())
+        assert (
+            model.norm.variance_epsilon
+            == model.layers[0].input_layernorm.variance_epsilon
+            == llm.rms_norm_eps
+        )
+        assert model.rotary_emb.config.rope_parameters["rope_theta"] == 1e4
+
+
+@pytest.mark.parametrize(
+    ("name", "head", "levels", "task", "queries"),
+    [
+        ("tiny", "pro", 4, 98, 4),
+        ("0.5b", "pro", 25, 512, 64),
+        ("0.5b", "dit", 25, 512, 64),
+        ("llama2-7b", "pro", 33, 512, 64),
+        ("openvla-7b", "base", 33, 512, 64),
+    ],
+)
+def test_runs_on_another_device(name: str, head: str, levels: int, task: int, queries: int) -> None:
     """On the meta device: shapes at full size without memory, and no tensor left on the CPU by mistake."""
-    config = preset(name, action_dim=7, proprio_dim=8)
+    config = preset(name, action_dim=7, proprio_dim=8, head=head)
+    config = dataclasses.replace(config, head=dataclasses.replace(config.head, denoising_steps=1))
     with torch.device("meta"):
         network = VlaAdapter(config).train()
     size, channels, hidden = config.preprocessing.size, config.preprocessing.channels, config.llm.hidden
@@ -52,6 +101,8 @@ def test_runs_on_another_device(name: str, levels: int, task: int, queries: int)
     assert conditions.action.shape == (1, levels, queries, hidden)
     actions = network.head_actions(conditions, torch.zeros(1, 8, device="meta"))
     assert actions.shape == (1, 8, 7) and actions.device.type == "meta"
+    loss = network.head_loss(conditions, torch.zeros(1, 8, device="meta"), actions)
+    assert loss.shape == () and loss.dtype == torch.float32 and loss.device.type == "meta"
 
 
 def test_tiny_is_tiny() -> None:
@@ -83,8 +134,26 @@ def test_head_may_not_be_deeper_than_the_language_model() -> None:
 
 
 def test_unknown_preset_is_refused() -> None:
-    with pytest.raises(ModelConfigError, match="7b"):
+    with pytest.raises(ModelConfigError, match=r"'7b'.*openvla-7b"):
         preset("7b")
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"gate": 1.5}, r"head\.gate = 1\.5"),
+        ({"gate": -0.1}, r"head\.gate = -0\.1"),
+        ({"kind": "mlp"}, r"head\.kind = 'mlp'.*dit"),
+        ({"conditions": "none"}, r"head\.conditions = 'none'.*query"),
+        ({"levels": (1, 2)}, r"head\.levels = \(1, 2\).*3 blocks"),
+        ({"levels": (1, 2, 4)}, r"head\.levels.*0 to 3"),
+        ({"denoising_steps": 0}, r"head\.denoising_steps = 0"),
+    ],
+)
+def test_bad_head_settings_are_named(changes: dict, message: str) -> None:
+    tiny = preset("tiny")
+    with pytest.raises(ModelConfigError, match=message):
+        dataclasses.replace(tiny, head=dataclasses.replace(tiny.head, **changes))
 
 
 @pytest.mark.parametrize(

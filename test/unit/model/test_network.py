@@ -7,8 +7,9 @@ import torch
 from torch import Tensor
 
 from vla_adapter_ros.model import VlaAdapter, VlaAdapterConfig, preset
+from vla_adapter_ros.model.config import LlmConfig
 from vla_adapter_ros.model.head import rope_tables, rotate
-from vla_adapter_ros.model.network import causal_bias
+from vla_adapter_ros.model.network import LanguageModel, causal_bias, full_bias
 
 
 def build(config: VlaAdapterConfig, seed: int = 0) -> VlaAdapter:
@@ -92,6 +93,76 @@ def test_mask_is_causal_hides_padding_and_leaves_no_row_empty() -> None:
     visible = bias == 0
     expected = torch.tensor([[1, 0, 0, 0], [0, 1, 0, 0], [0, 0, 1, 0], [0, 0, 1, 1]]).bool()
     assert torch.equal(visible, expected)
+
+
+def test_full_mask_hides_only_padding_and_leaves_no_row_empty() -> None:
+    bias = full_bias(torch.tensor([[False, False, True, True]]), torch.float32)[0, 0]
+    expected = torch.tensor([[1, 0, 1, 1], [0, 1, 1, 1], [0, 0, 1, 1], [0, 0, 1, 1]]).bool()
+    assert torch.equal(bias == 0, expected)
+
+
+def language_model(kind: str, bidirectional: bool, attention: str) -> LanguageModel:
+    torch.manual_seed(0)
+    sizes = {"hidden": 32, "intermediate": 48, "layers": 2, "heads": 4, "kv_heads": 4, "vocab_size": 16}
+    return LanguageModel(LlmConfig(**sizes, kind=kind, bidirectional=bidirectional), attention).eval()
+
+
+@pytest.mark.parametrize("attention", ["sdpa", "eager"])
+@pytest.mark.parametrize("bidirectional", [True, False])
+@pytest.mark.parametrize("kind", ["llama", "qwen2"])
+def test_later_tokens_are_seen_where_asked_and_padding_never(
+    kind: str, bidirectional: bool, attention: str
+) -> None:
+    model, generator = language_model(kind, bidirectional, attention), torch.Generator().manual_seed(2)
+    x = torch.randn(1, 6, 32, generator=generator)
+    later, padded = x.clone(), torch.cat([torch.randn(1, 3, 32, generator=generator), x], dim=1)
+    later[:, 4] += 1
+    mask = torch.tensor([[0, 0, 0, 1, 1, 1, 1, 1, 1]]).bool()
+    inner = mask.clone()
+    inner[:, 6] = False  # a gap, as the official order has between patches and text
+    with torch.no_grad():
+        plain, changed = model(x)[-1], model(later)[-1]
+        seen = (changed - plain).abs().amax(dim=-1)[0] > 1e-4
+        assert seen.tolist() == [bidirectional] * 4 + [True, True]
+        left = model(padded, mask)[-1][:, 3:]
+        torch.testing.assert_close(left, plain, rtol=0, atol=1e-5)
+        gap = padded.clone()
+        gap[:, 6] += 1
+        one, two = model(padded, inner)[-1], model(gap, inner)[-1]
+        assert torch.equal(one[inner], two[inner]) and not torch.equal(one[:, 6], two[:, 6])
+
+
+@pytest.mark.parametrize("bidirectional", [True, False])
+def test_llama_layers_written_out(bidirectional: bool) -> None:
+    """Pre-norm, rotated halves, no biases, SiLU gate."""
+    model = language_model("llama", bidirectional, "sdpa")
+    x = torch.randn(1, 5, 32, generator=torch.Generator().manual_seed(3))
+
+    def norm(y: Tensor, weight: Tensor) -> Tensor:
+        return y * torch.rsqrt(y.square().mean(-1, keepdim=True) + 1e-6) * weight
+
+    def rotate_half(y: Tensor) -> Tensor:
+        angle = torch.arange(5)[:, None] * 1e6 ** -(torch.arange(4) / 4)
+        a, b = y[..., :4], y[..., 4:]
+        return torch.cat([a * angle.cos() - b * angle.sin(), b * angle.cos() + a * angle.sin()], dim=-1)
+
+    levels, y = model(x), x
+    with torch.no_grad():
+        for layer in model.model.layers:
+            z = norm(y, layer.input_layernorm.weight)
+            a = layer.self_attn
+            q, k, v = (
+                (z @ p.weight.T).view(1, 5, 4, 8).transpose(1, 2) for p in (a.q_proj, a.k_proj, a.v_proj)
+            )
+            scores = rotate_half(q) @ rotate_half(k).transpose(-2, -1) / 8**0.5
+            if not bidirectional:
+                scores = scores.masked_fill(torch.ones(5, 5).triu(1).bool(), -torch.inf)
+            y = y + (scores.softmax(-1) @ v).transpose(1, 2).flatten(2) @ a.o_proj.weight.T
+            z, m = norm(y, layer.post_attention_layernorm.weight), layer.mlp
+            gate = torch.nn.functional.silu(z @ m.gate_proj.weight.T)
+            y = y + (gate * (z @ m.up_proj.weight.T)) @ m.down_proj.weight.T
+        torch.testing.assert_close(levels[-1], norm(y, model.model.norm.weight), rtol=0, atol=1e-5)
+    assert torch.equal(levels[0], x) and len(levels) == 3
 
 
 def test_both_attentions_agree() -> None:
