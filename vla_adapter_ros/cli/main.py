@@ -9,6 +9,7 @@ import signal
 import sys
 from pathlib import Path
 
+from vla_adapter_ros.cli.checkpoint import add_checkpoint
 from vla_adapter_ros.errors import VlaAdapterError
 from vla_adapter_ros.nodes.graph import graph_environment, node_list
 
@@ -78,6 +79,8 @@ def _parser() -> argparse.ArgumentParser:
     tune.add_argument("--device", default="cpu", help="torch device")
     tune.add_argument("--resume", action="store_true", help="go on from the output's last state")
     tune.set_defaults(run=_finetune)
+
+    add_checkpoint(commands)
     return parser
 
 

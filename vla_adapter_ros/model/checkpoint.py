@@ -95,7 +95,7 @@ def read_checkpoint(
         get_platform(platform, folder)  # before gigabytes are read
     weights = _read_weights(folder)
     if own:
-        config = _read_own_config(folder / OURS)
+        config = read_own_config(folder / OURS)
     else:
         config = read_official_config(
             folder,
@@ -199,7 +199,12 @@ def _shapes(weights: Weights) -> dict[str, tuple[int, ...]]:
     return {key: tuple(value.shape) for key, value in weights.items()}
 
 
-def _read_own_config(path: Path) -> VlaAdapterConfig:
+def read_own_config(path: Path) -> VlaAdapterConfig:
+    """Read `vla_adapter.json`.
+
+    Raises:
+        CheckpointError: damaged, or with an unknown key or a value that is not allowed.
+    """
     try:
         return config_from_dict(json.loads(path.read_text(encoding="utf-8")))
     except (ValueError, ModelConfigError) as error:

@@ -50,7 +50,7 @@ def _download(name: str, revision: str | None) -> Path:
                 )
             )
         except Exception as error:  # many kinds: no network, no such repository, no permission, a full disk
-            reason = " ".join(f"{type(error).__name__}: {error}".split())
+            reason = " ".join(f"{type(error).__name__}: {error}".split()).rstrip(".")
     option = f" --revision {revision}" if revision else ""
     raise CheckpointError(
         f"no checkpoint directory at {name}{at}, and as a hub id it cannot be had: {reason}. "

@@ -125,7 +125,7 @@ def _field(where: str, entry: Any) -> FieldStatistics:
 
 
 def read_statistics(path: str | Path, name: str | None = None) -> Statistics:
-    """Read one data set's entry of `dataset_statistics.json`.
+    """Read one data set's entry of `dataset_statistics.json`. Other entries are not looked at.
 
     Args:
         path: The file.
@@ -134,7 +134,24 @@ def read_statistics(path: str | Path, name: str | None = None) -> Statistics:
     Raises:
         StatisticsError: no such file or entry, or bad content.
     """
-    path = Path(path)
+    data = _read_file(Path(path))
+    if name is None and len(data) == 1:
+        name = next(iter(data))
+    if name not in data:
+        raise StatisticsError(f"{path}: statistics {name!r} not found; there are {sorted(data)}")
+    return Statistics.from_dict(name, data[name])
+
+
+def read_entries(path: str | Path) -> dict[str, Statistics]:
+    """Read every entry of `dataset_statistics.json`, by name.
+
+    Raises:
+        StatisticsError: no such file, or bad content.
+    """
+    return {name: Statistics.from_dict(name, entry) for name, entry in _read_file(Path(path)).items()}
+
+
+def _read_file(path: Path) -> dict[str, Any]:
     try:
         data = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -143,11 +160,7 @@ def read_statistics(path: str | Path, name: str | None = None) -> Statistics:
         raise StatisticsError(f"{path} is no valid JSON: {error}") from None
     if not isinstance(data, dict) or not data:
         raise StatisticsError(f"{path}: a mapping from data set name to statistics is needed")
-    if name is None and len(data) == 1:
-        name = next(iter(data))
-    if name not in data:
-        raise StatisticsError(f"{path}: statistics {name!r} not found; there are {sorted(data)}")
-    return Statistics.from_dict(name, data[name])
+    return data
 
 
 def _prepare(values: np.ndarray, field: FieldStatistics, kind: str) -> tuple[np.ndarray, ...]:

@@ -141,7 +141,7 @@ def read_official_config(
                 f"{folder}: the weights' {name} is {stored} wide, that of platform {platform!r} is {expected}"
             )
     return VlaAdapterConfig(
-        name="official",
+        name=f"official-{platform}",
         num_images=robot.num_images,
         action_dim=robot.action_dim,
         proprio_dim=robot.proprio_dim,

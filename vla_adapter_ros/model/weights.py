@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 from torch import Tensor
 
@@ -60,9 +60,7 @@ def read_safetensors_file(path: str | Path) -> Weights:
     try:
         return load_file(path)
     except (SafetensorError, ValueError, OSError) as error:
-        raise CheckpointError(
-            f"{path} is damaged or cut short ({path.stat().st_size} bytes): {error}"
-        ) from error
+        raise CheckpointError(_damaged(path, error)) from error
 
 
 def read_plain_pt(path: str | Path, *, nested: bool = False) -> dict[str, Any]:
@@ -121,3 +119,38 @@ def _check_plain(value: Any, path: Path, *, nested: bool) -> None:
     for key, item in value.items():
         if not nested and not isinstance(item, Tensor):
             raise CheckpointError(f"{path}: {key!r} is {type(item).__name__}; a tensor is needed")
+
+
+class StoredTensor(NamedTuple):
+    """What a file says about a tensor before it is read."""
+
+    shape: tuple[int, ...]
+    dtype: str
+    """Name as in safetensors files, such as `BF16`."""
+
+
+def stored_tensors(folder: str | Path) -> dict[str, StoredTensor]:
+    """Shapes and types in `model.safetensors` or its shards, from the files' headers alone.
+
+    Raises:
+        CheckpointError: as `read_safetensors`, but the data itself is not looked at.
+    """
+    folder = Path(folder)
+    index = folder / INDEX
+    names = list(_shards(index)) if index.is_file() else [SINGLE]
+    found: dict[str, StoredTensor] = {}
+    for path in (folder / name for name in names):
+        if not path.is_file():
+            raise CheckpointError(f"{path} is missing")
+        try:
+            with safe_open(path, framework="pt") as file:
+                for key in file.keys():
+                    part = file.get_slice(key)
+                    found[key] = StoredTensor(tuple(part.get_shape()), part.get_dtype())
+        except (SafetensorError, ValueError, OSError) as error:
+            raise CheckpointError(_damaged(path, error)) from error
+    return found
+
+
+def _damaged(path: Path, error: Exception) -> str:
+    return f"{path} is damaged or cut short ({path.stat().st_size} bytes): {error}"

@@ -1,0 +1,147 @@
+"""`vla-adapter checkpoint`: look into a checkpoint, check it, adopt an official one."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+from vla_adapter_ros.contract.resources import checkpoints_folder
+from vla_adapter_ros.errors import ParameterError
+
+
+def add_checkpoint(commands: Any) -> None:
+    """Add the sub-commands to the parser of `vla-adapter`."""
+    parser = commands.add_parser("checkpoint", help="look into, check or adopt a checkpoint")
+    tasks = parser.add_subparsers(dest="task", required=True)
+    path_help = "directory, hub id, or the name of a shipped checkpoint"
+
+    info = tasks.add_parser("info", help="what a checkpoint holds")
+    info.add_argument("path", help=path_help)
+    info.add_argument("--platform", help="for an official checkpoint: show what this platform stands for")
+    info.add_argument("--json", action="store_true", help="print plain JSON")
+    info.set_defaults(run=_info)
+
+    verify = tasks.add_parser("verify", help="check files, weights, statistics, and predict once")
+    verify.add_argument("path", help=path_help)
+    verify.add_argument("--platform", help="needed for an official checkpoint")
+    verify.add_argument("--statistics", help="name of the entry to use, if there are several")
+    verify.set_defaults(run=_verify)
+
+    convert = tasks.add_parser("convert", help="adopt an official checkpoint for a robot")
+    convert.add_argument("source", help="official checkpoint: directory or hub id; it is only read")
+    convert.add_argument("destination", type=Path, help="new directory")
+    convert.add_argument("--platform", required=True, help="what it was trained for, such as libero")
+    convert.add_argument("--contract", required=True, help="robot contract: shipped name or path")
+    convert.add_argument("--statistics", help="name of the entry to use, if there are several")
+    convert.add_argument("--rate", type=float, help="rows per second, if not the platform's usual rate")
+    convert.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="such as center_crop=false; repeatable",
+    )
+    convert.add_argument("--gripper-binarize", action="store_true", help="the gripper becomes -1 or +1")
+    convert.add_argument("--gripper-invert", action="store_true", help="and changes its direction")
+    convert.set_defaults(run=_convert)
+
+
+def read_settings(pairs: list[str]) -> dict[str, Any]:
+    """`key=value` texts to a mapping; a value is JSON if it can be, else a text.
+
+    Raises:
+        ParameterError: no `=`, or a key twice.
+    """
+    settings: dict[str, Any] = {}
+    for pair in pairs:
+        key, equals, value = pair.partition("=")
+        if not equals or not key or key in settings:
+            raise ParameterError(f"--set {pair}: KEY=VALUE is needed, each key once")
+        try:
+            settings[key] = json.loads(value)
+        except ValueError:
+            settings[key] = value
+    return settings
+
+
+def _locate(text: str) -> Path:
+    from vla_adapter_ros.model.hub import find_checkpoint
+
+    shipped = checkpoints_folder() / text
+    if "/" not in text and not Path(text).exists() and shipped.is_dir():
+        return shipped
+    return find_checkpoint(text)
+
+
+def _info(options: argparse.Namespace) -> int:
+    from vla_adapter_ros.model.inspection import describe
+
+    found = describe(_locate(options.path), options.platform)
+    print(json.dumps(found, indent=2) if options.json else "\n".join(summary(found)))
+    return 0
+
+
+def summary(found: dict[str, Any]) -> list[str]:
+    """The lines of `info` for people."""
+    lines = [f"{found['path']}: {found['kind']} checkpoint, head {found['head'] or 'none (a backbone)'}"]
+    lines.append(f"stored as {', '.join(found['stored_as'])}; {sum(found['bytes'].values()) / 1e6:,.1f} MB")
+    lines += [f"  {name:<32}{count:>15,} parameters" for name, count in found["parameters"].items()]
+    for part in ("sizes", "preprocessing", "normalization", "output"):
+        if found[part] is not None:
+            lines.append(f"{part}: " + ", ".join(f"{key} {value}" for key, value in found[part].items()))
+    if found["sizes"] is None:
+        fitting = ", ".join(found["platforms_that_fit"]) or "none"
+        lines.append(f"platform: not stored; the widths fit {fitting}. See it with --platform")
+    for name, entry in found["statistics"].items():
+        widths = f"action {len(entry['action']['mean'])}, proprioception {len(entry['proprio']['mean'])} wide"
+        lines.append(f"statistics '{name}': {widths}, {entry['num_transitions']:,} transitions")
+    contract = found["contract"]
+    if contract is None:
+        lines.append("contract: none")
+    else:
+        lines.append(
+            f"contract '{contract['name']}' for {contract['robot_type']}, {contract['rate_hz']:g} Hz"
+        )
+        for part in ("cameras", "state", "action"):
+            lines.append(f"  {part}: {', '.join(contract[part])}")
+    for name, record in found["records"].items():
+        settings = record.get("settings", {}) if isinstance(record, dict) else {}
+        lines.append(f"{name}: " + ", ".join(f"{key} {value}" for key, value in settings.items()))
+    if found["official_code_differs"]:
+        lines.append("the published code cannot run it: " + "; ".join(found["official_code_differs"]))
+    return lines
+
+
+def _verify(options: argparse.Namespace) -> int:
+    from vla_adapter_ros.model.inspection import verify
+
+    failed = False
+    for check in verify(_locate(options.path), platform=options.platform, statistics_name=options.statistics):
+        print(f"{'ok  ' if check.ok else 'FAIL'} {check.name}: {check.text}", flush=True)
+        failed |= not check.ok
+    return 1 if failed else 0
+
+
+def _convert(options: argparse.Namespace) -> int:
+    from vla_adapter_ros.contract import read_contract
+    from vla_adapter_ros.model.inspection import convert
+
+    settings = read_settings(options.set)
+    for name in ("gripper_binarize", "gripper_invert"):
+        if getattr(options, name):
+            settings[name] = True
+    remarks = convert(
+        _locate(options.source),
+        options.destination,
+        platform=options.platform,
+        contract=read_contract(options.contract),
+        preprocessing=settings,
+        statistics_name=options.statistics,
+        rate_hz=options.rate,
+    )
+    for remark in remarks:
+        print(f"note: {remark}")
+    print(f"{options.destination} is written; check it with `vla-adapter checkpoint verify`")
+    return 0
