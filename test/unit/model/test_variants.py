@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
 from vla_adapter_ros.errors import ModelConfigError
-from vla_adapter_ros.model import VlaAdapter, VlaAdapterConfig, config_from_dict, preset
+from vla_adapter_ros.model import VlaAdapter, VlaAdapterConfig, VlaAdapterPolicy, config_from_dict, preset
 from vla_adapter_ros.model.config import condition_levels
 from vla_adapter_ros.model.presets import BRIDGE_DESIGNS, with_bridge_design
 
@@ -213,3 +215,23 @@ def test_raw_designs_see_the_sentence(design: str, llm: str) -> None:
     with torch.no_grad():
         difference = network(ids, mask, pixels, proprio) - network(other, mask, pixels, proprio)
     assert difference.abs().amax(dim=(1, 2)).min() > 1e-7
+
+
+@pytest.mark.parametrize("change", [{"kind": "dit"}, {"gate": 0.3}, {"conditions": "query"}], ids=str)
+def test_variants_survive_their_checkpoint(
+    change: dict[str, Any], tiny_policy: VlaAdapterPolicy, images: list[np.ndarray], tmp_path: Path
+) -> None:
+    config = small_head(tiny_policy.config, **change)
+    network = build(config)
+    for name, value in network.named_parameters():
+        if "final" in name:  # of the diffusion transformer, which starts with zeros
+            torch.nn.init.normal_(value, std=0.1)
+    policy = VlaAdapterPolicy(
+        network.eval(), config, tiny_policy.tokenizer, tiny_policy.statistics, tiny_policy.contract
+    )
+    policy.save_pretrained(tmp_path, dtype=torch.float32)
+    again = VlaAdapterPolicy.from_pretrained(tmp_path)
+    assert again.config == config
+    actions, stored = (p.predict(images, "lift the cup", np.zeros(11)) for p in (policy, again))
+    assert actions.shape == (8, 8) and actions.std() > 0
+    np.testing.assert_array_equal(actions, stored)
