@@ -96,7 +96,8 @@ class Tokenizer:
         if "tokenizer.json" not in self._side_files:
             (folder / "tokenizer.json").write_text(self.raw.to_str(pretty=True), encoding="utf-8")
         if not self._side_files:
-            settings = {"pad_token": PAD, "unk_token": UNKNOWN, "tokenizer_class": "PreTrainedTokenizerFast"}
+            pad = self.raw.id_to_token(self.pad_id)
+            settings = {"pad_token": pad, "unk_token": UNKNOWN, "tokenizer_class": "PreTrainedTokenizerFast"}
             (folder / "tokenizer_config.json").write_text(json.dumps(settings, indent=2), encoding="utf-8")
 
     @property
