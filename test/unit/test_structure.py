@@ -18,7 +18,29 @@ ALLOWED = {  # room -> our rooms that it may import
     "model": {"contract"},
     "training": {"contract", "model", "recording", "simulation"},
     "nodes": {"contract", "control", "recording", "simulation", "model", "msg", "srv"},
-    "cli": {"contract", "control", "recording", "simulation", "model", "training", "nodes", "msg", "srv"},
+    "benchmarks": {
+        "contract",
+        "control",
+        "recording",
+        "simulation",
+        "model",
+        "training",
+        "nodes",
+        "msg",
+        "srv",
+    },
+    "cli": {
+        "contract",
+        "control",
+        "recording",
+        "simulation",
+        "model",
+        "training",
+        "nodes",
+        "benchmarks",
+        "msg",
+        "srv",
+    },
 }
 FORBIDDEN = {  # room -> outside packages that it must not import
     "contract": {"torch", "rclpy"},
@@ -28,6 +50,7 @@ FORBIDDEN = {  # room -> outside packages that it must not import
     "model": {"rclpy"},
     "training": {"rclpy"},
     "nodes": set(),
+    "benchmarks": set(),
     "cli": {"torch"},
 }
 
@@ -52,7 +75,9 @@ def test_imports_point_one_way(room):
                 assert parts[1] in ALLOWED[room], f"{path.name} imports {name}"
             assert parts[0] not in FORBIDDEN[room], f"{path.name} imports {name}"
             if parts[0] == "torch":
-                assert room in ("model", "training") or path.name == "policy.py", f"{path.name} imports torch"
+                assert room in ("model", "training", "benchmarks") or path.name == "policy.py", (
+                    f"{path.name} imports torch"
+                )
 
 
 def test_every_folder_is_a_known_room():

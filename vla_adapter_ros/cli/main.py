@@ -9,6 +9,7 @@ import signal
 import sys
 from pathlib import Path
 
+from vla_adapter_ros.cli.benchmark import add_benchmark_command
 from vla_adapter_ros.cli.checkpoint import add_checkpoint
 from vla_adapter_ros.errors import VlaAdapterError
 from vla_adapter_ros.nodes.graph import graph_environment, node_list
@@ -81,6 +82,7 @@ def _parser() -> argparse.ArgumentParser:
     tune.set_defaults(run=_finetune)
 
     add_checkpoint(commands)
+    add_benchmark_command(commands)
     return parser
 
 

@@ -1,6 +1,7 @@
 """VLA-Adapter in torch: network, preprocessing, normalisation, checkpoints, policy."""
 
 from vla_adapter_ros.model.config import VlaAdapterConfig, config_from_dict
+from vla_adapter_ros.model.engine import InferenceEngine
 from vla_adapter_ros.model.network import Conditions, VlaAdapter
 from vla_adapter_ros.model.normalization import FieldStatistics, Statistics, read_statistics
 from vla_adapter_ros.model.policy import Inputs, VlaAdapterPolicy
@@ -12,6 +13,7 @@ __all__ = [
     "TINY_WORDS",
     "Conditions",
     "FieldStatistics",
+    "InferenceEngine",
     "Inputs",
     "Statistics",
     "Tokenizer",

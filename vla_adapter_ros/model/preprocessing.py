@@ -22,13 +22,15 @@ JPEG_QUALITY = 95
 
 
 class Preprocessor:
-    """The image chain of one checkpoint."""
+    """The image chain of one checkpoint; `device` is where `pixels` mostly works."""
 
-    def __init__(self, config: PreprocessingConfig) -> None:
+    def __init__(self, config: PreprocessingConfig, device: str | torch.device = "cpu") -> None:
         self.config = config
         groups = (config.means, config.stds)
         self._mean, self._std = (
-            torch.tensor([v for group in values for v in group], dtype=torch.float32).view(-1, 1, 1)
+            torch.tensor([v for group in values for v in group], dtype=torch.float32, device=device).view(
+                -1, 1, 1
+            )
             for values in groups
         )
 

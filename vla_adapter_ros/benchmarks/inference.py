@@ -1,0 +1,223 @@
+"""One chunk: the published way of computing it against the inference engine, on the same weights."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from vla_adapter_ros.benchmarks.cost import prediction_cost
+from vla_adapter_ros.benchmarks.machine import (
+    describe_machine,
+    measure_peaks,
+    peak_memory_bytes,
+    reset_peak_memory,
+    synchronize,
+)
+from vla_adapter_ros.benchmarks.reference import ReferencePath
+from vla_adapter_ros.errors import ModelConfigError
+from vla_adapter_ros.model import InferenceEngine, VlaAdapter, VlaAdapterConfig, preset
+from vla_adapter_ros.model.preprocessing import Preprocessor
+
+STAGES = ("preprocess", "vision", "llm", "head", "total")
+PROMPT_TOKENS = {"0.5b": 56, "tiny": 5}
+CAMERA = (480, 640)
+DTYPES = {"bf16": torch.bfloat16, "fp32": torch.float32, "fp16": torch.float16}
+_SIZES = {"action_dim": 7, "proprio_dim": 8}
+
+Marks = list[tuple[str, float]]
+
+
+def random_network(config: VlaAdapterConfig, device: torch.device, dtype: torch.dtype) -> VlaAdapter:
+    """A network with repeatable random weights in which every part shows in the actions."""
+    with torch.device("meta"):
+        network = VlaAdapter(config)
+    network = network.to(dtype).to_empty(device=device)
+    generator = torch.Generator(device).manual_seed(0)
+    with torch.no_grad():
+        for module in network.modules():
+            norm = "norm" in type(module).__name__.lower()
+            for name, parameter in module.named_parameters(recurse=False):
+                if norm and name == "weight":
+                    parameter.fill_(1.0)
+                elif name in ("scale_factor", "gating_factor"):
+                    parameter.fill_(0.3)
+                else:
+                    spread = 0.02 if parameter.ndim < 2 or isinstance(module, nn.Embedding) else None
+                    parameter.normal_(std=spread or parameter[0].numel() ** -0.5, generator=generator)
+            for name, buffer in module.named_buffers(recurse=False):
+                if "freq" not in name:
+                    buffer.normal_(generator=generator)
+    network.language_model.restore_frequencies()
+    return network.eval().requires_grad_(False)
+
+
+def run_inference_benchmark(
+    name: str = "0.5b",
+    *,
+    device: str = "cpu",
+    dtype: str = "bf16",
+    variant: str = "pro",
+    repeats: int = 10,
+    threads: int = 2,
+    compile_stages: bool = False,
+) -> dict[str, Any]:
+    """Time both paths in turns.
+
+    Args:
+        name: Preset of the sizes; the weights are random, which does not change the work.
+        device: `cpu` or `cuda`.
+        dtype: One of `DTYPES`.
+        variant: Head, `base` or `pro`.
+        repeats: Timed predictions of each path.
+        threads: CPU threads.
+        compile_stages: Give the engine torch.compile.
+
+    Returns:
+        `reference` and `engine` with the median and 99th percentile of every stage [ms], CPU seconds,
+        peak memory, work and its share of the measured peak; `speedup`; `max_action_difference`;
+        `machine`.
+
+    Raises:
+        ModelConfigError: unknown preset, type or device.
+    """
+    if dtype not in DTYPES:
+        raise ModelConfigError(f"dtype = {dtype!r}: allowed is one of {list(DTYPES)}")
+    if device.startswith("cuda") and not torch.cuda.is_available():
+        raise ModelConfigError(f"device = {device!r}: torch sees no GPU here; allowed is 'cpu'")
+    place = torch.device(device)
+    torch.set_num_threads(threads)
+    config = preset(name, head=variant, **_SIZES)
+    network = random_network(config, place, DTYPES[dtype])
+    rng = np.random.default_rng(0)
+    cameras = [rng.integers(0, 256, (*CAMERA, 3), dtype=np.uint8) for _ in range(config.num_images)]
+    ids = torch.from_numpy(rng.integers(2, min(1000, config.llm.vocab_size), PROMPT_TOKENS.get(name, 56)))
+    proprio = torch.from_numpy(rng.uniform(-1, 1, config.proprio_dim)).float()
+    prepare = Preprocessor(config.preprocessing)
+    paths = {
+        "reference": _reference_marks(ReferencePath(network)),
+        "engine": _engine_marks(InferenceEngine(network, compile_stages=compile_stages)),
+    }
+    runs: dict[str, list[Marks]] = {key: [] for key in paths}
+    cpu: dict[str, list[float]] = {key: [] for key in paths}
+    memory, actions = {}, {}
+    for number in range(-1, repeats):  # the first of each is a warm-up
+        for key, path in paths.items():
+            reset_peak_memory(place)
+            synchronize(place)
+            marks = [("start", time.perf_counter())]
+            busy = time.process_time()
+
+            def mark(stage: str, marks: Marks = marks) -> None:
+                synchronize(place)
+                marks.append((stage, time.perf_counter()))
+
+            images = torch.from_numpy(np.stack([prepare.resize(image) for image in cameras]))
+            mark("preprocess")
+            with torch.inference_mode():
+                actions[key] = path(images, ids, proprio, mark)
+            if number >= 0:
+                cpu[key].append(time.process_time() - busy)
+                runs[key].append(marks)
+                memory[key] = max(memory.get(key, 0), peak_memory_bytes(place))
+    peaks = measure_peaks(place, DTYPES[dtype])
+    result: dict[str, Any] = {
+        "preset": name, "variant": variant, "dtype": dtype, "device": device, "repeats": repeats,
+        "prompt_tokens": len(ids), "camera_images": f"{config.num_images} of {CAMERA[1]}x{CAMERA[0]}",
+    }  # fmt: skip
+    for key in paths:
+        cost = prediction_cost(config, len(ids), network.dtype.itemsize, everything=key == "reference")
+        figures = _summary(runs[key])
+        model_s = (figures["total_p50_ms"] - figures["preprocess_p50_ms"]) / 1e3
+        result[key] = figures | {
+            "cpu_s_p50": round(float(np.median(cpu[key])), 4),
+            "actions_per_s": round(config.chunk / figures["total_p50_ms"] * 1e3, 2),
+            "peak_memory_gb": round(memory[key] / 1e9, 3),
+            "gflop": round(cost.flop / 1e9, 1),
+            "weights_read_gb": round(cost.weight_bytes / 1e9, 3),
+            "share_of_peak_flop": round(cost.flop / model_s / peaks["flop_per_s"], 3),
+            "share_of_peak_bandwidth": round(cost.weight_bytes / model_s / peaks["bytes_per_s"], 3),
+        }
+    result["speedup"] = round(result["reference"]["total_p50_ms"] / result["engine"]["total_p50_ms"], 3)
+    result["speedup_cpu_time"] = round(result["reference"]["cpu_s_p50"] / result["engine"]["cpu_s_p50"], 3)
+    difference = (actions["reference"] - actions["engine"]).abs().max()
+    result["max_action_difference"] = float(difference)
+    result["largest_action"] = float(actions["reference"].abs().max())
+    result["machine"] = describe_machine(place) | {key: float(f"{v:.3g}") for key, v in peaks.items()}
+    return result
+
+
+def _reference_marks(path: ReferencePath) -> Callable[..., Tensor]:
+    device = path.network.device
+    pixels = Preprocessor(path.network.config.preprocessing).pixels
+
+    def run(images: Tensor, ids: Tensor, proprio: Tensor, mark: Callable[[str], None]) -> Tensor:
+        patches = path.vision(pixels(images)[None].to(device))
+        mark("vision")
+        conditions = path.language(patches, ids.to(device))
+        mark("llm")
+        actions = path.head(conditions, proprio.to(device)).cpu()
+        mark("head")
+        return actions
+
+    return run
+
+
+def _engine_marks(engine: InferenceEngine) -> Callable[..., Tensor]:
+    def run(images: Tensor, ids: Tensor, proprio: Tensor, mark: Callable[[str], None]) -> Tensor:
+        prompt = engine.prompt(ids)
+        patches = engine.vision(engine.upload(images))
+        mark("vision")
+        engine.language(patches, prompt)
+        mark("llm")
+        actions = engine.head(engine.upload(proprio)).cpu()
+        mark("head")
+        return actions
+
+    return run
+
+
+def _summary(runs: list[Marks]) -> dict[str, float]:
+    """Median and 99th percentile of every stage and of the whole [ms]."""
+    times: dict[str, list[float]] = {stage: [] for stage in STAGES}
+    for marks in runs:
+        for (_, before), (stage, after) in pairwise(marks):
+            times[stage].append(1e3 * (after - before))
+        times["total"].append(1e3 * (marks[-1][1] - marks[0][1]))
+    return {
+        f"{stage}_{name}_ms": round(float(np.percentile(values, share)), 3)
+        for stage, values in times.items()
+        for name, share in (("p50", 50), ("p99", 99))
+    }
+
+
+def format_result(result: dict[str, Any]) -> str:
+    """A table for people."""
+    rows = [
+        f"{result['preset']} {result['variant']}, {result['dtype']} on {result['device']}: "
+        f"{result['camera_images']}, {result['prompt_tokens']} prompt tokens, {result['repeats']} runs each",
+        f"{'p50 (p99) ms':<14}" + "".join(f"{stage:>20}" for stage in STAGES),
+    ]
+    for key in ("reference", "engine"):
+        part = result[key]
+        cells = (f"{part[f'{s}_p50_ms']:.1f} ({part[f'{s}_p99_ms']:.1f})" for s in STAGES)
+        rows.append(f"{key:<14}" + "".join(f"{cell:>20}" for cell in cells))
+    for key in ("reference", "engine"):
+        part = result[key]
+        rows.append(
+            f"{key}: {part['actions_per_s']} actions/s, {part['cpu_s_p50']} CPU-s, peak memory "
+            f"{part['peak_memory_gb']} GB, {part['gflop']} GFLOP at {part['share_of_peak_flop']:.0%} of the "
+            f"measured peak"
+        )
+    rows.append(
+        f"engine {result['speedup']} times as fast ({result['speedup_cpu_time']} by CPU time); actions "
+        f"differ by at most {result['max_action_difference']:.2g} (largest {result['largest_action']:.2g}, "
+        "normalised)"
+    )
+    rows.append(", ".join(f"{key} {value}" for key, value in result["machine"].items()))
+    return "\n".join(rows)

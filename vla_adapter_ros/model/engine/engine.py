@@ -1,0 +1,153 @@
+"""The inference engine: one observation at a time, as fast as the hardware lets it."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from vla_adapter_ros.errors import ModelConfigError
+from vla_adapter_ros.model.engine.graphs import Recorded
+from vla_adapter_ros.model.engine.head import HeadStage
+from vla_adapter_ros.model.engine.language import LanguageStage, Prompt, build_prompt
+from vla_adapter_ros.model.engine.vision import VisionStage
+from vla_adapter_ros.model.network import VlaAdapter
+from vla_adapter_ros.model.preprocessing import Preprocessor
+
+KEPT_PROMPTS = 32
+
+
+class InferenceEngine:
+    """Runs a network on single observations, with just the work whose result is read.
+
+    Against the plain forward pass: all images go through a tower as one batch; unread blocks, query and
+    states are left out; embeddings of a prompt are kept; the head's projections of the states run for
+    all blocks at once; sequences are padded to lengths that matrix units like. On a GPU each of the
+    three stages is a recorded graph, one per padded prompt length. The weights are the network's own:
+    some are joined in place, none is copied.
+
+    Args:
+        network: In evaluation mode, on its final device and in its final type.
+        graphs: Record CUDA graphs; default: on a GPU.
+        compile_stages: Let torch.compile fuse kernels. Needs a C++ compiler on a CPU, and minutes at the
+            first prediction of each padded length.
+    """
+
+    def __init__(
+        self, network: VlaAdapter, *, graphs: bool | None = None, compile_stages: bool = False
+    ) -> None:
+        on_gpu = network.device.type == "cuda"
+        if graphs and not on_gpu:
+            raise ModelConfigError(f"graphs = {graphs!r}: the network is on {network.device}, not on a GPU")
+        self.network, self.graphs = network, on_gpu if graphs is None else graphs
+        self._preprocessor = Preprocessor(network.config.preprocessing, network.device)
+        with torch.inference_mode():
+            self._vision = VisionStage(network)
+            self._head = HeadStage(network)
+            self._language = LanguageStage(network, self._head.slots)
+            self._states = self._head.new_states()
+        self._compiled = compile_stages
+        self._functions: dict[Any, Callable[..., Tensor]] = {}
+        self._prompts: OrderedDict[tuple[int, ...], Prompt] = OrderedDict()
+        self._pool = torch.cuda.graph_pool_handle() if self.graphs else None
+        self._watched = _constants_of(network)
+        self._versions = [parameter._version for parameter in self._watched]
+
+    def is_current(self) -> bool:
+        """False once the network was moved, converted or trained: then build a new engine."""
+        return (
+            self._language.is_current()
+            and self._head.is_current()
+            and self._versions == [parameter._version for parameter in self._watched]
+        )
+
+    @torch.inference_mode()
+    def predict(self, images: Tensor, input_ids: Tensor, proprio: Tensor) -> Tensor:
+        """Predict a chunk.
+
+        Args:
+            images: uint8 (images, size, size, 3), resized and cropped, on the CPU.
+            input_ids: Prompt ids without padding, int64 (P,).
+            proprio: Normalised proprioception, float32 (S,).
+
+        Returns:
+            Normalised actions, float32 (H, A), on the CPU.
+        """
+        prompt = self.prompt(input_ids)
+        self.language(self.vision(self.upload(images)), prompt)
+        return self.head(self.upload(proprio)).cpu()
+
+    def warm_up(self, input_ids: Tensor) -> None:
+        """Run once on blank input, so that nothing is recorded or compiled when a prompt of this length
+        comes."""
+        config = self.network.config
+        size = config.preprocessing.size
+        blank = torch.zeros(config.num_images, size, size, 3, dtype=torch.uint8)
+        self.predict(blank, input_ids, torch.zeros(config.proprio_dim))
+
+    def upload(self, tensor: Tensor) -> Tensor:
+        """To the network's device, without waiting for it."""
+        if self.network.device.type == "cuda":
+            return tensor.pin_memory().to(self.network.device, non_blocking=True)
+        return tensor
+
+    def prompt(self, input_ids: Tensor) -> Prompt:
+        """The laid-out sequence of a prompt; the latest ones are kept."""
+        key = tuple(input_ids.tolist())
+        if key not in self._prompts:
+            self._prompts[key] = build_prompt(self.network, input_ids, self._head.selection)
+            if len(self._prompts) > KEPT_PROMPTS:
+                self._prompts.popitem(last=False)
+        self._prompts.move_to_end(key)
+        return self._prompts[key]
+
+    def vision(self, images: Tensor) -> Tensor:
+        """Images uint8 (images, size, size, 3) on the device to patch tokens (N, hidden)."""
+
+        def run(images: Tensor) -> Tensor:
+            return self._vision(self._preprocessor.pixels(images).to(self.network.dtype))
+
+        return self._run("vision", run, images)
+
+    def language(self, patches: Tensor, prompt: Prompt) -> Tensor:
+        """Patch tokens (N, hidden) to the states that the head reads, (slots, R + 1, hidden)."""
+        key = ("rotary", prompt.length)
+        if key not in self._functions:
+            rotary = self._language.rotary(prompt.length)
+            self._functions[key] = lambda: rotary
+        rotary = self._functions[key]()
+
+        def run(patches: Tensor, base: Tensor, patch_rows: Tensor, read_rows: Tensor) -> Tensor:
+            laid_out = Prompt(base, patch_rows, read_rows, prompt.mask)
+            self._language(patches, laid_out, rotary, self._states)
+            return self._states
+
+        # The mask depends on the exact length, so where there is one, graphs are not shared.
+        key = ("language", prompt.length, None if prompt.mask is None else id(prompt))
+        return self._run(key, run, patches, prompt.base, prompt.patch_rows, prompt.read_rows)
+
+    def head(self, proprio: Tensor) -> Tensor:
+        """Normalised proprioception (S,) and the states of the last `language` to actions, float32 (H, A)."""
+
+        def run(proprio: Tensor) -> Tensor:
+            return self._head(self._states, proprio)
+
+        return self._run("head", run, proprio)
+
+    def _run(self, key: Any, function: Callable[..., Tensor], *arguments: Tensor) -> Tensor:
+        if not self.graphs and not self._compiled:
+            return function(*arguments)
+        if key not in self._functions:
+            if self._compiled:
+                function = torch.compile(function, dynamic=False)
+            self._functions[key] = Recorded(function, arguments, self._pool) if self.graphs else function
+        return self._functions[key](*arguments)
+
+
+def _constants_of(network: VlaAdapter) -> list[torch.nn.Parameter]:
+    """Weights from which constants are computed; their version numbers tell of a change in place."""
+    names = ("gating_factor", "layer_norm1", "fc1.", "row_embedding", "_token", "queries", "embed_tokens")
+    return [p for name, p in network.named_parameters() if any(part in name for part in names)]

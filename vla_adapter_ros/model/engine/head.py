@@ -1,0 +1,148 @@
+"""The policy head on one observation: projections of the states run for all blocks at once."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from vla_adapter_ros.model.engine.sharing import is_joined, join
+from vla_adapter_ros.model.head import rope_tables
+from vla_adapter_ros.model.network import VlaAdapter
+
+
+class HeadStage:
+    """States of all levels and proprioception to a normalised chunk.
+
+    Attributes:
+        slots: Level of hidden states that each row of the states must hold.
+        selection: Which of the N task states, then Q action states are read, in this order.
+    """
+
+    def __init__(self, network: VlaAdapter) -> None:
+        config, head = network.config, network.action_head
+        self.network, self.head = network, head
+        n, q = config.num_patches, config.num_queries
+        places = torch.arange(n + q).view(1, 1, -1, 1)
+        gated, adapter = (part.flatten().tolist() for part in head.split(places[:, :, :n], places[:, :, n:]))
+        self.selection = (*gated, *adapter)
+        self.num_gated, self.num_adapter = len(gated), len(adapter) + 1  # and the proprioception
+        self.bridge = config.head.kind != "dit"
+        self.slots = config.head_levels if self.bridge else tuple(range(config.levels))
+        if self.bridge:
+            self._prepare()
+
+    def new_states(self) -> Tensor:
+        """Empty room for the language model's states, (slots, R + 1, hidden); the last row is ours."""
+        shape = (len(self.slots), len(self.selection) + 1, self.network.config.llm.hidden)
+        return torch.zeros(shape, dtype=self.network.dtype, device=self.network.device)
+
+    def __call__(self, states: Tensor, proprio: Tensor) -> Tensor:
+        """States (slots, R + 1, hidden) and normalised proprioception (S,) to actions, float32 (H, A)."""
+        token = self.network.proprio_projector(proprio.to(states.dtype)[None])  # (1, 1, hidden)
+        if self.bridge:
+            states[:, -1:] = token
+            return self._blocks(states).float()
+        gated, adapter = states[:, : self.num_gated], states[:, self.num_gated : -1]
+        return self.head.model(gated[None], adapter[None], token, None)[0].float()
+
+    def is_current(self) -> bool:
+        """Whether the weights are still those that were joined."""
+        return not self.bridge or all(is_joined(parameters) for parameters in self.joined)
+
+    def _prepare(self) -> None:
+        """Join the projections of all blocks, and compute what is the same for every observation."""
+        model, config = self.head.model, self.network.config
+        self.blocks = list(model.mlp_resnet_blocks)
+        pro = config.head.kind == "pro"
+        groups = ("self", "adapter", "task")
+        kinds = (
+            [f"{kind}_{group}" for group in groups for kind in ("k", "v")] if pro else ["k_proj", "v_proj"]
+        )
+        layers = [getattr(block, name) for block in self.blocks for name in ("q_proj", *kinds)]
+        self.joined = [[layer.weight for layer in layers], [layer.bias for layer in layers]]
+        hidden, count = config.llm.hidden, len(self.blocks)
+        weight = join(self.joined[0]).view(count, 1 + len(kinds), hidden, hidden)
+        bias = join(self.joined[1]).view(count, 1, 1 + len(kinds), hidden)
+        at = {group: 1 + 2 * i if pro else 1 for i, group in enumerate(groups)}
+        parts = {group: slice(start, start + 2) for group, start in at.items()}
+        self.self_weight = weight[:, :3].reshape(count, 3 * hidden, hidden)
+        self.self_bias = bias[:, 0, :3].reshape(count, 3 * hidden)
+        self.weights = {g: weight[:, part].flatten(1, 2) for g, part in parts.items()}
+        self.biases = {g: bias[:, :, part].flatten(2) for g, part in parts.items()}
+        with torch.no_grad():
+            zeros = torch.zeros(model.chunk, model.fc1.in_features, dtype=weight.dtype, device=weight.device)
+            self.start = F.relu(model.fc1(model.layer_norm1(zeros)))
+            if config.head.learned_rows:
+                self.start = self.start + model.row_embedding
+            # Without positions or row embeddings all rows are equal: one query row is enough.
+            elif not pro:
+                self.start = self.start[:1]
+            gates = [torch.as_tensor(block.gate_value(), device=weight.device) for block in self.blocks]
+            self.gates = torch.stack([gate.reshape(1).to(weight.dtype) for gate in gates])[:, :, None, None]
+            self.tables = self._rope_tables(weight) if pro else None
+
+    def _rope_tables(self, weight: Tensor) -> tuple[Tensor, Tensor]:
+        """Cosine, and sine with the sign of the pairwise rotation, each (T, 1, head width)."""
+        config = self.network.config
+        kind = {"fp32": torch.float32, "bf16": torch.bfloat16}.get(config.head.rope_tables, weight.dtype)
+        length = max(config.chunk, self.num_gated, self.num_adapter)
+        cos, sin = rope_tables(length, config.llm.hidden // config.head.heads, kind, weight.device)
+        sin[:, 0::2] *= -1
+        return cos.to(weight.dtype)[:, None], sin.to(weight.dtype)[:, None]
+
+    def _rotate(self, x: Tensor) -> Tensor:
+        """Rotate neighbouring channels of (..., T, heads, d); see `head.rotate`."""
+        if self.tables is None:
+            return x
+        cos, sin = (table[: x.shape[-3]] for table in self.tables)
+        swapped = x.unflatten(-1, (-1, 2)).flip(-1).flatten(-2)
+        return (x * cos).addcmul_(swapped, sin)
+
+    def _heads(self, x: Tensor) -> Tensor:
+        return x.unflatten(-1, (self.network.config.head.heads, -1))
+
+    def _conditions(self, states: Tensor, blocks: slice) -> tuple[Tensor, Tensor]:
+        """Keys and values of some blocks, (blocks, H + U + T, heads, d); the first H rows are still empty."""
+        rows, width = self.head.model.chunk, states.shape[-1]
+        states = states[blocks]
+        shape = (len(states), rows + self.num_adapter + self.num_gated, width)
+        keys, values = (self._heads(states.new_empty(shape)) for _ in range(2))
+        for group, source, place in (
+            ("adapter", slice(self.num_gated, None), slice(rows, rows + self.num_adapter)),
+            ("task", slice(0, self.num_gated), slice(rows + self.num_adapter, None)),
+        ):
+            if source.stop == 0:
+                continue
+            k, v = (self._heads(part) for part in self._project(group, states[:, source], blocks))
+            k = self._rotate(k)
+            keys[:, place] = k * self.gates[blocks] if group == "task" else k
+            values[:, place] = v
+        return keys, values
+
+    def _project(self, group: str, x: Tensor, blocks: slice) -> tuple[Tensor, ...]:
+        """Keys and values (blocks, T, hidden) each, of x (blocks, T, hidden)."""
+        weight, bias = self.weights[group][blocks], self.biases[group][blocks]
+        if len(x) == 1:
+            both = F.linear(x[0], weight[0], bias[0, 0])[None]
+        else:
+            both = torch.baddbmm(bias, x, weight.transpose(1, 2))
+        return both.chunk(2, dim=-1)
+
+    def _blocks(self, states: Tensor) -> Tensor:
+        x, rows, count = self.start, self.head.model.chunk, len(self.blocks)
+        # On a GPU one product for all blocks fills it; on a CPU one block's states fit its cache.
+        together = count if states.is_cuda else 1
+        for i, block in enumerate(self.blocks):
+            if i % together == 0:
+                all_keys, all_values = self._conditions(states, slice(i, i + together))
+            keys, values = all_keys[i % together], all_values[i % together]
+            q, k, v = (
+                self._heads(t) for t in F.linear(x, self.self_weight[i], self.self_bias[i]).chunk(3, -1)
+            )
+            keys[:rows], values[:rows] = self._rotate(k), v
+            q, k, v = (t.transpose(0, 1)[None] for t in (self._rotate(q), keys, values))
+            y = F.scaled_dot_product_attention(q, k, v)[0].transpose(0, 1).flatten(1)
+            x = block.ffn(block.o_proj(y).add_(x))
+        model = self.head.model
+        return model.fc2(model.layer_norm2(x)).expand(model.chunk, -1)

@@ -1,0 +1,155 @@
+"""The language model, written out for one prompt: it stores just the states that the head reads."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from vla_adapter_ros.model.engine.sharing import is_joined, join, pad_rows
+from vla_adapter_ros.model.network import VlaAdapter
+
+ROWS = 32
+"""Sequences are padded to a multiple of this, which also lets prompts of similar length share a graph."""
+
+
+class Prompt(NamedTuple):
+    """What an instruction means to the stage: embeddings and places, on the network's device."""
+
+    base: Tensor
+    """(T, hidden): text and queries in their places, zeros where patches and padding are."""
+    patch_rows: Tensor
+    """Places of the patches in the sequence, int64 (N,)."""
+    read_rows: Tensor
+    """Places of the states that the head reads, in its order, int64 (R,)."""
+    mask: Tensor | None
+    """Additive mask (1, 1, 1, T) that hides the padding; None where the causal order does it."""
+
+    @property
+    def length(self) -> int:
+        """Padded length T."""
+        return len(self.base)
+
+
+def build_prompt(network: VlaAdapter, input_ids: Tensor, selection: Sequence[int]) -> Prompt:
+    """Lay out the sequence of one prompt.
+
+    Args:
+        network: The network.
+        input_ids: Ids without padding, int64 (P,).
+        selection: Which of the N task states, then Q action states the head reads, in its order.
+    """
+    config, device = network.config, network.device
+    n, p, q = config.num_patches, len(input_ids), config.num_queries
+    if config.token_order == "text_first":
+        text, patches, queries = range(p), range(p, p + n), range(p + n, p + n + q)
+        read = [*patches, *queries]
+    else:
+        text, patches, queries = [0, *range(n + 1, n + p)], range(1, n + 1), range(n + p, n + p + q)
+        read = [*range(n), *range(n + p - 1, n + p + q - 1)]  # the published off-by-one slices
+    read = [read[i] for i in selection]
+    if not config.llm.bidirectional:
+        queries = queries[: max(read) + 1 - queries[0]]  # under the causal order nobody sees the rest
+    length = max(*text, *patches, *queries) + 1
+    padded = pad_rows(length, ROWS)
+    with torch.no_grad():
+        base = torch.zeros(padded, config.llm.hidden, dtype=network.dtype, device=device)
+        base[list(text)] = network.language_model.model.embed_tokens(input_ids.to(device))
+        base[list(queries)] = network.action_queries.weight[: len(queries)]
+        mask = None
+        if config.llm.bidirectional and padded > length:
+            mask = torch.zeros(1, 1, 1, padded, dtype=network.dtype, device=device)
+            mask[..., length:] = torch.finfo(network.dtype).min
+    places = (torch.tensor(list(rows), device=device) for rows in (patches, read))
+    return Prompt(base, *places, mask)
+
+
+class LanguageStage:
+    """All layers of a Qwen2 or Llama decoder on one sequence."""
+
+    def __init__(self, network: VlaAdapter, slots: Sequence[int]) -> None:
+        """`slots`: the level of hidden states that each row of the result shall hold."""
+        config, model = network.config, network.language_model.model
+        self.model, self.llm, self.causal = model, config.llm, not config.llm.bidirectional
+        self.layers = [_Layer(layer) for layer in model.layers]
+        self.reads = [[i for i, at in enumerate(slots) if at == level] for level in range(config.levels)]
+        self.last = max(slots)
+
+    def is_current(self) -> bool:
+        """Whether the weights are still those that were joined."""
+        return all(is_joined(weights) for layer in self.layers for weights in layer.joined)
+
+    def rotary(self, length: int) -> tuple[Tensor, Tensor]:
+        """Cosine and sine of positions 0..length-1, each (length, 1, head width), in the weights' type."""
+        weight = self.model.norm.weight
+        positions = torch.arange(length, device=weight.device)[None]
+        cos, sin = self.model.rotary_emb(weight.new_empty(1), positions)
+        return cos[0, :, None], sin[0, :, None]
+
+    def __call__(
+        self, patches: Tensor, prompt: Prompt, rotary: tuple[Tensor, Tensor], states: Tensor
+    ) -> None:
+        """Run the layers.
+
+        Args:
+            patches: (N, hidden).
+            prompt: The sequence's other parts.
+            rotary: From `rotary(prompt.length)`.
+            states: Filled in, (slots, R or more, hidden); row i of the first axis gets the states of
+                level `slots[i]`.
+        """
+        x = prompt.base.index_copy(0, prompt.patch_rows, patches)
+        for level, layer in enumerate([None, *self.layers][: self.last + 1]):
+            if layer is not None:
+                x = self._layer(layer, x, rotary, prompt.mask)
+            if not self.reads[level]:
+                continue
+            seen = x
+            if level == self.llm.layers:
+                seen = F.rms_norm(x, x.shape[-1:], self.model.norm.weight, self.llm.rms_norm_eps)
+            for slot in self.reads[level]:
+                torch.index_select(seen, 0, prompt.read_rows, out=states[slot, : len(prompt.read_rows)])
+
+    def _layer(self, w: _Layer, x: Tensor, rotary: tuple[Tensor, Tensor], mask: Tensor | None) -> Tensor:
+        llm, width = self.llm, x.shape[-1]
+        heads, kv = llm.heads, llm.kv_heads
+        d = width // heads
+        y = F.rms_norm(x, (width,), w.norm1, llm.rms_norm_eps)
+        qkv = F.linear(y, w.qkv, w.qkv_bias).view(-1, heads + 2 * kv, d)
+        qk = _rotate(qkv[:, : heads + kv], rotary)  # (T, heads + kv, d)
+        q, k, v = (
+            t.transpose(0, 1)[None] for t in (qk[:, :heads], qk[:, heads:], qkv[:, heads + kv :])
+        )  # (1, heads or kv, T, d)
+        y = F.scaled_dot_product_attention(
+            q, k, v, attn_mask=mask, is_causal=self.causal, enable_gqa=kv != heads
+        )
+        x = F.linear(y[0].transpose(0, 1).reshape(-1, width), w.out).add_(x)
+        y = F.rms_norm(x, (width,), w.norm2, llm.rms_norm_eps)
+        gate, up = F.linear(y, w.gate_up).chunk(2, dim=-1)
+        return F.linear(F.silu(gate).mul_(up), w.down).add_(x)
+
+
+def _rotate(x: Tensor, rotary: tuple[Tensor, Tensor]) -> Tensor:
+    """Rotary position embedding, halves paired, on (T, heads, d)."""
+    cos, sin = rotary
+    first, second = x.chunk(2, dim=-1)
+    return (x * cos).addcmul_(torch.cat([-second, first], dim=-1), sin)
+
+
+class _Layer:
+    """The weights of one decoder layer, with q, k, v and gate, up joined."""
+
+    def __init__(self, layer: torch.nn.Module) -> None:
+        attention, mlp = layer.self_attn, layer.mlp
+        projections = [attention.q_proj, attention.k_proj, attention.v_proj]
+        biased = projections[0].bias is not None
+        self.joined = [[p.weight for p in projections], [mlp.gate_proj.weight, mlp.up_proj.weight]]
+        if biased:
+            self.joined.append([p.bias for p in projections])
+        self.qkv, self.gate_up = join(self.joined[0]), join(self.joined[1])
+        self.qkv_bias = join(self.joined[2]) if biased else None
+        self.out, self.down = attention.o_proj.weight, mlp.down_proj.weight
+        self.norm1, self.norm2 = layer.input_layernorm.weight, layer.post_attention_layernorm.weight
