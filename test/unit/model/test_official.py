@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -22,9 +23,14 @@ from .official_sample import official_config, official_policy, write_official
 IMAGES = [np.random.default_rng(i).integers(0, 256, (224, 224, 3), dtype=np.uint8) for i in range(2)]
 
 
+@pytest.fixture(scope="module")
+def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_official(tmp_path_factory.mktemp("written") / "official")
+
+
 @pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    return write_official(tmp_path / "official")
+def folder(tmp_path: Path, written: Path) -> Path:
+    return Path(shutil.copytree(written, tmp_path / "official"))
 
 
 def load(folder: Path, **options: Any) -> VlaAdapterPolicy:
