@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,7 @@ from vla_adapter_ros.model import VlaAdapter, VlaAdapterConfig, VlaAdapterPolicy
 from vla_adapter_ros.model.config import condition_levels
 from vla_adapter_ros.model.presets import BRIDGE_DESIGNS, with_bridge_design
 
+from .golden import REPOSITORY
 from .small import ACTIONS, CHUNK, LLAMA, QWEN2, small_batch, small_config
 
 BLOCKS = ("q_proj", "o_proj", "ffn", "k_self", "v_self", "k_adapter", "v_adapter", "k_task", "v_task")
@@ -235,3 +238,19 @@ def test_variants_survive_their_checkpoint(
     actions, stored = (p.predict(images, "lift the cup", np.zeros(11)) for p in (policy, again))
     assert actions.shape == (8, 8) and actions.std() > 0
     np.testing.assert_array_equal(actions, stored)
+
+
+def test_documentation_has_the_designs_and_its_examples_work() -> None:
+    text = (REPOSITORY / "docs" / "variants.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| `(\w+)` \| `(\w+)` \| `(\w+)` \|", text, flags=re.MULTILINE)
+    assert {name: (conditions, layer) for name, conditions, layer in rows} == BRIDGE_DESIGNS
+    examples = [json.loads(block) for block in re.findall(r"```json\n(.*?)```", text, flags=re.DOTALL)]
+    assert len(examples) == 5
+    configs = []
+    for example in examples:
+        data = preset("tiny").to_dict()
+        for key, value in example.items():
+            data[key] = {**data[key], **value} if isinstance(value, dict) else value
+        configs.append(config_from_dict(data))
+        assert configs[-1] != preset("tiny"), example
+    assert configs[0] == with_bridge_design(preset("tiny"), "middle_raw")
