@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 
@@ -10,7 +11,14 @@ from hypothesis import strategies as st
 
 from vla_adapter_ros.errors import StatisticsError
 from vla_adapter_ros.model import Statistics, read_statistics
-from vla_adapter_ros.model.normalization import FieldStatistics, normalize, unnormalize
+from vla_adapter_ros.model.config import OutputConfig
+from vla_adapter_ros.model.normalization import (
+    FieldStatistics,
+    finish_gripper,
+    normalize,
+    read_entries,
+    unnormalize,
+)
 
 KINDS = ("q01_q99", "min_max", "mean_std")
 
@@ -87,6 +95,14 @@ def entry() -> dict[str, list[float]]:
         ({"min": [2.0]}, "lower bound"),
         ({"std": "much"}, "std|numbers"),
         ({"mask": [True, False]}, "one length"),
+        ({"mask": ["false"]}, "true and false"),
+        ({"mask": [0]}, "true and false"),
+        ({"mask": None}, "true and false"),
+        ({"masks": [True]}, r"unknown keys \['masks'\]; allowed are .*'mask'"),
+        ({"q50": [0.0]}, r"unknown keys \['q50'\]"),
+        ({"std": [-1.0]}, "0 and above"),
+        ({"q01": [None]}, "finite"),
+        ({"max": [float("inf")]}, "finite"),
     ],
 )
 def test_bad_statistics_are_refused(change: dict, message: str) -> None:
@@ -103,6 +119,66 @@ def test_missing_parts_are_refused() -> None:
         Statistics.from_dict("x", {"action": short, "proprio": entry()})
 
 
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"state": entry()}, r"unknown keys \['state'\]"),
+        ({"num_transitions": "many"}, "whole number"),
+        ({"num_trajectories": -1}, "whole number"),
+    ],
+)
+def test_bad_entries_are_refused(change: dict, message: str) -> None:
+    with pytest.raises(StatisticsError, match=message):
+        Statistics.from_dict("x", {"action": entry(), "proprio": entry()} | change)
+
+
+@pytest.mark.parametrize("name", ["mean", "std", "min", "max", "q01", "q99"])
+def test_every_number_is_needed(name: str) -> None:
+    short = entry()
+    del short[name]
+    with pytest.raises(StatisticsError, match=rf"x\.action lacks \['{name}'\]"):
+        Statistics.from_dict("x", {"action": short, "proprio": entry()})
+
+
+def test_without_a_mask_everything_is_scaled_and_none_is_written_back() -> None:
+    stats = Statistics.from_dict("x", {"action": entry(), "proprio": entry()})
+    assert stats.proprio.mask.all()
+    assert "mask" in stats.to_dict()["action"] and "mask" not in stats.to_dict()["proprio"]
+    partly = Statistics.from_dict("x", {"action": entry(), "proprio": entry() | {"mask": [False]}})
+    assert partly.to_dict()["proprio"]["mask"] == [False]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_constant_dimensions_are_found(kind: str) -> None:
+    assert field([0.5, 0, 1], [0.5, 1, 1], [True, True, False]).constant(kind).tolist() == [
+        True,
+        False,
+        False,
+    ]
+
+
+GRIPPER = np.array([[0.3, 1.0], [0.3, 0.8], [0.3, 0.5], [0.3, 0.0]])
+
+
+@pytest.mark.parametrize(
+    ("output", "expected"),
+    [
+        (OutputConfig(), [1.0, 0.8, 0.5, 0.0]),
+        (OutputConfig(gripper_binarize=True), [1.0, 1.0, 0.0, -1.0]),
+        (OutputConfig(gripper_invert=True), [0.0, 0.2, 0.5, 1.0]),
+        (OutputConfig(gripper_binarize=True, gripper_invert=True), [-1.0, -1.0, 0.0, 1.0]),
+    ],
+)
+def test_the_grippers_column(output: OutputConfig, expected: list[float]) -> None:
+    before = GRIPPER.copy()
+    done = finish_gripper(GRIPPER, output)
+    np.testing.assert_allclose(done[:, 1], expected, atol=1e-12)
+    np.testing.assert_array_equal(done[:, 0], before[:, 0])
+    np.testing.assert_array_equal(GRIPPER, before)  # the input is left alone
+    swapped = finish_gripper(GRIPPER[:, ::-1], dataclasses.replace(output, gripper_column=0))
+    np.testing.assert_array_equal(swapped[:, ::-1], done)
+
+
 def test_reading_a_file(tmp_path: Path) -> None:
     path = tmp_path / "dataset_statistics.json"
     both = {"action": entry(), "proprio": entry(), "num_transitions": 7, "num_trajectories": 2}
@@ -110,8 +186,13 @@ def test_reading_a_file(tmp_path: Path) -> None:
     read = read_statistics(path, "b")
     assert (read.name, read.num_transitions, read.num_trajectories) == ("b", 7, 2)
     assert Statistics.from_dict("b", read.to_dict()).to_dict() == read.to_dict()
+    assert {key: value.name for key, value in read_entries(path).items()} == {"a": "a", "b": "b"}
     with pytest.raises(StatisticsError, match=r"\['a', 'b'\]"):
         read_statistics(path)
+    path.write_text(json.dumps({"a": both, "b": {}}))  # only the entry that is asked for is looked at
+    assert read_statistics(path, "a").name == "a"
+    with pytest.raises(StatisticsError, match="'b'"):
+        read_entries(path)
     path.write_text("{")
     with pytest.raises(StatisticsError, match="JSON"):
         read_statistics(path)

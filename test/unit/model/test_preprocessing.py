@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import sys
 
 import numpy as np
@@ -82,3 +83,12 @@ def test_official_chain_refuses_to_go_on_without_its_decoder(monkeypatch: pytest
     with pytest.raises(ImageError, match="simplejpeg"):
         OFFICIAL.resize(noise(256, 256, 3))
     assert OFFICIAL.resize(noise(224, 224, 3)).shape == (224, 224, 3)
+
+
+def test_a_half_turn_is_the_first_step() -> None:
+    turned = Preprocessor(dataclasses.replace(TINY.config, rotate_180=True, center_crop=0.5))
+    plain = Preprocessor(dataclasses.replace(TINY.config, center_crop=0.5))
+    images = noise(2, 112, 100, 3)
+    np.testing.assert_array_equal(turned.resize(images), plain.resize(images[:, ::-1, ::-1].copy()))
+    assert (turned.resize(images) != plain.resize(images)).any()
+    assert not OFFICIAL.config.rotate_180  # a matter of the platform, not of the model
