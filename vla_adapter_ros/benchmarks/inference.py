@@ -138,8 +138,8 @@ def run_inference_benchmark(
             "cpu_s_p50": round(float(np.median(cpu[key])), 4),
             "actions_per_s": round(config.chunk / figures["total_p50_ms"] * 1e3, 2),
             "peak_memory_gb": round(memory[key] / 1e9, 3),
-            "gflop": round(cost.flop / 1e9, 1),
-            "weights_read_gb": round(cost.weight_bytes / 1e9, 3),
+            "gflop": float(f"{cost.flop / 1e9:.5g}"),
+            "weights_read_gb": float(f"{cost.weight_bytes / 1e9:.4g}"),
             "share_of_peak_flop": round(cost.flop / model_s / peaks["flop_per_s"], 3),
             "share_of_peak_bandwidth": round(cost.weight_bytes / model_s / peaks["bytes_per_s"], 3),
         }

@@ -44,7 +44,8 @@ class InferenceEngine:
             raise ModelConfigError(f"graphs = {graphs!r}: the network is on {network.device}, not on a GPU")
         self.network, self.graphs = network, on_gpu if graphs is None else graphs
         self._preprocessor = Preprocessor(network.config.preprocessing, network.device)
-        with torch.inference_mode():
+        # Not in inference mode: the joined weights must stay trainable.
+        with torch.inference_mode(False), torch.no_grad():
             self._vision = VisionStage(network)
             self._head = HeadStage(network)
             self._language = LanguageStage(network, self._head.slots)
