@@ -69,9 +69,10 @@ def training_step(policy: VlaAdapterPolicy, golden: Golden, step: Step) -> list[
     checks = [Check("before", distance(parameters[n], v), 0) for n, v in before.items() if n in parameters]
 
     conditions = network.conditions(ids, mask, pixels)
-    actions = network.head_actions(conditions, proprio, noise)
-    loss = (actions - target).abs().mean()
+    loss = network.head_loss(conditions, proprio, target, noise)
     loss.backward()
+    with torch.no_grad():
+        actions = network.head_actions(conditions, proprio, noise)
     states = conditions.action[:, LEVELS]
     checks += [
         Check("loss, relative", abs(loss.item() / info["loss"] - 1), 1e-5),
@@ -93,7 +94,7 @@ def training_step(policy: VlaAdapterPolicy, golden: Golden, step: Step) -> list[
     checks.append(Check("after the step", max(worst), 2e-6))
     if set(parameters) == set(step.norms):
         with torch.no_grad():
-            again = (network(ids, mask, pixels, proprio, noise) - target).abs().mean().item()
+            again = network.loss(ids, mask, pixels, proprio, target, noise).item()
         checks.append(Check("loss after the step", abs(again / info["loss_after_step"] - 1), 1e-3))
     return checks
 
