@@ -4,7 +4,7 @@ from vla_adapter_ros.model.config import VlaAdapterConfig, config_from_dict
 from vla_adapter_ros.model.engine import InferenceEngine
 from vla_adapter_ros.model.network import Conditions, VlaAdapter
 from vla_adapter_ros.model.normalization import FieldStatistics, Statistics, read_statistics
-from vla_adapter_ros.model.policy import Inputs, VlaAdapterPolicy
+from vla_adapter_ros.model.policy import Observation, VlaAdapterPolicy
 from vla_adapter_ros.model.presets import PRESETS, preset
 from vla_adapter_ros.model.tokenizer import TINY_WORDS, Tokenizer
 
@@ -14,7 +14,7 @@ __all__ = [
     "Conditions",
     "FieldStatistics",
     "InferenceEngine",
-    "Inputs",
+    "Observation",
     "Statistics",
     "Tokenizer",
     "VlaAdapter",

@@ -129,7 +129,14 @@ def write_checkpoint(checkpoint: Checkpoint, folder: str | Path, *, dtype: torch
         checkpoint: What to write.
         folder: Directory; made if missing.
         dtype: Type in which the weights are stored.
+
+    Raises:
+        CheckpointError: the network carries LoRA layers, which no reader of checkpoints knows.
     """
+    if any(".lora_" in name for name, _ in checkpoint.network.named_parameters()):
+        raise CheckpointError(
+            "the network carries LoRA layers: merge them first (training.adapters.merge_lora)"
+        )
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     for stale in (

@@ -15,24 +15,25 @@ from vla_adapter_ros.contract import Contract
 from vla_adapter_ros.errors import CheckpointError, ObservationError, StatisticsError
 from vla_adapter_ros.model.checkpoint import COMPONENTS, Checkpoint, read_checkpoint, write_checkpoint
 from vla_adapter_ros.model.config import VlaAdapterConfig
+from vla_adapter_ros.model.engine import InferenceEngine
 from vla_adapter_ros.model.hub import find_checkpoint
 from vla_adapter_ros.model.network import VlaAdapter
 from vla_adapter_ros.model.normalization import Statistics, finish_gripper, normalize, unnormalize
 from vla_adapter_ros.model.preprocessing import Preprocessor
 from vla_adapter_ros.model.tokenizer import Tokenizer
 
+WARM_PROMPT_TOKENS = 96  # of the longest instruction that is expected
 
-class Inputs(NamedTuple):
-    """The network's arguments, in its order."""
 
+class Observation(NamedTuple):
+    """The engine's arguments, in its order."""
+
+    images: Tensor
+    """Resized and cropped, uint8 (images, size, size, 3)."""
     input_ids: Tensor
-    """int64 (B, P)."""
-    attention_mask: Tensor
-    """int64 (B, P)."""
-    pixel_values: Tensor
-    """float32 (B, images, C, h, w)."""
+    """int64 (P,)."""
     proprio: Tensor
-    """Normalised, float32 (B, S)."""
+    """Normalised, float32 (S,)."""
 
 
 class VlaAdapterPolicy:
@@ -79,6 +80,7 @@ class VlaAdapterPolicy:
         self.statistics, self.contract = statistics, contract
         self.preprocessor = Preprocessor(config.preprocessing)
         self._kept_files = dict(kept_files or {})
+        self._engine: InferenceEngine | None = None
 
     @classmethod
     def from_pretrained(
@@ -173,17 +175,26 @@ class VlaAdapterPolicy:
             ObservationError: an input does not fit.
             CheckpointError: this is a backbone without a trained head.
         """
-        with torch.inference_mode():
-            inputs = self.prepare(images, instruction, proprio)
-            actions = self.network(*(tensor.to(self.network.device) for tensor in inputs))
-        return self.finish(actions[0].cpu().numpy())
+        observation = self.prepare(images, instruction, proprio)
+        return self.finish(self.engine.predict(*observation).numpy())
+
+    @property
+    def engine(self) -> InferenceEngine:
+        """The inference engine on the network as it is now; made anew after training or moving it."""
+        if self._engine is None or not self._engine.is_current():
+            self._engine = InferenceEngine(self.network)
+        return self._engine
+
+    def warm_up(self, longest_prompt: int = WARM_PROMPT_TOKENS) -> None:
+        """Predict on blank input, so that later predictions take no longer the first time."""
+        self.engine.warm_up(range(1, min(longest_prompt, self.config.max_prompt_tokens) + 1, 8))
 
     def finish(self, actions: np.ndarray) -> np.ndarray:
         """The network's output (..., A) to what `predict` returns: robot's units, gripper's column done."""
         return finish_gripper(self.unnormalize_actions(actions), self.config.output)
 
-    def prepare(self, images: Sequence[np.ndarray], instruction: str, proprio: np.ndarray) -> Inputs:
-        """Check one observation and turn it into the network's arguments, batch 1, on the CPU.
+    def prepare(self, images: Sequence[np.ndarray], instruction: str, proprio: np.ndarray) -> Observation:
+        """Check one observation and turn it into the engine's arguments, on the CPU.
 
         Raises:
             ObservationError: image count, shape or type; proprioception width or a value that is not
@@ -201,10 +212,10 @@ class VlaAdapterPolicy:
             )
         if not np.isfinite(vector).all():
             raise ObservationError(f"proprioception {vector.tolist()} holds a value that is not finite")
-        input_ids, mask = self.tokenize([instruction])
-        pixels = torch.stack([self.preprocess_images(image) for image in images]).unsqueeze(0)
-        normalized = torch.from_numpy(self.normalize_proprio(vector)).float().unsqueeze(0)
-        return Inputs(input_ids, mask, pixels, normalized)
+        input_ids, _ = self.tokenize([instruction])
+        resized = np.stack([self.resize_images(image) for image in images])
+        normalized = torch.from_numpy(self.normalize_proprio(vector)).float()
+        return Observation(torch.from_numpy(resized), input_ids[0], normalized)
 
     def tokenize(self, instructions: Sequence[str]) -> tuple[Tensor, Tensor]:
         """Instructions to left-padded ids and mask, int64 (B, P) each.
@@ -222,10 +233,6 @@ class VlaAdapterPolicy:
     def resize_images(self, images: np.ndarray) -> np.ndarray:
         """uint8 (..., H, W, 3) to the model's size, uint8 (..., size, size, 3); see `Preprocessor.resize`."""
         return self.preprocessor.resize(images)
-
-    def preprocess_images(self, images: np.ndarray) -> Tensor:
-        """uint8 (..., H, W, 3) to pixel values, float32 (..., C, size, size)."""
-        return self.preprocessor.pixels(self.preprocessor.resize(images))
 
     def pixel_values(self, images: np.ndarray | Tensor) -> Tensor:
         """Images of the model's size (uint8 or float in [0, 1]) to pixel values."""

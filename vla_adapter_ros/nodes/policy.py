@@ -47,6 +47,7 @@ class PolicyNode(ManagedNode):
         if self._policy.contract is None:
             raise CheckpointError(f"{path} has no contract.yaml: it does not say which robot it is for")
         require_same(self.contract, self._policy.contract, f"checkpoint {path}")
+        self._policy.warm_up()
         self._pacer = ChunkPacer(
             self.contract.rate_hz, self._policy.config.chunk, parameters.execution_horizon
         )

@@ -8,13 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 
 from vla_adapter_ros.model import VlaAdapterPolicy, preprocessing
-from vla_adapter_ros.model.policy import Inputs
 
 from .golden import Golden
 from .reference_head import reference_actions
@@ -29,6 +28,15 @@ STRICT = {
 }
 """Tighter than the fixtures' own fp32 tolerances, by 5 to 20 times: another epsilon in a norm shows only
 so. Kernels differ by a quarter of this at most."""
+
+
+class Inputs(NamedTuple):
+    """The network's arguments, in its order."""
+
+    input_ids: torch.Tensor
+    attention_mask: torch.Tensor
+    pixel_values: torch.Tensor
+    proprio: torch.Tensor
 
 
 @dataclass(frozen=True)

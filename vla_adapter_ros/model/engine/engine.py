@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import torch
@@ -55,15 +55,15 @@ class InferenceEngine:
         self._prompts: OrderedDict[tuple[int, ...], Prompt] = OrderedDict()
         self._pool = torch.cuda.graph_pool_handle() if self.graphs else None
         self._watched = _constants_of(network)
-        self._versions = [parameter._version for parameter in self._watched]
+        self._state = self._fingerprint()
 
     def is_current(self) -> bool:
         """False once the network was moved, converted or trained: then build a new engine."""
-        return (
-            self._language.is_current()
-            and self._head.is_current()
-            and self._versions == [parameter._version for parameter in self._watched]
-        )
+        return self._state == self._fingerprint()
+
+    def _fingerprint(self) -> list[tuple[int, int]]:
+        """Changes when weights move, or change in place."""
+        return [(parameter.data_ptr(), parameter._version) for parameter in self._watched]
 
     @torch.inference_mode()
     def predict(self, images: Tensor, input_ids: Tensor, proprio: Tensor) -> Tensor:
@@ -81,13 +81,17 @@ class InferenceEngine:
         self.language(self.vision(self.upload(images)), prompt)
         return self.head(self.upload(proprio)).cpu()
 
-    def warm_up(self, input_ids: Tensor) -> None:
-        """Run once on blank input, so that nothing is recorded or compiled when a prompt of this length
-        comes."""
-        config = self.network.config
+    def warm_up(self, prompt_tokens: Iterable[int]) -> None:
+        """Run on blank input, so that nothing is recorded or compiled once prompts of these lengths come."""
+        config, lengths = self.network.config, set()
         size = config.preprocessing.size
         blank = torch.zeros(config.num_images, size, size, 3, dtype=torch.uint8)
-        self.predict(blank, input_ids, torch.zeros(config.proprio_dim))
+        for count in prompt_tokens:
+            ids = torch.zeros(count, dtype=torch.long)
+            length = self.prompt(ids).length
+            if length not in lengths:
+                lengths.add(length)
+                self.predict(blank, ids, torch.zeros(config.proprio_dim))
 
     def upload(self, tensor: Tensor) -> Tensor:
         """To the network's device, without waiting for it."""
@@ -149,6 +153,9 @@ class InferenceEngine:
 
 
 def _constants_of(network: VlaAdapter) -> list[torch.nn.Parameter]:
-    """Weights from which constants are computed; their version numbers tell of a change in place."""
-    names = ("gating_factor", "layer_norm1", "fc1.", "row_embedding", "_token", "queries", "embed_tokens")
+    """Weights from which constants are computed, and a joined one: they tell when a new engine is due."""
+    names = (
+        "gating_factor", "layer_norm1", "fc1.", "row_embedding", "_token", "queries", "embed_tokens",
+        "layers.0.self_attn.k_proj.weight",
+    )  # fmt: skip
     return [p for name, p in network.named_parameters() if any(part in name for part in names)]

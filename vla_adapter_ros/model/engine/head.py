@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from vla_adapter_ros.model.engine.sharing import is_joined, join
+from vla_adapter_ros.model.engine.sharing import join
 from vla_adapter_ros.model.head import rope_tables
 from vla_adapter_ros.model.network import VlaAdapter
 
@@ -46,10 +46,6 @@ class HeadStage:
         gated, adapter = states[:, : self.num_gated], states[:, self.num_gated : -1]
         return self.head.model(gated[None], adapter[None], token, None)[0].float()
 
-    def is_current(self) -> bool:
-        """Whether the weights are still those that were joined."""
-        return not self.bridge or all(is_joined(parameters) for parameters in self.joined)
-
     def _prepare(self) -> None:
         """Join the projections of all blocks, and compute what is the same for every observation."""
         model, config = self.head.model, self.network.config
@@ -60,10 +56,9 @@ class HeadStage:
             [f"{kind}_{group}" for group in groups for kind in ("k", "v")] if pro else ["k_proj", "v_proj"]
         )
         layers = [getattr(block, name) for block in self.blocks for name in ("q_proj", *kinds)]
-        self.joined = [[layer.weight for layer in layers], [layer.bias for layer in layers]]
         hidden, count = config.llm.hidden, len(self.blocks)
-        weight = join(self.joined[0]).view(count, 1 + len(kinds), hidden, hidden)
-        bias = join(self.joined[1]).view(count, 1, 1 + len(kinds), hidden)
+        weight = join([layer.weight for layer in layers]).view(count, 1 + len(kinds), hidden, hidden)
+        bias = join([layer.bias for layer in layers]).view(count, 1, 1 + len(kinds), hidden)
         at = {group: 1 + 2 * i if pro else 1 for i, group in enumerate(groups)}
         parts = {group: slice(start, start + 2) for group, start in at.items()}
         self.self_weight = weight[:, :3].reshape(count, 3 * hidden, hidden)

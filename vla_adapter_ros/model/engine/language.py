@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from vla_adapter_ros.model.engine.sharing import is_joined, join, pad_rows
+from vla_adapter_ros.model.engine.sharing import join, pad_rows
 from vla_adapter_ros.model.network import VlaAdapter
 
 ROWS = 32
@@ -78,10 +78,6 @@ class LanguageStage:
         self.reads = [[i for i, at in enumerate(slots) if at == level] for level in range(config.levels)]
         self.last = max(slots)
 
-    def is_current(self) -> bool:
-        """Whether the weights are still those that were joined."""
-        return all(is_joined(weights) for layer in self.layers for weights in layer.joined)
-
     def rotary(self, length: int) -> tuple[Tensor, Tensor]:
         """Cosine and sine of positions 0..length-1, each (length, 1, head width), in the weights' type."""
         weight = self.model.norm.weight
@@ -146,10 +142,8 @@ class _Layer:
         attention, mlp = layer.self_attn, layer.mlp
         projections = [attention.q_proj, attention.k_proj, attention.v_proj]
         biased = projections[0].bias is not None
-        self.joined = [[p.weight for p in projections], [mlp.gate_proj.weight, mlp.up_proj.weight]]
-        if biased:
-            self.joined.append([p.bias for p in projections])
-        self.qkv, self.gate_up = join(self.joined[0]), join(self.joined[1])
-        self.qkv_bias = join(self.joined[2]) if biased else None
+        self.qkv = join([p.weight for p in projections])
+        self.qkv_bias = join([p.bias for p in projections]) if biased else None
+        self.gate_up = join([mlp.gate_proj.weight, mlp.up_proj.weight])
         self.out, self.down = attention.o_proj.weight, mlp.down_proj.weight
         self.norm1, self.norm2 = layer.input_layernorm.weight, layer.post_attention_layernorm.weight
