@@ -75,6 +75,7 @@ def _parser() -> argparse.ArgumentParser:
     tune.add_argument("--lr", type=float, default=1e-3)
     tune.add_argument("--seed", type=int, default=0)
     tune.add_argument("--backbone-lr-factor", type=float, default=1.0, help="of the backbone; 0 freezes it")
+    tune.add_argument("--lora-rank", type=int, default=0, help="train adapters of this rank; 0: the weights")
     tune.add_argument("--waypoint-weight", type=float, default=0.5, help="of the extra loss; 0: none")
     tune.add_argument("--threads", type=int, default=1, help="CPU threads; 0: torch's choice")
     tune.add_argument("--device", default="cpu", help="torch device")
@@ -174,6 +175,7 @@ def _finetune(options: argparse.Namespace) -> int:
         threads=options.threads,
         contract=read_contract(options.contract) if options.contract else None,
         backbone_lr_factor=options.backbone_lr_factor,
+        lora_rank=options.lora_rank,
         waypoint_weight=options.waypoint_weight,
     )
     return 0

@@ -22,6 +22,7 @@ from vla_adapter_ros.contract import Contract, checkpoints_folder, require_same
 from vla_adapter_ros.errors import TrainingError
 from vla_adapter_ros.model import VlaAdapterPolicy
 from vla_adapter_ros.recording.reader import DatasetReader
+from vla_adapter_ros.training.adapters import add_lora, has_lora, merge_lora
 from vla_adapter_ros.training.batches import make_batch, pick_rows, split_rows
 from vla_adapter_ros.training.data import Samples, compute_statistics, load_samples
 from vla_adapter_ros.training.optimizer import build_optimizer, learning_rate_factor, set_learning_rate
@@ -135,6 +136,8 @@ def finetune(
             progress=lambda done, total: show("read", done, total, ""),
         )  # fmt: skip
         policy = _prepare(backbone, samples, robot, reader.root.resolve().name)
+        if settings.lora_rank:
+            add_lora(policy.network, settings.lora_rank)
         model = Trainee(policy).to(device)
         optimizer = build_optimizer(model, settings)
         losses = load_state(state_file, model, optimizer) if resumes else []
@@ -158,6 +161,8 @@ def finetune(
             save_state(state_file, model, optimizer, losses, key)
             raise
         seconds = time.monotonic() - start
+        if has_lora(policy.network):
+            policy.network = merge_lora(policy.network)
         policy.network.eval()
         report = make_report(
             policy, samples, report_rows, robot.action_names, held_out=held_out, seed=settings.seed

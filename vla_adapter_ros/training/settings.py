@@ -17,6 +17,8 @@ class FinetuneSettings:
         lr: Largest learning rate (AdamW).
         backbone_lr_factor: Learning rate of everything but the policy head, relative to `lr`; 0 freezes it
             all but the action queries, which then learn with the head.
+        lora_rank: Rank of the adapters that train in the backbone in place of its weights; 0 is none. They
+            are merged into the weights at the end. See `training.adapters`.
         warmup: Steps over which the learning rate rises; afterwards it falls along a cosine.
         final_lr: Learning rate at the end, relative to `lr`.
         weight_decay: On matrices only.
@@ -35,6 +37,7 @@ class FinetuneSettings:
     batch: int = 32
     lr: float = 1e-3
     backbone_lr_factor: float = 1.0
+    lora_rank: int = 0
     warmup: int = 100
     final_lr: float = 0.02
     weight_decay: float = 0.02
@@ -54,6 +57,10 @@ class FinetuneSettings:
             self._require(name, getattr(self, name) > 0, "more than 0")
         for name in ("backbone_lr_factor", "weight_decay", "waypoint_weight", "state_noise", "warmup"):
             self._require(name, getattr(self, name) >= 0, "at least 0")
+        lora = isinstance(self.lora_rank, int) and self.lora_rank >= 0
+        self._require("lora_rank", lora, "a whole number from 0")
+        if self.lora_rank:
+            self._require("backbone_lr_factor", self.backbone_lr_factor > 0, "more than 0 with LoRA")
         for name in ("gain", "offset", "holdout", "final_lr"):
             self._require(name, 0 <= getattr(self, name) < 1, "0 to below 1")
 

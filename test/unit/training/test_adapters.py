@@ -9,7 +9,7 @@ import pytest
 import torch
 from training_samples import make_backbone
 
-from vla_adapter_ros.errors import TrainingError
+from vla_adapter_ros.errors import CheckpointError, TrainingError
 from vla_adapter_ros.model import VlaAdapter, VlaAdapterPolicy
 from vla_adapter_ros.training.adapters import (
     add_lora,
@@ -118,6 +118,9 @@ def test_merging_gives_a_plain_network_with_the_same_output(network):
 def test_merged_weights_are_saved_and_read_like_any_others(network, stored, tmp_path):
     add_lora(network, rank=2)
     learn(network)
+    with pytest.raises(CheckpointError, match="carries LoRA layers: merge them first"):
+        VlaAdapterPolicy(network, stored.config, stored.tokenizer).save_pretrained(tmp_path)
+    assert not list(tmp_path.iterdir())
     policy = VlaAdapterPolicy(merge_lora(network), stored.config, stored.tokenizer)
     policy.save_pretrained(tmp_path, dtype=torch.float32)
     again = VlaAdapterPolicy.from_pretrained(tmp_path)

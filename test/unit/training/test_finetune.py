@@ -148,6 +148,25 @@ def test_a_frozen_backbone_stays_as_it_was(dataset, backbone, tmp_path):
             torch.testing.assert_close(after[name], value, atol=1e-3, rtol=1e-2)  # fp16 against bf16 on disk
 
 
+def test_lora_trains_adapters_goes_on_after_a_stop_and_saves_plain_weights(dataset, backbone, tmp_path):
+    settings = {**SHORT, "lora_rank": 2, "save_every": 2}
+    whole = finetune(dataset, tmp_path / "whole", init=backbone, steps=4, **settings)
+
+    def stop(step: int, loss: float) -> None:
+        if step == 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        finetune(dataset, tmp_path / "out", init=backbone, steps=4, on_step=stop, **settings)
+    resumed = finetune(dataset, tmp_path / "out", init=backbone, steps=4, resume=True, **settings)
+    assert resumed.losses == whole.losses
+    before = VlaAdapterPolicy.from_pretrained(backbone).network.state_dict()
+    after = VlaAdapterPolicy.from_pretrained(resumed.output).network.state_dict()
+    assert list(after) == list(before)
+    embedding = "language_model.model.embed_tokens.weight"  # frozen; stored as fp16 and bf16
+    torch.testing.assert_close(after[embedding], before[embedding], atol=1e-3, rtol=1e-2)
+
+
 def test_refusals(dataset, backbone, tmp_path, monkeypatch):
     with pytest.raises(TrainingError, match="is there already"):
         finetune(dataset, backbone, init=backbone, steps=2, **SHORT)
@@ -157,6 +176,9 @@ def test_refusals(dataset, backbone, tmp_path, monkeypatch):
         finetune(dataset, tmp_path / "a", init=tmp_path / "nothing", steps=2, **SHORT)
     with pytest.raises(TrainingError, match="steps = 0: allowed is at least 1"):
         finetune(dataset, tmp_path / "a", init=backbone, steps=0, **SHORT)
+    for wrong in ({"lora_rank": -1}, {"lora_rank": 2, "backbone_lr_factor": 0.0}):
+        with pytest.raises(TrainingError, match="allowed is"):
+            finetune(dataset, tmp_path / "a", init=backbone, steps=1, **SHORT, **wrong)
     with pytest.raises(TrainingError, match="unknown setting"):
         finetune(dataset, tmp_path / "a", init=backbone, steps=1, epochs=3, **SHORT)
     bare = tmp_path / "bare"
