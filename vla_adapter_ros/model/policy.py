@@ -81,6 +81,7 @@ class VlaAdapterPolicy:
         self.preprocessor = Preprocessor(config.preprocessing)
         self._kept_files = dict(kept_files or {})
         self._engine: InferenceEngine | None = None
+        self._compile = False
 
     @classmethod
     def from_pretrained(
@@ -89,7 +90,7 @@ class VlaAdapterPolicy:
         *,
         platform: str | None = None,
         device: str | torch.device = "cpu",
-        dtype: torch.dtype = torch.float32,
+        dtype: torch.dtype | None = torch.float32,
         preprocessing: Mapping[str, Any] | None = None,
         statistics_name: str | None = None,
         attention: str | None = None,
@@ -101,7 +102,8 @@ class VlaAdapterPolicy:
             platform: For official checkpoints, and needed there: `libero`, `calvin`, `aloha` or
                 `bridge`. It stands for what they do not store; checkpoints of ours store everything.
             device: Where the network runs.
-            dtype: Type in which it runs, whatever it is stored in.
+            dtype: Type in which it runs, whatever it is stored in; None: the fastest sound one, see
+                `fastest_dtype`.
             preprocessing: Changes to single settings, kept by `save_pretrained`: `center_crop`,
                 `jpeg_round_trip`, `rotate_180`, `resize`, `gripper_binarize`, `gripper_invert`,
                 `gripper_column`; for official checkpoints also `num_images`.
@@ -120,6 +122,9 @@ class VlaAdapterPolicy:
             statistics_name=statistics_name,
             attention=attention,
         )
+        if dtype is None:
+            weights = sum(parameter.numel() for parameter in stored.network.parameters())
+            dtype = fastest_dtype(torch.device(device), weights)
         network = stored.network.to(device=device, dtype=dtype).eval()
         return cls(
             network, stored.config, stored.tokenizer, stored.statistics, stored.contract,
@@ -182,8 +187,13 @@ class VlaAdapterPolicy:
     def engine(self) -> InferenceEngine:
         """The inference engine on the network as it is now; made anew after training or moving it."""
         if self._engine is None or not self._engine.is_current():
-            self._engine = InferenceEngine(self.network)
+            self._engine = InferenceEngine(self.network, compile_stages=self._compile)
         return self._engine
+
+    def compile(self) -> None:
+        """Let torch.compile fuse the engine's kernels; the next warm-up takes minutes."""
+        self._compile = True
+        self._engine = None
 
     def warm_up(self, longest_prompt: int = WARM_PROMPT_TOKENS) -> None:
         """Predict on blank input, so that later predictions take no longer the first time."""
@@ -265,6 +275,14 @@ class VlaAdapterPolicy:
                 "this checkpoint is a backbone without a trained policy head: fine-tune it first"
             )
         return self.statistics
+
+
+def fastest_dtype(device: torch.device, weights: int) -> torch.dtype:
+    """bf16 on a GPU, and for large models on a CPU that has bf16 units; else float32."""
+    large = weights > 100_000_000  # small ones gain nothing on a CPU
+    if device.type == "cuda" or (large and torch.ops.mkldnn._is_mkldnn_bf16_supported()):
+        return torch.bfloat16
+    return torch.float32
 
 
 def _shape(value: object) -> str:

@@ -36,6 +36,12 @@ class PolicyParameters(CommonParameters):
 
     checkpoint: str = parameter("", "Checkpoint directory; empty: the one shipped for the simulated Franka.")
     device: str = parameter("auto", "torch device: auto, cpu, cuda, cuda:0 ...")
+    dtype: str = parameter(
+        "auto",
+        "Type of the weights; auto: bf16 on a GPU, and for large models on CPUs that have it, else fp32.",
+        choices=("auto", "fp32", "bf16", "fp16"),
+    )
+    compile: bool = parameter(False, "Let torch.compile fuse kernels: minutes at the start, faster after.")
     threads: int = parameter(1, "CPU threads of torch; 0 leaves torch's own choice.", min=0, max=256)
     execution_horizon: int = parameter(
         4, "Rows of a chunk executed before the next one takes over.", min=1, max=1000

@@ -26,6 +26,7 @@ from vla_adapter_ros.recording.frame import Frame
 from vla_adapter_ros.srv import Instruct
 
 DEFAULT_CHECKPOINT = "franka_sim_tiny"
+DTYPES = {"auto": None, "fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 class PolicyNode(ManagedNode):
@@ -43,7 +44,9 @@ class PolicyNode(ManagedNode):
         device = parameters.device
         if device == "auto":
             device = "cuda" if torch.cuda.is_available() else "cpu"
-        self._policy = VlaAdapterPolicy.from_pretrained(path, device=device)
+        self._policy = VlaAdapterPolicy.from_pretrained(path, device=device, dtype=DTYPES[parameters.dtype])
+        if parameters.compile:
+            self._policy.compile()
         if self._policy.contract is None:
             raise CheckpointError(f"{path} has no contract.yaml: it does not say which robot it is for")
         require_same(self.contract, self._policy.contract, f"checkpoint {path}")

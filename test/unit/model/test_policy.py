@@ -10,6 +10,7 @@ import torch
 
 from vla_adapter_ros.errors import CheckpointError, ObservationError, StatisticsError
 from vla_adapter_ros.model import Statistics, Tokenizer, VlaAdapterPolicy, preset
+from vla_adapter_ros.model.policy import fastest_dtype
 
 TASK = "pick up the red cube"
 
@@ -200,3 +201,20 @@ def test_parts_must_fit_each_other(tiny_policy: VlaAdapterPolicy, statistics: St
         VlaAdapterPolicy(network, preset("tiny", num_images=3), tokenizer, None, tiny_policy.contract)
     with pytest.raises(CheckpointError, match="prompt"):
         VlaAdapterPolicy(network, preset("0.5b"), Tokenizer.from_words(), None)
+
+
+def test_the_fastest_type_follows_device_and_size() -> None:
+    assert fastest_dtype(torch.device("cuda"), 1000) == torch.bfloat16
+    assert fastest_dtype(torch.device("cpu"), 1_500_000) == torch.float32
+    has_bf16 = torch.ops.mkldnn._is_mkldnn_bf16_supported()
+    assert fastest_dtype(torch.device("cpu"), 10**9) == (torch.bfloat16 if has_bf16 else torch.float32)
+
+
+def test_warming_up_lays_out_prompts_and_changes_nothing(
+    tiny_policy: VlaAdapterPolicy, images: list[np.ndarray]
+) -> None:
+    before = tiny_policy.predict(images, TASK, np.zeros(11))
+    engine = tiny_policy.engine
+    tiny_policy.warm_up()
+    assert tiny_policy.engine is engine
+    np.testing.assert_array_equal(tiny_policy.predict(images, TASK, np.zeros(11)), before)
