@@ -132,7 +132,7 @@ def _convert(options: argparse.Namespace) -> int:
     for name in ("gripper_binarize", "gripper_invert"):
         if getattr(options, name):
             settings[name] = True
-    remarks = convert(
+    convert(
         _locate(options.source),
         options.destination,
         platform=options.platform,
@@ -141,7 +141,5 @@ def _convert(options: argparse.Namespace) -> int:
         statistics_name=options.statistics,
         rate_hz=options.rate,
     )
-    for remark in remarks:
-        print(f"note: {remark}")
     print(f"{options.destination} is written; check it with `vla-adapter checkpoint verify`")
     return 0

@@ -16,10 +16,19 @@ def _meaning(contract: Contract) -> dict[str, object]:
         "camera order": contract.camera_names,
         "state": tuple((d.name, d.field, d.unit) for d in contract.state),
         "action.space": contract.action.space,
-        "action.dimensions": tuple((d.name, d.unit) for d in contract.action.dimensions),
+        "action.dimensions": tuple((d.name, d.unit, d.scale) for d in contract.action.dimensions),
+        "action.delta": _delta(contract),
         "gripper": (gripper.dimension, gripper.mode, gripper.open, gripper.closed),
         "command.lead_s": contract.command.lead_s,
     }
+
+
+def _delta(contract: Contract) -> tuple[str, ...]:
+    """What the deltas of the action refer to; nothing in absolute spaces."""
+    action = contract.action
+    if not action.space.endswith("_delta"):
+        return ()
+    return (action.delta_reference, action.frame) if action.space == "ee_delta" else (action.delta_reference,)
 
 
 def contract_differences(ours: Contract, theirs: Contract) -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import types
 import typing
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ from typing import Any
 import yaml
 
 from vla_adapter_ros.contract.resources import robots_folder
-from vla_adapter_ros.contract.schema import FIELDS, Contract
+from vla_adapter_ros.contract.schema import FIELDS, TOOL_COLUMNS, Contract
 from vla_adapter_ros.errors import ContractError
 
 
@@ -68,6 +69,9 @@ def _plain(value: Any) -> Any:
 def _build(kind: Any, value: Any, where: str) -> Any:
     """Turn plain data into `kind`, which is a dataclass, dict[str, X], tuple[X, ...] or a scalar."""
     origin = typing.get_origin(kind)
+    if origin in (typing.Union, types.UnionType):  # X | None
+        inner = next(k for k in typing.get_args(kind) if k is not type(None))
+        return None if value is None else _build(inner, value, where)
     if dataclasses.is_dataclass(kind):
         return _build_dataclass(kind, value, where)
     if origin is dict:
@@ -109,6 +113,8 @@ def _build_dataclass(kind: Any, value: Any, where: str) -> Any:
 
 
 def _check_range(value: Any, rule: Any, where: str) -> None:
+    if value is None:
+        return
     if "choices" in rule:
         _require(value in rule["choices"], where, value, f"one of {list(rule['choices'])}")
     if "min" in rule:
@@ -147,10 +153,11 @@ def _check(contract: Contract) -> None:
     _require(contract.gripper.open != contract.gripper.closed, "contract.gripper.open",
              contract.gripper.open, "another value than 'closed'")  # fmt: skip
     measured = {d.joint for d in contract.state}
+    _check_tool(contract)
     for joint in contract.arm_joints:
         _require(
             joint in measured,
-            "contract.action.dimensions",
+            "contract.limits" if contract.action.space.startswith("ee_") else "contract.action.dimensions",
             joint,
             f"joints measured in state: {sorted(measured)}",
         )
@@ -160,6 +167,30 @@ def _check(contract: Contract) -> None:
     for joint, limit in contract.limits.items():
         ok = len(limit.position) == 2 and limit.position[0] < limit.position[1]
         _require(ok, f"contract.limits.{joint}.position", list(limit.position), "[low, high] with low < high")
+
+
+def _check_tool(contract: Contract) -> None:
+    """What concerns the tool point: columns of the ee spaces, the box, and where kinematics are needed."""
+    ee, command = contract.action.space.startswith("ee_"), contract.command.type
+    _require(
+        not ee or contract.arm_columns == TOOL_COLUMNS,
+        "contract.action.dimensions", contract.arm_columns, f"{TOOL_COLUMNS} in {contract.action.space}",
+    )  # fmt: skip
+    needs = [name for name, needed in (
+        (f"action space {contract.action.space}", ee),
+        (f"command type {command}", command.startswith("cartesian_")),
+        ("a workspace", contract.workspace is not None),
+    ) if needed]  # fmt: skip
+    _require(
+        contract.kinematics is not None or not needs,
+        "contract.kinematics", None, f"an entry, since it is needed for {', '.join(needs)}",
+    )  # fmt: skip
+    if contract.workspace is not None:
+        low, high = contract.workspace.low, contract.workspace.high
+        _require(
+            len(low) == len(high) == 3 and all(a < b for a, b in zip(low, high, strict=True)),
+            "contract.workspace", [list(low), list(high)], "[x, y, z] each, low < high",
+        )  # fmt: skip
 
 
 def _require(ok: bool, where: str, value: Any, allowed: str) -> None:

@@ -10,7 +10,15 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 SCHEMA = 1
-ACTION_SPACES = ("joint_position",)
+ACTION_SPACES = ("joint_position", "joint_delta", "ee_delta", "ee_pose")
+TOOL_COLUMNS = ("x", "y", "z", "rx", "ry", "rz")
+"""Columns of the ee spaces: translation [m] and rotation vector (axis times angle) [rad]."""
+DELTA_REFERENCES = ("measured", "commanded", "chunk_start")
+FRAMES = ("base", "tool")
+COMMANDS = ("joint_trajectory", "forward_position", "forward_velocity", "cartesian_pose", "cartesian_twist")
+GRIPPER_COMMANDS = ("forward_position", "joint_trajectory", "gripper_command")
+JERK_PER_ACCELERATION = 30.0
+"""Jerk limit where none is given, as a multiple of the acceleration limit [1/s]."""
 TRANSPORTS = ("raw", "compressed")
 TOPIC_TYPES = ("joint_state", "pose")
 FIELDS = {
@@ -61,20 +69,28 @@ class StateDimension:
 
 @dataclass(frozen=True)
 class ActionDimension:
-    """One value of the action."""
+    """One value of the action; times `scale` it has this unit."""
 
     name: str
     unit: str = field(metadata={"choices": UNITS})
+    scale: float = field(default=1.0, metadata={"above": 0.0})
 
 
 @dataclass(frozen=True)
 class Action:
-    """What a row of a chunk, a recorded action and a teleoperation command consist of."""
+    """What a row of a chunk, a recorded action and a teleoperation command consist of.
+
+    Only for deltas: `delta_reference` says what the first row is added to: the arm as `measured` at
+    the chunk's stamp, as `commanded` then, or `chunk_start`: as measured, and every row is relative to
+    it, not to the row before. Only for ee_delta: `frame` is what its axes belong to.
+    """
 
     space: str = field(metadata={"choices": ACTION_SPACES})
     topic: str
     dimensions: tuple[ActionDimension, ...]
     max_age_s: float = field(default=0.1, metadata={"above": 0.0})
+    delta_reference: str = field(default="commanded", metadata={"choices": DELTA_REFERENCES})
+    frame: str = field(default="base", metadata={"choices": FRAMES})
 
 
 @dataclass(frozen=True)
@@ -89,6 +105,8 @@ class Gripper:
     closed: float = 0.0
     mode: str = field(default="binary", metadata={"choices": ("binary", "continuous")})
     hysteresis: float = field(default=0.2, metadata={"min": 0.0})
+    min_dwell_s: float = field(default=0.0, metadata={"min": 0.0})
+    """Binary: shortest time between two switches [s]."""
 
 
 @dataclass(frozen=True)
@@ -102,21 +120,50 @@ class Teleop:
 
 @dataclass(frozen=True)
 class Command:
-    """What the controller sends to the robot. `lead_s`: a command for time s is reached at s + lead_s."""
+    """What the controller sends to the robot. `lead_s`: a command for time s is reached at s + lead_s.
 
-    type: str = field(metadata={"choices": ("joint_trajectory",)})
+    `gripper_topic` is the name of the action server where `gripper_type` is gripper_command.
+    """
+
+    type: str = field(metadata={"choices": COMMANDS})
     topic: str
     gripper_topic: str
     lead_s: float = field(metadata={"min": 0.02, "max": 0.5})
+    gripper_type: str = field(default="forward_position", metadata={"choices": GRIPPER_COMMANDS})
 
 
 @dataclass(frozen=True)
 class JointLimits:
-    """Limits of one joint: position (low, high) [rad or m], velocity [/s], acceleration [/s^2]."""
+    """Limits of one joint: position (low, high) [rad or m], velocity [/s], acceleration [/s^2], jerk [/s^3].
+
+    Without a jerk limit it is `JERK_PER_ACCELERATION` times the acceleration.
+    """
 
     position: tuple[float, ...]
     velocity: float = field(metadata={"above": 0.0})
     acceleration: float = field(metadata={"above": 0.0})
+    jerk: float | None = field(default=None, metadata={"above": 0.0})
+
+
+@dataclass(frozen=True)
+class Kinematics:
+    """Where the arm's URDF comes from: the topic `robot_description`, or a file's path.
+
+    Needed for the ee spaces, for Cartesian commands and for a workspace box. `base_link` is the frame
+    of all poses, `tool_link` carries the tool point.
+    """
+
+    urdf: str
+    base_link: str
+    tool_link: str
+
+
+@dataclass(frozen=True)
+class Workspace:
+    """Box for the tool point alone, in `base_link`: lowest and highest (x, y, z) [m]."""
+
+    low: tuple[float, ...]
+    high: tuple[float, ...]
 
 
 @dataclass(frozen=True)
@@ -125,6 +172,14 @@ class Safety:
 
     joint_state_timeout_s: float = field(default=0.2, metadata={"above": 0.0})
     first_target_max_distance: float = field(default=0.3, metadata={"above": 0.0})
+    """Largest distance of a first target from the arm, in any joint [rad or m]."""
+    first_target: str = field(default="refuse", metadata={"choices": ("refuse", "ramp")})
+    """What happens to a farther one: refused, or approached slowly within the limits."""
+    tracking_error_max: float = field(default=0.3, metadata={"above": 0.0})
+    """Largest distance between what is due and what is measured, in any joint [rad or m]."""
+    deadman_topic: str = ""
+    """std_msgs/Bool that must be true, again and again, for motion; empty: none."""
+    deadman_timeout_s: float = field(default=0.3, metadata={"above": 0.0})
 
 
 @dataclass(frozen=True)
@@ -144,6 +199,8 @@ class Contract:
     teleop: Teleop
     command: Command
     limits: dict[str, JointLimits]
+    kinematics: Kinematics | None = None
+    workspace: Workspace | None = None
     safety: Safety = field(default_factory=Safety)
     settle_s: float = field(default=0.05, metadata={"min": 0.0, "max": 1.0})
 
@@ -164,7 +221,14 @@ class Contract:
 
     @property
     def arm_joints(self) -> tuple[str, ...]:
-        """Action names that are joints of the arm (all but the gripper), in order (J,)."""
+        """Joints of the arm, in order (J,): the action's in joint spaces, else those with limits."""
+        if self.action.space.startswith("ee_"):
+            return tuple(self.limits)
+        return self.arm_columns
+
+    @property
+    def arm_columns(self) -> tuple[str, ...]:
+        """Action names that move the arm (all but the gripper), in order."""
         return tuple(name for name in self.action_names if name != self.gripper.dimension)
 
     @property

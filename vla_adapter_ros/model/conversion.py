@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 from vla_adapter_ros.contract import Contract
-from vla_adapter_ros.contract.schema import ACTION_SPACES
 from vla_adapter_ros.errors import CheckpointError
 from vla_adapter_ros.model.checkpoint import OURS, read_checkpoint, write_checkpoint
 from vla_adapter_ros.model.official import get_platform
@@ -24,7 +23,7 @@ def convert(
     preprocessing: Mapping[str, Any] | None = None,
     statistics_name: str | None = None,
     rate_hz: float | None = None,
-) -> list[str]:
+) -> None:
     """Adopt an official checkpoint: a copy that stores its platform, its settings and its robot.
 
     Args:
@@ -35,9 +34,6 @@ def convert(
         preprocessing: Changes to single settings, see `overrides.OVERRIDES`.
         statistics_name: Which entry of the statistics to use, if there are several.
         rate_hz: Rows per second of the training data, where it is not the platform's usual rate.
-
-    Returns:
-        Remarks for the user.
 
     Raises:
         CheckpointError: source or destination is unfit, or the contract's cameras, widths, rate or
@@ -59,7 +55,11 @@ def convert(
             f"contract '{contract.name}' has {contract.rate_hz:g} rows per second, the checkpoint's chunk "
             f"{rate:g}; if its data had another rate than is usual on its platform, give that rate"
         )
-    remarks = _compare_spaces(robot.action_space, contract, platform)
+    if robot.action_space != contract.action.space:
+        raise CheckpointError(
+            f"actions of platform {platform!r} are {robot.action_space}, contract '{contract.name}' says "
+            f"{contract.action.space}: they must be the same"
+        )
     stored = read_checkpoint(
         source, platform=platform, preprocessing=preprocessing, statistics_name=statistics_name
     )
@@ -74,15 +74,3 @@ def convert(
             )
     dtype = stored.network.dtype
     write_checkpoint(dataclasses.replace(stored, contract=contract), destination, dtype=dtype)
-    return remarks
-
-
-def _compare_spaces(space: str, contract: Contract, platform: str) -> list[str]:
-    if space == contract.action.space:
-        return []
-    theirs = f"contract '{contract.name}' says {contract.action.space}"
-    text = f"actions of platform {platform!r} are {space}, {theirs}"
-    if space in ACTION_SPACES:
-        raise CheckpointError(f"{text}: they must be the same")
-    # Contracts have no word for this space yet, so they cannot be right; the user must know what they do.
-    return [f"{text}, and allowed there is {list(ACTION_SPACES)}: do not run this on a robot as it is"]

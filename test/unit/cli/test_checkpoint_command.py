@@ -59,7 +59,7 @@ def test_info_verify_and_convert(tmp_path: Path, capsys: pytest.CaptureFixture[s
     assert main([*arguments, "--set", "nothing=1"]) == 1
     assert "'nothing' is unknown" in capsys.readouterr().err
     assert main([*arguments, "--set", "center_crop=false", "--gripper-invert"]) == 0
-    assert "note: " in capsys.readouterr().out
+    capsys.readouterr()
     assert main(["checkpoint", "info", ours, "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
     assert found["preprocessing"]["center_crop"] == 1.0 and found["contract"]["name"] == "seven"

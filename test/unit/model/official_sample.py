@@ -10,6 +10,7 @@ from tokenizers import Tokenizer as RawTokenizer
 from tokenizers import models, pre_tokenizers
 
 from vla_adapter_ros.contract import Contract, read_contract
+from vla_adapter_ros.contract.schema import TOOL_COLUMNS, ActionDimension, Kinematics
 from vla_adapter_ros.model import (
     Statistics,
     Tokenizer,
@@ -65,11 +66,14 @@ def write_official(folder: Path, head: str = "pro") -> Path:
 
 
 def fitting_contract(rate_hz: float = 20.0) -> Contract:
-    """The shipped contract cut down to seven actions and eight states."""
+    """The shipped arm, moved by changes of its tool: seven actions and eight states."""
     full = read_contract("franka_sim")
-    dimensions = (*full.action.dimensions[:6], full.action.dimensions[-1])
-    limits = {name: full.limits[name] for name in [d.name for d in dimensions[:-1]]}
+    units = dict(zip(TOOL_COLUMNS, ("m",) * 3 + ("rad",) * 3, strict=True))
+    dimensions = [ActionDimension(name, unit) for name, unit in units.items()]
+    action = dataclasses.replace(
+        full.action, space="ee_delta", dimensions=(*dimensions, full.action.dimensions[-1])
+    )
     return dataclasses.replace(
-        full, name="seven", rate_hz=rate_hz, state=full.state[:8], limits=limits,
-        action=dataclasses.replace(full.action, dimensions=dimensions),
+        full, name="seven", rate_hz=rate_hz, state=full.state[:8], action=action,
+        kinematics=Kinematics("robot_description", "base", "fr3_hand_tcp"),
     )  # fmt: skip

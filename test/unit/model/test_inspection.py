@@ -14,7 +14,6 @@ from safetensors.torch import load_file, save_file
 from vla_adapter_ros.contract.resources import checkpoints_folder
 from vla_adapter_ros.errors import CheckpointError, ModelConfigError
 from vla_adapter_ros.model import VlaAdapterPolicy
-from vla_adapter_ros.model import conversion as conversion_module
 from vla_adapter_ros.model.conversion import convert
 from vla_adapter_ros.model.inspection import describe, verify
 
@@ -109,12 +108,11 @@ def test_verify_tells_equal_rows(tmp_path: Path) -> None:
 
 def test_convert_stores_platform_settings_and_contract(folder: Path, tmp_path: Path) -> None:
     before, contract = files_of(folder), fitting_contract()
-    remarks = convert(
+    convert(
         folder, tmp_path / "ours", platform="libero", contract=contract,
         preprocessing={"rotate_180": False, "gripper_binarize": True},
     )  # fmt: skip
     assert files_of(folder) == before
-    assert len(remarks) == 1 and "ee_delta" in remarks[0] and "joint_position" in remarks[0]
     ours = VlaAdapterPolicy.from_pretrained(tmp_path / "ours")
     theirs = VlaAdapterPolicy.from_pretrained(
         folder, platform="libero", preprocessing={"rotate_180": False, "gripper_binarize": True}
@@ -139,9 +137,7 @@ def test_convert_refuses_a_robot_that_does_not_fit(folder: Path, tmp_path: Path)
         (dataclasses.replace(contract, cameras=one_camera), "1 values in cameras, the model 2"),
         (dataclasses.replace(contract, state=nine), "9 values in state, the model 8"),
         (
-            dataclasses.replace(
-                contract, gripper=dataclasses.replace(contract.gripper, dimension="fr3_joint1")
-            ),
+            dataclasses.replace(contract, gripper=dataclasses.replace(contract.gripper, dimension="x")),
             "gripper in column 0",
         ),
     ):
@@ -155,12 +151,11 @@ def test_convert_refuses_a_robot_that_does_not_fit(folder: Path, tmp_path: Path)
     assert VlaAdapterPolicy.from_pretrained(target).contract.rate_hz == 10.0
 
 
-def test_convert_compares_action_spaces_where_contracts_know_them(
-    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(conversion_module, "ACTION_SPACES", ("joint_position", "ee_delta"))
-    with pytest.raises(CheckpointError, match="are ee_delta, contract 'seven' says joint_position"):
-        convert(folder, tmp_path / "ours", platform="libero", contract=fitting_contract())
+def test_convert_compares_action_spaces(folder: Path, tmp_path: Path) -> None:
+    contract = fitting_contract()
+    pose = dataclasses.replace(contract, action=dataclasses.replace(contract.action, space="ee_pose"))
+    with pytest.raises(CheckpointError, match="are ee_delta, contract 'seven' says ee_pose"):
+        convert(folder, tmp_path / "ours", platform="libero", contract=pose)
 
 
 def test_convert_writes_to_new_places_only(folder: Path, tmp_path: Path) -> None:
