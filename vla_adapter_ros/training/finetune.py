@@ -1,4 +1,4 @@
-"""Fine-tune a VLA-Adapter on a recorded data set: L1 loss on chunks of actions."""
+"""Fine-tune a VLA-Adapter on a recorded data set: the head's own loss on chunks of actions."""
 
 from __future__ import annotations
 
@@ -60,10 +60,13 @@ class Trainee(nn.Module):
         self.network = policy.network
         self.waypoint = nn.Linear(policy.config.llm.hidden, policy.config.proprio_dim)
 
-    def forward(self, ids: Tensor, mask: Tensor, pixels: Tensor, proprio: Tensor) -> tuple[Tensor, Tensor]:
-        """Normalised actions (B, H, A) and the normalised state at the waypoint (B, S)."""
+    def forward(
+        self, ids: Tensor, mask: Tensor, pixels: Tensor, proprio: Tensor, target: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """The head's loss on target chunks (B, H, A), and the normalised state at the waypoint (B, S)."""
         conditions = self.network.conditions(ids, mask, pixels)
-        return self.network.head_actions(conditions, proprio), self.waypoint(conditions.action[:, -1, -1])
+        loss = self.network.head_loss(conditions, proprio, target)
+        return loss, self.waypoint(conditions.action[:, -1, -1])
 
 
 def finetune(
@@ -198,8 +201,7 @@ def _train(
         inputs, target, waypoint, before = (_to(part, device) for part in batch)
         set_learning_rate(optimizer, learning_rate_factor(step, settings))
         with _autocast(device):
-            actions, foretold = model(*inputs)
-        loss = F.l1_loss(actions.float(), target)
+            loss, foretold = model(*inputs, target)
         value = loss.item()
         if settings.waypoint_weight > 0 and bool(before.any()):
             loss = loss + settings.waypoint_weight * F.l1_loss(foretold.float()[before], waypoint[before])
