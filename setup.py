@@ -4,6 +4,7 @@ from setuptools import find_packages, setup
 
 POLICY = ["torch>=2.4", "transformers>=4.56,<6", "tokenizers", "safetensors", "simplejpeg"]
 TRAIN = [*POLICY, "peft>=0.17", "av>=14", "pyarrow>=17", "rich"]
+CARTESIAN = ["pin>=2.7"]
 SIM = ["mujoco>=3.17", "franky-sim==1.0.4", "av>=14", "matplotlib", "rich"]
 
 setup(
@@ -23,7 +24,8 @@ setup(
         "policy": POLICY,
         "train": TRAIN,
         "sim": SIM,
-        "test": [*TRAIN, *SIM, "pytest<9", "pytest-timeout", "hypothesis", "ruff"],
+        "cartesian": CARTESIAN,
+        "test": [*TRAIN, *SIM, *CARTESIAN, "pytest<9", "pytest-timeout", "hypothesis", "ruff"],
     },
     entry_points={"console_scripts": ["vla-adapter = vla_adapter_ros.cli.main:main"]},
 )
