@@ -29,12 +29,13 @@ class SimulatedRobot:
     Args:
         contract: Camera names and sizes, and the arm joints, are taken from it.
         backend: Renderer: auto, egl, osmesa or raycast.
+        time_step_s: Length of a physics step [s].
 
     Raises:
         SimulationError: the contract belongs to another arm, or see `World`.
     """
 
-    def __init__(self, contract: Contract, backend: str = "auto") -> None:
+    def __init__(self, contract: Contract, backend: str = "auto", time_step_s: float = TIME_STEP_S) -> None:
         if set(contract.arm_joints) != set(ARM_JOINTS):
             raise SimulationError(
                 f"contract '{contract.name}' has the arm joints {list(contract.arm_joints)}; "
@@ -42,7 +43,7 @@ class SimulatedRobot:
             )
         self.contract = contract
         sizes = {name: (camera.width, camera.height) for name, camera in contract.cameras.items()}
-        self.world = World(sizes, backend)
+        self.world = World(sizes, backend, time_step_s)
         self.kinematics = Kinematics(self.world.model)
         self.joint_names = self.world.joint_names
         self._steps = 0
@@ -54,7 +55,7 @@ class SimulatedRobot:
     @property
     def time(self) -> float:
         """Simulated time [s] since the robot was made."""
-        return self._steps * TIME_STEP_S
+        return self._steps * self.world.time_step_s
 
     @property
     def backend(self) -> str:
@@ -127,21 +128,22 @@ class SimulatedRobot:
         """Let time pass; the set-points follow the trajectory at every physics step.
 
         Args:
-            dt: Time [s]; a positive multiple of 2 ms.
+            dt: Time [s]; a positive multiple of the time step.
 
         Raises:
             SimulationError: another `dt`.
         """
-        steps = round(dt / TIME_STEP_S)
-        if steps < 1 or abs(steps * TIME_STEP_S - dt) > 1e-6:
-            raise SimulationError(f"dt = {dt} s: allowed are positive multiples of {TIME_STEP_S} s")
+        step = self.world.time_step_s
+        steps = round(dt / step)
+        if steps < 1 or abs(steps * step - dt) > 1e-6:
+            raise SimulationError(f"dt = {dt} s: allowed are positive multiples of {step} s")
         push = self._push()
         for _ in range(steps):
             position, velocity = self._controller.sample(self.time)
             if push is not None:
                 offset, speed = self._disturbance.offset(self.time, self._gripper > _OPEN_M)
                 position, velocity = position + push @ offset, velocity + push @ speed
-            self.world.advance(position, velocity, self._gripper, TIME_STEP_S)
+            self.world.advance(position, velocity, self._gripper, step)
             self._steps += 1
 
     def desired(self) -> tuple[np.ndarray, np.ndarray]:

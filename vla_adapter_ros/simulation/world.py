@@ -33,16 +33,23 @@ class World:
     Args:
         cameras: Image size (width, height) per camera; names out of `CAMERAS`.
         backend: Renderer, see `render.choose_backend`.
+        time_step_s: Length of a physics step [s].
 
     Raises:
         SimulationError: unknown camera, size or backend, or the arm's meshes are not installed.
     """
 
-    def __init__(self, cameras: Mapping[str, tuple[int, int]], backend: str = "auto") -> None:
+    def __init__(
+        self,
+        cameras: Mapping[str, tuple[int, int]],
+        backend: str = "auto",
+        time_step_s: float = TIME_STEP_S,
+    ) -> None:
         unknown = [name for name in cameras if name not in CAMERAS]
         if unknown:
             raise SimulationError(f"unknown cameras {unknown}: allowed are {', '.join(CAMERAS)}")
         self.model = build_model()
+        self.model.opt.timestep = self.time_step_s = time_step_s
         self.data = mujoco.MjData(self.model)
         self.joint_names = ARM_JOINTS + FINGER_JOINTS
         self.backend = choose_backend(backend) if cameras else "raycast"
@@ -100,14 +107,14 @@ class World:
             arm_position: Joint set-points (7,) [rad].
             arm_velocity: Speed of the set-points (7,) [rad/s], fed forward.
             gripper_position: Set-point of each finger [m], 0 closed to 0.04 open; clipped.
-            dt: Time to pass [s]; a multiple of `TIME_STEP_S`.
+            dt: Time to pass [s]; a multiple of the time step.
 
         Raises:
             SimulationError: `dt` is no positive multiple of the time step.
         """
-        steps = round(dt / TIME_STEP_S)
-        if steps < 1 or abs(steps * TIME_STEP_S - dt) > 1e-6:
-            raise SimulationError(f"dt = {dt} s: allowed are positive multiples of {TIME_STEP_S} s")
+        steps = round(dt / self.time_step_s)
+        if steps < 1 or abs(steps * self.time_step_s - dt) > 1e-6:
+            raise SimulationError(f"dt = {dt} s: allowed are positive multiples of {self.time_step_s} s")
         opening = min(max(float(gripper_position) / FINGER_OPEN_M, 0.0), 1.0)
         self.data.ctrl[self._arm] = arm_position + self._lead_s * arm_velocity
         self.data.ctrl[self._hand] = opening * _CTRL_OPEN
