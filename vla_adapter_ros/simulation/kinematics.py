@@ -29,7 +29,7 @@ class Kinematics:
         self._position_index = np.array([joint.qposadr[0] for joint in joints])
         self._velocity_index = np.array([joint.dofadr[0] for joint in joints])
         self._site = model.site(TOOL_SITE).id
-        self._low, self._high = np.array([model.jnt_range[joint.id] for joint in joints]).T
+        self.low, self.high = np.array([model.jnt_range[joint.id] for joint in joints]).T
 
     def forward(self, joints: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Tool pose of joint positions (7,) [rad]: position (3,) [m] and rotation (3, 3), base frame."""
@@ -75,7 +75,7 @@ class Kinematics:
         error = np.inf
         for _ in range(iterations):
             here, frame = self.forward(joints)
-            twist = np.concatenate([position - here, _rotation_error(rotation, frame)])
+            twist = np.concatenate([position - here, rotation_error(rotation, frame)])
             error = np.abs(twist).max()
             if error < 1e-6:
                 break
@@ -83,7 +83,7 @@ class Kinematics:
             damped = jacobian.T @ jacobian + 1e-6 * np.eye(len(free))
             step = np.linalg.solve(damped, jacobian.T @ twist)
             joints[free] += step * min(1.0, 0.3 / max(np.abs(step).max(), 1e-12))
-            joints = np.clip(joints, self._low, self._high)
+            joints = np.clip(joints, self.low, self.high)
         if error > 1e-3:
             raise SimulationError(
                 f"the tool cannot reach {np.round(position, 3).tolist()} m with this orientation; "
@@ -96,6 +96,6 @@ class Kinematics:
         mujoco.mj_kinematics(self._model, self._data)
 
 
-def _rotation_error(wanted: np.ndarray, here: np.ndarray) -> np.ndarray:
+def rotation_error(wanted: np.ndarray, here: np.ndarray) -> np.ndarray:
     """Small-angle rotation vector (3,) from `here` to `wanted`, base frame."""
     return 0.5 * sum(np.cross(here[:, i], wanted[:, i]) for i in range(3))

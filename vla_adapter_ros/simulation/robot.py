@@ -1,4 +1,4 @@
-"""The simulated robot as its driver sees it: trajectories and gripper commands in, joints and images out.
+"""The simulated robot as its driver sees it: arm and gripper commands in, joints and images out.
 
 Everything that a ROS node of the simulator needs, but no ROS.
 """
@@ -6,12 +6,15 @@ Everything that a ROS node of the simulator needs, but no ROS.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
 from vla_adapter_ros.contract import Contract
 from vla_adapter_ros.errors import SimulationError
 from vla_adapter_ros.simulation.disturbance import MAX_AMPLITUDE_M, Disturbance
+from vla_adapter_ros.simulation.drivers import DriverSettings, make_driver
+from vla_adapter_ros.simulation.forward_controllers import checked
 from vla_adapter_ros.simulation.kinematics import Kinematics
 from vla_adapter_ros.simulation.mjcf import ARM_JOINTS, FINGER_OPEN_M, TIME_STEP_S
 from vla_adapter_ros.simulation.scene import Scene, sample_scene
@@ -22,20 +25,27 @@ _OPEN_M = 0.035  # a gripper command above this counts as open: only then come p
 
 
 class SimulatedRobot:
-    """World, arm trajectory controller and gripper. Time starts at 0 and never runs back.
+    """World, the arm's driver and gripper. Time starts at 0 and never runs back.
 
     Starts with the scene of seed 0. Methods are not thread-safe.
 
     Args:
-        contract: Camera names and sizes, and the arm joints, are taken from it.
+        contract: Camera names and sizes, the arm joints and the type of driver are taken from it.
         backend: Renderer: auto, egl, osmesa or raycast.
         time_step_s: Length of a physics step [s].
+        settings: Of the arm's driver.
 
     Raises:
         SimulationError: the contract belongs to another arm, or see `World`.
     """
 
-    def __init__(self, contract: Contract, backend: str = "auto", time_step_s: float = TIME_STEP_S) -> None:
+    def __init__(
+        self,
+        contract: Contract,
+        backend: str = "auto",
+        time_step_s: float = TIME_STEP_S,
+        settings: DriverSettings = DriverSettings(),  # noqa: B008 - frozen
+    ) -> None:
         if set(contract.arm_joints) != set(ARM_JOINTS):
             raise SimulationError(
                 f"contract '{contract.name}' has the arm joints {list(contract.arm_joints)}; "
@@ -47,9 +57,12 @@ class SimulatedRobot:
         self.kinematics = Kinematics(self.world.model)
         self.joint_names = self.world.joint_names
         self._steps = 0
-        self._gripper = FINGER_OPEN_M
+        self._gripper = TrajectoryController((contract.gripper.joint,), np.array([FINGER_OPEN_M]))
         self._disturbance: Disturbance | None = None
-        self._controller = TrajectoryController(ARM_JOINTS, np.zeros(len(ARM_JOINTS)))
+        self._controller = make_driver(contract, self.kinematics, settings)
+        self._order = [contract.arm_joints.index(joint) for joint in ARM_JOINTS]
+        self.problem = ""
+        """Why the driver dropped the last trajectory; empty since the newest one came."""
         self.scene = self.reset(0)
 
     @property
@@ -64,8 +77,8 @@ class SimulatedRobot:
 
     @property
     def gripper_command(self) -> float:
-        """Commanded position of each finger [m]."""
-        return self._gripper
+        """Commanded position of each finger [m], clipped to 0 (closed) and 0.04 (open)."""
+        return float(np.clip(self._gripper.sample(self.time)[0][0], 0.0, FINGER_OPEN_M))
 
     def reset(self, seed: int, objects: Sequence[str] = ()) -> Scene:
         """Put a new scene on the table, drop trajectory and pushes, open the gripper. Time goes on.
@@ -79,7 +92,7 @@ class SimulatedRobot:
         """As `reset`, with a scene at hand."""
         self.world.reset(scene)
         self.scene = scene
-        self._gripper = scene.finger
+        self._gripper.hold(np.array([scene.finger]))
         self._disturbance = None
         self._controller.hold(np.array(scene.joints))
         return scene
@@ -98,7 +111,40 @@ class SimulatedRobot:
         Raises:
             TrajectoryError: it was refused; the one before goes on.
         """
-        self._controller.accept(names, start, times, positions, velocities, accelerations, now=self.time)
+        arm = slice(len(ARM_JOINTS))
+        measured = self.joint_positions()[arm], self.joint_velocities()[arm]
+        self._driver("joint_trajectory").accept(
+            names, start, times, positions, velocities, accelerations, now=self.time, measured=measured
+        )
+        self.problem = ""
+
+    def accept_forward(self, values: Sequence[float]) -> None:
+        """Take positions or velocities, as the contract says, in the order of its `arm_joints`.
+
+        Raises:
+            SimulationError: the contract has another type of command.
+            CommandError: another number of values, or one that is not finite.
+        """
+        driver = self._driver("forward_position", "forward_velocity")
+        driver.accept(checked(values, len(ARM_JOINTS), "command")[self._order], now=self.time)
+
+    def accept_pose(self, position: Sequence[float], quaternion: Sequence[float]) -> None:
+        """Take a tool pose; see `CartesianPoseController.accept`.
+
+        Raises:
+            SimulationError: the contract has another type of command.
+            CommandError: it was refused; the one before stays.
+        """
+        self._driver("cartesian_pose").accept(position, quaternion, now=self.time)
+
+    def accept_twist(self, twist: Sequence[float]) -> None:
+        """Take a twist of the tool point (6,); see `CartesianTwistController.accept`.
+
+        Raises:
+            SimulationError: the contract has another type of command.
+            CommandError: it was refused; the one before stays.
+        """
+        self._driver("cartesian_twist").accept(twist, now=self.time)
 
     def accept_gripper(self, position_m: float) -> None:
         """Move each finger to `position_m` [m], 0 closed to 0.04 open; further values are clipped.
@@ -108,7 +154,17 @@ class SimulatedRobot:
         """
         if not np.isfinite(position_m):
             raise SimulationError(f"gripper position {position_m}: allowed are finite numbers [m]")
-        self._gripper = min(max(float(position_m), 0.0), FINGER_OPEN_M)
+        self._gripper.hold(np.clip([float(position_m)], 0.0, FINGER_OPEN_M))
+
+    def accept_gripper_trajectory(
+        self, names: Sequence[str], start: float, times: Sequence[float], positions: Sequence[Sequence[float]]
+    ) -> None:
+        """Move the fingers along a trajectory of the contract's gripper joint.
+
+        Raises:
+            TrajectoryError: it was refused; the one before goes on.
+        """
+        self._gripper.accept(names, start, times, positions, now=self.time)
 
     def set_disturbance(self, amplitude_m: float, seed: int) -> None:
         """Push the arm about at random while the gripper is open, until the next reset.
@@ -140,14 +196,18 @@ class SimulatedRobot:
         push = self._push()
         for _ in range(steps):
             position, velocity = self._controller.sample(self.time)
+            gripper = self.gripper_command
             if push is not None:
-                offset, speed = self._disturbance.offset(self.time, self._gripper > _OPEN_M)
+                offset, speed = self._disturbance.offset(self.time, gripper > _OPEN_M)
                 position, velocity = position + push @ offset, velocity + push @ speed
-            self.world.advance(position, velocity, self._gripper, step)
+            self.world.advance(position, velocity, gripper, step)
             self._steps += 1
+            if push is None and isinstance(self._controller, TrajectoryController):
+                arm = self.joint_positions()[: len(ARM_JOINTS)]
+                self.problem = self._controller.check(self.time, arm) or self.problem
 
     def desired(self) -> tuple[np.ndarray, np.ndarray]:
-        """The trajectory's set-point now, without pushes: positions (7,) [rad], velocities (7,) [rad/s]."""
+        """The driver's set-point now, without pushes: positions (7,) [rad], velocities (7,) [rad/s]."""
         return self._controller.sample(self.time)
 
     def joint_positions(self) -> np.ndarray:
@@ -177,6 +237,14 @@ class SimulatedRobot:
     def close(self) -> None:
         """Free the renderers."""
         self.world.close()
+
+    def _driver(self, *types: str) -> Any:
+        if self.contract.command.type not in types:
+            raise SimulationError(
+                f"a command of type {' or '.join(types)}: contract '{self.contract.name}' allows "
+                f"{self.contract.command.type} only"
+            )
+        return self._controller
 
     def _push(self) -> np.ndarray | None:
         """Map (7, 3) from a tool offset [m] to joint offsets [rad] that keep the hand's orientation."""

@@ -7,11 +7,18 @@ joint lists and a zero last velocity):
 - Points with positions only are joined by lines, with velocities by cubics,
   with accelerations as well by quintics.
 - A header stamp of 0 means now; otherwise points are due at stamp + time_from_start.
-- A new trajectory replaces the old one at once. Until its first point is due,
-  the arm goes from the desired state at replacement to that point. If points
-  are past already, the arm is on the segment that covers now: nothing is
-  played late, and what jumps is the sender's fault.
+- A new trajectory replaces the old one at once, whole: nothing of the old one is
+  kept, even if the new one starts later. Until its first point is due, the arm
+  goes from the desired state at replacement to that point; with
+  `from_desired=False` from the measured state (the default of older releases:
+  every replacement then pulls the set-point back by the tracking error). If
+  points are past already, the arm is on the segment that covers now: nothing
+  is played late, and what jumps is the sender's fault.
 - The last point is held.
+- Tolerances, where given: an arm that leaves the path by more than
+  `path_tolerance`, or is not within `goal_tolerance` at the latest
+  `goal_time_s` after the last point, makes the controller drop the trajectory
+  and hold where the arm is measured. A new trajectory moves again.
 
 Source: the documentation and behaviour of joint_trajectory_controller; the
 code is our own.
@@ -57,10 +64,25 @@ class TrajectoryController:
     Args:
         names: The joints, in the order of every array here.
         positions: Where they stand; held until a trajectory comes. (J,) [rad or m]
+        path_tolerance: Largest distance of a joint from the path while it moves [rad or m]; 0: any.
+        goal_tolerance: Largest distance from the last point [rad or m]; 0: any.
+        goal_time_s: Time after the last point to get there [s].
+        from_desired: Whether a new trajectory starts from the desired state (else the measured one).
     """
 
-    def __init__(self, names: Sequence[str], positions: np.ndarray) -> None:
+    def __init__(
+        self,
+        names: Sequence[str],
+        positions: np.ndarray,
+        *,
+        path_tolerance: float = 0.0,
+        goal_tolerance: float = 0.0,
+        goal_time_s: float = 0.0,
+        from_desired: bool = True,
+    ) -> None:
         self.names = tuple(names)
+        self._path_tolerance, self._goal_tolerance = path_tolerance, goal_tolerance
+        self._goal_time_s, self._from_desired = goal_time_s, from_desired
         self._points: _Points | None = None
         self._before = self._still(0.0, positions)
 
@@ -79,6 +101,7 @@ class TrajectoryController:
         accelerations: Sequence[Sequence[float]] | None = None,
         *,
         now: float,
+        measured: tuple[np.ndarray, np.ndarray] | None = None,
     ) -> None:
         """Take over a trajectory.
 
@@ -90,6 +113,7 @@ class TrajectoryController:
             velocities: (K, J) [per s]; None or empty: not given. The last row must be 0.
             accelerations: (K, J) [per s^2]; only together with velocities.
             now: Time [s].
+            measured: Positions and velocities of the arm, (J,) each; needed unless `from_desired`.
 
         Raises:
             TrajectoryError: anything else than described; the old trajectory goes on.
@@ -110,7 +134,7 @@ class TrajectoryController:
             )
         if speed is not None and np.any(np.abs(speed[-1]) > 1e-9):
             raise TrajectoryError(f"last velocities {speed[-1].tolist()}: allowed is 0 for every joint")
-        self._before = self._state(now)
+        self._before = self._state(now) if self._from_desired else self._measured_state(now, measured)
         self._points = _Points(
             knots,
             place[:, order],
@@ -122,6 +146,39 @@ class TrajectoryController:
         """Desired positions (J,) and velocities (J,) at time `t` [s], not before the last `accept`."""
         state = self._state(t)
         return state.position, state.velocity
+
+    def check(self, t: float, measured: np.ndarray) -> str:
+        """Compare the arm with the trajectory, and hold where it is if a tolerance is broken.
+
+        Args:
+            t: Time [s].
+            measured: Positions of the arm (J,).
+
+        Returns:
+            What was broken, in words; empty while all is well.
+        """
+        points = self._points
+        if points is None:
+            return ""
+        moving = t < points.times[-1]
+        allowed = self._path_tolerance if moving else self._goal_tolerance
+        if allowed <= 0:
+            return ""
+        away = np.abs(measured - self._state(t).position)
+        if away.max() <= allowed:
+            return ""
+        if not moving and t <= points.times[-1] + self._goal_time_s:
+            return ""
+        self.hold(measured)
+        joint = self.names[int(away.argmax())]
+        what = "path" if moving else "goal"
+        return f"{joint} is {away.max():.3f} from the {what}: allowed is {allowed}; holding where the arm is"
+
+    def _measured_state(self, t: float, measured: tuple[np.ndarray, np.ndarray] | None) -> _State:
+        if measured is None:
+            raise TrajectoryError("a controller that starts from the measured state needs that state")
+        position, velocity = (np.array(part, dtype=float) for part in measured)
+        return _State(t, position, velocity, np.zeros_like(position))
 
     def _state(self, t: float) -> _State:
         points = self._points

@@ -164,3 +164,46 @@ def test_hold_drops_the_trajectory() -> None:
     assert c.sample(0.5)[0].tolist() == [0.2, 0.1]
     with pytest.raises(TrajectoryError, match="finite"):
         c.hold(np.array([0.2, NAN]))
+
+
+def tolerant(**settings) -> TrajectoryController:
+    c = TrajectoryController((A, B), np.zeros(2), **settings)
+    c.accept((A, B), 0.0, [1.0], [[1.0, 1.0]], now=0.0)
+    return c
+
+
+def test_leaving_the_path_holds_where_the_arm_is() -> None:
+    c = tolerant(path_tolerance=0.1)
+    assert c.check(0.5, np.array([0.45, 0.55])) == ""
+    assert "b is 0.150 from the path: allowed is 0.1" in c.check(0.5, np.array([0.5, 0.35]))
+    assert c.sample(0.9)[0].tolist() == [0.5, 0.35]
+    c.accept((A, B), 0.0, [1.0], [[1.0, 1.0]], now=2.0)  # and moves again
+    assert c.sample(3.0)[0].tolist() == [1.0, 1.0]
+
+
+def test_the_goal_may_be_reached_a_little_late() -> None:
+    c = tolerant(goal_tolerance=0.05, goal_time_s=0.3)
+    assert c.check(0.5, np.zeros(2)) == "" and c.check(1.2, np.zeros(2)) == ""
+    assert "from the goal" in c.check(1.4, np.array([1.0, 0.8]))
+    assert c.sample(2.0)[0].tolist() == [1.0, 0.8]
+    late = tolerant(goal_tolerance=0.05, goal_time_s=0.3)
+    assert late.check(1.4, np.array([1.0, 0.96])) == ""
+
+
+def test_without_tolerances_nothing_is_dropped() -> None:
+    c = tolerant()
+    assert c.check(0.5, np.array([9.0, 9.0])) == "" and c.check(5.0, np.array([9.0, 9.0])) == ""
+    assert c.sample(5.0)[0].tolist() == [1.0, 1.0]
+
+
+def test_a_replacement_may_start_from_the_measured_state() -> None:
+    """Then the set-point jumps back by the tracking error, which is why it should not be set so."""
+    c = TrajectoryController((A, B), np.zeros(2), from_desired=False)
+    still = np.zeros(2), np.zeros(2)
+    c.accept((A, B), 0.0, [1.0], [[1.0, 1.0]], now=0.0, measured=still)
+    with pytest.raises(TrajectoryError, match="needs that state"):
+        c.accept((A, B), 0.0, [1.0], [[2.0, 2.0]], [[0.0, 0.0]], now=0.5)
+    measured = np.array([0.4, 0.4]), np.array([0.9, 0.9])
+    c.accept((A, B), 0.0, [1.0], [[2.0, 2.0]], [[0.0, 0.0]], now=0.5, measured=measured)
+    position, velocity = c.sample(0.5)
+    assert position.tolist() == [0.4, 0.4] and velocity == pytest.approx([0.9, 0.9])
