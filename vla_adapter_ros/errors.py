@@ -25,6 +25,10 @@ class ChunkError(VlaAdapterError):
     """An action chunk is unusable: wrong names, shape, rate, or a value that is not finite."""
 
 
+class KinematicsError(VlaAdapterError):
+    """Kinematics cannot be had: no library, no URDF, or links and joints that do not fit together."""
+
+
 class CommandError(VlaAdapterError):
     """A motion command is unusable: wrong names, shape, or a value that is not finite."""
 

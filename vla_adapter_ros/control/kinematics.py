@@ -1,0 +1,271 @@
+"""Forward and inverse kinematics of an arm from its URDF.
+
+Pinocchio does the arithmetic of the tree; it is loaded when the first arm is
+built, so that joint-space robots need not have it. The inverse is ours: damped
+least squares with a descent guarantee, inside joint limits.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from vla_adapter_ros.control.rotation import Pose, rotation_vector
+from vla_adapter_ros.errors import KinematicsError
+
+METRES_PER_RAD = 0.3
+"""How turning is weighed against moving where both cannot be had [m/rad]: about the reach of a hand."""
+POSITION_TOLERANCE_M = 1e-6
+ROTATION_TOLERANCE_RAD = 1e-6
+MAX_ITERATIONS = 60
+MAX_STEP_RAD = 0.2  # per joint and iteration: the Jacobian holds near by only
+SINGULAR_BELOW = 0.03  # singular value of the weighted Jacobian [m/rad] below which damping begins
+MAX_DAMPING = 0.01  # its root at a singular value of 0 [m/rad]
+_NUDGE_RAD = 0.02  # off a singular posture, in which the way to the target has no first order
+
+
+@dataclass(frozen=True)
+class Reached:
+    """The posture nearest to a wanted pose.
+
+    Attributes:
+        joints: float64 (J,), within the limits given.
+        position_error: Distance of the tool from the wanted position [m].
+        rotation_error: Angle to the wanted rotation [rad].
+        iterations: Steps tried.
+    """
+
+    joints: np.ndarray
+    position_error: float
+    rotation_error: float
+    iterations: int
+
+
+class ArmKinematics:
+    """Poses, Jacobians and postures of one tool link, in the frame of a base link.
+
+    Every other joint of the URDF stays at its zero. Angles beyond a turn are
+    fine for continuous joints. Not thread-safe.
+
+    Args:
+        urdf_text: The URDF itself, not its path.
+        joints: The arm's joints (J,), in the order of every array here.
+        base_link, tool_link: Names of links.
+
+    Raises:
+        KinematicsError: pinocchio is not installed, the text is no URDF, a
+            name is not in it, or a joint does not move the tool against the base.
+    """
+
+    def __init__(self, urdf_text: str, joints: tuple[str, ...], base_link: str, tool_link: str) -> None:
+        self._pin = pin = _pinocchio()
+        self.joints = tuple(joints)
+        self._model = _reduced(pin, urdf_text, self.joints)
+        self._data = self._model.createData()
+        self._neutral = pin.neutral(self._model)
+        ids = [self._model.getJointId(joint) for joint in self.joints]
+        self._columns = np.array([self._model.joints[i].idx_v for i in ids])
+        self._base, self._tool = (_frame(pin, self._model, link) for link in (base_link, tool_link))
+        self._check_chain(ids, base_link, tool_link)
+        position = [self._model.joints[i].idx_q for i in ids]
+        low, high = self._model.lowerPositionLimit[position], self._model.upperPositionLimit[position]
+        # A continuous joint has two numbers (cosine and sine) there, whose limits say nothing.
+        free = (low >= high) | np.array([self._model.joints[i].nq != 1 for i in ids])
+        self.low = np.where(free, -np.inf, low)
+        """Lowest positions of the URDF, float64 (J,) [rad or m]; -inf where it gives none."""
+        self.high = np.where(free, np.inf, high)
+        """Highest positions of the URDF, float64 (J,); inf where it gives none."""
+        velocity = self._model.velocityLimit[self._columns]
+        self.velocity = np.where(velocity > 0, velocity, np.inf)
+        """Largest velocities of the URDF, float64 (J,) [rad/s or m/s]; inf where it gives none."""
+
+    def pose(self, joints: np.ndarray) -> Pose:
+        """Pose of the tool link in the base link's frame for joint positions (J,)."""
+        self._pin.forwardKinematics(self._model, self._data, self._configuration(joints))
+        self._pin.updateFramePlacement(self._model, self._data, self._base)
+        self._pin.updateFramePlacement(self._model, self._data, self._tool)
+        pose = self._data.oMf[self._base].actInv(self._data.oMf[self._tool])
+        return Pose(np.array(pose.translation), np.array(pose.rotation))
+
+    def jacobian(self, joints: np.ndarray) -> np.ndarray:
+        """Jacobian (6, J) of the tool point: linear rows [m/rad] above angular ones, base link's axes."""
+        pin = self._pin
+        full = pin.computeFrameJacobian(
+            self._model, self._data, self._configuration(joints), self._tool, pin.LOCAL_WORLD_ALIGNED
+        )[:, self._columns]
+        pin.updateFramePlacement(self._model, self._data, self._base)
+        turn = self._data.oMf[self._base].rotation.T
+        return np.vstack([turn @ full[:3], turn @ full[3:]])
+
+    def solve(self, target: Pose, start: np.ndarray, low: np.ndarray, high: np.ndarray) -> np.ndarray:
+        """The joint positions (J,) of `reach`."""
+        return self.reach(target, start, low, high).joints
+
+    def reach(self, target: Pose, start: np.ndarray, low: np.ndarray, high: np.ndarray) -> Reached:
+        """Posture that brings the tool to a pose, or as near to it as can be got from `start`.
+
+        The way from `start` only ever leads nearer, in steps of at most
+        `MAX_STEP_RAD`, so the result stays in the branch (elbow up or down) it
+        starts in. Where turning and moving cannot both be had, 1 rad counts as
+        `METRES_PER_RAD`. A pose out of reach is no error: look at the result's.
+
+        Args:
+            target: Wanted pose of the tool link in the base link's frame.
+            start: Where to begin, float64 (J,).
+            low, high: Limits, float64 (J,) each, low <= high; the result never leaves them.
+
+        Source:
+            Damped least squares (Wampler 1986, Nakamura and Hanafusa 1986), the
+            damping per direction as its singular value falls below
+            `SINGULAR_BELOW`; raised further, as Levenberg and Marquardt do,
+            where a step would not lead nearer. Joints that a step takes to a
+            limit are dropped from it, and the others make up for them.
+        """
+        joints = np.clip(np.asarray(start, dtype=np.float64), low, high)
+        error = self._error(target, joints)
+        extra = 0.0
+        tried = 0
+        while tried < MAX_ITERATIONS and not _arrived(error):
+            tried += 1
+            jacobian = _weighted(self.jacobian(joints))
+            step = _step(jacobian, error, joints, low, high, extra)
+            trial = np.clip(joints + step, low, high)
+            after = self._error(target, trial)
+            if after @ after < error @ error * (1 - 1e-9):
+                joints, error = trial, after
+                extra = 0.0 if extra < 1e-6 else extra / 10
+                continue
+            if np.abs(step).max() < 1e-7:
+                side = self._sidestep(target, jacobian, joints, error, low, high)
+                if side is None:
+                    break
+                joints, error = side
+                continue
+            extra = max(extra * 10, 1e-5)
+        turn = float(np.linalg.norm(error[3:])) / METRES_PER_RAD
+        return Reached(joints, float(np.linalg.norm(error[:3])), turn, tried)
+
+    def _sidestep(
+        self,
+        target: Pose,
+        jacobian: np.ndarray,
+        joints: np.ndarray,
+        error: np.ndarray,
+        low: np.ndarray,
+        high: np.ndarray,
+    ) -> tuple[np.ndarray, np.ndarray] | None:
+        """A posture a little off that is nearer to the target, if there is one: from a stretched arm
+        inwards no joint leads nearer at first order, but either way of bending it does."""
+        _, values, directions = np.linalg.svd(jacobian)
+        for direction in directions[np.flatnonzero(values < SINGULAR_BELOW)]:
+            for sign in (1.0, -1.0):
+                trial = np.clip(joints + sign * _NUDGE_RAD * direction, low, high)
+                after = self._error(target, trial)
+                if after @ after < error @ error * (1 - 1e-9):
+                    return trial, after
+        return None
+
+    def _error(self, target: Pose, joints: np.ndarray) -> np.ndarray:
+        """Way from the tool to the target (6,) [m]: linear, then the rotation vector, weighted."""
+        here = self.pose(joints)
+        turn = rotation_vector(target.rotation @ here.rotation.T)
+        return np.concatenate([target.position - here.position, METRES_PER_RAD * turn])
+
+    def _configuration(self, joints: np.ndarray) -> np.ndarray:
+        angles = np.zeros(self._model.nv)
+        angles[self._columns] = joints
+        return self._pin.integrate(self._model, self._neutral, angles)
+
+    def _check_chain(self, ids: list[int], base_link: str, tool_link: str) -> None:
+        moves_base, moves_tool = (
+            set(self._model.supports[_parent(self._model.frames[frame])])
+            for frame in (self._base, self._tool)
+        )
+        for joint, number in zip(self.joints, ids, strict=True):
+            if self._model.joints[number].nv != 1:
+                raise KinematicsError(f"joint '{joint}' has several axes: allowed are joints with one")
+            if (number in moves_base) == (number in moves_tool):
+                raise KinematicsError(
+                    f"joint '{joint}' does not move '{tool_link}' against '{base_link}': "
+                    "allowed are the joints between both"
+                )
+
+
+def _pinocchio() -> Any:
+    try:
+        import pinocchio
+    except ImportError as error:
+        raise KinematicsError(
+            "kinematics need pinocchio: pip install 'vla_adapter_ros[cartesian]', "
+            "or ros-DISTRO-pinocchio of a ROS installation"
+        ) from error
+    return pinocchio
+
+
+def _reduced(pin: Any, urdf_text: str, joints: tuple[str, ...]) -> Any:
+    """Model in which only `joints` move."""
+    try:
+        model = pin.buildModelFromXML(urdf_text)
+    except Exception as error:  # of several kinds, as the parser's version has it
+        raise KinematicsError(f"no readable URDF: '{urdf_text[:60]}...': {error}") from error
+    names = [name for name in model.names if name != "universe"]
+    missing = [joint for joint in joints if joint not in names]
+    if missing or len(set(joints)) != len(joints) or not joints:
+        raise KinematicsError(f"joints {missing or list(joints)}: allowed is each of {names} at most once")
+    locked = [model.getJointId(name) for name in names if name not in joints]
+    return pin.buildReducedModel(model, locked, pin.neutral(model))
+
+
+def _frame(pin: Any, model: Any, link: str) -> int:
+    for number, frame in enumerate(model.frames):
+        if frame.type == pin.FrameType.BODY and frame.name == link:
+            return number
+    links = [frame.name for frame in model.frames if frame.type == pin.FrameType.BODY]
+    raise KinematicsError(f"link '{link}' is not in the URDF: allowed are {links}")
+
+
+def _parent(frame: Any) -> int:
+    return frame.parentJoint if hasattr(frame, "parentJoint") else frame.parent  # before pinocchio 3
+
+
+def _weighted(jacobian: np.ndarray) -> np.ndarray:
+    return np.vstack([jacobian[:3], METRES_PER_RAD * jacobian[3:]])
+
+
+def _arrived(error: np.ndarray) -> bool:
+    return bool(
+        np.linalg.norm(error[:3]) < POSITION_TOLERANCE_M
+        and np.linalg.norm(error[3:]) < ROTATION_TOLERANCE_RAD * METRES_PER_RAD
+    )
+
+
+def _step(
+    jacobian: np.ndarray,
+    error: np.ndarray,
+    joints: np.ndarray,
+    low: np.ndarray,
+    high: np.ndarray,
+    extra: float,
+) -> np.ndarray:
+    """Damped least-squares step (J,); joints that it takes to a limit go there and are dropped."""
+    step = np.zeros(len(joints))
+    free = np.ones(len(joints), dtype=bool)
+    while free.any():
+        part = _damped(jacobian[:, free], error - jacobian @ np.where(free, 0.0, step), extra)
+        part = part * min(1.0, MAX_STEP_RAD / max(float(np.abs(part).max()), 1e-12))
+        step[free] = part
+        beyond = free & ((joints + step > high) | (joints + step < low))
+        if not beyond.any():
+            break
+        step[beyond] = np.clip(joints + step, low, high)[beyond] - joints[beyond]
+        free &= ~beyond
+    return step
+
+
+def _damped(jacobian: np.ndarray, error: np.ndarray, extra: float) -> np.ndarray:
+    left, values, right = np.linalg.svd(jacobian, full_matrices=False)
+    lack = np.clip(1.0 - (values / SINGULAR_BELOW) ** 2, 0.0, 1.0)
+    damping = MAX_DAMPING**2 * lack + extra
+    return right.T @ (values / (values**2 + damping + 1e-18) * (left.T @ error))
