@@ -24,6 +24,7 @@ MAX_STEP_RAD = 0.2  # per joint and iteration: the Jacobian holds near by only
 SINGULAR_BELOW = 0.03  # singular value of the weighted Jacobian [m/rad] below which damping begins
 MAX_DAMPING = 0.01  # its root at a singular value of 0 [m/rad]
 _NUDGE_RAD = 0.02  # off a singular posture, in which the way to the target has no first order
+_SPAN_RAD = 1e-4  # of the differences that give its curvature
 
 
 @dataclass(frozen=True)
@@ -138,7 +139,7 @@ class ArmKinematics:
                 extra = 0.0 if extra < 1e-6 else extra / 10
                 continue
             if np.abs(step).max() < 1e-7:
-                side = self._sidestep(target, jacobian, joints, error, low, high)
+                side = self._sidestep(target, joints, error, low, high)
                 if side is None:
                     break
                 joints, error = side
@@ -148,24 +149,33 @@ class ArmKinematics:
         return Reached(joints, float(np.linalg.norm(error[:3])), turn, tried)
 
     def _sidestep(
-        self,
-        target: Pose,
-        jacobian: np.ndarray,
-        joints: np.ndarray,
-        error: np.ndarray,
-        low: np.ndarray,
-        high: np.ndarray,
+        self, target: Pose, joints: np.ndarray, error: np.ndarray, low: np.ndarray, high: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray] | None:
-        """A posture a little off that is nearer to the target, if there is one: from a stretched arm
-        inwards no joint leads nearer at first order, but either way of bending it does."""
-        _, values, directions = np.linalg.svd(jacobian)
-        for direction in directions[np.flatnonzero(values < SINGULAR_BELOW)]:
-            for sign in (1.0, -1.0):
-                trial = np.clip(joints + sign * _NUDGE_RAD * direction, low, high)
-                after = self._error(target, trial)
-                if after @ after < error @ error * (1 - 1e-9):
-                    return trial, after
+        """Posture and error a little off that are nearer to the target, if there are such.
+
+        From a stretched arm no joint leads inwards at first order, but bending
+        either way does: the direction in which the distance curves down most.
+        """
+        free = np.flatnonzero((joints > low) & (joints < high))
+        if not len(free):
+            return None
+        here = self._slope(target, joints)
+        beside = [self._slope(target, joints + _SPAN_RAD * unit) for unit in np.eye(len(joints))[free]]
+        curvature = ((np.array(beside) - here) / _SPAN_RAD)[:, free]
+        values, directions = np.linalg.eigh((curvature + curvature.T) / 2)
+        if values[0] > -1e-6:
+            return None
+        nudge = np.zeros_like(joints)
+        nudge[free] = _NUDGE_RAD * directions[:, 0]
+        for trial in (np.clip(joints + nudge, low, high), np.clip(joints - nudge, low, high)):
+            after = self._error(target, trial)
+            if after @ after < error @ error * (1 - 1e-9):
+                return trial, after
         return None
+
+    def _slope(self, target: Pose, joints: np.ndarray) -> np.ndarray:
+        """Derivative of half the squared error (J,)."""
+        return -_weighted(self.jacobian(joints)).T @ self._error(target, joints)
 
     def _error(self, target: Pose, joints: np.ndarray) -> np.ndarray:
         """Way from the tool to the target (6,) [m]: linear, then the rotation vector, weighted."""
