@@ -29,6 +29,10 @@ class KinematicsError(VlaAdapterError):
     """Kinematics cannot be had: no library, no URDF, or links and joints that do not fit together."""
 
 
+class ChunkValueError(ChunkError):
+    """An action chunk holds values that no working policy sends: not finite, or far out of range."""
+
+
 class CommandError(VlaAdapterError):
     """A motion command is unusable: wrong names, shape, or a value that is not finite."""
 
