@@ -28,6 +28,10 @@ class ClientError(VlaAdapterError):
     """A service did not answer, or refused."""
 
 
+REPEATABLE = ("instruct", "simulator/reset")
+ANSWER_S = 10.0  # wall time after which a repeatable request is sent again
+
+
 class GraphClient:
     """Calls the graph's services and watches its topics from a thread of its own.
 
@@ -95,6 +99,9 @@ class GraphClient:
     def call(self, name: str, request: Any, patience_s: float = 60.0) -> Any:
         """Call a service and wait for its answer.
 
+        An answer can be lost on a busy machine, when the server has not found our reader yet. Requests
+        that may be carried out twice are therefore sent again after a while.
+
         Raises:
             ClientError: no answer within `patience_s` of wall time.
         """
@@ -104,11 +111,14 @@ class GraphClient:
             self._check()
             if time.monotonic() > deadline:
                 raise ClientError(f"service {name} did not appear within {patience_s} s")
-        future = client.call_async(request)
+        future, sent = client.call_async(request), time.monotonic()
         while not future.done():
             self._check()
             if time.monotonic() > deadline:
                 raise ClientError(f"service {name} did not answer within {patience_s} s")
+            if name in REPEATABLE and time.monotonic() > sent + ANSWER_S:
+                client.remove_pending_request(future)
+                future, sent = client.call_async(request), time.monotonic()
             time.sleep(0.002)
         return future.result()
 
