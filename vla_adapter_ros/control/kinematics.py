@@ -134,17 +134,19 @@ class ArmKinematics:
             step = _step(jacobian, error, joints, low, high, extra)
             trial = np.clip(joints + step, low, high)
             after = self._error(target, trial)
-            if after @ after < error @ error * (1 - 1e-9):
+            gain = np.linalg.norm(error) - np.linalg.norm(after)
+            if gain > 0:
                 joints, error = trial, after
                 extra = 0.0 if extra < 1e-6 else extra / 10
+            if gain > min(POSITION_TOLERANCE_M, 0.01 * np.linalg.norm(error)) or _arrived(error):
                 continue
-            if np.abs(step).max() < 1e-7:
-                side = self._sidestep(target, joints, error, low, high)
-                if side is None:
-                    break
-                joints, error = side
+            if gain <= 0 and np.abs(step).max() > 1e-5:
+                extra = max(extra * 10, 1e-5)
                 continue
-            extra = max(extra * 10, 1e-5)
+            side = self._sidestep(target, joints, error, low, high)
+            if side is None:
+                break
+            joints, error = side
         turn = float(np.linalg.norm(error[3:])) / METRES_PER_RAD
         return Reached(joints, float(np.linalg.norm(error[:3])), turn, tried)
 
