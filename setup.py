@@ -16,7 +16,7 @@ setup(
     packages=[*find_packages(include=["vla_adapter_ros", "vla_adapter_ros.*"]), "vla_adapter_ros.config"],
     package_dir={"vla_adapter_ros.config": "config"},
     package_data={
-        "vla_adapter_ros": ["checkpoints/*/*"],
+        "vla_adapter_ros": ["checkpoints/*/*", "benchmarks/data/*"],
         "vla_adapter_ros.config": ["*.xml", "robots/*.yaml", "nodes/*.yaml"],
     },
     install_requires=["numpy>=1.24", "pyyaml", "opencv-python-headless"],

@@ -26,6 +26,20 @@ def add_benchmark_command(commands: Any) -> None:
     inference.add_argument("--json", type=Path, help="write the result here")
     inference.set_defaults(run=_inference)
 
+    control = kinds.add_parser(
+        "control", help="recorded chunks with inference latency, driven by usual methods and by ours"
+    )
+    control.add_argument("--latency", type=float, nargs="+", help="mean latencies [ms]; default 0 40 90 200")
+    control.add_argument("--seed", type=int, default=0, help="of the jitter")
+    control.add_argument("--horizon", type=int, default=4, help="rows that the default executes per chunk")
+    control.add_argument("--stream", type=Path, help="recorded chunks; default: those of the package")
+    control.add_argument(
+        "--record", type=Path, metavar="FILE", help="let the policy drive, and record its chunks here first"
+    )
+    control.add_argument("--json", type=Path, help="write the result here")
+    control.add_argument("--plot", type=Path, help="draw it here (.png)")
+    control.set_defaults(run=_control)
+
 
 def _inference(options: argparse.Namespace) -> int:
     from vla_adapter_ros.benchmarks.inference import format_result, run_inference_benchmark
@@ -41,6 +55,26 @@ def _inference(options: argparse.Namespace) -> int:
     )
     print(format_result(result))
     _write(options.json, result)
+    return 0
+
+
+def _control(options: argparse.Namespace) -> int:
+    from vla_adapter_ros.benchmarks import chunk_stream
+    from vla_adapter_ros.benchmarks.control import LATENCIES_MS, run_control_benchmark
+    from vla_adapter_ros.benchmarks.control_report import format_result, plot_result
+
+    if options.record:
+        chunk_stream.save_stream(options.record, chunk_stream.record_stream())
+    result = run_control_benchmark(
+        chunk_stream.load_stream(options.record or options.stream or chunk_stream.STREAM),
+        latencies_ms=options.latency or LATENCIES_MS,
+        horizon=options.horizon,
+        seed=options.seed,
+    )
+    print(format_result(result))
+    _write(options.json, result)
+    if options.plot:
+        plot_result(result, options.plot)
     return 0
 
 

@@ -1,0 +1,181 @@
+"""Ways to turn a stream of action chunks into commands for the driver of an arm: three usual ones, and ours.
+
+Each gets chunks when inference has finished them, and steps through time. All talk to the same driver,
+a joint trajectory controller; the usual ones send positions only, which it joins by lines.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import numpy as np
+
+from vla_adapter_ros.benchmarks.chunk_stream import PUBLISH_EVERY, TICK_S, measured_joints, send_trajectory
+from vla_adapter_ros.contract import Contract
+from vla_adapter_ros.control import Chunk, MotionCore
+from vla_adapter_ros.control.pacing import ChunkPacer
+from vla_adapter_ros.simulation.robot import SimulatedRobot
+
+ENSEMBLE_DECAY = 0.01  # m in the weights exp(-m i), i = 0 for the oldest chunk: ACT's value
+_SAME_TIME_S = 1e-6
+
+
+class Method(Protocol):
+    """One way to execute chunks. Times are those of the robot [s]."""
+
+    hand_overs: list[float]
+    """When the commands began to follow another chunk."""
+
+    def wants(self, stamp: float) -> bool:
+        """Whether inference shall look at the frame of this stamp; asked while it is free."""
+
+    def deliver(self, chunk: Chunk, now: float) -> None:
+        """A chunk has come out of inference."""
+
+    def step(self, now: float) -> None:
+        """Send whatever is due at `now`; called every millisecond."""
+
+
+class OnePoint:
+    """The newest chunk's first row as a trajectory of one point, to be reached one row period later.
+
+    What most examples do, and what drivers never blend: the rest of the chunk is thrown away.
+    """
+
+    def __init__(self, contract: Contract, robot: SimulatedRobot) -> None:
+        self._robot, self._contract = robot, contract
+        self._columns = [contract.action_names.index(joint) for joint in contract.arm_joints]
+        self._newest: Chunk | None = None
+        self.hand_overs: list[float] = []
+
+    def wants(self, stamp: float) -> bool:
+        return True
+
+    def deliver(self, chunk: Chunk, now: float) -> None:
+        self._newest = chunk
+
+    def step(self, now: float) -> None:
+        if self._newest is None:
+            return
+        row = self._newest.rows[0, self._columns]
+        self._robot.accept_trajectory(
+            self._contract.arm_joints, 0.0, [1.0 / self._contract.rate_hz], row[None]
+        )
+        self._newest = None
+        self.hand_overs.append(now)
+
+
+class OpenLoop:
+    """Execute all rows of a chunk, one per row period, then look again: the arm waits for inference."""
+
+    def __init__(self, contract: Contract, robot: SimulatedRobot) -> None:
+        self._robot, self._contract = robot, contract
+        self._columns = [contract.action_names.index(joint) for joint in contract.arm_joints]
+        self._next: Chunk | None = None
+        self._busy_until = -np.inf
+        self.hand_overs: list[float] = []
+
+    def wants(self, stamp: float) -> bool:
+        return self._robot.time >= self._busy_until - _SAME_TIME_S
+
+    def deliver(self, chunk: Chunk, now: float) -> None:
+        self._next = chunk
+        self._busy_until = now + len(chunk.rows) / chunk.rate_hz  # when the last row is reached
+
+    def step(self, now: float) -> None:
+        if self._next is None:
+            return
+        rows = self._next.rows[:, self._columns]
+        times = (1 + np.arange(len(rows))) / self._contract.rate_hz
+        self._robot.accept_trajectory(self._contract.arm_joints, 0.0, times, rows)
+        self._next = None
+        self.hand_overs.append(now)
+
+
+class Ensembling:
+    """Temporal ensembling: at every row time, the weighted mean of what all live chunks say about it.
+
+    Rows are found by their time, whatever inference took: the mean of ACT without the blocking loop
+    around it, which is the stronger form. The row is sent as one point, one row period ahead.
+
+    Source:
+        Zhao et al., Learning Fine-Grained Bimanual Manipulation with Low-Cost Hardware (2023).
+    """
+
+    def __init__(self, contract: Contract, robot: SimulatedRobot) -> None:
+        self._robot, self._contract = robot, contract
+        self._columns = [contract.action_names.index(joint) for joint in contract.arm_joints]
+        self._live: list[Chunk] = []
+        self._newest_used = -np.inf
+        self._begun: float | None = None
+        self._row = 0
+        self.hand_overs: list[float] = []
+
+    def wants(self, stamp: float) -> bool:
+        if self._begun is None:
+            self._begun = stamp
+        return True
+
+    def deliver(self, chunk: Chunk, now: float) -> None:
+        self._live.append(chunk)
+
+    def step(self, now: float) -> None:
+        if self._begun is None or now < self._begun + self._row / self._contract.rate_hz - _SAME_TIME_S:
+            return
+        due = self._begun + self._row / self._contract.rate_hz
+        self._row += 1
+        self._live = [chunk for chunk in self._live if chunk.end > due - _SAME_TIME_S]
+        if not self._live:
+            return
+        row = ensemble(self._live, due)[self._columns]
+        self._robot.accept_trajectory(
+            self._contract.arm_joints, 0.0, [1.0 / self._contract.rate_hz], row[None]
+        )
+        if self._live[-1].stamp > self._newest_used:
+            self._newest_used = self._live[-1].stamp
+            self.hand_overs.append(now)
+
+
+def ensemble(chunks: list[Chunk], due: float) -> np.ndarray:
+    """Weighted mean (A,) of the rows due at `due` [s] of chunks, the oldest first, all of which have one."""
+    rows = [chunk.rows[round((due - chunk.stamp) * chunk.rate_hz)] for chunk in chunks]
+    return np.average(rows, axis=0, weights=np.exp(-ENSEMBLE_DECAY * np.arange(len(rows))))
+
+
+class Default:
+    """The controller and the pacing that this package runs: `MotionCore` with its defaults.
+
+    Args:
+        contract: The robot.
+        robot: Where commands go.
+        rows: Length of a chunk.
+        horizon: Rows executed before the next chunk takes over, if inference is fast enough.
+    """
+
+    def __init__(self, contract: Contract, robot: SimulatedRobot, rows: int, horizon: int) -> None:
+        self._robot = robot
+        self._core = MotionCore(contract, TICK_S, armed=True)
+        self._pacer = ChunkPacer(contract.rate_hz, rows, horizon)
+        self._ticks = 0
+        self._begun: float | None = None
+        self.hand_overs: list[float] = []
+
+    def wants(self, stamp: float) -> bool:
+        return self._pacer.take(stamp)
+
+    def deliver(self, chunk: Chunk, now: float) -> None:
+        self._core.measure(measured_joints(self._robot), now)
+        self._core.accept_chunk(chunk, now)
+        self._pacer.note_latency(now - chunk.stamp)
+        self.hand_overs.append(now)
+
+    def step(self, now: float) -> None:
+        if self._begun is None:
+            self._begun = now
+        if now < self._begun + self._ticks * TICK_S - _SAME_TIME_S:
+            return
+        self._core.measure(measured_joints(self._robot), now)
+        self._core.tick(now)
+        if self._ticks % PUBLISH_EVERY == 0:
+            send_trajectory(self._core, self._robot, now)
+        self._ticks += 1
