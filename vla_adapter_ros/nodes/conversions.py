@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 from builtin_interfaces.msg import Time
-from geometry_msgs.msg import PoseStamped
+from geometry_msgs.msg import PoseStamped, TwistStamped
 from sensor_msgs.msg import JointState
 from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
 
 from vla_adapter_ros.control import Chunk, Trajectory
+from vla_adapter_ros.control.rotation import Pose, quaternion
 from vla_adapter_ros.errors import CommandError
 from vla_adapter_ros.msg import ActionChunk
 
@@ -106,14 +107,41 @@ def trajectory_message(trajectory: Trajectory, now: float) -> JointTrajectory:
     """Message with the start `now` and every point in the future of it."""
     message = JointTrajectory(joint_names=list(trajectory.joints))
     message.header.stamp = to_stamp(now)
-    for time, position, velocity in zip(
-        trajectory.times, trajectory.positions, trajectory.velocities, strict=True
-    ):
-        point = JointTrajectoryPoint(positions=position.tolist(), velocities=velocity.tolist())
+    for i, time in enumerate(trajectory.times):
+        point = JointTrajectoryPoint(
+            positions=trajectory.positions[i].tolist(), velocities=trajectory.velocities[i].tolist()
+        )
+        if getattr(trajectory, "accelerations", None) is not None:
+            point.accelerations = trajectory.accelerations[i].tolist()
         nanoseconds = round((time - now) * 1e6) * 1000
         point.time_from_start.sec, point.time_from_start.nanosec = divmod(nanoseconds, 1_000_000_000)
         message.points.append(point)
     return message
+
+
+def pose_message(pose: Pose, frame: str, stamp: float) -> PoseStamped:
+    """A pose in the frame named `frame`."""
+    message = PoseStamped()
+    message.header.stamp, message.header.frame_id = to_stamp(stamp), frame
+    where, turned = message.pose.position, message.pose.orientation
+    where.x, where.y, where.z = pose.position.tolist()
+    turned.x, turned.y, turned.z, turned.w = quaternion(pose.rotation).tolist()
+    return message
+
+
+def twist_message(twist: np.ndarray, frame: str, stamp: float) -> TwistStamped:
+    """A twist (6,), linear [m/s] before angular [rad/s], in the frame named `frame`."""
+    message = TwistStamped()
+    message.header.stamp, message.header.frame_id = to_stamp(stamp), frame
+    linear, angular = message.twist.linear, message.twist.angular
+    linear.x, linear.y, linear.z, angular.x, angular.y, angular.z = np.asarray(twist).tolist()
+    return message
+
+
+def twist_values(message: TwistStamped) -> np.ndarray:
+    """A twist message as float64 (6,), linear [m/s] before angular [rad/s]."""
+    parts = (message.twist.linear, message.twist.angular)
+    return np.array([getattr(part, axis) for part in parts for axis in "xyz"])
 
 
 def trajectory_arrays(

@@ -53,9 +53,33 @@ class ControllerParameters(CommonParameters):
     """Parameters of the controller node."""
 
     rate_hz: float = parameter(100.0, "Control rate [Hz].", min=50.0, max=500.0)
-    publish_every: int = parameter(4, "Ticks between two trajectories sent.", min=1, max=10)
+    publish_every: int = parameter(4, "Ticks between two trajectories sent.", min=1, max=20)
     status_every: int = parameter(5, "Ticks between two status messages.", min=1, max=500)
     armed: bool = parameter(False, "Allow motion from the start. False: call ~/arm first.")
+    mode: str = parameter(
+        "drive",
+        "drive: move the arm. dry_run: everything but commands. shadow: follow chunks virtually and compare "
+        "them with the human's commands. row_pass_through: rows as they are on ~/row, for simulators only.",
+        choices=("drive", "dry_run", "shadow", "row_pass_through"),
+    )
+    splice: str = parameter(
+        "replace",
+        "How a new chunk joins the one before: a continuous hand-over, exponential weights over all "
+        "chunks, or a weighted cross-fade.",
+        choices=("replace", "ensemble", "crossfade"),
+    )
+    realtime_priority: int = parameter(
+        0,
+        "SCHED_FIFO priority of the control thread, where permitted; 0: ordinary scheduling.",
+        min=0,
+        max=99,
+    )
+    velocity_feedback: float = parameter(
+        2.0, "Velocity and twist commands: velocity added per position error [1/s].", min=0.0, max=10.0
+    )
+    gripper_max_effort: float = parameter(
+        0.0, "Effort limit in GripperCommand goals [N]; 0 leaves it to the driver.", min=0.0
+    )
 
 
 @dataclass(frozen=True)
@@ -79,6 +103,23 @@ class SimulatorParameters(CommonParameters):
     real_time_factor: float = parameter(1.0, "Speed of time when not in lock step.", min=0.01, max=100.0)
     awaited: str = parameter(
         "controller,policy", "Lock step: nodes that must acknowledge, separated by commas."
+    )
+    path_tolerance: float = parameter(
+        0.0, "Trajectory driver: a joint farther from the path makes it hold [rad]; 0: any distance.", min=0.0
+    )
+    goal_tolerance: float = parameter(
+        0.0, "Trajectory driver: a joint farther from the goal makes it hold [rad]; 0: any distance.", min=0.0
+    )
+    goal_time_s: float = parameter(
+        0.0, "Trajectory driver: time after the last point to reach the goal [s].", min=0.0
+    )
+    interpolate_from: str = parameter(
+        "desired",
+        "Trajectory driver: state from which a new trajectory starts.",
+        choices=("desired", "measured"),
+    )
+    command_timeout_s: float = parameter(
+        0.1, "Velocity and twist drivers: age at which a command counts as 0 [s].", min=0.01, max=10.0
     )
     patience_s: float = parameter(
         10.0, "Lock step: wall time after which a silent node is no longer waited for [s].", min=0.1

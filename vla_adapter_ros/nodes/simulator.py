@@ -12,17 +12,21 @@ from geometry_msgs.msg import PoseStamped
 from rclpy.qos import QoSProfile, qos_profile_sensor_data
 from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import CameraInfo, Image, JointState
-from std_msgs.msg import Float64MultiArray
-from trajectory_msgs.msg import JointTrajectory
+from std_msgs.msg import String
 
-from vla_adapter_ros.errors import VlaAdapterError
+from vla_adapter_ros.control.urdf import ROBOT_DESCRIPTION
+from vla_adapter_ros.errors import SimulationError, VlaAdapterError
 from vla_adapter_ros.msg import SceneState, StepAck
 from vla_adapter_ros.nodes.base import ACK_QOS, ACK_TOPIC, ManagedNode, run
-from vla_adapter_ros.nodes.conversions import command_message, seconds, to_stamp, trajectory_arrays
+from vla_adapter_ros.nodes.conversions import command_message, seconds, to_stamp
+from vla_adapter_ros.nodes.description import DESCRIPTION_QOS
+from vla_adapter_ros.nodes.drivers import subscribe_to_commands
 from vla_adapter_ros.nodes.images import array_to_image, camera_info
 from vla_adapter_ros.nodes.parameters import SimulatorParameters
+from vla_adapter_ros.simulation.drivers import DriverSettings
 from vla_adapter_ros.simulation.expert import PickExpert
 from vla_adapter_ros.simulation.lock_step import LockStep
+from vla_adapter_ros.simulation.mjcf import arm_assets
 from vla_adapter_ros.simulation.robot import SimulatedRobot
 from vla_adapter_ros.srv import Demonstrate, ResetScene
 
@@ -52,8 +56,10 @@ class SimulatorNode(ManagedNode):
         depth = QoSProfile(depth=10)
         self._clock_topic = self.create_publisher(Clock, "/clock", depth)
         self._joints = self.create_publisher(JointState, contract.joint_state_topic, depth)
-        pose = next(topic for topic, entry in contract.topics.items() if entry.type == "pose")
-        self._poses = self.create_publisher(PoseStamped, pose, depth)
+        poses = [topic for topic, entry in contract.topics.items() if entry.type == "pose"]
+        self._poses = [self.create_publisher(PoseStamped, topic, depth) for topic in poses]
+        self._description = self.create_publisher(String, ROBOT_DESCRIPTION, DESCRIPTION_QOS)
+        self._description.publish(String(data=(arm_assets() / "fr3.urdf").read_text(encoding="utf-8")))
         self._scenes = self.create_publisher(SceneState, "simulator/scene", depth)
         self._teleop = self.create_publisher(JointState, contract.teleop.topic, depth)
         self._cameras = {
@@ -63,8 +69,7 @@ class SimulatorNode(ManagedNode):
             )
             for name, camera in contract.cameras.items()
         }
-        self.create_subscription(JointTrajectory, contract.command.topic, self._on_trajectory, depth)
-        self.create_subscription(Float64MultiArray, contract.command.gripper_topic, self._on_gripper, depth)
+        subscribe_to_commands(self, contract, lambda: self._robot, self._command)
         self.create_subscription(StepAck, ACK_TOPIC, self._on_ack, ACK_QOS)
         self.create_service(ResetScene, "simulator/reset", self._on_reset)
         self.create_service(Demonstrate, "simulator/demonstrate", self._on_demonstrate)
@@ -93,7 +98,15 @@ class SimulatorNode(ManagedNode):
 
     def _run(self) -> None:
         try:
-            self._robot = SimulatedRobot(self.contract, self.parameters.renderer)
+            parameters = self.parameters
+            settings = DriverSettings(
+                parameters.path_tolerance,
+                parameters.goal_tolerance,
+                parameters.goal_time_s,
+                parameters.interpolate_from == "desired",
+                parameters.command_timeout_s,
+            )
+            self._robot = SimulatedRobot(self.contract, parameters.renderer, settings=settings)
             self._robot.reset(self.parameters.seed)
         except VlaAdapterError as error:
             self._failure = error
@@ -124,6 +137,8 @@ class SimulatorNode(ManagedNode):
                     newest_image = now
                     images = {name: self._robot.render(name) for name in self._cameras}
                 self._publish(now, images)
+                if self._robot.problem:
+                    self.diagnose(f"trajectory dropped: {self._robot.problem}")
             if self._lock_step is not None:
                 for node in self._lock_step.wait(now, newest_image):
                     self.diagnose(f"lock step: gave up waiting for {node} at {now:.2f} s")
@@ -150,7 +165,8 @@ class SimulatorNode(ManagedNode):
         pose.pose.position.x, pose.pose.position.y, pose.pose.position.z = x, y, z
         orientation = pose.pose.orientation
         orientation.x, orientation.y, orientation.z, orientation.w = qx, qy, qz, qw
-        self._poses.publish(pose)
+        for publisher in self._poses:
+            publisher.publish(pose)
         if self._expert is not None:
             self._teleoperate(now)
         for name, image in images.items():
@@ -188,15 +204,6 @@ class SimulatorNode(ManagedNode):
             stamp = seconds(message.stamp)
             self._lock_step.acknowledge(message.node, stamp, message.inputs, message.outputs)
 
-    def _on_trajectory(self, message: JointTrajectory) -> None:
-        self._command(lambda: self._robot.accept_trajectory(*trajectory_arrays(message)))
-
-    def _on_gripper(self, message: Float64MultiArray) -> None:
-        if len(message.data) == 1:
-            self._command(lambda: self._robot.accept_gripper(message.data[0]))
-        else:
-            self.diagnose(f"gripper command has {len(message.data)} values: allowed is 1")
-
     def _command(self, action) -> None:
         try:
             with self._lock:
@@ -222,6 +229,9 @@ class SimulatorNode(ManagedNode):
         self, request: Demonstrate.Request, response: Demonstrate.Response
     ) -> Demonstrate.Response:
         try:
+            space = self.contract.action.space
+            if request.target and space != "joint_position":
+                raise SimulationError(f"demonstrations in {space}: allowed is joint_position")
             with self._lock:
                 self._expert = PickExpert(self._robot, request.target) if request.target else None
                 self._robot.set_disturbance(request.disturbance if request.target else 0.0, request.seed)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from collections.abc import Callable
@@ -21,10 +22,23 @@ class Ticker:
         period_s: Time between ticks [s].
         tick: Called with the ROS time [s].
         simulated: Whether the clock follows /clock.
+        priority: Real-time priority of the thread under SCHED_FIFO, 1 to 99; 0: ordinary scheduling.
+        log: Told in words whether the priority was granted.
     """
 
-    def __init__(self, clock: Clock, period_s: float, tick: Callable[[float], None], simulated: bool) -> None:
+    def __init__(
+        self,
+        clock: Clock,
+        period_s: float,
+        tick: Callable[[float], None],
+        simulated: bool,
+        priority: int = 0,
+        log: Callable[[str], None] | None = None,
+    ) -> None:
         self._clock, self._period, self._tick = clock, period_s, tick
+        self._priority, self._log = priority, log or (lambda text: None)
+        self.real_time = False
+        """Whether SCHED_FIFO was granted."""
         self._moved = threading.Event()
         self._ended = threading.Event()
         self._jumps = None
@@ -35,9 +49,8 @@ class Ticker:
                 on_clock_change=True,
             )
             self._jumps = clock.create_jump_callback(threshold, post_callback=lambda _: self._moved.set())
-        self._thread = threading.Thread(
-            target=self._run_simulated if simulated else self._run_wall, name="ticker", daemon=True
-        )
+        self._simulated = simulated
+        self._thread = threading.Thread(target=self._run, name="ticker", daemon=True)
 
     def start(self) -> None:
         """Begin to tick."""
@@ -56,6 +69,26 @@ class Ticker:
     def _now(self) -> float:
         return self._clock.now().nanoseconds * 1e-9
 
+    def _run(self) -> None:
+        if self._priority:
+            self._raise_priority()
+        if self._simulated:
+            self._run_simulated()
+        else:
+            self._run_wall()
+
+    def _raise_priority(self) -> None:
+        """Ask for SCHED_FIFO for this thread alone."""
+        try:
+            os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(self._priority))
+            self.real_time = True
+            self._log(f"real-time priority {self._priority} (SCHED_FIFO) granted")
+        except (AttributeError, OSError) as error:
+            self._log(
+                f"real-time priority {self._priority} not granted ({error}); ordinary scheduling. "
+                "It needs an rtprio limit in /etc/security/limits.conf, or CAP_SYS_NICE"
+            )
+
     def _run_wall(self) -> None:
         deadline = self._now()
         while not self._ended.is_set():
@@ -65,6 +98,9 @@ class Ticker:
                 deadline = self._now()
             elif wait > 0:
                 time.sleep(wait)
+            else:
+                # Late by whole periods: one tick for all of them, which then counts what it missed.
+                deadline += int(-wait / self._period) * self._period
             self._tick(deadline)
 
     def _run_simulated(self) -> None:

@@ -1,0 +1,64 @@
+"""The robot's kinematics for a node: from the contract's URDF file, or from the topic robot_description."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from rclpy.node import Node
+from rclpy.qos import DurabilityPolicy, QoSProfile
+from std_msgs.msg import String
+
+from vla_adapter_ros.contract import Contract
+from vla_adapter_ros.control.kinematics import ArmKinematics
+from vla_adapter_ros.control.urdf import ROBOT_DESCRIPTION, contract_kinematics
+from vla_adapter_ros.errors import KinematicsError
+
+DESCRIPTION_QOS = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
+
+
+def needs_kinematics(contract: Contract) -> bool:
+    """Whether the controller cannot do without: Cartesian actions or commands, or a workspace box."""
+    cartesian = contract.action.space.startswith("ee_") or contract.command.type.startswith("cartesian")
+    return cartesian or contract.workspace is not None
+
+
+def watch_description(
+    node: Node,
+    contract: Contract,
+    receive: Callable[[Callable[[], ArmKinematics | None]], None],
+    complain: Callable[[str], None],
+) -> None:
+    """Hand over the kinematics once the URDF is there.
+
+    Args:
+        node: Subscribes, if the contract says `robot_description`.
+        contract: The robot's contract; without an entry `kinematics` nothing happens.
+        receive: Gets a function that builds kinematics, to be called once per thread
+            that uses them (one object serves one thread).
+        complain: Gets what is wrong with a URDF that came by topic, or with kinematics
+            that cannot be had but are not needed.
+
+    Raises:
+        KinematicsError: kinematics are needed, and the URDF file or the library is no good.
+    """
+    if contract.kinematics is None:
+        return
+
+    def hand_over(text: str | None) -> None:
+        receive(lambda: contract_kinematics(contract, text))
+
+    def on_description(message: String) -> None:
+        try:
+            hand_over(message.data)
+        except KinematicsError as error:
+            complain(f"robot_description: {error}")
+
+    if contract.kinematics.urdf == ROBOT_DESCRIPTION:
+        node.create_subscription(String, ROBOT_DESCRIPTION, on_description, DESCRIPTION_QOS)
+        return
+    try:
+        hand_over(None)
+    except KinematicsError as error:
+        if needs_kinematics(contract):
+            raise
+        complain(f"no kinematics, and so no limits from the URDF: {error}")

@@ -1,0 +1,107 @@
+"""The simulator's command inputs: one set of subscriptions per command type of the contract."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from geometry_msgs.msg import PoseStamped, TwistStamped
+from rclpy.node import Node
+from rclpy.qos import QoSProfile
+from std_msgs.msg import Float64MultiArray
+from trajectory_msgs.msg import JointTrajectory
+
+from vla_adapter_ros.contract import Contract
+from vla_adapter_ros.errors import CommandError
+from vla_adapter_ros.nodes.conversions import pose_values, trajectory_arrays, twist_values
+from vla_adapter_ros.nodes.grippers import gripper_command_type
+from vla_adapter_ros.simulation.robot import SimulatedRobot
+
+DEPTH = QoSProfile(depth=10)
+
+
+def subscribe_to_commands(
+    node: Node,
+    contract: Contract,
+    robot: Callable[[], SimulatedRobot],
+    handle: Callable[[Callable[[], None]], None],
+) -> None:
+    """Give the simulated arm and gripper what real drivers would subscribe to.
+
+    Args:
+        node: Subscribes.
+        contract: Says which types and topics.
+        robot: The simulated robot, asked for at every command.
+        handle: Runs one command under the simulator's lock and reports what it refuses.
+
+    Raises:
+        ParameterError: the gripper is driven by an action whose package is not installed.
+    """
+    command = contract.command
+
+    def listen(kind: type, topic: str, use: Callable[[Any], None]) -> None:
+        node.create_subscription(kind, topic, lambda message: handle(lambda: use(message)), DEPTH)
+
+    def pose(message: PoseStamped) -> None:
+        _check_frame(message.header.frame_id, contract)
+        values = pose_values(message)[1]
+        robot().accept_pose(values[:3], values[3:])
+
+    def twist(message: TwistStamped) -> None:
+        _check_frame(message.header.frame_id, contract)
+        robot().accept_twist(twist_values(message))
+
+    def gripper_trajectory(message: JointTrajectory) -> None:
+        robot().accept_gripper_trajectory(*trajectory_arrays(message)[:4])
+
+    arm = {
+        "joint_trajectory": (JointTrajectory, lambda m: robot().accept_trajectory(*trajectory_arrays(m))),
+        "forward_position": (Float64MultiArray, lambda m: robot().accept_forward(m.data)),
+        "forward_velocity": (Float64MultiArray, lambda m: robot().accept_forward(m.data)),
+        "cartesian_pose": (PoseStamped, pose),
+        "cartesian_twist": (TwistStamped, twist),
+    }
+    kind, use = arm[command.type]
+    listen(kind, command.topic, use)
+    if command.gripper_type == "forward_position":
+        listen(Float64MultiArray, command.gripper_topic, lambda m: robot().accept_gripper(_single(m)))
+    elif command.gripper_type == "joint_trajectory":
+        listen(JointTrajectory, command.gripper_topic, gripper_trajectory)
+    else:
+        serve_gripper(node, command.gripper_topic, robot, handle)
+
+
+def serve_gripper(
+    node: Node,
+    name: str,
+    robot: Callable[[], SimulatedRobot],
+    handle: Callable[[Callable[[], None]], None],
+) -> None:
+    """A GripperCommand action server; a goal succeeds as soon as the fingers are told to move.
+
+    Raises:
+        ParameterError: the package control_msgs is not installed.
+    """
+    from rclpy.action import ActionServer
+
+    kind = gripper_command_type()
+
+    def execute(goal: Any) -> Any:
+        wanted = goal.request.command.position
+        handle(lambda: robot().accept_gripper(wanted))
+        goal.succeed()
+        return kind.Result(position=robot().gripper_command, reached_goal=True)
+
+    server = ActionServer(node, kind, name, execute)
+    node.get_logger().info(f"gripper action {server.action_name}")
+
+
+def _single(message: Float64MultiArray) -> float:
+    if len(message.data) != 1:
+        raise CommandError(f"gripper command has {len(message.data)} values: allowed is 1")
+    return message.data[0]
+
+
+def _check_frame(frame: str, contract: Contract) -> None:
+    if contract.kinematics is not None and frame != contract.kinematics.base_link:
+        raise CommandError(f"command in frame '{frame}': allowed is '{contract.kinematics.base_link}'")

@@ -1,0 +1,159 @@
+"""What the controller sends to the gripper: one small class per gripper type of the contract."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rclpy.node import Node
+from rclpy.qos import QoSProfile
+from std_msgs.msg import Float64MultiArray
+from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
+
+from vla_adapter_ros.contract import Contract
+from vla_adapter_ros.errors import ParameterError
+from vla_adapter_ros.nodes.conversions import to_stamp
+
+STROKE_S = 0.5
+"""Time for the whole way between open and closed, where a gripper trajectory needs one [s]."""
+MIN_MOVE_S = 0.1
+GOAL_STEP = 0.02
+"""Smallest change that is worth a new goal, as a share of the whole way."""
+
+
+class GripperOutput:
+    """Sends a position of the contract's gripper joint when it changes."""
+
+    def __init__(self, node: Node, contract: Contract, max_effort: float) -> None:
+        self._node, self._contract, self._max_effort = node, contract, max_effort
+        self._last: float | None = None
+        self._open()
+
+    def send(self, position: float | None, now: float, repeat: bool) -> int:
+        """Tell the gripper; returns the number of messages.
+
+        Args:
+            position: Of the gripper joint [m or rad]; None: nothing was ever commanded.
+            now: ROS time [s].
+            repeat: Whether an unchanged position may be sent again.
+        """
+        if position is None or (position == self._last and not repeat):
+            return 0
+        sent = self._tell(position, now)
+        if sent:
+            self._last = position
+        return sent
+
+    def _open(self) -> None:
+        raise NotImplementedError
+
+    def _tell(self, position: float, now: float) -> int:
+        raise NotImplementedError
+
+    def _way(self, position: float) -> float:
+        """Way from the last position as a share of the whole way; 1 if there is none."""
+        gripper = self._contract.gripper
+        if self._last is None:
+            return 1.0
+        return abs(position - self._last) / abs(gripper.open_position - gripper.closed_position)
+
+
+class GripperPosition(GripperOutput):
+    """One value to a forward position controller; repeated, so that a late controller hears it too."""
+
+    def _open(self) -> None:
+        topic = self._contract.command.gripper_topic
+        self._publisher = self._node.create_publisher(Float64MultiArray, topic, QoSProfile(depth=10))
+
+    def _tell(self, position: float, now: float) -> int:
+        self._publisher.publish(Float64MultiArray(data=[position]))
+        return 1
+
+
+class GripperTrajectory(GripperOutput):
+    """One timed point to a joint trajectory controller, when the position changes."""
+
+    def _open(self) -> None:
+        topic = self._contract.command.gripper_topic
+        self._publisher = self._node.create_publisher(JointTrajectory, topic, QoSProfile(depth=10))
+
+    def _tell(self, position: float, now: float) -> int:
+        if position == self._last:
+            return 0
+        message = JointTrajectory(joint_names=[self._contract.gripper.joint])
+        message.header.stamp = to_stamp(now)
+        point = JointTrajectoryPoint(positions=[position], velocities=[0.0])
+        nanoseconds = round(max(MIN_MOVE_S, STROKE_S * self._way(position)) * 1e9)
+        point.time_from_start.sec, point.time_from_start.nanosec = divmod(nanoseconds, 1_000_000_000)
+        message.points.append(point)
+        self._publisher.publish(message)
+        return 1
+
+
+class GripperAction(GripperOutput):
+    """Goals to a GripperCommand action server; a new goal replaces the old one.
+
+    Raises:
+        ParameterError: the package control_msgs is not installed.
+    """
+
+    def _open(self) -> None:
+        from rclpy.action import ActionClient
+
+        self._kind = gripper_command_type()
+        self._client = ActionClient(self._node, self._kind, self._contract.command.gripper_topic)
+        self._answered = True
+
+    def _tell(self, position: float, now: float) -> int:
+        far = self._last is None or self._way(position) >= GOAL_STEP
+        # A goal on its way must be answered first, or goals of a continuous gripper would pile up.
+        if not far or not self._answered or not self._client.server_is_ready():
+            return 0
+        goal = self._kind.Goal()
+        goal.command.position, goal.command.max_effort = position, self._max_effort
+        self._answered = False
+        self._client.send_goal_async(goal).add_done_callback(self._on_answer)
+        return 1
+
+    def _on_answer(self, future: Any) -> None:
+        self._answered = True
+        if not future.result().accepted:
+            self._last = None  # to be sent again
+            self._node.get_logger().warning("gripper goal refused", throttle_duration_sec=1.0)
+
+
+def gripper_command_type() -> Any:
+    """The action type control_msgs/action/GripperCommand.
+
+    Raises:
+        ParameterError: the package control_msgs is not installed.
+    """
+    try:
+        from control_msgs.action import GripperCommand
+    except ImportError as error:
+        raise ParameterError(
+            "command.gripper_type = gripper_command needs the package control_msgs "
+            "(ros-DISTRO-control-msgs of a ROS installation); without it, allowed are forward_position "
+            "and joint_trajectory"
+        ) from error
+    return GripperCommand
+
+
+GRIPPERS: dict[str, type[GripperOutput]] = {
+    "forward_position": GripperPosition,
+    "joint_trajectory": GripperTrajectory,
+    "gripper_command": GripperAction,
+}
+
+
+def gripper_output(node: Node, contract: Contract, max_effort: float) -> GripperOutput:
+    """The output that `contract.command.gripper_type` names.
+
+    Args:
+        node: Publishes, or holds the action client.
+        contract: The robot's contract.
+        max_effort: Of a GripperCommand goal [N]; 0 leaves it to the driver.
+
+    Raises:
+        ParameterError: it needs control_msgs, which is not installed.
+    """
+    return GRIPPERS[contract.command.gripper_type](node, contract, max_effort)

@@ -1,0 +1,201 @@
+"""What the controller sends to the arm: one small class per command type of the contract.
+
+Every tick an output gets an `Outgoing`, and answers how many messages it sent.
+All of them end safely: positions, poses and trajectories leave the arm where
+it was told to be, velocities and twists end with a zero.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from geometry_msgs.msg import PoseStamped, TwistStamped
+from rclpy.node import Node
+from rclpy.qos import QoSProfile
+from std_msgs.msg import Float64MultiArray
+from trajectory_msgs.msg import JointTrajectory
+
+from vla_adapter_ros.contract import Contract
+from vla_adapter_ros.control import Trajectory
+from vla_adapter_ros.control.kinematics import ArmKinematics
+from vla_adapter_ros.control.rotation import rotation_vector
+from vla_adapter_ros.nodes.conversions import pose_message, trajectory_message, twist_message
+
+REST_S = 0.5
+"""How long feedback goes on after the end of a motion, before a last zero [s]."""
+_STILL = 1e-9  # a velocity below this is none [rad/s]
+
+
+@dataclass(frozen=True)
+class Outgoing:
+    """What the controller knows at a tick.
+
+    Attributes:
+        now: ROS time [s].
+        due: What should be happening now (`MotionCore.due`); None while nothing is commanded.
+        trajectory: What a trajectory controller should be told, in ticks in which it is told.
+        measured, measured_at: Newest joint positions (J,) and their stamp [s]; None before the first.
+        released: A human drives the robot directly, so nothing may be sent, not even a zero.
+    """
+
+    now: float
+    due: Any
+    trajectory: Trajectory | None
+    measured: np.ndarray | None
+    measured_at: float
+    released: bool = False
+
+
+class ArmOutput:
+    """Base of all outputs; `kinematics` is there once a URDF is, and only this thread uses it."""
+
+    kind: type
+    kinematics: ArmKinematics | None = None
+
+    def __init__(self, node: Node, contract: Contract, feedback: float) -> None:
+        self._contract, self._feedback = contract, feedback
+        self._publisher = node.create_publisher(self.kind, contract.command.topic, QoSProfile(depth=10))
+
+    def send(self, out: Outgoing) -> int:
+        """Publish what is due; returns the number of messages."""
+        raise NotImplementedError
+
+    def end(self, now: float) -> int:
+        """Leave the arm safe, since no more will be sent; returns the number of messages."""
+        return 0
+
+    def _publish(self, message: Any) -> int:
+        self._publisher.publish(message)
+        return 1
+
+
+class TrajectoryOutput(ArmOutput):
+    """Timed points with positions, velocities and accelerations, to a joint trajectory controller."""
+
+    kind = JointTrajectory
+
+    def send(self, out: Outgoing) -> int:
+        if out.trajectory is None or out.released:
+            return 0
+        return self._publish(trajectory_message(out.trajectory, out.now))
+
+
+class PositionOutput(ArmOutput):
+    """The positions due now, in the order of the contract's arm joints, to a forward position controller."""
+
+    kind = Float64MultiArray
+
+    def send(self, out: Outgoing) -> int:
+        if out.due is None or out.released:
+            return 0
+        return self._publish(Float64MultiArray(data=out.due.position.tolist()))
+
+
+class PoseOutput(ArmOutput):
+    """The tool pose due now, in the contract's base link, to a Cartesian controller."""
+
+    kind = PoseStamped
+
+    def send(self, out: Outgoing) -> int:
+        if out.due is None or out.released or self.kinematics is None:
+            return 0
+        pose = self.kinematics.pose(out.due.position)
+        return self._publish(pose_message(pose, self._contract.kinematics.base_link, out.now))
+
+
+class VelocityOutput(ArmOutput):
+    """The velocities due now, to a forward velocity controller.
+
+    A velocity alone would let the arm drift off, so `feedback` times the
+    position error (due minus measured, both at the stamp of the measurement)
+    is added, and the sum is kept within the velocity limits. What is sent is
+    the velocity of the middle of the tick.
+    """
+
+    kind = Float64MultiArray
+
+    def __init__(self, node: Node, contract: Contract, feedback: float) -> None:
+        super().__init__(node, contract, feedback)
+        self._limit = np.array([contract.limits[joint].velocity for joint in contract.arm_joints])
+        self._sending = False
+        self._moved_at = -np.inf
+        self._last = 0.0  # time of the tick before, for the middle of this one
+
+    def send(self, out: Outgoing) -> int:
+        step, self._last = min(out.now - self._last, 0.02), out.now
+        if out.released:
+            self._sending = False
+            return 0
+        if out.due is None:
+            return self.end(out.now)
+        if np.abs(out.due.velocity).max() > _STILL:
+            self._moved_at = out.now
+        if not self._moved_at <= out.now <= self._moved_at + REST_S:
+            return self.end(out.now)
+        message = self._message(out, out.due.velocity + out.due.acceleration * step / 2)
+        self._sending = self._sending or message is not None
+        return 0 if message is None else self._publish(message)
+
+    def end(self, now: float) -> int:
+        if not self._sending:
+            return 0
+        self._sending = False
+        return self._publish(self._zero(now))
+
+    def _message(self, out: Outgoing, velocity: np.ndarray) -> Any | None:
+        if out.measured is not None:
+            velocity = velocity + self._feedback * (_due_then(out) - out.measured)
+        return Float64MultiArray(data=np.clip(velocity, -self._limit, self._limit).tolist())
+
+    def _zero(self, now: float) -> Any:
+        return Float64MultiArray(data=[0.0] * len(self._limit))
+
+
+class TwistOutput(VelocityOutput):
+    """The tool's twist due now, in the contract's base link, to a Cartesian controller or MoveIt Servo.
+
+    Feedback is as for velocities, on the tool's pose: a redundant arm may take another posture.
+    """
+
+    kind = TwistStamped
+
+    def _message(self, out: Outgoing, velocity: np.ndarray) -> Any | None:
+        if self.kinematics is None:
+            return None
+        velocity = np.clip(velocity, -self._limit, self._limit)
+        twist = self.kinematics.jacobian(out.due.position) @ velocity
+        if out.measured is not None:
+            wanted, here = self.kinematics.pose(_due_then(out)), self.kinematics.pose(out.measured)
+            twist[:3] += self._feedback * (wanted.position - here.position)
+            twist[3:] += self._feedback * rotation_vector(wanted.rotation @ here.rotation.T)
+        return twist_message(twist, self._contract.kinematics.base_link, out.now)
+
+    def _zero(self, now: float) -> Any:
+        return twist_message(np.zeros(6), self._contract.kinematics.base_link, now)
+
+
+OUTPUTS: dict[str, type[ArmOutput]] = {
+    "joint_trajectory": TrajectoryOutput,
+    "forward_position": PositionOutput,
+    "forward_velocity": VelocityOutput,
+    "cartesian_pose": PoseOutput,
+    "cartesian_twist": TwistOutput,
+}
+
+
+def arm_output(node: Node, contract: Contract, feedback: float) -> ArmOutput:
+    """The output that `contract.command.type` names.
+
+    Args:
+        node: Publishes.
+        contract: The robot's contract.
+        feedback: Velocity per position error, for velocities and twists [1/s].
+    """
+    return OUTPUTS[contract.command.type](node, contract, feedback)
+
+
+def _due_then(out: Outgoing) -> np.ndarray:
+    """Positions (J,) that were due when the arm was measured."""
+    return out.due.position - out.due.velocity * (out.now - out.measured_at)
