@@ -7,12 +7,13 @@ least squares with a descent guarantee, inside joint limits.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from vla_adapter_ros.control.rotation import Pose, rotation_vector
+from vla_adapter_ros.control.rotation import Pose
 from vla_adapter_ros.errors import KinematicsError
 
 METRES_PER_RAD = 0.3
@@ -68,8 +69,11 @@ class ArmKinematics:
         self._neutral = pin.neutral(self._model)
         ids = [self._model.getJointId(joint) for joint in self.joints]
         self._columns = np.array([self._model.joints[i].idx_v for i in ids])
-        self._base, self._tool = (_frame(pin, self._model, link) for link in (base_link, tool_link))
-        self._check_chain(ids, base_link, tool_link)
+        base, self._tool = (_frame(pin, self._model, link) for link in (base_link, tool_link))
+        self._check_chain(ids, base, base_link, tool_link)
+        pin.forwardKinematics(self._model, self._data, self._neutral)
+        self._into_base = pin.updateFramePlacement(self._model, self._data, base).inverse()
+        self._turn_into_base = np.kron(np.eye(2), self._into_base.rotation)  # of linear and angular rows
         position = [self._model.joints[i].idx_q for i in ids]
         low, high = self._model.lowerPositionLimit[position], self._model.upperPositionLimit[position]
         # A continuous joint has two numbers (cosine and sine) there, whose limits say nothing.
@@ -85,20 +89,13 @@ class ArmKinematics:
     def pose(self, joints: np.ndarray) -> Pose:
         """Pose of the tool link in the base link's frame for joint positions (J,)."""
         self._pin.forwardKinematics(self._model, self._data, self._configuration(joints))
-        self._pin.updateFramePlacement(self._model, self._data, self._base)
-        self._pin.updateFramePlacement(self._model, self._data, self._tool)
-        pose = self._data.oMf[self._base].actInv(self._data.oMf[self._tool])
+        pose = self._into_base * self._pin.updateFramePlacement(self._model, self._data, self._tool)
         return Pose(np.array(pose.translation), np.array(pose.rotation))
 
     def jacobian(self, joints: np.ndarray) -> np.ndarray:
         """Jacobian (6, J) of the tool point: linear rows [m/rad] above angular ones, base link's axes."""
-        pin = self._pin
-        full = pin.computeFrameJacobian(
-            self._model, self._data, self._configuration(joints), self._tool, pin.LOCAL_WORLD_ALIGNED
-        )[:, self._columns]
-        pin.updateFramePlacement(self._model, self._data, self._base)
-        turn = self._data.oMf[self._base].rotation.T
-        return np.vstack([turn @ full[:3], turn @ full[3:]])
+        self._pin.computeJointJacobians(self._model, self._data, self._configuration(joints))
+        return self._tool_jacobian()
 
     def solve(self, target: Pose, start: np.ndarray, low: np.ndarray, high: np.ndarray) -> np.ndarray:
         """The joint positions (J,) of `reach`."""
@@ -125,35 +122,41 @@ class ArmKinematics:
             limit are dropped from it, and the others make up for them.
         """
         joints = np.clip(np.asarray(start, dtype=np.float64), low, high)
-        error = self._error(target, joints)
+        goal = self._pin.SE3(target.rotation, target.position)
+        error, jacobian = self._look(goal, joints)
         extra = 0.0
         tried = 0
         while tried < MAX_ITERATIONS and not _arrived(error):
             tried += 1
-            jacobian = _weighted(self.jacobian(joints))
             step = _step(jacobian, error, joints, low, high, extra)
             trial = np.clip(joints + step, low, high)
-            after = self._error(target, trial)
-            gain = np.linalg.norm(error) - np.linalg.norm(after)
+            after, there = self._look(goal, trial)
+            gain = _norm(error) - _norm(after)
             if gain > 0:
-                joints, error = trial, after
+                joints, error, jacobian = trial, after, there
                 extra = 0.0 if extra < 1e-6 else extra / 10
-            if gain > min(POSITION_TOLERANCE_M, 0.01 * np.linalg.norm(error)) or _arrived(error):
+            if gain > min(POSITION_TOLERANCE_M, 0.01 * _norm(error)) or _arrived(error):
                 continue
             if gain <= 0 and np.abs(step).max() > 1e-5:
                 extra = max(extra * 10, 1e-5)
                 continue
-            side = self._sidestep(target, joints, error, low, high)
+            side = self._sidestep(goal, joints, error, jacobian, low, high)
             if side is None:
                 break
-            joints, error = side
-        turn = float(np.linalg.norm(error[3:])) / METRES_PER_RAD
-        return Reached(joints, float(np.linalg.norm(error[:3])), turn, tried)
+            joints = side
+            error, jacobian = self._look(goal, joints)
+        return Reached(joints, _norm(error[:3]), _norm(error[3:]) / METRES_PER_RAD, tried)
 
     def _sidestep(
-        self, target: Pose, joints: np.ndarray, error: np.ndarray, low: np.ndarray, high: np.ndarray
-    ) -> tuple[np.ndarray, np.ndarray] | None:
-        """Posture and error a little off that are nearer to the target, if there are such.
+        self,
+        goal: Any,
+        joints: np.ndarray,
+        error: np.ndarray,
+        jacobian: np.ndarray,
+        low: np.ndarray,
+        high: np.ndarray,
+    ) -> np.ndarray | None:
+        """A posture a little off that is nearer to the goal, if there is one.
 
         From a stretched arm no joint leads inwards at first order, but bending
         either way does: the direction in which the distance curves down most.
@@ -161,44 +164,47 @@ class ArmKinematics:
         free = np.flatnonzero((joints > low) & (joints < high))
         if not len(free):
             return None
-        here = self._slope(target, joints)
-        beside = [self._slope(target, joints + _SPAN_RAD * unit) for unit in np.eye(len(joints))[free]]
-        curvature = ((np.array(beside) - here) / _SPAN_RAD)[:, free]
+        beside = [self._look(goal, joints + _SPAN_RAD * unit) for unit in np.eye(len(joints))[free]]
+        slopes = np.array([-there.T @ after for after, there in beside]) + jacobian.T @ error
+        curvature = slopes[:, free] / _SPAN_RAD  # of half the squared error
         values, directions = np.linalg.eigh((curvature + curvature.T) / 2)
         if values[0] > -1e-6:
             return None
         nudge = np.zeros_like(joints)
         nudge[free] = _NUDGE_RAD * directions[:, 0]
         for trial in (np.clip(joints + nudge, low, high), np.clip(joints - nudge, low, high)):
-            after = self._error(target, trial)
-            if after @ after < error @ error * (1 - 1e-9):
-                return trial, after
+            if _norm(self._look(goal, trial)[0]) < _norm(error) * (1 - 1e-9):
+                return trial
         return None
 
-    def _slope(self, target: Pose, joints: np.ndarray) -> np.ndarray:
-        """Derivative of half the squared error (J,)."""
-        return -_weighted(self.jacobian(joints)).T @ self._error(target, joints)
+    def _look(self, goal: Any, joints: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Way from the tool to the goal (6,) [m], linear and then the rotation vector, and the
+        Jacobian (6, J); angular rows of both weighted."""
+        self._pin.computeJointJacobians(self._model, self._data, self._configuration(joints))
+        jacobian = _weighted(self._tool_jacobian())
+        here = self._into_base * self._data.oMf[self._tool]
+        turn = self._pin.log3(goal.rotation @ here.rotation.T)
+        return np.concatenate([goal.translation - here.translation, METRES_PER_RAD * turn]), jacobian
 
-    def _error(self, target: Pose, joints: np.ndarray) -> np.ndarray:
-        """Way from the tool to the target (6,) [m]: linear, then the rotation vector, weighted."""
-        here = self.pose(joints)
-        turn = rotation_vector(target.rotation @ here.rotation.T)
-        return np.concatenate([target.position - here.position, METRES_PER_RAD * turn])
+    def _tool_jacobian(self) -> np.ndarray:
+        pin = self._pin
+        pin.updateFramePlacement(self._model, self._data, self._tool)
+        full = pin.getFrameJacobian(self._model, self._data, self._tool, pin.LOCAL_WORLD_ALIGNED)
+        return self._turn_into_base @ full[:, self._columns]
 
     def _configuration(self, joints: np.ndarray) -> np.ndarray:
         angles = np.zeros(self._model.nv)
         angles[self._columns] = joints
         return self._pin.integrate(self._model, self._neutral, angles)
 
-    def _check_chain(self, ids: list[int], base_link: str, tool_link: str) -> None:
+    def _check_chain(self, ids: list[int], base: int, base_link: str, tool_link: str) -> None:
         moves_base, moves_tool = (
-            set(self._model.supports[_parent(self._model.frames[frame])])
-            for frame in (self._base, self._tool)
+            set(self._model.supports[_parent(self._model.frames[frame])]) for frame in (base, self._tool)
         )
         for joint, number in zip(self.joints, ids, strict=True):
             if self._model.joints[number].nv != 1:
                 raise KinematicsError(f"joint '{joint}' has several axes: allowed are joints with one")
-            if (number in moves_base) == (number in moves_tool):
+            if number in moves_base or number not in moves_tool:
                 raise KinematicsError(
                     f"joint '{joint}' does not move '{tool_link}' against '{base_link}': "
                     "allowed are the joints between both"
@@ -243,14 +249,17 @@ def _parent(frame: Any) -> int:
 
 
 def _weighted(jacobian: np.ndarray) -> np.ndarray:
-    return np.vstack([jacobian[:3], METRES_PER_RAD * jacobian[3:]])
+    jacobian[3:] *= METRES_PER_RAD
+    return jacobian
+
+
+def _norm(vector: np.ndarray) -> float:
+    return math.sqrt(vector @ vector)
 
 
 def _arrived(error: np.ndarray) -> bool:
-    return bool(
-        np.linalg.norm(error[:3]) < POSITION_TOLERANCE_M
-        and np.linalg.norm(error[3:]) < ROTATION_TOLERANCE_RAD * METRES_PER_RAD
-    )
+    near = _norm(error[:3]) < POSITION_TOLERANCE_M
+    return near and _norm(error[3:]) < ROTATION_TOLERANCE_RAD * METRES_PER_RAD
 
 
 def _step(
