@@ -9,6 +9,8 @@ from typing import Any
 
 import torch
 
+from vla_adapter_ros.benchmarks.host import processor
+
 _PRODUCT = {"cpu": 2048, "cuda": 8192}  # side of the square matrices
 _COPY = {"cpu": 256 << 20, "cuda": 2 << 30}  # bytes
 _REPEATS = 5
@@ -17,7 +19,7 @@ _REPEATS = 5
 def describe_machine(device: torch.device) -> dict[str, Any]:
     """Names and versions that belong beside every figure."""
     facts: dict[str, Any] = {
-        "processor": _processor(),
+        "processor": processor(),
         "threads": torch.get_num_threads(),
         "python": platform.python_version(),
         "torch": torch.__version__,
@@ -31,15 +33,6 @@ def describe_machine(device: torch.device) -> dict[str, Any]:
             "driver": _driver(),
         }
     return facts
-
-
-def _processor() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return platform.processor() or platform.machine()
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.machine()
 
 
 def _driver() -> str:

@@ -40,6 +40,16 @@ def add_benchmark_command(commands: Any) -> None:
     control.add_argument("--plot", type=Path, help="draw it here (.png)")
     control.set_defaults(run=_control)
 
+    jitter = kinds.add_parser(
+        "jitter", help="the controller's thread beside a busy core, next to an rclpy timer (needs ROS 2)"
+    )
+    jitter.add_argument("--rates", type=float, nargs="+", default=(100.0, 250.0, 500.0), help="[Hz]")
+    jitter.add_argument("--seconds", type=float, default=20.0, help="of each run")
+    jitter.add_argument("--busy", type=int, default=1, help="busy cores, of the two that are used")
+    jitter.add_argument("--priority", type=int, default=0, help="SCHED_FIFO priority; 0: none")
+    jitter.add_argument("--json", type=Path, help="write the result here")
+    jitter.set_defaults(run=_jitter)
+
 
 def _inference(options: argparse.Namespace) -> int:
     from vla_adapter_ros.benchmarks.inference import format_result, run_inference_benchmark
@@ -75,6 +85,17 @@ def _control(options: argparse.Namespace) -> int:
     _write(options.json, result)
     if options.plot:
         plot_result(result, options.plot)
+    return 0
+
+
+def _jitter(options: argparse.Namespace) -> int:
+    from vla_adapter_ros.benchmarks.jitter import format_result, run_jitter_benchmark
+
+    result = run_jitter_benchmark(
+        rates_hz=options.rates, seconds=options.seconds, busy=options.busy, priority=options.priority
+    )
+    print(format_result(result))
+    _write(options.json, result)
     return 0
 
 
