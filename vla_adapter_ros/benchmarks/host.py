@@ -27,3 +27,29 @@ def describe_host() -> dict[str, Any]:
         "python": platform.python_version(),
         "load_average": round(os.getloadavg()[0], 2),
     }
+
+
+class CpuUse:
+    """How much of all cores is in use from now to `result`; zeros where the system does not say."""
+
+    def __init__(self) -> None:
+        self._before = _cpu_times()
+
+    def result(self) -> dict[str, float]:
+        """`cores_in_use` by all processes, and `cores_stolen`: what the hypervisor gave to others."""
+        spent = [after - before for after, before in zip(_cpu_times(), self._before, strict=True)]
+        share = (os.cpu_count() or 1) / max(sum(spent), 1)
+        user, nice, system, _, _, irq, softirq, steal = spent
+        return {
+            "cores_in_use": round((user + nice + system + irq + softirq) * share, 2),
+            "cores_stolen": round(steal * share, 3),
+        }
+
+
+def _cpu_times() -> list[int]:
+    """user, nice, system, idle, iowait, irq, softirq, steal of all cores together [clock ticks]."""
+    try:
+        line = Path("/proc/stat").read_text(encoding="ascii").splitlines()[0]
+    except OSError:
+        return [0] * 8
+    return [int(word) for word in line.split()[1:9]]

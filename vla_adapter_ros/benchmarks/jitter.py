@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from vla_adapter_ros.benchmarks.host import describe_host
+from vla_adapter_ros.benchmarks.host import CpuUse, describe_host
 from vla_adapter_ros.contract import Contract, read_contract
 from vla_adapter_ros.control import Chunk, MotionCore
 from vla_adapter_ros.errors import ParameterError
@@ -96,7 +96,8 @@ def run_jitter_benchmark(
         contract: Robot contract.
 
     Returns:
-        {"100_hz": {"ticker": {...}, "rclpy_timer": {...}}, ..., "settings", "machine"}; see `figures`.
+        {"100_hz": {"ticker": {...}, "rclpy_timer": {...}}, ..., "settings", "machine"};
+        see `figures` and `CpuUse`.
 
     Raises:
         ParameterError: a value that is not allowed.
@@ -120,8 +121,9 @@ def run_jitter_benchmark(
             part = result[f"{rate:g}_hz"] = {}
             for kind in KINDS:
                 work = MovingCore(description, rate)
+                use = CpuUse()
                 granted &= _run(kind, work, rate, WARM_UP_S + seconds, priority)
-                part[kind] = figures(work, rate)
+                part[kind] = figures(work, rate) | use.result()
     result["settings"] = {
         "seconds": seconds,
         "busy_cores": busy,
@@ -166,8 +168,9 @@ def figures(work: MovingCore, rate_hz: float) -> dict[str, Any]:
 def format_result(result: dict[str, Any]) -> str:
     """A Markdown table."""
     lines = [
-        "| Hz | clockwork | achieved Hz | period error p50 ms | p99 ms | max ms | missed | tick p50 ms |",
-        "|--:|---|--:|--:|--:|--:|--:|--:|",
+        "| Hz | clockwork | achieved Hz | error p50 ms | p99 ms | max ms | missed | tick p50 ms "
+        "| cores in use | stolen |",
+        "|--:|---|--:|--:|--:|--:|--:|--:|--:|--:|",
     ]
     for key, part in result.items():
         if key.endswith("_hz"):
@@ -175,7 +178,7 @@ def format_result(result: dict[str, Any]) -> str:
                 lines.append(
                     f"| {key.removesuffix('_hz')} | {kind.replace('_', ' ')} | {f['rate']:.2f} "
                     f"| {f['p50_ms']:.3f} | {f['p99_ms']:.3f} | {f['max_ms']:.2f} | {f['missed']} "
-                    f"| {f['tick_p50_ms']:.3f} |"
+                    f"| {f['tick_p50_ms']:.3f} | {f['cores_in_use']:.2f} | {f['cores_stolen']:.3f} |"
                 )
     settings, machine = result["settings"], result["machine"]
     scheduling = "ordinary scheduling"

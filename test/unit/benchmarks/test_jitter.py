@@ -9,6 +9,7 @@ import time
 import numpy as np
 import pytest
 
+from vla_adapter_ros.benchmarks.host import CpuUse
 from vla_adapter_ros.benchmarks.jitter import (
     KINDS,
     WARM_UP_S,
@@ -71,6 +72,15 @@ def test_busy_loops_are_pinned_and_end_with_the_measurement() -> None:
         time.sleep(0.3)
         assert [len(os.sched_getaffinity(pid)) for pid in children] == [1]
     assert _children() == [] and os.sched_getaffinity(0) == before
+
+
+def test_use_of_cores_counts_what_runs() -> None:
+    use = CpuUse()
+    end = time.process_time() + 0.5
+    while time.process_time() < end:
+        pass
+    result = use.result()
+    assert 0.2 < result["cores_in_use"] <= os.cpu_count() and 0 <= result["cores_stolen"] <= os.cpu_count()
 
 
 def test_report_of_a_short_run() -> None:
