@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import signal
 import threading
+import traceback
 from typing import Any
 
 import rclpy
@@ -90,6 +91,9 @@ class ManagedNode(LifecycleNode):
             self.configure()
         except VlaAdapterError as error:
             self.get_logger().error(str(error))
+            return TransitionCallbackReturn.FAILURE
+        except Exception:  # rclpy would end the transition without a word
+            self.get_logger().error(f"configuration failed:\n{traceback.format_exc()}")
             return TransitionCallbackReturn.FAILURE
         return TransitionCallbackReturn.SUCCESS
 

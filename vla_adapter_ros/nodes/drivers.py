@@ -92,8 +92,7 @@ def serve_gripper(
         goal.succeed()
         return kind.Result(position=robot().gripper_command, reached_goal=True)
 
-    server = ActionServer(node, kind, name, execute)
-    node.get_logger().info(f"gripper action {server.action_name}")
+    ActionServer(node, kind, name, execute)  # the node keeps it
 
 
 def _single(message: Float64MultiArray) -> float:
