@@ -9,15 +9,17 @@ class GripperSwitch:
     """Turns the gripper dimension of the action into a joint position.
 
     Binary: switches only when the value passes the middle between `closed` and
-    `open` by half the hysteresis, else keeps its state. Continuous: linear.
+    `open` by half the hysteresis, and not sooner than `min_dwell_s` after the
+    switch before; else keeps its state. Continuous: linear.
     """
 
     def __init__(self, gripper: Gripper) -> None:
         self._gripper = gripper
         self._is_open: bool | None = None
+        self._switched = -float("inf")
 
-    def position(self, value: float) -> float:
-        """Joint position [m or rad] for an action value."""
+    def position(self, value: float, now: float) -> float:
+        """Joint position [m or rad] for an action value at `now` [s]."""
         g = self._gripper
         share = (value - g.closed) / (g.open - g.closed)  # 0 closed, 1 open
         if g.mode == "continuous":
@@ -26,8 +28,7 @@ class GripperSwitch:
         half = g.hysteresis / 2
         if self._is_open is None:
             self._is_open = share >= 0.5
-        elif share > 0.5 + half:
-            self._is_open = True
-        elif share < 0.5 - half:
-            self._is_open = False
+        elif now - self._switched >= g.min_dwell_s - 1e-9 and abs(share - 0.5) > half:
+            if self._is_open != (share > 0.5):
+                self._is_open, self._switched = share > 0.5, now
         return g.open_position if self._is_open else g.closed_position

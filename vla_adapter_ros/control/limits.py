@@ -1,28 +1,52 @@
-"""Motion that never leaves the position, velocity and acceleration limits.
+"""The limits of the arm's joints, and the share of them that a plan may use.
 
-Within a tick the acceleration is constant, so the motion between two ticks is
-a parabola: sent as positions and velocities it is exactly what a joint
-trajectory controller's cubic spline reproduces, and a velocity between two
-ticks never exceeds the larger of both ends.
+Motion is decided tick by tick and sent as positions, velocities and
+accelerations, which a joint trajectory controller joins by quintics. Such a
+quintic has the least jerk among all motions with its ends; its jerk is the
+projection of a plan's own jerk on quadratics. Where the plan switches its jerk
+within a tick, the projection overshoots it by at most `_JERK_OVERSHOOT`, and
+acceleration, velocity and position stray by at most the constants below
+(suprema of the projection's kernel, computed numerically). Plans get limits
+reduced by just that, so that what is interpolated keeps the full ones.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 
 from vla_adapter_ros.contract import Contract
+from vla_adapter_ros.contract.schema import JERK_PER_ACCELERATION
+
+TOLERANCE = 1e-3
+"""Relative excess over a limit that counts as kept: finite differences of samples are no more exact."""
+
+_JERK_OVERSHOOT = 2.18  # largest jerk of the quintic over the largest jerk of the plan
+_STRAY_ACCELERATION = 0.209  # times jerk dt
+_STRAY_VELOCITY = 0.0222  # times jerk dt^2
+_STRAY_POSITION = 0.0063  # times jerk dt^3
+_MOST_RESERVE = 0.25  # of the acceleration limit: at long ticks the jerk is reduced instead
+
+
+class JointRanges(Protocol):
+    """What limits a robot description brings: float64 (J,) each, rad (m) and per s."""
+
+    low: np.ndarray
+    high: np.ndarray
+    velocity: np.ndarray
 
 
 @dataclass(frozen=True)
 class Limits:
-    """Limits of J joints, float64 (J,) each, in rad or m, per s, per s^2."""
+    """Limits of J joints, float64 (J,) each, in rad or m, per s, per s^2, per s^3."""
 
     low: np.ndarray
     high: np.ndarray
     velocity: np.ndarray
     acceleration: np.ndarray
+    jerk: np.ndarray
 
     @staticmethod
     def of(contract: Contract) -> Limits:
@@ -33,82 +57,54 @@ class Limits:
             high=np.array([limit.position[1] for limit in limits]),
             velocity=np.array([limit.velocity for limit in limits]),
             acceleration=np.array([limit.acceleration for limit in limits]),
+            jerk=np.array([limit.jerk or JERK_PER_ACCELERATION * limit.acceleration for limit in limits]),
         )
 
+    def tightened(self, ranges: JointRanges) -> Limits:
+        """These limits, or those of the robot description where they are tighter."""
+        return Limits(
+            low=np.maximum(self.low, ranges.low),
+            high=np.minimum(self.high, ranges.high),
+            velocity=np.minimum(self.velocity, ranges.velocity),
+            acceleration=self.acceleration,
+            jerk=self.jerk,
+        )
 
-@dataclass(frozen=True)
-class Step:
-    """One tick of limited motion: where it ends, and which limits were active."""
+    def planned(self, dt: float) -> Limits:
+        """Limits for plans that are sampled every `dt` [s] and joined by quintics."""
+        jerk = np.minimum(
+            self.jerk / _JERK_OVERSHOOT, _MOST_RESERVE * self.acceleration / (_STRAY_ACCELERATION * dt)
+        )
+        stray = np.minimum(_STRAY_POSITION * jerk * dt**3, (self.high - self.low) / 4)
+        return Limits(
+            low=self.low + stray,
+            high=self.high - stray,
+            velocity=np.maximum(self.velocity - _STRAY_VELOCITY * jerk * dt**2, self.velocity / 2),
+            acceleration=self.acceleration - _STRAY_ACCELERATION * jerk * dt,
+            jerk=jerk,
+        )
 
-    position: np.ndarray
-    velocity: np.ndarray
-    position_limited: bool
-    velocity_limited: bool
-    acceleration_limited: bool
+    def stopping_time(self, dt: float) -> float:
+        """Longest time that a full stop can take [s], sampled every `dt` [s]: from any state inside.
+
+        First the acceleration goes to zero, at worst raising the velocity to
+        its limit, then a ramp of acceleration takes the velocity away.
+        """
+        plan = self.planned(dt)
+        peak = np.minimum(plan.acceleration, np.sqrt(plan.velocity * plan.jerk))
+        ramp = plan.velocity / peak + peak / plan.jerk
+        return float((plan.acceleration / plan.jerk + ramp).max() + dt)
 
 
-def limited_step(
-    position: np.ndarray,
-    velocity: np.ndarray,
-    target: np.ndarray,
-    target_velocity: np.ndarray,
-    limits: Limits,
-    dt: float,
-) -> Step:
-    """Move from (position, velocity) towards a moving target for one tick.
+def stoppable_velocity(room: np.ndarray, limits: Limits) -> np.ndarray:
+    """Largest velocity from which a stop needs no more than `room`, starting with no acceleration.
 
     Args:
-        position, velocity: State before the tick, float64 (J,) each.
-        target, target_velocity: Reference at the end of the tick, float64 (J,) each, finite.
-        limits: Limits of the joints.
-        dt: Length of the tick [s], > 0.
+        room: Way left, float64 (J,), >= 0.
+        limits: Acceleration a and jerk j of the stop.
 
     Returns:
-        The state after the tick. If `position` was within the limits with room
-        to brake, so is the result; a position outside only moves inwards.
+        float64 (J,), from v^2 / (2 a) + v a / (2 j) = room: exact for stops that reach a, else too low.
     """
-    inside = np.clip(target, limits.low, limits.high)
-    error = inside - position
-    # Close the gap within two ticks, but no faster than braking in time allows.
-    catch_up = np.minimum(np.abs(error) / (2 * dt), 0.9 * np.sqrt(2 * limits.acceleration * np.abs(error)))
-    wanted = target_velocity + np.sign(error) * catch_up
-
-    # Fastest velocities from which both position limits can still be kept.
-    up = _braking_velocity(limits.high - position, velocity, limits.acceleration, dt)
-    down = -_braking_velocity(position - limits.low, -velocity, limits.acceleration, dt)
-    fast = np.clip(wanted, -limits.velocity, limits.velocity)
-    safe = np.clip(fast, down, up)
-    reach = limits.acceleration * dt
-    after = np.clip(safe, velocity - reach, velocity + reach)
-    return Step(
-        position=position + (velocity + after) / 2 * dt,
-        velocity=after,
-        position_limited=bool((inside != target).any() or (safe != fast).any()),
-        velocity_limited=bool((fast != wanted).any()),
-        acceleration_limited=bool((after != safe).any()),
-    )
-
-
-def _braking_velocity(
-    room: np.ndarray, velocity: np.ndarray, acceleration: np.ndarray, dt: float
-) -> np.ndarray:
-    """Largest velocity at the end of a tick that leaves room to brake.
-
-    Solves (v + v') dt / 2 + v'^2 / (2 a) + v' dt / 2 <= room for v'. The last
-    term keeps the promise for the next tick: braking by a dt is then possible.
-    """
-    left = np.maximum(room - velocity * dt / 2, 0.0)
-    return acceleration * (np.sqrt(dt**2 + 2 * left / acceleration) - dt)
-
-
-def stopping_path(
-    position: np.ndarray, velocity: np.ndarray, limits: Limits, dt: float
-) -> list[tuple[np.ndarray, np.ndarray]]:
-    """States of a full stop at the acceleration limit, one per tick; the last velocity is exactly 0."""
-    path = []
-    while velocity.any():
-        after = np.sign(velocity) * np.maximum(np.abs(velocity) - limits.acceleration * dt, 0.0)
-        position = position + (velocity + after) / 2 * dt
-        velocity = after
-        path.append((position, velocity))
-    return path
+    a, b = limits.acceleration, limits.acceleration**2 / limits.jerk
+    return (np.sqrt(b**2 + 8 * a * room) - b) / 2

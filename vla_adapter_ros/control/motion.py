@@ -7,121 +7,223 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from vla_adapter_ros.control.limits import Limits, Step, limited_step, stopping_path
+from vla_adapter_ros.control.limiter import Limiter, Reference, Step
+from vla_adapter_ros.control.quintic import control_points, state_at
 
 CONTINUE_WITHIN_RAD = 0.05  # a rest this close to the last command continues from it
+HISTORY_S = 2.0
 
 
 @dataclass(frozen=True)
 class Trajectory:
-    """Timed points for the arm: times (N,) [s, absolute], positions and velocities (N, J)."""
+    """Timed points for the arm, to be joined by quintics.
+
+    Attributes:
+        joints: Names (J,).
+        times: When each point is due (N,) [s, absolute]. At today's dates a float resolves 0.2 us: messages
+            are better made of the two exact ones below.
+        positions, velocities, accelerations: (N, J) each. The last point is at rest.
+        start_ns: Time from which `offsets` count [ns].
+        offsets: Exact times of the points after `start_ns` (N,) [s], > 0.
+    """
 
     joints: tuple[str, ...]
     times: np.ndarray
     positions: np.ndarray
     velocities: np.ndarray
+    accelerations: np.ndarray | None = None
+    start_ns: int = 0
+    offsets: np.ndarray | None = None
+
+
+@dataclass(frozen=True)
+class Due:
+    """What should be happening at a moment: the arm (J,) each, and the gripper joint's position, if known."""
+
+    position: np.ndarray
+    velocity: np.ndarray
+    acceleration: np.ndarray
+    gripper: float | None
 
 
 @dataclass(frozen=True)
 class _Commitment:
-    due: float
-    position: np.ndarray
-    velocity: np.ndarray
+    tick: int
+    state: np.ndarray
     gripper: float | None
 
 
 class CommittedMotion:
     """Where the arm was told to be, tick by tick.
 
-    What is decided at time s is due at s + lead. What is due is never changed
-    again: it is sent with every trajectory until it is past, so that a
-    trajectory that arrives late continues the one before it exactly.
+    What is decided at tick n is due at tick n + lead. It is sent with every
+    trajectory until it is past, so that a trajectory that arrives late
+    continues the one before it exactly. Only `cut` takes back what is due
+    later than a short margin.
 
     Args:
-        joints: Names of the arm's joints (J,).
-        limits: Their limits.
+        limiter: Decides each tick.
         period_s: Length of a tick [s].
-        lead_s: Time from decision to arrival [s].
+        lead_ticks: Ticks from decision to arrival.
+        margin_ticks: What is due within these ticks was sent already and stays.
     """
 
-    def __init__(self, joints: tuple[str, ...], limits: Limits, period_s: float, lead_s: float) -> None:
-        self._joints, self._limits = joints, limits
-        self._period_s, self._lead_s = period_s, lead_s
+    def __init__(self, limiter: Limiter, period_s: float, lead_ticks: int, margin_ticks: int) -> None:
+        self.limiter = limiter
+        self._period_s, self._lead = period_s, lead_ticks
+        self._margin = min(margin_ticks, lead_ticks)
         self._committed: deque[_Commitment] = deque()
-        self.position: np.ndarray | None = None
-        """Last position decided, float64 (J,); None before the first motion."""
-        self.velocity = np.zeros(len(joints))
-        """Last velocity decided, float64 (J,)."""
+        self._past: deque[_Commitment] = deque(maxlen=round(HISTORY_S / period_s))
+        self._known = False
         self.gripper: float | None = None
-        """Gripper joint position that was due at the last `trajectory` call; None before any."""
+        """Gripper joint position that was due at the last `advance`; None before any."""
+
+    @property
+    def position(self) -> np.ndarray | None:
+        """Last position decided, float64 (J,); None before the first motion."""
+        return self.limiter.state[0] if self._known else None
 
     @property
     def moving(self) -> bool:
         """Whether anything decided is still to be carried out."""
-        return bool(self._committed) or bool(self.velocity.any())
+        return self._known and (bool(self._committed) or not self.limiter.resting)
 
     def follow(
-        self, now: float, target: np.ndarray, velocity: np.ndarray, gripper: float, measured: np.ndarray
-    ) -> Step:
-        """Decide one tick towards a moving target.
+        self, tick: int, reference: Reference, gripper: float, measured: np.ndarray, speed: float = 1.0
+    ) -> Step | None:
+        """Decide one tick towards a reference.
 
         A motion begins at the last command or, if there is none that holds,
         where the arm is. Until its first command is due the arm is told to
-        stay, so that the whole path is known to whoever interpolates it.
+        stay; the first half of that time is left to whoever interpolates, to
+        come from where its own set-point is.
 
         Args:
-            now: Time of the tick [s].
-            target, velocity: Reference of the arm, float64 (J,) each.
+            tick: Number of the tick.
+            reference: See `Limiter.step`.
             gripper: Position of the gripper joint.
             measured: Measured position of the arm, float64 (J,).
+            speed: Share of the velocity limits that may be used.
+
+        Returns:
+            The step; None while a stop that was cut short is still due later than that.
         """
-        if self.position is None:
-            self.position = measured.copy()
-        start = self._committed[-1].due + self._period_s if self._committed else now
-        for i in range(round((now + self._lead_s - start) / self._period_s)):
-            due = start + i * self._period_s
-            self._committed.append(_Commitment(due, self.position, self.velocity, self.gripper))
-        step = limited_step(self.position, self.velocity, target, velocity, self._limits, self._period_s)
-        self._commit(now, step.position, step.velocity, gripper)
+        due = tick + self._lead
+        if not self._known:
+            self.begin(measured)
+        if self._committed and self._committed[-1].tick >= due:
+            return None
+        if self._committed:
+            first = self._committed[-1].tick + 1
+            kept = self._committed[-1].gripper
+        else:
+            first, kept = tick + (self._lead + 1) // 2, self.gripper
+        for still in range(first, due):
+            self._committed.append(_Commitment(still, self.limiter.state, kept))
+        step = self.limiter.step(reference, tick * self._period_s, speed)
+        self._committed.append(_Commitment(due, step.state, gripper))
         return step
 
-    def brake(self, now: float) -> None:
-        """Decide one tick of a stop at the acceleration limit; at rest nothing happens."""
-        if self.velocity.any():
-            position, velocity = stopping_path(self.position, self.velocity, self._limits, self._period_s)[0]
-            gripper = self._committed[-1].gripper if self._committed else self.gripper
-            self._commit(now, position, velocity, gripper)
+    def begin(self, position: np.ndarray) -> None:
+        """Stand at `position` (J,)."""
+        self.limiter.restart(np.stack([position, np.zeros_like(position), np.zeros_like(position)]))
+        self._known = True
+
+    def brake(self, tick: int) -> None:
+        """Decide one tick of the stop; at rest nothing happens."""
+        if self.limiter.resting or (self._committed and self._committed[-1].tick >= tick + self._lead):
+            return
+        gripper = self._committed[-1].gripper if self._committed else self.gripper
+        self._committed.append(_Commitment(tick + self._lead, self.limiter.brake(), gripper))
+
+    def cut(self, tick: int) -> None:
+        """Replace what is due later than the margin by a full stop."""
+        if not self.moving:
+            return
+        kept = [c for c in self._committed if c.tick <= tick + self._margin]
+        if len(kept) == len(self._committed) and self.limiter.resting:
+            return
+        if kept:
+            self._committed = deque(kept)
+            last = kept[-1]
+        else:  # nothing within the margin: it was not begun
+            last = _Commitment(tick + self._margin, self._committed[0].state, self._committed[0].gripper)
+            self._committed = deque([last])
+        self.limiter.restart(last.state)
+        for i, state in enumerate(self.limiter.stop_path()):
+            self._committed.append(_Commitment(last.tick + 1 + i, state, last.gripper))
+        self.limiter.restart(self._committed[-1].state)
 
     def holds(self, measured: np.ndarray) -> bool:
         """Whether what was sent last still tells where the arm is, `measured` being float64 (J,)."""
-        if self.position is None:
+        if not self._known:
             return False
-        return self.moving or bool(np.abs(self.position - measured).max() <= CONTINUE_WITHIN_RAD)
+        return self.moving or bool(np.abs(self.limiter.state[0] - measured).max() <= CONTINUE_WITHIN_RAD)
 
     def forget(self) -> None:
         """Drop everything; the next motion begins where the arm is."""
         self._committed.clear()
-        self.position = self.gripper = None
-        self.velocity = np.zeros(len(self._joints))
+        self._past.clear()
+        self._known, self.gripper = False, None
 
-    def trajectory(self, now: float) -> Trajectory | None:
-        """What to send: everything due after `now`, then a full stop; None when nothing moves."""
-        while self._committed and self._committed[0].due <= now + 1e-9:
-            self.gripper = self._committed.popleft().gripper
+    def advance(self, tick: int) -> None:
+        """Let everything due at `tick` or before become past."""
+        while self._committed and self._committed[0].tick <= tick:
+            self._past.append(self._committed.popleft())
+            self.gripper = self._past[-1].gripper
+
+    def points(self, tick: int) -> tuple[np.ndarray, np.ndarray] | None:
+        """What to send at `tick`: everything due later, then a full stop.
+
+        Returns:
+            Ticks (N,) and states (N, 3, J); None when nothing moves.
+        """
+        self.advance(tick)
         if not self._committed:
             return None
-        times = [c.due for c in self._committed]
-        path = [(c.position, c.velocity) for c in self._committed]
-        tail = stopping_path(*path[-1], self._limits, self._period_s)
-        times += [times[-1] + (i + 1) * self._period_s for i in range(len(tail))]
-        path += tail
-        return Trajectory(
-            joints=self._joints,
-            times=np.array(times),
-            positions=np.array([position for position, _ in path]),
-            velocities=np.array([velocity for _, velocity in path]),
-        )
+        last = self._committed[-1].tick
+        tail = self.limiter.stop_path()
+        ticks = [c.tick for c in self._committed] + [last + 1 + i for i in range(len(tail))]
+        return np.array(ticks), np.array([c.state for c in self._committed] + tail)
 
-    def _commit(self, now: float, position: np.ndarray, velocity: np.ndarray, gripper: float | None) -> None:
-        self.position, self.velocity = position, velocity
-        self._committed.append(_Commitment(now + self._lead_s, position, velocity, gripper))
+    def due(self, time: float) -> Due | None:
+        """What should be happening at `time` [s]: the start before any command; None before any motion."""
+        if not self._known:
+            return None
+        before: _Commitment | None = None
+        for later in self._around(time):
+            if later.tick * self._period_s > time + 1e-9:
+                return self._between(before, later, time)
+            before = later
+        return _as_due(before) if before is not None else _as_due(_Commitment(0, self.limiter.state, None))
+
+    def decided(self, time: float) -> Due | None:
+        """What was decided at `time` [s], to be due one lead later: the command of that moment, limited."""
+        return self.due(time + self._lead * self._period_s)
+
+    def _around(self, time: float):
+        """Commitments in order, from the last one before `time` on."""
+        past = []
+        for commitment in reversed(self._past):
+            past.append(commitment)
+            if commitment.tick * self._period_s <= time + 1e-9:
+                break
+        yield from reversed(past)
+        yield from self._committed
+
+    def _between(self, before: _Commitment | None, later: _Commitment, time: float) -> Due:
+        gap = 1 if before is None else later.tick - before.tick
+        if before is None or (gap > 1 and not before.state[1:].any()):
+            return _as_due(before or _Commitment(0, _at_rest(later.state), None))
+        span = gap * self._period_s
+        points = control_points(before.state, later.state, span)
+        state = state_at(points, span, time - before.tick * self._period_s)
+        return Due(*state, before.gripper)
+
+
+def _at_rest(state: np.ndarray) -> np.ndarray:
+    return np.stack([state[0], np.zeros_like(state[0]), np.zeros_like(state[0])])
+
+
+def _as_due(commitment: _Commitment) -> Due:
+    return Due(*commitment.state, commitment.gripper)

@@ -7,12 +7,13 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from vla_adapter_ros.control.limits import Step
+from vla_adapter_ros.control.limiter import Step
+from vla_adapter_ros.control.timeline import Seam
 
 
 @dataclass
 class Counters:
-    """Counts in ticks or chunks; latencies from image stamp to first command [s]."""
+    """Counts in ticks or chunks; steps at seams and tracking errors in rad (or m), and per s."""
 
     starved_ticks: int = 0
     missed_ticks: int = 0
@@ -20,7 +21,14 @@ class Counters:
     position_limited: int = 0
     velocity_limited: int = 0
     acceleration_limited: int = 0
+    jerk_limited: int = 0
+    workspace_limited: int = 0
     seam_step: float = 0.0
+    """Position step between the reference before and after the newest hand-over, which then fades out."""
+    seam_velocity: float = 0.0
+    """The same of the velocity."""
+    seam_step_max: float = 0.0
+    tracking_error_max: float = 0.0
     _latencies: deque[float] = field(default_factory=lambda: deque(maxlen=500))
 
     def note_limits(self, step: Step) -> None:
@@ -28,9 +36,16 @@ class Counters:
         self.position_limited += step.position_limited
         self.velocity_limited += step.velocity_limited
         self.acceleration_limited += step.acceleration_limited
+        self.jerk_limited += step.jerk_limited
+        self.workspace_limited += step.workspace_limited
+
+    def note_seam(self, seam: Seam) -> None:
+        """Take in the step of a hand-over."""
+        self.seam_step, self.seam_velocity = seam.position, seam.velocity
+        self.seam_step_max = max(self.seam_step_max, seam.position)
 
     def note_latency(self, latency_s: float) -> None:
-        """Add the latency of one chunk."""
+        """Add the time from image stamp to first command of one chunk [s]."""
         self._latencies.append(latency_s)
 
     def latency_percentiles(self) -> tuple[float, float]:

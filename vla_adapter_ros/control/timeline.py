@@ -1,110 +1,172 @@
 """The reference that chunks describe, as a function of time.
 
-Rows are joined by cubic Hermite segments. After the last row the controller
-brakes at the acceleration limit, so that starvation is a soft stop. A new chunk
-takes over with position and velocity continuous: the difference to the old
-reference fades out.
+Rows are joined by quintics with the least jerk, so position, velocity and
+acceleration are continuous; the gripper is never interpolated. A new chunk
+takes over from the state that the motion has: the difference fades out as fast
+as a share of the limits allows. After the last row the reference stands still;
+the controller brakes there, so that starvation is a soft stop.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 
 from vla_adapter_ros.control.chunk import Chunk
+from vla_adapter_ros.control.limits import Limits
+from vla_adapter_ros.control.quintic import control_points, peaks, smooth_states, state_at
+from vla_adapter_ros.control.splice import ENSEMBLE_DECAY, SPLICES, crossfaded_rows, ensembled_rows
+from vla_adapter_ros.errors import ChunkError
+
+_FADE_SHARE = 0.5  # of each limit that a fading difference may take; the rest is for the motion itself
+_LONGEST_FADE = 6.0  # times the shortest
+_MOST_CHUNKS = 16  # live at a time
+
+
+class SmoothRows:
+    """One chunk of joint rows, joined smoothly.
+
+    Args:
+        chunk: At least one row; the last column is the gripper.
+        rows: Rows of the joints to use instead of the chunk's (H, J); None: its own.
+    """
+
+    def __init__(self, chunk: Chunk, rows: np.ndarray | None = None) -> None:
+        self.chunk = chunk
+        self._period = 1.0 / chunk.rate_hz
+        self._states = smooth_states(chunk.rows[:, :-1] if rows is None else rows, chunk.rate_hz)
+        self._points = control_points(self._states[:-1], self._states[1:], self._period)
+
+    def at(self, time: float) -> np.ndarray:
+        """State (3, J): before the first row in steady motion towards it, after the last one at rest."""
+        since = time - self.chunk.stamp
+        if since < 0:
+            state = self._states[0].copy()
+            state[0] += since * state[1]
+            state[2] = 0.0
+            return state
+        k = int(since / self._period + 1e-9)
+        if time > self.chunk.end + 1e-9:
+            state = np.zeros_like(self._states[-1])
+            state[0] = self._states[-1, 0]
+            return state
+        if k >= len(self._points):
+            return self._states[-1]
+        return state_at(self._points[k], self._period, since - k * self._period)
+
+
+@dataclass(frozen=True)
+class Seam:
+    """The step between the motion before a hand-over and the new reference, before it is faded out."""
+
+    position: float
+    velocity: float
 
 
 class ChunkTimeline:
-    """The newest chunk, and how the reference passes over to it.
+    """The chunks being followed, and how the reference passes over to a new one.
 
     Args:
-        handover_s: Time over which a difference between old and new reference fades out [s].
+        limits: Of the joints; decide how long a difference takes to fade.
+        splice: How overlapping chunks are combined: `replace` follows the newest, `ensemble` averages all
+            that are live with exponential weights, `crossfade` goes over to the next in `crossfade_s`.
+        handover_s: Shortest time in which a difference fades out [s].
+        crossfade_s: Length of a cross-fade [s].
+        decay: Of the ensemble's weights.
+
+    Raises:
+        ChunkError: an unknown splice.
     """
 
-    def __init__(self, handover_s: float = 0.1) -> None:
-        self._handover_s = handover_s
+    horizon_s = 0.0
+
+    def __init__(
+        self,
+        limits: Limits,
+        splice: str = "replace",
+        handover_s: float = 0.1,
+        crossfade_s: float = 0.3,
+        decay: float = ENSEMBLE_DECAY,
+    ) -> None:
+        if splice not in SPLICES:
+            raise ChunkError(f"splice '{splice}': allowed is one of {list(SPLICES)}")
+        self.limits = limits
+        self.splice = splice
+        self.version = 0
         self.chunk: Chunk | None = None
-        self._velocities = np.zeros((0, 0))
-        self._switch = 0.0
-        self._offset = np.zeros(0)
-        self._offset_velocity = np.zeros(0)
+        """Newest chunk; None: nothing to follow."""
+        self._handover_s, self._crossfade_s, self._decay = handover_s, crossfade_s, decay
+        self._live: list[SmoothRows] = []
+        self._rows: SmoothRows | None = None
+        self._switch, self._fade_s = 0.0, handover_s
+        self._fade: np.ndarray | None = None
 
     def clear(self) -> None:
         """Forget every chunk."""
-        self.chunk = None
+        self.chunk, self._rows, self._fade = None, None, None
+        self._live.clear()
 
-    def take_over(self, chunk: Chunk, now: float, position: np.ndarray, velocity: np.ndarray) -> float:
-        """Follow `chunk` from now on.
+    def take_over(self, chunk: Chunk, now: float, state: np.ndarray, fade: bool = True) -> Seam:
+        """Follow `chunk` from now on; one of another session or instruction is never mixed with those before.
 
         Args:
-            chunk: At least one row.
+            chunk: Joint rows, at least one, in the order of the limits, with the gripper last.
             now: Time of the hand-over [s].
-            position, velocity: Reference so far, float64 (A,) each.
-
-        Returns:
-            Largest jump between the old and the new reference at `now`, before it is faded out.
+            state: The motion at `now`, float64 (3, J).
+            fade: Whether the difference fades out; else the reference jumps, and who follows it catches up.
         """
-        self.chunk = chunk
-        self._velocities = row_velocities(chunk.rows, chunk.rate_hz)
-        new_position, new_velocity = self._follow(now)
-        self._switch = now
-        self._offset = position - new_position
-        self._offset_velocity = velocity - new_velocity
-        return float(np.abs(self._offset).max())
+        rows = chunk.rows[:, :-1]
+        same = self.chunk is not None and (self.chunk.session_id, self.chunk.instruction_id) == (
+            chunk.session_id,
+            chunk.instruction_id,
+        )
+        if not same:
+            self._live.clear()
+        self._live = [old for old in self._live if old.chunk.end >= now][-_MOST_CHUNKS:]
+        if self.splice == "ensemble" and self._live:
+            rows = ensembled_rows(chunk, rows, self._live, self._decay)
+        elif self.splice == "crossfade" and self._live and self._rows is not None:
+            rows = crossfaded_rows(chunk, rows, self.at, self._rows.chunk.end, now, self._crossfade_s)
+        merged = SmoothRows(chunk, rows)
+        self._live.append(SmoothRows(chunk))
+        step = state - merged.at(now)
+        self.chunk, self._rows, self._switch = chunk, merged, now
+        self._fade_s = self._fading_time(step)
+        self._fade = control_points(step, np.zeros_like(step), self._fade_s) if fade else None
+        self.version += 1
+        return Seam(float(np.abs(step[0]).max()), float(np.abs(step[1]).max()))
 
     def starved(self, now: float) -> bool:
         """True once the last row is past."""
         return self.chunk is None or now > self.chunk.end + 1e-9
 
-    def row(self, now: float) -> np.ndarray:
-        """Newest row that is due, float64 (A,): for values that must not be interpolated."""
+    def row(self, now: float) -> int:
+        """Index of the newest row that is due: for values that must not be interpolated."""
         index = int(np.floor((now - self.chunk.stamp) * self.chunk.rate_hz + 1e-6))
-        return self.chunk.rows[min(max(index, 0), len(self.chunk.rows) - 1)]
+        return min(max(index, 0), len(self.chunk.rows) - 1)
 
-    def sample(self, now: float) -> tuple[np.ndarray, np.ndarray]:
-        """Reference position and velocity at `now`, float64 (A,) each; at rest outside the rows."""
-        position, velocity = self._follow(now)
-        s = (now - self._switch) / self._handover_s if self._handover_s > 0 else 1.0
-        if s >= 1.0:
-            return position, velocity
-        # Hermite basis of the difference (value and slope) fading to zero at s = 1.
-        h, g = self._handover_s, 1.0 - s
-        position = position + (1 + 2 * s) * g**2 * self._offset + s * g**2 * h * self._offset_velocity
-        velocity = velocity - 6 * s * g / h * self._offset + g * (1 - 3 * s) * self._offset_velocity
-        return position, velocity
+    def gripper(self, now: float) -> float:
+        """Gripper value of the newest row that is due."""
+        return float(self.chunk.rows[self.row(now), -1])
 
-    def _follow(self, now: float) -> tuple[np.ndarray, np.ndarray]:
-        rows, rate = self.chunk.rows, self.chunk.rate_hz
-        x = (now - self.chunk.stamp) * rate
-        if x <= 0 or x >= len(rows) - 1:
-            edge = rows[0] if x <= 0 else rows[-1]
-            return edge.copy(), np.zeros_like(edge)
-        k = int(x)
-        s = x - k
-        p0, p1 = rows[k], rows[k + 1]
-        m0, m1 = self._velocities[k] / rate, self._velocities[k + 1] / rate
-        position = (
-            (2 * s**3 - 3 * s**2 + 1) * p0
-            + (s**3 - 2 * s**2 + s) * m0
-            + (3 * s**2 - 2 * s**3) * p1
-            + (s**3 - s**2) * m1
-        )
-        velocity = (6 * (s**2 - s) * (p0 - p1) + (3 * s**2 - 4 * s + 1) * m0 + (3 * s**2 - 2 * s) * m1) * rate
-        return position, velocity
+    def at(self, time: float) -> np.ndarray:
+        """Reference state (3, J) at `time` [s]."""
+        state = self._rows.at(time)
+        since = time - self._switch
+        if self._fade is not None and 0 <= since < self._fade_s:
+            state = state + state_at(self._fade, self._fade_s, since)
+        return state
 
-
-def row_velocities(rows: np.ndarray, rate_hz: float) -> np.ndarray:
-    """Velocities at the rows: central differences inside, one-sided at both ends.
-
-    Args:
-        rows: float64 (H, A), H >= 1.
-        rate_hz: Rows per second.
-
-    Returns:
-        float64 (H, A), per second.
-    """
-    velocities = np.zeros_like(rows)
-    if len(rows) > 1:
-        velocities[0] = (rows[1] - rows[0]) * rate_hz
-        velocities[-1] = (rows[-1] - rows[-2]) * rate_hz
-        velocities[1:-1] = (rows[2:] - rows[:-2]) * rate_hz / 2
-    return velocities
+    def _fading_time(self, step: np.ndarray) -> float:
+        """Shortest time in which a difference (3, J) may fade out."""
+        for length in self._handover_s * np.geomspace(1.0, _LONGEST_FADE, 10):
+            points = control_points(step, np.zeros_like(step), length)
+            velocity, acceleration, jerk = peaks(points, length)
+            if (
+                (velocity <= _FADE_SHARE * self.limits.velocity).all()
+                and (acceleration <= _FADE_SHARE * self.limits.acceleration).all()
+                and (jerk <= _FADE_SHARE * self.limits.jerk).all()
+            ):
+                break
+        return float(length)

@@ -1,0 +1,113 @@
+"""A robot for the tests of the core: a trajectory controller that is sampled at 1 kHz."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+
+from vla_adapter_ros.contract import Contract, read_contract
+from vla_adapter_ros.control import Chunk, MotionCore
+from vla_adapter_ros.control.limits import TOLERANCE, Limits
+from vla_adapter_ros.simulation.trajectory_controller import TrajectoryController
+
+CONTRACT = read_contract("franka_sim")
+LIMITS = Limits.of(CONTRACT)
+HOME = np.array([0.0, -0.2, 0.0, -2.0, 0.0, 1.8, 0.8])
+DT = 0.01
+SAMPLE_S = 0.001
+
+
+def make_chunk(stamp: float, arm_rows: np.ndarray, gripper: float = 1.0, **changes) -> Chunk:
+    rows = np.column_stack([arm_rows, np.full(len(arm_rows), gripper)])
+    chunk = Chunk(stamp, rows, CONTRACT.action_names, CONTRACT.rate_hz, "session", 1, 0)
+    return dataclasses.replace(chunk, **changes)
+
+
+def ramp(speed: float = 0.5, rows: int = 8, start: np.ndarray = HOME) -> np.ndarray:
+    return start + np.arange(rows)[:, None] * speed / CONTRACT.rate_hz * np.eye(7)[0]
+
+
+def with_safety(contract: Contract = CONTRACT, **changes) -> Contract:
+    return dataclasses.replace(contract, safety=dataclasses.replace(contract.safety, **changes))
+
+
+class Arm:
+    """An arm behind a joint trajectory controller, sent to every `publish_every` ticks or when it is urgent.
+
+    `path` holds its set-points at 1 kHz (positions only: derivatives are finite differences).
+    """
+
+    def __init__(
+        self, core: MotionCore, start: np.ndarray = HOME, publish_every: int = 4, begin: float = 0.0
+    ) -> None:
+        self.core, self.now, self.position = core, begin, start.copy()
+        self.publish_every, self.joint_states = publish_every, True
+        self.controller = TrajectoryController(core.contract.arm_joints, start)
+        self.path: list[np.ndarray] = []
+        self.begin, self.ticks, self.sent, self.tick = begin, 0, 0, None
+        self.states: list[str] = []
+
+    def run(self, seconds: float) -> None:
+        period = self.core.period_s
+        for _ in range(round(seconds / period)):
+            self.ticks += 1
+            self.now = self.begin + self.ticks * period
+            if self.joint_states:
+                names = self.core.contract.arm_joints
+                self.core.measure(dict(zip(names, self.position, strict=True)), self.now)
+            self.tick = self.core.tick(self.now)
+            self.states.append(self.tick.state)
+            if self.tick.urgent or self.ticks % self.publish_every == 0:
+                self.receive(self.core.trajectory(self.now))
+            for i in range(round(period / SAMPLE_S)):
+                self.path.append(self.controller.sample(self.now + i * SAMPLE_S)[0])
+            self.position = self.controller.sample(self.now + period)[0]
+
+    def receive(self, trajectory) -> None:
+        if trajectory is None:
+            return
+        for values in (
+            trajectory.times,
+            trajectory.positions,
+            trajectory.velocities,
+            trajectory.accelerations,
+        ):
+            assert np.isfinite(values).all()
+        assert not trajectory.velocities[-1].any() and not trajectory.accelerations[-1].any()
+        assert trajectory.times[0] > self.now
+        np.testing.assert_allclose(
+            trajectory.times, trajectory.start_ns * 1e-9 + trajectory.offsets, atol=1e-6
+        )
+        start = self.begin + self.ticks * self.core.period_s
+        self.controller.accept(
+            trajectory.joints,
+            start,
+            trajectory.offsets,
+            trajectory.positions,
+            trajectory.velocities,
+            trajectory.accelerations,
+            now=self.now,
+        )
+        self.sent += 1
+
+    @property
+    def derivatives(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Velocity, acceleration and jerk at 1 kHz, by finite differences."""
+        return tuple(np.diff(np.array(self.path), k, axis=0) / SAMPLE_S**k for k in (1, 2, 3))
+
+    @property
+    def resting(self) -> bool:
+        return not (np.array(self.path[-20:]) != self.path[-1]).any()
+
+    def check(self, limits: Limits = LIMITS) -> None:
+        """Every limit holds on the whole path."""
+        path = np.array(self.path)
+        velocity, acceleration, jerk = self.derivatives
+        most = 1 + TOLERANCE
+        assert np.isfinite(path).all()
+        assert (path >= limits.low - 1e-9).all() and (path <= limits.high + 1e-9).all()
+        assert (np.abs(velocity) <= limits.velocity * most).all()
+        assert (np.abs(acceleration) <= limits.acceleration * most).all(), np.abs(acceleration).max(0)
+        # Third differences of floats of size 3 carry 2e-6 rad/s^3 of rounding.
+        assert (np.abs(jerk) <= limits.jerk * most + 1e-4).all(), (np.abs(jerk).max(0), limits.jerk)

@@ -1,0 +1,255 @@
+"""Motion that follows a reference and never leaves its limits, tick by tick.
+
+Three ways to the next tick are tried in turn: onto the reference exactly; along
+the smoothest or the fastest way to where the reference will be; and the next
+state of the full stop that was verified before. A state counts only when the
+quintic up to it keeps every limit, and a full stop from it stays inside the
+position limits and the workspace box. So, by induction, there always is a way
+to stop, and whatever cannot be trusted (a plan that fails, a reference that is
+not finite) ends in it.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+
+from vla_adapter_ros.control.limits import Limits, stoppable_velocity
+from vla_adapter_ros.control.planner import Plan, Planner, Stop
+from vla_adapter_ros.control.quintic import control_points, peaks, state_at
+from vla_adapter_ros.control.workspace import Box
+
+_EXACT = 1e-9  # relative rounding allowed where a value may equal its limit
+_MEETINGS = 6  # tries to find the time at which the reference can be met
+
+
+class Reference(Protocol):
+    """Where the arm should be, as a function of time."""
+
+    version: int
+    """Changes whenever the function changes."""
+    horizon_s: float
+    """0: `at` is known ahead and smooth. Else it is a guess, to be met smoothly this far ahead [s]."""
+
+    def at(self, time: float) -> np.ndarray:
+        """State (3, J): position, velocity, acceleration."""
+        ...
+
+
+@dataclass(frozen=True)
+class Step:
+    """One tick of limited motion: the state (3, J) it ends in, and which limits were active."""
+
+    state: np.ndarray
+    on_reference: bool = False
+    position_limited: bool = False
+    velocity_limited: bool = False
+    acceleration_limited: bool = False
+    jerk_limited: bool = False
+    workspace_limited: bool = False
+
+
+class Limiter:
+    """The limited motion of J joints.
+
+    Args:
+        limits: What the motion keeps, between ticks too.
+        dt: Length of a tick [s].
+        box: Where the tool point may be; None: anywhere.
+    """
+
+    def __init__(self, limits: Limits, dt: float, box: Box | None = None) -> None:
+        self._dt = dt
+        self.state = np.zeros((3, len(limits.low)))
+        """Newest state (3, J)."""
+        self.constrain(limits, box)
+
+    def constrain(self, limits: Limits, box: Box | None) -> None:
+        """Change the limits. A stop that has begun is finished under the old ones."""
+        self._limits, self._planned, self._box = limits, limits.planned(self._dt), box
+        self._planner = Planner(self._planned)
+        self._wall: tuple[np.ndarray, np.ndarray] | None = None
+        self._way: tuple[int, Plan, float] | None = None  # version of the reference, way, start
+        self._stop: Stop | None = None  # from an earlier state, `_stopping` seconds ago
+        self._stopping = 0.0
+        self._smoothly = True  # no limit decided the newest tick
+
+    def restart(self, state: np.ndarray) -> None:
+        """Continue from `state` (3, J), from which a stop is known to be safe: one at rest, or an old one."""
+        self.state = state
+        self._way, self._stop, self._stopping, self._smoothly = None, None, 0.0, True
+
+    @property
+    def resting(self) -> bool:
+        """Whether velocity and acceleration are exactly 0."""
+        return not self.state[1:].any()
+
+    def step(self, reference: Reference, time: float, speed: float = 1.0) -> Step:
+        """Move for one tick, to be where the reference is at `time` [s], or on the way there.
+
+        Args:
+            reference: Need not be inside any limit, nor finite.
+            time: Time of the reference at the end of the tick [s].
+            speed: Share of the velocity limits that may be used, 0 to 1.
+        """
+        wanted, position_limited, workspace_limited = self._allowed(reference.at(time))
+        if wanted is None:
+            return Step(self.brake(), position_limited=True)
+        if reference.horizon_s > self._dt:
+            first, over = self._smooth(reference, time, speed)
+        else:
+            first, over = wanted, self._exceeded(wanted, speed)
+        if over == (False, False, False) and self._reachable(first):
+            on_reference = reference.horizon_s == 0.0
+            self._way, self._smoothly = None, True
+        else:
+            on_reference = self._smoothly = False
+            candidate = self._on_the_way(reference, time, speed)
+            # A plan's states need no check of their own: see limits.py.
+            if candidate is None or not np.isfinite(candidate).all() or not self._reachable(candidate):
+                self.brake()
+        velocity, acceleration, jerk = over
+        return Step(
+            self.state, on_reference, position_limited, velocity, acceleration, jerk, workspace_limited
+        )
+
+    def brake(self) -> np.ndarray:
+        """Move for one tick along the verified stop; returns the new state (3, J)."""
+        self._way = None
+        if self.resting:
+            return self.state
+        if self._stop is None:
+            self._stop, self._stopping = self._planner.stop(self.state), 0.0
+        self._stopping += self._dt
+        self.state = self._stop.at(self._stopping)
+        return self.state
+
+    def stop_path(self) -> list[np.ndarray]:
+        """States (3, J) of the verified stop, one per tick after the newest state; the last is at rest."""
+        if self.resting:
+            return []
+        stop, since = self._stop, self._stopping
+        if stop is None:
+            stop, since = self._planner.stop(self.state), 0.0
+        ticks = max(1, math.ceil((stop.duration - since) / self._dt - 1e-9))
+        return [stop.at(since + (i + 1) * self._dt) for i in range(ticks)]
+
+    def _allowed(self, wanted: np.ndarray) -> tuple[np.ndarray | None, bool, bool]:
+        """The part of a reference state that limits and box permit; None if it is not finite."""
+        if not np.isfinite(wanted).all():
+            return None, True, False
+        low, high = self._planned.low, self._planned.high
+        position, velocity, acceleration = wanted
+        inside = np.clip(position, low, high)
+        top = stoppable_velocity(high - inside, self._planned)
+        bottom = -stoppable_velocity(inside - low, self._planned)
+        slow = np.clip(velocity, bottom, top)
+        kept = (inside == position) & (slow == velocity)
+        state = np.stack([inside, slow, np.where(kept, acceleration, 0.0)])
+        blocked = False
+        if self._box is not None:
+            state, blocked = self._box.project(state)
+            state[0] = np.clip(state[0], low, high)
+        return state, not kept.all(), blocked
+
+    def _smooth(
+        self, reference: Reference, time: float, speed: float
+    ) -> tuple[np.ndarray, tuple[bool, bool, bool]]:
+        """The first tick of the smoothest way to where the reference is guessed to be, and what it exceeds.
+
+        After a tick that limits had decided the whole way must keep the limits
+        of plans: else what begins too fast would be caught later, and swing.
+        """
+        horizon, planned = reference.horizon_s, self._planned
+        ahead, _, _ = self._allowed(reference.at(time - self._dt + horizon))
+        if ahead is None:
+            return self.state, (True, True, True)
+        points = control_points(self.state, ahead, horizon)
+        over = (False, False, False)
+        if not self._smoothly:
+            velocity, acceleration, jerk = peaks(points, horizon)
+            over = (
+                bool((velocity > planned.velocity * speed).any()),
+                bool((acceleration > planned.acceleration).any()),
+                bool((jerk > planned.jerk).any()),
+            )
+        after = state_at(points, horizon, self._dt)[2]
+        # Only the first tick of each such way is gone: constant jerk spares the arm its inner variation.
+        position, velocity, acceleration = self.state
+        dt, jerk = self._dt, (after - acceleration) / self._dt
+        state = np.stack(
+            [
+                position + velocity * dt + acceleration * dt**2 / 2 + jerk * dt**3 / 6,
+                velocity + acceleration * dt + jerk * dt**2 / 2,
+                after,
+            ]
+        )
+        return state, over if any(over) else self._exceeded(state, speed)
+
+    def _exceeded(self, state: np.ndarray, speed: float) -> tuple[bool, bool, bool]:
+        """Whether velocity, acceleration or jerk would be too large on the way to a state, or right after."""
+        points = control_points(self.state, state, self._dt)
+        velocity, acceleration, jerk = peaks(points, self._dt)
+        planned, limits = self._planned, self._limits
+        # Taking the acceleration away still changes the velocity.
+        later = np.abs(state[1] + state[2] * np.abs(state[2]) / (2 * planned.jerk))
+        rounding = 1 + _EXACT
+        return (
+            bool(
+                (velocity > limits.velocity * speed * rounding).any()
+                or (np.maximum(np.abs(state[1]), later) > planned.velocity * speed * rounding).any()
+            ),
+            bool(
+                (acceleration > limits.acceleration * rounding).any()
+                or (np.abs(state[2]) > planned.acceleration * rounding).any()
+            ),
+            bool((jerk > limits.jerk * rounding).any()),
+        )
+
+    def _reachable(self, state: np.ndarray) -> bool:
+        """Go to a state if a full stop from it stays inside; False leaves everything as it was."""
+        stop = None
+        if state[1:].any():
+            stop = self._planner.stop(state)
+            if stop is None:
+                return False
+            lowest, highest = stop.extent()
+        else:
+            lowest = highest = state[0]
+        here, planned = self.state[0], self._planned
+        # Who stands outside may come back, but not go farther.
+        if (lowest < np.minimum(planned.low, here) - _EXACT).any():
+            return False
+        if (highest > np.maximum(planned.high, here) + _EXACT).any():
+            return False
+        if self._box is not None and not self._box.contains(here, state, stop):
+            return False
+        self.state, self._stop, self._stopping = state, stop, 0.0
+        return True
+
+    def _on_the_way(self, reference: Reference, time: float, speed: float) -> np.ndarray | None:
+        """The next state of the way to the reference: of the one begun, or of a new one."""
+        before = time - self._dt
+        if self._way is not None and reference.horizon_s == 0.0:
+            version, way, start = self._way
+            if version == reference.version and time <= start + way.duration + 1e-9:
+                return way.at(time - start)
+        self._way = None
+        least = max(reference.horizon_s, self._dt)
+        way = None
+        for _ in range(_MEETINGS):
+            target, _, _ = self._allowed(reference.at(before + least))
+            if target is None:
+                return None
+            way = self._planner.way(self.state, target, least, speed)
+            if way is None:
+                return None
+            if way.duration <= least + 1e-9 or reference.horizon_s > 0.0:
+                break
+            least = math.ceil(way.duration / self._dt - 1e-6) * self._dt
+        if reference.horizon_s == 0.0 and way.duration <= least + 1e-9:
+            self._way = (reference.version, way, before)
+        return way.at(self._dt)

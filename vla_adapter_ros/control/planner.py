@@ -1,0 +1,113 @@
+"""Jerk-limited plans by ruckig: full stops, and the way to a state.
+
+Ruckig (free version) knows no position limits; who calls checks the result.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from ruckig import ControlInterface, InputParameter, Ruckig, RuckigError, Synchronization, Trajectory
+
+from vla_adapter_ros.control.limits import Limits
+
+
+class Plan:
+    """A way to a state."""
+
+    def __init__(self, trajectory: Trajectory) -> None:
+        self._trajectory = trajectory
+        self.duration: float = trajectory.duration
+        """[s]"""
+
+    def at(self, time: float) -> np.ndarray:
+        """State (3, J) at `time` [s] from the start, up to the duration."""
+        return np.array(self._trajectory.at_time(min(time, self.duration)))
+
+
+class Stop:
+    """A full stop."""
+
+    def __init__(self, trajectory: Trajectory, start: np.ndarray) -> None:
+        self._trajectory, self._start = trajectory, start
+        self.duration: float = trajectory.duration
+        """[s]"""
+
+    def at(self, time: float) -> np.ndarray:
+        """State (3, J) at `time` [s] from the start; exactly at rest once it is over."""
+        state = np.array(self._trajectory.at_time(min(time, self.duration)))
+        state[0] += self._start
+        if time >= self.duration - 1e-12:
+            state[1:] = 0.0
+        return state
+
+    def extent(self) -> tuple[np.ndarray, np.ndarray]:
+        """Lowest and highest positions of the whole stop, (J,) each."""
+        bounds = self._trajectory.position_extrema
+        low, high = np.array([b.min for b in bounds]), np.array([b.max for b in bounds])
+        return self._start + np.minimum(low, 0.0), self._start + np.maximum(high, 0.0)
+
+
+class Planner:
+    """Plans within the limits of J joints.
+
+    Args:
+        limits: Velocity, acceleration and jerk are obeyed; a start beyond them is brought inside.
+    """
+
+    def __init__(self, limits: Limits) -> None:
+        joints = len(limits.low)
+        self._limits = limits
+        self._ruckig = Ruckig(joints)
+        self._stop, self._way = InputParameter(joints), InputParameter(joints)
+        zeros = [0.0] * joints
+        for inputs in (self._stop, self._way):
+            inputs.max_velocity = limits.velocity.tolist()
+            inputs.max_acceleration = limits.acceleration.tolist()
+            inputs.max_jerk = limits.jerk.tolist()
+        self._stop.control_interface = ControlInterface.Velocity
+        self._stop.synchronization = Synchronization.No
+        self._stop.target_velocity = self._stop.target_acceleration = zeros
+
+    def stop(self, state: np.ndarray) -> Stop | None:
+        """The fastest full stop from a state (3, J); None if ruckig finds none.
+
+        It is planned from position 0: in velocity control ruckig's extreme positions include 0 for
+        every joint, wherever it starts.
+        """
+        trajectory = self._solve(self._stop, np.stack([np.zeros_like(state[0]), *state[1:]]))
+        return None if trajectory is None else Stop(trajectory, state[0])
+
+    def way(self, state: np.ndarray, target: np.ndarray, least_s: float, speed: float = 1.0) -> Plan | None:
+        """A way from one state (3, J) to another, all joints arriving together.
+
+        Args:
+            state, target: float64 (3, J). The target is clipped to velocities and accelerations allowed.
+            least_s: The way takes at least this long [s], > 0.
+            speed: Share of the velocity limits to use, 0 to 1.
+
+        Returns:
+            The plan; its duration is `least_s` where that is long enough. None if ruckig finds none.
+        """
+        top, push = self._limits.velocity * speed, self._limits.acceleration
+        inputs = self._way
+        inputs.max_velocity = top.tolist()
+        inputs.minimum_duration = least_s
+        inputs.target_position = target[0].tolist()
+        inputs.target_velocity = np.clip(target[1], -top, top).tolist()
+        inputs.target_acceleration = np.clip(target[2], -push, push).tolist()
+        trajectory = self._solve(inputs, state)
+        if trajectory is None:  # a target that could only be reached, or left, beyond the velocity limit
+            inputs.target_acceleration = [0.0] * len(top)
+            trajectory = self._solve(inputs, state)
+        return None if trajectory is None else Plan(trajectory)
+
+    def _solve(self, inputs: InputParameter, state: np.ndarray) -> Trajectory | None:
+        inputs.current_position, inputs.current_velocity, inputs.current_acceleration = state.tolist()
+        trajectory = Trajectory(len(state[0]))
+        try:
+            result = self._ruckig.calculate(inputs, trajectory)
+        except (RuckigError, RuntimeError):  # what it cannot do is told by an exception
+            return None
+        if int(result) < 0 or not np.isfinite(trajectory.duration):
+            return None
+        return trajectory

@@ -1,0 +1,99 @@
+"""Quintics between two states, and the smoothest one through timed rows.
+
+A state is float64 (3, J): position, velocity and acceleration. A quintic is
+kept by its six control points (Bernstein form, (6, J)): the curve and its
+derivatives lie within the hull of theirs, which bounds them without sampling.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import numpy as np
+
+_SMOOTHNESS = 1e-5  # weight of acceleration beside jerk: decides where rows are too few for jerk to
+
+# Control points of the derivatives from those of the curve, at unit duration.
+_D1 = 5.0 * np.diff(np.eye(6), axis=0)
+_D2 = 4.0 * np.diff(np.eye(5), axis=0) @ _D1
+_D3 = 3.0 * np.diff(np.eye(4), axis=0) @ _D2
+# Control points (6) from both ends' position, velocity, acceleration, at unit duration.
+_ENDS = np.array(
+    [
+        [1, 0, 0, 0, 0, 0],
+        [1, 1 / 5, 0, 0, 0, 0],
+        [1, 2 / 5, 1 / 20, 0, 0, 0],
+        [0, 0, 0, 1, -2 / 5, 1 / 20],
+        [0, 0, 0, 1, -1 / 5, 0],
+        [0, 0, 0, 1, 0, 0],
+    ]
+)
+
+
+def control_points(start: np.ndarray, end: np.ndarray, duration: float) -> np.ndarray:
+    """Control points (..., 6, J) of the quintic between two states (..., 3, J), `duration` [s] apart."""
+    scale = np.array([[1.0], [duration], [duration**2]])
+    return _ENDS[:, :3] @ (start * scale) + _ENDS[:, 3:] @ (end * scale)
+
+
+def peaks(points: np.ndarray, duration: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Bounds of |velocity|, |acceleration| and |jerk| of a quintic: (..., J) each; never too low."""
+    return (
+        np.abs(_D1 @ points).max(-2) / duration,
+        np.abs(_D2 @ points).max(-2) / duration**2,
+        np.abs(_D3 @ points).max(-2) / duration**3,
+    )
+
+
+def state_at(points: np.ndarray, duration: float, time: float) -> np.ndarray:
+    """State (3, J) at `time` [s] from the quintic's start."""
+    s = time / duration
+    return np.stack(
+        [
+            _bernstein(5, s) @ points,
+            _bernstein(4, s) @ (_D1 @ points) / duration,
+            _bernstein(3, s) @ (_D2 @ points) / duration**2,
+        ]
+    )
+
+
+def smooth_states(rows: np.ndarray, rate_hz: float) -> np.ndarray:
+    """States at timed rows whose quintics have the least squared jerk of all curves through the rows.
+
+    Args:
+        rows: float64 (H, J), H >= 1.
+        rate_hz: Rows per second.
+
+    Returns:
+        float64 (H, 3, J). One row is at rest.
+    """
+    velocities, accelerations = _smoothing(len(rows))
+    return np.stack([rows, velocities @ rows * rate_hz, accelerations @ rows * rate_hz**2], axis=1)
+
+
+def _bernstein(degree: int, s: float) -> np.ndarray:
+    r = 1.0 - s
+    if degree == 5:
+        return np.array([r**5, 5 * s * r**4, 10 * s**2 * r**3, 10 * s**3 * r**2, 5 * s**4 * r, s**5])
+    if degree == 4:
+        return np.array([r**4, 4 * s * r**3, 6 * s**2 * r**2, 4 * s**3 * r, s**4])
+    return np.array([r**3, 3 * s * r**2, 3 * s**2 * r, s**3])
+
+
+@lru_cache(maxsize=64)
+def _smoothing(count: int) -> tuple[np.ndarray, np.ndarray]:
+    """Matrices (H, H) from rows to the velocities and accelerations that minimise squared jerk; unit rate."""
+    if count == 1:
+        return np.zeros((1, 1)), np.zeros((1, 1))
+    # Integrals of products of Bernstein polynomials make the cost of one segment a quadratic form.
+    jerk = np.array([[6, 3, 1], [3, 4, 3], [1, 3, 6]]) / 30
+    push = np.array([[20, 10, 4, 1], [10, 12, 9, 4], [4, 9, 12, 10], [1, 4, 10, 20]]) / 140
+    third, second = _D3 @ _ENDS, _D2 @ _ENDS
+    cost = third.T @ jerk @ third + _SMOOTHNESS * second.T @ push @ second
+    whole = np.zeros((3 * count, 3 * count))
+    for k in range(count - 1):
+        whole[3 * k : 3 * k + 6, 3 * k : 3 * k + 6] += cost
+    given = np.arange(0, 3 * count, 3)
+    free = np.setdiff1d(np.arange(3 * count), given)
+    solved = -np.linalg.solve(whole[np.ix_(free, free)], whole[np.ix_(free, given)])
+    return solved[0::2], solved[1::2]

@@ -1,0 +1,147 @@
+"""Who leads the arm: the policy's chunks and the human's commands, both brought into joint space."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from vla_adapter_ros.contract import Contract
+from vla_adapter_ros.control.arm_state import ArmState
+from vla_adapter_ros.control.chunk import Chunk, check_chunk, within_limits
+from vla_adapter_ros.control.kinematics import ArmKinematics
+from vla_adapter_ros.control.limiter import Reference
+from vla_adapter_ros.control.limits import Limits
+from vla_adapter_ros.control.motion import CommittedMotion
+from vla_adapter_ros.control.spaces import absolute_chunk
+from vla_adapter_ros.control.teleop import TeleopStream
+from vla_adapter_ros.control.timeline import ChunkTimeline, Seam
+from vla_adapter_ros.errors import ChunkError, CommandError
+
+
+class Sources:
+    """Both sources of motion.
+
+    Args:
+        contract: The robot's contract.
+        limits: Of the joints.
+        splice, handover_s, crossfade_s: See `ChunkTimeline`.
+    """
+
+    def __init__(
+        self, contract: Contract, limits: Limits, splice: str, handover_s: float, crossfade_s: float
+    ) -> None:
+        self._contract = contract
+        self.timeline = ChunkTimeline(limits, splice, handover_s, crossfade_s)
+        self.teleop = TeleopStream(contract)
+        self.human_admitted = False
+        """Whether the human who leads has passed the gate."""
+        self.human_blocked = False
+        """Whether the human must let go before leading again."""
+        self.gripper_column = contract.action_names.index(contract.gripper.dimension)
+        self._arm_columns = [contract.action_names.index(name) for name in contract.arm_columns]
+        self._scale = np.array([contract.action.dimensions[i].scale for i in self._arm_columns])
+        self._rows = np.zeros((0, len(contract.action_names)))  # of the newest chunk, as they came
+
+    def clear(self) -> None:
+        """Forget everything."""
+        self.timeline.clear()
+        self.teleop.clear()
+        self.human_admitted = False
+
+    def human_leads(self, now: float) -> bool:
+        """Whether a human's command came lately."""
+        return self.teleop.leads(now)
+
+    def ready(
+        self,
+        chunk: Chunk,
+        now: float,
+        arm: ArmState,
+        motion: CommittedMotion,
+        kinematics: ArmKinematics | None,
+    ) -> Chunk:
+        """The chunk as absolute joint rows within the position limits; without rows as it is.
+
+        Deltas are added to where the arm was measured at the chunk's stamp, or to the command of that moment.
+
+        Raises:
+            ChunkError: see `check_chunk`, `absolute_chunk` and `within_limits`.
+            KinematicsError: an ee space before the kinematics are known.
+        """
+        check_chunk(chunk, self._contract, now)
+        if not len(chunk.rows):
+            return chunk
+        start = arm.at(chunk.stamp)
+        if start is None:
+            raise ChunkError("no joint states yet, so the first target cannot be checked")
+        if self._contract.action.delta_reference == "commanded":
+            command = motion.decided(chunk.stamp) if motion.holds(arm.position) else None
+            start = start if command is None else command.position
+        return within_limits(absolute_chunk(chunk, self._contract, start, kinematics), self.timeline.limits)
+
+    def first_target(self, ready: Chunk, now: float) -> np.ndarray:
+        """Joint positions (J,) of the newest absolute row that is due at `now` [s], or of the first."""
+        index = int(np.floor((now - ready.stamp) * ready.rate_hz + 1e-6))
+        return ready.rows[min(max(index, 0), len(ready.rows) - 1), :-1]
+
+    def follow(self, chunk: Chunk, ready: Chunk, now: float, state: np.ndarray, fade: bool) -> Seam:
+        """Follow a chunk from `now` on, the motion being in `state` (3, J): see `ChunkTimeline`."""
+        self._rows = chunk.rows
+        return self.timeline.take_over(ready, now, state, fade)
+
+    def accept_teleop(
+        self,
+        command: np.ndarray,
+        stamp: float,
+        here: np.ndarray | None,
+        kinematics: ArmKinematics | None,
+        leading: bool,
+    ) -> None:
+        """Take in a human's command (A,).
+
+        Args:
+            command: As in the contract.
+            stamp: When it was given [s].
+            here: State (3, J) of the motion; None before the first joint state.
+            kinematics: Needed in ee spaces.
+            leading: Whether the human leads already; deltas then go on from what was asked before.
+
+        Raises:
+            CommandError, ChunkError, KinematicsError: see `MotionCore.accept_teleop`.
+        """
+        contract, teleop = self._contract, self.teleop
+        command = teleop.check(command, stamp)
+        if contract.teleop.route == "direct":
+            teleop.accept_target(command, np.zeros(len(contract.arm_joints)), stamp)
+            return
+        if here is None:
+            raise CommandError("no joint states yet, so a human's command cannot be followed")
+        start = teleop.at(stamp)[0] if leading and teleop.stamp is not None else here[0]
+        if contract.action.space == "joint_position":
+            teleop.accept_target(command, command[self._arm_columns] * self._scale, stamp)
+            return
+        chunk = Chunk(
+            stamp, command[None], contract.action_names, contract.rate_hz, space=contract.action.space
+        )
+        rows = absolute_chunk(chunk, contract, start, kinematics).rows[:, :-1]
+        if contract.action.space == "ee_pose":
+            teleop.accept_target(command, rows[0], stamp)
+        else:
+            teleop.accept_way(command, rows[0], rows[1], stamp)
+
+    def reference(self, source: str) -> Reference:
+        """What `source` (human or policy) wants, as a function of time."""
+        return self.teleop if source == "human" else self.timeline
+
+    def command(self, source: str, now: float) -> np.ndarray:
+        """The action (A,) of `source` at `now` [s], before limiting, in the contract's own space.
+
+        Joint positions of chunks are interpolated; rows of other spaces are those that are due.
+        """
+        if source == "human":
+            return self.teleop.command
+        if self._contract.action.space != "joint_position":
+            return self._rows[min(self.timeline.row(now), len(self._rows) - 1)]
+        command = np.empty(len(self._contract.action_names))
+        command[self._arm_columns] = self.timeline.at(now)[0] / self._scale
+        command[self.gripper_column] = self.timeline.gripper(now)
+        return command

@@ -1,0 +1,68 @@
+"""What must be well for the arm to move. Each check returns why not, or nothing."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from vla_adapter_ros.contract import Contract
+from vla_adapter_ros.contract.schema import Safety
+
+
+def joint_states_too_old(stamp: float, now: float, safety: Safety) -> str:
+    """Why joint states of `stamp` cannot be trusted at `now` [s]; empty if they can."""
+    age = now - stamp
+    if age <= safety.joint_state_timeout_s:
+        return ""
+    return f"joint states are {age:.2f} s old" if np.isfinite(age) else "joint states are missing"
+
+
+def tracking_error(
+    due: np.ndarray, measured: np.ndarray, joints: tuple[str, ...], safety: Safety
+) -> tuple[float, str]:
+    """Largest difference (J,) between what was due and what was measured then, and why it is too large."""
+    error = np.abs(due - measured)
+    worst = int(error.argmax())
+    if error[worst] <= safety.tracking_error_max:
+        return float(error[worst]), ""
+    return float(error[worst]), (
+        f"{joints[worst]} is {error[worst]:.2f} away from its command, "
+        f"allowed are {safety.tracking_error_max}"
+    )
+
+
+def too_far(target: np.ndarray, here: np.ndarray, joints: tuple[str, ...], safety: Safety, what: str) -> str:
+    """Why a first target (J,) cannot be gone to from `here` (J,); empty if it can."""
+    distance = np.abs(target - here)
+    worst = int(distance.argmax())
+    if distance[worst] <= safety.first_target_max_distance:
+        return ""
+    return (
+        f"{what} is {distance[worst]:.2f} from {joints[worst]}, "
+        f"allowed are {safety.first_target_max_distance}"
+    )
+
+
+def kinematics_missing(contract: Contract, known: bool) -> str:
+    """Why nothing can move while the arm's kinematics are not known; empty if they are, or need not be."""
+    if known or (contract.workspace is None and not contract.action.space.startswith("ee_")):
+        return ""
+    needed = "workspace box" if contract.workspace is not None else f"action space {contract.action.space}"
+    return f"no kinematics yet: the {needed} needs the robot description"
+
+
+class Deadman:
+    """A switch that must be held for motion, if the contract names its topic."""
+
+    def __init__(self, safety: Safety) -> None:
+        self._safety = safety
+        self._pressed_at = -np.inf
+
+    def accept(self, pressed: bool, stamp: float) -> None:
+        """Take in the switch's state at `stamp` [s]."""
+        self._pressed_at = stamp if pressed and np.isfinite(stamp) else -np.inf
+
+    def released(self, now: float) -> str:
+        """Why the arm may not move at `now` [s]; empty if it may."""
+        if not self._safety.deadman_topic or now - self._pressed_at <= self._safety.deadman_timeout_s:
+            return ""
+        return "deadman switch is not held"
