@@ -14,7 +14,7 @@ from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.qos import QoSProfile, qos_profile_sensor_data
 from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import Image, JointState
-from std_msgs.msg import Float64MultiArray
+from std_msgs.msg import Bool, Float64MultiArray
 from trajectory_msgs.msg import JointTrajectory
 
 from vla_adapter_ros.contract import read_contract
@@ -23,6 +23,7 @@ from vla_adapter_ros.nodes.base import ACK_QOS, ACK_TOPIC
 from vla_adapter_ros.nodes.conversions import seconds, to_stamp, trajectory_arrays
 from vla_adapter_ros.nodes.images import array_to_image
 from vla_adapter_ros.simulation.trajectory_controller import TrajectoryController
+from vla_adapter_ros.srv import Instruct
 
 CONTRACT = read_contract("franka_sim")
 HOME = np.array([0.0, -0.2, 0.0, -2.0, 0.0, 1.8, 0.8])
@@ -46,8 +47,11 @@ class Bench:
         self.cameras = set(CONTRACT.cameras)  # those that are alive
         self.joints_alive = True
         self.joint_override: dict[str, float] = {}
+        self.joint_names = ["fr3_finger_joint1", *reversed(CONTRACT.arm_joints)]  # those that are reported
+        self.held: list[str] = []  # topics on which true is sent every tick, such as a deadman's
         self.path: list[np.ndarray] = []
         self._tick = 0
+        self._switches: dict[str, Any] = {}
         self._changed = threading.Condition()
         self._arm = TrajectoryController(CONTRACT.arm_joints, HOME)
         publisher = self.node.create_publisher
@@ -104,7 +108,7 @@ class Bench:
                 position, _ = self._arm.sample(self.now)
             self.path.append(position)
             if self.joints_alive:
-                names = ["fr3_finger_joint1", *reversed(CONTRACT.arm_joints)]
+                names = self.joint_names
                 values = dict(zip(CONTRACT.arm_joints, position, strict=True)) | {"fr3_finger_joint1": 0.04}
                 values |= self.joint_override
                 message = JointState(name=names, position=[float(values[n]) for n in names])
@@ -121,6 +125,8 @@ class Bench:
                     image = array_to_image(np.full((camera.height, camera.width, 3), 90, np.uint8), name)
                     image.header.stamp = stamp
                     self._images[name].publish(image)
+            for topic in self.held:
+                self.switch(topic, True)
             self._clock.publish(Clock(clock=stamp))
             for node in awaited:
                 if node == "controller" or image_due:
@@ -128,6 +134,35 @@ class Bench:
                     assert self.until(lambda n=node, t=now: self.acks.get(n, 0) >= t - 1e-6), (
                         f"{node} did not handle {self.now} s, only {self.acks.get(node)}"
                     )
+
+    def switch(self, topic: str, on: bool) -> None:
+        """Publish a Bool, such as a stop or a deadman."""
+        if topic not in self._switches:
+            self._switches[topic] = self.node.create_publisher(Bool, topic, QoSProfile(depth=10))
+            self.until(lambda: self._switches[topic].get_subscription_count() > 0, 2.0)
+        self._switches[topic].publish(Bool(data=on))
+
+    def jump(self, by_s: float) -> None:
+        """Set the clock ahead or back."""
+        self.now = round(self.now + by_s, 6)
+        with self._changed:
+            self.acks.clear()
+            position, _ = self._arm.sample(self.now)
+            self._arm.hold(position)
+
+    def instruct(self, text: str) -> None:
+        """Give the policy node an instruction; it must accept."""
+        answer = self.call(Instruct, "instruct", Instruct.Request(instruction=text))
+        assert answer.accepted, answer.message
+
+    def watch(self, kind: Any, topic: str) -> None:
+        """Keep what comes on a topic, in `received`."""
+        self.node.create_subscription(kind, topic, lambda m: self._keep(topic, m), QoSProfile(depth=100))
+
+    def drive(self, times: np.ndarray, positions: np.ndarray, velocities: np.ndarray) -> None:
+        """Move the arm past the controller, as a human's own device does; times [s] from now."""
+        with self._changed:
+            self._arm.accept(CONTRACT.arm_joints, self.now, times, positions, velocities, now=self.now)
 
     def newest(self, topic: str) -> Any:
         assert self.until(lambda: self.received[topic]), f"nothing on {topic}"

@@ -1,36 +1,44 @@
-"""Controller node: action chunks and teleoperation in, limited trajectories out."""
+"""Controller node: action chunks and teleoperation in, limited commands to arm and gripper out."""
 
 from __future__ import annotations
 
+import dataclasses
 import threading
+import time
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 from rclpy.qos import QoSProfile
 from sensor_msgs.msg import JointState
-from std_msgs.msg import Float64MultiArray
+from std_msgs.msg import Bool
 from std_srvs.srv import Trigger
-from trajectory_msgs.msg import JointTrajectory
 
+from vla_adapter_ros.contract import Contract
 from vla_adapter_ros.control import MotionCore, Tick
+from vla_adapter_ros.control.rows import RowStream
+from vla_adapter_ros.control.shadow import ShadowScore
 from vla_adapter_ros.errors import VlaAdapterError
 from vla_adapter_ros.msg import ActionChunk, ControllerStatus
 from vla_adapter_ros.nodes.base import CHUNK_TOPIC, STATUS_TOPIC, ManagedNode, run
-from vla_adapter_ros.nodes.conversions import (
-    chunk_of,
-    command_message,
-    command_of,
-    joint_positions,
-    seconds,
-    to_stamp,
-    trajectory_message,
-)
+from vla_adapter_ros.nodes.conversions import chunk_of, command_message, command_of, joint_positions, seconds
+from vla_adapter_ros.nodes.description import watch_description
+from vla_adapter_ros.nodes.grippers import gripper_output
+from vla_adapter_ros.nodes.outputs import Outgoing, arm_output
 from vla_adapter_ros.nodes.parameters import ControllerParameters
+from vla_adapter_ros.nodes.status import diagnostic_values, status_message
 from vla_adapter_ros.nodes.ticker import Ticker
+
+DEPTH = QoSProfile(depth=10)
+REST_WITHIN_S = 1.5  # wall time for a soft stop when the node is deactivated in motion
 
 
 class ControllerNode(ManagedNode):
-    """Runs `MotionCore` in a fixed-rate thread; keeps holding when everything else is gone."""
+    """Runs `MotionCore` in a fixed-rate thread; keeps holding when everything else is gone.
+
+    Callbacks hand their input to the core under a lock. The thread ticks the
+    core under the same lock, and sends without it.
+    """
 
     def __init__(self) -> None:
         super().__init__("controller_node", ControllerParameters)
@@ -38,107 +46,120 @@ class ControllerNode(ManagedNode):
 
     def configure(self) -> None:
         contract, parameters = self.contract, self.parameters
+        self._mode = parameters.mode
         self._lock = threading.Lock()
-        self._core = MotionCore(contract, 1.0 / parameters.rate_hz, parameters.armed)
+        self._core = MotionCore(
+            contract if self._mode == "drive" else _untracked(contract),
+            1.0 / parameters.rate_hz,
+            parameters.armed or self._mode == "shadow",
+            splice=parameters.splice,
+        )
+        self._arm = self._gripper = None
+        if self._mode == "drive":
+            self._arm = arm_output(self, contract, parameters.velocity_feedback)
+            self._gripper = gripper_output(self, contract, parameters.gripper_max_effort)
+        self._score = ShadowScore(contract) if self._mode == "shadow" else None
+        self._rows = RowStream() if self._mode == "row_pass_through" else None
         self._ticks = self._sent = self._newest_chunk = 0
-        self._last_gripper: float | None = None
         self._last_state = ""
-        self._trajectories = self.create_publisher(
-            JointTrajectory, contract.command.topic, QoSProfile(depth=10)
-        )
-        self._grippers = self.create_publisher(
-            Float64MultiArray, contract.command.gripper_topic, QoSProfile(depth=10)
-        )
-        self._commands = self.create_publisher(JointState, contract.action.topic, QoSProfile(depth=10))
-        self._status = self.create_publisher(ControllerStatus, STATUS_TOPIC, QoSProfile(depth=10))
-        self.create_subscription(
-            JointState, contract.joint_state_topic, self._on_joints, QoSProfile(depth=10)
-        )
-        self.create_subscription(JointState, contract.teleop.topic, self._on_teleop, QoSProfile(depth=10))
+        self._measured: tuple[np.ndarray | None, float] = (None, 0.0)
+        self._human: tuple[np.ndarray | None, float] = (None, -np.inf)  # newest command and its stamp
+        self._commands = self.create_publisher(JointState, contract.action.topic, DEPTH)
+        self._virtual = self.create_publisher(JointState, "~/shadow_command", DEPTH)
+        self._row = self.create_publisher(JointState, "~/row", DEPTH)
+        self._status = self.create_publisher(ControllerStatus, STATUS_TOPIC, DEPTH)
+        self.create_subscription(JointState, contract.joint_state_topic, self._on_joints, DEPTH)
+        self.create_subscription(JointState, contract.teleop.topic, self._on_teleop, DEPTH)
         self.create_subscription(ActionChunk, CHUNK_TOPIC, self._on_chunk, QoSProfile(depth=1))
+        self.create_subscription(Bool, "~/software_stop", self._on_software_stop, DEPTH)
+        if contract.safety.deadman_topic:
+            self.create_subscription(Bool, contract.safety.deadman_topic, self._on_deadman, DEPTH)
         for name in ("arm", "hold", "stop", "reset"):
             self.create_service(Trigger, f"~/{name}", self._service(name))
+        watch_description(self, contract, self._take_kinematics, self.diagnose)
+        if self._mode != "drive":
+            self.get_logger().warning(f"mode {self._mode}: no commands are sent")
 
     def activate(self) -> None:
-        simulated = self.get_parameter("use_sim_time").value
-        self._ticker = Ticker(self.get_clock(), self._core.period_s, self._tick, simulated)
+        if self._score is not None:
+            self._score.clear()
+        self._ticker = Ticker(
+            self.get_clock(),
+            self._core.period_s,
+            self._guarded_tick,
+            self.get_parameter("use_sim_time").value,
+            self.parameters.realtime_priority,
+            self.get_logger().info,
+        )
         self._ticker.start()
         self.acknowledge("controller", 0.0)
 
     def deactivate(self) -> None:
-        if self._ticker is not None:
-            self._ticker.stop()
-            self._ticker = None
+        """Stop softly, as far as time still goes on, and leave the arm safe."""
+        if self._ticker is None:
+            return
+        with self._lock:
+            self._core.hold()
+        deadline = time.monotonic() + REST_WITHIN_S
+        while not self.get_parameter("use_sim_time").value and time.monotonic() < deadline:
+            with self._lock:
+                if self._core.trajectory(self.now()) is None:
+                    break
+            time.sleep(0.02)
+        self._ticker.stop()
+        self._ticker = None
+        if self._arm is not None:
+            self._arm.end(self.now())
+
+    # Inputs
 
     def _on_joints(self, message: JointState) -> None:
-        self._guard(lambda: self._core.measure(joint_positions(message), seconds(message.header.stamp)))
+        topic = self.contract.topics[self.contract.joint_state_topic]
+        stamp = self.now() if topic.time == "receive" else seconds(message.header.stamp)
+
+        def measure() -> None:
+            positions = joint_positions(message)
+            self._core.measure(positions, stamp)
+            self._measured = np.array([positions[joint] for joint in self.contract.arm_joints]), stamp
+
+        self._guard(measure)
 
     def _on_teleop(self, message: JointState) -> None:
-        command = lambda: command_of(message, self.contract.action_names)  # noqa: E731
-        if self.contract.teleop.route == "through_controller":
-            self._guard(lambda: self._core.accept_teleop(command(), seconds(message.header.stamp)))
+        stamp = seconds(message.header.stamp)
+
+        def accept() -> None:
+            command = command_of(message, self.contract.action_names)
+            self._human = command, stamp
+            if self._mode != "shadow":
+                self._core.accept_teleop(command, stamp)
+
+        self._guard(accept)
 
     def _on_chunk(self, message: ActionChunk) -> None:
-        self._guard(lambda: self._core.accept_chunk(chunk_of(message), self.now()))
+        def accept() -> None:
+            chunk = chunk_of(message)
+            self._core.accept_chunk(chunk, self.now())
+            if self._rows is not None:
+                self._rows.accept(chunk)
+
+        self._guard(accept)
         # The sequence and not a count: of two chunks in quick succession the first may be replaced.
         self._newest_chunk = message.sequence
         self.acknowledge("controller", 0.0, self._newest_chunk, self._sent)
 
-    def _guard(self, action: Callable[[], None]) -> None:
-        """Run `action` on the core; what it refuses is reported and has no effect."""
-        try:
-            with self._lock:
-                action()
-        except VlaAdapterError as error:
-            self.diagnose(f"refused: {error}")
+    def _on_software_stop(self, message: Bool) -> None:
+        if message.data:  # latched: false does not start anything, ~/reset does
+            self._guard(self._core.stop)
 
-    def _tick(self, now: float) -> None:
+    def _on_deadman(self, message: Bool) -> None:
+        self._guard(lambda: self._core.deadman(message.data, self.now()))
+
+    def _take_kinematics(self, build: Callable[[], Any]) -> None:
+        for_core, for_output = build(), build()
         with self._lock:
-            tick = self._core.tick(now)
-            due = self._ticks % self.parameters.publish_every == 0
-            trajectory = self._core.trajectory(now) if due else None
-            gripper = self._core.gripper_position
-        self._ticks += 1
-        if tick.reference is not None:
-            self._commands.publish(command_message(tick.reference, self.contract.action_names, now))
-        if trajectory is not None:
-            self._trajectories.publish(trajectory_message(trajectory, now))
-            self._sent += 1
-        if gripper is not None and (gripper != self._last_gripper or trajectory is not None):
-            self._last_gripper = gripper
-            self._grippers.publish(Float64MultiArray(data=[gripper]))
-            self._sent += 1
-        if tick.state != self._last_state or self._ticks % self.parameters.status_every == 0:
-            self._publish_status(tick)
-        self.acknowledge("controller", now, self._newest_chunk, self._sent)
-
-    def _publish_status(self, tick: Tick) -> None:
-        if tick.state != self._last_state:
-            text = f": {tick.reason}" if tick.reason else ""
-            self.get_logger().info(f"{self._last_state or 'start'} -> {tick.state}{text}")
-            self._last_state = tick.state
-        counters = self._core.counters
-        p50, p99 = counters.latency_percentiles()
-        _, instruction, sequence = self._core.newest_chunk
-        message = ControllerStatus(
-            state=tick.state,
-            reason=tick.reason,
-            control_source=tick.source,
-            instruction_id=max(instruction, 0),
-            sequence=max(sequence, 0),
-            starved_ticks=counters.starved_ticks,
-            missed_ticks=counters.missed_ticks,
-            rejected_chunks=counters.rejected_chunks,
-            seam_step=counters.seam_step,
-            latency_p50=p50,
-            latency_p99=p99,
-            position_limited=counters.position_limited,
-            velocity_limited=counters.velocity_limited,
-            acceleration_limited=counters.acceleration_limited,
-        )
-        message.header.stamp = to_stamp(tick.time)
-        self._status.publish(message)
-        self.diagnose(tick.reason, state=tick.state, source=tick.source, missed_ticks=counters.missed_ticks)
+            self._core.set_kinematics(for_core)
+            if self._arm is not None:
+                self._arm.kinematics = for_output
 
     def _service(self, name: str) -> Callable[[Any, Any], Any]:
         def call(_: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
@@ -149,6 +170,85 @@ class ControllerNode(ManagedNode):
             return response
 
         return call
+
+    def _guard(self, action: Callable[[], None]) -> None:
+        """Run `action` on the core; what it refuses is reported and has no effect."""
+        try:
+            with self._lock:
+                action()
+        except VlaAdapterError as error:
+            self.diagnose(f"refused: {error}")
+
+    # The control thread
+
+    def _guarded_tick(self, now: float) -> None:
+        """A tick that fails stops the arm: a thread that ended silently would leave it in motion."""
+        try:
+            self._tick(now)
+        except Exception as error:
+            self.get_logger().error(f"tick failed: {error!r}", throttle_duration_sec=1.0)
+            self.diagnose(f"tick failed: {error!r}")
+            with self._lock:
+                self._core.stop()
+            if self._arm is not None:
+                self._sent += self._arm.end(now)
+            self.acknowledge("controller", now, self._newest_chunk, self._sent)
+
+    def _tick(self, now: float) -> None:
+        with self._lock:
+            tick = self._core.tick(now)
+            telling = tick.urgent or self._ticks % self.parameters.publish_every == 0
+            out = Outgoing(
+                now,
+                self._core.due(now),
+                self._core.trajectory(now) if telling else None,
+                *self._measured,
+                released=tick.source == "human" and self.contract.teleop.route == "direct",
+            )
+            gripper = self._core.gripper_position
+            row = self._rows.due(now) if self._rows is not None and tick.source == "policy" else None
+            human, human_at = self._human
+        self._ticks += 1
+        leads = human is not None and -0.1 <= now - human_at <= self.contract.teleop.timeout_s
+        if self._score is not None:
+            self._compare(tick, human if leads else None, now)
+        elif tick.command is not None:
+            self._commands.publish(command_message(tick.command, self.contract.action_names, now))
+        if row is not None:
+            self._row.publish(command_message(row, self.contract.action_names, now))
+        if self._arm is not None:
+            self._sent += self._arm.send(out)
+            if not out.released:
+                self._sent += self._gripper.send(gripper, now, repeat=out.trajectory is not None)
+        if tick.state != self._last_state or self._ticks % self.parameters.status_every == 0:
+            source = tick.source if self._score is None else ("human" if leads else "none")
+            self._publish_status(tick, source)
+        self.acknowledge("controller", now, self._newest_chunk, self._sent)
+
+    def _compare(self, tick: Tick, human: np.ndarray | None, now: float) -> None:
+        """Shadow mode: score the policy against the human, and record what the human does."""
+        names = self.contract.action_names
+        if tick.source == "policy" and tick.command is not None:
+            self._virtual.publish(command_message(tick.command, names, now))
+            if human is not None:
+                self._score.note(tick.command, human)
+        if human is not None and self.contract.teleop.topic != self.contract.action.topic:
+            self._commands.publish(command_message(human, names, now))
+
+    def _publish_status(self, tick: Tick, source: str) -> None:
+        if tick.state != self._last_state:
+            text = f": {tick.reason}" if tick.reason else ""
+            self.get_logger().info(f"{self._last_state or 'start'} -> {tick.state}{text}")
+            self._last_state = tick.state
+        message = status_message(self._core, tick, self._mode, source, self._score)
+        self._status.publish(message)
+        self.diagnose(tick.reason, **diagnostic_values(message))
+
+
+def _untracked(contract: Contract) -> Contract:
+    """The contract for motion that no arm carries out: what is due is not compared with what is measured."""
+    safety = dataclasses.replace(contract.safety, tracking_error_max=float("inf"))
+    return dataclasses.replace(contract, safety=safety)
 
 
 def main() -> int:

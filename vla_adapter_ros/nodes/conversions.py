@@ -104,16 +104,25 @@ def chunk_message(chunk: Chunk, execution_horizon: int, oldest: float, inference
 
 
 def trajectory_message(trajectory: Trajectory, now: float) -> JointTrajectory:
-    """Message with the start `now` and every point in the future of it."""
+    """Message that starts at the trajectory's own start, to the nanosecond, or at `now` if it has none.
+
+    Every point is later than the start.
+    """
     message = JointTrajectory(joint_names=list(trajectory.joints))
-    message.header.stamp = to_stamp(now)
-    for i, time in enumerate(trajectory.times):
+    offsets = trajectory.offsets
+    if offsets is None:
+        offsets = np.round(trajectory.times - now, 6)
+        message.header.stamp = to_stamp(now)
+    else:
+        start = message.header.stamp
+        start.sec, start.nanosec = divmod(trajectory.start_ns, 1_000_000_000)
+    for i, offset in enumerate(offsets):
         point = JointTrajectoryPoint(
             positions=trajectory.positions[i].tolist(), velocities=trajectory.velocities[i].tolist()
         )
-        if getattr(trajectory, "accelerations", None) is not None:
+        if trajectory.accelerations is not None:
             point.accelerations = trajectory.accelerations[i].tolist()
-        nanoseconds = round((time - now) * 1e6) * 1000
+        nanoseconds = round(offset * 1e9)
         point.time_from_start.sec, point.time_from_start.nanosec = divmod(nanoseconds, 1_000_000_000)
         message.points.append(point)
     return message

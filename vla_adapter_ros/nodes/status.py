@@ -42,7 +42,7 @@ def status_message(
         acceleration_limited=counters.acceleration_limited,
         jerk_limited=counters.jerk_limited,
         workspace_limited=counters.workspace_limited,
-        tracking_error=counters.tracking_error,
+        tracking_error=counters.tracking_error_max,
     )
     if score is not None:
         message.shadow_samples, message.shadow_names = score.samples, list(score.names)

@@ -38,15 +38,23 @@ def test_chunk_round_trip():
 
 def test_trajectory_round_trip():
     times = 5.0 + np.array([0.01, 0.02, 1.5])
-    positions, velocities = np.random.default_rng(1).normal(size=(2, 3, 7))
-    message = conversions.trajectory_message(
-        Trajectory(CONTRACT.arm_joints, times, positions, velocities), 5.0
-    )
-    names, start, offsets, p, v, a = conversions.trajectory_arrays(message)
-    assert names == list(CONTRACT.arm_joints) and start == 5.0 and a is None
+    rows = np.random.default_rng(1).normal(size=(3, 3, 7))
+    message = conversions.trajectory_message(Trajectory(CONTRACT.arm_joints, times, *rows), 5.0)
+    names, start, offsets, *back = conversions.trajectory_arrays(message)
+    assert names == list(CONTRACT.arm_joints) and start == 5.0
     np.testing.assert_allclose(start + offsets, times, atol=1e-6)
-    np.testing.assert_array_equal(p, positions)
-    np.testing.assert_array_equal(v, velocities)
+    for column, wanted in zip(back, rows, strict=True):
+        np.testing.assert_array_equal(column, wanted)
+
+
+def test_exact_times_of_a_trajectory_survive_to_the_nanosecond():
+    start, offsets = 1_795_311_372_747_486_003, np.array([0.004, 0.008])
+    rows = np.zeros((3, 2, 7))
+    times = start * 1e-9 + offsets
+    trajectory = Trajectory(CONTRACT.arm_joints, times, *rows, start_ns=start, offsets=offsets)
+    message = conversions.trajectory_message(trajectory, 0.0)
+    assert message.header.stamp.sec * 10**9 + message.header.stamp.nanosec == start
+    assert [point.time_from_start.nanosec for point in message.points] == [4_000_000, 8_000_000]
 
 
 def test_poses_and_twists_round_trip():
