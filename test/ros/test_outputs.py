@@ -90,6 +90,24 @@ def test_the_arm_gets_there(moved, command, gripper):
         assert np.abs(end - start - WAY).max() < 0.01
 
 
+@pytest.mark.parametrize("command", ["joint_trajectory", "cartesian_twist"])
+def test_small_motions_of_the_tool(moved, command):
+    arm = moved("franka_sim_ee", command={"type": command, "topic": "/arm/command"})
+    kinematics = Kinematics(build_model())
+    begin, frame = kinematics.forward(arm.path[-1][1])
+    rows = np.zeros((25, 7))
+    softly = np.sin(np.linspace(0, np.pi, 20))
+    rows[:20, 1] = 0.12 * softly / softly.sum()
+    rows[:, 6] = 1.0
+    arm.send(rows)
+    arm.wait(4.5)
+    end, turned = kinematics.forward(arm.path[-1][1])
+    assert np.abs(end - begin - [0.0, 0.12, 0.0]).max() < 0.004
+    assert np.abs(turned - frame).max() < 0.01
+    assert arm.client.status.state == "holding"
+    arm.no_complaints()
+
+
 ACTION = """GripperCommand command
 ---
 float64 position
