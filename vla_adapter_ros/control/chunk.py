@@ -12,7 +12,7 @@ from vla_adapter_ros.control.limits import Limits
 from vla_adapter_ros.errors import ChunkError, ChunkValueError
 
 FUTURE_TOLERANCE_S = 0.1
-ABSURD_BEYOND = 1.0  # rows this far beyond a joint's limit [rad or m] are refused; nearer ones are clamped
+ABSURD_BEYOND = 3.2  # rows this far beyond a joint's limit [rad or m] are refused; nearer ones are clamped
 
 
 @dataclass(frozen=True)

@@ -41,9 +41,13 @@ class Reference(Protocol):
 
 @dataclass(frozen=True)
 class Step:
-    """One tick of limited motion: the state (3, J) it ends in, and which limits were active."""
+    """One tick of limited motion: the state (3, J) it ends in, and which limits were active.
+
+    `target` (J,) is the reference's position brought inside position limits and box.
+    """
 
     state: np.ndarray
+    target: np.ndarray
     on_reference: bool = False
     position_limited: bool = False
     velocity_limited: bool = False
@@ -97,7 +101,8 @@ class Limiter:
         """
         wanted, position_limited, workspace_limited = self._allowed(reference.at(time))
         if wanted is None:
-            return Step(self.brake(), position_limited=True)
+            state = self.brake()
+            return Step(state, state[0], position_limited=True)
         if reference.horizon_s > self._dt:
             first, over = self._smooth(reference, time, speed)
         else:
@@ -113,7 +118,14 @@ class Limiter:
                 self.brake()
         velocity, acceleration, jerk = over
         return Step(
-            self.state, on_reference, position_limited, velocity, acceleration, jerk, workspace_limited
+            state=self.state,
+            target=wanted[0],
+            on_reference=on_reference,
+            position_limited=position_limited,
+            velocity_limited=velocity,
+            acceleration_limited=acceleration,
+            jerk_limited=jerk,
+            workspace_limited=workspace_limited,
         )
 
     def brake(self) -> np.ndarray:

@@ -51,6 +51,7 @@ class _Commitment:
     tick: int
     state: np.ndarray
     gripper: float | None
+    target: np.ndarray | None = None
 
 
 class CommittedMotion:
@@ -121,7 +122,7 @@ class CommittedMotion:
         for still in range(first, due):
             self._committed.append(_Commitment(still, self.limiter.state, kept))
         step = self.limiter.step(reference, tick * self._period_s, speed)
-        self._committed.append(_Commitment(due, step.state, gripper))
+        self._committed.append(_Commitment(due, step.state, gripper, step.target))
         return step
 
     def begin(self, position: np.ndarray) -> None:
@@ -197,9 +198,24 @@ class CommittedMotion:
             before = later
         return _as_due(before) if before is not None else _as_due(_Commitment(0, self.limiter.state, None))
 
-    def decided(self, time: float) -> Due | None:
-        """What was decided at `time` [s], to be due one lead later: the command of that moment, limited."""
-        return self.due(time + self._lead * self._period_s)
+    def commanded(self, time: float) -> np.ndarray | None:
+        """The command (J,) of `time` [s], inside position limits and box; None before any motion.
+
+        Deltas that are added to it do not lose what the other limits held back for a while. Where they
+        have held back more than `CONTINUE_WITHIN_RAD`, it is what was decided instead: nothing winds up.
+        """
+        due = self.due(time + self._lead * self._period_s)
+        if due is None:
+            return None
+        tick = round(time / self._period_s) + self._lead
+        for commitments in (reversed(self._committed), reversed(self._past)):
+            for commitment in commitments:
+                if commitment.tick == tick and commitment.target is not None:
+                    near = np.abs(commitment.target - due.position).max() <= CONTINUE_WITHIN_RAD
+                    return commitment.target if near else due.position
+                if commitment.tick < tick:
+                    return due.position
+        return due.position
 
     def _around(self, time: float):
         """Commitments in order, from the last one before `time` on."""

@@ -74,8 +74,8 @@ class Sources:
         if start is None:
             raise ChunkError("no joint states yet, so the first target cannot be checked")
         if self._contract.action.delta_reference == "commanded":
-            command = motion.decided(chunk.stamp) if motion.holds(arm.position) else None
-            start = start if command is None else command.position
+            command = motion.commanded(chunk.stamp) if motion.holds(arm.position) else None
+            start = start if command is None else command
         return within_limits(absolute_chunk(chunk, self._contract, start, kinematics), self.timeline.limits)
 
     def first_target(self, ready: Chunk, now: float) -> np.ndarray:
