@@ -7,24 +7,25 @@ least squares with a descent guarantee, inside joint limits.
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from vla_adapter_ros.control.damped_step import (
+    METRES_PER_RAD,
+    POSITION_TOLERANCE_M,
+    SINGULAR_BELOW,
+    arrived,
+    damped_step,
+    norm,
+)
 from vla_adapter_ros.control.rotation import Pose
 from vla_adapter_ros.errors import KinematicsError
 
-METRES_PER_RAD = 0.3
-"""How turning is weighed against moving where both cannot be had [m/rad]: about the reach of a hand."""
-POSITION_TOLERANCE_M = 1e-6
-ROTATION_TOLERANCE_RAD = 1e-6
 MAX_ITERATIONS = 60
-MAX_STEP_RAD = 0.2  # per joint and iteration: the Jacobian holds near by only
-SINGULAR_BELOW = 0.03  # singular value of the weighted Jacobian [m/rad] below which damping begins
-MAX_DAMPING = 0.01  # its root at a singular value of 0 [m/rad]
 _NUDGE_RAD = 0.02  # off a singular posture, in which the way to the target has no first order
+_BRANCH_RAD = 0.1  # from a singular posture to the branch behind it
 _SPAN_RAD = 1e-4  # of the differences that give its curvature
 
 
@@ -106,8 +107,11 @@ class ArmKinematics:
 
         The way from `start` only ever leads nearer, in steps of at most
         `MAX_STEP_RAD`, so the result stays in the branch (elbow up or down) it
-        starts in. Where turning and moving cannot both be had, 1 rad counts as
-        `METRES_PER_RAD`. A pose out of reach is no error: look at the result's.
+        starts in. Only at a singular posture, where branches meet, is there a
+        choice: of two that come equally near, the one whose joints are farther
+        from the URDF's limits. Where turning and moving cannot both be had,
+        1 rad counts as `METRES_PER_RAD`. A pose out of reach is no error: look
+        at the result's.
 
         Args:
             target: Wanted pose of the tool link in the base link's frame.
@@ -123,19 +127,36 @@ class ArmKinematics:
         """
         joints = np.clip(np.asarray(start, dtype=np.float64), low, high)
         goal = self._pin.SE3(target.rotation, target.position)
+        result, error, tried = self._descend(goal, joints, low, high)
+        beyond = self._other_branch(joints)
+        stretched = (
+            not arrived(error) and self._other_branch(result) is not None
+        )  # at the end of every branch
+        if beyond is not None and not stretched:
+            other, after, more = self._descend(goal, np.clip(beyond, low, high), low, high)
+            tried += more
+            equal = norm(after) < norm(error) + 10 * POSITION_TOLERANCE_M
+            if equal and self._eccentricity(other) < self._eccentricity(result):
+                result, error = other, after
+        return Reached(result, norm(error[:3]), norm(error[3:]) / METRES_PER_RAD, tried)
+
+    def _descend(
+        self, goal: Any, joints: np.ndarray, low: np.ndarray, high: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray, int]:
+        """Joints (J,) where no step leads nearer, the way (6,) that is left, and the steps tried."""
         error, jacobian = self._look(goal, joints)
         extra = 0.0
         tried = 0
-        while tried < MAX_ITERATIONS and not _arrived(error):
+        while tried < MAX_ITERATIONS and not arrived(error):
             tried += 1
-            step = _step(jacobian, error, joints, low, high, extra)
+            step = damped_step(jacobian, error, joints, low, high, extra)
             trial = np.clip(joints + step, low, high)
             after, there = self._look(goal, trial)
-            gain = _norm(error) - _norm(after)
+            gain = norm(error) - norm(after)
             if gain > 0:
                 joints, error, jacobian = trial, after, there
                 extra = 0.0 if extra < 1e-6 else extra / 10
-            if gain > min(POSITION_TOLERANCE_M, 0.01 * _norm(error)) or _arrived(error):
+            if gain > min(POSITION_TOLERANCE_M, 0.01 * norm(error)) or arrived(error):
                 continue
             if gain <= 0 and np.abs(step).max() > 1e-5:
                 extra = max(extra * 10, 1e-5)
@@ -145,7 +166,22 @@ class ArmKinematics:
                 break
             joints = side
             error, jacobian = self._look(goal, joints)
-        return Reached(joints, _norm(error[:3]), _norm(error[3:]) / METRES_PER_RAD, tried)
+        return joints, error, tried
+
+    def _other_branch(self, joints: np.ndarray) -> np.ndarray | None:
+        """A posture (J,) behind a singular one near `joints`, towards the middle; None if none is near."""
+        _, values, directions = np.linalg.svd(_weighted(self.jacobian(joints)), full_matrices=False)
+        if values[-1] >= SINGULAR_BELOW:
+            return None
+        away = _BRANCH_RAD * directions[-1]
+        sides = (joints + away, joints - away)
+        return min(sides, key=self._eccentricity)
+
+    def _eccentricity(self, joints: np.ndarray) -> float:
+        """How far joints are from the middle of their ranges, squared and added; unlimited ones count 0."""
+        limited = np.isfinite(self.low) & np.isfinite(self.high)
+        middle, span = (self.low + self.high)[limited] / 2, (self.high - self.low)[limited]
+        return float(np.sum(((joints[limited] - middle) / span) ** 2))
 
     def _sidestep(
         self,
@@ -173,7 +209,7 @@ class ArmKinematics:
         nudge = np.zeros_like(joints)
         nudge[free] = _NUDGE_RAD * directions[:, 0]
         for trial in (np.clip(joints + nudge, low, high), np.clip(joints - nudge, low, high)):
-            if _norm(self._look(goal, trial)[0]) < _norm(error) * (1 - 1e-9):
+            if norm(self._look(goal, trial)[0]) < norm(error) * (1 - 1e-9):
                 return trial
         return None
 
@@ -251,42 +287,3 @@ def _parent(frame: Any) -> int:
 def _weighted(jacobian: np.ndarray) -> np.ndarray:
     jacobian[3:] *= METRES_PER_RAD
     return jacobian
-
-
-def _norm(vector: np.ndarray) -> float:
-    return math.sqrt(vector @ vector)
-
-
-def _arrived(error: np.ndarray) -> bool:
-    near = _norm(error[:3]) < POSITION_TOLERANCE_M
-    return near and _norm(error[3:]) < ROTATION_TOLERANCE_RAD * METRES_PER_RAD
-
-
-def _step(
-    jacobian: np.ndarray,
-    error: np.ndarray,
-    joints: np.ndarray,
-    low: np.ndarray,
-    high: np.ndarray,
-    extra: float,
-) -> np.ndarray:
-    """Damped least-squares step (J,); joints that it takes to a limit go there and are dropped."""
-    step = np.zeros(len(joints))
-    free = np.ones(len(joints), dtype=bool)
-    while free.any():
-        part = _damped(jacobian[:, free], error - jacobian @ np.where(free, 0.0, step), extra)
-        part = part * min(1.0, MAX_STEP_RAD / max(float(np.abs(part).max()), 1e-12))
-        step[free] = part
-        beyond = free & ((joints + step > high) | (joints + step < low))
-        if not beyond.any():
-            break
-        step[beyond] = np.clip(joints + step, low, high)[beyond] - joints[beyond]
-        free &= ~beyond
-    return step
-
-
-def _damped(jacobian: np.ndarray, error: np.ndarray, extra: float) -> np.ndarray:
-    left, values, right = np.linalg.svd(jacobian, full_matrices=False)
-    lack = np.clip(1.0 - (values / SINGULAR_BELOW) ** 2, 0.0, 1.0)
-    damping = MAX_DAMPING**2 * lack + extra
-    return right.T @ (values / (values**2 + damping + 1e-18) * (left.T @ error))

@@ -185,6 +185,20 @@ def test_near_a_singular_posture_joints_follow_in_small_steps(franka):
     assert max(errors) < 0.1 and max(errors[:60]) < 1e-5 and max(errors[-60:]) < 1e-5
 
 
+@pytest.mark.parametrize("side", [-0.01, 0.0, 0.01])
+def test_of_two_branches_the_one_farther_from_the_limits_is_taken(franka, side):
+    """Joint 4 of a stretched arm is at -0.467; bent the other way it would meet its limit at -0.117 soon."""
+    joints = np.array([0.0, 0.737, 0.0, -0.467, 0.0, 1.278, 0.785])
+    first = franka.pose(joints)
+    joints = joints + side * np.array([0, -0.55, 0, 1, 0, -0.45, 0])  # a little on either side
+    for x in np.arange(0.002, 0.08, 0.004):
+        target = Pose(first.position - np.array([x, 0, 0]), first.rotation)
+        before, reached = joints, franka.reach(target, joints, franka.low, franka.high)
+        joints = reached.joints
+        assert reached.position_error < 1e-4 and np.abs(joints - before).max() < 0.2
+    assert joints[3] < -0.8 and abs(joints[2]) < 0.01
+
+
 @pytest.mark.parametrize(
     ("change", "words"),
     [
