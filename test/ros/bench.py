@@ -130,10 +130,15 @@ class Bench:
             self._clock.publish(Clock(clock=stamp))
             for node in awaited:
                 if node == "controller" or image_due:
-                    now = self.now
-                    assert self.until(lambda n=node, t=now: self.acks.get(n, 0) >= t - 1e-6), (
-                        f"{node} did not handle {self.now} s, only {self.acks.get(node)}"
-                    )
+                    assert self._handled(node), f"{node} did not handle {self.now} s: {self.acks.get(node)}"
+
+    def _handled(self, node: str) -> bool:
+        """Wait until the node has acknowledged this time; a new node may miss its first clock message."""
+        for _ in range(round(PATIENCE_S / 2)):
+            if self.until(lambda: self.acks.get(node, 0) >= self.now - 1e-6, 2.0):
+                return True
+            self._clock.publish(Clock(clock=to_stamp(self.now)))
+        return False
 
     def switch(self, topic: str, on: bool) -> None:
         """Publish a Bool, such as a stop or a deadman."""
