@@ -175,6 +175,18 @@ def parameter_file(kind: str) -> str:
     return "\n".join(lines) + "\n"
 
 
+def parameter_table(kind: str) -> str:
+    """The parameters of a node as a Markdown table, as shown in the docs."""
+    lines = ["| parameter | default | meaning |", "|---|---|---|"]
+    for field in dataclasses.fields(KINDS[kind]):
+        rule = field.metadata
+        bounds = [f"{word} {rule[word]}" for word in ("min", "max") if word in rule]
+        allowed = f" ({', '.join(bounds)})" if bounds else ""
+        default = json.dumps(field.default)
+        lines.append(f"| `{field.name}` | `{default}` | {rule['text']}{allowed} |")
+    return "\n".join(lines) + "\n"
+
+
 if __name__ == "__main__":
     from vla_adapter_ros.contract import config_folder
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -83,6 +85,11 @@ def test_commands_go_by_name():
 def test_shipped_parameter_files_are_complete(kind):
     shipped = config_folder() / "nodes" / f"{kind}.yaml"
     assert shipped.read_text(encoding="utf-8") == parameters.parameter_file(kind)
+
+
+def test_the_docs_show_the_controllers_parameters():
+    page = Path(__file__).resolve().parents[3] / "docs" / "controller.md"
+    assert parameters.parameter_table("controller") in page.read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize(
