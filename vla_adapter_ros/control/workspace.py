@@ -14,7 +14,9 @@ _MARGIN_M = 0.002  # stops are checked at points; between two of them the path b
 _SPACING_RAD = 0.03  # of any joint between two points of a stop that are checked
 _MOST_POINTS = 12
 _DAMPING = 1e-4  # of the step onto the wall, against singular poses
-_STEPS = 4
+_STEPS = 10
+_LARGEST_STEP_RAD = 0.2  # of any joint: the Jacobian holds near by only
+_NEAR_M = 1e-4
 
 
 class ToolPoint(Protocol):
@@ -59,8 +61,12 @@ class Box:
         position = position.copy()
         for _ in range(_STEPS):
             rows = self._kinematics.jacobian(position)[:3]
-            position += _solve(rows, goal - point)
+            way = _solve(rows, goal - point)
+            position += way * min(1.0, _LARGEST_STEP_RAD / max(np.abs(way).max(), 1e-12))
             point = self._kinematics.pose(position).position
+            goal = np.clip(point, self._low, self._high)
+            if np.abs(goal - point).max() < _NEAR_M:
+                break
         rows = self._kinematics.jacobian(position)[:3]
         into = np.where(outside, rows @ velocity, 0.0)
         return np.stack([position, velocity - _solve(rows, into), np.zeros_like(velocity)]), True
