@@ -19,7 +19,7 @@ setup(
         "vla_adapter_ros": ["checkpoints/*/*", "benchmarks/data/*"],
         "vla_adapter_ros.config": ["*.xml", "robots/*.yaml", "nodes/*.yaml"],
     },
-    install_requires=["numpy>=1.24", "pyyaml", "opencv-python-headless"],
+    install_requires=["numpy>=1.24", "pyyaml", "opencv-python-headless", "ruckig>=0.14"],
     extras_require={
         "policy": POLICY,
         "train": TRAIN,
