@@ -1,0 +1,176 @@
+"""Outputs by themselves: what they send, when they are silent, how they end."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+pytest.importorskip("rclpy", reason="ROS 2 is not installed")
+
+from vla_adapter_ros.contract import read_contract
+from vla_adapter_ros.contract.schema import Kinematics
+from vla_adapter_ros.control.motion import Due, Trajectory
+from vla_adapter_ros.control.urdf import contract_kinematics
+from vla_adapter_ros.errors import ParameterError
+from vla_adapter_ros.nodes.conversions import pose_values, twist_values
+from vla_adapter_ros.nodes.grippers import gripper_output
+from vla_adapter_ros.nodes.outputs import REST_S, Outgoing, arm_output
+from vla_adapter_ros.simulation.cartesian_controllers import rotation_of
+
+SHIPPED = read_contract("franka_sim")
+HOME = np.array([0.0, -0.2, 0.0, -2.0, 0.0, 1.8, 0.8])
+SPEED = np.array([0.2, -0.1, 0.0, 0.1, 0.0, 0.0, 0.3])
+ZERO = np.zeros(7)
+
+
+class Listener:
+    """Stands where a node stands: keeps what its publishers are given."""
+
+    def __init__(self) -> None:
+        self.heard = []
+
+    def create_publisher(self, kind, topic, qos):
+        listener = self
+
+        class Publisher:
+            def publish(self, message):
+                assert type(message) is kind
+                listener.heard.append(message)
+
+        return Publisher()
+
+
+def contract(command: str = "joint_trajectory", gripper: str = "forward_position"):
+    return dataclasses.replace(
+        SHIPPED,
+        command=dataclasses.replace(SHIPPED.command, type=command, gripper_type=gripper),
+        kinematics=Kinematics("package:franky_sim/assets/fr3.urdf", "fr3_link0", "fr3_hand_tcp"),
+    )
+
+
+def output(command: str, feedback: float = 2.0):
+    node, robot = Listener(), contract(command)
+    made = arm_output(node, robot, feedback)
+    if command.startswith("cartesian"):
+        made.kinematics = contract_kinematics(robot)
+    return node.heard, made
+
+
+def outgoing(now=1.0, velocity=SPEED, acceleration=ZERO, measured=HOME, at=None, **changes) -> Outgoing:
+    due = Due(HOME, velocity, acceleration, 0.04)
+    values = {"due": due, "trajectory": None, "measured": measured, "measured_at": now if at is None else at}
+    return Outgoing(now, **(values | changes))
+
+
+def test_positions_are_those_that_are_due():
+    heard, out = output("forward_position")
+    assert out.send(outgoing()) == 1 and list(heard[0].data) == HOME.tolist()
+    assert out.send(outgoing(due=None)) == 0 and out.send(outgoing(released=True)) == 0
+    assert out.end(2.0) == 0 and len(heard) == 1
+
+
+def test_a_trajectory_is_sent_when_there_is_one():
+    heard, out = output("joint_trajectory")
+    rows = np.zeros((3, 2, 7))
+    path = Trajectory(SHIPPED.arm_joints, np.array([1.01, 1.02]), *rows)
+    assert out.send(outgoing()) == 0
+    assert out.send(outgoing(trajectory=path)) == 1 and len(heard[0].points) == 2
+    assert out.send(outgoing(trajectory=path, released=True)) == 0
+
+
+def test_velocities_bring_a_late_arm_back():
+    heard, out = output("forward_velocity")
+    out.send(outgoing())
+    np.testing.assert_allclose(heard[-1].data, SPEED)
+    out.send(outgoing(1.01, measured=HOME - 0.01))
+    np.testing.assert_allclose(heard[-1].data, SPEED + 0.02)
+    # Measured 20 ms ago, exactly where it was due then: no correction.
+    out.send(outgoing(1.02, measured=HOME - 0.02 * SPEED, at=1.0))
+    np.testing.assert_allclose(heard[-1].data, SPEED, atol=1e-12)
+    # The velocity of the middle of the tick.
+    out.send(outgoing(1.03, acceleration=np.full(7, 2.0)))
+    np.testing.assert_allclose(heard[-1].data, SPEED + 0.01)
+    out.send(outgoing(1.04, measured=HOME - 9.0))
+    np.testing.assert_allclose(heard[-1].data, [SHIPPED.limits[j].velocity for j in SHIPPED.arm_joints])
+
+
+@pytest.mark.parametrize("command", ["forward_velocity", "cartesian_twist"])
+def test_velocities_end_with_one_zero(command):
+    heard, out = output(command)
+    value = (lambda m: np.array(m.data)) if command == "forward_velocity" else twist_values
+    assert out.send(outgoing(0.5, velocity=ZERO)) == 0  # never moved
+    out.send(outgoing(1.0))
+    out.send(outgoing(1.0 + REST_S / 2, velocity=ZERO, measured=HOME - 0.001))
+    assert value(heard[-1]).any()  # still corrects
+    assert out.send(outgoing(1.1 + REST_S, velocity=ZERO, measured=HOME - 0.001)) == 1
+    assert not value(heard[-1]).any()
+    assert out.send(outgoing(1.2 + REST_S, velocity=ZERO)) == 0
+    for ending in (lambda: out.end(3.0), lambda: out.send(outgoing(3.0, due=None))):
+        out.send(outgoing(2.9))
+        assert ending() == 1 and not value(heard[-1]).any()
+        assert ending() == 0
+
+
+def test_a_released_arm_hears_nothing_not_even_a_zero():
+    heard, out = output("forward_velocity")
+    out.send(outgoing(1.0))
+    assert out.send(outgoing(1.01, released=True)) == 0
+    assert out.send(outgoing(1.02, due=None)) == 0 and out.end(1.03) == 0
+    assert len(heard) == 1
+
+
+def test_poses_and_twists_are_those_of_the_due_motion():
+    heard, out = output("cartesian_pose")
+    out.send(outgoing())
+    values = pose_values(heard[0])[1]
+    wanted = out.kinematics.pose(HOME)
+    np.testing.assert_allclose(values[:3], wanted.position, atol=1e-12)
+    np.testing.assert_allclose(rotation_of(np.array(values[3:])), wanted.rotation, atol=1e-9)
+    assert heard[0].header.frame_id == "fr3_link0"
+    heard, out = output("cartesian_twist", feedback=2.0)
+    out.send(outgoing())
+    np.testing.assert_allclose(twist_values(heard[0]), out.kinematics.jacobian(HOME) @ SPEED, atol=1e-9)
+    behind = HOME - 1e-4 * SPEED
+    out.send(outgoing(1.01, measured=behind))
+    correction = twist_values(heard[1]) - twist_values(heard[0])
+    np.testing.assert_allclose(correction, 2e-4 * out.kinematics.jacobian(HOME) @ SPEED, atol=1e-7)
+
+
+def test_without_kinematics_cartesian_outputs_are_silent():
+    for command in ("cartesian_pose", "cartesian_twist"):
+        heard, out = output(command)
+        out.kinematics = None
+        assert out.send(outgoing()) == 0 and out.end(2.0) == 0 and not heard
+
+
+def test_the_gripper_is_told_when_something_changes():
+    node = Listener()
+    gripper = gripper_output(node, contract(), 0.0)
+    sent = [gripper.send(p, 1.0, repeat) for p, repeat in ((None, True), (0.04, False), (0.04, False))]
+    assert sent == [0, 1, 0]
+    assert gripper.send(0.04, 1.1, True) == 1 and gripper.send(0.0, 1.2, False) == 1
+    assert [list(message.data) for message in node.heard] == [[0.04], [0.04], [0.0]]
+
+
+def test_a_gripper_trajectory_takes_its_time():
+    node = Listener()
+    gripper = gripper_output(node, contract(gripper="joint_trajectory"), 0.0)
+    gripper.send(0.04, 1.0, True)
+    assert gripper.send(0.04, 1.1, True) == 0  # a repetition would begin the way anew
+    gripper.send(0.03, 1.2, False)
+    points = [message.points[0] for message in node.heard]
+    assert [list(point.positions) for point in points] == [[0.04], [0.03]]
+    assert [point.time_from_start.nanosec for point in points] == [500_000_000, 125_000_000]
+    assert list(node.heard[0].joint_names) == [SHIPPED.gripper.joint]
+
+
+def test_the_gripper_action_names_what_is_missing():
+    try:
+        import control_msgs.action  # noqa: F401
+    except ImportError:
+        with pytest.raises(ParameterError, match="needs the package control_msgs"):
+            gripper_output(Listener(), contract(gripper="gripper_command"), 0.0)
+    else:
+        pytest.skip("control_msgs is installed")
