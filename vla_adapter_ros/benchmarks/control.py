@@ -63,7 +63,8 @@ def run_control_benchmark(
         seed: Of the jitter. Frame n of an episode takes equally long whichever method asks.
 
     Returns:
-        {"latency_90ms": {"one_point": {...}, ...}, ..., "settings": {...}}; see `measures`.
+        {"latency_90ms": {"one_point": {...}, ...}, ..., "settings": {...}, "stream": {...}};
+        see `measures` and `stream_facts`.
     """
     stream = stream or load_stream()
     description = read_contract(contract)
@@ -91,6 +92,7 @@ def run_control_benchmark(
         "jitter": JITTER,
         "seed": seed,
     }
+    result["stream"] = stream_facts(description, stream)
     return result
 
 
@@ -213,6 +215,30 @@ def measures(contract: Contract, stream: ChunkStream, drives: Sequence[Drive]) -
         "delay": best * SAMPLE_S,
         "chunks": len(steps),
         "refused_chunks": sum(drive.refused for drive in drives),
+    }
+
+
+def stream_facts(contract: Contract, stream: ChunkStream) -> dict[str, float]:
+    """How well the chunks of a stream agree, and whether an arm could follow their first rows.
+
+    Returns:
+        `disagreement`: root of the mean squared joint-space distance between the second row of a chunk
+        and the first of the next frame's, which speaks of the same time [rad]. `beyond_limits`: share of
+        the frames at which the path of first rows, begun at rest, needs more than the contract's
+        acceleration in some joint.
+    """
+    columns = [stream.names.index(joint) for joint in contract.arm_joints]
+    limits = np.array([contract.limits[joint].acceleration for joint in contract.arm_joints])
+    apart, beyond = [], []
+    for episode in stream.episodes:
+        rows = episode.rows[:, :, columns]
+        apart.append(((rows[:-1, 1] - rows[1:, 0]) ** 2).sum(axis=1))
+        path = np.vstack([episode.start, episode.start, rows[:, 0]])
+        needed = np.abs(np.diff(path, 2, axis=0)) * stream.rate_hz**2
+        beyond.append((needed > limits).any(axis=1))
+    return {
+        "disagreement": float(np.sqrt(np.concatenate(apart).mean())),
+        "beyond_limits": float(np.concatenate(beyond).mean()),
     }
 
 

@@ -52,7 +52,12 @@ def format_result(result: dict[str, Any]) -> str:
                 f"The aims {'hold' if aims['holds'] else 'do not all hold'}.",
             ]
         lines.append("")
-    return "\n".join(lines).rstrip()
+    facts = result["stream"]
+    lines.append(
+        f"Stream: neighbouring chunks differ by {facts['disagreement'] * 1e3:.1f} mrad about the same time; "
+        f"{facts['beyond_limits']:.0%} of the first rows lie beyond the arm's acceleration limits."
+    )
+    return "\n".join(lines)
 
 
 def plot_result(result: dict[str, Any], path: Path) -> None:
