@@ -39,13 +39,13 @@ class SmoothRows:
         self._points = control_points(self._states[:-1], self._states[1:], self._period)
 
     def at(self, time: float) -> np.ndarray:
-        """State (3, J): before the first row in steady motion towards it, after the last one at rest."""
+        """State (3, J): before the first row as if always accelerated so, after the last at rest."""
         since = time - self.chunk.stamp
         if since < 0:
-            state = self._states[0].copy()
-            state[0] += since * state[1]
-            state[2] = 0.0
-            return state
+            position, velocity, push = self._states[0]
+            return np.stack(
+                [position + since * velocity + since**2 / 2 * push, velocity + since * push, push]
+            )
         k = int(since / self._period + 1e-9)
         if time > self.chunk.end + 1e-9:
             state = np.zeros_like(self._states[-1])
