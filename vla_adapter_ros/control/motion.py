@@ -161,6 +161,12 @@ class CommittedMotion:
             return False
         return self.moving or bool(np.abs(self.limiter.state[0] - measured).max() <= CONTINUE_WITHIN_RAD)
 
+    def from_here(self, measured: np.ndarray) -> np.ndarray:
+        """State (3, J) that the next motion begins from: what was sent last if it holds, else `measured`."""
+        if self.holds(measured):
+            return self.limiter.state
+        return np.stack([measured, np.zeros_like(measured), np.zeros_like(measured)])
+
     def forget(self) -> None:
         """Drop everything; the next motion begins where the arm is."""
         self._committed.clear()

@@ -244,6 +244,9 @@ def test_disarmed_does_not_move():
     arm.run(0.3)
     assert arm.tick.state == "disarmed"
     np.testing.assert_array_equal(arm.position, HOME)
+    arm.core.stop()
+    arm.core.reset()
+    assert arm.core.state == "disarmed"  # no way round `arm`
     arm.core.arm()
     assert arm.core.state == "idle"
 
