@@ -68,19 +68,19 @@ def run_control_benchmark(
     """
     stream = stream or load_stream()
     description = read_contract(contract)
-    robot = free_arm(description)
     result: dict[str, Any] = {}
     for latency in latencies_ms:
         part = result[f"latency_{latency:g}ms"] = {}
         for name in methods:
+            robot = free_arm(description)  # a new one, so that no figure depends on what else was asked for
             drives = [
                 drive_episode(description, robot, episode, name, latencies, horizon)
                 for episode, latencies in zip(
                     stream.episodes, _draw_latencies(stream, latency * 1e-3, seed), strict=True
                 )
             ]
+            robot.close()
             part[name] = measures(description, stream, drives)
-    robot.close()
     frames = sum(len(episode.stamps) for episode in stream.episodes)
     result["settings"] = {
         "contract": description.name,

@@ -147,6 +147,10 @@ def test_a_seed_gives_the_same_motion_again_and_another_seed_another() -> None:
     first = run(0)
     assert first == run(0)
     assert first["latency_90ms"] != run(1)["latency_90ms"]
+    both = run_control_benchmark(stream, latencies_ms=[40, 90], methods=["open_loop", "one_point"])
+    assert both["latency_90ms"]["one_point"] == first["latency_90ms"]["one_point"], (
+        "whatever else is asked for"
+    )
 
 
 def test_default_has_the_least_jerk_and_the_smallest_steps_at_90_ms(result) -> None:
