@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 
 from vla_adapter_ros.contract import Contract
@@ -40,6 +42,7 @@ class Sources:
         self._arm_columns = [contract.action_names.index(name) for name in contract.arm_columns]
         self._scale = np.array([contract.action.dimensions[i].scale for i in self._arm_columns])
         self._rows = np.zeros((0, len(contract.action_names)))  # of the newest chunk, as they came
+        self._ahead = 0.0  # how much earlier they are due than in the chunk [s]
 
     def clear(self) -> None:
         """Forget everything."""
@@ -62,6 +65,8 @@ class Sources:
         """The chunk as absolute joint rows within the position limits; without rows as it is.
 
         Deltas are added to where the arm was measured at the chunk's stamp, or to the command of that moment.
+        What was measured had been commanded `lead_s` before, so motion that goes on from there comes as
+        much earlier: otherwise every chunk would begin behind the one before.
 
         Raises:
             ChunkError: see `check_chunk`, `absolute_chunk` and `within_limits`.
@@ -76,6 +81,8 @@ class Sources:
         if self._contract.action.delta_reference == "commanded":
             command = motion.commanded(chunk.stamp) if motion.holds(arm.position) else None
             start = start if command is None else command
+        elif self._contract.action.space.endswith("_delta"):
+            chunk = dataclasses.replace(chunk, stamp=chunk.stamp - self._contract.command.lead_s)
         return within_limits(absolute_chunk(chunk, self._contract, start, kinematics), self.timeline.limits)
 
     def first_target(self, ready: Chunk, now: float) -> np.ndarray:
@@ -85,7 +92,7 @@ class Sources:
 
     def follow(self, chunk: Chunk, ready: Chunk, now: float, state: np.ndarray, fade: bool) -> Seam:
         """Follow a chunk from `now` on, the motion being in `state` (3, J): see `ChunkTimeline`."""
-        self._rows = chunk.rows
+        self._rows, self._ahead = chunk.rows, chunk.stamp - ready.stamp
         return self.timeline.take_over(ready, now, state, fade)
 
     def accept_teleop(
@@ -140,7 +147,7 @@ class Sources:
         if source == "human":
             return self.teleop.command
         if self._contract.action.space != "joint_position":
-            return self._rows[min(self.timeline.row(now), len(self._rows) - 1)]
+            return self._rows[min(self.timeline.row(now - self._ahead), len(self._rows) - 1)]
         command = np.empty(len(self._contract.action_names))
         command[self._arm_columns] = self.timeline.at(now)[0] / self._scale
         command[self.gripper_column] = self.timeline.gripper(now)

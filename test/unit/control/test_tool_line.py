@@ -43,8 +43,9 @@ class Motion:
 def chunk_along(path: Path, start: float, stamp: float, contract: Contract, sequence: int) -> Chunk:
     """What a policy that knows the path sends: the ways between its points from `stamp` on."""
     points = [path(stamp - start + k / contract.rate_hz) for k in range(ROWS + 1)]
+    before = points[:1] * ROWS if contract.action.delta_reference == "chunk_start" else points
     rows = np.array(
-        [np.append(delta_between(points[k], points[k + 1], contract.action.frame), 1.0) for k in range(ROWS)]
+        [np.append(delta_between(before[k], points[k + 1], contract.action.frame), 1.0) for k in range(ROWS)]
     )
     return Chunk(stamp, rows, contract.action_names, contract.rate_hz, "s", 1, sequence, "ee_delta")
 
@@ -145,6 +146,23 @@ def test_a_straight_line_of_20_cm_is_held_within_2_mm_and_1_degree(direction, fr
     assert way[-1] @ along == pytest.approx(0.2, abs=0.002)
     assert distance.max() < 0.002  # in time as well, at up to 0.19 m/s
     assert_limits_hold(motion)
+
+
+@pytest.mark.parametrize("reference", ["measured", "chunk_start"])
+def test_ways_from_where_the_arm_is_lead_to_the_end_as_well(reference):
+    """The arm lags behind its command by `lead_s`; no chunk may lose that much of the way."""
+    middle = ARM.pose(READY)
+    joints = ARM.solve(Pose(middle.position - np.array([0, 0.1, 0]), middle.rotation), READY, LOW, HIGH)
+    first = ARM.pose(joints)
+
+    def path(t: float) -> Pose:
+        return Pose(first.position + np.array([0.0, 0.2 * eased(t, 2.0), 0.0]), first.rotation)
+
+    action = dataclasses.replace(TOOL.action, delta_reference=reference)
+    motion = drive(path, 2.0, joints, dataclasses.replace(TOOL, action=action))
+    way = np.array([pose.position for pose in motion.poses]) - first.position
+    assert np.linalg.norm(way[:, [0, 2]], axis=1).max() < 0.002
+    assert way[-1, 1] == pytest.approx(0.2, abs=0.003)
 
 
 def test_at_a_joint_limit_the_other_joints_lead_the_tool_on():
