@@ -41,9 +41,18 @@ class ChunkPacer:
         self._latencies.append(max(latency_s, 0.0))
 
     @property
+    def latency_p99(self) -> float:
+        """99th percentile of the noted latencies [s]; 0 before any."""
+        return float(np.percentile(np.array(self._latencies), 99)) if self._latencies else 0.0
+
+    def complaint(self) -> str:
+        """Why the horizon does not fit what was measured so far; empty if it does."""
+        return budget_complaint(self._rate_hz, self._rows, self._horizon, self.latency_p99)
+
+    @property
     def interval_rows(self) -> int:
         """Rows between two inferences now."""
-        latency = float(np.percentile(np.array(self._latencies), 99)) if self._latencies else 0.0
+        latency = self.latency_p99
         spare = self._rows - 1 - math.ceil(latency * self._rate_hz)
         return max(1, min(self._horizon, spare))
 
@@ -55,3 +64,26 @@ class ChunkPacer:
         if due:
             self._last = stamp
         return due
+
+
+def budget_complaint(rate_hz: float, rows: int, execution_horizon: int, latency_s: float) -> str:
+    """Why chunks cannot follow each other without a gap; empty if they can.
+
+    A chunk must be ready before the next frame is due (horizon / rate), and before the rows of the one
+    before run out (rows - 1 - horizon).
+
+    Args:
+        rate_hz: Rows per second.
+        rows: Length H of a chunk.
+        execution_horizon: Rows executed before the next chunk takes over.
+        latency_s: From image stamp to published chunk, or inference alone where that is all that is
+            known; 99th percentile [s].
+    """
+    least, most = math.ceil(latency_s * rate_hz - 1e-9), rows - 1 - math.ceil(latency_s * rate_hz - 1e-9)
+    if least <= execution_horizon <= most:
+        return ""
+    allowed = f"{max(least, 1)} to {most}" if most >= max(least, 1) else "none with so few or slow rows"
+    return (
+        f"execution_horizon = {execution_horizon} of {rows} rows at {rate_hz:g} Hz, but a chunk takes "
+        f"{latency_s:.3f} s (99th percentile): allowed is {allowed}"
+    )

@@ -13,8 +13,8 @@ from std_msgs.msg import String
 
 from vla_adapter_ros.contract import checkpoints_folder, require_same
 from vla_adapter_ros.control.chunk import Chunk
-from vla_adapter_ros.control.pacing import ChunkPacer
-from vla_adapter_ros.errors import CheckpointError, VlaAdapterError
+from vla_adapter_ros.control.pacing import ChunkPacer, budget_complaint
+from vla_adapter_ros.errors import CheckpointError, ParameterError, VlaAdapterError
 from vla_adapter_ros.model import VlaAdapterPolicy
 from vla_adapter_ros.msg import ActionChunk
 from vla_adapter_ros.nodes.base import CHUNK_TOPIC, ManagedNode, run
@@ -26,6 +26,7 @@ from vla_adapter_ros.recording.frame import Frame
 from vla_adapter_ros.srv import Instruct
 
 DEFAULT_CHECKPOINT = "franka_sim_tiny"
+BUDGET_RUNS = 10
 DTYPES = {"auto": None, "fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
@@ -51,6 +52,8 @@ class PolicyNode(ManagedNode):
             raise CheckpointError(f"{path} has no contract.yaml: it does not say which robot it is for")
         require_same(self.contract, self._policy.contract, f"checkpoint {path}")
         self._policy.warm_up()
+        if not parameters.lock_step:  # there time waits for inference
+            self._require_budget()
         self._pacer = ChunkPacer(
             self.contract.rate_hz, self._policy.config.chunk, parameters.execution_horizon
         )
@@ -66,6 +69,23 @@ class PolicyNode(ManagedNode):
         self._current = self.create_publisher(String, "instruction", latched)
         self.create_service(Instruct, "instruct", self._on_instruct)
         self.get_logger().info(f"checkpoint {path}, {self._policy.config.chunk} rows per chunk")
+
+    def _require_budget(self) -> None:
+        """Measure inference on blank images, and refuse an execution horizon that it cannot serve."""
+        blank = [np.zeros((c.height, c.width, 3), np.uint8) for c in self.contract.cameras.values()]
+        state, times = np.zeros(len(self.contract.state)), []
+        for _ in range(BUDGET_RUNS):
+            started = time.monotonic()
+            self._policy.predict(blank, "measure", state)
+            times.append(time.monotonic() - started)
+        complaint = budget_complaint(
+            self.contract.rate_hz,
+            self._policy.config.chunk,
+            self.parameters.execution_horizon,
+            float(np.percentile(times, 99)),
+        )
+        if complaint:
+            raise ParameterError(complaint)
 
     def activate(self) -> None:
         self._ended.clear()
@@ -133,7 +153,13 @@ class PolicyNode(ManagedNode):
                 return  # the instruction changed meanwhile: these rows answer the old one
             self._publish(self._chunk(frame.stamp, rows), frame.oldest, duration)
             self._pacer.note_latency(self.now() - frame.stamp)
-        self.diagnose("", instruction=instruction, inference_s=f"{duration:.4f}", images=self._streams.images)
+        self.diagnose(
+            self._pacer.complaint(),
+            instruction=instruction,
+            inference_s=f"{duration:.4f}",
+            latency_p99_s=f"{self._pacer.latency_p99:.4f}",
+            images=self._streams.images,
+        )
 
     def _chunk(self, stamp: float, rows: np.ndarray) -> Chunk:
         self._sequence += 1

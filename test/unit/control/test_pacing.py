@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from vla_adapter_ros.control.pacing import ChunkPacer
+from vla_adapter_ros.control.pacing import ChunkPacer, budget_complaint
 from vla_adapter_ros.errors import ChunkError
 
 
@@ -36,3 +36,29 @@ def test_slow_inference_asks_earlier():
 def test_bad_horizon():
     with pytest.raises(ChunkError, match="1 to 8"):
         ChunkPacer(10.0, 8, 9)
+
+
+@pytest.mark.parametrize(
+    ("rows", "horizon", "latency_s", "fits"),
+    [
+        (8, 4, 0.0, True), (8, 4, 0.3, True), (8, 4, 0.31, False), (8, 7, 0.0, True), (8, 7, 0.01, False),
+        (8, 1, 0.1, True), (8, 1, 0.11, False), (8, 4, 2.6, False), (50, 25, 2.4, True), (1, 1, 0.0, False),
+    ],
+)  # fmt: skip
+def test_horizon_against_latency(rows, horizon, latency_s, fits):
+    complaint = budget_complaint(10.0, rows, horizon, latency_s)
+    assert (complaint == "") == fits
+    if not fits:
+        assert f"execution_horizon = {horizon}" in complaint and f"{latency_s:.3f} s" in complaint
+
+
+def test_the_complaint_names_what_is_allowed():
+    assert budget_complaint(10.0, 8, 1, 0.25).endswith("allowed is 3 to 4")
+    assert "none" in budget_complaint(10.0, 8, 4, 0.5)
+
+
+def test_pacer_complains_once_latency_shows():
+    pacer = ChunkPacer(10.0, 8, 4)
+    assert pacer.complaint() == ""
+    pacer.note_latency(0.36)
+    assert "0.360 s" in pacer.complaint()
