@@ -15,7 +15,7 @@ import numpy as np
 
 from vla_adapter_ros.control.chunk import Chunk
 from vla_adapter_ros.control.limits import Limits
-from vla_adapter_ros.control.quintic import control_points, peaks, smooth_states, state_at
+from vla_adapter_ros.control.quintic import control_points, sampled_peaks, smooth_states, state_at
 from vla_adapter_ros.control.splice import ENSEMBLE_DECAY, SPLICES, crossfaded_rows, ensembled_rows
 from vla_adapter_ros.errors import ChunkError
 
@@ -162,7 +162,7 @@ class ChunkTimeline:
         """Shortest time in which a difference (3, J) may fade out."""
         for length in self._handover_s * np.geomspace(1.0, _LONGEST_FADE, 10):
             points = control_points(step, np.zeros_like(step), length)
-            velocity, acceleration, jerk = peaks(points, length)
+            velocity, acceleration, jerk = sampled_peaks(points, length)
             if (
                 (velocity <= _FADE_SHARE * self.limits.velocity).all()
                 and (acceleration <= _FADE_SHARE * self.limits.acceleration).all()

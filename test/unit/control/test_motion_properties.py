@@ -17,7 +17,7 @@ from vla_adapter_ros.control.rotation import Pose
 from vla_adapter_ros.errors import VlaAdapterError
 
 QUICK = settings(max_examples=25, deadline=None, derandomize=True)
-LONG = settings(max_examples=1500, deadline=None)
+LONG = settings(max_examples=300, deadline=None)
 OPEN = with_safety(first_target_max_distance=100.0, tracking_error_max=100.0)
 
 VALID = st.tuples(

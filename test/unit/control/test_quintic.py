@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from vla_adapter_ros.control.quintic import control_points, peaks, smooth_states, state_at
+from vla_adapter_ros.control.quintic import control_points, peaks, sampled_peaks, smooth_states, state_at
 
 RNG = np.random.default_rng(0)
 
@@ -34,6 +34,9 @@ def test_ends_derivatives_and_bounds():
     assert (np.abs(path[:, 1]).max(0) <= velocity + 1e-9).all()
     assert (np.abs(path[:, 2]).max(0) <= acceleration + 1e-9).all()
     assert (np.abs(np.diff(path[:, 2], axis=0)).max(0) / dt <= jerk + 1e-6).all()
+    for bound, nearly in zip((velocity, acceleration, jerk), sampled_peaks(points, duration), strict=True):
+        assert (nearly <= bound + 1e-9).all() and (nearly > 0.2 * bound).all()
+    np.testing.assert_allclose(sampled_peaks(points, duration)[0], np.abs(path[:, 1]).max(0), rtol=0.02)
 
 
 def test_constant_jerk_is_bounded_exactly():
