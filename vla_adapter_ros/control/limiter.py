@@ -1,8 +1,9 @@
 """Motion that follows a reference and never leaves its limits, tick by tick.
 
 Three ways to the next tick are tried in turn: onto the reference exactly; along
-the smoothest or the fastest way to where the reference will be; and the next
-state of the full stop that was verified before. A state counts only when the
+the smoothest or the fastest way to where the reference will be (each joint by
+itself: none waits for a slower one); and the next state of the full stop that
+was verified before. A state counts only when the
 quintic up to it keeps every limit, and a full stop from it stays inside the
 position limits and the workspace box. So, by induction, there always is a way
 to stop, and whatever cannot be trusted (a plan that fails, a reference that is
@@ -24,6 +25,10 @@ from vla_adapter_ros.control.workspace import Box
 
 _EXACT = 1e-9  # relative rounding allowed where a value may equal its limit
 _MEETINGS = 6  # tries to find the time at which the reference can be met
+
+
+Exceeded = tuple[np.ndarray, np.ndarray, np.ndarray]
+"""Which joints would exceed their velocity, acceleration and jerk limits, bool (J,) each."""
 
 
 class Reference(Protocol):
@@ -76,7 +81,7 @@ class Limiter:
         self._limits, self._planned, self._box = limits, limits.planned(self._dt), box
         self._planner = Planner(self._planned)
         self._wall: tuple[np.ndarray, np.ndarray] | None = None
-        self._way: tuple[int, Plan, float] | None = None  # version of the reference, way, start
+        self._drop_ways()  # of each joint: version of the reference, way, start
         self._stop: Stop | None = None  # from an earlier state, `_stopping` seconds ago
         self._stopping = 0.0
         self._smoothly = True  # no limit decided the newest tick
@@ -84,7 +89,8 @@ class Limiter:
     def restart(self, state: np.ndarray) -> None:
         """Continue from `state` (3, J), from which a stop is known to be safe: one at rest, or an old one."""
         self.state = state
-        self._way, self._stop, self._stopping, self._smoothly = None, None, 0.0, True
+        self._drop_ways()
+        self._stop, self._stopping, self._smoothly = None, 0.0, True
 
     @property
     def resting(self) -> bool:
@@ -107,16 +113,22 @@ class Limiter:
             first, over = self._smooth(reference, time, speed)
         else:
             first, over = wanted, self._exceeded(wanted, speed)
-        if over == (False, False, False) and self._reachable(first):
+        late = np.logical_or.reduce(over)
+        if not late.any() and self._reachable(first):
             on_reference = reference.horizon_s == 0.0
-            self._way, self._smoothly = None, True
+            self._drop_ways()
+            self._smoothly = True
         else:
             on_reference = self._smoothly = False
-            candidate = self._on_the_way(reference, time, speed)
+            if reference.horizon_s > 0.0:
+                candidate = self._on_the_way(reference, time, speed)
+            else:
+                # Where only the stop from there would leave the limits, every joint takes the longer way.
+                candidate = self._catching_up(reference, time, speed, wanted, late | ~late.any())
             # A plan's states need no check of their own: see limits.py.
             if candidate is None or not np.isfinite(candidate).all() or not self._reachable(candidate):
                 self.brake()
-        velocity, acceleration, jerk = over
+        velocity, acceleration, jerk = (bool(part.any()) for part in over)
         return Step(
             state=self.state,
             target=wanted[0],
@@ -130,7 +142,7 @@ class Limiter:
 
     def brake(self) -> np.ndarray:
         """Move for one tick along the verified stop; returns the new state (3, J)."""
-        self._way = None
+        self._drop_ways()
         if self.resting:
             return self.state
         if self._stop is None:
@@ -167,9 +179,7 @@ class Limiter:
             state[0] = np.clip(state[0], low, high)
         return state, not kept.all(), blocked
 
-    def _smooth(
-        self, reference: Reference, time: float, speed: float
-    ) -> tuple[np.ndarray, tuple[bool, bool, bool]]:
+    def _smooth(self, reference: Reference, time: float, speed: float) -> tuple[np.ndarray, Exceeded]:
         """The first tick of the smoothest way to where the reference is guessed to be, and what it exceeds.
 
         After a tick that limits had decided the whole way must keep the limits
@@ -178,15 +188,15 @@ class Limiter:
         horizon, planned = reference.horizon_s, self._planned
         ahead, _, _ = self._allowed(reference.at(time - self._dt + horizon))
         if ahead is None:
-            return self.state, (True, True, True)
+            return self.state, (np.ones(len(planned.low), dtype=bool),) * 3
         points = control_points(self.state, ahead, horizon)
-        over = (False, False, False)
+        over: Exceeded | None = None
         if not self._smoothly:
             velocity, acceleration, jerk = peaks(points, horizon)
             over = (
-                bool((velocity > planned.velocity * speed).any()),
-                bool((acceleration > planned.acceleration).any()),
-                bool((jerk > planned.jerk).any()),
+                velocity > planned.velocity * speed,
+                acceleration > planned.acceleration,
+                jerk > planned.jerk,
             )
         after = state_at(points, horizon, self._dt)[2]
         # Only the first tick of each such way is gone: constant jerk spares the arm its inner variation.
@@ -199,10 +209,12 @@ class Limiter:
                 after,
             ]
         )
-        return state, over if any(over) else self._exceeded(state, speed)
+        if over is None or not np.any(over):
+            over = self._exceeded(state, speed)
+        return state, over
 
-    def _exceeded(self, state: np.ndarray, speed: float) -> tuple[bool, bool, bool]:
-        """Whether velocity, acceleration or jerk would be too large on the way to a state, or right after."""
+    def _exceeded(self, state: np.ndarray, speed: float) -> Exceeded:
+        """Where velocity, acceleration or jerk would be too large on the way to a state, or right after."""
         points = control_points(self.state, state, self._dt)
         velocity, acceleration, jerk = peaks(points, self._dt)
         planned, limits = self._planned, self._limits
@@ -210,15 +222,11 @@ class Limiter:
         later = np.abs(state[1] + state[2] * np.abs(state[2]) / (2 * planned.jerk))
         rounding = 1 + _EXACT
         return (
-            bool(
-                (velocity > limits.velocity * speed * rounding).any()
-                or (np.maximum(np.abs(state[1]), later) > planned.velocity * speed * rounding).any()
-            ),
-            bool(
-                (acceleration > limits.acceleration * rounding).any()
-                or (np.abs(state[2]) > planned.acceleration * rounding).any()
-            ),
-            bool((jerk > limits.jerk * rounding).any()),
+            (velocity > limits.velocity * speed * rounding)
+            | (np.maximum(np.abs(state[1]), later) > planned.velocity * speed * rounding),
+            (acceleration > limits.acceleration * rounding)
+            | (np.abs(state[2]) > planned.acceleration * rounding),
+            jerk > limits.jerk * rounding,
         )
 
     def _reachable(self, state: np.ndarray) -> bool:
@@ -242,26 +250,47 @@ class Limiter:
         self.state, self._stop, self._stopping = state, stop, 0.0
         return True
 
-    def _on_the_way(self, reference: Reference, time: float, speed: float) -> np.ndarray | None:
-        """The next state of the way to the reference: of the one begun, or of a new one."""
-        before = time - self._dt
-        if self._way is not None and reference.horizon_s == 0.0:
-            version, way, start = self._way
-            if version == reference.version and time <= start + way.duration + 1e-9:
-                return way.at(time - start)
-        self._way = None
-        least = max(reference.horizon_s, self._dt)
-        way = None
+    def _catching_up(
+        self, reference: Reference, time: float, speed: float, wanted: np.ndarray, late: np.ndarray
+    ) -> np.ndarray | None:
+        """The next state: on the reference where a joint can be, else on its own fastest way to meet it."""
+        before, state = time - self._dt, wanted.copy()
+        for joint in range(len(late)):
+            if not late[joint]:
+                self._ways[joint] = None
+                continue
+            way = self._ways[joint]
+            if way is None or way[0] != reference.version or time > way[2] + way[1].duration + 1e-9:
+                way = self._ways[joint] = self._meeting(reference, joint, before, speed)
+                if way is None:
+                    return None
+            state[:, joint] = way[1].at(time - way[2])[:, 0]
+        return state
+
+    def _meeting(
+        self, reference: Reference, joint: int, before: float, speed: float
+    ) -> tuple[int | None, Plan, float] | None:
+        """A joint's way from its state at `before` to where the reference will be when it arrives."""
+        least, way, met = self._dt, None, False
         for _ in range(_MEETINGS):
             target, _, _ = self._allowed(reference.at(before + least))
             if target is None:
                 return None
-            way = self._planner.way(self.state, target, least, speed)
+            way = self._planner.way_of(joint, self.state[:, joint], target[:, joint], least, speed)
             if way is None:
                 return None
-            if way.duration <= least + 1e-9 or reference.horizon_s > 0.0:
+            met = way.duration <= least + 1e-9
+            if met:
                 break
             least = math.ceil(way.duration / self._dt - 1e-6) * self._dt
-        if reference.horizon_s == 0.0 and way.duration <= least + 1e-9:
-            self._way = (reference.version, way, before)
-        return way.at(self._dt)
+        return (reference.version if met else None), way, before  # one that misses serves for a tick
+
+    def _on_the_way(self, reference: Reference, time: float, speed: float) -> np.ndarray | None:
+        """The first state of a way to where a guessed reference will be, all joints arriving together."""
+        least = max(reference.horizon_s, self._dt)
+        target, _, _ = self._allowed(reference.at(time - self._dt + least))
+        way = None if target is None else self._planner.way(self.state, target, least, speed)
+        return None if way is None else way.at(self._dt)
+
+    def _drop_ways(self) -> None:
+        self._ways: list[tuple[int | None, Plan, float] | None] = [None] * len(self.state[0])

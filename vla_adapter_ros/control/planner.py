@@ -11,6 +11,18 @@ from ruckig import ControlInterface, InputParameter, Ruckig, RuckigError, Synchr
 from vla_adapter_ros.control.limits import Limits
 
 
+def arrival(
+    velocity: np.ndarray, acceleration: np.ndarray, top: np.ndarray, push: np.ndarray, jerk: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """The nearest velocity and acceleration that can be come to, and left, without passing `top`.
+
+    Taking an acceleration a away, or building it up, changes the velocity by a^2 / (2 jerk).
+    """
+    velocity = np.clip(velocity, -top, top)
+    most = np.minimum(push, np.sqrt(2 * jerk * (top - np.abs(velocity))))
+    return velocity, np.clip(acceleration, -most, most)
+
+
 class Plan:
     """A way to a state."""
 
@@ -64,6 +76,10 @@ class Planner:
             inputs.max_velocity = limits.velocity.tolist()
             inputs.max_acceleration = limits.acceleration.tolist()
             inputs.max_jerk = limits.jerk.tolist()
+        self._single = [(Ruckig(1), InputParameter(1)) for _ in range(joints)]
+        for joint, (_, inputs) in enumerate(self._single):
+            inputs.max_acceleration = [float(limits.acceleration[joint])]
+            inputs.max_jerk = [float(limits.jerk[joint])]
         self._stop.control_interface = ControlInterface.Velocity
         self._stop.synchronization = Synchronization.No
         self._stop.target_velocity = self._stop.target_acceleration = zeros
@@ -74,7 +90,7 @@ class Planner:
         It is planned from position 0: in velocity control ruckig's extreme positions include 0 for
         every joint, wherever it starts.
         """
-        trajectory = self._solve(self._stop, np.stack([np.zeros_like(state[0]), *state[1:]]))
+        trajectory = self._solve(self._ruckig, self._stop, np.stack([np.zeros_like(state[0]), *state[1:]]))
         return None if trajectory is None else Stop(trajectory, state[0])
 
     def way(self, state: np.ndarray, target: np.ndarray, least_s: float, speed: float = 1.0) -> Plan | None:
@@ -93,19 +109,37 @@ class Planner:
         inputs.max_velocity = top.tolist()
         inputs.minimum_duration = least_s
         inputs.target_position = target[0].tolist()
-        inputs.target_velocity = np.clip(target[1], -top, top).tolist()
-        inputs.target_acceleration = np.clip(target[2], -push, push).tolist()
-        trajectory = self._solve(inputs, state)
+        velocity, acceleration = arrival(target[1], target[2], top, push, self._limits.jerk)
+        inputs.target_velocity, inputs.target_acceleration = velocity.tolist(), acceleration.tolist()
+        trajectory = self._solve(self._ruckig, inputs, state)
         if trajectory is None:  # a target that could only be reached, or left, beyond the velocity limit
             inputs.target_acceleration = [0.0] * len(top)
-            trajectory = self._solve(inputs, state)
+            trajectory = self._solve(self._ruckig, inputs, state)
         return None if trajectory is None else Plan(trajectory)
 
-    def _solve(self, inputs: InputParameter, state: np.ndarray) -> Trajectory | None:
+    def way_of(
+        self, joint: int, state: np.ndarray, target: np.ndarray, least_s: float, speed: float
+    ) -> Plan | None:
+        """As `way`, for one joint: state and target are float64 (3,), and so are the plan's states."""
+        solver, inputs = self._single[joint]
+        top, push = self._limits.velocity[joint] * speed, self._limits.acceleration[joint]
+        inputs.max_velocity = [float(top)]
+        inputs.minimum_duration = least_s
+        inputs.target_position = [float(target[0])]
+        velocity, push = arrival(target[1], target[2], top, push, self._limits.jerk[joint])
+        inputs.target_velocity = [float(velocity)]
+        for acceleration in (float(push), 0.0):
+            inputs.target_acceleration = [acceleration]
+            trajectory = self._solve(solver, inputs, state[:, None])
+            if trajectory is not None:
+                return Plan(trajectory)
+        return None
+
+    def _solve(self, solver: Ruckig, inputs: InputParameter, state: np.ndarray) -> Trajectory | None:
         inputs.current_position, inputs.current_velocity, inputs.current_acceleration = state.tolist()
         trajectory = Trajectory(len(state[0]))
         try:
-            result = self._ruckig.calculate(inputs, trajectory)
+            result = solver.calculate(inputs, trajectory)
         except (RuckigError, RuntimeError):  # what it cannot do is told by an exception
             return None
         if int(result) < 0 or not np.isfinite(trajectory.duration):
