@@ -16,9 +16,18 @@ ARGUMENTS = {
     "renderer": ("auto", "Renderer of the simulator: auto, egl, osmesa or raycast."),
     "seed": ("0", "First scene of the simulator."),
     "device": ("auto", "torch device of the policy."),
+    "mode": (
+        "drive",
+        "Controller: drive, or everything but commands (dry_run), or scored beside a human (shadow).",
+    ),
 }
 SWITCH = ["true", "false", "True", "False"]
-CHOICES = {"simulate": SWITCH, "lock_step": SWITCH, "renderer": ["auto", "egl", "osmesa", "raycast"]}
+CHOICES = {
+    "simulate": SWITCH,
+    "lock_step": SWITCH,
+    "renderer": ["auto", "egl", "osmesa", "raycast"],
+    "mode": ["drive", "dry_run", "shadow", "row_pass_through"],
+}
 
 
 def start_nodes(context):

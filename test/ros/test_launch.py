@@ -70,7 +70,7 @@ def planned(name: str, **values: str) -> dict[str, SimpleNamespace]:
     [
         (
             "bringup",
-            "contract checkpoint simulate record lock_step renderer seed device",
+            "contract checkpoint simulate record lock_step renderer seed device mode",
         ),
         ("record", "dataset contract simulate"),
     ],
@@ -89,6 +89,7 @@ def test_bringup_without_arguments():
     assert controller["use_sim_time"] is True and controller["armed"] is True
     assert controller["contract"] == "franka_sim"
     assert policy["checkpoint"] == "" and policy["device"] == "auto"
+    assert controller["mode"] == "drive"
     simulator = nodes["simulator_node"].parameters[1]
     assert simulator["use_sim_time"] is False and simulator["seed"] == 0
     assert simulator["lock_step"] is False
@@ -96,7 +97,8 @@ def test_bringup_without_arguments():
 
 @pytest.mark.parametrize("off", ["false", "False"])
 def test_bringup_of_a_real_robot_starts_no_simulator_and_moves_nothing(off):
-    nodes = planned("bringup", simulate=off, checkpoint="somewhere")
+    nodes = planned("bringup", simulate=off, checkpoint="somewhere", mode="dry_run")
+    assert nodes["controller_node"].parameters[1]["mode"] == "dry_run"
     assert list(nodes) == ["controller_node", "policy_node"]
     assert nodes["controller_node"].parameters[1]["armed"] is False
     assert nodes["policy_node"].parameters[1] == {

@@ -50,6 +50,10 @@ def _parser() -> argparse.ArgumentParser:
     bringup.add_argument("--robot", action="store_true", help="a real robot: start no simulator")
     bringup.add_argument("--record", default="", help="also record to this data set directory")
     bringup.add_argument("--device", default="auto", help="torch device of the policy")
+    bringup.add_argument(
+        "--mode", default="drive", choices=("drive", "dry_run", "shadow", "row_pass_through"),
+        help="controller: drive; everything but commands; scored beside a human; rows as they are",
+    )  # fmt: skip
     bringup.set_defaults(run=_bringup)
 
     record = commands.add_parser("record-demo", help="the scripted expert teleoperates, the recorder writes")
@@ -123,6 +127,7 @@ def _bringup(options: argparse.Namespace) -> int:
         renderer=options.renderer,
         seed=options.seed,
         device=options.device,
+        mode=options.mode,
     )
     with GraphRunner(nodes) as graph:
         graph.wait()

@@ -51,11 +51,6 @@ class Tick:
     command: np.ndarray | None
     urgent: bool = False
 
-    @property
-    def reference(self) -> np.ndarray | None:
-        """The same as `command`."""
-        return self.command
-
 
 class MotionCore:
     """State machine and limited motion of one arm.

@@ -46,6 +46,7 @@ def node_list(
     seed: int = 0,
     armed: bool | None = None,
     device: str = "auto",
+    mode: str = "drive",
     client: bool = False,
 ) -> list[NodeSpec]:
     """The processes of a bring-up.
@@ -61,12 +62,13 @@ def node_list(
         seed: First scene of the simulator.
         armed: Whether the controller may move from the start; None: only in simulation.
         device: torch device of the policy.
+        mode: Of the controller: drive, dry_run, shadow or row_pass_through.
         client: Whether lock step also waits for a `GraphClient`.
     """
     step = lock_step and simulate
     common = {"contract": contract, "use_sim_time": simulate, "lock_step": step}
     armed = simulate if armed is None else armed
-    nodes = [NodeSpec("controller", common | {"armed": armed})]
+    nodes = [NodeSpec("controller", common | {"armed": armed, "mode": mode})]
     awaited = ["controller"]
     if policy:
         nodes.append(NodeSpec("policy", common | {"checkpoint": checkpoint, "device": device}))
