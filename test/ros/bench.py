@@ -21,6 +21,7 @@ from vla_adapter_ros.contract import read_contract
 from vla_adapter_ros.msg import ActionChunk, ControllerStatus, RecorderStatus, StepAck
 from vla_adapter_ros.nodes.base import ACK_QOS, ACK_TOPIC
 from vla_adapter_ros.nodes.conversions import seconds, to_stamp, trajectory_arrays
+from vla_adapter_ros.nodes.graph import NodeSpec
 from vla_adapter_ros.nodes.images import array_to_image
 from vla_adapter_ros.simulation.trajectory_controller import TrajectoryController
 from vla_adapter_ros.srv import Instruct
@@ -79,6 +80,14 @@ class Bench:
         self._executor.add_node(self.node)
         self._thread = threading.Thread(target=self._spin, daemon=True)
         self._thread.start()
+
+    def start_controller(self, graph: Any, **changes: Any) -> Any:
+        """Start an armed controller node in lock step (`graph` is the fixture); returns its runner."""
+        parameters = {"use_sim_time": True, "lock_step": True, "armed": True}
+        runner = graph([NodeSpec("controller", parameters | changes)])
+        self.wait_for("controller")
+        self.run(0.1, "controller")
+        return runner
 
     def close(self) -> None:
         rclpy.try_shutdown()

@@ -12,23 +12,14 @@ from std_srvs.srv import Trigger
 
 from vla_adapter_ros.control.limits import Limits
 from vla_adapter_ros.nodes.conversions import command_message
-from vla_adapter_ros.nodes.graph import NodeSpec
 
 LIMITS = Limits.of(CONTRACT)
-PARAMETERS = {"use_sim_time": True, "lock_step": True, "armed": True}
 OUTPUTS = (CONTRACT.command.topic, CONTRACT.command.gripper_topic)
 FIRST = np.eye(7)[0]
 
 
 def ramp(speed: float, rows: int, start: np.ndarray = HOME) -> np.ndarray:
     return start + np.arange(rows)[:, None] * speed / CONTRACT.rate_hz * FIRST
-
-
-def start(bench, graph, **changes):
-    runner = graph([NodeSpec("controller", PARAMETERS | changes)])
-    bench.wait_for("controller")
-    bench.run(0.1, "controller")
-    return runner
 
 
 def status(bench):
@@ -44,7 +35,7 @@ def smooth(bench) -> None:
 
 
 def test_it_starts_disarmed_unless_told_otherwise(bench, graph):
-    start(bench, graph, armed=False)
+    bench.start_controller(graph, armed=False)
     assert status(bench).state == "disarmed" and status(bench).mode == "drive"
     bench.send_chunk(ramp(0.5, 10))
     bench.run(0.5, "controller")
@@ -56,7 +47,7 @@ def test_it_starts_disarmed_unless_told_otherwise(bench, graph):
 
 
 def test_dry_run_does_everything_but_command(bench, graph):
-    runner = start(bench, graph, mode="dry_run")
+    runner = bench.start_controller(graph, mode="dry_run")
     bench.send_chunk(ramp(0.5, 20))
     bench.run(1.0, "controller")
     assert status(bench).state == "running" and status(bench).mode == "dry_run"
@@ -71,7 +62,7 @@ def test_dry_run_does_everything_but_command(bench, graph):
 
 
 def test_shadow_scores_the_policy_against_the_human(bench, graph):
-    runner = start(bench, graph, mode="shadow", armed=False)
+    runner = bench.start_controller(graph, mode="shadow", armed=False)
     bench.watch(JointState, "controller_node/shadow_command")
     away = 0.1 * FIRST
     bench.send_chunk(np.tile(HOME + away, (20, 1)))
@@ -94,7 +85,7 @@ def test_shadow_scores_the_policy_against_the_human(bench, graph):
 
 
 def test_rows_pass_through_unspliced_for_simulators(bench, graph):
-    start(bench, graph, mode="row_pass_through")
+    bench.start_controller(graph, mode="row_pass_through")
     bench.watch(JointState, "controller_node/row")
     bench.run(0.1, "controller")
     rows = ramp(0.5, 6)
@@ -106,7 +97,7 @@ def test_rows_pass_through_unspliced_for_simulators(bench, graph):
 
 
 def test_the_software_stop_topic_is_latched(bench, graph):
-    start(bench, graph)
+    bench.start_controller(graph)
     stop = bench.node.create_publisher(Bool, "controller_node/software_stop", 10)
     bench.send_chunk(ramp(0.8, 40))
     bench.run(1.0, "controller")
@@ -135,7 +126,7 @@ def test_the_software_stop_topic_is_latched(bench, graph):
 
 def test_a_released_deadman_stops_the_arm(bench, graph, tmp_path):
     contract = contract_file(tmp_path, safety={"deadman_topic": "/deadman", "deadman_timeout_s": 0.3})
-    start(bench, graph, contract=contract)
+    bench.start_controller(graph, contract=contract)
     deadman = bench.node.create_publisher(Bool, "/deadman", 10)
     assert bench.until(lambda: deadman.get_subscription_count() > 0)
 
@@ -171,7 +162,7 @@ def sources(bench) -> list[str]:
 
 
 def test_a_human_takes_over_through_the_controller_and_gives_back(bench, graph):
-    start(bench, graph, status_every=1)
+    bench.start_controller(graph, status_every=1)
     bench.send_chunk(ramp(0.5, 60))
     bench.run(1.0, "controller")
     command = np.append(bench.path[-1] + 0.05 * FIRST, 1.0)
@@ -191,7 +182,7 @@ def test_a_human_takes_over_through_the_controller_and_gives_back(bench, graph):
 
 def test_a_human_takes_over_directly_and_the_controller_yields(bench, graph, tmp_path):
     contract = contract_file(tmp_path, teleop={"route": "direct"})
-    start(bench, graph, contract=contract, status_every=1)
+    bench.start_controller(graph, contract=contract, status_every=1)
     bench.send_chunk(ramp(0.5, 60))
     bench.run(1.0, "controller")
     times = np.arange(1, 101) * 0.01

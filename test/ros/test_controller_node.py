@@ -8,21 +8,12 @@ from std_srvs.srv import Trigger
 
 from vla_adapter_ros.control.limits import Limits
 from vla_adapter_ros.nodes.conversions import command_message, seconds
-from vla_adapter_ros.nodes.graph import NodeSpec
 
 LIMITS = Limits.of(CONTRACT)
-PARAMETERS = {"use_sim_time": True, "lock_step": True, "armed": True}
 
 
 def ramp(speed: float, rows: int = 8) -> np.ndarray:
     return HOME + np.arange(rows)[:, None] * speed / CONTRACT.rate_hz * np.eye(7)[0]
-
-
-def start(bench, graph, **changes):
-    runner = graph([NodeSpec("controller", PARAMETERS | changes)])
-    bench.wait_for("controller")
-    bench.run(0.1, "controller")
-    return runner
 
 
 def status(bench):
@@ -30,7 +21,7 @@ def status(bench):
 
 
 def test_chunk_is_followed_within_limits_and_starves_softly(bench, graph):
-    runner = start(bench, graph)
+    runner = bench.start_controller(graph)
     sent = bench.now
     bench.send_chunk(ramp(4.0))  # far faster, and farther, than the arm may move
     bench.run(0.5, "controller")
@@ -54,7 +45,7 @@ def test_chunk_is_followed_within_limits_and_starves_softly(bench, graph):
 
 
 def test_bad_input_is_refused_and_the_node_lives(bench, graph):
-    runner = start(bench, graph)
+    runner = bench.start_controller(graph)
     rejected = status(bench).rejected_chunks
     good = ramp(0.5)
     bad = good.copy()
@@ -78,7 +69,7 @@ def test_bad_input_is_refused_and_the_node_lives(bench, graph):
 
 
 def test_nan_joint_states_in_motion_hold(bench, graph):
-    runner = start(bench, graph)
+    runner = bench.start_controller(graph)
     bench.send_chunk(ramp(0.5, rows=40))
     bench.run(0.4, "controller")
     bench.joint_override = {"fr3_joint1": float("nan")}
@@ -89,7 +80,7 @@ def test_nan_joint_states_in_motion_hold(bench, graph):
 
 
 def test_services_arm_hold_stop_reset(bench, graph):
-    start(bench, graph, armed=False)
+    bench.start_controller(graph, armed=False)
     bench.send_chunk(ramp(0.5))
     bench.run(0.3, "controller")
     assert status(bench).state == "disarmed"
@@ -105,7 +96,7 @@ def test_services_arm_hold_stop_reset(bench, graph):
 
 
 def test_teleoperation_is_published_before_limiting(bench, graph):
-    start(bench, graph)
+    bench.start_controller(graph)
     target = np.append(HOME + 0.4, 0.0)
     for _ in range(60):
         bench.teleop.publish(command_message(target, CONTRACT.action_names, bench.now))

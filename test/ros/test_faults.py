@@ -184,10 +184,7 @@ measured: dict[str, tuple[Fault, float, str]] = {}
 def start(bench: Bench, graph, tmp_path: Path, deadman: bool = False) -> Any:
     contract = contract_file(tmp_path, safety={"deadman_topic": "/deadman" if deadman else ""})
     bench.held = ["/deadman"] if deadman else []
-    runner = graph([NodeSpec("controller", PARAMETERS | {"contract": contract})])
-    bench.wait_for("controller")
-    bench.run(0.1, "controller")
-    return runner
+    return bench.start_controller(graph, contract=contract)
 
 
 def time_to_rest(bench: Bench, since: int) -> float:

@@ -18,30 +18,9 @@ ALLOWED = {  # room -> our rooms that it may import
     "model": {"contract"},
     "training": {"contract", "model", "recording", "simulation"},
     "nodes": {"contract", "control", "recording", "simulation", "model", "msg", "srv"},
-    "benchmarks": {
-        "contract",
-        "control",
-        "recording",
-        "simulation",
-        "model",
-        "training",
-        "nodes",
-        "msg",
-        "srv",
-    },
-    "cli": {
-        "contract",
-        "control",
-        "recording",
-        "simulation",
-        "model",
-        "training",
-        "nodes",
-        "benchmarks",
-        "msg",
-        "srv",
-    },
 }
+ALLOWED["benchmarks"] = {*ALLOWED, "msg", "srv"}
+ALLOWED["cli"] = {*ALLOWED, "msg", "srv"}
 FORBIDDEN = {  # room -> outside packages that it must not import
     "contract": {"torch", "rclpy"},
     "control": {"torch", "rclpy"},

@@ -186,7 +186,7 @@ def send_trajectory(core: MotionCore, robot: SimulatedRobot, now: float) -> None
             trajectory.times - now,
             trajectory.positions,
             trajectory.velocities,
-            getattr(trajectory, "accelerations", None),
+            trajectory.accelerations,
         )
 
 

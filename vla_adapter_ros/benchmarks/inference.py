@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from itertools import pairwise
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from vla_adapter_ros.benchmarks.cost import prediction_cost
 from vla_adapter_ros.benchmarks.machine import (
@@ -100,8 +99,8 @@ def run_inference_benchmark(
     proprio = torch.from_numpy(rng.uniform(-1, 1, config.proprio_dim)).float()
     prepare = Preprocessor(config.preprocessing)
     paths = {
-        "reference": _reference_marks(ReferencePath(network)),
-        "engine": _engine_marks(InferenceEngine(network, compile_stages=compile_stages)),
+        "reference": ReferencePath(network).predict,
+        "engine": InferenceEngine(network, compile_stages=compile_stages).predict,
     }
     runs: dict[str, list[Marks]] = {key: [] for key in paths}
     cpu: dict[str, list[float]] = {key: [] for key in paths}
@@ -119,8 +118,7 @@ def run_inference_benchmark(
 
             images = torch.from_numpy(np.stack([prepare.resize(image) for image in cameras]))
             mark("preprocess")
-            with torch.inference_mode():
-                actions[key] = path(images, ids, proprio, mark)
+            actions[key] = path(images, ids, proprio, mark)
             if number >= 0:
                 cpu[key].append(time.process_time() - busy)
                 runs[key].append(marks)
@@ -150,36 +148,6 @@ def run_inference_benchmark(
     result["largest_action"] = float(actions["reference"].abs().max())
     result["machine"] = describe_machine(place) | {key: float(f"{v:.3g}") for key, v in peaks.items()}
     return result
-
-
-def _reference_marks(path: ReferencePath) -> Callable[..., Tensor]:
-    device = path.network.device
-    pixels = Preprocessor(path.network.config.preprocessing).pixels
-
-    def run(images: Tensor, ids: Tensor, proprio: Tensor, mark: Callable[[str], None]) -> Tensor:
-        patches = path.vision(pixels(images)[None].to(device))
-        mark("vision")
-        conditions = path.language(patches, ids.to(device))
-        mark("llm")
-        actions = path.head(conditions, proprio.to(device)).cpu()
-        mark("head")
-        return actions
-
-    return run
-
-
-def _engine_marks(engine: InferenceEngine) -> Callable[..., Tensor]:
-    def run(images: Tensor, ids: Tensor, proprio: Tensor, mark: Callable[[str], None]) -> Tensor:
-        prompt = engine.prompt(ids)
-        patches = engine.vision(engine.upload(images))
-        mark("vision")
-        engine.language(patches, prompt)
-        mark("llm")
-        actions = engine.head(engine.upload(proprio)).cpu()
-        mark("head")
-        return actions
-
-    return run
 
 
 def _summary(runs: list[Marks]) -> dict[str, float]:

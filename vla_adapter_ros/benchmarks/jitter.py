@@ -199,7 +199,7 @@ def _run(kind: str, work: MovingCore, rate_hz: float, seconds: float, priority: 
     import rclpy
     from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 
-    from vla_adapter_ros.nodes.ticker import Ticker
+    from vla_adapter_ros.nodes.ticker import Ticker, raise_priority
 
     context = rclpy.Context()
     rclpy.init(context=context)
@@ -218,7 +218,7 @@ def _run(kind: str, work: MovingCore, rate_hz: float, seconds: float, priority: 
         node.create_timer(1.0 / rate_hz, lambda: work.tick(clock.now().nanoseconds * 1e-9))
 
         def spin() -> None:
-            granted[0] = _raise_priority(priority)
+            granted[0] = bool(priority) and not raise_priority(priority)
             with contextlib.suppress(ExternalShutdownException):
                 executor.spin()
 
@@ -231,17 +231,6 @@ def _run(kind: str, work: MovingCore, rate_hz: float, seconds: float, priority: 
     finally:
         node.destroy_node()
         rclpy.shutdown(context=context)
-
-
-def _raise_priority(priority: int) -> bool:
-    """Ask for SCHED_FIFO for the calling thread, as the ticker does."""
-    if not priority:
-        return False
-    try:
-        os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(priority))
-    except OSError:
-        return False
-    return True
 
 
 @contextlib.contextmanager

@@ -7,6 +7,8 @@ stacked, and a head that projects the states block by block. The kernels are tor
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -22,15 +24,24 @@ class ReferencePath:
 
     def __init__(self, network: VlaAdapter) -> None:
         self.network = network
-        self._preprocessor = Preprocessor(network.config.preprocessing, network.device)
+        self._preprocessor = Preprocessor(network.config.preprocessing)
 
     @torch.inference_mode()
-    def predict(self, images: Tensor, input_ids: Tensor, proprio: Tensor) -> Tensor:
-        """Images uint8 (images, size, size, 3), ids (P,), proprioception (S,) to actions, float32 (H, A)."""
+    def predict(
+        self, images: Tensor, input_ids: Tensor, proprio: Tensor, mark: Callable[[str], None] = lambda _: None
+    ) -> Tensor:
+        """Images uint8 (images, size, size, 3), ids (P,), proprioception (S,) to actions, float32 (H, A).
+
+        `mark` is called with the name of each stage, as in `InferenceEngine.predict`.
+        """
         device = self.network.device
-        pixel_values = self._preprocessor.pixels(images)[None].to(device)
-        conditions = self.language(self.vision(pixel_values), input_ids.to(device))
-        return self.head(conditions, proprio.to(device)).cpu()
+        patches = self.vision(self._preprocessor.pixels(images)[None].to(device))
+        mark("vision")
+        conditions = self.language(patches, input_ids.to(device))
+        mark("llm")
+        actions = self.head(conditions, proprio.to(device)).cpu()
+        mark("head")
+        return actions
 
     def vision(self, pixel_values: Tensor) -> Tensor:
         """Pixel values (1, images, C, h, w) to patch tokens (1, N, hidden)."""

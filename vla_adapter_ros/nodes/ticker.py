@@ -11,6 +11,19 @@ from rclpy.clock import Clock, JumpThreshold
 from rclpy.duration import Duration
 
 
+def raise_priority(priority: int) -> str:
+    """Ask for SCHED_FIFO for the calling thread alone; why not, or nothing if it was granted.
+
+    Args:
+        priority: 1 to 99.
+    """
+    try:
+        os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(priority))
+    except (AttributeError, OSError) as error:
+        return str(error) or type(error).__name__
+    return ""
+
+
 class Ticker:
     """Calls `tick(now)` every period of the clock, from a thread of its own.
 
@@ -78,14 +91,13 @@ class Ticker:
             self._run_wall()
 
     def _raise_priority(self) -> None:
-        """Ask for SCHED_FIFO for this thread alone."""
-        try:
-            os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(self._priority))
-            self.real_time = True
+        refused = raise_priority(self._priority)
+        self.real_time = not refused
+        if self.real_time:
             self._log(f"real-time priority {self._priority} (SCHED_FIFO) granted")
-        except (AttributeError, OSError) as error:
+        else:
             self._log(
-                f"real-time priority {self._priority} not granted ({error}); ordinary scheduling. "
+                f"real-time priority {self._priority} not granted ({refused}); ordinary scheduling. "
                 "It needs an rtprio limit in /etc/security/limits.conf, or CAP_SYS_NICE"
             )
 

@@ -17,12 +17,12 @@ from vla_adapter_ros.control.urdf import contract_kinematics
 pytest.importorskip("pinocchio", reason="kinematics need pinocchio")
 pytest.importorskip("mujoco", reason="the simulated arm needs mujoco")
 
+from vla_adapter_ros.benchmarks.chunk_stream import PUBLISH_EVERY, measured_joints, send_trajectory
 from vla_adapter_ros.simulation.robot import SimulatedRobot
 from vla_adapter_ros.simulation.scene import Scene
 
 TOOL = dataclasses.replace(read_contract("franka_sim_ee"), cameras={})
 DT = 0.01
-PUBLISH_EVERY = 4  # ticks between two trajectories
 LATENCY_S = 0.09  # of a chunk, from its stamp to its arrival
 ROWS, HORIZON = 8, 4
 
@@ -62,7 +62,7 @@ def drive(path: Path, seconds: float, joints: np.ndarray, contract: Contract = T
     for n in range(1, round((seconds + 2.0) / DT)):
         robot.advance(DT)
         now = robot.time
-        core.measure(dict(zip(robot.joint_names, robot.joint_positions(), strict=True)), now)
+        core.measure(measured_joints(robot), now)
         if n == 5:
             start = now
         if start is not None and (n - 5) % round(HORIZON / contract.rate_hz / DT) == 0:
@@ -72,16 +72,8 @@ def drive(path: Path, seconds: float, joints: np.ndarray, contract: Contract = T
         if waiting and now >= waiting[0].stamp + LATENCY_S - 1e-9:
             core.accept_chunk(waiting.pop(0), now)
         core.tick(now)
-        trajectory = core.trajectory(now)
-        if trajectory is not None and n % PUBLISH_EVERY == 0:
-            robot.accept_trajectory(
-                trajectory.joints,
-                now,
-                trajectory.times - now,
-                trajectory.positions,
-                trajectory.velocities,
-                trajectory.accelerations,
-            )
+        if n % PUBLISH_EVERY == 0:
+            send_trajectory(core, robot, now)
         tool = robot.tool_pose()
         times.append(now - start if start is not None else 0.0)
         motion.poses.append(Pose(tool[:3], rotation_matrix(quaternion_vector(tool[3:]))))

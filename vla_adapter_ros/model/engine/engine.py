@@ -52,6 +52,7 @@ class InferenceEngine:
             self._states = self._head.new_states()
         self._compiled = compile_stages
         self._functions: dict[Any, Callable[..., Tensor]] = {}
+        self._rotary: dict[int, tuple[Tensor, Tensor]] = {}  # tables by padded length
         self._prompts: OrderedDict[tuple[int, ...], Prompt] = OrderedDict()
         self._pool = torch.cuda.graph_pool_handle() if self.graphs else None
         self._watched = _constants_of(network)
@@ -66,30 +67,41 @@ class InferenceEngine:
         return [(parameter.data_ptr(), parameter._version) for parameter in self._watched]
 
     @torch.inference_mode()
-    def predict(self, images: Tensor, input_ids: Tensor, proprio: Tensor) -> Tensor:
+    def predict(
+        self, images: Tensor, input_ids: Tensor, proprio: Tensor, mark: Callable[[str], None] = lambda _: None
+    ) -> Tensor:
         """Predict a chunk.
 
         Args:
             images: uint8 (images, size, size, 3), resized and cropped, on the CPU.
             input_ids: Prompt ids without padding, int64 (P,).
             proprio: Normalised proprioception, float32 (S,).
+            mark: Called with the name of each stage when it has been issued, for measurements.
 
         Returns:
             Normalised actions, float32 (H, A), on the CPU.
         """
         prompt = self.prompt(input_ids)
-        self.language(self.vision(self.upload(images)), prompt)
-        return self.head(self.upload(proprio)).cpu()
+        patches = self.vision(self.upload(images))
+        mark("vision")
+        self.language(patches, prompt)
+        mark("llm")
+        actions = self.head(self.upload(proprio)).cpu()
+        mark("head")
+        return actions
 
     def warm_up(self, prompt_tokens: Iterable[int]) -> None:
-        """Run on blank input, so that nothing is recorded or compiled once prompts of these lengths come."""
+        """Run on blank input, so that nothing is recorded or compiled once prompts of these lengths come.
+
+        Where nothing ever is, one run is enough.
+        """
         config, lengths = self.network.config, set()
         size = config.preprocessing.size
         blank = torch.zeros(config.num_images, size, size, 3, dtype=torch.uint8)
         for count in prompt_tokens:
             ids = torch.zeros(count, dtype=torch.long)
             length = self.prompt(ids).length
-            if length not in lengths:
+            if length not in lengths and (not lengths or self.graphs or self._compiled):
                 lengths.add(length)
                 self.predict(blank, ids, torch.zeros(config.proprio_dim))
 
@@ -119,11 +131,9 @@ class InferenceEngine:
 
     def language(self, patches: Tensor, prompt: Prompt) -> Tensor:
         """Patch tokens (N, hidden) to the states that the head reads, (slots, R + 1, hidden)."""
-        key = ("rotary", prompt.length)
-        if key not in self._functions:
-            rotary = self._language.rotary(prompt.length)
-            self._functions[key] = lambda: rotary
-        rotary = self._functions[key]()
+        if prompt.length not in self._rotary:
+            self._rotary[prompt.length] = self._language.rotary(prompt.length)
+        rotary = self._rotary[prompt.length]
 
         def run(patches: Tensor, base: Tensor, patch_rows: Tensor, read_rows: Tensor) -> Tensor:
             laid_out = Prompt(base, patch_rows, read_rows, prompt.mask)
@@ -155,7 +165,7 @@ class InferenceEngine:
 def _constants_of(network: VlaAdapter) -> list[torch.nn.Parameter]:
     """Weights from which constants are computed, and a joined one: they tell when a new engine is due."""
     names = (
-        "gating_factor", "layer_norm1", "fc1.", "row_embedding", "_token", "queries", "embed_tokens",
-        "layers.0.self_attn.k_proj.weight",
+        "gating_factor", "action_head.model.layer_norm1", "action_head.model.fc1.", "row_embedding",
+        "_token", "queries", "embed_tokens", "layers.0.self_attn.k_proj.weight",
     )  # fmt: skip
     return [p for name, p in network.named_parameters() if any(part in name for part in names)]
