@@ -16,19 +16,26 @@ def temporary_path(path: Path) -> Path:
     return path.with_name(path.name + TEMPORARY)
 
 
-def commit_file(path: Path) -> None:
-    """Flush the temporary file of `path` to disk and give it its name."""
-    source = temporary_path(path)
+def commit_file(path: Path, source: Path | None = None) -> None:
+    """Flush the temporary file of `path`, or `source`, to disk and give it the name `path`."""
+    source = source or temporary_path(path)
     _flush(source)
     os.replace(source, path)
     _flush(path.parent)
 
 
 def write_file(path: Path, write: Callable[[Path], None]) -> None:
-    """Let `write` fill the temporary file of `path`, then commit it. Folders are made as needed."""
+    """Let `write` fill the temporary file of `path`, then commit it. Folders are made as needed.
+
+    A failure leaves neither file behind, nor does it touch an earlier `path`.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
-    write(temporary_path(path))
-    commit_file(path)
+    try:
+        write(temporary_path(path))
+        commit_file(path)
+    except BaseException:
+        temporary_path(path).unlink(missing_ok=True)
+        raise
 
 
 def write_json(path: Path, value: Any) -> None:

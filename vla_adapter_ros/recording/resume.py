@@ -80,7 +80,7 @@ def resume(root: Path, contract: Contract, features: Mapping[str, Mapping[str, A
     if not (root / layout.INFO).is_file():
         if any(root.glob("meta/episodes/*/*-001.parquet")):
             raise DatasetError(f"{root}: several episodes but no {layout.INFO}: the data set is damaged")
-        _remove_leftovers(root, 0)
+        remove_leftovers(root, 0)
         return Totals()
     reader = DatasetReader(root)
     theirs = reader.contract
@@ -95,7 +95,7 @@ def resume(root: Path, contract: Contract, features: Mapping[str, Mapping[str, A
         for name, parts in columns.items():
             parts.append(rows[name])
     next_file = 1 + max((_number(episode.data) for episode in reader.episodes), default=-1)
-    _remove_leftovers(root, next_file)
+    remove_leftovers(root, next_file)
     totals = Totals(reader.num_episodes, reader.num_frames, list(reader.tasks), next_file, columns)
     totals.histograms.update(_histograms(reader))
     _align_tables(reader, totals)
@@ -159,11 +159,29 @@ def _number(path: Path) -> int:
     return chunk * layout.FILES_PER_CHUNK + file
 
 
-def _remove_leftovers(root: Path, first: int) -> None:
-    """Remove unfinished files, and complete ones of episodes that were never committed."""
+def remove_leftovers(root: Path, first: int, *, temporary: bool = True) -> None:
+    """Remove complete files of episodes that do not count, and unfinished ones.
+
+    Args:
+        root: Folder of the data set.
+        first: Number of the first file that does not count.
+        temporary: Whether unfinished files go too; False while other episodes are being recorded.
+    """
     for pattern in ("data/*/*", "videos/*/*/*", "meta/episodes/*/*"):
         for path in root.glob(pattern):
-            if path.name.endswith(files.TEMPORARY) or _number(path) >= first:
+            unfinished = path.name.endswith(files.TEMPORARY)
+            if temporary if unfinished else _number(path) >= first:
                 path.unlink()
-    for path in root.glob(f"meta/*{files.TEMPORARY}"):
-        path.unlink()
+    if temporary:
+        for path in root.glob(f"meta/*{files.TEMPORARY}"):
+            path.unlink()
+
+
+def read_recordings(root: Path, episodes: int) -> list[dict[str, Any]]:
+    """Our notes on the first `episodes` episodes; an empty one for each that has none."""
+    try:
+        stored = json.loads((root / layout.RECORDINGS).read_text(encoding="utf-8"))["episodes"]
+        known = {int(entry["episode"]): entry for entry in stored}
+    except (OSError, ValueError, KeyError, TypeError):
+        known = {}
+    return [known.get(number, {"episode": number}) for number in range(episodes)]

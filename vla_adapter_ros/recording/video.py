@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import queue
 import threading
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
@@ -17,6 +18,7 @@ from vla_adapter_ros.errors import DatasetError, RecordingError
 from vla_adapter_ros.recording.statistics import image_histogram
 
 _ENCODERS = {"h264": "libx264", "hevc": "libx265", "av1": "libsvtav1"}
+_PRESETS = {"h264": "veryfast", "hevc": "veryfast", "av1": "12"}
 _QUEUE_LENGTH = 64  # images that may wait for the encoder
 _QUEUE_TIMEOUT_S = 20.0  # an encoder that takes longer for one image has hung
 
@@ -29,13 +31,14 @@ class VideoSettings:
         codec: h264, hevc or av1.
         crf: Quality, smaller is better and larger on disk; 0 to 63.
         gop: Images from one key image to the next: small is fast to jump in, large is small on disk.
-        preset: The encoder's own name (x264, x265) or number (SVT-AV1) for its effort.
+        preset: The encoder's own name (x264, x265) or number (SVT-AV1) for its effort; empty: veryfast,
+            and 12 for SVT-AV1.
     """
 
     codec: str = "h264"
-    crf: int = 18
+    crf: int = 23
     gop: int = 10
-    preset: str = "veryfast"
+    preset: str = ""
 
     def __post_init__(self) -> None:
         if self.codec not in _ENCODERS:
@@ -44,6 +47,8 @@ class VideoSettings:
             raise DatasetError(f"crf = {self.crf!r}: allowed is 0 to 63")
         if self.gop < 1:
             raise DatasetError(f"gop = {self.gop!r}: allowed is at least 1")
+        if not self.preset:
+            object.__setattr__(self, "preset", _PRESETS[self.codec])
         if self.codec == "av1" and not self.preset.isdigit():
             raise DatasetError(
                 f"preset = {self.preset!r}: allowed for av1 is a number, 0 (slow) to 13 (fast)"
@@ -67,6 +72,8 @@ class VideoEncoder:
         self._queue: queue.Queue[np.ndarray | None] = queue.Queue(_QUEUE_LENGTH)
         self._error: BaseException | None = None
         self._cancelled = False
+        self.cpu_s = 0.0
+        """Processor time of the thread [s], known once it has ended."""
         self.frames = 0
         """Images encoded so far."""
         self.histogram = np.zeros((3, 256), dtype=np.int64)
@@ -78,6 +85,11 @@ class VideoEncoder:
     def queue_depth(self) -> int:
         """Images that wait for the encoder."""
         return self._queue.qsize()
+
+    @property
+    def is_full(self) -> bool:
+        """Whether the next image would have to wait."""
+        return self._queue.full()
 
     def check(self) -> None:
         """Raise RecordingError if the encoder failed."""
@@ -121,6 +133,8 @@ class VideoEncoder:
             # Go on emptying the queue: whoever fills it must not wait for a dead encoder.
             while self._queue.get() is not None:
                 pass
+        finally:
+            self.cpu_s = time.thread_time()
 
     def _encode(self) -> None:
         settings = self._settings

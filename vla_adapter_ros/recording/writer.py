@@ -4,13 +4,21 @@ Images go to one encoder thread per camera at once; a saved episode is complete
 and flushed to disk, and a crash at any time leaves all earlier ones intact.
 Files get their names in an order in which the data set can be read at every
 step; info.json, which says how many episodes count, comes last.
+
+An episode can be detached and saved in another thread while the next one is
+being recorded.
 """
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
+import itertools
+import json
 import math
 import os
+import threading
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,13 +27,15 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from vla_adapter_ros import __version__
 from vla_adapter_ros.contract import Contract, write_contract
-from vla_adapter_ros.errors import DatasetError, FrameError, RecordingError
+from vla_adapter_ros.errors import DatasetError, RecordingError
 from vla_adapter_ros.recording import files, layout
 from vla_adapter_ros.recording.frame import Frame
-from vla_adapter_ros.recording.resume import Totals, resume
+from vla_adapter_ros.recording.resume import Totals, read_recordings, remove_leftovers, resume
 from vla_adapter_ros.recording.statistics import column_statistics, histogram_statistics
-from vla_adapter_ros.recording.video import VideoEncoder, VideoSettings, count_frames
+from vla_adapter_ros.recording.take import Take
+from vla_adapter_ros.recording.video import VideoSettings
 
 
 @dataclass(frozen=True)
@@ -38,6 +48,7 @@ class EpisodeSummary:
         task: What was to be done.
         duration_s: From the first to the last frame, by their stamps [s].
         rate_hz: True rate by the stamps [Hz], whatever the contract says; NaN for one frame.
+        encode_cpu_s: Processor time that encoding took [s], all cameras together.
     """
 
     index: int
@@ -45,6 +56,7 @@ class EpisodeSummary:
     task: str
     duration_s: float
     rate_hz: float
+    encode_cpu_s: float = 0.0
 
 
 class DatasetWriter:
@@ -56,7 +68,7 @@ class DatasetWriter:
         codec: h264, hevc or av1.
         crf: Quality of the videos, smaller is better.
         gop: Images from one key image to the next.
-        preset: The encoder's effort, by the encoder's own name.
+        preset: The encoder's effort, by the encoder's own name; empty: a fast one.
 
     Raises:
         ContractMismatch: the data set there was recorded with another contract.
@@ -69,9 +81,9 @@ class DatasetWriter:
         contract: Contract,
         *,
         codec: str = "h264",
-        crf: int = 18,
+        crf: int = 23,
         gop: int = 10,
-        preset: str = "veryfast",
+        preset: str = "",
     ) -> None:
         self.root = Path(root)
         self._contract = contract
@@ -86,9 +98,11 @@ class DatasetWriter:
         except BaseException:
             self._unlock()
             raise
-        self._task: str | None = None
-        self._encoders: dict[str, VideoEncoder] = {}
-        self._rows: list[dict[str, Any]] = []
+        self._recordings = read_recordings(self.root, self._totals.episodes)
+        self._take: Take | None = None
+        self._numbers = itertools.count()
+        self._saving = threading.Lock()
+        self._undo: Totals | None = None
 
     @property
     def num_episodes(self) -> int:
@@ -98,17 +112,22 @@ class DatasetWriter:
     @property
     def num_frames(self) -> int:
         """Rows in the episode being recorded."""
-        return len(self._rows)
+        return len(self._take.rows) if self._take else 0
 
     @property
     def recording(self) -> bool:
         """Whether an episode is being recorded."""
-        return self._task is not None
+        return self._take is not None
 
     @property
     def queue_depth(self) -> int:
-        """Images that wait for an encoder, over all cameras."""
-        return sum(encoder.queue_depth for encoder in self._encoders.values())
+        """Images of the episode being recorded that wait for an encoder, over all cameras."""
+        return self._take.queue_depth if self._take else 0
+
+    @property
+    def bytes_recorded(self) -> int:
+        """Size on disk of the episode being recorded, so far [byte]."""
+        return self._take.bytes_on_disk if self._take else 0
 
     def start_episode(self, task: str) -> None:
         """Begin an episode.
@@ -117,7 +136,8 @@ class DatasetWriter:
             task: What is to be done, in words.
 
         Raises:
-            RecordingError: an episode is being recorded already, the task is empty, or the writer is closed.
+            RecordingError: an episode is being recorded already, the task is empty, the writer is closed,
+                or no file can be made.
         """
         if self._lock is None:
             raise RecordingError("the data set is closed")
@@ -125,80 +145,106 @@ class DatasetWriter:
             raise RecordingError(f"episode {self.num_episodes} is being recorded: save or discard it first")
         if not task.strip():
             raise RecordingError(f"task = {task!r}: allowed is a text that says what is to be done")
-        self._task, self._rows = task.strip(), []
-        for name, camera in self._contract.cameras.items():
-            path = files.temporary_path(self._video(name))
-            path.parent.mkdir(parents=True, exist_ok=True)
-            size = (camera.width, camera.height)
-            self._encoders[name] = VideoEncoder(path, self._fps, *size, self._settings)
+        # The episode's number is not known before it is saved, so that the videos have names of their own.
+        name, folder = f"take-{next(self._numbers):06d}.mp4{files.TEMPORARY}", self._totals.next_file
+        videos = {c: layout.video_file(self.root, c, folder).with_name(name) for c in self._contract.cameras}
+        try:
+            self._take = Take(task.strip(), self._contract, self._fps, self._settings, videos)
+        except OSError as error:
+            raise RecordingError(f"the episode cannot begin: {error}") from error
 
-    def add(self, frame: Frame, control_source: int) -> None:
+    def add(self, frame: Frame, control_source: int, *, wait: bool = True) -> None:
         """Append a frame: all of it or, if it is refused, nothing of it.
 
         Args:
             frame: A good frame with an action, later than the one before it.
             control_source: Who was in control: 0 nobody, 1 a human, 2 the policy.
+            wait: Whether to wait for an encoder that is behind; if not, the frame is refused.
 
         Raises:
-            FrameError: the frame is not good; the episode goes on without it.
+            FrameError: the frame is not good, or an encoder is behind; the episode goes on without it.
             RecordingError: no episode is being recorded, or an encoder failed, which discards the episode.
         """
-        if not self.recording:
-            raise RecordingError("no episode is being recorded: start one first")
-        self._check(frame, control_source)
         try:
-            for encoder in self._encoders.values():
-                encoder.check()
-            for name, encoder in self._encoders.items():
-                encoder.add(frame.images[name])
+            self._current().add(frame, control_source, wait=wait)
         except RecordingError:
             self.discard_episode()
             raise
-        self._rows.append(
-            {
-                layout.ACTION: frame.action,
-                layout.STATE: frame.state,
-                layout.STAMP: frame.stamp,
-                layout.AGE: [frame.ages.get(name, 0.0) for name in layout.stream_names(self._contract)],
-                layout.CONTROL_SOURCE: control_source,
-            }
-        )
 
-    def save_episode(self) -> EpisodeSummary:
-        """Finish the episode; when this returns, it is on disk for good.
+    def detach_episode(self) -> Take:
+        """End the episode and hand it out; it is then for `commit` or `discard`, and the next may begin.
 
         Raises:
-            RecordingError: no episode is being recorded, it has no frames, or something could not be
-                written. The episode is discarded then; all earlier ones stay.
+            RecordingError: no episode is being recorded.
         """
-        if not self.recording:
-            raise RecordingError("no episode is being recorded: start one first")
-        try:
-            if not self._rows:
-                raise RecordingError("the episode has no frames")
-            summary = self._save()
-        except RecordingError:
-            self.discard_episode()
-            raise
-        except (OSError, pa.ArrowException, DatasetError) as error:
-            self.discard_episode()
-            raise RecordingError(f"episode {self.num_episodes} could not be saved: {error}") from error
-        self._task, self._rows = None, []
-        self._encoders.clear()
-        return summary
+        take, self._take = self._current(), None
+        return take
+
+    def commit(self, take: Take, notes: Mapping[str, Any] | None = None) -> EpisodeSummary:
+        """Put a detached episode into the data set; when this returns, it is on disk for good.
+
+        May be called from another thread; episodes get their numbers in the order of the calls.
+
+        Args:
+            take: From `detach_episode`.
+            notes: Facts to keep with the episode in meta/recordings.json, as plain JSON values.
+
+        Raises:
+            RecordingError: the episode has no frames, or something could not be written. The episode is
+                discarded then; all earlier ones stay.
+        """
+        with self._saving:
+            try:
+                return self._save(take, dict(notes or {}))
+            except (OSError, pa.ArrowException, DatasetError, RecordingError) as error:
+                self._clean_up(take)
+                if isinstance(error, RecordingError):
+                    raise
+                raise RecordingError(f"episode {self.num_episodes} could not be saved: {error}") from error
+            except BaseException:
+                self._clean_up(take)
+                raise
+
+    def discard(self, take: Take) -> None:
+        """Drop a detached episode."""
+        take.discard()
+
+    def save_episode(self, notes: Mapping[str, Any] | None = None) -> EpisodeSummary:
+        """Finish the episode; when this returns, it is on disk for good. Errors as in `commit`."""
+        return self.commit(self.detach_episode(), notes)
 
     def discard_episode(self) -> None:
         """Drop the episode being recorded; without one, nothing happens."""
-        for name, encoder in self._encoders.items():
-            encoder.cancel()
-            files.temporary_path(self._video(name)).unlink(missing_ok=True)
-        self._encoders.clear()
-        self._task, self._rows = None, []
+        if self._take is not None:
+            self._take.discard()
+            self._take = None
+
+    def undo_episode(self) -> int:
+        """Take back the episode that was saved last; returns its number.
+
+        Raises:
+            RecordingError: this writer has saved none since it was made or since the last undo.
+        """
+        with self._saving:
+            if self._undo is None:
+                raise RecordingError("no episode was saved that could be taken back")
+            totals = self._undo
+            # From here on it does not count; what follows only clears up, and a resume would do the same.
+            if totals.episodes:
+                files.write_json(self.root / layout.INFO, self._info(totals))
+            else:
+                (self.root / layout.INFO).unlink()
+            self._totals, self._undo = totals, None
+            self._recordings = self._recordings[: totals.episodes]
+            self._write_tables(totals)
+            remove_leftovers(self.root, totals.next_file, temporary=False)
+            return totals.episodes
 
     def close(self) -> None:
         """Discard an episode that is being recorded and let others write to the data set."""
         self.discard_episode()
-        self._unlock()
+        with self._saving:
+            self._unlock()
 
     def __enter__(self) -> DatasetWriter:
         return self
@@ -206,71 +252,91 @@ class DatasetWriter:
     def __exit__(self, *_: object) -> None:
         self.close()
 
+    def _current(self) -> Take:
+        if self._take is None:
+            raise RecordingError("no episode is being recorded: start one first")
+        return self._take
+
     def _unlock(self) -> None:
         if self._lock is not None:
             os.close(self._lock)
             self._lock = None
 
-    def _video(self, camera: str) -> Path:
-        return layout.video_file(self.root, camera, self._totals.next_file)
-
-    def _check(self, frame: Frame, control_source: int) -> None:
-        if frame.problem:
-            raise FrameError(frame.problem)
-        if control_source not in layout.CONTROL_SOURCES:
-            raise FrameError(f"control_source = {control_source!r}: allowed are {layout.CONTROL_SOURCES}")
-        for name, camera in self._contract.cameras.items():
-            shape = frame.images[name].shape if name in frame.images else None
-            if shape != (camera.height, camera.width, 3):
-                raise FrameError(f"camera {name}: {shape}, allowed is {(camera.height, camera.width, 3)}")
-        for what, values, names in (
-            ("state", frame.state, self._contract.state_names),
-            ("action", frame.action, self._contract.action_names),
-        ):
-            if values is None or values.shape != (len(names),) or not np.isfinite(values).all():
-                raise FrameError(f"{what} = {values}: allowed are {len(names)} finite values")
-        if self._rows and not frame.stamp > self._rows[-1][layout.STAMP]:
-            raise FrameError(f"stamp {frame.stamp} does not come after {self._rows[-1][layout.STAMP]}")
-
-    def _save(self) -> EpisodeSummary:
+    def _save(self, take: Take, notes: dict[str, Any]) -> EpisodeSummary:
         """Steps in the only safe order: videos, data, tasks, episode, statistics, info."""
-        totals, number = self._totals, self._totals.next_file
-        task = self._task or ""
+        if self._lock is None:
+            raise RecordingError("the data set is closed")
+        totals, number, task, features = self._totals, self._totals.next_file, take.task, self._features
         tasks = totals.tasks if task in totals.tasks else [*totals.tasks, task]
-        columns = self._columns(tasks.index(task))
-        histograms = self._finish_videos()
-        features = self._features
+        histograms = take.finish()
+        columns = self._columns(take, tasks.index(task))
+        for name, source in take.videos.items():
+            target = layout.video_file(self.root, name, number)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            files.commit_file(target, source)
         statistics = {name: column_statistics(columns[name]) for name in layout.numeric_features(features)}
         for name, histogram in histograms.items():
-            statistics[layout.image_key(name)] = histogram_statistics(histogram, len(self._rows))
+            statistics[layout.image_key(name)] = histogram_statistics(histogram, len(take.rows))
 
         schema = layout.data_schema(features)
         table = pa.table([_array(columns[field.name], field.type) for field in schema], schema=schema)
         files.write_file(layout.data_file(self.root, number), lambda path: pq.write_table(table, path))
         if tasks is not totals.tasks:
-            files.write_file(
-                self.root / layout.TASKS, lambda path: pq.write_table(layout.tasks_table(tasks), path)
-            )
-        episode = layout.episode_table(self._episode_row(task, statistics), features)
+            self._write_tasks(tasks)
+        episode = layout.episode_table(self._episode_row(take, statistics), features)
         files.write_file(layout.episode_file(self.root, number), lambda path: pq.write_table(episode, path))
 
         new = totals.plus(columns, histograms, tasks)
-        files.write_json(self.root / layout.STATS, new.statistics())
-        files.write_json(self.root / layout.HISTOGRAMS, new.histograms_as_json())
-        files.write_json(self.root / layout.INFO, self._info(new))
         stamps = columns[layout.STAMP]
         duration = float(stamps[-1] - stamps[0])
         rate = (len(stamps) - 1) / duration if len(stamps) > 1 else math.nan
-        summary = EpisodeSummary(totals.episodes, len(stamps), task, duration, rate)
-        self._totals = new
+        summary = EpisodeSummary(totals.episodes, len(stamps), task, duration, rate, take.encode_cpu_s)
+        entry = {"episode": summary.index, "software": f"vla_adapter_ros {__version__}"}
+        recordings = [*self._recordings, entry | notes]
+        files.write_json(self.root / layout.STATS, new.statistics())
+        files.write_json(self.root / layout.HISTOGRAMS, new.histograms_as_json())
+        files.write_json(self.root / layout.RECORDINGS, {"episodes": recordings})
+        try:
+            files.write_json(self.root / layout.INFO, self._info(new))
+        except OSError:
+            if not self._counts(new.episodes):
+                raise
+        self._totals, self._undo, self._recordings = new, totals, recordings
         return summary
 
-    def _columns(self, task_index: int) -> dict[str, np.ndarray]:
+    def _counts(self, episodes: int) -> bool:
+        """Whether info.json on disk already speaks of so many episodes."""
+        with contextlib.suppress(OSError, ValueError, KeyError):
+            return json.loads((self.root / layout.INFO).read_text("utf-8"))["total_episodes"] == episodes
+        return False
+
+    def _clean_up(self, take: Take) -> None:
+        """Free the disk from an episode that could not be saved, and bring the tables back."""
+        take.discard()
+        with contextlib.suppress(OSError):
+            remove_leftovers(self.root, self._totals.next_file, temporary=False)
+            self._write_tables(self._totals)
+
+    def _write_tables(self, totals: Totals) -> None:
+        """Write the tables that go with `totals`, or remove them where there is no episode."""
+        if not totals.episodes:
+            for name in (layout.STATS, layout.HISTOGRAMS, layout.RECORDINGS, layout.TASKS):
+                (self.root / name).unlink(missing_ok=True)
+            return
+        files.write_json(self.root / layout.STATS, totals.statistics())
+        files.write_json(self.root / layout.HISTOGRAMS, totals.histograms_as_json())
+        files.write_json(self.root / layout.RECORDINGS, {"episodes": self._recordings[: totals.episodes]})
+        self._write_tasks(totals.tasks)
+
+    def _write_tasks(self, tasks: list[str]) -> None:
+        table = layout.tasks_table(tasks)
+        files.write_file(self.root / layout.TASKS, lambda path: pq.write_table(table, path))
+
+    def _columns(self, take: Take, task_index: int) -> dict[str, np.ndarray]:
         """The episode's columns in the types in which they are stored."""
-        count = len(self._rows)
+        count = len(take.rows)
         frame_index = np.arange(count)
-        columns = {name: np.array([row[name] for row in self._rows]) for name in self._rows[0]}
-        columns |= {
+        columns = take.columns() | {
             "timestamp": frame_index / self._fps,
             "frame_index": frame_index,
             "episode_index": np.full(count, self._totals.episodes),
@@ -279,22 +345,10 @@ class DatasetWriter:
         }
         return {name: column.astype(self._features[name]["dtype"]) for name, column in columns.items()}
 
-    def _finish_videos(self) -> dict[str, np.ndarray]:
-        """Close and name the videos, each checked for one image per row; returns their histograms."""
-        for encoder in self._encoders.values():
-            encoder.finish()
-        for name in self._encoders:
-            path = files.temporary_path(self._video(name))
-            if count_frames(path) != len(self._rows):
-                raise RecordingError(f"{path}: {count_frames(path)} images but {len(self._rows)} rows")
-        for name in self._encoders:
-            files.commit_file(self._video(name))
-        return {name: encoder.histogram for name, encoder in self._encoders.items()}
-
-    def _episode_row(self, task: str, statistics: dict[str, dict[str, list[Any]]]) -> dict[str, Any]:
-        totals, count = self._totals, len(self._rows)
+    def _episode_row(self, take: Take, statistics: dict[str, dict[str, list[Any]]]) -> dict[str, Any]:
+        totals, count = self._totals, len(take.rows)
         place = layout.locate(totals.next_file)
-        row: dict[str, Any] = {"episode_index": totals.episodes, "tasks": [task], "length": count}
+        row: dict[str, Any] = {"episode_index": totals.episodes, "tasks": [take.task], "length": count}
         row |= {f"data/{key}": value for key, value in place.items()}
         row |= {"dataset_from_index": totals.frames, "dataset_to_index": totals.frames + count}
         for camera in self._contract.cameras:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -17,7 +19,9 @@ import pyarrow.parquet as pq
 import pytest
 from recording_samples import CONTRACT, make_frame, record
 
+from vla_adapter_ros import __version__
 from vla_adapter_ros.errors import ContractMismatch, DatasetError, FrameError, RecordingError
+from vla_adapter_ros.recording import files
 from vla_adapter_ros.recording.reader import DatasetReader
 from vla_adapter_ros.recording.video import VideoEncoder
 from vla_adapter_ros.recording.writer import DatasetWriter
@@ -78,7 +82,7 @@ def test_files_have_the_layout_and_types_of_the_format(tmp_path):
     assert info["features"]["observation.images.gripper"]["info"]["video.codec"] == "h264"
     assert names_of(tmp_path) == {
         "meta/info.json", "meta/stats.json", "meta/tasks.parquet", "meta/contract.yaml",
-        "meta/image_histograms.json",
+        "meta/image_histograms.json", "meta/recordings.json",
         *(f"data/chunk-000/file-00{n}.parquet" for n in range(2)),
         *(f"meta/episodes/chunk-000/file-00{n}.parquet" for n in range(2)),
         *(f"videos/observation.images.gripper/chunk-000/file-00{n}.mp4" for n in range(2)),
@@ -227,7 +231,7 @@ def test_lost_images_are_noticed_at_save(tmp_path, monkeypatch):
         writer.start_episode("a")
         for n in range(5):
             writer.add(make_frame(n), 1)
-        writer._encoders["gripper"].add(make_frame(5).images["gripper"])
+        writer._take.encoders["gripper"].add(make_frame(5).images["gripper"])
         with pytest.raises(RecordingError, match="6 images but 5 rows"):
             writer.save_episode()
         assert writer.num_episodes == 0
@@ -260,6 +264,94 @@ def test_resuming_refuses_another_contract_and_damage(tmp_path):
         DatasetWriter(other, CONTRACT)
 
 
+def test_an_episode_is_recorded_while_the_former_is_being_saved(tmp_path):
+    with DatasetWriter(tmp_path, CONTRACT) as writer:
+        takes = []
+        for number in range(3):
+            writer.start_episode("abc"[number])
+            for n in range(4 + number):
+                writer.add(make_frame(n, number), 1)
+            takes.append(writer.detach_episode())
+        writer.start_episode("d")
+        saving = threading.Thread(target=lambda: [writer.commit(take) for take in (takes[2], takes[0])])
+        saving.start()
+        for n in range(3):
+            writer.add(make_frame(n, 3), 2)
+        saving.join()
+        writer.discard(takes[1])
+        assert writer.save_episode({"place": "bench"}).index == 2
+    reader = DatasetReader(tmp_path)
+    assert [(reader.task_of(e.index), e.length) for e in reader.episodes] == [("c", 6), ("a", 4), ("d", 3)]
+    assert [len(reader.decode("gripper", n)) for n in range(3)] == [6, 4, 3]
+    assert not any(name.endswith(".tmp") for name in names_of(tmp_path))
+    notes = json.loads((tmp_path / "meta/recordings.json").read_text())["episodes"]
+    assert notes[2] == {"episode": 2, "software": f"vla_adapter_ros {__version__}", "place": "bench"}
+
+
+def test_the_last_episode_can_be_taken_back(tmp_path):
+    with DatasetWriter(tmp_path, CONTRACT) as writer:
+        record(writer, "a", 4)
+        assert writer.undo_episode() == 0
+        assert writer.num_episodes == 0
+        record(writer, "b", 5)
+        record(writer, "c", 6)
+        before = names_of(tmp_path)
+        assert writer.undo_episode() == 1
+        with pytest.raises(RecordingError, match="taken back"):
+            writer.undo_episode()
+        assert len(before - names_of(tmp_path)) == 4  # two videos, data and facts
+        reader = DatasetReader(tmp_path)
+        assert reader.tasks == ("b",) and reader.stats["action"]["count"] == [5]
+        record(writer, "d", 3)
+    with DatasetWriter(tmp_path, CONTRACT) as writer:
+        assert writer.num_episodes == 2
+    assert [e.length for e in DatasetReader(tmp_path).episodes] == [5, 3]
+
+
+def test_an_encoder_that_is_behind_refuses_the_whole_row(tmp_path, monkeypatch):
+    go = threading.Event()
+    encode = VideoEncoder._encode
+    monkeypatch.setattr(VideoEncoder, "_encode", lambda self: (go.wait(), encode(self)))
+    with DatasetWriter(tmp_path, CONTRACT) as writer:
+        writer.start_episode("a")
+        refused = 0
+        for n in range(80):
+            try:
+                writer.add(make_frame(n), 1, wait=False)
+            except FrameError as error:
+                assert "64 images wait" in str(error)
+                refused += 1
+        assert (refused, writer.queue_depth) == (16, 128)
+        go.set()
+        assert writer.save_episode().frames == 64
+    assert len(DatasetReader(tmp_path).decode("gripper", 0)) == 64
+
+
+@pytest.mark.parametrize("where", [".mp4", "/data/", "tasks", "meta/episodes", "stats", "recordings", "info"])
+def test_a_full_disk_loses_only_that_episode_and_frees_what_it_took(tmp_path, monkeypatch, where):
+    with DatasetWriter(tmp_path, CONTRACT) as writer:
+        record(writer, "a", 4)
+        before = {name: (tmp_path / name).read_bytes() for name in names_of(tmp_path)}
+        commit = files.commit_file
+
+        def full(path, *source):
+            if where in str(path):
+                raise OSError(errno.ENOSPC, "No space left on device", str(path))
+            commit(path, *source)
+
+        monkeypatch.setattr(files, "commit_file", full)
+        with pytest.raises(RecordingError, match="No space left"):
+            record(writer, "b", 5, seed=1)
+        monkeypatch.undo()
+        writer.start_episode("c")
+        writer.discard_episode()
+        assert names_of(tmp_path) == set(before)
+        reader = DatasetReader(tmp_path)
+        assert reader.tasks == ("a",) and len(reader.decode("gripper", 0)) == 4
+        assert record(writer, "c", 6, seed=2).index == 1
+    assert DatasetReader(tmp_path).stats["action"]["count"] == [10]
+
+
 CRASH = """
 import sys, os, signal
 sys.path.insert(0, sys.argv[3])
@@ -269,16 +361,18 @@ from vla_adapter_ros.recording.writer import DatasetWriter
 writer = DatasetWriter(sys.argv[1], CONTRACT)
 record(writer, "a", 4)
 commit = files.commit_file
-def die(path):
+def die(path, *source):
     if sys.argv[2] in str(path):
         os.kill(os.getpid(), signal.SIGKILL)
-    commit(path)
+    commit(path, *source)
 files.commit_file = die
 record(writer, "b", 5, seed=1)
 """
 
 
-@pytest.mark.parametrize("where", [".mp4", "/data/", "tasks", "meta/episodes", "stats", "histograms", "info"])
+@pytest.mark.parametrize(
+    "where", [".mp4", "/data/", "tasks", "meta/episodes", "stats", "histograms", "recordings", "info"]
+)
 def test_a_crash_while_saving_loses_only_that_episode(tmp_path, where):
     root = tmp_path / "set"
     process = subprocess.run(
