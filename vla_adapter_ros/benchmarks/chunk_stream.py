@@ -8,18 +8,14 @@ from pathlib import Path
 
 import numpy as np
 
-from vla_adapter_ros.contract import Contract, checkpoints_folder, read_contract
-from vla_adapter_ros.control import Chunk, MotionCore
-from vla_adapter_ros.control.pacing import ChunkPacer
+from vla_adapter_ros.benchmarks.policy_loop import run_policy
+from vla_adapter_ros.contract import checkpoints_folder, read_contract
 from vla_adapter_ros.errors import DatasetError
 from vla_adapter_ros.simulation.robot import SimulatedRobot
 from vla_adapter_ros.simulation.sentences import SENTENCES, sentence
 
 STREAM = Path(__file__).resolve().parent / "data" / "chunks_franka_sim.npz"
 """The stream that ships with the package."""
-TICK_S = 0.01
-PUBLISH_EVERY = 4  # ticks between two trajectories
-EXECUTION_HORIZON = 4  # rows between two chunks that the recording robot follows
 LONGEST_S = 8.0
 AFTER_LIFT_S = 0.3
 
@@ -134,70 +130,11 @@ def record_stream(
         colours = robot.reset(seed + number).colours
         target = colours[number % len(colours)]
         text = sentence(target, number % len(SENTENCES))
-        episode = _record_episode(description, robot, policy, text)
-        recorded.append(episode)
-        report(f"'{text}': {len(episode.stamps)} chunks, lifted: {robot.lifted() or 'nothing'}")
+        run = run_policy(
+            description, robot, policy, text,
+            longest_s=LONGEST_S, after_lift_s=AFTER_LIFT_S, every_frame=True,
+        )  # fmt: skip
+        recorded.append(Episode(text, run.start, run.stamps, run.rows))
+        report(f"'{text}': {len(run.stamps)} chunks, lifted: {run.lifted or 'nothing'}")
     robot.close()
     return ChunkStream(description.action_names, description.rate_hz, tuple(recorded))
-
-
-def _record_episode(contract: Contract, robot: SimulatedRobot, policy, text: str) -> Episode:
-    core = MotionCore(contract, TICK_S, armed=True)
-    pacer = ChunkPacer(contract.rate_hz, policy.config.chunk, EXECUTION_HORIZON)
-    ticks_per_frame = round(1.0 / contract.rate_hz / TICK_S)
-    begun, lifted_at = robot.time, np.inf
-    start = _arm(contract, robot)
-    stamps, rows = [], []
-    tick = 0
-    while robot.time - begun < LONGEST_S and robot.time < lifted_at + AFTER_LIFT_S:
-        now = robot.time
-        core.measure(measured_joints(robot), now)
-        if tick % ticks_per_frame == 0:
-            images = [robot.render(name) for name in contract.camera_names]
-            stamps.append(now - begun)
-            rows.append(policy.predict(images, text, _state(contract, robot)))
-            if pacer.take(now):
-                chunk = Chunk(now, rows[-1], contract.action_names, contract.rate_hz, sequence=tick)
-                core.accept_chunk(chunk, now)
-        core.tick(now)
-        if tick % PUBLISH_EVERY == 0:
-            send_trajectory(core, robot, now)
-        if core.gripper_position is not None:
-            robot.accept_gripper(core.gripper_position)
-        if robot.lifted() and not np.isfinite(lifted_at):
-            lifted_at = now
-        robot.advance(TICK_S)
-        tick += 1
-    return Episode(text, start, np.array(stamps), np.array(rows))
-
-
-def measured_joints(robot: SimulatedRobot) -> dict[str, float]:
-    """Measured joint positions by name [rad or m]."""
-    return dict(zip(robot.joint_names, robot.joint_positions().tolist(), strict=True))
-
-
-def send_trajectory(core: MotionCore, robot: SimulatedRobot, now: float) -> None:
-    """Hand what the core wants sent at `now` to the robot's trajectory controller."""
-    trajectory = core.trajectory(now)
-    if trajectory is not None:
-        robot.accept_trajectory(
-            trajectory.joints,
-            now,
-            trajectory.times - now,
-            trajectory.positions,
-            trajectory.velocities,
-            trajectory.accelerations,
-        )
-
-
-def _arm(contract: Contract, robot: SimulatedRobot) -> np.ndarray:
-    joints = measured_joints(robot)
-    return np.array([joints[name] for name in contract.arm_joints])
-
-
-def _state(contract: Contract, robot: SimulatedRobot) -> np.ndarray:
-    """Proprioception as the contract orders it, from the joints and the tool pose."""
-    joints = measured_joints(robot)
-    names = (*(f"position.{axis}" for axis in "xyz"), *(f"orientation.{axis}" for axis in "xyzw"))
-    pose = dict(zip(names, robot.tool_pose().tolist(), strict=True))
-    return np.array([joints[d.joint] if d.joint else pose[d.field] for d in contract.state])

@@ -10,7 +10,7 @@ from typing import Protocol
 
 import numpy as np
 
-from vla_adapter_ros.benchmarks.chunk_stream import PUBLISH_EVERY, TICK_S, measured_joints, send_trajectory
+from vla_adapter_ros.benchmarks.policy_loop import PUBLISH_EVERY, TICK_S, measured_joints, send_trajectory
 from vla_adapter_ros.contract import Contract
 from vla_adapter_ros.control import Chunk, MotionCore
 from vla_adapter_ros.control.pacing import ChunkPacer

@@ -66,7 +66,12 @@ def read_settings(pairs: list[str]) -> dict[str, Any]:
     return settings
 
 
-def _locate(text: str) -> Path:
+def locate_checkpoint(text: str) -> Path:
+    """Directory of a checkpoint: the name of a shipped one, a directory, or a hub id.
+
+    Raises:
+        CheckpointError: see `find_checkpoint`.
+    """
     from vla_adapter_ros.model.hub import find_checkpoint
 
     shipped = checkpoints_folder() / text
@@ -78,7 +83,7 @@ def _locate(text: str) -> Path:
 def _info(options: argparse.Namespace) -> int:
     from vla_adapter_ros.model.inspection import describe
 
-    found = describe(_locate(options.path), options.platform)
+    found = describe(locate_checkpoint(options.path), options.platform)
     print(json.dumps(found, indent=2) if options.json else "\n".join(summary(found)))
     return 0
 
@@ -118,7 +123,9 @@ def _verify(options: argparse.Namespace) -> int:
     from vla_adapter_ros.model.inspection import verify
 
     failed = False
-    for check in verify(_locate(options.path), platform=options.platform, statistics_name=options.statistics):
+    for check in verify(
+        locate_checkpoint(options.path), platform=options.platform, statistics_name=options.statistics
+    ):
         print(f"{'ok  ' if check.ok else 'FAIL'} {check.name}: {check.text}", flush=True)
         failed |= not check.ok
     return 1 if failed else 0
@@ -133,7 +140,7 @@ def _convert(options: argparse.Namespace) -> int:
         if getattr(options, name):
             settings[name] = True
     convert(
-        _locate(options.source),
+        locate_checkpoint(options.source),
         options.destination,
         platform=options.platform,
         contract=read_contract(options.contract),

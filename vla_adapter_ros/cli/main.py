@@ -11,6 +11,7 @@ from pathlib import Path
 
 from vla_adapter_ros.cli.benchmark import add_benchmark_command
 from vla_adapter_ros.cli.checkpoint import add_checkpoint
+from vla_adapter_ros.cli.evaluate import add_evaluate
 from vla_adapter_ros.errors import VlaAdapterError
 from vla_adapter_ros.nodes.graph import graph_environment, node_list
 
@@ -86,6 +87,7 @@ def _parser() -> argparse.ArgumentParser:
     tune.add_argument("--resume", action="store_true", help="go on from the output's last state")
     tune.set_defaults(run=_finetune)
 
+    add_evaluate(commands)
     add_checkpoint(commands)
     add_benchmark_command(commands)
     return parser

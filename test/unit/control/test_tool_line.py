@@ -17,7 +17,7 @@ from vla_adapter_ros.control.urdf import contract_kinematics
 pytest.importorskip("pinocchio", reason="kinematics need pinocchio")
 pytest.importorskip("mujoco", reason="the simulated arm needs mujoco")
 
-from vla_adapter_ros.benchmarks.chunk_stream import PUBLISH_EVERY, measured_joints, send_trajectory
+from vla_adapter_ros.benchmarks.policy_loop import PUBLISH_EVERY, measured_joints, send_trajectory
 from vla_adapter_ros.simulation.robot import SimulatedRobot
 from vla_adapter_ros.simulation.scene import Scene
 

@@ -1,0 +1,234 @@
+"""Does the arm lift the cube that the sentence names? Unseen scenes, each cube of a scene named in turn."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import asdict, dataclass
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from vla_adapter_ros.benchmarks.host import describe_host
+from vla_adapter_ros.benchmarks.policy_loop import Policy, run_policy
+from vla_adapter_ros.contract import Contract, read_contract, require_same
+from vla_adapter_ros.errors import ParameterError, SimulationError
+from vla_adapter_ros.model import VlaAdapterPolicy
+from vla_adapter_ros.simulation.robot import SimulatedRobot
+from vla_adapter_ros.simulation.sentences import SENTENCES, sentence
+
+UNSEEN_SEED = 900_000
+"""First scene; demonstrations are recorded from 10 000 on, and the backbone's scenes are drawn otherwise."""
+LONGEST_S = 10.0
+
+
+@dataclass(frozen=True)
+class Episode:
+    """One sentence in one scene.
+
+    Attributes:
+        scene: Seed of the scene.
+        objects: The cubes on the table.
+        instruction: The sentence.
+        target: The cube that it names.
+        lifted: The cube that was lifted first; empty if none was within the time allowed.
+        duration_s: Simulated time until then, or all that was allowed [s].
+        chunks: Inferences.
+    """
+
+    scene: int
+    objects: tuple[str, ...]
+    instruction: str
+    target: str
+    lifted: str
+    duration_s: float
+    chunks: int
+
+    @property
+    def success(self) -> bool:
+        """The named cube, and no other before it, was lifted."""
+        return self.lifted == self.target
+
+    @property
+    def wrong(self) -> bool:
+        """Another cube was lifted."""
+        return self.lifted not in ("", self.target)
+
+
+def evaluate_closed_loop(
+    checkpoint: str | Path,
+    *,
+    contract: str | Path = "",
+    scenes: int = 30,
+    seed: int = UNSEEN_SEED,
+    sentences: str = "each",
+    renderer: str = "raycast",
+    longest_s: float = LONGEST_S,
+    jobs: int = 1,
+    report: Callable[[str], None] = print,
+) -> dict[str, Any]:
+    """Let a policy obey sentences in the simulator, without ROS and without latency.
+
+    Args:
+        checkpoint: Its directory.
+        contract: The simulated robot; default: the contract that the checkpoint carries.
+        scenes: Scenes, at least 1.
+        seed: Of the first scene; the others follow.
+        sentences: `each`: every cube of a scene is named once, on the same scene; `one`: one of them.
+        renderer: raycast, egl, osmesa, or auto.
+        longest_s: Simulated time per sentence [s].
+        jobs: Processes, each with one thread. The episodes are the same with any number.
+        report: Called with one line per scene.
+
+    Returns:
+        Counts, times and every episode, ready for JSON.
+
+    Raises:
+        ParameterError: a number or a choice that is not allowed.
+        ContractMismatch: the checkpoint was made for another robot.
+        CheckpointError, SimulationError: the checkpoint or the simulator cannot be had.
+    """
+    for name, value in (("scenes", scenes), ("jobs", jobs)):
+        if value < 1:
+            raise ParameterError(f"{name} = {value}: allowed is at least 1")
+    if sentences not in ("each", "one"):
+        raise ParameterError(f"sentences = {sentences!r}: allowed is each or one")
+    started = time.monotonic()
+    work = (str(checkpoint), str(contract), renderer, sentences, longest_s)
+    episodes: list[Episode] = []
+    for found in _scenes(work, range(seed, seed + scenes), min(jobs, scenes)):
+        episodes += found
+        report(_line(found))
+    result = summarize(episodes)
+    return {
+        "checkpoint": str(checkpoint),
+        "renderer": renderer,
+        "seed": seed,
+        "scenes": scenes,
+        "sentences": sentences,
+        "longest_s": longest_s,
+        **result,
+        "jobs": jobs,
+        "wall_s": round(time.monotonic() - started, 1),
+        "host": describe_host(),
+        "runs": [asdict(e) | {"success": e.success} for e in episodes],
+    }
+
+
+def summarize(episodes: list[Episode]) -> dict[str, Any]:
+    """Counts over episodes (at least one), and the 95 % interval of the rate of success (Wilson)."""
+    right = sum(e.success for e in episodes)
+    by_scene = Counter(e.scene for e in episodes if e.success)
+    named = Counter(e.scene for e in episodes)
+    times = [e.duration_s for e in episodes if e.success]
+    return {
+        "episodes": len(episodes),
+        "successes": right,
+        "wrong_cube": sum(e.wrong for e in episodes),
+        "nothing_lifted": sum(not e.lifted for e in episodes),
+        "scenes_all_right": sum(by_scene[scene] == count for scene, count in named.items()),
+        "success_interval": wilson_interval(right, len(episodes)),
+        "median_success_s": round(float(np.median(times)), 2) if times else None,
+    }
+
+
+def wilson_interval(successes: int, trials: int, z: float = 1.96) -> tuple[float, float]:
+    """Score interval of a rate.
+
+    Source:
+        Wilson 1927, Journal of the American Statistical Association 22, 209-212.
+    """
+    rate, spread = successes / trials, z * z / trials
+    middle = (rate + spread / 2) / (1 + spread)
+    half = z * np.sqrt(rate * (1 - rate) / trials + spread / (4 * trials)) / (1 + spread)
+    return round(float(max(middle - half, 0.0)), 4), round(float(min(middle + half, 1.0)), 4)
+
+
+def run_scene(
+    contract: Contract, robot: SimulatedRobot, policy: Policy, seed: int, sentences: str, longest_s: float
+) -> list[Episode]:
+    """All episodes of one scene, which is put up anew for each."""
+    colours = robot.reset(seed).colours
+    chosen = range(len(colours)) if sentences == "each" else (seed % len(colours),)
+    found = []
+    for i in chosen:
+        robot.reset(seed)
+        text = sentence(colours[i], (seed + i) % len(SENTENCES))
+        run = run_policy(contract, robot, policy, text, longest_s=longest_s)
+        lifted_s = round(run.lifted_s, 2)
+        found.append(Episode(seed, colours, text, colours[i], run.lifted, lifted_s, len(run.stamps)))
+    return found
+
+
+def format_result(result: dict[str, Any]) -> str:
+    """The counts in words."""
+    low, high = result["success_interval"]
+    lines = [
+        f"{result['successes']} of {result['episodes']} named cubes lifted "
+        f"(95 % interval {low:.0%} to {high:.0%}), another cube {result['wrong_cube']} times, "
+        f"none {result['nothing_lifted']} times",
+        f"{result['scenes_all_right']} of {result['scenes']} scenes without a failure; "
+        f"{result['wall_s']:.0f} s with {result['jobs']} process{'es' if result['jobs'] > 1 else ''}",
+    ]
+    return "\n".join(lines)
+
+
+def _line(found: list[Episode]) -> str:
+    words = (f"{e.target}: {'lifted' if e.success else e.lifted or 'nothing'}" for e in found)
+    return f"scene {found[0].scene}: " + ", ".join(words)
+
+
+class _Loop:
+    """What a process needs: policy and robot, made once."""
+
+    def __init__(
+        self, checkpoint: str, contract: str, renderer: str, sentences: str, longest_s: float
+    ) -> None:
+        self.policy = VlaAdapterPolicy.from_pretrained(checkpoint)
+        theirs = self.policy.contract
+        if theirs is None and not contract:
+            raise ParameterError(f"checkpoint {checkpoint} carries no contract: name the simulated robot's")
+        self.contract = read_contract(contract) if contract else theirs
+        if theirs is not None:
+            require_same(self.contract, theirs, f"checkpoint {checkpoint}")
+        self.robot = SimulatedRobot(self.contract, renderer)
+        self.choice = (sentences, longest_s)
+
+    def run(self, seed: int) -> list[Episode]:
+        return run_scene(self.contract, self.robot, self.policy, seed, *self.choice)
+
+
+_loop: _Loop | None = None  # of a worker process
+
+
+def _prepare(work: tuple[Any, ...]) -> None:
+    global _loop
+    torch.set_num_threads(1)
+    _loop = _Loop(*work)
+
+
+def _run(seed: int) -> list[Episode]:
+    return _loop.run(seed)
+
+
+def _scenes(work: tuple[Any, ...], seeds: range, jobs: int) -> Iterator[list[Episode]]:
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        loop = _Loop(*work)  # also with several jobs, so that what is wrong is said here
+        if jobs == 1:
+            yield from map(loop.run, seeds)
+            return
+        loop.robot.close()
+        with ProcessPoolExecutor(jobs, get_context("spawn"), _prepare, (work,)) as pool:
+            yield from pool.map(_run, seeds)
+    except BrokenProcessPool as error:
+        raise SimulationError(f"one of {jobs} processes ended early ({error}): try fewer") from error
+    finally:
+        torch.set_num_threads(threads)

@@ -1,0 +1,153 @@
+"""A policy drives the simulated arm through `MotionCore`: the closed loop without ROS and without latency.
+
+Time stands still while the policy thinks. What is measured here is the policy, not the computer.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+
+from vla_adapter_ros.contract import Contract
+from vla_adapter_ros.control import Chunk, MotionCore
+from vla_adapter_ros.control.pacing import ChunkPacer
+from vla_adapter_ros.control.urdf import contract_kinematics
+from vla_adapter_ros.simulation.robot import SimulatedRobot
+
+TICK_S = 0.01
+PUBLISH_EVERY = 4  # ticks between two trajectories
+EXECUTION_HORIZON = 4  # rows between two chunks that the arm follows
+
+
+class Policy(Protocol):
+    """What the loop needs of a policy; `VlaAdapterPolicy` has it."""
+
+    config: Any
+    """Has `chunk`: rows H of a chunk."""
+
+    def predict(self, images: list[np.ndarray], instruction: str, proprio: np.ndarray) -> np.ndarray:
+        """Images, sentence and state (S,) to rows (H, A)."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """What came of one instruction.
+
+    Attributes:
+        lifted: Cube that was lifted first; empty if none was.
+        lifted_s: Time until then, or until the end [s].
+        start: The arm before the first chunk, float64 (J,) [rad], order of the contract's arm joints.
+        stamps: Times of the frames that the policy saw, since the first, float64 (N,) [s].
+        rows: Their chunks, float64 (N, H, A), columns as in the contract's action.
+    """
+
+    lifted: str
+    lifted_s: float
+    start: np.ndarray
+    stamps: np.ndarray
+    rows: np.ndarray
+
+
+def run_policy(
+    contract: Contract,
+    robot: SimulatedRobot,
+    policy: Policy,
+    text: str,
+    *,
+    longest_s: float,
+    after_lift_s: float = 0.0,
+    every_frame: bool = False,
+) -> Run:
+    """Let a policy obey one sentence, from the robot's present scene on.
+
+    The arm follows every fourth frame's chunk, as the nodes do by default.
+
+    Args:
+        contract: The robot's.
+        robot: Fresh from a reset.
+        policy: Asked for chunks.
+        text: The sentence.
+        longest_s: Give up after this time [s].
+        after_lift_s: Go on for so long after a cube is lifted [s].
+        every_frame: Ask for a chunk at every frame, also where the arm does not follow it.
+
+    Raises:
+        SimulationError: the contract's driver takes no trajectories.
+        ChunkError: the policy's rows are not finite or far off.
+    """
+    core = MotionCore(contract, TICK_S, armed=True)
+    if (kinematics := contract_kinematics(contract)) is not None:
+        core.set_kinematics(kinematics)
+    pacer = ChunkPacer(contract.rate_hz, policy.config.chunk, EXECUTION_HORIZON)
+    ticks_per_frame = round(1.0 / contract.rate_hz / TICK_S)
+    begun, lifted, lifted_at = robot.time, "", np.inf
+    start = _arm(contract, robot)
+    stamps, rows = [], []
+    tick = 0
+    while robot.time - begun < longest_s and robot.time < lifted_at + after_lift_s:
+        now = robot.time
+        core.measure(measured_joints(robot), now)
+        if tick % ticks_per_frame == 0:
+            followed = pacer.take(now)
+            if followed or every_frame:
+                images = [robot.render(name) for name in contract.camera_names]
+                stamps.append(now - begun)
+                rows.append(policy.predict(images, text, _state(contract, robot)))
+            if followed:
+                core.accept_chunk(_chunk(contract, rows[-1], now, tick), now)
+        core.tick(now)
+        if tick % PUBLISH_EVERY == 0:
+            send_trajectory(core, robot, now)
+        if core.gripper_position is not None:
+            robot.accept_gripper(core.gripper_position)
+        if not lifted and (lifted := robot.lifted()):
+            lifted_at = now
+        robot.advance(TICK_S)
+        tick += 1
+    duration = (lifted_at if lifted else robot.time) - begun
+    return Run(lifted, duration, start, np.array(stamps), np.array(rows))
+
+
+def measured_joints(robot: SimulatedRobot) -> dict[str, float]:
+    """Measured joint positions by name [rad or m]."""
+    return dict(zip(robot.joint_names, robot.joint_positions().tolist(), strict=True))
+
+
+def send_trajectory(core: MotionCore, robot: SimulatedRobot, now: float) -> None:
+    """Hand what the core wants sent at `now` to the robot's trajectory controller."""
+    trajectory = core.trajectory(now)
+    if trajectory is not None:
+        robot.accept_trajectory(
+            trajectory.joints,
+            now,
+            trajectory.times - now,
+            trajectory.positions,
+            trajectory.velocities,
+            trajectory.accelerations,
+        )
+
+
+def _chunk(contract: Contract, rows: np.ndarray, stamp: float, sequence: int) -> Chunk:
+    return Chunk(
+        stamp,
+        rows,
+        contract.action_names,
+        contract.rate_hz,
+        sequence=sequence,
+        space=contract.action.space,
+    )
+
+
+def _arm(contract: Contract, robot: SimulatedRobot) -> np.ndarray:
+    joints = measured_joints(robot)
+    return np.array([joints[name] for name in contract.arm_joints])
+
+
+def _state(contract: Contract, robot: SimulatedRobot) -> np.ndarray:
+    """Proprioception as the contract orders it, from the joints and the tool pose."""
+    joints = measured_joints(robot)
+    names = (*(f"position.{axis}" for axis in "xyz"), *(f"orientation.{axis}" for axis in "xyzw"))
+    pose = dict(zip(names, robot.tool_pose().tolist(), strict=True))
+    return np.array([joints[d.joint] if d.joint else pose[d.field] for d in contract.state])
