@@ -15,7 +15,7 @@ from sensor_msgs.msg import CameraInfo, Image, JointState
 from std_msgs.msg import String
 
 from vla_adapter_ros.control.urdf import ROBOT_DESCRIPTION
-from vla_adapter_ros.errors import SimulationError, VlaAdapterError
+from vla_adapter_ros.errors import VlaAdapterError
 from vla_adapter_ros.msg import SceneState, StepAck
 from vla_adapter_ros.nodes.base import ACK_QOS, ACK_TOPIC, ManagedNode, run
 from vla_adapter_ros.nodes.conversions import command_message, seconds, to_stamp
@@ -229,9 +229,6 @@ class SimulatorNode(ManagedNode):
         self, request: Demonstrate.Request, response: Demonstrate.Response
     ) -> Demonstrate.Response:
         try:
-            space = self.contract.action.space
-            if request.target and space != "joint_position":
-                raise SimulationError(f"demonstrations in {space}: allowed is joint_position")
             with self._lock:
                 self._expert = PickExpert(self._robot, request.target) if request.target else None
                 self._robot.set_disturbance(request.disturbance if request.target else 0.0, request.seed)

@@ -49,6 +49,12 @@ class PickExpert:
                 f"no {target_colour!r} cube on the table: allowed are {', '.join(robot.scene.colours)}"
             )
         names = robot.contract.action_names
+        lacking = [joint for joint in ARM_JOINTS if joint not in names]
+        if lacking or robot.contract.action.space != "joint_position":
+            raise SimulationError(
+                f"action space {robot.contract.action.space} of {list(names)}: the scripted expert commands "
+                f"joint_position of {list(ARM_JOINTS)}"
+            )
         self._robot = robot
         self._gripper = robot.contract.gripper
         self._columns = [names.index(joint) for joint in ARM_JOINTS]

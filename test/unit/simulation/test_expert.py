@@ -98,3 +98,10 @@ def test_a_cube_that_is_not_there_is_refused(robot: SimulatedRobot) -> None:
     robot.reset(3, ("red",))
     with pytest.raises(SimulationError, match="blue"):
         PickExpert(robot, "blue")
+
+
+def test_a_contract_of_another_action_space_is_refused() -> None:
+    robot = SimulatedRobot(read_contract("franka_sim_ee"), "raycast")
+    robot.reset(3, ("red",))
+    with pytest.raises(SimulationError, match="ee_.*joint_position"):
+        PickExpert(robot, "red")
