@@ -1,0 +1,235 @@
+"""Verdicts: each fault is seen, a good episode passes, and what is unknown is skipped."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import fields, replace
+
+import numpy as np
+import pytest
+from recording_samples import CONTRACT
+
+from vla_adapter_ros.errors import ParameterError
+from vla_adapter_ros.recording import Frame
+from vla_adapter_ros.recording.verdict import (
+    EpisodeMonitor,
+    Samples,
+    VerdictSettings,
+    judge,
+    measure_images,
+    names_of,
+    read_settings,
+)
+from vla_adapter_ros.recording.video import VideoEncoder, VideoSettings, decode_frames
+
+T, FPS = 60, 10.0
+SETTINGS = VerdictSettings()
+LOW = np.array([CONTRACT.limits[j].position[0] for j in CONTRACT.arm_joints])
+HIGH = np.array([CONTRACT.limits[j].position[1] for j in CONTRACT.arm_joints])
+
+
+def moving_images(count: int = T) -> np.ndarray:
+    """A bright square that travels over a noisy grey table: uint8 (T, 48, 64, 3)."""
+    rng = np.random.default_rng(3)
+    images = rng.integers(90, 110, size=(count, 48, 64, 3), dtype=np.uint8)
+    for n in range(count):
+        x = 2 * n % 50
+        images[n, 10:30, x : x + 12] = 200
+    return images
+
+
+def good() -> Samples:
+    """Six seconds in which every joint moves and the gripper closes."""
+    t = np.arange(T) / FPS
+    arm = (LOW + HIGH) / 2 + 0.3 * np.sin(2 * np.pi * t / 6)[:, None] * np.ones(7)
+    finger = np.where(t < 3, 0.04, 0.0)[:, None]
+    state = np.hstack([arm, finger, 0.1 * arm[:, :3]])
+    action = np.hstack([arm + 0.02, np.where(t < 3, 1.0, 0.0)[:, None]])
+    ages = np.tile([0.0, 0.03, 0.005, 0.01, 0.02], (T, 1))
+    images = {name: measure_images(moving_images(), SETTINGS) for name in CONTRACT.cameras}
+    streams = (*CONTRACT.cameras, *CONTRACT.topics, CONTRACT.action.topic)
+    return Samples(
+        FPS, state, action, CONTRACT.state_names, CONTRACT.action_names, 100 + t, ages, streams, images
+    )
+
+
+def with_images(samples: Samples, images: np.ndarray) -> Samples:
+    return replace(samples, images={**samples.images, "gripper": measure_images(images, SETTINGS)})
+
+
+def frozen(count: int) -> np.ndarray:
+    images = moving_images()
+    images[20 : 20 + count] = images[20]
+    return images
+
+
+def changed(values: np.ndarray, change) -> np.ndarray:
+    values = values.copy()
+    change(values)
+    return values
+
+
+def test_a_good_episode_passes_every_check():
+    verdict = judge(good(), SETTINGS, CONTRACT)
+    assert {check.level for check in verdict.checks} == {"pass"}, verdict.complaints
+    assert verdict.level == "pass"
+    assert len(verdict.checks) == len([f for f in fields(SETTINGS) if "below" in f.metadata])
+    assert not verdict.complaints
+    assert all("\n" not in line for line in verdict.lines)
+
+
+def set_at(row, column, value):
+    def change(values):
+        values[row, column] = value
+
+    return change
+
+
+def keep_arm(values):
+    values[:, :7] = values[0, :7]
+
+
+def copy_next(samples: Samples) -> Samples:
+    action = samples.action.copy()
+    action[:-1, :7] = samples.state[1:, :7]
+    return replace(samples, action=action)
+
+
+def idle(samples: Samples, rows: slice, at: int) -> Samples:
+    state, action = samples.state.copy(), samples.action.copy()
+    state[rows], action[rows] = state[at], action[at]
+    return replace(samples, state=state, action=action)
+
+
+FAULTS = {
+    "nan": ("missing_values", "fail", lambda s: replace(s, state=changed(s.state, set_at(4, 2, np.nan)))),
+    "one gap": ("dropped_frames", "warn", lambda s: replace(s, stamps=s.stamps + 0.2 * (np.arange(T) > 30))),
+    "counted": ("dropped_frames", "fail", lambda s: replace(s, dropped=5)),
+    "18 of 20 Hz": ("rate_error", "fail", lambda s: replace(s, stamps=s.stamps[0] + np.arange(T) / 9.0)),
+    "3 % slow": ("rate_error", "warn", lambda s: replace(s, stamps=s.stamps[0] + np.arange(T) / 9.7)),
+    "old": ("stream_age_p95", "fail", lambda s: replace(s, ages=s.ages + np.array([0, 0, 0.25, 0, 0]))),
+    "skew": ("stream_skew", "warn", lambda s: replace(s, ages=changed(s.ages, set_at(9, 1, 0.2)))),
+    "frozen": ("frozen_camera", "warn", lambda s: with_images(s, frozen(12))),
+    "frozen long": ("frozen_camera", "fail", lambda s: with_images(s, frozen(40))),
+    "repeated": (
+        "repeated_frames",
+        "fail",
+        lambda s: with_images(s, np.repeat(moving_images(30), 2, axis=0)),
+    ),
+    "black": ("black_camera", "fail", lambda s: with_images(s, moving_images() // 25)),
+    "black once": (
+        "black_camera",
+        "warn",
+        lambda s: with_images(s, changed(moving_images(), set_at(5, slice(None), 3))),
+    ),
+    "dark": ("dark_images", "warn", lambda s: with_images(s, moving_images() // 4)),
+    "saturated": ("saturated_images", "fail", lambda s: with_images(s, moving_images() | 0xFE)),
+    "still": ("constant_joints", "fail", lambda s: replace(s, state=changed(s.state, keep_arm))),
+    "copied": ("action_is_next_state", "fail", copy_next),
+    "idle head": ("idle_head", "warn", lambda s: idle(s, slice(0, 30), 0)),
+    "idle tail": ("idle_tail", "warn", lambda s: idle(s, slice(30, T), 30)),
+    "outside": ("state_limits", "warn", lambda s: replace(s, state=changed(s.state, set_at(T - 1, 1, 1.8)))),
+    "too fast": ("state_limits", "fail", lambda s: replace(s, state=changed(s.state, set_at(7, 0, 1.0)))),
+    "far command": (
+        "action_limits",
+        "warn",
+        lambda s: replace(s, action=changed(s.action, set_at(7, 3, 0.5))),
+    ),
+    "no grasp": (
+        "gripper_motion",
+        "warn",
+        lambda s: replace(s, action=changed(s.action, set_at(slice(None), 7, 1))),
+    ),
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_fault_is_seen(fault):
+    name, level, spoil = FAULTS[fault]
+    verdict = judge(spoil(good()), SETTINGS, CONTRACT)
+    assert verdict[name].level == level, verdict[name].line
+    assert verdict[name].line in verdict.complaints
+    assert verdict.level in (level, "fail")
+
+
+def test_what_is_unknown_is_skipped_and_not_passed():
+    samples = replace(good(), stamps=None, ages=None, images={})
+    verdict = judge(samples, SETTINGS, None)
+    skipped = {check.name for check in verdict.checks if check.level == "skip"}
+    assert skipped == {
+        "dropped_frames", "rate_error", "stream_age_p95", "stream_skew", "repeated_frames", "frozen_camera",
+        "black_camera", "dark_images", "saturated_images", "state_limits", "action_limits", "gripper_motion",
+    }  # fmt: skip
+    assert verdict.level == "pass"
+    assert verdict["state_limits"].as_json() == {
+        "name": "state_limits", "level": "skip", "value": None, "text": "no contract",
+    }  # fmt: skip
+
+
+def test_one_row_is_judged_too():
+    s = good()
+    one = replace(s, state=s.state[:1], action=s.action[:1], stamps=s.stamps[:1], ages=s.ages[:1],
+                  images={name: m[:1] for name, m in s.images.items()})  # fmt: skip
+    assert judge(one, SETTINGS, CONTRACT).level == "warn"  # the gripper does nothing
+
+
+def test_live_and_from_arrays_give_the_same_verdict():
+    samples, images = good(), moving_images()
+    monitor = EpisodeMonitor(CONTRACT)
+    for episode in range(2):
+        monitor.clear()
+        for n in range(T):
+            ages = dict(zip(samples.streams, samples.ages[n], strict=True))
+            frame = Frame(samples.stamps[n], dict.fromkeys(CONTRACT.cameras, images[n]), samples.state[n],
+                          samples.action[n], ages, samples.stamps[n])  # fmt: skip
+            monitor.add(frame)
+        if episode:
+            monitor.drop(5)
+    assert monitor.num_frames == T
+    verdict = monitor.judge()
+    assert verdict["dropped_frames"].level == "fail"
+    assert verdict.checks == judge(replace(samples, dropped=5), SETTINGS, CONTRACT).checks
+
+
+@pytest.mark.parametrize("crf", [18, 30])
+def test_a_frozen_camera_is_seen_through_the_codec(tmp_path, crf):
+    for name, images in (("moves", moving_images()), ("frozen", frozen(40))):
+        encoder = VideoEncoder(tmp_path / name, 10, 64, 48, VideoSettings(crf=crf))
+        for image in images:
+            encoder.add(image)
+        encoder.finish()
+        decoded = decode_frames(tmp_path / name, 0.0, T, 10.0)
+        samples = replace(good(), lossy=True, images={"gripper": measure_images(decoded, SETTINGS)})
+        verdict = judge(samples, SETTINGS, CONTRACT)
+        wanted = "pass" if name == "moves" else "fail"
+        assert (verdict["frozen_camera"].level, verdict["repeated_frames"].level) == (wanted, wanted)
+
+
+def test_settings_are_read_and_refused(tmp_path):
+    path = tmp_path / "verdict.yaml"
+    path.write_text("idle_head: [0.5, .inf]\nblack_level: 20\n")
+    settings = read_settings(path)
+    assert settings.idle_head == (0.5, math.inf)
+    assert settings.black_level == 20
+    assert settings.idle_tail == SETTINGS.idle_tail
+    assert read_settings({}) == SETTINGS
+    for text, words in (
+        ("idle_heads: [1, 2]", "idle_heads"),
+        ("idle_head: [2, 1]", "warn <= fail"),
+        ("dark_images: [10, 20]", "warn >= fail"),
+        ("idle_head: 3", "two numbers"),
+        ("black_level: -1", "black_level"),
+        ("- 1", "allowed are"),
+    ):
+        path.write_text(text)
+        with pytest.raises(ParameterError, match=words):
+            read_settings(path)
+    with pytest.raises(ParameterError, match="not readable"):
+        read_settings(tmp_path / "missing.yaml")
+
+
+def test_names_in_any_nesting():
+    assert names_of({"shape": [2], "names": ["a", "b"]}, "s") == ("a", "b")
+    assert names_of({"shape": [2], "names": {"motors": ["a", "b"]}}, "s") == ("a", "b")
+    assert names_of({"shape": [2], "names": {"axes": {"x": 0}}}, "s") == ("s0", "s1")
+    assert names_of({"shape": [1], "names": None}, "s") == ("s0",)
