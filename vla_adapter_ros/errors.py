@@ -53,6 +53,10 @@ class DatasetError(VlaAdapterError):
     """A LeRobot data set cannot be read or written."""
 
 
+class MappingError(DatasetError):
+    """A mapping of a data set's names to a contract's is malformed, or does not fit the data set."""
+
+
 class RecordingError(VlaAdapterError):
     """An episode cannot be started, continued, or saved."""
 

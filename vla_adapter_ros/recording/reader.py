@@ -1,4 +1,7 @@
-"""Reads LeRobot v3.0 data sets: ours, and those of others with several episodes per file."""
+"""Reads LeRobot v3.0 data sets: ours, and those of others with several episodes per file.
+
+Older formats and foreign names: `opening.open_dataset`.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -43,17 +47,20 @@ class DatasetReader:
 
     Args:
         root: Folder that holds `meta`, `data` and `videos`.
+        versions: Formats that are taken.
 
     Raises:
         DatasetError: no such data set, another version, or its parts do not fit together.
     """
 
-    def __init__(self, root: str | Path) -> None:
+    def __init__(self, root: str | Path, versions: tuple[str, ...] = (layout.VERSION,)) -> None:
         self.root = Path(root)
-        self.info: dict[str, Any] = _read_json(self.root / layout.INFO)
+        self.info: dict[str, Any] = read_json(self.root / layout.INFO)
         version = self.info.get("codebase_version")
-        if version != layout.VERSION:
-            raise DatasetError(f"{self.root}: format {version!r}, allowed is {layout.VERSION!r}")
+        if version not in versions:
+            raise DatasetError(
+                f"{self.root}: format {version!r}, allowed is {' or '.join(map(repr, versions))}"
+            )
         self.features: dict[str, dict[str, Any]] = self.info["features"]
         self.fps = float(self.info["fps"])
         self.num_episodes = int(self.info["total_episodes"])
@@ -64,14 +71,27 @@ class DatasetReader:
 
     @property
     def cameras(self) -> tuple[str, ...]:
-        """Names of the cameras with a video, e.g. `third_view`."""
+        """Names of the cameras, e.g. `third_view`, whether as videos or as images in the data files."""
+        return self._cameras("video", "image")
+
+    @property
+    def video_cameras(self) -> tuple[str, ...]:
+        """Names of the cameras with a video."""
+        return self._cameras("video")
+
+    def _cameras(self, *kinds: str) -> tuple[str, ...]:
         prefix = layout.image_key("")
-        return tuple(name.removeprefix(prefix) for name, f in self.features.items() if f["dtype"] == "video")
+        return tuple(name.removeprefix(prefix) for name, f in self.features.items() if f["dtype"] in kinds)
+
+    def camera_feature(self, camera: str) -> str:
+        """Feature of a camera; of some data sets by others, the name of the camera itself."""
+        key = layout.image_key(camera)
+        return key if key in self.features else camera
 
     @property
     def stats(self) -> dict[str, dict[str, Any]]:
         """Statistics as stored, feature -> name -> nested lists."""
-        return _read_json(self.root / layout.STATS)
+        return read_json(self.root / layout.STATS)
 
     @property
     def contract(self) -> Contract | None:
@@ -80,7 +100,7 @@ class DatasetReader:
         return read_contract(path) if path.is_file() else None
 
     def rows(self, episode: int) -> dict[str, np.ndarray]:
-        """All columns of an episode of length T: (T, D), or (T,) for those of width 1.
+        """Columns of an episode of length T that hold numbers or texts: (T, D), or (T,) for width 1.
 
         Raises:
             DatasetError: no such episode, or its file lacks rows.
@@ -93,7 +113,12 @@ class DatasetReader:
                 f"{facts.data}: {len(inside)} rows of episode {facts.index}, {facts.length} expected"
             )
         part = table.take(pa.array(inside))
-        return {name: _column(part[name]) for name in part.column_names}
+        return {name: _column(part[name]) for name in part.column_names if _is_plain(part[name].type)}
+
+    def _read_rows(self, path: Path) -> dict[str, np.ndarray]:
+        """All rows of a data file, without images."""
+        table = self._data(path)
+        return {name: _column(table[name]) for name in table.column_names if _is_plain(table[name].type)}
 
     def task_of(self, episode: int) -> str:
         """What was to be done in an episode (its first row decides).
@@ -115,22 +140,45 @@ class DatasetReader:
             DatasetError: no such camera or episode, or the video lacks images.
         """
         facts = self._episode(episode)
+        if camera not in self.cameras:
+            raise DatasetError(f"{self.root}: camera {camera!r}: allowed are {list(self.cameras)}")
         if camera not in facts.videos:
-            raise DatasetError(f"{self.root}: camera {camera!r}: allowed are {list(facts.videos)}")
+            return self._stored_images(camera, facts, range(facts.length))
         part = facts.videos[camera]
         return decode_frames(part.path, part.start_s, facts.length, self.fps)
 
     def image(self, camera: str, episode: int, row: int) -> np.ndarray:
         """Decode one image of an episode: uint8 (H, W, 3) RGB. Errors as in `images`."""
         facts = self._episode(episode)
-        if camera not in facts.videos or not 0 <= row < facts.length:
+        if camera not in self.cameras or not 0 <= row < facts.length:
             raise DatasetError(f"{self.root}: no image {row} of camera {camera!r} in episode {episode}")
+        if camera not in facts.videos:
+            return next(self._stored_images(camera, facts, range(row, row + 1)))
         part = facts.videos[camera]
         return next(decode_frames(part.path, part.start_s + row / self.fps, 1, self.fps))
 
     def decode(self, camera: str, episode: int) -> np.ndarray:
         """Decode the images of an episode: uint8 (T, H, W, 3) RGB. Errors as in `images`."""
         return np.stack(list(self.images(camera, episode)))
+
+    def _stored_images(self, camera: str, facts: Episode, rows: range) -> Iterator[np.ndarray]:
+        """Decode images that lie in the data file as PNG or JPEG, one by one."""
+        key = self.camera_feature(camera)
+        try:
+            of_episode = ("episode_index", "=", self._stored_number(facts))
+            cells = pq.read_table(facts.data, columns=[key], filters=[of_episode])[key]
+        except (OSError, pa.ArrowException) as error:
+            raise DatasetError(f"{facts.data}: not readable: {error}") from error
+        for row in rows:
+            data = cells[row].as_py()["bytes"] if row < len(cells) else None
+            image = cv2.imdecode(np.frombuffer(data or b"\0", np.uint8), cv2.IMREAD_COLOR)
+            if image is None:
+                raise DatasetError(f"{facts.data}: no image in row {row} of {key}, episode {facts.index}")
+            yield cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
+
+    def _stored_number(self, facts: Episode) -> int:
+        """Number that an episode's rows carry in their file."""
+        return facts.index
 
     def _episode(self, number: int) -> Episode:
         if not 0 <= number < len(self.episodes):
@@ -139,7 +187,8 @@ class DatasetReader:
 
     def _data(self, path: Path) -> pa.Table:
         if self._table is None or self._table[0] != path:
-            self._table = (path, _read_table(path))
+            images = {name for name, feature in self.features.items() if feature["dtype"] == "image"}
+            self._table = (path, _read_table(path, lambda column: column not in images))
         return self._table[1]
 
     def _read_tasks(self) -> tuple[str, ...]:
@@ -176,8 +225,8 @@ class DatasetReader:
 
     def _episode_from(self, row: dict[str, Any]) -> Episode:
         videos = {}
-        for camera in self.cameras:
-            key = layout.image_key(camera)
+        for camera in self.video_cameras:
+            key = self.camera_feature(camera)
             path = self.info["video_path"].format(
                 video_key=key,
                 chunk_index=row[f"videos/{key}/chunk_index"],
@@ -197,11 +246,11 @@ def _is_needed(column: str) -> bool:
     return not column.startswith("stats/")
 
 
-def _read_json(path: Path) -> dict[str, Any]:
+def read_json(path: Path) -> dict[str, Any]:
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise DatasetError(f"{path}: no such file; expected is a LeRobot v3.0 data set") from None
+        raise DatasetError(f"{path}: no such file; expected is a LeRobot data set") from None
     except (OSError, ValueError) as error:
         raise DatasetError(f"{path}: not readable: {error}") from error
 
@@ -213,6 +262,13 @@ def _read_table(path: Path, needed=None) -> pa.Table:
             return file.read(columns=[name for name in names if needed is None or needed(name)])
     except (OSError, pa.ArrowException) as error:
         raise DatasetError(f"{path}: not readable: {error}") from error
+
+
+def _is_plain(kind: pa.DataType) -> bool:
+    """Whether a column holds numbers or texts, or lists of one length of them (no language events, say)."""
+    if pa.types.is_fixed_size_list(kind) or pa.types.is_list(kind) or pa.types.is_large_list(kind):
+        return pa.types.is_primitive(kind.value_type)
+    return pa.types.is_primitive(kind) or pa.types.is_string(kind) or pa.types.is_large_string(kind)
 
 
 def _column(column: pa.ChunkedArray) -> np.ndarray:

@@ -1,0 +1,265 @@
+"""Shows a data set by others under the names, units and order of a contract."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from vla_adapter_ros.contract import Contract, read_contract
+from vla_adapter_ros.errors import MappingError
+from vla_adapter_ros.recording import layout
+from vla_adapter_ros.recording.mapping import (
+    UNIT_FACTORS,
+    CameraSource,
+    DatasetMapping,
+    ValueSource,
+    dimension_names,
+)
+from vla_adapter_ros.recording.reader import DatasetReader, Episode
+from vla_adapter_ros.recording.statistics import column_statistics
+
+_KEPT = ("timestamp", *layout.INDEX_FEATURES, layout.STAMP, layout.CONTROL_SOURCE)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Column:
+    """A source that was looked up: their column, the place in it, and value = offset + factor * theirs."""
+
+    column: str
+    place: int
+    factor: float
+    offset: float
+
+
+class MappedDataset:
+    """A data set by others, with the attributes and methods of `DatasetReader`, under a contract's names.
+
+    `rows` gives state, action, the index columns and, where they are there, capture.stamp and
+    control_source. All checks are made here, before a row is read.
+
+    Args:
+        reader: The data set.
+        mapping: Where what the contract asks for is found.
+        contract: Instead of the mapping's contract, or of the data set's.
+
+    Raises:
+        MappingError: a camera or value is not there, a unit does not fit, or a width or an image size.
+        ContractError: the mapping's contract cannot be read.
+    """
+
+    def __init__(
+        self, reader: DatasetReader, mapping: DatasetMapping, contract: Contract | None = None
+    ) -> None:
+        self.reader = reader
+        if contract is None:
+            contract = read_contract(mapping.contract) if mapping.contract else reader.contract
+        self.contract: Contract | None = contract
+        self.root: Path = reader.root
+        self.fps, self.tasks = reader.fps, reader.tasks
+        self.num_episodes, self.num_frames = reader.num_episodes, reader.num_frames
+        self.missing: tuple[int, ...] = getattr(reader, "missing", ())
+        self._cameras = self._look_up_cameras(mapping)
+        names, action_names = (contract.state_names, contract.action_names) if contract else (None, None)
+        self._state = self._look_up(mapping.state, layout.STATE, names)
+        self._action = self._look_up(mapping.action, layout.ACTION, action_names)
+        self.features: dict[str, dict[str, Any]] = self._build_features(mapping)
+        self.info: dict[str, Any] = {**reader.info, "features": self.features}
+        self.episodes: tuple[Episode, ...] = tuple(self._episode_of(episode) for episode in reader.episodes)
+
+    @property
+    def cameras(self) -> tuple[str, ...]:
+        """Names of the cameras, in the mapping's order."""
+        return tuple(self._cameras)
+
+    @property
+    def stats(self) -> dict[str, dict[str, Any]]:
+        """Exact statistics of the columns as they are shown; of the images there are none."""
+        parts = [self.rows(episode.index) for episode in self.episodes]
+        return {name: column_statistics(np.concatenate([rows[name] for rows in parts])) for name in parts[0]}
+
+    def source_of(self, camera: str) -> CameraSource:
+        """Their camera behind one of ours.
+
+        Raises:
+            MappingError: no such camera.
+        """
+        if camera not in self._cameras:
+            raise MappingError(f"{self.root}: camera {camera!r}: allowed are {list(self._cameras)}")
+        return self._cameras[camera]
+
+    def rows(self, episode: int) -> dict[str, np.ndarray]:
+        """Columns of an episode of length T: state (T, S) and action (T, A), float32, and (T,) each.
+
+        Raises:
+            DatasetError: no such episode, or its file lacks rows.
+        """
+        theirs = self.reader.rows(episode)
+        rows = {name: theirs[name] for name in _KEPT if name in theirs}
+        for name, columns in ((layout.STATE, self._state), (layout.ACTION, self._action)):
+            values = [
+                theirs[c.column].reshape(len(theirs["index"]), -1)[:, c.place].astype(np.float64) * c.factor
+                + c.offset
+                for c in columns
+            ]
+            rows[name] = np.stack(values, axis=1).astype(np.float32)
+        return rows
+
+    def task_of(self, episode: int) -> str:
+        """What was to be done in an episode. Errors as in `DatasetReader`."""
+        return self.reader.task_of(episode)
+
+    def images(self, camera: str, episode: int) -> Iterator[np.ndarray]:
+        """Give out the images of an episode one by one, uint8 (H, W, 3) RGB. Errors as in `DatasetReader`."""
+        source = self.source_of(camera)
+        for image in self.reader.images(source.name, episode):
+            yield _turn(image, source.rotation)
+
+    def image(self, camera: str, episode: int, row: int) -> np.ndarray:
+        """Decode one image of an episode: uint8 (H, W, 3) RGB. Errors as in `images`."""
+        source = self.source_of(camera)
+        return _turn(self.reader.image(source.name, episode, row), source.rotation)
+
+    def decode(self, camera: str, episode: int) -> np.ndarray:
+        """Decode the images of an episode: uint8 (T, H, W, 3) RGB. Errors as in `images`."""
+        return np.stack(list(self.images(camera, episode)))
+
+    def _look_up_cameras(self, mapping: DatasetMapping) -> dict[str, CameraSource]:
+        wanted = mapping.cameras
+        if self.contract is not None:  # the contract's cameras in its order; further ones are left out
+            names = self.contract.camera_names
+            unknown = [name for name in wanted if name not in names]
+            if unknown:
+                raise MappingError(f"mapping.cameras: {unknown}: allowed are the contract's {list(names)}")
+            wanted = {name: wanted.get(name, CameraSource(name)) for name in names}
+        elif not wanted:
+            wanted = {name: CameraSource(name) for name in self.reader.cameras}
+        found = {}
+        for name, source in wanted.items():
+            theirs = source.name.removeprefix(layout.image_key(""))
+            if theirs not in self.reader.cameras:
+                known = list(self.reader.cameras)
+                raise MappingError(f"{self.root}: no camera {source.name!r} for {name}: allowed are {known}")
+            found[name] = CameraSource(theirs, source.rotation)
+        return found
+
+    def _look_up(
+        self, wanted: Mapping[str, ValueSource] | str | None, key: str, names: tuple[str, ...] | None
+    ) -> list[_Column]:
+        """Find the source of every value of state or action, in the contract's order."""
+        if wanted is None or isinstance(wanted, str):
+            column = wanted or key
+            width = math.prod(self._feature(column, key)["shape"])
+            if names is not None and width != len(names):
+                raise MappingError(
+                    f"{self.root}: {column} has {width} values, the contract's {key} {len(names)}: "
+                    f"name each under '{_short(key)}' in the mapping"
+                )
+            return [_Column(column, place, 1.0, 0.0) for place in range(width)]
+        if names is not None and sorted(wanted) != sorted(names):
+            lacking, unknown = sorted({*names} - {*wanted}), sorted({*wanted} - {*names})
+            raise MappingError(
+                f"mapping.{_short(key)}: lacks {lacking}, unknown are {unknown}: "
+                f"allowed are exactly the contract's {list(names)}"
+            )
+        return [self._column_of(name, wanted[name], key) for name in names or wanted]
+
+    def _column_of(self, name: str, source: ValueSource, key: str) -> _Column:
+        where = f"mapping.{_short(key)}.{name}"
+        feature = self._feature(source.column, where)
+        width, known = math.prod(feature["shape"]), dimension_names(feature)
+        place = source.which
+        if place is None:
+            if width != 1:
+                raise MappingError(f"{where}: {source.column} has {width} values: say which, as COLUMN[NAME]")
+            place = 0
+        elif isinstance(place, str):
+            if known is None or place not in known:
+                raise MappingError(
+                    f"{where}: no {place!r} in {source.column}: allowed are {known or 'places'}"
+                )
+            place = known.index(place)
+        elif place >= width:
+            raise MappingError(f"{where}: place {place} of {source.column}: allowed is 0 to {width - 1}")
+        factor, offset = source.factor, source.offset
+        if source.unit is not None:
+            into, unit = UNIT_FACTORS[source.unit]
+            factor *= into
+            self._check_unit(name, unit, key, where)
+        if source.open is not None and source.closed is not None:
+            gripper = self.contract.gripper if self.contract else None
+            if gripper is None or key != layout.ACTION or name != gripper.dimension:
+                raise MappingError(
+                    f"{where}: open and closed are allowed for the contract's gripper in action"
+                )
+            factor = (gripper.open - gripper.closed) / (source.open - source.closed)
+            offset = gripper.closed - factor * source.closed
+        return _Column(source.column, place, factor, offset)
+
+    def _check_unit(self, name: str, unit: str, key: str, where: str) -> None:
+        if self.contract is None:
+            return
+        dimensions = self.contract.state if key == layout.STATE else self.contract.action.dimensions
+        ours = next(d for d in dimensions if d.name == name)
+        # A scale changes the unit in which the values stand: rad/s times s is rad.
+        if ours.unit != unit and getattr(ours, "scale", 1.0) == 1.0:
+            raise MappingError(f"{where}.unit: becomes {unit}, the contract says {ours.unit}")
+
+    def _feature(self, column: str, where: str) -> dict[str, Any]:
+        features = self.reader.features
+        numbers = [n for n, f in features.items() if f["dtype"].startswith(("float", "int", "bool"))]
+        if column not in numbers:
+            raise MappingError(f"{self.root}: no column {column!r} (for {where}): allowed are {numbers}")
+        return features[column]
+
+    def _build_features(self, mapping: DatasetMapping) -> dict[str, dict[str, Any]]:
+        theirs = self.reader.features
+        features = {name: theirs[name] for name in _KEPT if name in theirs}
+        for key, columns, wanted in (
+            (layout.STATE, self._state, mapping.state),
+            (layout.ACTION, self._action, mapping.action),
+        ):
+            names = list(wanted) if isinstance(wanted, dict) else None
+            if self.contract is not None:
+                names = list(self.contract.state_names if key == layout.STATE else self.contract.action_names)
+            elif names is None:
+                names = list(dimension_names(theirs[columns[0].column]) or ()) or None
+            features[key] = {"dtype": "float32", "shape": [len(columns)], "names": names}
+        for name, source in self._cameras.items():
+            feature = dict(theirs[self.reader.camera_feature(source.name)])
+            height, width = image_size(feature)
+            if source.rotation in (90, 270):
+                height, width = width, height
+            feature |= {"shape": [height, width, 3], "names": ["height", "width", "channels"]}
+            if self.contract is not None:
+                ours = self.contract.cameras[name]
+                if (height, width) != (ours.height, ours.width):
+                    raise MappingError(
+                        f"{self.root}: camera {source.name} is {width}x{height}, the contract's {name} "
+                        f"{ours.width}x{ours.height}"
+                    )
+            features[layout.image_key(name)] = feature
+        return features
+
+    def _episode_of(self, theirs: Episode) -> Episode:
+        videos = {n: theirs.videos[s.name] for n, s in self._cameras.items() if s.name in theirs.videos}
+        return dataclasses.replace(theirs, videos=videos)
+
+
+def image_size(feature: Mapping[str, Any]) -> tuple[int, int]:
+    """Height and width [px] of a camera's feature, whose shape may have its channels first or last."""
+    shape = feature["shape"]
+    height, width = shape[1:] if shape[0] in (1, 3) else shape[:2]
+    return int(height), int(width)
+
+
+def _short(key: str) -> str:
+    return key.rpartition(".")[2]
+
+
+def _turn(image: np.ndarray, rotation: int) -> np.ndarray:
+    return np.ascontiguousarray(np.rot90(image, rotation // 90)) if rotation else image

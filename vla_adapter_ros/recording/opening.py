@@ -1,0 +1,53 @@
+"""Opens LeRobot data sets of any format that can be read, under the names of a contract if asked to."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from vla_adapter_ros.contract import Contract
+from vla_adapter_ros.errors import DatasetError
+from vla_adapter_ros.recording import layout
+from vla_adapter_ros.recording.legacy import VERSIONS, LegacyReader, format_of
+from vla_adapter_ros.recording.mapped import MappedDataset
+from vla_adapter_ros.recording.mapping import DatasetMapping, read_mapping
+from vla_adapter_ros.recording.reader import DatasetReader
+
+Dataset = DatasetReader | MappedDataset
+
+
+def open_dataset(
+    root: str | Path,
+    mapping: DatasetMapping | str | Path | None = None,
+    contract: Contract | None = None,
+) -> Dataset:
+    """Open a data set of format v3.0, v2.1 or v2.0 for reading.
+
+    Args:
+        root: Folder that holds `meta`, `data` and `videos`.
+        mapping: What its features, cameras and values are called in a contract; a mapping or its file.
+        contract: Instead of the contract that the mapping names or the data set carries. Without a
+            mapping its names must be those of the data set, the values standing in the same order.
+
+    Returns:
+        The data set. With a mapping or a contract: state, action and cameras as the contract has them.
+
+    Raises:
+        DatasetError: no data set, another format, or damaged.
+        MappingError: a bad mapping, or one that does not fit the data set.
+    """
+    version = format_of(root)
+    if version == layout.VERSION:
+        reader = DatasetReader(root)
+    elif version in VERSIONS:
+        reader = LegacyReader(root)
+    else:
+        raise DatasetError(
+            f"{root}: format {version!r}: allowed are {', '.join((layout.VERSION, *VERSIONS))}"
+        )
+    if mapping is None and contract is None:
+        return reader
+    if mapping is None:
+        mapping = DatasetMapping()
+    elif not isinstance(mapping, DatasetMapping):
+        mapping = read_mapping(mapping)
+    return MappedDataset(reader, mapping, contract)
