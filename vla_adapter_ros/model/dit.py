@@ -89,6 +89,12 @@ class DitBlock(nn.Module):
         return x + gate[:, None] * self.mlp(modulate(self.norm3(x), shift, scale))
 
 
+def mean_of_valid(errors: Tensor, valid: Tensor) -> Tensor:
+    """Mean of errors (B, H, A) over the rows that are valid, bool (B, H)."""
+    # Multiplied, not picked: picking makes a GPU wait for the count.
+    return (errors * valid[..., None]).sum() / (valid.sum() * errors.shape[-1])
+
+
 class DitPolicy(nn.Module):
     """Noise to a chunk of actions, step by step.
 
@@ -150,13 +156,16 @@ class DitPolicy(nn.Module):
             x = alpha_then * clean + sigma_then * (x - alpha * clean) / sigma
         return x
 
-    def loss(self, task: Tensor, adapter: Tensor, proprio: Tensor, target: Tensor) -> Tensor:
+    def loss(
+        self, task: Tensor, adapter: Tensor, proprio: Tensor, target: Tensor, valid: Tensor | None = None
+    ) -> Tensor:
         """Mean squared error of the foretold chunk at random times, a scalar; draws time and noise.
 
-        `target` is float32 (B, H, A), normalised. Squared, because the denoiser has to give the mean.
+        `target` is float32 (B, H, A), normalised; only rows that are `valid`, bool (B, H), count.
+        Squared, because the denoiser has to give the mean.
         """
         t = torch.rand(len(target), device=target.device)
         noise = torch.randn_like(target)
         alpha, sigma = (part[:, None, None] for part in schedule(t))
         clean = self.denoise(alpha * target + sigma * noise, t, self.read(task, adapter, proprio))
-        return F.mse_loss(clean, target)
+        return F.mse_loss(clean, target) if valid is None else mean_of_valid((clean - target).square(), valid)

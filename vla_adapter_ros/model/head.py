@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vla_adapter_ros.model.config import HeadConfig, VlaAdapterConfig
-from vla_adapter_ros.model.dit import DitPolicy
+from vla_adapter_ros.model.dit import DitPolicy, mean_of_valid
 
 GROUPS = ("self", "adapter", "task")
 _TABLE_TYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
@@ -191,7 +191,13 @@ class ActionHead(nn.Module):
         return self.model(gated, adapter, proprio, noise)
 
     def loss(
-        self, task: Tensor, action: Tensor, proprio: Tensor, target: Tensor, noise: Tensor | None = None
+        self,
+        task: Tensor,
+        action: Tensor,
+        proprio: Tensor,
+        target: Tensor,
+        noise: Tensor | None = None,
+        valid: Tensor | None = None,
     ) -> Tensor:
         """What training minimises: the mean absolute error (`base`, `pro`), or the denoising error (`dit`).
 
@@ -199,14 +205,18 @@ class ActionHead(nn.Module):
             task, action, proprio: See `forward`.
             target: Normalised actions, float32 (B, H, A).
             noise: Only `base` and `pro`: see `forward`. `dit` draws its own.
+            valid: Chunk rows that count, bool (B, H), at least one; None: all.
 
         Returns:
             A scalar, float32.
         """
         if self.kind == "dit":
             gated, adapter = self.split(task, action)
-            return self.model.loss(gated, adapter, proprio, target)
-        return F.l1_loss(self(task, action, proprio, noise).float(), target)
+            return self.model.loss(gated, adapter, proprio, target, valid)
+        predicted = self(task, action, proprio, noise).float()
+        if valid is None:
+            return F.l1_loss(predicted, target)
+        return mean_of_valid((predicted - target).abs(), valid)
 
     def _training_noise(self, device: torch.device) -> Tensor | None:
         if not self.training or self.noise_std <= 0:

@@ -218,7 +218,12 @@ class VlaAdapter(nn.Module):
         return self.action_head(conditions.task, conditions.action, token, noise).float()
 
     def head_loss(
-        self, conditions: Conditions, proprio: Tensor, target: Tensor, noise: Tensor | None = None
+        self,
+        conditions: Conditions,
+        proprio: Tensor,
+        target: Tensor,
+        noise: Tensor | None = None,
+        valid: Tensor | None = None,
     ) -> Tensor:
         """The training loss of either kind of head, see `ActionHead.loss`.
 
@@ -227,12 +232,13 @@ class VlaAdapter(nn.Module):
             proprio: Normalised proprioception (B, S).
             target: Normalised actions (B, H, A).
             noise: Fixed action tokens of a `base` or `pro` head.
+            valid: Chunk rows that count, bool (B, H); None: all.
 
         Returns:
             A scalar, float32.
         """
         token = self.proprio_projector(proprio.to(self.dtype)).to(conditions.task.dtype)
-        return self.action_head.loss(conditions.task, conditions.action, token, target.float(), noise)
+        return self.action_head.loss(conditions.task, conditions.action, token, target.float(), noise, valid)
 
     def loss(
         self,
