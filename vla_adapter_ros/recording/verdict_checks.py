@@ -134,9 +134,9 @@ def check_saturated_images(s: Samples, settings: VerdictSettings, contract: Cont
 
 def check_constant_joints(s: Samples, settings: VerdictSettings, contract: Contract | None) -> Check:
     """Joints of the arm (without a contract: all state columns) that stay where they are."""
-    if len(s.state) < 2:
-        return skip("constant_joints", "one row only")
     columns = _arm_columns(s, contract)
+    if len(s.state) < 2 or not columns:
+        return skip("constant_joints", "no state" if not columns else "one row only")
     still = np.ptp(s.state[:, columns], axis=0) <= settings.still_range
     names = [s.state_names[c] for c, is_still in zip(columns, still, strict=True) if is_still]
     share = float(still.mean())
