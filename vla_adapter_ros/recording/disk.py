@@ -1,0 +1,52 @@
+"""How much can still be recorded onto a disk."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+from vla_adapter_ros.contract import Contract
+
+BYTES_PER_PIXEL = 0.02  # of encoded video at the default quality, until a real figure is known
+_MEASURED_S = 5.0  # recorded time from which on the real figure counts
+
+
+class DiskGauge:
+    """Watches the disk of a data set, and learns how fast it fills.
+
+    Args:
+        root: Folder of the data set; it exists.
+        contract: Cameras and rate.
+        floor: Free space that is to remain [byte].
+    """
+
+    def __init__(self, root: Path, contract: Contract, floor: float) -> None:
+        self._root, self._floor = root, floor
+        pixels = sum(camera.width * camera.height for camera in contract.cameras.values())
+        self._usual = BYTES_PER_PIXEL * pixels * contract.rate_hz
+        self._bytes = self._seconds = 0.0
+
+    def note(self, size: float, seconds: float) -> None:
+        """Learn from an episode of `seconds` [s] whose videos take `size` [byte]."""
+        self._bytes += size
+        self._seconds += max(0.0, seconds)
+
+    def free(self) -> float:
+        """Free space [byte]."""
+        return float(shutil.disk_usage(self._root).free)
+
+    def shortage(self) -> str:
+        """Why nothing more may be recorded; empty if there is room."""
+        free = self.free()
+        if free >= self._floor:
+            return ""
+        return (
+            f"the disk of {self._root} is full: {free / 1e9:.2f} GB left, "
+            f"allowed is at least {self._floor / 1e9:.2f}"
+        )
+
+    def minutes_left(self, size: float = 0.0, seconds: float = 0.0) -> float:
+        """Recording time until the floor is reached [min]; size and seconds of the current episode so far."""
+        written, lasted = self._bytes + size, self._seconds + max(0.0, seconds)
+        speed = written / lasted if lasted > _MEASURED_S and written > 0 else self._usual
+        return max(0.0, self.free() - self._floor) / speed / 60

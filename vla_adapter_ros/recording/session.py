@@ -1,0 +1,341 @@
+"""A recording session: one episode after the other, judged before it is saved, and saved in the background.
+
+    idle --start--> recording --stop--> (verdict) --> saved in the background, idle
+                                            `-- fails --> pending --save / discard--> idle
+
+A fault ends the episode by itself: a stream that stays silent, a clock that
+jumps, a disk that fills up. What was recorded until then waits like an episode
+that failed its verdict. No ROS here; times are passed in.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any
+
+from vla_adapter_ros.contract import Contract
+from vla_adapter_ros.errors import FrameError, RecordingError, VlaAdapterError
+from vla_adapter_ros.recording.disk import DiskGauge
+from vla_adapter_ros.recording.frame import Frame
+from vla_adapter_ros.recording.session_types import (
+    IDLE,
+    PENDING,
+    RECORDING,
+    Reply,
+    SessionSettings,
+    SessionStatus,
+)
+from vla_adapter_ros.recording.take import Take
+from vla_adapter_ros.recording.verdict import FAIL, EpisodeMonitor, Verdict, VerdictSettings
+from vla_adapter_ros.recording.writer import DatasetWriter, EpisodeSummary
+
+COMMANDS = ("start", "stop", "toggle", "discard", "rerecord", "save")
+CLOCK_JUMP_BACK_S = 0.5
+CLOCK_JUMP_AHEAD_S = 1.0  # beyond what a steady clock says has passed
+_RATE_FRAMES = 64  # the live rate is that of so many frames
+
+
+class RecordingSession:
+    """Takes commands and frames; the frames come from one thread, commands may come from any.
+
+    Args:
+        writer: Open data set; closed by `close`.
+        contract: The robot's contract.
+        settings: Behaviour.
+        verdict: Thresholds of the verdict.
+        log: Told what happens, one line each.
+    """
+
+    def __init__(
+        self,
+        writer: DatasetWriter,
+        contract: Contract,
+        settings: SessionSettings | None = None,
+        verdict: VerdictSettings | None = None,
+        log: Callable[[str], None] = lambda line: None,
+    ) -> None:
+        self._writer, self._contract = writer, contract
+        self._settings, self._verdict_settings = settings or SessionSettings(), verdict
+        self._log = log
+        self._guard = threading.RLock()
+        self._saver = ThreadPoolExecutor(1, thread_name_prefix="save")
+        self._saving: list[Future[EpisodeSummary]] = []
+        self._pending: tuple[Take, dict[str, Any]] | None = None
+        self._monitor = EpisodeMonitor(contract, verdict)
+        self._instruction, self._undoable = "", False
+        self._reason, self._verdict = "", ()
+        self._started = self._last_good = 0.0
+        self._frames = self._dropped = 0
+        self._problem = ""
+        self._stamps: deque[float] = deque(maxlen=_RATE_FRAMES)
+        self._clock: tuple[float, float] | None = None  # ROS time, steady time
+        self._disk = DiskGauge(writer.root, contract, self._settings.min_disk_bytes)
+        self._disk_looked = -1e9
+
+    @property
+    def state(self) -> str:
+        """idle, recording or pending."""
+        if self._writer.recording:
+            return RECORDING
+        return PENDING if self._pending else IDLE
+
+    @property
+    def instruction(self) -> str:
+        """Task of the newest episode; empty before the first."""
+        return self._instruction
+
+    # Commands
+
+    def start(self, instruction: str, now: float, complaints: Sequence[str] = ()) -> Reply:
+        """Begin an episode.
+
+        Args:
+            instruction: The task in words; empty: that of the episode before.
+            now: Time [s]; only frames stamped later belong to the episode.
+            complaints: Streams that are missing, in words; any refuses the start.
+        """
+        with self._guard:
+            refusal = self._refusal(complaints)
+            if refusal:
+                return self._said(False, refusal)
+            try:
+                self._writer.start_episode(instruction.strip() or self._instruction)
+            except RecordingError as error:
+                return self._said(False, str(error))
+            self._instruction = instruction.strip() or self._instruction
+            self._monitor = EpisodeMonitor(self._contract, self._verdict_settings)
+            self._started = self._last_good = now
+            self._frames = self._dropped = 0
+            self._problem, self._verdict = "", ()
+            self._stamps.clear()
+            self._undoable = False
+            return self._said(True, f"recording episode {self._next_number()}: {self._instruction}")
+
+    def stop(self) -> Reply:
+        """End the episode: judge it, and save it, ask or discard it as the verdict and the settings say."""
+        with self._guard:
+            if not self._writer.recording:
+                why = (
+                    "an episode waits: save or discard it"
+                    if self._pending
+                    else "no episode is being recorded"
+                )
+                return self._said(False, why)
+            return self._end("")
+
+    def save(self) -> Reply:
+        """Save the pending episode despite its verdict."""
+        with self._guard:
+            if not self._pending:
+                return self._said(False, "no episode waits to be saved")
+            (take, notes), self._pending = self._pending, None
+            return self._submit(take, notes | {"saved_despite_verdict": True})
+
+    def discard(self) -> Reply:
+        """Drop the episode being recorded, or else the pending one."""
+        with self._guard:
+            if self._writer.recording:
+                self._writer.discard_episode()
+                return self._said(True, f"discarded an episode of {self._frames} frames")
+            if self._pending:
+                (take, _), self._pending = self._pending, None
+                self._writer.discard(take)
+                return self._said(True, f"discarded the pending episode of {len(take.rows)} frames")
+            return self._said(False, "no episode is being recorded or waits")
+
+    def rerecord(self, now: float, complaints: Sequence[str] = ()) -> Reply:
+        """Begin the episode again, with the same instruction.
+
+        Drops the one being recorded, or else the pending one, or else takes the one back that was saved
+        last. When a stream is missing nothing is dropped.
+        """
+        with self._guard:
+            refusal = self._refusal(complaints, dropping=True)
+            if refusal:
+                return self._said(False, refusal)
+            if self._writer.recording or self._pending:
+                gone = self.discard().message
+            elif not self._undoable:
+                return self._said(False, "there is no episode to record again")
+            elif self._saving:
+                return self._said(False, "the episode is still being saved: try again")
+            else:
+                try:
+                    gone = f"took back episode {self._writer.undo_episode()}"
+                except (VlaAdapterError, OSError) as error:
+                    return self._said(False, str(error))
+            reply = self.start("", now, complaints)
+            return Reply(reply.ok, f"{gone}; {reply.message}")
+
+    def command(self, words: str, now: float, complaints: Sequence[str] = ()) -> Reply:
+        """Carry out a command by name, as from a button: one of COMMANDS, `start` with the task after it."""
+        name, _, rest = words.strip().partition(" ")
+        if name == "toggle":
+            name = "stop" if self._writer.recording else "start"
+        if name == "start":
+            return self.start(rest, now, complaints)
+        if name == "rerecord":
+            return self.rerecord(now, complaints)
+        plain = {"stop": self.stop, "discard": self.discard, "save": self.save}
+        if name not in plain:
+            return self._said(False, f"command {words!r}: allowed are {', '.join(COMMANDS)}")
+        return plain[name]()
+
+    # Frames and time
+
+    def add(self, frame: Frame, control_source: int) -> None:
+        """Take a frame; without an episode, or from before its start, it is ignored."""
+        with self._guard:
+            if not self._writer.recording or frame.stamp < self._started:
+                return
+            try:
+                self._writer.add(frame, control_source, wait=False)
+            except FrameError as error:
+                self._dropped += 1
+                self._monitor.drop()
+                self._problem = str(error)
+            except RecordingError as error:  # an encoder failed: the writer has dropped the episode
+                self._said(False, f"episode lost: {error}")
+            else:
+                self._monitor.add(frame)
+                self._frames += 1
+                self._problem = ""
+                self._last_good = frame.stamp
+                self._stamps.append(frame.stamp)
+
+    def watch(self, now: float, complaints: Callable[[], Sequence[str]] = tuple) -> None:
+        """Look for faults that end an episode; to be called often, at least a few times per second.
+
+        Args:
+            now: ROS time [s].
+            complaints: Asked which streams are silent when no frame has come for too long.
+        """
+        with self._guard:
+            steady = time.monotonic()
+            before, self._clock = self._clock, (now, steady)
+            if not self._writer.recording:
+                return
+            if before is not None:
+                step, passed = now - before[0], steady - before[1]
+                if step < -CLOCK_JUMP_BACK_S or step - passed > CLOCK_JUMP_AHEAD_S:
+                    self._end(f"the clock jumped by {step - passed:+.2f} s")
+                    return
+            if now - self._last_good > self._settings.silence_s:
+                why = self._problem or "; ".join(complaints()) or "the reference camera is silent"
+                self._end(f"no good frame for {now - self._last_good:.1f} s: {why}")
+            elif steady - self._disk_looked > 1.0:
+                self._disk_looked = steady
+                if shortage := self._disk.shortage():
+                    self._end(shortage)
+
+    def status(self) -> SessionStatus:
+        """What goes on."""
+        with self._guard:
+            recording = self._writer.recording
+            stamps = self._stamps
+            rate = (len(stamps) - 1) / (stamps[-1] - stamps[0]) if recording and len(stamps) > 1 else 0.0
+            current = (
+                (self._writer.bytes_recorded, self._last_good - self._started) if recording else (0, 0.0)
+            )
+            return SessionStatus(
+                state=self.state,
+                reason=(self._problem if recording else "") or self._reason,
+                episode=self._next_number() if recording else -1,
+                episodes=self._writer.num_episodes,
+                saving=len(self._saving),
+                frames=self._frames,
+                dropped=self._dropped,
+                rate_hz=rate,
+                queue_depth=self._writer.queue_depth,
+                disk_left=self._disk.free(),
+                minutes_left=self._disk.minutes_left(*current),
+                verdict=self._verdict,
+            )
+
+    def close(self) -> None:
+        """Discard what was not to be saved, finish what was, and close the data set."""
+        with self._guard:
+            if self._writer.recording or self._pending:
+                self.discard()
+        self._saver.shutdown(wait=True)
+        self._writer.close()
+
+    # Inside
+
+    def _said(self, ok: bool, message: str) -> Reply:
+        self._reason = message
+        self._log(message)
+        return Reply(ok, message)
+
+    def _refusal(self, complaints: Sequence[str], *, dropping: bool = False) -> str:
+        """Why no episode can begin now; empty if one can."""
+        if complaints:
+            return "inputs are missing: " + "; ".join(complaints)
+        if not dropping and self._pending:
+            return "an episode waits: save or discard it first"
+        if len(self._saving) > self._settings.max_saving:
+            return (
+                f"{len(self._saving)} episodes are still being saved, allowed are {self._settings.max_saving}"
+            )
+        return self._disk.shortage()
+
+    def _end(self, fault: str) -> Reply:
+        """End the episode; a `fault` makes it fail whatever the verdict says."""
+        take = self._writer.detach_episode()
+        self._disk.note(take.bytes_on_disk, self._last_good - self._started)
+        if not take.rows:
+            self._writer.discard(take)
+            why = fault or self._problem or "the reference camera is silent"
+            return self._said(False, f"discarded, no frame was recorded: {why}")
+        verdict = self._monitor.judge()
+        self._verdict = verdict.lines + ((f"fail ended early: {fault}",) if fault else ())
+        for line in self._verdict:
+            self._log(line)
+        notes = _notes(verdict, self._dropped, fault)
+        if (fault or verdict.level == FAIL) and self._settings.on_fail != "save":
+            why = "; ".join(line for line in self._verdict if line.startswith("fail"))
+            if self._settings.on_fail == "discard":
+                self._writer.discard(take)
+                return self._said(False, f"discarded {len(take.rows)} frames: {why}")
+            self._pending = (take, notes)
+            return self._said(False, f"{len(take.rows)} frames wait, save or discard them: {why}")
+        return self._submit(take, notes)
+
+    def _submit(self, take: Take, notes: Mapping[str, Any]) -> Reply:
+        self._undoable = True
+        saved = self._saver.submit(self._writer.commit, take, notes)
+        self._saving.append(saved)
+        dropped = notes["dropped"]
+        saved.add_done_callback(lambda future: self._after_saving(future, dropped))
+        return Reply(True, f"saving {len(take.rows)} frames", saved)
+
+    def _after_saving(self, future: Future[EpisodeSummary], dropped: int) -> None:
+        with self._guard:
+            self._saving.remove(future)
+            error = future.exception()
+            if error is None:
+                self._said(True, describe(future.result(), dropped))
+                return
+            self._undoable = False
+            self._said(False, f"episode lost: {error}")
+
+    def _next_number(self) -> int:
+        return self._writer.num_episodes + len(self._saving)
+
+
+def describe(summary: EpisodeSummary, dropped: int) -> str:
+    """A saved episode in one sentence."""
+    return (
+        f"saved episode {summary.index}: {summary.frames} frames in {summary.duration_s:.1f} s, "
+        f"{summary.rate_hz:.2f} Hz, {dropped} left out"
+    )
+
+
+def _notes(verdict: Verdict, dropped: int, fault: str) -> dict[str, Any]:
+    """What meta/recordings.json keeps of an episode."""
+    notes = {"dropped": dropped, "level": verdict.level, "verdict": [c.as_json() for c in verdict.checks]}
+    return notes | {"ended_early": fault} if fault else notes
