@@ -1,0 +1,114 @@
+"""`vla-adapter dataset`: look into a data set, check it, repair it, draw it."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+
+def add_dataset_command(commands: Any) -> None:
+    """Add the sub-commands to the parser of `vla-adapter`."""
+    parser = commands.add_parser("dataset", help="look into, check, repair or draw a data set")
+    kinds = parser.add_subparsers(dest="kind", required=True)
+
+    info = kinds.add_parser("info", help="what a data set holds")
+    _source(info)
+    info.add_argument("--json", action="store_true", help="print plain JSON")
+    info.set_defaults(run=_info)
+
+    check = kinds.add_parser("check", help="check files, tables and every episode; status 1 on failure")
+    _source(check)
+    check.add_argument("--json", action="store_true", help="print plain JSON, episode by episode")
+    check.add_argument("--decode", action="store_true", help="every image, also of long episodes")
+    check.add_argument("--settings", type=Path, help="YAML file with thresholds of the verdicts")
+    check.add_argument("--strict", action="store_true", help="a warning is a failure too")
+    check.set_defaults(run=_check)
+
+    repair = kinds.add_parser("repair", help="save what a crash left into a new folder")
+    repair.add_argument("path", type=Path, help="folder of the data set; nothing in it is changed")
+    repair.add_argument("--output", type=Path, help="new folder; default: PATH_repaired")
+    repair.add_argument("--json", action="store_true", help="print plain JSON")
+    repair.set_defaults(run=_repair)
+
+    view = kinds.add_parser("view", help="contact sheets and plots as a page for the browser")
+    _source(view)
+    view.add_argument("--episode", type=int, action="append", help="number; repeatable")
+    view.add_argument("--most", type=int, default=20, help="without --episode: this many, evenly spread")
+    view.add_argument("--output", type=Path, help="new folder; default: out/view/NAME")
+    view.set_defaults(run=_view)
+
+
+def _source(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("path", type=Path, help="folder of the data set: LeRobot v3.0, v2.1 or v2.0")
+    parser.add_argument("--mapping", type=Path, help="YAML file: its names in a contract")
+    parser.add_argument("--contract", help="for a data set that carries none: shipped name or path")
+
+
+def _contract(options: argparse.Namespace) -> Any:
+    from vla_adapter_ros.contract import read_contract
+
+    return read_contract(options.contract) if options.contract else None
+
+
+def _info(options: argparse.Namespace) -> int:
+    from vla_adapter_ros.recording.overview import describe_dataset, overview
+
+    found = describe_dataset(options.path, mapping=options.mapping, contract=_contract(options))
+    print(json.dumps(found, indent=2, ensure_ascii=False) if options.json else "\n".join(overview(found)))
+    return 0
+
+
+def _check(options: argparse.Namespace) -> int:
+    from vla_adapter_ros.recording.check import check_dataset
+    from vla_adapter_ros.recording.verdict import FAIL, WARN, read_settings
+
+    report = check_dataset(
+        options.path,
+        settings=read_settings(options.settings) if options.settings else None,
+        mapping=options.mapping,
+        contract=_contract(options),
+        decode=options.decode,
+        progress=_show_progress if sys.stderr.isatty() else None,
+    )
+    if options.json:
+        print(json.dumps(report.as_json(), indent=2, ensure_ascii=False))
+    else:
+        print("\n".join(report.lines))
+        print(f"{options.path}: {report.level}")
+    return 1 if report.level in ((FAIL, WARN) if options.strict else (FAIL,)) else 0
+
+
+def _repair(options: argparse.Namespace) -> int:
+    from vla_adapter_ros.recording.repair import repair_dataset
+
+    outcome = repair_dataset(
+        options.path, options.output, progress=_show_progress if sys.stderr.isatty() else None
+    )
+    if options.json:
+        print(json.dumps(outcome.as_json(), indent=2, ensure_ascii=False))
+    else:
+        print("\n".join(outcome.lines))
+    return 0
+
+
+def _view(options: argparse.Namespace) -> int:
+    from vla_adapter_ros.cli.dataset_view import draw_dataset
+
+    output = options.output or Path("out/view") / options.path.resolve().name
+    page = draw_dataset(
+        options.path,
+        output,
+        episodes=options.episode,
+        most=options.most,
+        mapping=options.mapping,
+        contract=_contract(options),
+    )
+    print(f"open {page}")
+    return 0
+
+
+def _show_progress(done: int, total: int) -> None:
+    print(f"\repisode {done} of {total}", end="\n" if done == total else "", file=sys.stderr, flush=True)

@@ -1,0 +1,95 @@
+"""What a data set holds, in plain values and in lines for people."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from vla_adapter_ros.contract import Contract
+from vla_adapter_ros.recording import layout
+from vla_adapter_ros.recording.opening import open_dataset
+from vla_adapter_ros.recording.verdict import names_of
+
+
+def describe_dataset(
+    root: str | Path, *, mapping: str | Path | None = None, contract: Contract | None = None
+) -> dict[str, Any]:
+    """Facts about a data set: format, sizes, cameras, names, tasks, contract, who was in control.
+
+    Raises:
+        DatasetError: it cannot be opened or read.
+        MappingError: the mapping does not fit it.
+    """
+    dataset = open_dataset(root, mapping, contract)
+    tasks: Counter[str] = Counter()
+    sources: Counter[str] = Counter()
+    for episode in range(dataset.num_episodes):
+        rows = dataset.rows(episode)
+        tasks[dataset.task_of(episode)] += 1
+        known = rows.get(layout.CONTROL_SOURCE)
+        for value, count in (
+            zip(*np.unique(known, return_counts=True), strict=True) if known is not None else ()
+        ):
+            sources[layout.CONTROL_SOURCES.get(int(value), str(value))] += int(count)
+    lengths = [episode.length for episode in dataset.episodes]
+    cameras = {}
+    for name in dataset.cameras:
+        feature = dataset.features.get(layout.image_key(name), {})
+        codec = feature.get("info", {}).get("video.codec", feature.get("dtype"))
+        cameras[name] = {"shape": list(feature.get("shape", ())), "codec": codec}
+    found = dataset.contract
+    return {
+        "path": str(root),
+        "format": dataset.info.get("codebase_version"),
+        "robot_type": dataset.info.get("robot_type"),
+        "episodes": dataset.num_episodes,
+        "episodes_missing": len(getattr(dataset, "missing", ())),
+        "frames": dataset.num_frames,
+        "frames_per_episode": {
+            "min": min(lengths, default=0),
+            "median": float(np.median(lengths or [0])),
+            "max": max(lengths, default=0),
+        },
+        "rate_hz": dataset.fps,
+        "seconds": dataset.num_frames / dataset.fps,
+        "bytes": sum(path.stat().st_size for path in Path(root).rglob("*") if path.is_file()),
+        "cameras": cameras,
+        "state": _names(dataset.features, layout.STATE),
+        "action": _names(dataset.features, layout.ACTION),
+        "tasks": dict(tasks.most_common()),
+        "contract": None if found is None else {"name": found.name, "robot_type": found.robot_type},
+        "control_sources": dict(sources),
+    }  # fmt: skip
+
+
+def overview(found: dict[str, Any]) -> list[str]:
+    """The lines of `info` for people; `found` is from `describe_dataset`."""
+    per = found["frames_per_episode"]
+    missing = f" ({found['episodes_missing']} more are missing)" if found["episodes_missing"] else ""
+    lines = [
+        f"{found['path']}: LeRobot {found['format']}, robot {found['robot_type'] or 'not named'}, "
+        f"{found['bytes'] / 1e6:,.1f} MB",
+        f"{found['episodes']} episodes{missing}, {found['frames']} frames, {found['seconds'] / 60:.1f} min "
+        f"at {found['rate_hz']:g} Hz; {per['min']} to {per['max']} frames each, median {per['median']:g}",
+    ]
+    for name, camera in found["cameras"].items():
+        size = " x ".join(str(n) for n in camera["shape"])
+        lines.append(f"camera {name}: {size} (height x width x channels), {camera['codec']}")
+    for part in ("state", "action"):
+        lines.append(f"{part} ({len(found[part])}): {', '.join(found[part]) or 'none'}")
+    for task, count in found["tasks"].items():
+        lines.append(f"task {task!r}: {count} episodes")
+    contract = found["contract"]
+    lines.append(f"contract: {contract['name']} ({contract['robot_type']})" if contract else "contract: none")
+    sources = found["control_sources"]
+    if sources:
+        total = sum(sources.values())
+        lines.append("control: " + ", ".join(f"{name} {n / total:.1%}" for name, n in sources.items()))
+    return lines
+
+
+def _names(features: dict[str, Any], name: str) -> list[str]:
+    return list(names_of(features[name], name)) if name in features else []
