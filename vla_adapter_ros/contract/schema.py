@@ -80,6 +80,8 @@ class ActionDimension:
 class Action:
     """What a row of a chunk, a recorded action and a teleoperation command consist of.
 
+    `field` says in which part of the JointState messages on `topic` and on the teleoperation topic the
+    values stand: some drivers send velocity commands as velocities.
     Only for deltas: `delta_reference` says what the first row is added to: the arm as `measured` at
     the chunk's stamp, as `commanded` then, or `chunk_start`: as measured, and every row is relative to
     it, not to the row before. Only for ee_delta: `frame` is what its axes belong to.
@@ -91,6 +93,7 @@ class Action:
     max_age_s: float = field(default=0.1, metadata={"above": 0.0})
     delta_reference: str = field(default="commanded", metadata={"choices": DELTA_REFERENCES})
     frame: str = field(default="base", metadata={"choices": FRAMES})
+    field: str = field(default="position", metadata={"choices": FIELDS["joint_state"]})
 
 
 @dataclass(frozen=True)

@@ -128,7 +128,7 @@ class ControllerNode(ManagedNode):
         stamp = seconds(message.header.stamp)
 
         def accept() -> None:
-            command = command_of(message, self.contract.action_names)
+            command = command_of(message, self.contract.action_names, self.contract.action.field)
             self._human = command, stamp
             if self._mode != "shadow":
                 self._core.accept_teleop(command, stamp)
@@ -213,7 +213,7 @@ class ControllerNode(ManagedNode):
         if self._score is not None:
             self._compare(tick, human if leads else None, now)
         elif tick.command is not None:
-            self._commands.publish(command_message(tick.command, self.contract.action_names, now))
+            self._publish_command(tick.command, now)
         if row is not None:
             self._row.publish(command_message(row, self.contract.action_names, now))
         if self._arm is not None:
@@ -233,7 +233,12 @@ class ControllerNode(ManagedNode):
             if human is not None:
                 self._score.note(tick.command, human)
         if human is not None and self.contract.teleop.topic != self.contract.action.topic:
-            self._commands.publish(command_message(human, names, now))
+            self._publish_command(human, now)
+
+    def _publish_command(self, command: np.ndarray, now: float) -> None:
+        """Say what was commanded before limiting: what is recorded."""
+        action = self.contract.action
+        self._commands.publish(command_message(command, self.contract.action_names, now, action.field))
 
     def _publish_status(self, tick: Tick, source: str) -> None:
         if tick.state != self._last_state:

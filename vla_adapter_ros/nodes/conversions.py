@@ -46,22 +46,27 @@ def joint_positions(message: JointState) -> dict[str, float]:
     return dict(zip(message.name, message.position, strict=True))
 
 
-def command_of(message: JointState, names: tuple[str, ...]) -> np.ndarray:
+def command_of(message: JointState, names: tuple[str, ...], field: str = "position") -> np.ndarray:
     """Action values in the order of `names`, float64 (A,), from a command by name.
 
     Raises:
-        CommandError: a name is missing.
+        CommandError: a name is missing, or the field has not as many values as there are names.
     """
-    positions = joint_positions(message)
-    missing = [name for name in names if name not in positions]
+    given = getattr(message, field)
+    if len(message.name) != len(given):
+        raise CommandError(f"command: {len(message.name)} names but {len(given)} values of {field}")
+    values = dict(zip(message.name, given, strict=True))
+    missing = [name for name in names if name not in values]
     if missing:
-        raise CommandError(f"command lacks {missing}; it has {sorted(positions)}")
-    return np.array([positions[name] for name in names])
+        raise CommandError(f"command lacks {missing}; it has {sorted(values)}")
+    return np.array([values[name] for name in names])
 
 
-def command_message(command: np.ndarray, names: tuple[str, ...], stamp: float) -> JointState:
+def command_message(
+    command: np.ndarray, names: tuple[str, ...], stamp: float, field: str = "position"
+) -> JointState:
     """An action (A,) as a joint state message by name."""
-    message = JointState(name=list(names), position=command.tolist())
+    message = JointState(name=list(names), **{field: command.tolist()})
     message.header.stamp = to_stamp(stamp)
     return message
 

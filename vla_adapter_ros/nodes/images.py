@@ -1,4 +1,4 @@
-"""Image messages to arrays: the one place where an image is decoded.
+"""Image messages to arrays and back: the one place where a node decodes an image.
 
 Through cv_bridge where the distribution has one that works with the installed
 NumPy, else through OpenCV; both give the same array.
@@ -12,34 +12,17 @@ import sys
 from array import array
 from types import ModuleType
 
-import cv2
 import numpy as np
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
-from vla_adapter_ros.errors import ImageError
+from vla_adapter_ros.recording.images import (
+    ENCODINGS,
+    check_size,
+    decode_compressed,
+    decode_with_opencv,
+    turn,
+)
 
-# encoding -> (bytes per value, values per pixel, OpenCV conversion to RGB or None)
-# OpenCV names Bayer patterns by the second row, second and third pixel: ROS rggb is OpenCV BG.
-ENCODINGS: dict[str, tuple[int, int, int | None]] = {
-    "rgb8": (1, 3, None),
-    "8UC3": (1, 3, None),
-    "bgr8": (1, 3, cv2.COLOR_BGR2RGB),
-    "rgba8": (1, 4, cv2.COLOR_RGBA2RGB),
-    "bgra8": (1, 4, cv2.COLOR_BGRA2RGB),
-    "mono8": (1, 1, cv2.COLOR_GRAY2RGB),
-    "8UC1": (1, 1, cv2.COLOR_GRAY2RGB),
-    "rgb16": (2, 3, None),
-    "bgr16": (2, 3, cv2.COLOR_BGR2RGB),
-    "mono16": (2, 1, cv2.COLOR_GRAY2RGB),
-    "uyvy": (1, 2, cv2.COLOR_YUV2RGB_UYVY),
-    "yuv422": (1, 2, cv2.COLOR_YUV2RGB_UYVY),
-    "yuyv": (1, 2, cv2.COLOR_YUV2RGB_YUY2),
-    "yuv422_yuy2": (1, 2, cv2.COLOR_YUV2RGB_YUY2),
-    "bayer_rggb8": (1, 1, cv2.COLOR_BayerBG2RGB),
-    "bayer_bggr8": (1, 1, cv2.COLOR_BayerRG2RGB),
-    "bayer_gbrg8": (1, 1, cv2.COLOR_BayerGR2RGB),
-    "bayer_grbg8": (1, 1, cv2.COLOR_BayerGB2RGB),
-}
 BRIDGED = ("rgb8", "bgr8", "rgba8", "bgra8", "mono8")  # what cv_bridge converts without guessing
 
 
@@ -57,45 +40,16 @@ def image_to_array(message: Image | CompressedImage, rotation: int = 0) -> np.nd
         ImageError: unknown encoding, less data than the header says, or damaged data.
     """
     image = decode_compressed(message) if isinstance(message, CompressedImage) else decode_raw(message)
-    if rotation:
-        image = np.rot90(image, rotation // 90)
-    return np.ascontiguousarray(image)
+    return turn(image, rotation)
 
 
 def decode_raw(message: Image) -> np.ndarray:
     """Decode a raw image, uint8 (H, W, 3) RGB."""
     bridge = cv_bridge()
     if bridge is not None and message.encoding in BRIDGED:
-        _check_size(message, *ENCODINGS[message.encoding][:2])
+        check_size(message, *ENCODINGS[message.encoding][:2])
         return bridge.CvBridge().imgmsg_to_cv2(message, "rgb8")
     return decode_with_opencv(message)
-
-
-def decode_with_opencv(message: Image) -> np.ndarray:
-    """Decode a raw image without cv_bridge; honours `step` and `is_bigendian`."""
-    if message.encoding not in ENCODINGS:
-        raise ImageError(f"image encoding '{message.encoding}': allowed are {', '.join(ENCODINGS)}")
-    size, channels, conversion = ENCODINGS[message.encoding]
-    _check_size(message, size, channels)
-    height, width, step = message.height, message.width, message.step
-    rows = np.frombuffer(message.data, np.uint8, height * step).reshape(height, step)
-    pixels = rows[:, : width * channels * size]
-    if size == 2:
-        values = np.ascontiguousarray(pixels).view(">u2" if message.is_bigendian else "<u2")
-        pixels = (values >> 8).astype(np.uint8)
-    image = np.ascontiguousarray(pixels.reshape(height, width, channels))
-    return image if conversion is None else cv2.cvtColor(image, conversion)
-
-
-def decode_compressed(message: CompressedImage) -> np.ndarray:
-    """Decode JPEG or PNG, uint8 (H, W, 3) RGB."""
-    data = np.frombuffer(message.data, np.uint8)
-    image = cv2.imdecode(data, cv2.IMREAD_COLOR) if len(data) else None
-    if image is None:
-        raise ImageError(
-            f"compressed image '{message.format}' of {len(data)} bytes is no readable JPEG or PNG"
-        )
-    return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
 
 
 def array_to_image(image: np.ndarray, frame_id: str) -> Image:
@@ -141,12 +95,3 @@ def cv_bridge() -> ModuleType | None:
             print(f"cv_bridge does not work here ({error}); using OpenCV", file=sys.stderr)
         return None
     return module
-
-
-def _check_size(message: Image, size: int, channels: int) -> None:
-    least = message.width * channels * size
-    if message.step < least or len(message.data) < message.height * message.step:
-        raise ImageError(
-            f"{message.width}x{message.height} {message.encoding} image has step {message.step} and "
-            f"{len(message.data)} bytes: allowed are step >= {least} and >= height x step bytes"
-        )

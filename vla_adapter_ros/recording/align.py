@@ -59,7 +59,8 @@ class FrameBuilder:
                 tuple(value_key(d.joint, d.field) for d in contract.state if d.topic == topic)
             )
         if with_action:
-            self._values[contract.action.topic] = ValueBuffer(contract.action_names)
+            keys = (value_key(name, contract.action.field) for name in contract.action_names)
+            self._values[contract.action.topic] = ValueBuffer(tuple(keys))
         self._last_reference = -math.inf
         self._now = -math.inf
         self._ready: list[Frame] = []

@@ -13,6 +13,7 @@ import numpy as np
 from vla_adapter_ros.contract import Contract, read_contract
 from vla_adapter_ros.errors import MappingError
 from vla_adapter_ros.recording import layout
+from vla_adapter_ros.recording.images import turn
 from vla_adapter_ros.recording.mapping import (
     UNIT_FACTORS,
     CameraSource,
@@ -117,12 +118,12 @@ class MappedDataset:
         """Give out the images of an episode one by one, uint8 (H, W, 3) RGB. Errors as in `DatasetReader`."""
         source = self.source_of(camera)
         for image in self.reader.images(source.name, episode):
-            yield _turn(image, source.rotation)
+            yield turn(image, source.rotation)
 
     def image(self, camera: str, episode: int, row: int) -> np.ndarray:
         """Decode one image of an episode: uint8 (H, W, 3) RGB. Errors as in `images`."""
         source = self.source_of(camera)
-        return _turn(self.reader.image(source.name, episode, row), source.rotation)
+        return turn(self.reader.image(source.name, episode, row), source.rotation)
 
     def decode(self, camera: str, episode: int) -> np.ndarray:
         """Decode the images of an episode: uint8 (T, H, W, 3) RGB. Errors as in `images`."""
@@ -259,7 +260,3 @@ def image_size(feature: Mapping[str, Any]) -> tuple[int, int]:
 
 def _short(key: str) -> str:
     return key.rpartition(".")[2]
-
-
-def _turn(image: np.ndarray, rotation: int) -> np.ndarray:
-    return np.ascontiguousarray(np.rot90(image, rotation // 90)) if rotation else image
