@@ -11,7 +11,9 @@ from pathlib import Path
 
 from vla_adapter_ros.cli.benchmark import add_benchmark_command
 from vla_adapter_ros.cli.checkpoint import add_checkpoint
+from vla_adapter_ros.cli.dataset import add_dataset_command
 from vla_adapter_ros.cli.evaluate import add_evaluate
+from vla_adapter_ros.cli.finetune import add_finetune_command
 from vla_adapter_ros.errors import VlaAdapterError
 from vla_adapter_ros.nodes.graph import graph_environment, node_list
 
@@ -70,25 +72,10 @@ def _parser() -> argparse.ArgumentParser:
     ground.add_argument("--seed", type=int, default=0)
     ground.set_defaults(run=_ground)
 
-    tune = commands.add_parser("finetune", help="train a checkpoint on a LeRobot data set")
-    tune.add_argument("--dataset", type=Path, required=True)
-    tune.add_argument("--output", type=Path, required=True, help="checkpoint directory to write")
-    tune.add_argument("--init", type=Path, help="checkpoint to start from; default: the shipped grounded one")
-    tune.add_argument("--contract", help="for a data set that carries none: shipped name or path")
-    tune.add_argument("--steps", type=int, default=1600)
-    tune.add_argument("--batch", type=int, default=32)
-    tune.add_argument("--lr", type=float, default=1e-3)
-    tune.add_argument("--seed", type=int, default=0)
-    tune.add_argument("--backbone-lr-factor", type=float, default=1.0, help="of the backbone; 0 freezes it")
-    tune.add_argument("--lora-rank", type=int, default=0, help="train adapters of this rank; 0: the weights")
-    tune.add_argument("--waypoint-weight", type=float, default=0.5, help="of the extra loss; 0: none")
-    tune.add_argument("--threads", type=int, default=1, help="CPU threads; 0: torch's choice")
-    tune.add_argument("--device", default="cpu", help="torch device")
-    tune.add_argument("--resume", action="store_true", help="go on from the output's last state")
-    tune.set_defaults(run=_finetune)
-
+    add_finetune_command(commands)
     add_evaluate(commands)
     add_checkpoint(commands)
+    add_dataset_command(commands)
     add_benchmark_command(commands)
     return parser
 
@@ -161,29 +148,6 @@ def _ground(options: argparse.Namespace) -> int:
     settings = GroundingSettings(scenes=options.scenes, seed=options.seed)
     ground(
         options.output, read_contract(options.contract), settings, report=lambda line: print(line, flush=True)
-    )
-    return 0
-
-
-def _finetune(options: argparse.Namespace) -> int:
-    from vla_adapter_ros.contract import read_contract
-    from vla_adapter_ros.training.finetune import finetune
-
-    finetune(
-        options.dataset,
-        options.output,
-        init=options.init,
-        steps=options.steps,
-        batch=options.batch,
-        lr=options.lr,
-        seed=options.seed,
-        resume=options.resume,
-        device=options.device,
-        threads=options.threads,
-        contract=read_contract(options.contract) if options.contract else None,
-        backbone_lr_factor=options.backbone_lr_factor,
-        lora_rank=options.lora_rank,
-        waypoint_weight=options.waypoint_weight,
     )
     return 0
 

@@ -40,7 +40,8 @@ class VlaAdapterPolicy:
     """A network with everything needed to feed it and to read its output.
 
     Without `statistics` it is a backbone (grounded, no trained head): `with_new_head` makes a
-    policy of it, and `predict` refuses.
+    policy of it, and `predict` refuses. `kept_files` are those of the checkpoint that `save_pretrained`
+    writes again as they were.
     """
 
     def __init__(
@@ -79,7 +80,7 @@ class VlaAdapterPolicy:
         self.network, self.config, self.tokenizer = network, config, tokenizer
         self.statistics, self.contract = statistics, contract
         self.preprocessor = Preprocessor(config.preprocessing)
-        self._kept_files = dict(kept_files or {})
+        self.kept_files = dict(kept_files or {})
         self._engine: InferenceEngine | None = None
         self._compile = False
 
@@ -134,7 +135,7 @@ class VlaAdapterPolicy:
     def save_pretrained(self, path: str | Path, *, dtype: torch.dtype = torch.bfloat16) -> None:
         """Write a checkpoint directory that `from_pretrained` reads; weights are stored as `dtype`."""
         checkpoint = Checkpoint(
-            self.network, self.config, self.tokenizer, self.statistics, self.contract, self._kept_files
+            self.network, self.config, self.tokenizer, self.statistics, self.contract, self.kept_files
         )
         write_checkpoint(checkpoint, path, dtype=dtype)
 
@@ -161,7 +162,7 @@ class VlaAdapterPolicy:
         network.load_state_dict(backbone, strict=False)
         network = network.to(device=self.network.device, dtype=self.network.dtype).eval()
         return VlaAdapterPolicy(
-            network, config, self.tokenizer, statistics, contract, kept_files=self._kept_files
+            network, config, self.tokenizer, statistics, contract, kept_files=self.kept_files
         )
 
     def predict(self, images: Sequence[np.ndarray], instruction: str, proprio: np.ndarray) -> np.ndarray:

@@ -14,14 +14,15 @@ from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from vla_adapter_ros.errors import TrainingError
 from vla_adapter_ros.model import VlaAdapter
+from vla_adapter_ros.training.settings import POLICY_PARTS
 
-POLICY_PARTS = ("action_queries", "action_head", "proprio_projector")
 BACKBONE_PARTS = ("vision_backbone", "projector", "language_model")
 TARGETS = ("all-linear", "used-linear")
 ADAPTER, ADAPTER_CONFIG, POLICY = "adapter_model.safetensors", "adapter_config.json", "policy.safetensors"
@@ -125,6 +126,21 @@ def add_lora(
     return network
 
 
+def frozen_to_bf16(network: VlaAdapter) -> VlaAdapter:
+    """Keep matrices that do not train in bf16; changes the network in place and returns it.
+
+    Only linear layers, convolutions and embeddings: norms and single vectors stay as they are, since some
+    kernels refuse a norm of another type than its input. What trains keeps its type.
+    """
+    for module in network.modules():
+        if isinstance(module, nn.Linear | nn.Conv2d | nn.Embedding):
+            own = list(module.parameters(recurse=False))
+            if not any(parameter.requires_grad for parameter in own):
+                for parameter in own:
+                    parameter.data = parameter.data.to(torch.bfloat16)
+    return network
+
+
 def has_lora(network: VlaAdapter) -> bool:
     """Whether `add_lora` was applied."""
     return any(True for _ in _adapted(network))
@@ -150,6 +166,30 @@ def merge_lora(network: VlaAdapter) -> VlaAdapter:
         owner, _, last = name.rpartition(".")
         setattr(plain.get_submodule(owner), last, layer.get_base_layer())
     del plain.peft_config
+    return train_all(plain).eval()
+
+
+def plain_copy(network: VlaAdapter) -> VlaAdapter:
+    """A copy on the CPU in float32 for saving and judging, with adapters merged as in `merge_lora`.
+
+    The network itself is not changed, and no second copy of it is made where it trains.
+
+    Raises:
+        TrainingError: a merged weight is not finite.
+    """
+    state = {
+        name.replace(".base_layer.", "."): value.detach().to("cpu", torch.float32, copy=True)
+        for name, value in network.state_dict().items()
+        if ".lora_" not in name
+    }
+    for name, layer in _adapted(network):
+        state[f"{name}.weight"] += layer.get_delta_weight(_NAME).detach().to("cpu", torch.float32)
+        if not bool(state[f"{name}.weight"].isfinite().all()):
+            raise TrainingError(f"the LoRA update of {name} is not finite: it cannot be merged")
+    with torch.device("meta"):
+        plain = VlaAdapter(network.config)
+    plain.load_state_dict(state, strict=True, assign=True)
+    plain.language_model.restore_frequencies()
     return train_all(plain).eval()
 
 

@@ -23,17 +23,36 @@ def pick_rows(rows: np.ndarray, step: int, settings: FinetuneSettings) -> np.nda
 
 
 def make_batch(
-    policy: VlaAdapterPolicy, samples: Samples, rows: np.ndarray, settings: FinetuneSettings
+    policy: VlaAdapterPolicy,
+    samples: Samples,
+    rows: np.ndarray,
+    settings: FinetuneSettings,
+    part: slice = slice(None),
 ) -> tuple[tuple[Tensor, ...], Tensor, Tensor, Tensor]:
-    """Inputs with augmentation, target chunks, waypoint states, and where there is a waypoint."""
-    images = torch.from_numpy(samples.images[rows]).float() / 255.0  # (B, C, h, w, 3)
-    shape = (*images.shape[:2], 1, 1, 1)
-    gain = 1 + settings.gain * (2 * torch.rand(shape) - 1)
-    offset = settings.offset * (2 * torch.rand(shape) - 1)
+    """Inputs with augmentation, target chunks, waypoint states, and where there is a waypoint.
+
+    Args:
+        policy: Its preprocessing, tokenizer and statistics.
+        samples: The data set.
+        rows: Rows of the whole step, int64 (B,).
+        settings: Strength of the augmentation.
+        part: Which of the rows to make, `P` in number. What is drawn for a row does not depend on it: draws
+            are made for the whole step, from torch's global generator.
+
+    Returns:
+        (ids, mask, pixel values, proprioception), targets (P, H, A), waypoints (P, S), bool (P,).
+    """
+    size = len(rows)
+    shape = (size, policy.config.num_images, 1, 1, 1)
+    gain = 1 + settings.gain * (2 * torch.rand(shape)[part] - 1)
+    offset = settings.offset * (2 * torch.rand(shape)[part] - 1)
+    rows = rows[part]
+    images = torch.from_numpy(samples.images[rows]).float() / 255.0  # (P, C, h, w, 3)
     pixels = policy.pixel_values((images * gain + offset).clamp(0, 1))
     ids, mask = policy.tokenize([samples.tasks[task] for task in samples.task[rows]])
     proprio = torch.from_numpy(policy.normalize_proprio(samples.state[rows])).float()
-    proprio = proprio + settings.state_noise * torch.randn_like(proprio)
+    noise = torch.randn(size, proprio.shape[1])[part]
+    proprio = proprio + settings.state_noise * noise
     target = torch.from_numpy(policy.normalize_actions(samples.chunks(rows, policy.config.chunk))).float()
     ahead = samples.waypoint[rows]
     waypoint = torch.from_numpy(policy.normalize_proprio(samples.state[ahead])).float()

@@ -26,7 +26,9 @@ def build_optimizer(model: nn.Module, settings: FinetuneSettings) -> torch.optim
     for name, parameter in model.named_parameters():
         parts = name.split(".")
         in_head = any(part in HEAD for part in parts) or (frozen and QUERIES in parts)
-        if frozen and not in_head:
+        if (frozen and not in_head) or any(part in settings.freeze for part in parts):
+            parameter.requires_grad_(False)
+        if "waypoint" in parts and settings.waypoint_weight == 0:  # nothing would reach it
             parameter.requires_grad_(False)
         if parameter.requires_grad:
             groups.setdefault((in_head, parameter.ndim >= 2), []).append(parameter)
@@ -50,6 +52,8 @@ def learning_rate_factor(step: int, settings: FinetuneSettings) -> float:
     warmup = min(settings.warmup, settings.steps // 2)  # a short run still reaches the full rate
     if step < warmup:
         return (step + 1) / (warmup + 1)
+    if settings.schedule == "constant":
+        return 1.0
     share = (step - warmup) / max(1, settings.steps - warmup)
     return settings.final_lr + (1 - settings.final_lr) * 0.5 * (1 + math.cos(math.pi * share))
 

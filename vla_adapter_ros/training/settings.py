@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 
 from vla_adapter_ros.errors import TrainingError
+
+SCHEDULES = ("cosine", "constant")
+PRECISIONS = ("auto", "fp32", "bf16")
+POLICY_PARTS = ("action_queries", "action_head", "proprio_projector")
+TAKES = ("last", "best")
+FREE = ("save_every", "keep", "evaluate_every", "take", "accumulation", "checkpointing", "compile")
+"""Settings that may change when a run goes on: what is learned does not follow from them."""
 
 
 @dataclass(frozen=True)
@@ -13,16 +21,30 @@ class FinetuneSettings:
 
     Attributes:
         steps: Optimiser steps.
-        batch: Samples per step.
+        batch: Samples per step, over all processes and parts together. The same number gives the same
+            training on one GPU and on eight.
+        accumulation: Parts in which each process takes its share of the batch, one after the other; more
+            parts need less memory and give the same step.
         lr: Largest learning rate (AdamW).
         backbone_lr_factor: Learning rate of everything but the policy head, relative to `lr`; 0 freezes it
             all but the action queries, which then learn with the head.
         lora_rank: Rank of the adapters that train in the backbone in place of its weights; 0 is none. They
             are merged into the weights at the end. See `training.adapters`.
-        warmup: Steps over which the learning rate rises; afterwards it falls along a cosine.
-        final_lr: Learning rate at the end, relative to `lr`.
+        lora_alpha: Scale of the adapters; None: twice the rank, as published.
+        lora_dropout: On the adapters' input.
+        lora_targets: `all-linear`, `used-linear`, or names of layers; see `adapters.backbone_layers`.
+        freeze: Parts of the policy (`POLICY_PARTS`) that stay as they are.
+        warmup: Steps over which the learning rate rises; afterwards it follows the schedule.
+        schedule: `cosine` falls to `final_lr`; `constant` stays, as the published recipe in effect does.
+        final_lr: Learning rate at the end of the cosine, relative to `lr`.
         weight_decay: On matrices only.
         clip: Largest norm of the gradient.
+        ema: Decay of a running mean of the weights, which is then what is judged and written; 0: none.
+        precision: `bf16` computes products in bf16 from float32 weights (autocast); `fp32` does not;
+            `auto` takes bf16 where the hardware has it.
+        frozen_bf16: Keep matrices that do not train in bf16: half their memory. Needs bf16 products.
+        checkpointing: Keep no activations inside the layers, compute them again in the backward pass.
+        compile: Give the layers to torch.compile.
         waypoint_weight: Weight of the extra loss that lets the last query foretell the state in which the
             gripper will close, as long as it is open; 0 switches it off. It needs nothing but the recording,
             and it ties the sentence to a place.
@@ -31,17 +53,32 @@ class FinetuneSettings:
         holdout: Share of the episodes that is kept apart for the report.
         seed: Of the split, the order, the noise and the new head.
         save_every: Steps between saves of the running training.
+        keep: Newest checkpoints that stay beside the running training; the one with the lowest held-out
+            loss stays too. 0: no checkpoints until the end.
+        evaluate_every: Steps between looks at the held-out loss; 0: at every save.
+        take: `last` or `best` of the checkpoints becomes the output; `best` is by held-out loss.
     """
 
     steps: int
     batch: int = 32
+    accumulation: int = 1
     lr: float = 1e-3
     backbone_lr_factor: float = 1.0
     lora_rank: int = 0
+    lora_alpha: float | None = None
+    lora_dropout: float = 0.0
+    lora_targets: str | tuple[str, ...] = "all-linear"
+    freeze: tuple[str, ...] = ()
     warmup: int = 100
+    schedule: str = "cosine"
     final_lr: float = 0.02
     weight_decay: float = 0.02
     clip: float = 1.0
+    ema: float = 0.0
+    precision: str = "auto"
+    frozen_bf16: bool = False
+    checkpointing: bool = False
+    compile: bool = False
     waypoint_weight: float = 0.5
     state_noise: float = 0.02
     gain: float = 0.15
@@ -49,20 +86,53 @@ class FinetuneSettings:
     holdout: float = 0.05
     seed: int = 0
     save_every: int = 500
+    keep: int = 2
+    evaluate_every: int = 0
+    take: str = "last"
 
     def __post_init__(self) -> None:
-        for name in ("steps", "batch", "save_every"):
+        for name in ("freeze", "lora_targets"):
+            value = getattr(self, name)
+            if not isinstance(value, str | tuple):
+                object.__setattr__(self, name, tuple(value))
+        for name in ("steps", "batch", "save_every", "accumulation"):
             self._require(name, getattr(self, name) >= 1, "at least 1")
         for name in ("lr", "clip"):
             self._require(name, getattr(self, name) > 0, "more than 0")
-        for name in ("backbone_lr_factor", "weight_decay", "waypoint_weight", "state_noise", "warmup"):
+        for name in (
+            "backbone_lr_factor", "weight_decay", "waypoint_weight", "state_noise", "warmup", "keep",
+            "evaluate_every",
+        ):  # fmt: skip
             self._require(name, getattr(self, name) >= 0, "at least 0")
         lora = isinstance(self.lora_rank, int) and self.lora_rank >= 0
         self._require("lora_rank", lora, "a whole number from 0")
         if self.lora_rank:
             self._require("backbone_lr_factor", self.backbone_lr_factor > 0, "more than 0 with LoRA")
-        for name in ("gain", "offset", "holdout", "final_lr"):
+        self._require("lora_alpha", self.lora_alpha is None or self.lora_alpha > 0, "more than 0")
+        for name in ("gain", "offset", "holdout", "final_lr", "ema", "lora_dropout"):
             self._require(name, 0 <= getattr(self, name) < 1, "0 to below 1")
+        for name, allowed in (("schedule", SCHEDULES), ("precision", PRECISIONS), ("take", TAKES)):
+            self._require(name, getattr(self, name) in allowed, f"one of {list(allowed)}")
+        self._require("freeze", set(self.freeze) <= set(POLICY_PARTS), f"some of {list(POLICY_PARTS)}")
+        if self.frozen_bf16:
+            self._require("precision", self.precision != "fp32", "not 'fp32' with frozen_bf16")
+        if self.take == "best":
+            self._require("keep", self.keep > 0, "at least 1 with take = 'best'")
+        self._require(
+            "batch", self.batch % self.accumulation == 0, f"a multiple of {self.accumulation} parts"
+        )
+
+    def evaluates_after(self, step: int) -> bool:
+        """Whether the held-out loss is looked at after step number `step` (from 0)."""
+        return (step + 1) % (self.evaluate_every or self.save_every) == 0 or step + 1 == self.steps
+
+    def saves_after(self, step: int) -> bool:
+        """Whether the running training is saved after step number `step`; the last one is the output."""
+        return (step + 1) % self.save_every == 0 and step + 1 < self.steps
+
+    def without_noise(self) -> FinetuneSettings:
+        """The same with images and states as they were recorded, for judging."""
+        return dataclasses.replace(self, gain=0.0, offset=0.0, state_noise=0.0)
 
     def _require(self, name: str, ok: bool, allowed: str) -> None:
         if not ok:

@@ -57,7 +57,7 @@ def test_it_learns_and_the_checkpoint_gives_what_was_learned(trained, dataset):
     chunk = policy.predict([image, image], TASKS[0], state)
     assert chunk.shape == (8, 8)
     assert np.isfinite(chunk).all()
-    assert not (trained.output.parent / "policy.training").exists()
+    assert not (trained.output.parent / "policy.training" / "state.safetensors").exists()
 
 
 def test_an_interrupted_run_ends_as_if_it_had_not_been(dataset, backbone, tmp_path):

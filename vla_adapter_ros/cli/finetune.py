@@ -1,0 +1,107 @@
+"""`vla-adapter finetune`: a data set and a start to a checkpoint that drives the robot."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from vla_adapter_ros.training.presets import MEMORIES, memory_preset
+from vla_adapter_ros.training.settings import POLICY_PARTS, PRECISIONS, SCHEDULES, TAKES
+
+_SETTINGS = (  # options that are passed on only if they are given, so that a memory preset may set them
+    "steps", "batch", "lr", "accumulation", "backbone_lr_factor", "lora_rank", "lora_alpha", "lora_dropout",
+    "lora_targets", "freeze", "warmup", "schedule", "clip", "weight_decay", "ema", "precision", "frozen_bf16",
+    "checkpointing", "compile", "waypoint_weight", "holdout", "save_every", "keep", "evaluate_every", "take",
+)  # fmt: skip
+_DEFAULTS = {"steps": 1600}
+
+
+def add_finetune_command(commands: Any) -> None:
+    """Add `finetune` to the parser's commands."""
+    tune = commands.add_parser("finetune", help="train a checkpoint on a LeRobot data set")
+    tune.add_argument("--dataset", type=Path, required=True)
+    tune.add_argument("--output", type=Path, required=True, help="checkpoint directory to write")
+    tune.add_argument("--contract", help="for a data set that carries none: shipped name or path")
+    tune.add_argument("--resume", action="store_true", help="go on from the output's last state")
+    tune.add_argument("--device", default="cpu", help="torch device")
+    tune.add_argument("--threads", type=int, default=1, help="CPU threads; 0: torch's choice")
+    tune.add_argument("--seed", type=int, default=0)
+    tune.add_argument("--wandb", default="", metavar="PROJECT", help="also report to Weights & Biases")
+
+    start = tune.add_argument_group("where to start")
+    start.add_argument(
+        "--init",
+        help="checkpoint of this package, official checkpoint, Prismatic or OpenVLA backbone; a path or a "
+        "hub id; default: the shipped grounded backbone",
+    )
+    start.add_argument("--preset", choices=("tiny", "0.5b", "llama2-7b", "openvla-7b"),
+                       help="sizes: alone, from scratch; with --init, of a published backbone")  # fmt: skip
+    start.add_argument("--tokenizer", type=Path, help="folder with tokenizer.json, where --init has none")
+    start.add_argument("--platform", help="of an official checkpoint: libero, calvin, aloha, bridge")
+
+    what = tune.add_argument_group("what trains")
+    what.add_argument("--memory", type=int, choices=MEMORIES, metavar="GB",
+                      help=f"settings for a GPU of this memory: {', '.join(map(str, MEMORIES))}")  # fmt: skip
+    what.add_argument("--lora-rank", type=int, help="train adapters of this rank; 0: the weights")
+    what.add_argument("--lora-alpha", type=float, help="scale of the adapters; default: twice the rank")
+    what.add_argument("--lora-dropout", type=float)
+    what.add_argument("--lora-targets", help="all-linear, used-linear, or layers, separated by commas")
+    what.add_argument("--backbone-lr-factor", type=float, help="of the backbone; 0 freezes it")
+    what.add_argument("--freeze", nargs="+", choices=POLICY_PARTS, help="parts of the policy that stay")
+
+    how = tune.add_argument_group("how")
+    how.add_argument("--steps", type=int, help="optimiser steps; default 1600")
+    how.add_argument("--batch", type=int, help="samples per step over all processes; default 32")
+    how.add_argument("--accumulation", type=int, help="parts of a process's share, one after the other")
+    how.add_argument("--lr", type=float, help="largest learning rate; default 1e-3")
+    how.add_argument("--schedule", choices=SCHEDULES)
+    how.add_argument("--warmup", type=int, help="steps of the rising learning rate")
+    how.add_argument("--weight-decay", type=float)
+    how.add_argument("--clip", type=float, help="largest norm of the gradient")
+    how.add_argument("--ema", type=float, help="decay of a running mean of the weights; 0: none")
+    how.add_argument("--waypoint-weight", type=float, help="of the extra loss; 0: none")
+    how.add_argument("--precision", choices=PRECISIONS, help="of products; weights that train are float32")
+    how.add_argument("--frozen-bf16", action=argparse.BooleanOptionalAction)
+    how.add_argument("--checkpointing", action=argparse.BooleanOptionalAction,
+                     help="compute activations again: less memory, more time")  # fmt: skip
+    how.add_argument("--compile", action=argparse.BooleanOptionalAction, help="torch.compile")
+
+    kept = tune.add_argument_group("what is kept")
+    kept.add_argument("--holdout", type=float, help="share of the episodes for the report; default 0.05")
+    kept.add_argument("--save-every", type=int, help="steps between saves; default 500")
+    kept.add_argument("--keep", type=int, help="newest checkpoints beside the best one; default 2, 0: none")
+    kept.add_argument("--evaluate-every", type=int, help="steps between held-out losses; 0: at every save")
+    kept.add_argument("--take", choices=TAKES, help="which checkpoint becomes the output; default last")
+    tune.set_defaults(run=_finetune)
+
+
+def chosen_settings(options: argparse.Namespace) -> dict[str, Any]:
+    """Settings as given: the defaults, over them the memory preset's, over them single ones."""
+    given = {name: getattr(options, name) for name in _SETTINGS if getattr(options, name) is not None}
+    if "lora_targets" in given and "," in given["lora_targets"]:
+        given["lora_targets"] = tuple(given["lora_targets"].split(","))
+    preset = memory_preset(options.memory) if options.memory else {}
+    return {**_DEFAULTS, **preset, **given}
+
+
+def _finetune(options: argparse.Namespace) -> int:
+    from vla_adapter_ros.contract import read_contract
+    from vla_adapter_ros.training.finetune import finetune
+
+    finetune(
+        options.dataset,
+        options.output,
+        init=options.init,
+        preset=options.preset,
+        tokenizer=options.tokenizer,
+        platform=options.platform,
+        seed=options.seed,
+        resume=options.resume,
+        device=options.device,
+        threads=options.threads,
+        contract=read_contract(options.contract) if options.contract else None,
+        wandb=options.wandb,
+        **chosen_settings(options),
+    )
+    return 0

@@ -1,0 +1,94 @@
+"""Checkpoints of a running training: the newest ones and the best one, each complete or not there."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+_INDEX = "checkpoints.json"
+
+
+class KeptCheckpoints:
+    """A folder of checkpoints `step_00000500`, with an index of their held-out losses.
+
+    Args:
+        folder: Where they lie; made when the first is written.
+        keep: How many of the newest stay; the one with the lowest held-out loss stays besides. 0: none
+            is ever written.
+    """
+
+    def __init__(self, folder: Path, keep: int) -> None:
+        self.folder, self._keep = folder, keep
+        self._losses: dict[int, float | None] = {}
+        index = folder / _INDEX
+        if index.is_file():
+            stored = json.loads(index.read_text(encoding="utf-8"))
+            self._losses = {int(step): loss for step, loss in stored["held_out_loss"].items()}
+        self._losses = {step: loss for step, loss in self._losses.items() if self.path(step).is_dir()}
+
+    def path(self, step: int) -> Path:
+        """Where the checkpoint after `step` steps lies."""
+        return self.folder / f"step_{step:08d}"
+
+    @property
+    def steps(self) -> list[int]:
+        """Numbers of steps of those that are there, rising."""
+        return sorted(self._losses)
+
+    @property
+    def best(self) -> tuple[int, float] | None:
+        """Steps and held-out loss of the best one; None if none was judged."""
+        judged = [(loss, step) for step, loss in self._losses.items() if loss is not None]
+        return min(judged)[::-1] if judged else None
+
+    def add(self, step: int, loss: float | None, write: Callable[[Path], None]) -> None:
+        """Write the checkpoint after `step` steps and remove what is no longer kept.
+
+        Args:
+            step: Steps made.
+            loss: Held-out loss; None if it is not known.
+            write: Fills a folder.
+        """
+        if not self._keep:
+            return
+        target = self.path(step)
+        temporary = target.with_name(f".{target.name}.tmp")
+        shutil.rmtree(temporary, ignore_errors=True)
+        temporary.parent.mkdir(parents=True, exist_ok=True)
+        write(temporary)
+        shutil.rmtree(target, ignore_errors=True)
+        temporary.rename(target)
+        self._losses[step] = loss
+        self._remove_old()
+        self._write_index()
+
+    def note(self, step: int, loss: float | None) -> None:
+        """Know of a checkpoint that another process wrote."""
+        if self._keep:
+            self._losses[step] = loss
+
+    def forget_after(self, step: int) -> None:
+        """Remove those of more than `step` steps: the training goes on from there and makes them anew."""
+        for later in [number for number in self._losses if number > step]:
+            shutil.rmtree(self.path(later), ignore_errors=True)
+            del self._losses[later]
+        if self.folder.is_dir():
+            self._write_index()
+
+    def _remove_old(self) -> None:
+        stay = set(self.steps[-self._keep :])
+        if self.best:
+            stay.add(self.best[0])
+        for step in set(self._losses) - stay:
+            del self._losses[step]
+            shutil.rmtree(self.path(step), ignore_errors=True)
+
+    def _write_index(self) -> None:
+        facts = {"held_out_loss": {str(step): self._losses[step] for step in self.steps}}
+        facts["best"] = self.best[0] if self.best else None
+        temporary = self.folder / f".{_INDEX}.tmp"
+        temporary.write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
+        os.replace(temporary, self.folder / _INDEX)

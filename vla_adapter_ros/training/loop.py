@@ -1,0 +1,365 @@
+"""The steps of a training: forward, backward, optimiser, and what is saved and shown in between."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections import deque
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from vla_adapter_ros.errors import TrainingError
+from vla_adapter_ros.model import VlaAdapterPolicy
+from vla_adapter_ros.training.batches import make_batch, pick_rows
+from vla_adapter_ros.training.data import Samples
+from vla_adapter_ros.training.distributed import Processes
+from vla_adapter_ros.training.ema import RunningMean
+from vla_adapter_ros.training.interrupt import StopRequest
+from vla_adapter_ros.training.journal import Journal
+from vla_adapter_ros.training.kept import KeptCheckpoints
+from vla_adapter_ros.training.memory import recomputed_activations
+from vla_adapter_ros.training.optimizer import learning_rate_factor, set_learning_rate
+from vla_adapter_ros.training.presets import what_needs_less
+from vla_adapter_ros.training.progress import Display
+from vla_adapter_ros.training.settings import FinetuneSettings
+from vla_adapter_ros.training.state import save_state
+
+_RECENT = 50  # steps over which what is shown is averaged
+_JUDGED_BATCH = 32
+
+
+class Trainee(nn.Module):
+    """The network, and the extra output that foretells the state in which the gripper closes."""
+
+    def __init__(self, policy: VlaAdapterPolicy) -> None:
+        super().__init__()
+        self.network = policy.network
+        self.waypoint = nn.Linear(policy.config.llm.hidden, policy.config.proprio_dim)
+
+    def forward(
+        self, ids: Tensor, mask: Tensor, pixels: Tensor, proprio: Tensor, target: Tensor, noise: Tensor | None
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Loss, foretold waypoint and absolute errors of a part of a batch.
+
+        Args:
+            ids, mask, pixels, proprio: As of `VlaAdapter.forward`.
+            target: Normalised chunks (B, H, A).
+            noise: Action tokens to start from (H, A * hidden); None: zeros.
+
+        Returns:
+            The head's loss, a scalar; the normalised state at the waypoint (B, S); errors (B, H, A) of the
+            normalised actions without gradient, empty for a head that does not predict them in training.
+        """
+        network = self.network
+        conditions = network.conditions(ids, mask, pixels)
+        foretold = self.waypoint(conditions.action[:, -1, -1])
+        if network.action_head.kind == "dit":
+            loss = network.head_loss(conditions, proprio, target)
+            return loss, foretold, loss.detach().new_zeros(0)
+        errors = (network.head_actions(conditions, proprio, noise) - target.float()).abs()
+        return errors.mean(), foretold, errors.detach()
+
+
+class Judgement(NamedTuple):
+    """Held-out loss, and the mean absolute error of each action dimension in its unit (A,), if known."""
+
+    loss: float
+    errors: np.ndarray | None
+
+
+class TrainingLoop:
+    """Makes the steps that are missing; every random draw follows from the seed and the step.
+
+    Args:
+        model: The prepared `Trainee`.
+        optimizer: The prepared optimiser.
+        policy: Preprocessing, tokenizer and statistics; its network is the model's.
+        samples: The data set.
+        rows: Rows to train on.
+        judged: Rows of the held-out loss; None: there are none.
+        settings: How to train.
+        processes: Those that train together.
+        folder: Where the running training lies.
+        key: Settings and facts that are stored with it.
+        losses: Of the steps made so far; added to.
+        mean: Running mean of the weights.
+        write: Writes a checkpoint of the model as it is now into a folder; every process calls it.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        optimizer: Any,
+        policy: VlaAdapterPolicy,
+        samples: Samples,
+        rows: np.ndarray,
+        judged: np.ndarray | None,
+        settings: FinetuneSettings,
+        processes: Processes,
+        folder: Path,
+        key: dict[str, Any],
+        losses: list[float],
+        mean: RunningMean,
+        write: Callable[[Path], None],
+    ) -> None:
+        self.model, self.optimizer, self.policy, self.samples = model, optimizer, policy, samples
+        self.rows, self.judged, self.settings, self.processes = rows, judged, settings, processes
+        self.folder, self.key, self.losses, self.mean, self._fill = folder, key, losses, mean, write
+        self.kept = KeptCheckpoints(folder / "checkpoints", settings.keep)
+        self._parameters = [p for group in optimizer.param_groups for p in group["params"]]
+        self._parts = processes.share(settings.batch, settings.accumulation)
+        self.last: Judgement | None = None  # of the weights after the last step
+        one, zero = np.ones(policy.config.action_dim), np.zeros(policy.config.action_dim)
+        self._scale = np.abs(policy.unnormalize_actions(one) - policy.unnormalize_actions(zero))
+        self._scale *= [dimension.scale for dimension in policy.contract.action.dimensions]
+        self._times: deque[float] = deque(maxlen=_RECENT)
+        self._errors: deque[np.ndarray] = deque(maxlen=_RECENT)
+
+    def run(self, show: Display, journal: Journal, on_step: Callable[[int, float], None] | None) -> None:
+        """Train to the last step.
+
+        Raises:
+            TrainingError: a loss or gradient is not finite, or memory ran out.
+            KeyboardInterrupt: a stop was asked for; the training is saved, and can be resumed.
+        """
+        settings = self.settings
+        if self.processes.is_first:
+            self.kept.forget_after(len(self.losses))
+        self.model.train()
+        recompute = recomputed_activations(self.model, settings.checkpointing)
+        with StopRequest() as stop, recompute, _memory_advice(self):
+            try:
+                for step in range(len(self.losses), settings.steps):
+                    start = time.perf_counter()
+                    value, norm, stopped = self._step(step, bool(stop.wanted))
+                    self.losses.append(value)
+                    self._times.append(time.perf_counter() - start)
+                    self._show(step, norm, show, journal)
+                    if on_step is not None:
+                        on_step(step, value)
+                    self._look_and_save(step, show, journal)
+                    if stopped and step + 1 < settings.steps:
+                        raise KeyboardInterrupt(stop.wanted)
+            except KeyboardInterrupt as reason:
+                self.save()
+                done = f"{len(self.losses)} of {settings.steps} steps"
+                why = str(reason) or "interrupted"
+                show.note(f"stopped ({why}) after {done}, saved in {self.folder}: --resume goes on")
+                raise
+
+    def save(self) -> None:
+        """Write the running training; all processes together."""
+        model = self.processes.inner(self.model)
+        path, first = self.folder / STATE, self.processes.is_first
+        save_state(path, model, self.optimizer, self.losses, self.key, self.mean, write=first)
+        self.processes.wait()
+
+    def _step(self, step: int, stop: bool) -> tuple[float, float, bool]:
+        """One step: loss, norm of the gradient, and whether any process wants to stop."""
+        settings, processes, device = self.settings, self.processes, self.processes.device
+        rows = pick_rows(self.rows, step, settings)
+        waypoints = int((self.samples.waypoint[rows] >= 0).sum())
+        set_learning_rate(self.optimizer, learning_rate_factor(step, settings))
+        self.optimizer.zero_grad(set_to_none=True)
+        sums = torch.zeros(3 + self.policy.config.action_dim, dtype=torch.float64)
+        for number, part in enumerate(self._parts):
+            self._seed(step, 0)
+            *inputs, waypoint, before = self._batch(rows, settings, part)
+            noise = self._noise(step)
+            last = number + 1 == len(self._parts)
+            share = (part.stop - part.start) / len(rows)
+            self._seed(step, 1 + part.start)  # for dropout, which must differ from part to part
+            with nullcontext() if last else processes.apart(self.model):
+                with autocast(settings, device):
+                    loss, foretold, errors = self.model(*inputs, noise)
+                total = loss * share
+                if settings.waypoint_weight > 0 and waypoints:
+                    miss = ((foretold.float() - waypoint).abs() * before[:, None]).sum()
+                    total = total + settings.waypoint_weight * miss / (waypoints * waypoint.shape[1])
+                value = total.item()
+                if not math.isfinite(value):
+                    self._refuse(value, step, rows[part], errors)
+                (total * processes.count).backward()  # gradients are averaged over processes
+            sums[0] += loss.item() * share
+            if errors.numel():
+                sums[3:] += errors.mean(dim=(0, 1)).double().cpu() * share
+        norm = processes.clip(self._parameters, settings.clip)
+        if not math.isfinite(norm):
+            self._refuse(norm, step, rows, None)
+        self.optimizer.step()
+        self.mean.update(step + 1)
+        sums[1] = float(stop)
+        sums = processes.sum(sums.float().to(device)).cpu().double() if processes.count > 1 else sums
+        self._errors.append(sums[3:].numpy() * self._scale)
+        return float(sums[0]), norm, bool(sums[1] > 0)
+
+    def _batch(self, rows: np.ndarray, settings: FinetuneSettings, part: slice) -> list[Tensor]:
+        """ids, mask, pixels, proprioception, target, waypoint, before, on the device."""
+        inputs, *others = make_batch(self.policy, self.samples, rows, settings, part)
+        return [tensor.to(self.processes.device) for tensor in (*inputs, *others)]
+
+    def _noise(self, step: int) -> Tensor | None:
+        """The head's training noise, the same for all parts of a step (H, A * hidden)."""
+        head = self.policy.network.action_head
+        if head.kind == "dit" or head.noise_std <= 0:
+            return None
+        shape = (head.model.chunk, head.model.fc1.in_features)
+        return (torch.randn(shape) * head.noise_std).to(self.processes.device)
+
+    def _seed(self, step: int, what: int) -> None:
+        torch.manual_seed((self.settings.seed * 1_000_003 + step) * 65_537 + what)
+
+    def _refuse(self, value: float, step: int, rows: np.ndarray, errors: Tensor | None) -> None:
+        """Name what the step saw: single rows, if their errors tell."""
+        if errors is not None and errors.numel():
+            bad = ~errors.isfinite().flatten(1).all(dim=1).cpu().numpy()
+            rows = rows[bad] if bad.any() else rows
+        episodes = sorted({int(number) for number in self.samples.episode[rows]})
+        what = "loss" if errors is not None else "gradient's norm"
+        raise TrainingError(
+            f"the {what} is {value} at step {step}, rows {sorted(int(r) for r in rows)} of episodes "
+            f"{episodes}: look at them, or try a smaller lr than {self.settings.lr}; what was saved before "
+            f"can be resumed"
+        )
+
+    def judge(self) -> Judgement | None:
+        """The loss on held-out rows as recorded, with the running mean if there is one; None: no rows."""
+        if self.judged is None:
+            return None
+        count = self.processes.count
+        order = np.arange(-(-len(self.judged) // count) * count)
+        mine, real = order[self.processes.rank :: count] % len(self.judged), order < len(self.judged)
+        real = real[self.processes.rank :: count]
+        sums = torch.zeros(2 + self.policy.config.action_dim, dtype=torch.float64)
+        settings = self.settings.without_noise()
+        self.model.eval()
+        self._seed(0, 0)
+        with self.mean.in_place(), torch.no_grad(), autocast(settings, self.processes.device):
+            for start in range(0, len(mine), _JUDGED_BATCH):
+                rows = self.judged[mine[start : start + _JUDGED_BATCH]]
+                weight = torch.from_numpy(real[start : start + _JUDGED_BATCH]).double()
+                *inputs, _, _ = self._batch(rows, settings, slice(None))
+                loss, _, errors = self.model(*inputs, None)
+                if errors.numel():
+                    by_row = errors.mean(dim=1).double().cpu()
+                    sums[0] += (by_row.mean(dim=1) * weight).sum()
+                    sums[2:] += (by_row * weight[:, None]).sum(dim=0)
+                else:
+                    sums[0] += loss.item() * weight.sum()
+                sums[1] += weight.sum()
+        self.model.train()
+        if count > 1:
+            sums = self.processes.sum(sums.float().to(self.processes.device)).cpu().double()
+        known = self.policy.network.action_head.kind != "dit"
+        errors = (sums[2:] / sums[1]).numpy() * self._scale if known else None
+        return Judgement(float(sums[0] / sums[1]), errors)
+
+    def _look_and_save(self, step: int, show: Display, journal: Journal) -> None:
+        settings, judgement = self.settings, None
+        if settings.evaluates_after(step) and (judgement := self.judge()) is not None:
+            names = self._units()
+            text = f"step {step + 1}: held-out loss {judgement.loss:.4f}"
+            figures = {"held_out/loss": judgement.loss}
+            if judgement.errors is not None:
+                pairs = [(n, u, float(e)) for (n, u), e in zip(names, judgement.errors, strict=True)]
+                text += ": " + ", ".join(f"{name} {error:.4g} {unit}" for name, unit, error in pairs)
+                figures |= {f"held_out/{name} [{unit}]": error for name, unit, error in pairs}
+            show.note(text)
+            journal.write(step + 1, figures)
+        if step + 1 == settings.steps:  # these weights become the output
+            self.last = judgement
+            return
+        best = self.kept.best
+        better = judgement is not None and (best is None or judgement.loss < best[1])
+        if settings.keep and (better or settings.saves_after(step)):
+            loss = judgement.loss if judgement else None
+            if self.processes.is_first:
+                self.kept.add(step + 1, loss, self.write)
+            elif self.processes.sharded:
+                self.write(self.kept.path(step + 1))
+            self.kept.note(step + 1, loss)
+            self.processes.wait()
+        if settings.saves_after(step):
+            self.save()
+
+    def write(self, folder: Path) -> None:
+        """Write a checkpoint of the weights as they are judged, with the running mean if there is one."""
+        if self.processes.is_first or self.processes.sharded:
+            with self.mean.in_place():
+                self._fill(folder)
+
+    def _units(self) -> list[tuple[str, str]]:
+        return [(dimension.name, dimension.unit) for dimension in self.policy.contract.action.dimensions]
+
+    def _show(self, step: int, norm: float, show: Display, journal: Journal) -> None:
+        rate = self.settings.batch / float(np.median(self._times))
+        errors = np.mean(self._errors, axis=0)
+        memory = 0.0
+        if self.processes.device.type == "cuda":
+            memory = torch.cuda.max_memory_allocated(self.processes.device) / 1e9
+        by_unit: dict[str, list[float]] = {}
+        for (_, unit), error in zip(self._units(), errors, strict=True):
+            by_unit.setdefault(unit, []).append(float(error))
+        parts = [f"loss {np.mean(self.losses[-_RECENT:]):.4f}"]
+        parts += [f"{np.mean(values):.3g} {unit}" for unit, values in by_unit.items() if any(values)]
+        parts += [f"{rate:.3g} samples/s"] + ([f"{memory:.1f} GB"] if memory else [])
+        show("train", step + 1, self.settings.steps, "  ".join(parts))
+        figures = {
+            "train/loss": self.losses[-1],
+            "train/gradient_norm": norm,
+            "train/learning_rate": self.optimizer.param_groups[0]["lr"],
+            "speed/samples_per_s": rate,
+        }
+        if memory:
+            figures["speed/gpu_memory_gb"] = memory
+        for (name, unit), error in zip(self._units(), self._errors[-1], strict=True):
+            figures[f"error/{name} [{unit}]"] = float(error)
+        journal.write(step + 1, figures)
+
+
+STATE = "state.safetensors"
+
+
+class _memory_advice:
+    """Turns running out of memory into an error that says what to try."""
+
+    def __init__(self, loop: TrainingLoop) -> None:
+        self._loop = loop
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: type | None, error: BaseException | None, trace: Any) -> None:
+        if error is not None and ran_out_of_memory(error):
+            settings, processes = self._loop.settings, self._loop.processes
+            part = settings.batch // (settings.accumulation * processes.count)
+            raise TrainingError(
+                f"out of memory at step {len(self._loop.losses)} with {part} samples at once: try "
+                f"{what_needs_less(settings, processes.count)}; what was saved before can be resumed"
+            ) from error
+
+
+def ran_out_of_memory(error: BaseException) -> bool:
+    """Whether this is a lack of memory, of the GPU or of the machine."""
+    if isinstance(error, torch.OutOfMemoryError | MemoryError):
+        return True
+    return isinstance(error, RuntimeError) and "allocate memory" in str(error)
+
+
+def autocast(settings: FinetuneSettings, device: torch.device) -> AbstractContextManager[Any]:
+    """Products in bf16, if that is wanted: `auto` where it is not emulated."""
+    wanted = settings.precision == "bf16" or (settings.precision == "auto" and has_bf16(device))
+    return torch.autocast(device.type, dtype=torch.bfloat16) if wanted else nullcontext()
+
+
+def has_bf16(device: torch.device) -> bool:
+    """Whether the hardware multiplies in bf16."""
+    return device.type == "cuda" or (
+        device.type == "cpu" and bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
+    )

@@ -1,0 +1,49 @@
+"""Less memory, or less time, for the same steps: activations computed again, and compiled layers."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from torch import nn
+from torch.utils.checkpoint import checkpoint
+from transformers.models.llama.modeling_llama import LlamaDecoderLayer
+from transformers.models.qwen2.modeling_qwen2 import Qwen2DecoderLayer
+
+from vla_adapter_ros.model.dit import DitBlock
+from vla_adapter_ros.model.head import BridgeBlock
+from vla_adapter_ros.model.vision import VitBlock
+
+LAYERS = (VitBlock, Qwen2DecoderLayer, LlamaDecoderLayer, BridgeBlock, DitBlock)
+
+
+def repeated_layers(model: nn.Module) -> list[nn.Module]:
+    """The blocks of vision towers, language model and policy head, in the model's order."""
+    return [module for module in model.modules() if isinstance(module, LAYERS)]
+
+
+@contextmanager
+def recomputed_activations(model: nn.Module, wanted: bool = True) -> Iterator[None]:
+    """Inside, each block keeps its inputs only, and is run again in the backward pass.
+
+    The gradients are the same, dropout included. One more forward pass is the price.
+    """
+    layers = repeated_layers(model) if wanted else []
+    for layer in layers:
+        layer.forward = functools.partial(_again, layer.forward)
+    try:
+        yield
+    finally:
+        for layer in layers:
+            del layer.forward  # the class's own shows again
+
+
+def _again(forward, *inputs, **named):
+    return checkpoint(forward, *inputs, use_reentrant=False, **named)
+
+
+def compile_layers(model: nn.Module) -> None:
+    """Give each block to torch.compile, which makes one kind of block once; the first steps take longer."""
+    for layer in repeated_layers(model):
+        layer.compile(dynamic=False)

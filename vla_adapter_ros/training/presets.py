@@ -1,0 +1,67 @@
+"""Settings by GPU memory, for the published size of the model (0.5B, two cameras)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from vla_adapter_ros.errors import TrainingError
+from vla_adapter_ros.training.settings import FinetuneSettings
+
+_RECIPE = {"lr": 2e-4, "schedule": "constant", "warmup": 500, "lora_rank": 64, "frozen_bf16": True}
+_SIZES: dict[int, dict[str, Any]] = {
+    10: {"batch": 8, "accumulation": 8, "checkpointing": True},
+    16: {"batch": 16, "accumulation": 8, "checkpointing": True},
+    24: {"batch": 16, "accumulation": 4, "checkpointing": False},
+    48: {"batch": 16, "accumulation": 2, "checkpointing": False},
+    80: {"batch": 16, "accumulation": 1, "checkpointing": False},
+}
+MEMORIES = tuple(_SIZES)
+
+
+def memory_preset(gigabytes: int) -> dict[str, Any]:
+    """Settings for a GPU of this memory; single ones may be changed.
+
+    Batches, rank and learning rate are those of the published recipes: 1 x 8, 4 x 4, 8 x 2 and 16 samples;
+    16 GB has none, and takes 2 x 8. What differs: weights that train stay in float32, frozen ones are bf16,
+    and the two smaller presets compute activations again.
+
+    Args:
+        gigabytes: One of `MEMORIES`.
+
+    Raises:
+        TrainingError: another number.
+    """
+    if gigabytes not in _SIZES:
+        raise TrainingError(f"memory = {gigabytes!r} GB: allowed is one of {list(MEMORIES)}")
+    return {**_RECIPE, **_SIZES[gigabytes]}
+
+
+def what_needs_less(settings: FinetuneSettings, processes: int = 1) -> str:
+    """What to try when memory ran out: the next smaller preset, or the setting that is left.
+
+    All of it can be given with `resume`: the batch per step stays the same.
+    """
+    part = settings.batch // (settings.accumulation * processes)
+    advice = []
+    smaller = [m for m in MEMORIES if _part(m) < part or (_checkpoints(m) and not settings.checkpointing)]
+    if settings.lora_rank and smaller:
+        advice.append(f"--memory {max(smaller)} (the next smaller preset)")
+    if part > 1:
+        divisors = [n for n in range(2, part + 1) if part % n == 0]
+        advice.append(f"--accumulation {settings.accumulation * divisors[0]} (now {settings.accumulation})")
+    if not settings.checkpointing:
+        advice.append("--checkpointing")
+    if not settings.lora_rank:
+        advice.append("--lora-rank 64")
+    elif not settings.frozen_bf16:
+        advice.append("--frozen-bf16")
+    return ", or ".join(advice) or "a smaller model or LoRA rank: no smaller preset is left"
+
+
+def _part(gigabytes: int) -> int:
+    sizes = _SIZES[gigabytes]
+    return sizes["batch"] // sizes["accumulation"]
+
+
+def _checkpoints(gigabytes: int) -> bool:
+    return _SIZES[gigabytes]["checkpointing"]

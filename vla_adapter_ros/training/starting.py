@@ -1,0 +1,111 @@
+"""Where a training starts: a checkpoint of ours, an official one, a published backbone, or nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+import torch
+
+from vla_adapter_ros.contract import Contract, checkpoints_folder, require_same
+from vla_adapter_ros.errors import TrainingError
+from vla_adapter_ros.model import Tokenizer, VlaAdapter, VlaAdapterConfig, VlaAdapterPolicy, preset
+from vla_adapter_ros.model.backbones import LATEST, read_backbone
+from vla_adapter_ros.model.checkpoint import OURS, find_components
+from vla_adapter_ros.model.hub import find_checkpoint
+from vla_adapter_ros.model.tokenizer import TINY_WORDS
+
+BACKBONE = "grounded_tiny"
+SCRATCH = ("tiny", "0.5b")
+
+
+def start_name(init: str | Path | None, preset_name: str | None) -> str:
+    """How a start is called in records: the name of its folder or file, or `scratch PRESET`."""
+    if init is not None:
+        return Path(init).name
+    return f"scratch {preset_name}" if preset_name else BACKBONE
+
+
+def starting_point(
+    init: str | Path | None,
+    robot: Contract,
+    sentences: Iterable[str],
+    *,
+    preset_name: str | None = None,
+    tokenizer: str | Path | None = None,
+    platform: str | None = None,
+    device: str | torch.device = "cpu",
+) -> VlaAdapterPolicy:
+    """The policy or backbone to train, in float32.
+
+    Draws what is new from torch's global generator.
+
+    Args:
+        init: A checkpoint (ours, official, or its name on the hub), a Prismatic `.pt` file or run directory,
+            or an OpenVLA directory. None: from scratch if `preset_name` is given, else the grounded tiny
+            backbone of this package.
+        robot: Cameras, state and actions of the data set.
+        sentences: Instructions of the data set: a tiny model from scratch knows their words.
+        preset_name: Sizes of a published backbone (default `0.5b`), or of a model from scratch (`SCRATCH`).
+        tokenizer: Folder with `tokenizer.json`: for a Prismatic backbone, and `0.5b` from scratch.
+        platform: For an official checkpoint, see `VlaAdapterPolicy.from_pretrained`.
+        device: Where it trains.
+
+    Raises:
+        TrainingError: it does not fit the robot, or something that it needs is not named.
+        ContractMismatch: the checkpoint was trained for another robot.
+        CheckpointError: damaged or missing.
+    """
+    if init is None and preset_name is None:
+        init = checkpoints_folder() / BACKBONE
+    if init is None:
+        policy = _from_scratch(preset_name or "", robot, sentences, tokenizer)
+        policy.network.to(device)
+        return policy
+    path = find_checkpoint(init)
+    if _is_policy(path):
+        policy = VlaAdapterPolicy.from_pretrained(path, platform=platform, device=device)
+    else:
+        config = _sized(preset_name or "0.5b", robot)
+        policy = read_backbone(path, config, tokenizer=tokenizer, dtype=torch.float32)
+        policy.network.to(device)
+    if policy.contract is not None:
+        require_same(robot, policy.contract, f"checkpoint {init}")
+    if policy.config.num_images != len(robot.cameras):
+        raise TrainingError(
+            f"{init} sees {policy.config.num_images} cameras, the contract has {len(robot.cameras)}"
+        )
+    return policy
+
+
+def _is_policy(path: Path) -> bool:
+    """Whether a folder is a checkpoint of ours or an official one, rather than a published backbone."""
+    if not path.is_dir() or (path / LATEST).is_file():
+        return not path.exists()  # a missing one is reported as a checkpoint
+    return (path / OURS).is_file() or bool(find_components(path))
+
+
+def _from_scratch(
+    name: str, robot: Contract, sentences: Iterable[str], tokenizer: str | Path | None
+) -> VlaAdapterPolicy:
+    if name not in SCRATCH:
+        raise TrainingError(f"preset = {name!r}: allowed from scratch is one of {list(SCRATCH)}")
+    if tokenizer is not None:
+        config = _sized(name, robot)
+        return VlaAdapterPolicy(VlaAdapter(config), config, Tokenizer.from_folder(tokenizer, config.prompt))
+    if name != "tiny":
+        raise TrainingError(f"preset {name!r} from scratch needs a tokenizer: name the folder of Qwen2.5's")
+    words = sorted({word for sentence in sentences for word in sentence.lower().split()})
+    known = Tokenizer.from_words((*TINY_WORDS, *(word for word in words if word not in TINY_WORDS)))
+    config = _sized(name, robot, known.vocab_size)
+    return VlaAdapterPolicy(VlaAdapter(config), config, known)
+
+
+def _sized(name: str, robot: Contract, vocab: int | None = None) -> VlaAdapterConfig:
+    return preset(
+        name,
+        num_images=len(robot.cameras),
+        action_dim=len(robot.action_names),
+        proprio_dim=len(robot.state_names),
+        vocab=vocab,
+    )
