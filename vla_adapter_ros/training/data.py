@@ -1,8 +1,8 @@
-"""A recorded data set as training samples: images, state, the next actions, the sentence."""
+"""Recorded data sets as training samples: images, state, the next actions, the sentence."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,171 +10,150 @@ import numpy as np
 from vla_adapter_ros.contract import Contract
 from vla_adapter_ros.errors import TrainingError
 from vla_adapter_ros.model import Statistics
-from vla_adapter_ros.recording.layout import ACTION, CONTROL_SOURCE, STATE, image_key
-from vla_adapter_ros.recording.reader import DatasetReader
+from vla_adapter_ros.recording.layout import ACTION, CONTROL_SOURCE, CONTROL_SOURCES, STATE, image_key
+from vla_adapter_ros.recording.opening import Dataset
+from vla_adapter_ros.training.images import ImageStore
+from vla_adapter_ros.training.sources import OpenSource
 
-MEMORY_LIMIT = 4 * 2**30  # bytes of images that are kept decoded
+SOURCE_WEIGHTS = (0.0, 1.0, 0.0)
+"""Weights of rows by who was in control: none, human, policy."""
 HUMAN = 1
-_BLOCK = 64  # images that are resized at once
-
-
-class ImageStore:
-    """The images of a data set at the model's size, by row.
-
-    All are decoded once and kept if they fit `limit` bytes; otherwise each is decoded when asked for.
-
-    Args:
-        reader: The data set.
-        cameras: Their order is the model's.
-        resize: uint8 (..., H, W, 3) to uint8 (..., size, size, 3).
-        size: Width and height after `resize` [px].
-        limit: Memory that decoded images may take [byte].
-        progress: Called with (episodes done, episodes) while decoding.
-    """
-
-    def __init__(
-        self,
-        reader: DatasetReader,
-        cameras: tuple[str, ...],
-        resize: Callable[[np.ndarray], np.ndarray],
-        size: int,
-        *,
-        limit: int = MEMORY_LIMIT,
-        progress: Callable[[int, int], None] = lambda done, total: None,
-    ) -> None:
-        self._reader, self._cameras, self._resize = reader, cameras, resize
-        self._lengths = np.array([episode.length for episode in reader.episodes])
-        shape = (reader.num_frames, len(cameras), size, size, 3)
-        self._images: np.ndarray | None = None
-        if np.prod(shape, dtype=np.int64) <= limit:
-            self._images = np.empty(shape, dtype=np.uint8)
-            for episode in reader.episodes:
-                for c, camera in enumerate(cameras):
-                    self._fill(self._images[episode.first_row :, c], camera, episode.index)
-                progress(episode.index + 1, reader.num_episodes)
-
-    def __getitem__(self, rows: np.ndarray) -> np.ndarray:
-        """Images of rows (B,): uint8 (B, cameras, size, size, 3)."""
-        if self._images is not None:
-            return self._images[rows]
-        return np.stack([self._decode(int(row)) for row in rows])
-
-    def _fill(self, target: np.ndarray, camera: str, episode: int) -> None:
-        block: list[np.ndarray] = []
-        done = 0
-        for image in self._reader.images(camera, episode):
-            block.append(image)
-            if len(block) == _BLOCK or done + len(block) == self._lengths[episode]:
-                target[done : done + len(block)] = self._resize(np.stack(block))
-                done += len(block)
-                block.clear()
-
-    def _decode(self, row: int) -> np.ndarray:
-        episode = int(np.searchsorted(np.cumsum(self._lengths), row, side="right"))
-        at = row - self._reader.episodes[episode].first_row
-        images = [self._reader.image(camera, episode, at) for camera in self._cameras]
-        return np.stack([self._resize(image) for image in images])
 
 
 @dataclass(frozen=True)
-class Samples:
-    """Rows of a data set. N rows, S state values, A action values.
+class Rows:
+    """Rows of data sets, one set after the other, without their images. N rows, S state, A action values.
 
     Attributes:
-        images: Images by row.
         state: Proprioception in the robot's units, float64 (N, S).
         action: Commands in the robot's units, float64 (N, A).
-        episode: Episode of each row, int64 (N,).
+        episode: Episode of each row, counted over all data sets, int64 (N,).
+        dataset: Data set of each row, int64 (N,).
         task: Index into `tasks` of each row, int64 (N,).
         first, last: First and last row of the episode of each row, int64 (N,).
+        until: Last row up to which the commands belong together: the end of the episode, or the last row
+            before someone takes over who is learned from where the one before was not, or the other way
+            round, int64 (N,).
         waypoint: Row at which the gripper first closes in the episode, int64 (N,); -1 if it never does,
             or has done so before.
-        usable: Whether the row may be learned from: a human gave its command, bool (N,).
-        tasks: Sentences.
+        weight: How often a row is drawn, relative to others, float64 (N,); 0: it is not learned from.
+        tasks: Sentences, each once.
+        names: Of the data sets.
+        contract: Of the robot.
     """
 
-    images: ImageStore
     state: np.ndarray
     action: np.ndarray
     episode: np.ndarray
+    dataset: np.ndarray
     task: np.ndarray
     first: np.ndarray
     last: np.ndarray
+    until: np.ndarray
     waypoint: np.ndarray
-    usable: np.ndarray
+    weight: np.ndarray
     tasks: tuple[str, ...]
+    names: tuple[str, ...]
+    contract: Contract
+
+    @property
+    def usable(self) -> np.ndarray:
+        """Whether each row may be learned from, bool (N,)."""
+        return self.weight > 0
 
     def chunks(self, rows: np.ndarray, horizon: int) -> np.ndarray:
         """Actions of rows (B,) and of those after them: float64 (B, H, A).
 
-        Past the end of an episode its last action is repeated.
+        Past the end (`until`) the last action is repeated.
         """
         ahead = rows[:, None] + np.arange(horizon)
-        return self.action[np.minimum(ahead, self.last[rows][:, None])]
+        return self.action[np.minimum(ahead, self.until[rows][:, None])]
+
+    def inside(self, rows: np.ndarray, horizon: int) -> np.ndarray:
+        """Which chunk rows of rows (B,) were recorded, not repeated: bool (B, H)."""
+        return rows[:, None] + np.arange(horizon) <= self.until[rows][:, None]
+
+
+@dataclass(frozen=True)
+class Samples(Rows):
+    """Rows and their images."""
+
+    images: ImageStore
 
 
 def load_samples(
-    reader: DatasetReader,
+    data: Dataset | Sequence[OpenSource],
     contract: Contract,
     resize: Callable[[np.ndarray], np.ndarray],
     size: int,
     *,
-    limit: int = MEMORY_LIMIT,
+    crop: float = 1.0,
+    limit: int | None = None,
+    source_weights: tuple[float, float, float] = SOURCE_WEIGHTS,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Samples:
-    """Read a data set.
+    """Read data sets.
 
     Args:
-        reader: The data set.
+        data: A data set, or several as `open_sources` returns them.
         contract: Its robot: cameras, widths and rate must be those of the data set.
         resize: Camera images to the model's size, see `ImageStore`.
         size: The model's image size [px].
-        limit: Memory for decoded images [byte].
+        crop, limit: See `ImageStore`.
+        source_weights: Of rows by who was in control: none, human, policy. Data sets that do not say count
+            as recorded by a human.
         progress: Called with (episodes done, episodes).
 
     Raises:
-        TrainingError: the data set is empty, holds nothing that a human did, or does not fit the contract.
+        TrainingError: a data set is empty, holds nothing to learn from, or does not fit the contract.
         DatasetError: it is damaged.
     """
-    _check(reader, contract)
-    episodes = [reader.rows(number) for number in range(reader.num_episodes)]
-    joined = {name: np.concatenate([rows[name] for rows in episodes]) for name in episodes[0]}
-    state = joined[STATE].astype(np.float64).reshape(reader.num_frames, -1)
-    action = joined[ACTION].astype(np.float64).reshape(reader.num_frames, -1)
-    if not (np.isfinite(state).all() and np.isfinite(action).all()):
-        raise TrainingError(f"{reader.root}: state or action holds values that are not finite")
-    first, last = np.empty(reader.num_frames, np.int64), np.empty(reader.num_frames, np.int64)
-    waypoint = np.full(reader.num_frames, -1)
-    closed = _is_closed(action, contract)
-    for episode in reader.episodes:
-        rows = slice(episode.first_row, episode.first_row + episode.length)
-        first[rows], last[rows] = rows.start, rows.stop - 1
-        closing = np.flatnonzero(closed[rows])
-        if len(closing):
-            waypoint[rows.start : rows.start + closing[0]] = rows.start + closing[0]
-    usable = joined[CONTROL_SOURCE] == HUMAN if CONTROL_SOURCE in joined else np.ones(len(state), bool)
-    if not usable.any():
-        raise TrainingError(f"{reader.root}: no row in which a human was in control: nothing to learn from")
-    return Samples(
-        images=ImageStore(reader, contract.camera_names, resize, size, limit=limit, progress=progress),
-        state=state,
-        action=action,
-        episode=joined["episode_index"].astype(np.int64),
-        task=joined["task_index"].astype(np.int64),
-        first=first,
-        last=last,
-        waypoint=waypoint,
-        usable=usable,
-        tasks=reader.tasks,
-    )
+    sources = _as_sources(data)
+    rows = read_rows(sources, contract, source_weights)
+    images = ImageStore(
+        [source.data for source in sources], contract.camera_names, resize, size, crop=crop, limit=limit,
+        progress=progress,
+    )  # fmt: skip
+    return Samples(**{name: getattr(rows, name) for name in Rows.__dataclass_fields__}, images=images)
 
 
-def compute_statistics(name: str, samples: Samples, contract: Contract) -> Statistics:
-    """Exact statistics of state and action over the data set, as checkpoints store them.
+def read_rows(
+    data: Dataset | Sequence[OpenSource],
+    contract: Contract,
+    source_weights: tuple[float, float, float] = SOURCE_WEIGHTS,
+) -> Rows:
+    """Read the tables of data sets; arguments and errors as of `load_samples`."""
+    sources = _as_sources(data)
+    parts, tasks, episodes, start = [], {}, 0, 0
+    for number, source in enumerate(sources):
+        require_fit(source.data, contract)
+        part = _read_source(source, contract, source_weights, tasks)
+        for name in ("first", "last", "until"):
+            part[name] += start
+        part["waypoint"][part["waypoint"] >= 0] += start
+        part["episode"] += episodes
+        part["dataset"] = np.full(len(part["state"]), number)
+        parts.append(part)
+        start, episodes = start + source.data.num_frames, episodes + source.data.num_episodes
+    joined = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+    return Rows(**joined, tasks=tuple(tasks), names=tuple(s.name for s in sources), contract=contract)
+
+
+def compute_statistics(
+    name: str, samples: Rows, contract: Contract, rows: np.ndarray | None = None
+) -> Statistics:
+    """Exact statistics of state and action, as checkpoints store them. Weights of rows do not count.
 
     A binary gripper gets its open and closed values as range: in a data set in which it closes
     in less than one row of a hundred, quantiles would take closing for noise.
+
+    Args:
+        name: Of the entry in the checkpoint.
+        samples: The data sets.
+        contract: Their robot.
+        rows: Rows that count, int64 (R,); None: all.
     """
+    rows = np.arange(len(samples.state)) if rows is None else rows
 
     def field(values: np.ndarray) -> dict[str, np.ndarray]:
         q01, q99 = np.quantile(values, [0.01, 0.99], axis=0)
@@ -187,35 +166,116 @@ def compute_statistics(name: str, samples: Samples, contract: Contract) -> Stati
             "q99": q99,
         }
 
-    action = field(samples.action)
+    action = field(samples.action[rows])
     if contract.gripper.mode == "binary":
         at = contract.action_names.index(contract.gripper.dimension)
         action["q01"][at], action["q99"][at] = sorted((contract.gripper.open, contract.gripper.closed))
     entry = {
         "action": action,
-        "proprio": field(samples.state),
-        "num_transitions": len(samples.state),
-        "num_trajectories": int(samples.episode[-1]) + 1,
+        "proprio": field(samples.state[rows]),
+        "num_transitions": len(rows),
+        "num_trajectories": len(np.unique(samples.episode[rows])),
     }
     return Statistics.from_dict(name, entry)
 
 
-def _is_closed(action: np.ndarray, contract: Contract) -> np.ndarray:
+def is_closed(action: np.ndarray, contract: Contract) -> np.ndarray:
     """Whether each command (N, A) closes the gripper, bool (N,)."""
     gripper = contract.gripper
     value = action[:, contract.action_names.index(gripper.dimension)]
     return np.abs(value - gripper.closed) < np.abs(value - gripper.open)
 
 
-def _check(reader: DatasetReader, contract: Contract) -> None:
-    if reader.num_frames == 0:
-        raise TrainingError(f"{reader.root} is empty: record demonstrations first")
-    if reader.fps != contract.rate_hz:
-        raise TrainingError(f"{reader.root}: {reader.fps} Hz, the contract says {contract.rate_hz} Hz")
-    lacking = [name for name in contract.camera_names if image_key(name) not in reader.features]
+def require_fit(data: Dataset, contract: Contract) -> None:
+    """Refuse a data set that is empty, or has not the rate, cameras and widths of the contract.
+
+    Raises:
+        TrainingError: says which.
+    """
+    if data.num_frames == 0:
+        raise TrainingError(f"{data.root} is empty: record demonstrations first")
+    if data.fps != contract.rate_hz:
+        raise TrainingError(f"{data.root}: {data.fps} Hz, the contract says {contract.rate_hz} Hz")
+    lacking = [name for name in contract.camera_names if image_key(name) not in data.features]
     if lacking:
-        raise TrainingError(f"{reader.root} lacks the cameras {lacking}; it has {list(reader.cameras)}")
+        raise TrainingError(f"{data.root} lacks the cameras {lacking}; it has {list(data.cameras)}")
     for name, wanted in ((STATE, contract.state_names), (ACTION, contract.action_names)):
-        shape = reader.features.get(name, {}).get("shape")
-        if shape != [len(wanted)]:
-            raise TrainingError(f"{reader.root}: {name} has shape {shape}, the contract {len(wanted)} values")
+        shape = data.features.get(name, {}).get("shape")
+        if list(shape or ()) != [len(wanted)]:
+            raise TrainingError(f"{data.root}: {name} has shape {shape}, the contract {len(wanted)} values")
+
+
+def _as_sources(data: Dataset | Sequence[OpenSource]) -> Sequence[OpenSource]:
+    return data if isinstance(data, Sequence) else (OpenSource(data.root.resolve().name, data),)
+
+
+def _read_source(
+    source: OpenSource, contract: Contract, source_weights: tuple[float, ...], tasks: dict[str, int]
+) -> dict[str, np.ndarray]:
+    """Columns of one data set, rows counted from 0; new sentences are added to `tasks`."""
+    data = source.data
+    episodes = [data.rows(number) for number in range(data.num_episodes)]
+    shared = [name for name in episodes[0] if all(name in rows for rows in episodes)]
+    joined = {name: np.concatenate([rows[name] for rows in episodes]) for name in shared}
+    count = data.num_frames
+    state = joined[STATE].astype(np.float64).reshape(count, -1)
+    action = joined[ACTION].astype(np.float64).reshape(count, -1)
+    _require_finite(data, state, action)
+    control = joined[CONTROL_SOURCE].astype(int) if CONTROL_SOURCE in joined else np.full(count, HUMAN)
+    known = np.isin(control, list(CONTROL_SOURCES))
+    if not known.all():
+        raise TrainingError(
+            f"{data.root}: {CONTROL_SOURCE} = {control[~known][0]}: allowed are {CONTROL_SOURCES}"
+        )
+    weight = np.asarray(source_weights, dtype=np.float64)[control] * source.weight
+    if not (weight > 0).any():
+        wanted = [who for n, who in CONTROL_SOURCES.items() if source_weights[n] > 0]
+        raise TrainingError(
+            f"{data.root}: no row in which a {' or a '.join(wanted) or 'human'} was in control: nothing to "
+            f"learn from"
+        )
+    first, last, until = (np.empty(count, np.int64) for _ in range(3))
+    waypoint = np.full(count, -1)
+    closed = is_closed(action, contract)
+    for episode in data.episodes:
+        rows = slice(episode.first_row, episode.first_row + episode.length)
+        first[rows], last[rows] = rows.start, rows.stop - 1
+        until[rows] = rows.start + _run_ends(weight[rows] > 0)
+        closing = np.flatnonzero(closed[rows])
+        if len(closing):
+            waypoint[rows.start : rows.start + closing[0]] = rows.start + closing[0]
+    index = joined["task_index"].astype(np.int64)
+    if index.min() < 0 or index.max() >= len(data.tasks):
+        raise TrainingError(
+            f"{data.root}: task_index {index.min()} to {index.max()}: it has {len(data.tasks)} tasks"
+        )
+    numbers = np.array([tasks.setdefault(task, len(tasks)) for task in data.tasks])
+    return {
+        "state": state,
+        "action": action,
+        "episode": joined["episode_index"].astype(np.int64),
+        "task": numbers[index],
+        "first": first,
+        "last": last,
+        "until": until,
+        "waypoint": waypoint,
+        "weight": weight,
+    }
+
+
+def _run_ends(values: np.ndarray) -> np.ndarray:
+    """Last place of the run of equal values that each place belongs to: int64 (T,)."""
+    ends = np.append(np.flatnonzero(values[1:] != values[:-1]), len(values) - 1)
+    return ends[np.searchsorted(ends, np.arange(len(values)))]
+
+
+def _require_finite(data: Dataset, state: np.ndarray, action: np.ndarray) -> None:
+    for name, values in ((STATE, state), (ACTION, action)):
+        bad = np.flatnonzero(~np.isfinite(values).all(axis=1))
+        if len(bad):
+            row = int(bad[0])
+            episode = next(e for e in reversed(data.episodes) if e.first_row <= row)
+            raise TrainingError(
+                f"{data.root}: {name} holds values that are not finite in {len(bad)} rows, the first is row "
+                f"{row - episode.first_row} of episode {episode.index}: {values[row].tolist()}"
+            )

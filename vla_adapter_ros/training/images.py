@@ -1,0 +1,154 @@
+"""The images of a training by row: decoded once and kept, or decoded when they are wanted."""
+
+from __future__ import annotations
+
+import os
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from vla_adapter_ros.model.preprocessing import center_crop
+from vla_adapter_ros.recording.opening import Dataset
+from vla_adapter_ros.training.decoding import VideoFrames
+
+CACHE_LIMIT = 2**30  # bytes of images that are kept where not all fit
+_BLOCK = 64  # images that are resized at once
+
+
+def memory_limit() -> int:
+    """Bytes that decoded images may take: half of what is free, shared by the processes of this machine."""
+    processes = max(1, int(os.environ.get("LOCAL_WORLD_SIZE", "1")))
+    try:
+        for line in Path("/proc/meminfo").read_text(encoding="ascii").splitlines():
+            if line.startswith("MemAvailable:"):
+                return int(line.split()[1]) * 1024 // 2 // processes
+    except (OSError, ValueError):
+        pass
+    return 4 * 2**30 // processes
+
+
+class ImageStore:
+    """The images of data sets at the model's size, by row; rows of the second follow those of the first.
+
+    All are decoded once and kept if they fit `limit` bytes. Otherwise each is decoded when asked for, rows
+    that lie close together in a video in one go, and the last ones that were used stay in memory.
+
+    Args:
+        data: The data set, or several.
+        cameras: Their order is the model's.
+        resize: uint8 (..., H, W, 3) to uint8 (..., size, size, 3).
+        size: Width and height after `resize` [px].
+        crop: Share of the area of the central box that `store[rows]` shows, and `uncropped` does not.
+        limit: Memory that decoded images may take [byte]; None: see `memory_limit`.
+        cache: Memory for the last images used, where not all fit [byte].
+        progress: Called with (episodes done, episodes) while decoding.
+
+    Attributes:
+        in_memory: Whether all images are decoded and kept.
+    """
+
+    def __init__(
+        self,
+        data: Dataset | Sequence[Dataset],
+        cameras: tuple[str, ...],
+        resize: Callable[[np.ndarray], np.ndarray],
+        size: int,
+        *,
+        crop: float = 1.0,
+        limit: int | None = None,
+        cache: int = CACHE_LIMIT,
+        progress: Callable[[int, int], None] = lambda done, total: None,
+    ) -> None:
+        self._data = tuple(data) if isinstance(data, Sequence) else (data,)
+        self._cameras, self._resize, self._size, self._crop = cameras, resize, size, crop
+        self._starts = np.cumsum([0, *(part.num_frames for part in self._data)])
+        self._images: np.ndarray | None = None
+        self._frames = VideoFrames()
+        self._kept: OrderedDict[tuple[int, int], np.ndarray] = OrderedDict()
+        self._most_kept = cache // (size * size * 3)
+        shape = (int(self._starts[-1]), len(cameras), size, size, 3)
+        limit = memory_limit() if limit is None else limit
+        self.in_memory = bool(np.prod(shape, dtype=np.int64) <= limit)
+        if self.in_memory:
+            self._images = np.empty(shape, dtype=np.uint8)
+            self._fill(progress)
+
+    def __len__(self) -> int:
+        """Rows."""
+        return int(self._starts[-1])
+
+    def __getitem__(self, rows: np.ndarray) -> np.ndarray:
+        """Images of rows (B,) as the running policy sees them: uint8 (B, cameras, size, size, 3)."""
+        images = self.uncropped(rows)
+        if self._crop == 1.0:
+            return images
+        return center_crop(images.reshape(-1, *images.shape[2:]), self._crop).reshape(images.shape)
+
+    def uncropped(self, rows: np.ndarray) -> np.ndarray:
+        """The same before the central box is cut out, for training on random crops."""
+        if self._images is not None:
+            return self._images[rows]
+        rows = np.asarray(rows)
+        out = np.empty((len(rows), len(self._cameras), self._size, self._size, 3), dtype=np.uint8)
+        for camera in range(len(self._cameras)):
+            self._look_up(rows, camera, out[:, camera])
+        return out
+
+    def _look_up(self, rows: np.ndarray, camera: int, out: np.ndarray) -> None:
+        """Images of one camera, from those that were kept or from the videos."""
+        lacking = [row for row in np.unique(rows).tolist() if (row, camera) not in self._kept]
+        found = dict(zip(lacking, self._decode(lacking, camera), strict=True))
+        for place, row in enumerate(rows.tolist()):
+            key = (row, camera)
+            if key in self._kept:
+                self._kept.move_to_end(key)
+                out[place] = self._kept[key]
+            else:
+                out[place] = found[row]
+        for row, image in found.items():
+            self._kept[row, camera] = image
+        while len(self._kept) > self._most_kept:
+            self._kept.popitem(last=False)
+
+    def _decode(self, rows: list[int], camera: int) -> list[np.ndarray]:
+        """Images of rows in rising order, at the model's size."""
+        raw = []
+        for row in rows:
+            part = int(np.searchsorted(self._starts, row, side="right")) - 1
+            data, at = self._data[part], row - int(self._starts[part])
+            firsts = [episode.first_row for episode in data.episodes]
+            episode = int(np.searchsorted(firsts, at, side="right")) - 1
+            raw.append(self._frames.image(data, self._cameras[camera], episode, at - firsts[episode]))
+        images: list[np.ndarray] = []
+        for start in range(0, len(raw), _BLOCK):
+            block = raw[start : start + _BLOCK]
+            if len({image.shape for image in block}) == 1:
+                images.extend(self._resize(np.stack(block)))
+            else:
+                images.extend(self._resize(image) for image in block)
+        return images
+
+    def _fill(self, progress: Callable[[int, int], None]) -> None:
+        done, total = 0, sum(data.num_episodes for data in self._data)
+        for data, start in zip(self._data, self._starts, strict=False):
+            for episode in data.episodes:
+                for c, camera in enumerate(self._cameras):
+                    first = int(start) + episode.first_row
+                    self._fill_episode(data, camera, episode.index, episode.length, first, c)
+                done += 1
+                progress(done, total)
+
+    def _fill_episode(
+        self, data: Dataset, camera: str, episode: int, length: int, first: int, place: int
+    ) -> None:
+        block: list[np.ndarray] = []
+        done = 0
+        for image in data.images(camera, episode):
+            block.append(image)
+            if len(block) == _BLOCK or done + len(block) == length:
+                rows = slice(first + done, first + done + len(block))
+                self._images[rows, place] = self._resize(np.stack(block))
+                done += len(block)
+                block.clear()

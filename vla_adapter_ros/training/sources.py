@@ -1,0 +1,124 @@
+"""The data sets of a training: where they lie, how much each counts, and the one robot behind them all."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from vla_adapter_ros.contract import Contract, require_same
+from vla_adapter_ros.errors import TrainingError
+from vla_adapter_ros.recording.opening import Dataset, open_dataset
+
+_FORM = "PATH, PATH=WEIGHT, or PATH[,weight=WEIGHT][,mapping=FILE]"
+
+
+@dataclass(frozen=True)
+class Source:
+    """A data set to learn from.
+
+    Attributes:
+        path: Its folder.
+        weight: How often a row of it is drawn, relative to a row of weight 1; more than 0.
+        mapping: File with its names and units, see `recording.mapping`; empty for none.
+    """
+
+    path: str
+    weight: float = 1.0
+    mapping: str = ""
+
+    def __post_init__(self) -> None:
+        if not (math.isfinite(self.weight) and self.weight > 0):
+            raise TrainingError(f"{self.path}: weight = {self.weight!r}: allowed is more than 0")
+
+    def __str__(self) -> str:
+        parts = [self.path]
+        if self.weight != 1:
+            parts.append(f"weight={self.weight:g}")
+        if self.mapping:
+            parts.append(f"mapping={self.mapping}")
+        return ",".join(parts)
+
+
+@dataclass(frozen=True)
+class OpenSource:
+    """A data set that was opened and fits the contract. `name` is unique among the sources."""
+
+    name: str
+    data: Dataset
+    weight: float = 1.0
+
+
+def parse_source(text: str | Path | Source) -> Source:
+    """Read `PATH`, `PATH=WEIGHT` or `PATH[,weight=WEIGHT][,mapping=FILE]`; a folder of that name wins.
+
+    Raises:
+        TrainingError: another form, or a weight that is no number above 0.
+    """
+    if isinstance(text, Source):
+        return text
+    if isinstance(text, Path) or Path(text).is_dir():
+        return Source(str(text))
+    path, *options = text.split(",")
+    values: dict[str, str] = {}
+    head, equals, tail = path.rpartition("=")
+    if equals and not Path(path).is_dir():
+        path, values["weight"] = head, tail
+    for option in options:
+        key, _, value = option.partition("=")
+        if key not in ("weight", "mapping") or not value or key in values:
+            raise TrainingError(f"data set {text!r}: {option!r}: allowed is {_FORM}")
+        values[key] = value
+    try:
+        weight = float(values.get("weight", "1"))
+    except ValueError:
+        raise TrainingError(
+            f"data set {text!r}: weight {values['weight']!r}: allowed is {_FORM}, WEIGHT a number"
+        ) from None
+    return Source(path, weight, values.get("mapping", ""))
+
+
+def open_sources(
+    sources: str | Path | Source | Sequence[str | Path | Source], contract: Contract | None = None
+) -> tuple[tuple[OpenSource, ...], Contract]:
+    """Open data sets of any format, and find the contract that they share.
+
+    Args:
+        sources: One or several, see `parse_source`.
+        contract: For data sets that carry none, and whose mapping names none.
+
+    Returns:
+        The open data sets, and their contract.
+
+    Raises:
+        TrainingError: no data set, or no contract.
+        ContractMismatch: two of them were made for different robots; both are named.
+        DatasetError, MappingError: one is missing, damaged, or does not fit its mapping or the contract.
+    """
+    if isinstance(sources, str | Path | Source):
+        sources = [sources]
+    if not sources:
+        raise TrainingError("no data set named: at least one is needed")
+    opened: list[OpenSource] = []
+    shared: Contract | None = None
+    for source in map(parse_source, sources):
+        data = open_dataset(source.path, source.mapping or None)
+        if data.contract is None:
+            if contract is None:
+                raise TrainingError(
+                    f"{source.path} carries no contract: name the robot's, or a mapping that names one"
+                )
+            data = open_dataset(source.path, source.mapping or None, contract)
+        if shared is None:
+            shared = data.contract
+        else:
+            require_same(
+                shared, data.contract, f"data set {source.path} (the others are like {opened[0].name})"
+            )
+        name = data.root.resolve().name
+        taken = [other.name for other in opened]
+        while name in taken:
+            name += "+"
+        opened.append(OpenSource(name, data, source.weight))
+    return tuple(opened), shared
