@@ -90,7 +90,34 @@ class RecorderParameters(CommonParameters):
         "", "Directory of the LeRobot data set; made if missing, continued if it exists."
     )
     codec: str = parameter("h264", "Video codec.", choices=("h264", "hevc", "av1"))
-    crf: int = parameter(18, "Video quality: constant rate factor, lower is better.", min=0, max=51)
+    crf: int = parameter(23, "Video quality: constant rate factor, lower is better.", min=0, max=63)
+    gop: int = parameter(
+        10, "Images from one key image to the next: fewer read faster, more take less disk.", min=1, max=1000
+    )
+    preset: str = parameter(
+        "", "The encoder's own name or number for its effort; empty: veryfast, and 12 for av1."
+    )
+    on_fail: str = parameter(
+        "ask",
+        "An episode that fails its verdict waits for ~/save_pending or ~/discard_episode, or is discarded, "
+        "or saved all the same.",
+        choices=("ask", "discard", "save"),
+    )
+    verdict: str = parameter("", "YAML file with thresholds of the verdict; empty: the defaults.")
+    silence_s: float = parameter(
+        2.0, "An episode ends when no good frame has come for so long [s].", min=0.1, max=60.0
+    )
+    min_disk_gb: float = parameter(
+        1.0, "No episode starts, and a running one ends, with less free space [GB].", min=0.0
+    )
+    instruction: str = parameter(
+        "", "Task of an episode started by a button, until the topic instruction or a start gives one."
+    )
+    joy_buttons: str = parameter(
+        "",
+        "Buttons of the topic joy, such as 'toggle=0 discard=1 rerecord=3'; commands: start, stop, toggle, "
+        "discard, rerecord, save.",
+    )
 
 
 @dataclass(frozen=True)

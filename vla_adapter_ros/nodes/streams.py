@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from geometry_msgs.msg import PoseStamped
-from rclpy.qos import QoSProfile, qos_profile_sensor_data
+from rclpy.qos import QoSProfile, ReliabilityPolicy, qos_profile_sensor_data
 from sensor_msgs.msg import CompressedImage, Image, JointState
 
 from vla_adapter_ros.errors import VlaAdapterError
@@ -29,17 +29,26 @@ class StreamSubscriber:
         node: Configured node.
         builder: Takes the samples.
         on_sample: Called after each sample.
+        image_depth: Images per camera that may wait for the callback. A policy wants the newest, a
+            recorder all of them.
     """
 
-    def __init__(self, node: ManagedNode, builder: FrameBuilder, on_sample: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        node: ManagedNode,
+        builder: FrameBuilder,
+        on_sample: Callable[[], None],
+        image_depth: int = qos_profile_sensor_data.depth,
+    ) -> None:
         self._node, self._builder, self._on_sample = node, builder, on_sample
         self.images: dict[str, int] = dict.fromkeys(node.contract.cameras, 0)
+        image_quality = QoSProfile(depth=image_depth, reliability=ReliabilityPolicy.BEST_EFFORT)
         for name, camera in node.contract.cameras.items():
             node.create_subscription(
                 IMAGE_TYPES[camera.transport],
                 camera.topic,
                 lambda message, name=name: self._take(self._image, name, message),
-                qos_profile_sensor_data,
+                image_quality,
             )
         action_topic = node.contract.action.topic
         topics = {topic: TOPIC_TYPES[entry.type] for topic, entry in node.contract.topics.items()}

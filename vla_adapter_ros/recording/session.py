@@ -311,7 +311,7 @@ class RecordingSession:
         self._saving.append(saved)
         dropped = notes["dropped"]
         saved.add_done_callback(lambda future: self._after_saving(future, dropped))
-        return Reply(True, f"saving {len(take.rows)} frames", saved)
+        return Reply(True, f"saving {len(take.rows)} frames", saved, dropped)
 
     def _after_saving(self, future: Future[EpisodeSummary], dropped: int) -> None:
         with self._guard:

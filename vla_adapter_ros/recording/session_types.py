@@ -44,11 +44,13 @@ class Reply:
         ok: Whether it was done, or is being done in `saved`.
         message: What happened, or why not, in one sentence.
         saved: Becomes the summary once the episode is on disk, or raises RecordingError.
+        dropped: Frames that were left out of that episode.
     """
 
     ok: bool
     message: str
     saved: Future[EpisodeSummary] | None = None
+    dropped: int = 0
 
 
 @dataclass(frozen=True)
