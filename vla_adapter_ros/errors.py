@@ -57,6 +57,10 @@ class MappingError(DatasetError):
     """A mapping of a data set's names to a contract's is malformed, or does not fit the data set."""
 
 
+class BagError(VlaAdapterError):
+    """A bag cannot be read, or does not hold what a contract asks for."""
+
+
 class RecordingError(VlaAdapterError):
     """An episode cannot be started, continued, or saved."""
 

@@ -1,0 +1,192 @@
+"""Reads rosbag2 recordings, without ROS, as the samples that a contract asks for.
+
+A bag's log time is taken for the time at which a message was received, so that
+its frames are those that a recorder would have built live.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from vla_adapter_ros.contract import Contract
+from vla_adapter_ros.errors import BagError, VlaAdapterError
+from vla_adapter_ros.recording.align import FrameBuilder
+from vla_adapter_ros.recording.frame import Frame
+from vla_adapter_ros.recording.images import decode_image
+
+IMAGE_TYPES = {"raw": "sensor_msgs/msg/Image", "compressed": "sensor_msgs/msg/CompressedImage"}
+TOPIC_TYPES = {"joint_state": "sensor_msgs/msg/JointState", "pose": "geometry_msgs/msg/PoseStamped"}
+TEXT_TYPE = "std_msgs/msg/String"
+RECORDER_TYPE = "vla_adapter_ros/msg/RecorderStatus"
+CONTROLLER_TYPE = "vla_adapter_ros/msg/ControllerStatus"
+
+
+@dataclass(frozen=True)
+class BagMessage:
+    """A message as a bag has it: where it was sent, its type, when it was logged [s], and its content."""
+
+    topic: str
+    type: str
+    received: float
+    content: Any
+
+
+@dataclass
+class BagNotes:
+    """What was seen beside the frames.
+
+    Attributes:
+        unusable: Topic -> first complaint about its messages, and their number.
+        last: Log time of the last message [s].
+    """
+
+    unusable: dict[str, tuple[str, int]] = field(default_factory=dict)
+    last: float = 0.0
+
+
+class Bag:
+    """A rosbag2 recording (mcap or sqlite3), open for reading.
+
+    Args:
+        path: Its folder, or a file in it.
+
+    Raises:
+        BagError: no bag, or one that cannot be read; the package that reads bags is missing.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        try:
+            from rosbags.highlevel import AnyReader
+            from rosbags.typesys import Stores, get_typestore
+        except ImportError:
+            raise BagError("reading bags needs the package rosbags: pip install rosbags") from None
+        self.path = Path(path)
+        folder = self.path if self.path.is_dir() else self.path.parent
+        if not (folder / "metadata.yaml").is_file():
+            raise BagError(
+                f"{self.path}: no metadata.yaml; allowed is the folder of a rosbag2 recording. One that was "
+                "not closed gets it back by `ros2 bag reindex`"
+            )
+        try:
+            # Old bags carry no definitions; those of the messages used here are the same everywhere.
+            self._reader = AnyReader([folder], default_typestore=get_typestore(Stores.ROS2_HUMBLE))
+            self._reader.open()
+        except Exception as error:  # the library lets errors of its storages and of YAML through
+            raise BagError(f"{self.path}: not readable: {error}") from error
+
+    def __enter__(self) -> Bag:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._reader.close()
+
+    @property
+    def topics(self) -> dict[str, str]:
+        """Topic -> message type, such as sensor_msgs/msg/Image."""
+        return {connection.topic: connection.msgtype for connection in self._reader.connections}
+
+    def topics_of(self, kind: str) -> list[str]:
+        """Topics with messages of a type whose definition the bag has."""
+        known = self._reader.typestore.fielddefs
+        return [topic for topic, its in self.topics.items() if its == kind and kind in known]
+
+    def messages(self, topics: set[str]) -> Iterator[BagMessage]:
+        """Give out the messages on `topics` in the order of their log times.
+
+        Raises:
+            BagError: a damaged file or message.
+        """
+        reader = self._reader
+        wanted = [connection for connection in reader.connections if connection.topic in topics]
+        try:
+            for connection, time, data in reader.messages(connections=wanted):
+                content = reader.deserialize(data, connection.msgtype)
+                yield BagMessage(connection.topic, connection.msgtype, time * 1e-9, content)
+        except VlaAdapterError:
+            raise
+        except Exception as error:
+            raise BagError(f"{self.path}: not readable: {error}") from error
+
+    def require(self, contract: Contract) -> set[str]:
+        """Topics of a contract's streams, all of which the bag must have.
+
+        Raises:
+            BagError: one is missing or of another type.
+        """
+        wanted = {camera.topic: IMAGE_TYPES[camera.transport] for camera in contract.cameras.values()}
+        wanted |= {name: TOPIC_TYPES[topic.type] for name, topic in contract.topics.items()}
+        wanted[contract.action.topic] = TOPIC_TYPES["joint_state"]
+        wrong = [
+            f"{topic} is {self.topics.get(topic, 'not there')}, the contract says {kind}"
+            for topic, kind in wanted.items()
+            if self.topics.get(topic) != kind
+        ]
+        if wrong:
+            held = ", ".join(f"{topic} ({kind})" for topic, kind in sorted(self.topics.items()))
+            raise BagError(f"{self.path}: {'; '.join(wrong)}. The bag holds {held or 'nothing'}")
+        return set(wanted)
+
+
+def add_message(builder: FrameBuilder, contract: Contract, message: BagMessage) -> None:
+    """Hand a message to a frame builder, as a node does with one that it receives.
+
+    Raises:
+        FrameError: names and values that do not go together.
+        ImageError: an image that cannot be decoded.
+    """
+    content = message.content
+    stamp = content.header.stamp.sec + content.header.stamp.nanosec * 1e-9
+    for name, camera in contract.cameras.items():
+        if camera.topic == message.topic:
+            image = decode_image(content, camera.rotation)
+            builder.add_image(name, stamp, message.received, image)
+    if message.type == TOPIC_TYPES["joint_state"]:
+        builder.add_joint_state(
+            message.topic, stamp, message.received,
+            content.name, content.position, content.velocity, content.effort,
+        )  # fmt: skip
+    elif message.type == TOPIC_TYPES["pose"]:
+        pose = content.pose
+        names = [f"position.{axis}" for axis in "xyz"] + [f"orientation.{axis}" for axis in "xyzw"]
+        values = [getattr(pose.position, axis) for axis in "xyz"]
+        values += [getattr(pose.orientation, axis) for axis in "xyzw"]
+        builder.add_values(message.topic, stamp, message.received, names, values)
+
+
+def bag_frames(
+    bag: Bag, contract: Contract, others: set[str] = frozenset(), notes: BagNotes | None = None
+) -> Iterator[Frame | BagMessage]:
+    """Give out a bag's frames, good and bad, and between them the messages on further topics.
+
+    Args:
+        bag: The recording.
+        contract: Streams, rate and ages.
+        others: Topics whose messages are handed through, in their turn.
+        notes: Is filled in while reading.
+
+    Raises:
+        BagError: a stream is missing, or the bag is damaged.
+    """
+    notes = notes if notes is not None else BagNotes()
+    streams = bag.require(contract)
+    builder = FrameBuilder(contract, with_action=True)
+    for message in bag.messages(streams | others):
+        notes.last = message.received
+        if message.topic in others:
+            yield from builder.take(message.received)
+            yield message
+        if message.topic in streams:
+            try:
+                add_message(builder, contract, message)
+            except VlaAdapterError as error:
+                first, count = notes.unusable.get(message.topic, (str(error), 0))
+                notes.unusable[message.topic] = first, count + 1
+            yield from builder.take(message.received)
+    yield from builder.take(notes.last + contract.settle_s + 1.0 / contract.rate_hz)
+    for stream, count in builder.rejected.items():
+        notes.unusable[f"{stream} (clock)"] = (
+            f"stamped {builder.clock_offset[stream]:.3f} s after it was logged", count
+        )  # fmt: skip
