@@ -6,7 +6,7 @@ Older formats and foreign names: `opening.open_dataset`.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -188,11 +188,11 @@ class DatasetReader:
     def _data(self, path: Path) -> pa.Table:
         if self._table is None or self._table[0] != path:
             images = {name for name, feature in self.features.items() if feature["dtype"] == "image"}
-            self._table = (path, _read_table(path, lambda column: column not in images))
+            self._table = (path, read_table(path, lambda column: column not in images))
         return self._table[1]
 
     def _read_tasks(self) -> tuple[str, ...]:
-        table = _read_table(self.root / layout.TASKS)
+        table = read_table(self.root / layout.TASKS)
         # The text column is called `task` or, written by pandas without a name, `__index_level_0__`.
         names = [name for name in table.column_names if name != "task_index"]
         if len(names) != 1 or "task_index" not in table.column_names:
@@ -205,7 +205,7 @@ class DatasetReader:
 
     def _read_episodes(self) -> tuple[Episode, ...]:
         files = sorted((self.root / "meta/episodes").glob("*/*.parquet"))
-        rows = [row for path in files for row in _read_table(path, _is_needed).to_pylist()]
+        rows = [row for path in files for row in read_table(path, _is_needed).to_pylist()]
         if len(rows) < self.num_episodes:
             raise DatasetError(
                 f"{self.root}: facts of {len(rows)} episodes, info.json says {self.num_episodes}"
@@ -255,7 +255,12 @@ def read_json(path: Path) -> dict[str, Any]:
         raise DatasetError(f"{path}: not readable: {error}") from error
 
 
-def _read_table(path: Path, needed=None) -> pa.Table:
+def read_table(path: Path, needed: Callable[[str], bool] | None = None) -> pa.Table:
+    """Read a parquet file, or those of its columns that `needed` says yes to.
+
+    Raises:
+        DatasetError: it is not there, or damaged.
+    """
     try:
         with pq.ParquetFile(path) as file:
             names = file.schema_arrow.names
