@@ -1,0 +1,269 @@
+"""Brings episodes of one data set into another: columns by name, videos copied where that is possible."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from vla_adapter_ros.contract import Contract
+from vla_adapter_ros.errors import DatasetError
+from vla_adapter_ros.recording import files, layout
+from vla_adapter_ros.recording.mapped import MappedDataset
+from vla_adapter_ros.recording.opening import Dataset
+from vla_adapter_ros.recording.remux import CODECS, copy_video, video_codec
+from vla_adapter_ros.recording.statistics import image_histogram
+from vla_adapter_ros.recording.video import VideoEncoder, count_frames
+from vla_adapter_ros.recording.writer import DatasetWriter, EpisodeSummary
+
+HUMAN = 1
+_GRID_TOLERANCE_S = 1e-3  # LeRobot's own times are float32 and stand on the grid of the rate
+
+
+@dataclass(frozen=True)
+class Transfer:
+    """What became of an episode.
+
+    Attributes:
+        summary: The new episode.
+        encoded_again: Camera -> why its video could not be copied; empty: all were.
+        timing: What is to be said about its times; empty: nothing.
+    """
+
+    summary: EpisodeSummary
+    encoded_again: dict[str, str]
+    timing: str
+
+
+class EpisodeCopy:
+    """An episode of another data set that `DatasetWriter.commit` takes as it takes one that was recorded.
+
+    Args:
+        task: What was to be done.
+        columns: Columns that are recorded, (T, D) or (T,).
+        videos: Camera -> finished video, T images each.
+        histograms: Camera -> counts, int64 (3, 256).
+    """
+
+    encode_cpu_s = 0.0
+
+    def __init__(
+        self,
+        task: str,
+        columns: dict[str, np.ndarray],
+        videos: dict[str, Path],
+        histograms: dict[str, np.ndarray],
+    ) -> None:
+        self.task, self.videos = task, videos
+        self.rows = range(len(columns[layout.STAMP]))
+        self._columns, self._histograms = columns, histograms
+
+    def finish_camera(self, camera: str, histogram: np.ndarray) -> None:
+        """Note that a camera's video is complete."""
+        self._histograms[camera] = histogram
+
+    def finish(self) -> dict[str, np.ndarray]:
+        """Camera -> histogram.
+
+        Raises:
+            DatasetError: images and rows differ in number.
+        """
+        for path in self.videos.values():
+            if count_frames(path) != len(self.rows):
+                raise DatasetError(f"{path}: {count_frames(path)} images but {len(self.rows)} rows")
+        return self._histograms
+
+    def columns(self) -> dict[str, np.ndarray]:
+        """What was recorded, as columns."""
+        return self._columns
+
+    def discard(self) -> None:
+        """Remove the videos."""
+        for path in self.videos.values():
+            path.unlink(missing_ok=True)
+
+
+class EpisodeReceiver(DatasetWriter):
+    """A data set that takes in episodes of others.
+
+    Args:
+        root: Its folder: new, empty, or a data set of the same contract.
+        contract: Names, order, units, sizes and rate that all episodes have.
+        codec: For videos that cannot be copied.
+        copied: Whether videos are mostly copies, so that nothing is to be said about an encoder.
+        crf, gop: Of videos that cannot be copied.
+
+    Raises:
+        As `DatasetWriter`.
+    """
+
+    def __init__(
+        self,
+        root: str | Path,
+        contract: Contract,
+        *,
+        codec: str = "h264",
+        copied: bool = True,
+        crf: int = 18,
+        gop: int = 10,
+    ) -> None:
+        super().__init__(root, contract, codec=codec, crf=crf, gop=gop)
+        if copied:
+            for camera in contract.cameras:
+                info = self._features[layout.image_key(camera)]["info"]
+                for name in ("video.g", "video.crf", "video.preset"):
+                    info.pop(name)
+
+    def receive(
+        self,
+        dataset: Dataset,
+        episode: int,
+        rows: range | None = None,
+        *,
+        task: str = "",
+        control_source: int = HUMAN,
+        notes: Mapping[str, Any] | None = None,
+    ) -> Transfer:
+        """Take in an episode; when this returns, it is on disk for good.
+
+        Args:
+            dataset: With the names of this one's contract.
+            episode: Its number there.
+            rows: Which of its rows, without gaps; all if None.
+            task: What was to be done; as the data set says if empty.
+            control_source: For data sets that do not say who was in control.
+            notes: Facts to keep, as plain JSON values.
+
+        Raises:
+            DatasetError: the episode does not fit, or is damaged. Nothing of it is kept.
+            RecordingError: it could not be written.
+        """
+        facts = dataset.episodes[episode]
+        rows = range(facts.length) if rows is None else rows
+        if not (len(rows) and 0 <= rows.start and rows.stop <= facts.length and rows.step == 1):
+            raise DatasetError(f"{dataset.root}: rows {rows} of episode {episode}: it has {facts.length}")
+        columns, timing = self._take_columns(dataset, episode, rows, control_source)
+        copy = EpisodeCopy(task or dataset.task_of(episode), columns, {}, {})
+        reasons: dict[str, str] = {}
+        try:
+            for camera in self._contract.cameras:
+                path = files.temporary_path(layout.video_file(self.root, camera, self._totals.next_file))
+                path.parent.mkdir(parents=True, exist_ok=True)
+                copy.videos[camera] = path
+                reason, histogram = self._take_video(dataset, camera, episode, rows, path)
+                copy.finish_camera(camera, histogram)
+                if reason:
+                    reasons[camera] = reason
+        except BaseException:
+            copy.discard()
+            raise
+        given = {"source": f"{dataset.root.name}, episode {episode}, rows {rows.start} to {rows.stop - 1}"}
+        given |= {"timing": timing} if timing else {}
+        return Transfer(self.commit(copy, given | dict(notes or {})), reasons, timing)
+
+    def _take_columns(
+        self, dataset: Dataset, episode: int, rows: range, control_source: int
+    ) -> tuple[dict[str, np.ndarray], str]:
+        theirs = {name: column[rows.start : rows.stop] for name, column in dataset.rows(episode).items()}
+        columns = {}
+        ours = {layout.STATE: self._contract.state_names, layout.ACTION: self._contract.action_names}
+        for name, names in ours.items():
+            if name not in theirs:
+                raise DatasetError(f"{dataset.root}: no column {name}; it has {sorted(theirs)}")
+            values = theirs[name].reshape(len(rows), -1).astype(np.float64)
+            if values.shape[1] != len(names) or not np.isfinite(values).all():
+                raise DatasetError(
+                    f"{dataset.root}: {name} of episode {episode}: {values.shape[1]} values, "
+                    f"{int((~np.isfinite(values)).sum())} not finite: allowed are {len(names)} finite ones"
+                )
+            columns[name] = values
+        stamps, timing = _stamps(theirs, dataset.fps)
+        if not (np.diff(stamps) > 0).all():
+            raise DatasetError(f"{dataset.root}: times of episode {episode} run back or stand still")
+        columns[layout.STAMP] = stamps
+        columns[layout.AGE] = self._ages(dataset, theirs, len(rows))
+        source = theirs.get(layout.CONTROL_SOURCE, np.full(len(rows), control_source))
+        columns[layout.CONTROL_SOURCE] = source
+        return columns, timing
+
+    def _ages(self, dataset: Dataset, theirs: Mapping[str, np.ndarray], count: int) -> np.ndarray:
+        """Ages by stream, (T, streams); 0 where they were not recorded."""
+        names = layout.stream_names(self._contract)
+        ages = np.zeros((count, len(names)))
+        known = dataset.features.get(layout.AGE, {}).get("names") or []
+        for column, name in enumerate(names):
+            if layout.AGE in theirs and name in known:
+                ages[:, column] = theirs[layout.AGE].reshape(count, -1)[:, known.index(name)]
+        return ages
+
+    def _take_video(
+        self, dataset: Dataset, camera: str, episode: int, rows: range, path: Path
+    ) -> tuple[str, np.ndarray]:
+        """Copy or encode a camera's images; returns why it was encoded, and the histogram."""
+        part = dataset.episodes[episode].videos.get(camera)
+        rotation = dataset.source_of(camera).rotation if isinstance(dataset, MappedDataset) else 0
+        ours = self._contract.cameras[camera]
+        reason = (
+            "it is no video" if part is None else f"it is turned by {rotation} degrees" if rotation else ""
+        )
+        if part is not None and not reason:
+            start = part.start_s + rows.start / dataset.fps
+            reason = copy_video(part.path, start, len(rows), self._fps, path)
+        images = (i for n, i in enumerate(dataset.images(camera, episode)) if n in rows)
+        histogram = np.zeros((3, 256), dtype=np.int64)
+        encoder = VideoEncoder(path, self._fps, ours.width, ours.height, self._settings) if reason else None
+        try:
+            for image in images:
+                if image.shape != (ours.height, ours.width, 3):
+                    raise DatasetError(
+                        f"{dataset.root}: camera {camera}: {image.shape}, allowed is "
+                        f"{(ours.height, ours.width, 3)}"
+                    )
+                histogram += image_histogram(image)
+                if encoder is not None:
+                    encoder.add(image)
+        except BaseException:
+            if encoder is not None:
+                encoder.cancel()
+            raise
+        if encoder is not None:
+            encoder.finish()
+        return reason, histogram
+
+
+def usual_codec(dataset: Dataset, contract: Contract) -> str:
+    """Codec of a data set's videos, where they can be copied; h264 otherwise."""
+    for camera in contract.cameras:
+        part = dataset.episodes[0].videos.get(camera) if dataset.episodes else None
+        codec = video_codec(part.path) if part is not None else ""
+        if codec in CODECS:
+            return codec
+    return "h264"
+
+
+def describe_timing(stamps: np.ndarray, rate_hz: float) -> str:
+    """What is odd about the times (T,) [s] of an episode's rows, in words; empty if nothing is."""
+    steps = np.diff(stamps)
+    if not len(steps):
+        return ""
+    rate, late = 1.0 / steps.mean(), int((steps > 1.5 / rate_hz).sum())
+    if abs(rate / rate_hz - 1) < 0.02 and steps.min() > 0.75 / rate_hz and not late:
+        return ""
+    return (
+        f"{rate:.2f} Hz instead of {rate_hz:g}, {steps.min() * 1e3:.0f} to {steps.max() * 1e3:.0f} ms "
+        f"from row to row, {late} steps longer than {1.5e3 / rate_hz:.0f} ms"
+    )
+
+
+def _stamps(theirs: Mapping[str, np.ndarray], fps: float) -> tuple[np.ndarray, str]:
+    """Real times of the rows [s], as far as they are known, and what is to be said about them."""
+    if layout.STAMP in theirs:
+        return theirs[layout.STAMP].astype(np.float64), describe_timing(theirs[layout.STAMP], fps)
+    stamps = theirs["timestamp"].astype(np.float64)
+    grid = (np.arange(len(stamps))) / fps
+    if np.abs(stamps - stamps[0] - grid).max() <= _GRID_TOLERANCE_S:
+        return grid, "real times were not recorded"
+    return stamps, describe_timing(stamps, fps)
