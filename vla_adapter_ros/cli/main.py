@@ -14,6 +14,7 @@ from vla_adapter_ros.cli.checkpoint import add_checkpoint
 from vla_adapter_ros.cli.dataset import add_dataset_command
 from vla_adapter_ros.cli.evaluate import add_evaluate
 from vla_adapter_ros.cli.finetune import add_finetune_command
+from vla_adapter_ros.cli.record import add_record_command
 from vla_adapter_ros.errors import VlaAdapterError
 from vla_adapter_ros.nodes.graph import graph_environment, node_list
 
@@ -74,6 +75,7 @@ def _parser() -> argparse.ArgumentParser:
 
     add_finetune_command(commands)
     add_evaluate(commands)
+    add_record_command(commands)
     add_checkpoint(commands)
     add_dataset_command(commands)
     add_benchmark_command(commands)
