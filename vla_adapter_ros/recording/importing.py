@@ -1,0 +1,326 @@
+"""Makes data sets of ours from bags and from LeRobot data sets by others."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from vla_adapter_ros.contract import Contract
+from vla_adapter_ros.errors import BagError, DatasetError
+from vla_adapter_ros.recording import layout
+from vla_adapter_ros.recording.bag import (
+    CONTROLLER_TYPE,
+    RECORDER_TYPE,
+    TEXT_TYPE,
+    Bag,
+    BagMessage,
+    BagNotes,
+    bag_frames,
+)
+from vla_adapter_ros.recording.frame import Frame
+from vla_adapter_ros.recording.opening import Dataset
+from vla_adapter_ros.recording.transfer import HUMAN, EpisodeReceiver, describe_timing, usual_codec
+from vla_adapter_ros.recording.verdict import EpisodeMonitor
+from vla_adapter_ros.recording.writer import DatasetWriter
+
+INSTRUCTION_NAMES = ("instruction", "task", "language_instruction")
+"""Last parts of the names of topics that are taken for instructions."""
+_SOURCES = {name: number for number, name in layout.CONTROL_SOURCES.items()}
+
+
+@dataclass
+class EpisodeReport:
+    """An imported episode.
+
+    Attributes:
+        index: Its number in the new data set; -1 if it was not kept.
+        source: Where it comes from.
+        frames: Number of rows.
+        task: What was to be done.
+        remarks: What is to be said about it, one sentence each.
+        left_out: Reason -> frames that were left out for it.
+    """
+
+    index: int
+    source: str
+    frames: int
+    task: str
+    remarks: list[str] = field(default_factory=list)
+    left_out: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def lines(self) -> list[str]:
+        """The report in words."""
+        head = f"episode {self.index}" if self.index >= 0 else "not kept"
+        lines = [f"{head}: {self.source}: {self.frames} frames, {self.task!r}"]
+        lines += [f"  {remark}" for remark in self.remarks]
+        return lines + [f"  {count} frames left out: {reason}" for reason, count in self.left_out.items()]
+
+
+@dataclass
+class ImportReport:
+    """What an import gave.
+
+    Attributes:
+        episodes: One entry each, also for those that could not be kept.
+        remarks: What concerns the whole.
+    """
+
+    episodes: list[EpisodeReport] = field(default_factory=list)
+    remarks: list[str] = field(default_factory=list)
+
+    @property
+    def kept(self) -> int:
+        """Episodes that are in the data set."""
+        return sum(episode.index >= 0 for episode in self.episodes)
+
+
+@dataclass
+class _Bounds:
+    """Where episodes begin and end in a bag, and who is in control; fed with the bag's messages.
+
+    The recorder's status says when it recorded, a text topic what was to be done. Without a recorder, each
+    text begins an episode and an empty one ends it. Without either the whole bag is one episode.
+
+    Attributes:
+        recorder, texts: Whether the bag has such topics.
+        task: What is to be done; empty: not known.
+        source: Who is in control.
+        number: Raised with every episode that begins.
+    """
+
+    recorder: bool
+    texts: bool
+    task: str
+    source: int
+    number: int = 0
+    _recording: int = -1
+
+    @property
+    def active(self) -> bool:
+        if self.recorder:
+            return self._recording >= 0
+        return bool(self.task) or not self.texts
+
+    def take(self, message: BagMessage) -> None:
+        content = message.content
+        if message.type == CONTROLLER_TYPE:
+            self.source = _SOURCES.get(content.control_source, 0)
+        elif message.type == RECORDER_TYPE:
+            now = int(content.episode) if content.state == "recording" else -1
+            if now != self._recording:
+                self._recording, self.number = now, self.number + 1
+        elif message.type == TEXT_TYPE:
+            self.task = content.data.strip()
+            self.number += not self.recorder
+
+
+def import_bag(
+    path: str | Path,
+    contract: Contract,
+    output: str | Path,
+    *,
+    instruction: str = "",
+    instruction_topic: str = "",
+    codec: str = "h264",
+    crf: int = 23,
+    report: Callable[[EpisodeReport], None] = lambda episode: None,
+) -> ImportReport:
+    """Make episodes of a rosbag2 recording, with the frames that a recorder would have built live.
+
+    Args:
+        path: Folder of the bag, mcap or sqlite3.
+        contract: Streams, rate and ages.
+        output: Data set: new, or one of the same contract that is continued.
+        instruction: What was to be done, in all episodes; needed if no topic says it. Text topics are not
+            looked at then.
+        instruction_topic: std_msgs/String with what is to be done; empty: a topic with a usual name.
+        codec, crf: Of the videos.
+        report: Called with each episode.
+
+    Raises:
+        BagError: no readable bag, a stream is missing, or nothing says what was to be done.
+        DatasetError, ContractMismatch, RecordingError: as `DatasetWriter`.
+    """
+    result, notes = ImportReport(), BagNotes()
+    with Bag(path) as bag:
+        bag.require(contract)
+        recorder, controller = bag.topics_of(RECORDER_TYPE)[:1], bag.topics_of(CONTROLLER_TYPE)[:1]
+        instruction = instruction.strip()
+        texts = [] if instruction else _text_topics(bag, instruction_topic)
+        if not instruction and not texts:
+            raise BagError(f"{bag.path}: no topic says what was to be done: give an instruction")
+        bounds = _Bounds(bool(recorder), bool(texts), instruction, 0 if controller else HUMAN)
+        with DatasetWriter(output, contract, codec=codec, crf=crf) as writer:
+            take = _BagTake(writer, contract, bag.path.name, report, result)
+            for item in bag_frames(bag, contract, {*recorder, *controller, *texts}, notes):
+                if isinstance(item, Frame):
+                    take.add(item, bounds)
+                else:
+                    bounds.take(item)
+                    take.follow(bounds)
+            take.end()
+    result.remarks += [
+        f"{topic}: {count} messages could not be used: {first}"
+        for topic, (first, count) in notes.unusable.items()
+    ]
+    return result
+
+
+def _text_topics(bag: Bag, name: str) -> list[str]:
+    found = bag.topics_of(TEXT_TYPE)
+    if name:
+        if name not in found:
+            raise BagError(f"{bag.path}: no {TEXT_TYPE} on {name!r}: allowed are {found}")
+        return [name]
+    return [topic for topic in found if topic.rpartition("/")[2] in INSTRUCTION_NAMES][:1]
+
+
+class _BagTake:
+    """Hands a bag's frames to a writer, episode by episode."""
+
+    def __init__(
+        self,
+        writer: DatasetWriter,
+        contract: Contract,
+        source: str,
+        report: Callable[[EpisodeReport], None],
+        result: ImportReport,
+    ) -> None:
+        self._writer, self._contract, self._source = writer, contract, source
+        self._report, self._result = report, result
+        self._monitor = EpisodeMonitor(contract)
+        self._number, self._task = 0, ""
+        self._stamps: list[float] = []
+        self._left_out: Counter[str] = Counter()
+
+    def follow(self, bounds: _Bounds) -> None:
+        """End the episode if another began or it is over."""
+        if bounds.number != self._number or not bounds.active:
+            self.end()
+        self._number = bounds.number
+
+    def add(self, frame: Frame, bounds: _Bounds) -> None:
+        if not bounds.active:
+            return
+        self._task = bounds.task
+        if frame.problem or not self._task:
+            self._left_out[frame.problem or "nothing said what was to be done"] += 1
+            self._monitor.drop()
+            return
+        if not self._writer.recording:
+            self._writer.start_episode(self._task)
+        self._writer.add(frame, bounds.source)
+        self._monitor.add(frame)
+        self._stamps.append(frame.stamp)
+
+    def end(self) -> None:
+        if self._writer.recording:
+            timing = describe_timing(np.array(self._stamps), self._contract.rate_hz)
+            verdict = self._monitor.judge()
+            notes = {"source": self._source, "timing": timing, "complaints": list(verdict.complaints)}
+            summary = self._writer.save_episode(notes)
+            remarks = [text for text in (timing, *verdict.complaints) if text]
+            entry = EpisodeReport(summary.index, self._source, summary.frames, summary.task, remarks)
+        elif self._left_out:
+            entry = EpisodeReport(-1, self._source, 0, self._task, ["no good frame"])
+        else:
+            return
+        entry.left_out = dict(self._left_out)
+        self._result.episodes.append(entry)
+        self._report(entry)
+        self._monitor.clear()
+        self._stamps.clear()
+        self._left_out.clear()
+
+
+def import_lerobot(
+    dataset: Dataset,
+    contract: Contract,
+    output: str | Path,
+    *,
+    control_source: int = HUMAN,
+    report: Callable[[EpisodeReport], None] = lambda episode: None,
+) -> ImportReport:
+    """Make a data set of ours from one by others. Videos are copied as they are where that is possible.
+
+    Args:
+        dataset: Opened with a mapping or with the contract.
+        contract: Of the robot that it was recorded on.
+        output: Data set: new, or one of the same contract that is continued.
+        control_source: Who was in control, for data sets that do not say.
+        report: Called with each episode.
+
+    Raises:
+        DatasetError: another rate or other cameras than the contract's, or `output` is the original.
+        ContractMismatch, RecordingError: as `DatasetWriter`.
+    """
+    require_fit(dataset, contract)
+    require_elsewhere(output, dataset)
+    result = ImportReport()
+    missing = getattr(dataset, "missing", ())
+    if missing:
+        result.remarks.append(f"{len(missing)} episodes of its list have no files: {_numbers(missing)}")
+    with EpisodeReceiver(output, contract, codec=usual_codec(dataset, contract)) as receiver:
+        for entry in receive_all(receiver, dataset, control_source):
+            result.episodes.append(entry)
+            report(entry)
+    return result
+
+
+def receive_all(
+    receiver: EpisodeReceiver,
+    dataset: Dataset,
+    control_source: int = HUMAN,
+    episodes: range | list[int] | None = None,
+) -> Iterator[EpisodeReport]:
+    """Take in episodes, one after the other; what does not fit is reported and left out."""
+    for number in range(dataset.num_episodes) if episodes is None else episodes:
+        source = f"{dataset.root.name}, episode {number}"
+        try:
+            done = receiver.receive(dataset, number, control_source=control_source)
+        except DatasetError as error:
+            yield EpisodeReport(-1, source, 0, "", [str(error)])
+            continue
+        remarks = [f"{camera} encoded again: {reason}" for camera, reason in done.encoded_again.items()]
+        remarks += [f"times: {done.timing}"] if done.timing else []
+        yield EpisodeReport(done.summary.index, source, done.summary.frames, done.summary.task, remarks)
+
+
+def require_fit(dataset: Dataset, contract: Contract) -> None:
+    """Refuse a data set whose rate or cameras are not the contract's.
+
+    Raises:
+        DatasetError: says what differs.
+    """
+    if dataset.fps != contract.rate_hz:
+        raise DatasetError(f"{dataset.root}: {dataset.fps:g} Hz, the contract says {contract.rate_hz:g} Hz")
+    lacking = [name for name in contract.cameras if name not in dataset.cameras]
+    if lacking:
+        raise DatasetError(
+            f"{dataset.root} lacks the cameras {lacking}; it has {list(dataset.cameras)}: give a mapping"
+        )
+
+
+def require_elsewhere(output: str | Path, *originals: Dataset) -> None:
+    """Refuse an output that is one of the originals, or inside of it.
+
+    Raises:
+        DatasetError: it is.
+    """
+    target = Path(output).resolve()
+    for dataset in originals:
+        root = dataset.root.resolve()
+        if target == root or root in target.parents:
+            raise DatasetError(
+                f"output {output} lies in the original {dataset.root}: allowed is another folder"
+            )
+
+
+def _numbers(numbers: tuple[int, ...]) -> str:
+    shown = ", ".join(str(number) for number in numbers[:10])
+    return shown + (", ..." if len(numbers) > 10 else "")
