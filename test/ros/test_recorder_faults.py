@@ -1,0 +1,271 @@
+"""The recorder among faults: cameras, clocks, kills, a second recorder; and hands-busy control."""
+
+from __future__ import annotations
+
+import os
+import pty
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from bench import CONTRACT, HOME, PATIENCE_S, PERIOD_S
+from rclpy.qos import QoSProfile
+from sensor_msgs.msg import JointState, Joy
+from std_msgs.msg import String
+from std_srvs.srv import Trigger
+
+from vla_adapter_ros.nodes.conversions import command_message, to_stamp
+from vla_adapter_ros.nodes.graph import NodeSpec, graph_environment
+from vla_adapter_ros.nodes.images import array_to_image
+from vla_adapter_ros.recording.reader import DatasetReader
+from vla_adapter_ros.srv import StartEpisode
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+# The bench's arm stands still before grey walls.
+STILL = "constant_joints: [.inf, .inf]\nidle_head: [.inf, .inf]\nidle_tail: [.inf, .inf]\n"
+
+
+class Stage:
+    """A recorder on the bench, with commands beside the bench's own streams."""
+
+    def __init__(self, bench, graph, tmp_path, **parameters):
+        verdict = tmp_path / "verdict.yaml"
+        verdict.write_text(STILL)
+        self.bench, self.root = bench, tmp_path / "set"
+        self._graph, self._parameters = graph, {
+            "use_sim_time": True, "lock_step": True, "dataset": str(self.root), "verdict": str(verdict),
+            "min_disk_gb": 0.0, **parameters,
+        }  # fmt: skip
+        publisher = bench.node.create_publisher
+        self._commands = publisher(JointState, CONTRACT.action.topic, QoSProfile(depth=10))
+        self.control = publisher(String, "recorder_node/command", QoSProfile(depth=10))
+        self.joy = publisher(Joy, "joy", QoSProfile(depth=10))
+        self._small = bench._images["gripper"]
+        self.runner = None
+
+    def start(self):
+        self.bench.acks.clear()
+        self.runner = self._graph([NodeSpec("recorder", self._parameters)])
+        self.bench.wait_for("recorder")
+        self.play(0.3)
+
+    def play(self, seconds, *, waited=True, small=False):
+        """Let time pass. A frame that lacks a stream waits for the next tick, so nobody may wait for it."""
+        for _ in range(round(seconds / PERIOD_S)):
+            stamp = round(self.bench.now + PERIOD_S, 6)
+            values = np.append(HOME + 0.05 * np.sin(stamp), 1.0)
+            self._commands.publish(command_message(values, CONTRACT.action_names, stamp))
+            if small and round(stamp / PERIOD_S) % 10 == 0:
+                image = array_to_image(np.zeros((60, 80, 3), np.uint8), "gripper")
+                image.header.stamp = to_stamp(stamp)
+                self._small.publish(image)
+            self.bench.run(PERIOD_S, *(("recorder",) if waited else ()))
+            if not waited:
+                time.sleep(0.004)
+
+    def begin(self, text="wave"):
+        answer = self.bench.call(
+            StartEpisode, "recorder_node/start_episode", StartEpisode.Request(instruction=text)
+        )
+        assert answer.accepted, answer.message
+
+    def call(self, name):
+        return self.bench.call(Trigger, f"recorder_node/{name}", Trigger.Request())
+
+    def status(self, condition):
+        """Newest status, once it fulfils a condition."""
+        seen = self.bench.received["recorder_node/status"]
+        assert self.bench.until(lambda: seen and condition(seen[-1]), 20.0), seen[-1] if seen else "none"
+        return seen[-1]
+
+    def record(self, text="wave", seconds=1.0):
+        self.begin(text)
+        self.play(seconds)
+        answer = self.call("stop_episode")
+        assert answer.success, answer.message
+
+    def lengths(self):
+        reader = DatasetReader(self.root)
+        for episode in reader.episodes:
+            for camera in reader.cameras:
+                assert len(reader.decode(camera, episode.index)) == episode.length
+        return [episode.length for episode in reader.episodes]
+
+
+@pytest.fixture
+def stage(bench, graph, tmp_path):
+    return Stage(bench, graph, tmp_path, joy_buttons="toggle=0 discard=1 rerecord=2 save=3", silence_s=1.0)
+
+
+def test_a_camera_that_dies_or_changes_and_a_clock_that_jumps_end_the_episode(stage):
+    stage.start()
+    stage.record()
+    bench = stage.bench
+
+    stage.begin()
+    stage.play(1.0)
+    bench.cameras.discard("gripper")
+    stage.play(1.4, waited=False)
+    status = stage.status(lambda s: s.state == "pending")
+    assert "no good frame for" in status.reason and "camera gripper: newest sample is" in status.reason
+    assert status.frames >= 9 and any(line.startswith("fail ended early") for line in status.verdict)
+    refused = bench.call(StartEpisode, "recorder_node/start_episode", StartEpisode.Request(instruction="a"))
+    assert not refused.accepted and "camera gripper" in refused.message
+    assert stage.call("save_pending").success  # what was recorded until then is good
+
+    bench.cameras.add("gripper")
+    stage.play(0.5)
+    stage.begin()
+    stage.play(0.6)
+    bench.cameras.discard("gripper")
+    stage.play(1.4, waited=False, small=True)
+    status = stage.status(lambda s: s.state == "pending")
+    assert "camera gripper: image is 80x60, the contract says 112x112" in status.reason
+    assert stage.call("discard_episode").success
+
+    bench.cameras.add("gripper")
+    for jump, sign in ((5.0, "+"), (-3.0, "-")):
+        stage.play(0.5)
+        stage.begin()
+        stage.play(0.6)
+        bench.jump(jump)
+        stage.play(0.3, waited=False)
+        status = stage.status(lambda s: s.state == "pending")
+        assert f"the clock jumped by {sign}" in status.reason
+        assert stage.call("discard_episode").success
+    stage.play(0.5)
+    stage.record()
+    stage.runner.check()
+    lengths = stage.lengths()
+    assert len(lengths) == 3 and min(lengths) >= 9
+
+
+def test_topics_and_joysticks_control_the_recorder(stage):
+    stage.start()
+
+    def press(button):
+        for value in (1, 0):
+            buttons = [0] * 4
+            buttons[button] = value
+            stage.joy.publish(Joy(buttons=buttons))
+
+    assert stage.bench.until(lambda: stage.control.get_subscription_count() > 0, PATIENCE_S)
+    stage.control.publish(String(data="start stack the cups"))
+    status = stage.status(lambda s: s.state == "recording")
+    assert status.instruction == "stack the cups" and status.episode == 0
+    stage.play(1.0)
+    stage.control.publish(String(data="stop"))
+    stage.status(lambda s: s.episodes == 1 and s.state == "idle")
+    press(0)
+    stage.status(lambda s: s.state == "recording")
+    stage.play(0.7)
+    assert stage.status(lambda s: s.frames >= 6).rate_hz == pytest.approx(10.0, abs=0.1)
+    press(2)  # again
+    stage.status(lambda s: s.state == "recording" and s.frames == 0)
+    stage.play(1.0)
+    press(0)
+    stage.status(lambda s: s.episodes == 2 and s.state == "idle")
+    press(0)
+    stage.status(lambda s: s.state == "recording")
+    press(1)
+    status = stage.status(lambda s: s.state == "idle")
+    assert "discarded" in status.reason and status.minutes_left > 0
+    assert set(status.streams) >= {*CONTRACT.cameras, CONTRACT.action.topic}
+    stage.control.publish(String(data="dance"))
+    stage.status(lambda s: "allowed are" in s.reason)
+    answer = stage.call("rerecord_episode")
+    assert answer.success is False and "no episode to record again" in answer.message
+    assert len(stage.lengths()) == 2
+    assert DatasetReader(stage.root).tasks == ("stack the cups",)
+
+
+def kill_and_resume(stage, wait_s, rng):
+    """Kill the recorder at a random moment, start it anew, and compare what is on disk."""
+    committed = stage.status(lambda s: True).episodes
+    process = stage.runner.processes["recorder_node"]
+    time.sleep(wait_s)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    before = DatasetReader(stage.root).num_episodes if committed else 0
+    stage.bench.received["recorder_node/status"].clear()
+    stage.start()
+    status = stage.status(lambda s: True)
+    assert status.episodes >= max(committed, before)
+    return status.episodes
+
+
+def test_a_killed_recorder_loses_only_its_episode_and_a_second_one_is_refused(stage):
+    stage.start()
+    stage.record("a")
+    stage.begin("b")
+    stage.play(0.5)
+    arguments = [sys.executable, "-m", "vla_adapter_ros.nodes.recorder", "--ros-args", "-r",
+                 "__node:=second", "-p", f"dataset:={stage.root}"]  # fmt: skip
+    second = subprocess.run(
+        arguments, env=os.environ | graph_environment(), capture_output=True, text=True, timeout=PATIENCE_S
+    )
+    assert second.returncode == 1
+    assert "another process is recording into this data set" in second.stdout + second.stderr
+    assert kill_and_resume(stage, 0.0, None) == 1
+    assert not list(stage.root.rglob("*.tmp"))
+    stage.record("c")
+    assert [DatasetReader(stage.root).task_of(n) for n in range(2)] == ["a", "c"]
+    assert min(stage.lengths()) >= 9
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+def test_killed_at_twenty_random_moments(stage):
+    rng = random.Random(0)
+    stage.start()
+    stage.record()
+    for number in range(20):
+        stage.begin(f"task {number}")
+        stage.play(rng.uniform(0.2, 1.0))
+        if number % 2:  # while it encodes, commits or writes info.json
+            client = stage.bench.node.create_client(Trigger, "recorder_node/stop_episode")
+            assert client.wait_for_service(PATIENCE_S)
+            client.call_async(Trigger.Request())
+            kill_and_resume(stage, rng.uniform(0.0, 0.4), rng)
+            stage.bench.node.destroy_client(client)
+        else:
+            kill_and_resume(stage, rng.uniform(0.0, 0.05), rng)
+        stage.lengths()
+    stage.record()
+    assert len(stage.lengths()) >= 2
+
+
+def test_keys_of_a_terminal_control_a_running_recorder(stage):
+    stage.start()
+    terminal, inside = pty.openpty()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "vla_adapter_ros.cli.main", "record", "--attach", "--instruction", "wave",
+         "--keys", "toggle=pageup"],
+        stdin=inside, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=REPOSITORY,
+    )  # fmt: skip
+    try:
+        assert "space: start/stop" in process.stdout.readline()
+        stage.play(0.5)
+        os.write(terminal, b"\x1b[5~")
+        stage.status(lambda s: s.state == "recording")
+        stage.play(1.0)
+        os.write(terminal, b" ")
+        stage.status(lambda s: s.episodes == 1 and s.state == "idle")
+        os.write(terminal, b"r")
+        stage.status(lambda s: s.episodes == 0 and s.state == "recording")
+        os.write(terminal, b"d")
+        stage.status(lambda s: s.state == "idle")
+        os.write(terminal, b"q")
+        output, _ = process.communicate(timeout=PATIENCE_S)
+    finally:
+        process.kill()
+        os.close(terminal)
+        os.close(inside)
+    assert process.returncode == 0, output
+    for sentence in ("recording episode 0: wave", "saved episode 0", "took back episode 0", "discarded"):
+        assert sentence in output

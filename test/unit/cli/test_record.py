@@ -1,0 +1,67 @@
+"""`vla-adapter record`: keys, parameters, the status line. No ROS."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import pytest
+
+from vla_adapter_ros.cli.keys import parse_keys, split_keys
+from vla_adapter_ros.cli.main import _parser
+from vla_adapter_ros.cli.record import COMMANDS, KEYS, recorder_nodes, status_line
+from vla_adapter_ros.errors import ParameterError
+
+
+def test_keys_are_split_as_terminals_and_pedals_send_them():
+    assert split_keys(b"a \x1b[5~\x1bq\n") == ["a", "space", "pageup", "escape", "q", "enter"]
+    assert split_keys("äb".encode()) == ["ä", "b"]
+    assert split_keys(b"\x1b[15~\x1b[C") == ["f5", "right"]
+    assert split_keys(b"\xff") == ["\ufffd"]
+
+
+def test_further_keys_come_on_top_of_the_defaults():
+    keys = parse_keys("toggle=b, discard=pageup", COMMANDS, KEYS)
+    assert keys["b"] == "toggle" and keys["pageup"] == "discard" and keys["q"] == "quit"
+    for bad in ("dance=b", "toggle=pedal", "toggle="):
+        with pytest.raises(ParameterError, match="allowed"):
+            parse_keys(bad, COMMANDS, KEYS)
+
+
+def options(*words):
+    return _parser().parse_args(["record", *words])
+
+
+def test_what_is_started():
+    nodes = recorder_nodes(options("--dataset", "d", "--instruction", "wave", "--set", "crf=18"))
+    assert [node.kind for node in nodes] == ["controller", "recorder"]
+    assert nodes[1].parameters["crf"] == 18 and nodes[1].parameters["instruction"] == "wave"
+    assert [n.kind for n in recorder_nodes(options("--dataset", "d", "--only"))] == ["recorder"]
+    assert recorder_nodes(options("--dataset", "d", "--simulate"))[0].kind == "simulator"
+    assert recorder_nodes(options("--attach")) == []
+
+
+@pytest.mark.parametrize(
+    ("words", "named"),
+    [
+        ((), "--dataset"),
+        (("--set", "crf=99"), "99"),
+        (("--set", "speed=3"), "speed"),
+        (("--set", "crf"), "crf"),
+    ],
+)
+def test_wrong_options_are_refused_before_anything_starts(words, named):
+    with pytest.raises(ParameterError, match=named):
+        recorder_nodes(options(*(("--dataset", "d") if words else ()), *words))
+
+
+def test_the_status_line_names_what_matters():
+    status = SimpleNamespace(
+        state="recording", episode=3, frames=120, rate_hz=29.97, dropped=2, queue_depth=4, episodes=3,
+        saving=1, minutes_left=612.4, streams=["third_view", "/joint_states"], ages=[0.01, float("inf")],
+    )  # fmt: skip
+    assert status_line(status) == (
+        "recording | episode 3 | 120 frames, 29.97 Hz, 2 left out | queue 4 | 3 on disk + 1 being saved | "
+        "612 min left | silent: /joint_states"
+    )
+    status.state, status.episode = "pending", -1
+    assert "save it (s) or discard it (d)?" in status_line(status)

@@ -1,0 +1,202 @@
+"""`vla-adapter record`: start the recorder (or join a running one), see what it does, press keys."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from vla_adapter_ros.cli.keys import Keyboard, parse_keys
+from vla_adapter_ros.errors import ParameterError
+from vla_adapter_ros.nodes.graph import NodeSpec, node_list
+from vla_adapter_ros.nodes.parameters import RecorderParameters, build
+
+COMMANDS = ("toggle", "start", "stop", "discard", "rerecord", "save", "task", "quit")
+KEYS = {"space": "toggle", "s": "save", "d": "discard", "r": "rerecord", "t": "task", "q": "quit"}
+HELP = "space: start/stop   d: discard   r: record again   s: save a failed one   t: task   q: quit"
+REFRESH_S = 0.1
+
+
+def add_record_command(commands: Any) -> None:
+    """Add `record` to the parser's commands."""
+    record = commands.add_parser(
+        "record", help="record demonstrations, with live status and keys", epilog=f"Keys: {HELP}"
+    )
+    record.add_argument("--dataset", type=Path, help="LeRobot data set; made if missing, else continued")
+    record.add_argument("--contract", default="franka_sim", help="robot contract: shipped name or path")
+    record.add_argument("--instruction", default="", help="task of the first episode; key t changes it")
+    record.add_argument("--simulate", action="store_true", help="the simulated robot instead of a real one")
+    record.add_argument("--renderer", default="auto", choices=("auto", "egl", "osmesa", "raycast"))
+    record.add_argument("--only", action="store_true", help="start the recorder alone, no controller")
+    record.add_argument("--attach", action="store_true", help="start nothing: join a running recorder")
+    record.add_argument("--keys", default="", help="further keys, such as 'toggle=b discard=pageup'")
+    record.add_argument(
+        "--set", action="append", default=[], metavar="NAME=VALUE", help="parameter of the recorder node"
+    )
+    record.add_argument(
+        "--bell", action="store_true", help="ring when an episode starts, and twice at its end"
+    )
+    record.add_argument(
+        "--logs", type=Path, default=Path("out/record_logs"), help="folder of the nodes' logs"
+    )
+    record.set_defaults(run=_record)
+
+
+def recorder_nodes(options: argparse.Namespace) -> list[NodeSpec]:
+    """The processes to start.
+
+    Raises:
+        ParameterError: no data set, or a parameter that the recorder does not have or take.
+    """
+    if options.attach:
+        return []
+    if options.dataset is None:
+        raise ParameterError("--dataset is missing: allowed is the directory of the data set")
+    given = {"instruction": options.instruction}
+    for pair in options.set:
+        name, _, value = pair.partition("=")
+        given[name] = yaml.safe_load(value)
+    known = RecorderParameters.__dataclass_fields__
+    if unknown := sorted(set(given) - set(known)):
+        raise ParameterError(f"--set {', '.join(unknown)}: allowed are {', '.join(known)}")
+    build(RecorderParameters, given)  # a wrong value is told here, not in a log
+    nodes = node_list(
+        contract=options.contract,
+        simulate=options.simulate,
+        policy=False,
+        record=str(options.dataset),
+        renderer=options.renderer,
+    )
+    for node in nodes:
+        if node.kind == "recorder":
+            node.parameters.update(given)
+    return [node for node in nodes if node.kind == "recorder" or not options.only]
+
+
+def _record(options: argparse.Namespace) -> int:
+    from vla_adapter_ros.cli.runner import GraphRunner
+    from vla_adapter_ros.nodes.recorder_client import RecorderClient
+
+    keys = parse_keys(options.keys, COMMANDS, KEYS)
+    nodes = recorder_nodes(options)
+    with contextlib.ExitStack() as stack:
+        runner = stack.enter_context(GraphRunner(nodes, options.logs)) if nodes else None
+        client = stack.enter_context(RecorderClient())
+        keyboard = stack.enter_context(Keyboard())
+        terminal = Terminal(client, keyboard, options.instruction, bell=options.bell)
+        while True:
+            if runner is not None:
+                runner.check()
+            if not terminal.turn(keys):
+                return 0
+
+
+class Terminal:
+    """What the operator sees and does.
+
+    Args:
+        client: `RecorderClient`.
+        keyboard: Open keyboard.
+        instruction: Task of the next episode.
+        bell: Whether to ring.
+    """
+
+    def __init__(self, client: Any, keyboard: Keyboard, instruction: str, *, bell: bool = False) -> None:
+        self._client, self._keyboard, self._bell = client, keyboard, bell
+        self._instruction = instruction
+        self._leaving = False
+        self._state = ""
+        self._verdict: list[str] = []
+        self._live = sys.stdout.isatty()
+        self._greeted = False
+
+    def turn(self, keys: dict[str, str]) -> bool:
+        """Handle keys and show what is new; False when the operator wants to leave."""
+        client = self._client
+        if not self._greeted and client.ready:
+            self._greeted = True
+            self._say(HELP)
+        for key in self._keyboard.read(REFRESH_S) if client.ready else self._pause():
+            command = keys.get(key)
+            if command == "quit":
+                if client.status.state == "idle" or self._leaving:
+                    return False
+                self._leaving = True
+                self._say(f"an episode is {client.status.state}: once more discards it and quits")
+            elif command is not None:
+                self._leaving = False
+                self._do(command)
+        self._show()
+        return not self._keyboard.ended
+
+    def _pause(self) -> list[str]:
+        time.sleep(REFRESH_S)  # keys pressed before the recorder is there wait for it
+        return []
+
+    def _do(self, command: str) -> None:
+        if command == "toggle":
+            command = "stop" if self._client.status.state == "recording" else "start"
+        if command == "task" or (command == "start" and not self._task()):
+            self._ask()
+            if command == "task":
+                return
+        if command == "start":
+            self._client.start(self._task())
+        else:
+            self._client.command(command)
+
+    def _task(self) -> str:
+        return self._instruction or self._client.status.instruction
+
+    def _ask(self) -> None:
+        with self._keyboard.whole_lines():
+            self._clear()
+            self._instruction = input("task: ").strip() or self._instruction
+
+    def _show(self) -> None:
+        status = self._client.status
+        while not self._client.events.empty():
+            good, sentence = self._client.events.get()
+            self._say(sentence if good else f"! {sentence}")
+        if status is None:
+            return
+        if list(status.verdict) != self._verdict:
+            self._verdict = list(status.verdict)
+            for line in self._verdict:
+                if not line.startswith(("pass", "skip")):
+                    self._say(f"  {line}")
+        if status.state != self._state:
+            if self._bell and self._state:
+                print("\a" if status.state == "recording" else "\a\a", end="", flush=True)
+            self._state = status.state
+        if self._live:
+            self._clear()
+            print(status_line(status), end="", flush=True)
+
+    def _say(self, sentence: str) -> None:
+        self._clear()
+        print(sentence, flush=True)
+
+    def _clear(self) -> None:
+        if self._live:
+            print("\r\x1b[2K", end="")
+
+
+def status_line(status: Any) -> str:
+    """A RecorderStatus in one line."""
+    silent = [name for name, age in zip(status.streams, status.ages, strict=True) if not age < 1.0]
+    parts = [status.state]
+    if status.state != "idle":
+        parts.append(f"episode {status.episode}" if status.episode >= 0 else "save it (s) or discard it (d)?")
+        parts.append(f"{status.frames} frames, {status.rate_hz:.2f} Hz, {status.dropped} left out")
+        parts.append(f"queue {status.queue_depth}")
+    parts.append(f"{status.episodes} on disk" + (f" + {status.saving} being saved" if status.saving else ""))
+    parts.append(f"{status.minutes_left:.0f} min left")
+    if silent:
+        parts.append(f"silent: {', '.join(silent)}")
+    return " | ".join(parts)

@@ -1,0 +1,95 @@
+"""A client of the recorder node: its newest status, its commands, and what changed in words."""
+
+from __future__ import annotations
+
+import queue
+import threading
+from typing import Any
+
+import rclpy
+from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+from rclpy.qos import QoSProfile
+from rclpy.signals import SignalHandlerOptions
+from std_srvs.srv import Trigger
+
+from vla_adapter_ros.msg import RecorderStatus
+from vla_adapter_ros.srv import StartEpisode
+
+SERVICES = {
+    "stop": "stop_episode",
+    "discard": "discard_episode",
+    "rerecord": "rerecord_episode",
+    "save": "save_pending",
+}
+
+
+class RecorderClient:
+    """Talks to a recorder node from a thread of its own; nothing here waits for an answer.
+
+    Args:
+        recorder: Name of the node, with its namespace.
+    """
+
+    def __init__(self, recorder: str = "recorder_node") -> None:
+        rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
+        self.node = rclpy.create_node("recorder_client")
+        self.status: RecorderStatus | None = None
+        """Newest status; None before the first."""
+        self.events: queue.Queue[tuple[bool, str]] = queue.Queue()
+        """Answers to commands, and reasons that the recorder gave by itself: (good, sentence)."""
+        self._starting = self.node.create_client(StartEpisode, f"{recorder}/start_episode")
+        self._plain = {c: self.node.create_client(Trigger, f"{recorder}/{s}") for c, s in SERVICES.items()}
+        self.node.create_subscription(
+            RecorderStatus, f"{recorder}/status", self._on_status, QoSProfile(depth=10)
+        )
+        self._executor = SingleThreadedExecutor()
+        self._executor.add_node(self.node)
+        self._thread = threading.Thread(target=self._spin, name="recorder client", daemon=True)
+        self._thread.start()
+
+    def close(self) -> None:
+        """Leave the graph."""
+        rclpy.try_shutdown()
+        self._thread.join()
+
+    def __enter__(self) -> RecorderClient:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    @property
+    def ready(self) -> bool:
+        """Whether the recorder is there."""
+        return self.status is not None and self._starting.service_is_ready()
+
+    def start(self, instruction: str) -> None:
+        """Ask for an episode; an empty instruction takes that of the one before."""
+        self._send(self._starting, StartEpisode.Request(instruction=instruction))
+
+    def command(self, name: str) -> None:
+        """Ask for stop, discard, rerecord or save."""
+        self._send(self._plain[name], Trigger.Request())
+
+    def _send(self, client: Any, request: Any) -> None:
+        if not client.service_is_ready():
+            self.events.put((False, f"{client.srv_name} is not there"))
+            return
+        client.call_async(request).add_done_callback(self._answered)
+
+    def _answered(self, future: Any) -> None:
+        response = future.result()
+        good = response.accepted if hasattr(response, "accepted") else response.success
+        self.events.put((good, response.message))
+
+    def _on_status(self, message: RecorderStatus) -> None:
+        before, self.status = self.status, message
+        # A recorder that leaves `recording` says why; if it was not asked to, nobody else would tell.
+        if before is not None and before.state == "recording" and message.state == "pending":
+            self.events.put((False, message.reason))
+
+    def _spin(self) -> None:
+        try:
+            self._executor.spin()
+        except ExternalShutdownException:
+            pass
