@@ -3,7 +3,16 @@
 from setuptools import find_packages, setup
 
 POLICY = ["torch>=2.4", "transformers>=4.56,<6", "tokenizers", "safetensors", "simplejpeg"]
-TRAIN = [*POLICY, "peft>=0.17", "accelerate>=1.10", "tensorboard>=2.16", "av>=14", "pyarrow>=17", "rich"]
+TRAIN = [
+    *POLICY,
+    "peft>=0.17",
+    "accelerate>=1.10",
+    "tensorboard>=2.16",
+    "av>=14",
+    "pyarrow>=17",
+    "rosbags>=0.10",
+    "rich",
+]
 CARTESIAN = ["pin>=2.7"]
 SIM = ["mujoco>=3.17", "franky-sim==1.0.4", "av>=14", "matplotlib", "rich"]
 
