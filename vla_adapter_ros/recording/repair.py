@@ -103,7 +103,10 @@ def repair_dataset(
         if counted is not None and episode.number >= counted:
             wreck.recovered.append(f"episode {episode.number} was complete but not committed")
     leftovers = wreck.leftovers(found)
-    if not wreck.dropped and not wreck.recovered and _is_whole(root):
+    trouble = "" if wreck.dropped or wreck.recovered else _trouble(root)
+    if trouble:
+        wreck.recovered.append(trouble)
+    if not wreck.dropped and not wreck.recovered:
         return Outcome(root, None, len(found), (), (), leftovers)
     if output.exists():
         raise DatasetError(f"{output} exists: allowed is a new folder")
@@ -274,14 +277,18 @@ def _place(facts: dict[str, Any], part: str) -> dict[str, int]:
         raise DatasetError(f"nothing says where its {part} lies ({error})") from error
 
 
-def _is_whole(root: Path) -> bool:
-    """Whether the tables can be read and statistics are those of all rows."""
+def _trouble(root: Path) -> str:
+    """Why the tables cannot stay as they are, though every episode is whole; empty if they can."""
     try:
         reader = DatasetReader(root)
         counts = reader.stats["index"]["count"]
-    except (VlaAdapterError, KeyError, TypeError):
-        return False
-    return counts != [] and (reader.contract is None or counts == [reader.num_frames])
+    except VlaAdapterError as error:
+        return f"tables made anew: {error}"
+    except (KeyError, TypeError):
+        return f"{layout.STATS}: incomplete, made anew"
+    if reader.contract is not None and counts != [reader.num_frames]:
+        return f"{layout.STATS}: of {counts} rows instead of {reader.num_frames}, made anew"
+    return ""
 
 
 def _refuse_while_recording(root: Path) -> None:

@@ -115,7 +115,9 @@ def test_without_info_and_stats(wreck):
 
 def test_stats_alone_are_made_anew(wreck):
     (wreck / "meta/stats.json").unlink()
-    assert lengths(repaired(wreck)[0]) == [4, 6, 5]
+    reader, outcome = repaired(wreck)
+    assert lengths(reader) == [4, 6, 5]
+    assert "stats.json" in outcome.recovered[0]
 
 
 def test_a_truncated_table_of_facts_costs_nothing(wreck):

@@ -1,0 +1,173 @@
+"""Draws episodes of a data set: images, curves and verdict, as PNG files and one HTML page."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+from vla_adapter_ros.contract import Contract
+from vla_adapter_ros.errors import DatasetError
+from vla_adapter_ros.recording import layout
+from vla_adapter_ros.recording.check import samples_of
+from vla_adapter_ros.recording.opening import Dataset, open_dataset
+from vla_adapter_ros.recording.overview import describe_dataset, overview
+from vla_adapter_ros.recording.verdict import Samples, Verdict, VerdictSettings, judge, measure_images
+
+_SHOWN = 8  # images per camera on a contact sheet
+_WIDTH = 200  # of an image on it [px]
+_COLUMNS = 4  # curves side by side
+_COLOURS = {"pass": "#2a7d3c", "warn": "#b26a00", "fail": "#c0262d", "skip": "#777777"}
+_STYLE = """body { font-family: sans-serif; max-width: 1680px; margin: 1em auto; padding: 0 1em; }
+img { max-width: 100%; display: block; margin: .3em 0; } pre { white-space: pre-wrap; }
+details { margin: .3em 0; } li { list-style: none; font-family: monospace; }"""
+
+
+def draw_dataset(
+    root: str | Path,
+    output: str | Path,
+    *,
+    episodes: Sequence[int] | None = None,
+    most: int = 20,
+    mapping: str | Path | None = None,
+    contract: Contract | None = None,
+) -> Path:
+    """Write two PNG files per episode, and a page that shows them; the page needs nothing from the net.
+
+    Args:
+        root: Folder of the data set.
+        output: Folder to write to; files of the same names are replaced.
+        episodes: Which to draw; all if None, but at most `most`, evenly spread.
+        most: See there.
+        mapping: What its names are called in a contract, for a data set by others.
+        contract: For a data set that carries none.
+
+    Returns:
+        The page, index.html.
+
+    Raises:
+        DatasetError: it cannot be opened or read, or has no such episode.
+    """
+    dataset, output = open_dataset(root, mapping, contract), Path(output)
+    if episodes is None:
+        count = min(max(most, 1), dataset.num_episodes)
+        episodes = np.unique(np.linspace(0, dataset.num_episodes - 1, count).round().astype(int)).tolist()
+    for episode in episodes:
+        if not 0 <= episode < dataset.num_episodes:
+            raise DatasetError(f"{root}: episode {episode}: allowed are 0 to {dataset.num_episodes - 1}")
+    output.mkdir(parents=True, exist_ok=True)
+    settings = VerdictSettings()
+    parts = []
+    for episode in episodes:
+        rows = dataset.rows(episode)
+        times = _times(samples_of(dataset, rows, {}, every_image=False))
+        sheet, measured = _look(dataset, episode, times, settings)
+        samples = samples_of(dataset, rows, measured, every_image=True)
+        verdict = judge(samples, settings, dataset.contract)
+        images, curves = f"episode_{episode:04d}_images.png", f"episode_{episode:04d}_curves.png"
+        if sheet is not None:
+            cv2.imwrite(str(output / images), sheet[..., ::-1])
+        _draw_curves(output / curves, samples, rows.get(layout.CONTROL_SOURCE))
+        title = f"Episode {episode}: {dataset.task_of(episode)}"
+        pictures = [curves] if sheet is None else [images, curves]
+        parts.append(_section(title, float(times[-1]), pictures, verdict))
+    page = output / "index.html"
+    facts = "\n".join(overview(describe_dataset(root, mapping=mapping, contract=contract)))
+    shown = f"{len(parts)} of {dataset.num_episodes} episodes are shown."
+    page.write_text(
+        f"<!doctype html><html lang='en'><meta charset='utf-8'><title>{html.escape(str(root))}</title>"
+        f"<style>{_STYLE}</style><h1>Data set</h1><pre>{html.escape(facts)}</pre><p>{shown}</p>"
+        + "\n".join(parts)
+        + "</html>\n",
+        encoding="utf-8",
+    )
+    return page
+
+
+def _times(samples: Samples) -> np.ndarray:
+    """Time of each row since the first, by real stamps where there are some: (T,) [s]."""
+    if samples.stamps is None:
+        return np.arange(len(samples.state)) / samples.fps
+    return samples.stamps - samples.stamps[0]
+
+
+def _look(
+    dataset: Dataset, episode: int, times: np.ndarray, settings: VerdictSettings
+) -> tuple[np.ndarray | None, dict[str, np.ndarray]]:
+    """Decode an episode: its contact sheet, uint8 (H, W, 3) RGB, and its measured images."""
+    shown = min(_SHOWN, len(times))
+    wanted = set(np.linspace(0, len(times) - 1, shown).round().astype(int).tolist())
+    bands, measured = [], {}
+    for camera in dataset.cameras:
+        tiles: list[np.ndarray] = []
+
+        def images(camera: str = camera, tiles: list[np.ndarray] = tiles) -> Any:
+            for n, image in enumerate(dataset.images(camera, episode)):
+                if n in wanted:
+                    tiles.append(_tile(image, f"{camera} {times[n]:.1f} s"))
+                yield image
+
+        measured[camera] = measure_images(images(), settings)
+        bands.append(np.hstack(tiles))
+    if not bands:
+        return None, {}
+    width = max(band.shape[1] for band in bands)
+    return np.vstack([np.pad(b, ((0, 0), (0, width - b.shape[1]), (0, 0))) for b in bands]), measured
+
+
+def _tile(image: np.ndarray, text: str) -> np.ndarray:
+    """An image at the sheet's width with a line of text below it."""
+    height = round(image.shape[0] * _WIDTH / image.shape[1])
+    tile = np.full((height + 20, _WIDTH + 4, 3), 255, dtype=np.uint8)
+    how = cv2.INTER_AREA if image.shape[1] > _WIDTH else cv2.INTER_LINEAR
+    tile[:height, :_WIDTH] = cv2.resize(image, (_WIDTH, height), interpolation=how)
+    cv2.putText(tile, text, (2, height + 14), cv2.FONT_HERSHEY_SIMPLEX, 0.4, (0, 0, 0), 1, cv2.LINE_AA)
+    return tile
+
+
+def _draw_curves(path: Path, samples: Samples, sources: np.ndarray | None) -> None:
+    """One plot per name: what was measured, and what was commanded where the names are the same."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    names = [*samples.state_names, *(n for n in samples.action_names if n not in samples.state_names)]
+    rows = max(1, -(-len(names) // _COLUMNS))
+    figure = Figure(figsize=(16, 0.5 + 2.0 * rows), layout="constrained")
+    FigureCanvasAgg(figure)
+    figure.suptitle("blue: state; orange, dashed: action; shaded: the policy was in control", fontsize=9)
+    time = _times(samples)
+    for n, name in enumerate(names):
+        axes = figure.add_subplot(rows, _COLUMNS, n + 1)
+        if name in samples.state_names:
+            axes.plot(time, samples.state[:, samples.state_names.index(name)], color="#1f5fa8")
+        if name in samples.action_names:
+            column = samples.action[:, samples.action_names.index(name)]
+            axes.plot(time, column, color="#d9541e", linestyle="--")
+        if sources is not None:
+            low, high = axes.get_ylim()
+            axes.fill_between(time, low, high, where=sources == 2, color="#8a5fc0", alpha=0.15, linewidth=0)
+            axes.set_ylim(low, high)
+        axes.set_title(name, fontsize=9)
+        axes.tick_params(labelsize=7)
+        axes.grid(alpha=0.3)
+        if n + _COLUMNS >= len(names):
+            axes.set_xlabel("time [s]", fontsize=8)
+    figure.savefig(path, dpi=90)
+
+
+def _section(title: str, seconds: float, pictures: list[str], verdict: Verdict) -> str:
+    items = "".join(
+        f"<li style='color:{_COLOURS[check.level]}'>{html.escape(check.line)}</li>"
+        for check in verdict.checks
+    )
+    shown = "".join(f"<img src='{name}' alt='{html.escape(title)}' loading='lazy'>" for name in pictures)
+    is_open = "" if verdict.level == "pass" else " open"
+    return (
+        f"<h2>{html.escape(title)} ({seconds:.1f} s)</h2>{shown}"
+        f"<details{is_open}><summary style='color:{_COLOURS[verdict.level]}'>Verdict: {verdict.level}"
+        f"</summary><ul>{items}</ul></details>"
+    )
