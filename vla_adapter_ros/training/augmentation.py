@@ -15,8 +15,8 @@ from torch import Tensor
 
 from vla_adapter_ros.errors import TrainingError
 from vla_adapter_ros.model.config import PreprocessingConfig, VlaAdapterConfig
+from vla_adapter_ros.training.settings import AUGMENTATIONS
 
-AUGMENTATIONS = ("auto", "official", "light", "none")
 CROP_AREA = 0.9
 BRIGHTNESS = 0.2
 CONTRAST = SATURATION = (0.8, 1.2)

@@ -7,30 +7,32 @@ import dataclasses
 import json
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 
 from vla_adapter_ros.contract import Contract
 from vla_adapter_ros.errors import TrainingError
 from vla_adapter_ros.model import VlaAdapterPolicy
-from vla_adapter_ros.recording.reader import DatasetReader
 from vla_adapter_ros.training.adapters import add_lora, frozen_to_bf16, plain_copy
-from vla_adapter_ros.training.batches import split_rows
-from vla_adapter_ros.training.data import Samples, compute_statistics, load_samples
+from vla_adapter_ros.training.batches import load_training_samples, prepare_preprocessing
+from vla_adapter_ros.training.data import Samples, compute_statistics
 from vla_adapter_ros.training.distributed import Processes, whole
 from vla_adapter_ros.training.ema import RunningMean
 from vla_adapter_ros.training.journal import Journal
 from vla_adapter_ros.training.loop import STATE, Trainee, TrainingLoop, has_bf16
 from vla_adapter_ros.training.memory import compile_layers
-from vla_adapter_ros.training.optimizer import build_optimizer
+from vla_adapter_ros.training.optimizer import build_optimizer, freeze_parts
 from vla_adapter_ros.training.progress import Display, progress_bar
 from vla_adapter_ros.training.report import Report, format_report, make_report
+from vla_adapter_ros.training.selection import split_rows
 from vla_adapter_ros.training.settings import FREE, FinetuneSettings
+from vla_adapter_ros.training.sources import Source, open_sources
 from vla_adapter_ros.training.space import bytes_needed, require_space, require_writable
 from vla_adapter_ros.training.starting import start_name, starting_point
 from vla_adapter_ros.training.state import load_state, read_settings
@@ -56,7 +58,7 @@ class TrainingResult:
 
 
 def finetune(
-    dataset: str | Path,
+    dataset: str | Path | Source | Sequence[str | Path | Source],
     output: str | Path,
     *,
     init: str | Path | None = None,
@@ -83,7 +85,8 @@ def finetune(
     Under `accelerate launch` all processes call this with the same arguments.
 
     Args:
-        dataset: LeRobot v3.0 data set, best one recorded by the recorder node.
+        dataset: LeRobot data set, best one recorded by the recorder node; or several, with weights and
+            mappings, see `sources.parse_source`.
         output: Checkpoint directory to write; appears when it is complete.
         init, preset, tokenizer, platform: Where to start, see `starting.starting_point`. A head of the same
             shape is kept, otherwise a new one is made.
@@ -119,13 +122,13 @@ def finetune(
     if resume and (output / RESULT).is_file():
         return _read_result(output)
     _check_output(output, folder, resume)
-    reader = DatasetReader(dataset)
-    robot = reader.contract or contract
-    if robot is None:
-        raise TrainingError(f"{dataset} carries no contract: name the robot's")
+    sources, robot = open_sources(dataset, contract)
     recorded = {
-        "episodes": reader.num_episodes,
-        "frames": reader.num_frames,
+        "datasets": [
+            source.name if source.weight == 1 else f"{source.name}={source.weight:g}" for source in sources
+        ],
+        "episodes": sum(source.data.num_episodes for source in sources),
+        "frames": sum(source.data.num_frames for source in sources),
         "init": start_name(init, preset),
     }
     key = json.loads(json.dumps({**dataclasses.asdict(settings), **recorded}))
@@ -135,17 +138,19 @@ def finetune(
     processes.wait()
     with torch.random.fork_rng(), progress_bar(progress and processes.is_first) as show:
         torch.manual_seed(settings.seed)
+        sentences = [task for source in sources for task in source.data.tasks]
         backbone = starting_point(
-            init, robot, reader.tasks, preset_name=preset, tokenizer=tokenizer, platform=platform,
+            init, robot, sentences, preset_name=preset, tokenizer=tokenizer, platform=platform,
             device=processes.device,
         )  # fmt: skip
-        samples = load_samples(
-            reader, robot, backbone.resize_images, backbone.config.preprocessing.size,
-            progress=lambda done, total: show("read", done, total, ""),
-        )  # fmt: skip
-        policy = _prepare(backbone, samples, robot, reader.root.resolve().name)
+        backbone = prepare_preprocessing(backbone, settings)
+        samples = load_training_samples(
+            sources, robot, backbone, settings, progress=lambda done, total: show("read", done, total, "")
+        )
+        rows = split_rows(samples, settings, backbone.config.chunk)
+        policy = _prepare(backbone, samples, robot, "+".join(samples.names), rows[0])
         del backbone
-        loop = _build_loop(policy, samples, settings, processes, folder, key, resumes)
+        loop = _build_loop(policy, samples, rows, settings, processes, folder, key, resumes)
         journal = Journal(
             folder / "logs", wandb=wandb, settings=key, first_step=len(loop.losses), active=processes.is_first
         )
@@ -163,6 +168,7 @@ def finetune(
 def _build_loop(
     policy: VlaAdapterPolicy,
     samples: Samples,
+    rows: tuple[np.ndarray, np.ndarray, bool],
     settings: FinetuneSettings,
     processes: Processes,
     folder: Path,
@@ -170,7 +176,7 @@ def _build_loop(
     resumes: bool,
 ) -> TrainingLoop:
     """Model, optimiser and their state, ready to go on; the disk is large enough."""
-    train_rows, report_rows, held_out = split_rows(samples, settings)
+    train_rows, report_rows, held_out = rows
     weights = sum(p.numel() for p in policy.network.parameters())
     if settings.lora_rank:
         add_lora(
@@ -178,7 +184,7 @@ def _build_loop(
             settings.lora_targets,
         )  # fmt: skip
     trainee = Trainee(policy).to(processes.device)
-    optimizer = build_optimizer(trainee, settings)
+    freeze_parts(trainee, settings)
     if settings.frozen_bf16:
         frozen_to_bf16(policy.network)
     if processes.is_first:
@@ -187,8 +193,9 @@ def _build_loop(
     whole_copy = copy.deepcopy(trainee).cpu() if processes.sharded and processes.is_first else None
     if settings.compile:
         compile_layers(trainee)
-    model, optimizer = processes.prepare(trainee, optimizer)
+    model = processes.prepare(trainee)
     inner = processes.inner(model)
+    optimizer = build_optimizer(inner, settings)
     mean = RunningMean(inner, settings.ema)
     losses = load_state(folder / STATE, inner, optimizer, mean) if resumes else []
 
@@ -219,9 +226,11 @@ def _plain_policy(
     )  # fmt: skip
 
 
-def _prepare(backbone: VlaAdapterPolicy, samples: Samples, robot: Contract, name: str) -> VlaAdapterPolicy:
-    """The policy to train: statistics and contract of the data set, head kept or new."""
-    statistics, config = compute_statistics(name, samples, robot), backbone.config
+def _prepare(
+    backbone: VlaAdapterPolicy, samples: Samples, robot: Contract, name: str, rows: np.ndarray
+) -> VlaAdapterPolicy:
+    """The policy to train: contract of the data sets, statistics of the training rows, head kept or new."""
+    statistics, config = compute_statistics(name, samples, robot, rows), backbone.config
     shape = {"action_dim": len(robot.action_names), "proprio_dim": len(robot.state_names)}
     if backbone.statistics is None or shape != {k: getattr(config, k) for k in shape}:
         return backbone.with_new_head(**shape, chunk=config.chunk, statistics=statistics, contract=robot)
@@ -261,7 +270,7 @@ def _finish(loop: TrainingLoop, output: Path, seconds: float, show: Display) -> 
         loop.write(temporary)
     if processes.is_first:
         policy = VlaAdapterPolicy.from_pretrained(temporary, device=processes.device)
-        _, rows, held_out = split_rows(loop.samples, loop.settings)
+        _, rows, held_out = split_rows(loop.samples, loop.settings, policy.config.chunk)
         report = make_report(
             policy, loop.samples, rows, policy.contract.action_names, held_out=held_out,
             seed=loop.settings.seed,

@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,17 +17,20 @@ from torch import Tensor, nn
 
 from vla_adapter_ros.errors import TrainingError
 from vla_adapter_ros.model import VlaAdapterPolicy
-from vla_adapter_ros.training.batches import make_batch, pick_rows
+from vla_adapter_ros.model.dit import mean_of_valid
+from vla_adapter_ros.training.batches import BatchMaker
 from vla_adapter_ros.training.data import Samples
 from vla_adapter_ros.training.distributed import Processes
 from vla_adapter_ros.training.ema import RunningMean
 from vla_adapter_ros.training.interrupt import StopRequest
 from vla_adapter_ros.training.journal import Journal
 from vla_adapter_ros.training.kept import KeptCheckpoints
+from vla_adapter_ros.training.loading import Loaded, load_batches, worker_count
 from vla_adapter_ros.training.memory import recomputed_activations
 from vla_adapter_ros.training.optimizer import learning_rate_factor, set_learning_rate
 from vla_adapter_ros.training.presets import what_needs_less
 from vla_adapter_ros.training.progress import Display
+from vla_adapter_ros.training.selection import pick_rows
 from vla_adapter_ros.training.settings import FinetuneSettings
 from vla_adapter_ros.training.state import save_state
 
@@ -43,13 +47,21 @@ class Trainee(nn.Module):
         self.waypoint = nn.Linear(policy.config.llm.hidden, policy.config.proprio_dim)
 
     def forward(
-        self, ids: Tensor, mask: Tensor, pixels: Tensor, proprio: Tensor, target: Tensor, noise: Tensor | None
+        self,
+        ids: Tensor,
+        mask: Tensor,
+        pixels: Tensor,
+        proprio: Tensor,
+        target: Tensor,
+        valid: Tensor | None,
+        noise: Tensor | None,
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Loss, foretold waypoint and absolute errors of a part of a batch.
 
         Args:
             ids, mask, pixels, proprio: As of `VlaAdapter.forward`.
             target: Normalised chunks (B, H, A).
+            valid: Chunk rows that count, bool (B, H); None: all.
             noise: Action tokens to start from (H, A * hidden); None: zeros.
 
         Returns:
@@ -60,10 +72,11 @@ class Trainee(nn.Module):
         conditions = network.conditions(ids, mask, pixels)
         foretold = self.waypoint(conditions.action[:, -1, -1])
         if network.action_head.kind == "dit":
-            loss = network.head_loss(conditions, proprio, target)
+            loss = network.head_loss(conditions, proprio, target, valid=valid)
             return loss, foretold, loss.detach().new_zeros(0)
         errors = (network.head_actions(conditions, proprio, noise) - target.float()).abs()
-        return errors.mean(), foretold, errors.detach()
+        loss = errors.mean() if valid is None else mean_of_valid(errors, valid)
+        return loss, foretold, errors.detach()
 
 
 class Judgement(NamedTuple):
@@ -114,6 +127,7 @@ class TrainingLoop:
         self.kept = KeptCheckpoints(folder / "checkpoints", settings.keep)
         self._parameters = [p for group in optimizer.param_groups for p in group["params"]]
         self._parts = processes.share(settings.batch, settings.accumulation)
+        self._maker = BatchMaker(policy, samples, settings)
         self.last: Judgement | None = None  # of the weights after the last step
         one, zero = np.ones(policy.config.action_dim), np.zeros(policy.config.action_dim)
         self._scale = np.abs(policy.unnormalize_actions(one) - policy.unnormalize_actions(zero))
@@ -135,9 +149,10 @@ class TrainingLoop:
         recompute = recomputed_activations(self.model, settings.checkpointing)
         with StopRequest() as stop, recompute, _memory_advice(self):
             try:
+                batches = self._batches()
                 for step in range(len(self.losses), settings.steps):
                     start = time.perf_counter()
-                    value, norm, stopped = self._step(step, bool(stop.wanted))
+                    value, norm, stopped = self._step(step, bool(stop.wanted), batches)
                     self.losses.append(value)
                     self._times.append(time.perf_counter() - start)
                     self._show(step, norm, show, journal)
@@ -160,35 +175,46 @@ class TrainingLoop:
         save_state(path, model, self.optimizer, self.losses, self.key, self.mean, write=first)
         self.processes.wait()
 
-    def _step(self, step: int, stop: bool) -> tuple[float, float, bool]:
+    def _batches(self) -> Iterator[Loaded]:
+        """This process's parts of the batches of the steps that are missing."""
+        settings, weight = self.settings, self.samples.weight[self.rows]
+        return load_batches(
+            self._maker, partial(pick_rows, self.rows, settings=settings, weight=weight), self._parts,
+            range(len(self.losses), settings.steps), settings, device=self.processes.device,
+            workers=worker_count(settings, in_memory=self.samples.images.in_memory),
+        )  # fmt: skip
+
+    def _step(self, step: int, stop: bool, batches: Iterator[Loaded]) -> tuple[float, float, bool]:
         """One step: loss, norm of the gradient, and whether any process wants to stop."""
         settings, processes, device = self.settings, self.processes, self.processes.device
-        rows = pick_rows(self.rows, step, settings)
-        waypoints = int((self.samples.waypoint[rows] >= 0).sum())
         set_learning_rate(self.optimizer, learning_rate_factor(step, settings))
         self.optimizer.zero_grad(set_to_none=True)
         sums = torch.zeros(3 + self.policy.config.action_dim, dtype=torch.float64)
         for number, part in enumerate(self._parts):
+            rows, batch = next(batches)
+            valid = batch.valid if settings.padding == "mask" else None
             self._seed(step, 0)
-            *inputs, waypoint, before = self._batch(rows, settings, part)
             noise = self._noise(step)
             last = number + 1 == len(self._parts)
-            share = (part.stop - part.start) / len(rows)
+            share = batch.share
             self._seed(step, 1 + part.start)  # for dropout, which must differ from part to part
             with nullcontext() if last else processes.apart(self.model):
                 with autocast(settings, device):
-                    loss, foretold, errors = self.model(*inputs, noise)
+                    loss, foretold, errors = self.model(*batch[:5], valid, noise)
                 total = loss * share
-                if settings.waypoint_weight > 0 and waypoints:
-                    miss = ((foretold.float() - waypoint).abs() * before[:, None]).sum()
-                    total = total + settings.waypoint_weight * miss / (waypoints * waypoint.shape[1])
+                if settings.waypoint_weight > 0 and batch.waypoints:
+                    miss = ((foretold.float() - batch.waypoint).abs() * batch.before[:, None]).sum()
+                    count = batch.waypoints * batch.waypoint.shape[1]
+                    total = total + settings.waypoint_weight * miss / count
                 value = total.item()
                 if not math.isfinite(value):
                     self._refuse(value, step, rows[part], errors)
                 (total * processes.count).backward()  # gradients are averaged over processes
             sums[0] += loss.item() * share
             if errors.numel():
-                sums[3:] += errors.mean(dim=(0, 1)).double().cpu() * share
+                counted = batch.valid.sum().clamp(min=1)
+                by_dimension = (errors * batch.valid[..., None]).sum(dim=(0, 1)) / counted
+                sums[3:] += by_dimension.double().cpu() * share
         norm = processes.clip(self._parameters, settings.clip)
         if not math.isfinite(norm):
             self._refuse(norm, step, rows, None)
@@ -198,11 +224,6 @@ class TrainingLoop:
         sums = processes.sum(sums.float().to(device)).cpu().double() if processes.count > 1 else sums
         self._errors.append(sums[3:].numpy() * self._scale)
         return float(sums[0]), norm, bool(sums[1] > 0)
-
-    def _batch(self, rows: np.ndarray, settings: FinetuneSettings, part: slice) -> list[Tensor]:
-        """ids, mask, pixels, proprioception, target, waypoint, before, on the device."""
-        inputs, *others = make_batch(self.policy, self.samples, rows, settings, part)
-        return [tensor.to(self.processes.device) for tensor in (*inputs, *others)]
 
     def _noise(self, step: int) -> Tensor | None:
         """The head's training noise, the same for all parts of a step (H, A * hidden)."""
@@ -237,15 +258,14 @@ class TrainingLoop:
         mine, real = order[self.processes.rank :: count] % len(self.judged), order < len(self.judged)
         real = real[self.processes.rank :: count]
         sums = torch.zeros(2 + self.policy.config.action_dim, dtype=torch.float64)
-        settings = self.settings.without_noise()
         self.model.eval()
         self._seed(0, 0)
-        with self.mean.in_place(), torch.no_grad(), autocast(settings, self.processes.device):
+        with self.mean.in_place(), torch.no_grad(), autocast(self.settings, self.processes.device):
             for start in range(0, len(mine), _JUDGED_BATCH):
                 rows = self.judged[mine[start : start + _JUDGED_BATCH]]
                 weight = torch.from_numpy(real[start : start + _JUDGED_BATCH]).double()
-                *inputs, _, _ = self._batch(rows, settings, slice(None))
-                loss, _, errors = self.model(*inputs, None)
+                batch = self._maker.finish(self._maker.prepare(rows), self.processes.device)
+                loss, _, errors = self.model(*batch[:5], None, None)
                 if errors.numel():
                     by_row = errors.mean(dim=1).double().cpu()
                     sums[0] += (by_row.mean(dim=1) * weight).sum()

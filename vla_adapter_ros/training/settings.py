@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from dataclasses import dataclass
 
 from vla_adapter_ros.errors import TrainingError
@@ -11,7 +10,9 @@ SCHEDULES = ("cosine", "constant")
 PRECISIONS = ("auto", "fp32", "bf16")
 POLICY_PARTS = ("action_queries", "action_head", "proprio_projector")
 TAKES = ("last", "best")
-FREE = ("save_every", "keep", "evaluate_every", "take", "accumulation", "checkpointing", "compile")
+PADDINGS = ("repeat", "mask", "drop")
+AUGMENTATIONS = ("auto", "official", "light", "none")
+FREE = ("save_every", "keep", "evaluate_every", "take", "accumulation", "checkpointing", "compile", "workers")
 """Settings that may change when a run goes on: what is learned does not follow from them."""
 
 
@@ -49,7 +50,18 @@ class FinetuneSettings:
             gripper will close, as long as it is open; 0 switches it off. It needs nothing but the recording,
             and it ties the sentence to a place.
         state_noise: Spread of the noise on the normalised state.
-        gain, offset: Images are multiplied by 1 +- gain, then brightened by +- offset (of 1).
+        augmentation: Of images: `official`, `light`, `none`; `auto` is light for the tiny model, official for
+            the published ones. See `training.augmentation`.
+        gain, offset: Of the light one: images times 1 +- gain, then brighter by +- offset (of 1).
+        padding: What stands in a chunk past the end of its episode: `repeat` the last action; `mask`: the
+            same, and the loss leaves these chunk rows out; `drop`: rows so near the end are not trained on,
+            as the published code does.
+        idle_threshold: Rows whose whole chunk moves no joint and no axis by more than this [rad or m], nor
+            the gripper, are not trained on; 0 keeps them.
+        source_weights: How often rows are drawn by who was in control when they were recorded: none, human,
+            policy; 0: never. Data sets that do not say count as human.
+        workers: Processes that decode images ahead; -1: none if all images fit memory, else one per spare
+            core.
         holdout: Share of the episodes that is kept apart for the report.
         seed: Of the split, the order, the noise and the new head.
         save_every: Steps between saves of the running training.
@@ -81,8 +93,13 @@ class FinetuneSettings:
     compile: bool = False
     waypoint_weight: float = 0.5
     state_noise: float = 0.02
+    augmentation: str = "auto"
     gain: float = 0.15
     offset: float = 0.075
+    padding: str = "repeat"
+    idle_threshold: float = 0.0
+    source_weights: tuple[float, float, float] = (0.0, 1.0, 0.0)
+    workers: int = -1
     holdout: float = 0.05
     seed: int = 0
     save_every: int = 500
@@ -91,7 +108,7 @@ class FinetuneSettings:
     take: str = "last"
 
     def __post_init__(self) -> None:
-        for name in ("freeze", "lora_targets"):
+        for name in ("freeze", "lora_targets", "source_weights"):
             value = getattr(self, name)
             if not isinstance(value, str | tuple):
                 object.__setattr__(self, name, tuple(value))
@@ -101,7 +118,7 @@ class FinetuneSettings:
             self._require(name, getattr(self, name) > 0, "more than 0")
         for name in (
             "backbone_lr_factor", "weight_decay", "waypoint_weight", "state_noise", "warmup", "keep",
-            "evaluate_every",
+            "evaluate_every", "idle_threshold",
         ):  # fmt: skip
             self._require(name, getattr(self, name) >= 0, "at least 0")
         lora = isinstance(self.lora_rank, int) and self.lora_rank >= 0
@@ -111,9 +128,16 @@ class FinetuneSettings:
         self._require("lora_alpha", self.lora_alpha is None or self.lora_alpha > 0, "more than 0")
         for name in ("gain", "offset", "holdout", "final_lr", "ema", "lora_dropout"):
             self._require(name, 0 <= getattr(self, name) < 1, "0 to below 1")
-        for name, allowed in (("schedule", SCHEDULES), ("precision", PRECISIONS), ("take", TAKES)):
+        for name, allowed in (
+            ("schedule", SCHEDULES), ("precision", PRECISIONS), ("take", TAKES), ("padding", PADDINGS),
+            ("augmentation", AUGMENTATIONS),
+        ):  # fmt: skip
             self._require(name, getattr(self, name) in allowed, f"one of {list(allowed)}")
         self._require("freeze", set(self.freeze) <= set(POLICY_PARTS), f"some of {list(POLICY_PARTS)}")
+        weights = self.source_weights
+        ok = len(weights) == 3 and min(weights) >= 0 and 0 < max(weights) < float("inf")
+        self._require("source_weights", ok, "three numbers from 0, for none, human and policy, not all 0")
+        self._require("workers", self.workers >= -1, "a whole number from 0, or -1")
         if self.frozen_bf16:
             self._require("precision", self.precision != "fp32", "not 'fp32' with frozen_bf16")
         if self.take == "best":
@@ -129,10 +153,6 @@ class FinetuneSettings:
     def saves_after(self, step: int) -> bool:
         """Whether the running training is saved after step number `step`; the last one is the output."""
         return (step + 1) % self.save_every == 0 and step + 1 < self.steps
-
-    def without_noise(self) -> FinetuneSettings:
-        """The same with images and states as they were recorded, for judging."""
-        return dataclasses.replace(self, gain=0.0, offset=0.0, state_noise=0.0)
 
     def _require(self, name: str, ok: bool, allowed: str) -> None:
         if not ok:

@@ -14,6 +14,7 @@ from vla_adapter_ros.model.backbones import LATEST, read_backbone
 from vla_adapter_ros.model.checkpoint import OURS, find_components
 from vla_adapter_ros.model.hub import find_checkpoint
 from vla_adapter_ros.model.tokenizer import TINY_WORDS
+from vla_adapter_ros.training.cameras import with_cameras
 
 BACKBONE = "grounded_tiny"
 SCRATCH = ("tiny", "0.5b")
@@ -71,11 +72,7 @@ def starting_point(
         policy.network.to(device)
     if policy.contract is not None:
         require_same(robot, policy.contract, f"checkpoint {init}")
-    if policy.config.num_images != len(robot.cameras):
-        raise TrainingError(
-            f"{init} sees {policy.config.num_images} cameras, the contract has {len(robot.cameras)}"
-        )
-    return policy
+    return with_cameras(policy, len(robot.cameras))
 
 
 def _is_policy(path: Path) -> bool:

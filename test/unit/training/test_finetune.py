@@ -14,9 +14,9 @@ from training_samples import CONTRACT, TASKS, make_backbone, make_dataset
 from vla_adapter_ros.contract import write_contract
 from vla_adapter_ros.errors import CheckpointError, ContractMismatch, DatasetError, TrainingError
 from vla_adapter_ros.model import VlaAdapterPolicy
-from vla_adapter_ros.training.batches import pick_rows
 from vla_adapter_ros.training.finetune import finetune
 from vla_adapter_ros.training.optimizer import build_optimizer, learning_rate_factor
+from vla_adapter_ros.training.selection import pick_rows
 from vla_adapter_ros.training.settings import FinetuneSettings
 
 SHORT = {"batch": 4, "warmup": 2, "progress": False, "save_every": 2}
