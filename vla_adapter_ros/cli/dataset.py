@@ -1,4 +1,4 @@
-"""`vla-adapter dataset`: look into a data set, check it, repair it, draw it."""
+"""`vla-adapter dataset`: look into a data set, check it, repair it, draw it (further ones: dataset_edit.py)."""
 
 from __future__ import annotations
 
@@ -8,10 +8,12 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from vla_adapter_ros.cli.dataset_edit import add_dataset_edit_commands
+
 
 def add_dataset_command(commands: Any) -> None:
     """Add the sub-commands to the parser of `vla-adapter`."""
-    parser = commands.add_parser("dataset", help="look into, check, repair or draw a data set")
+    parser = commands.add_parser("dataset", help="look into, check, repair, import or edit data sets")
     kinds = parser.add_subparsers(dest="kind", required=True)
 
     info = kinds.add_parser("info", help="what a data set holds")
@@ -39,6 +41,8 @@ def add_dataset_command(commands: Any) -> None:
     view.add_argument("--most", type=int, default=20, help="without --episode: this many, evenly spread")
     view.add_argument("--output", type=Path, help="new folder; default: out/view/NAME")
     view.set_defaults(run=_view)
+
+    add_dataset_edit_commands(kinds)
 
 
 def _source(parser: argparse.ArgumentParser) -> None:

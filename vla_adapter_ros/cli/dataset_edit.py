@@ -1,0 +1,219 @@
+"""Sub-commands of `vla-adapter dataset` that make data sets of others, or put one back into the graph."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import Any
+
+from vla_adapter_ros.errors import DatasetError
+
+
+def add_dataset_edit_commands(kinds: Any) -> None:
+    """Add the sub-commands; none of them changes what it reads."""
+    bag = kinds.add_parser("import-bag", help="a rosbag2 recording, as the recorder would have recorded it")
+    bag.add_argument("path", type=Path, nargs="+", help="folder of a bag (mcap or sqlite3); repeatable")
+    bag.add_argument("--contract", required=True, help="shipped name or path")
+    bag.add_argument("--output", type=Path, required=True, help="data set: new, or continued")
+    bag.add_argument("--instruction", default="", help="what was to be done; default: the bag's own topic")
+    bag.add_argument("--instruction-topic", default="", help="std_msgs/String that says what was to be done")
+    bag.add_argument("--codec", default="h264", choices=("h264", "hevc", "av1"))
+    bag.add_argument("--crf", type=int, default=23, help="quality of the videos, smaller is better")
+    bag.set_defaults(run=_import_bag)
+
+    lerobot = kinds.add_parser("import-lerobot", help="a LeRobot data set by others: v3.0, v2.1 or v2.0")
+    lerobot.add_argument("path", type=Path, help="folder of the data set")
+    lerobot.add_argument("--output", type=Path, required=True, help="data set: new, or continued")
+    _names(lerobot)
+    lerobot.add_argument(
+        "--control-source", default="human", choices=("human", "policy", "none"),
+        help="who was in control, where the data does not say",
+    )  # fmt: skip
+    lerobot.set_defaults(run=_import_lerobot)
+
+    merge = kinds.add_parser("merge", help="several data sets of one contract as one")
+    merge.add_argument("path", type=Path, nargs="+", help="folders of the data sets, in their order")
+    merge.add_argument("--output", type=Path, required=True, help="new folder")
+    merge.set_defaults(run=_merge)
+
+    split = kinds.add_parser("split", help="chosen episodes as data sets of their own")
+    split.add_argument("path", type=Path, help="folder of the data set")
+    split.add_argument("parts", nargs="+", metavar="NAME=EPISODES", help="such as train=0-79 test=80-99")
+    split.add_argument("--output", type=Path, required=True, help="folder that gets one folder per part")
+    split.set_defaults(run=_split)
+
+    trim = kinds.add_parser("trim-idle", help="cut the still rows before the first and after the last motion")
+    trim.add_argument("path", type=Path, help="folder of the data set")
+    trim.add_argument("--output", type=Path, required=True, help="new folder")
+    trim.add_argument("--margin", type=float, default=0.3, help="time that is kept on either side [s]")
+    trim.add_argument(
+        "--motion", type=float, default=0.01, help="least motion, as a share of a value's range"
+    )
+    trim.add_argument("--exact", action="store_true", help="cut between key images too: encodes videos again")
+    trim.set_defaults(run=_trim)
+
+    draft = kinds.add_parser("draft-contract", help="begin a contract from a data set by others")
+    draft.add_argument("path", type=Path, help="folder of the data set")
+    draft.add_argument("--output", type=Path, help="YAML file to write; default: print it")
+    draft.add_argument("--name", help="of the contract; default: of the folder")
+    draft.add_argument("--space", default="", help="action space, if the guess is wrong")
+    draft.set_defaults(run=_draft)
+
+    replay = kinds.add_parser("replay", help="publish an episode into the running graph")
+    replay.add_argument("path", type=Path, help="folder of the data set")
+    replay.add_argument("--episode", type=int, required=True)
+    replay.add_argument("--speed", type=float, default=1.0, help="2 is twice as fast")
+    what = replay.add_mutually_exclusive_group()
+    what.add_argument(
+        "--frames", action="store_true", help="images, state and action on their topics (default)"
+    )
+    what.add_argument(
+        "--commands", action="store_true", help="actions as teleoperation, through the controller's limits"
+    )
+    _names(replay)
+    replay.set_defaults(run=_replay)
+
+    export = kinds.add_parser("export", help="upload to the Hugging Face Hub, tagged v3.0")
+    export.add_argument("path", type=Path, help="folder of the data set")
+    export.add_argument("--repo-id", required=True, help="USER/NAME on the Hub")
+    export.add_argument("--public", action="store_true", help="visible to everybody; default: private")
+    export.set_defaults(run=_export)
+
+
+def _names(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--mapping", type=Path, help="YAML file: its names in a contract")
+    parser.add_argument("--contract", help="shipped name or path; default: the mapping's or the data set's")
+
+
+def _print_episode(episode: Any) -> None:
+    print("\n".join(episode.lines), flush=True)
+
+
+def _finish(kept: int, total: int, output: Path, remarks: list[str] = ()) -> int:
+    """Say what was done; status 1 if an episode is missing."""
+    for remark in remarks:
+        print(remark)
+    print(f"{kept} of {total} episodes in {output}")
+    return 0 if kept == total and kept else 1
+
+
+def _import_bag(options: argparse.Namespace) -> int:
+    from vla_adapter_ros.contract import read_contract
+    from vla_adapter_ros.recording.importing import import_bag
+
+    contract, kept, total, remarks = read_contract(options.contract), 0, 0, []
+    for path in options.path:
+        report = import_bag(
+            path,
+            contract,
+            options.output,
+            instruction=options.instruction,
+            instruction_topic=options.instruction_topic,
+            codec=options.codec,
+            crf=options.crf,
+            report=_print_episode,
+        )
+        kept, total = kept + report.kept, total + len(report.episodes)
+        remarks += report.remarks
+    return _finish(kept, total, options.output, remarks)
+
+
+def _import_lerobot(options: argparse.Namespace) -> int:
+    from vla_adapter_ros.recording.importing import import_lerobot
+    from vla_adapter_ros.recording.layout import CONTROL_SOURCES
+
+    dataset = _open(options)
+    if dataset.contract is None:
+        raise DatasetError(
+            f"{options.path} carries no contract: give --contract or --mapping; "
+            "`vla-adapter dataset draft-contract` begins one"
+        )
+    numbers = {name: number for number, name in CONTROL_SOURCES.items()}
+    report = import_lerobot(
+        dataset,
+        dataset.contract,
+        options.output,
+        control_source=numbers[options.control_source],
+        report=_print_episode,
+    )
+    return _finish(report.kept, len(report.episodes), options.output, report.remarks)
+
+
+def _merge(options: argparse.Namespace) -> int:
+    from vla_adapter_ros.recording.editing import merge
+    from vla_adapter_ros.recording.opening import open_dataset
+
+    episodes = merge([open_dataset(path) for path in options.path], options.output, _print_episode)
+    return _finish(sum(e.index >= 0 for e in episodes), len(episodes), options.output)
+
+
+def _split(options: argparse.Namespace) -> int:
+    from vla_adapter_ros.recording.editing import parse_episodes, split
+    from vla_adapter_ros.recording.opening import open_dataset
+
+    parts = {}
+    for part in options.parts:
+        name, equals, episodes = part.partition("=")
+        if not equals or not name or name != Path(name).name or name in parts:
+            raise DatasetError(f"part {part!r}: allowed is NAME=EPISODES, each name once, such as train=0-79")
+        parts[name] = parse_episodes(episodes)
+    result = split(open_dataset(options.path), parts, options.output, lambda _, e: _print_episode(e))
+    statuses = [
+        _finish(sum(e.index >= 0 for e in episodes), len(episodes), options.output / name)
+        for name, episodes in result.items()
+    ]
+    return max(statuses)
+
+
+def _trim(options: argparse.Namespace) -> int:
+    from vla_adapter_ros.recording.editing import TrimSettings, trim_idle
+    from vla_adapter_ros.recording.opening import open_dataset
+
+    settings = TrimSettings(options.margin, options.motion, exact=options.exact)
+    episodes = trim_idle(open_dataset(options.path), options.output, settings, _print_episode)
+    return _finish(sum(e.index >= 0 for e in episodes), len(episodes), options.output)
+
+
+def _draft(options: argparse.Namespace) -> int:
+    from vla_adapter_ros.recording.draft import PLACEHOLDER, draft_contract
+    from vla_adapter_ros.recording.opening import open_dataset
+
+    name = options.name or options.path.resolve().name
+    text = draft_contract(open_dataset(options.path), name, options.space)
+    if options.output is None:
+        print(text, end="")
+        return 0
+    if options.output.exists():
+        raise DatasetError(f"{options.output} is there already: allowed is a new file")
+    options.output.write_text(text, encoding="utf-8")
+    print(f"{options.output}: look at what says {PLACEHOLDER} and CHECK", file=sys.stderr)
+    return 0
+
+
+def _replay(options: argparse.Namespace) -> int:
+    from vla_adapter_ros.cli.replay import replay_commands, replay_frames
+
+    dataset = _open(options)
+    if dataset.contract is None:
+        raise DatasetError(f"{options.path} carries no contract: give --contract or --mapping")
+    replay = replay_commands if options.commands else replay_frames
+    rows = replay(dataset, dataset.contract, options.episode, options.speed)
+    print(f"{rows} rows of episode {options.episode} published")
+    return 0
+
+
+def _export(options: argparse.Namespace) -> int:
+    from vla_adapter_ros.recording.hub import push_to_hub
+
+    url = push_to_hub(options.path, options.repo_id, private=not options.public)
+    print(url)
+    return 0
+
+
+def _open(options: argparse.Namespace) -> Any:
+    from vla_adapter_ros.contract import read_contract
+    from vla_adapter_ros.recording.opening import open_dataset
+
+    contract = read_contract(options.contract) if options.contract else None
+    return open_dataset(options.path, options.mapping, contract)

@@ -1,0 +1,210 @@
+"""Publishes an episode of a data set into the running graph: as a robot would, or as a human's commands."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import cv2
+import numpy as np
+import rclpy
+from geometry_msgs.msg import PoseStamped
+from rclpy.parameter import Parameter
+from rclpy.qos import QoSProfile, qos_profile_sensor_data
+from rclpy.signals import SignalHandlerOptions
+from sensor_msgs.msg import CompressedImage, JointState
+
+from vla_adapter_ros.contract import Contract
+from vla_adapter_ros.errors import DatasetError
+from vla_adapter_ros.msg import ControllerStatus
+from vla_adapter_ros.nodes.conversions import command_message, seconds, to_stamp
+from vla_adapter_ros.nodes.images import array_to_image
+from vla_adapter_ros.nodes.streams import IMAGE_TYPES, TOPIC_TYPES
+from vla_adapter_ros.recording.images import turn
+from vla_adapter_ros.recording.layout import ACTION, STAMP, STATE
+from vla_adapter_ros.recording.opening import Dataset
+
+DISCOVERY_S = 1.0  # time for readers and publishers to find each other
+
+
+def replay_frames(dataset: Dataset, contract: Contract, episode: int, speed: float = 1.0) -> int:
+    """Publish an episode's images, state and actions on the contract's topics, stamped as they are sent.
+
+    A pose of which the data has only a part has NaN in its place.
+
+    Args:
+        dataset: With the names of the contract.
+        contract: Topics, types and fields.
+        episode: Its number.
+        speed: Factor on the time between rows, > 0.
+
+    Returns:
+        Rows published.
+
+    Raises:
+        DatasetError: no such episode, a speed that is not allowed, or a damaged data set.
+    """
+    rows = _rows(dataset, episode, speed)
+    images = {name: dataset.images(name, episode) for name in contract.cameras}
+    with _Publisher() as publisher:
+        depth = QoSProfile(depth=10)
+        for camera in contract.cameras.values():
+            publisher.add(IMAGE_TYPES[camera.transport], camera.topic, qos_profile_sensor_data)
+        for name, topic in contract.topics.items():
+            publisher.add(TOPIC_TYPES[topic.type], name, depth)
+        publisher.add(JointState, contract.action.topic, depth)
+        publisher.settle()
+        for row in publisher.pace(rows, speed):
+            now = publisher.now()
+            for name, topic in contract.topics.items():
+                for message in state_messages(contract, name, topic.type, rows[STATE][row], now):
+                    publisher.send(name, message)
+            action = rows[ACTION][row].astype(np.float64)
+            message = command_message(action, contract.action_names, now, contract.action.field)
+            publisher.send(contract.action.topic, message)
+            for name, camera in contract.cameras.items():
+                image = turn(next(images[name]), -camera.rotation % 360)
+                publisher.send(camera.topic, image_message(image, camera.transport, now))
+    return len(rows[ACTION])
+
+
+def replay_commands(dataset: Dataset, contract: Contract, episode: int, speed: float = 1.0) -> int:
+    """Publish an episode's actions on the teleoperation topic, where the controller limits them.
+
+    Args, errors: as `replay_frames`. The arm must stand where the episode begins.
+
+    Returns:
+        Rows published.
+
+    Raises:
+        DatasetError: also if the contract's route is direct, or the controller did not follow.
+    """
+    if contract.teleop.route != "through_controller":
+        raise DatasetError(
+            f"teleop.route = {contract.teleop.route!r}: commands would pass the controller's limits by; "
+            "allowed is 'through_controller'"
+        )
+    rows = _rows(dataset, episode, speed)
+    followed, said = 0, "no controller answered"
+
+    def listen(status: ControllerStatus) -> None:
+        nonlocal followed, said
+        followed += status.control_source == "human"
+        said = f"{status.state}: {status.reason}"
+
+    with _Publisher() as publisher:
+        publisher.add(JointState, contract.teleop.topic, QoSProfile(depth=10))
+        publisher.node.create_subscription(
+            ControllerStatus, "controller/status", listen, QoSProfile(depth=10)
+        )
+        publisher.settle()
+        for row in publisher.pace(rows, speed):
+            action = rows[ACTION][row].astype(np.float64)
+            names, field = contract.action_names, contract.action.field
+            publisher.send(contract.teleop.topic, command_message(action, names, publisher.now(), field))
+        publisher.settle(0.2)
+    if not followed:
+        raise DatasetError(f"the controller did not follow the commands: {said}")
+    return len(rows[ACTION])
+
+
+def state_messages(contract: Contract, topic: str, kind: str, state: np.ndarray, now: float) -> list[Any]:
+    """Messages that bring the values of a state (S,) on one topic: joint states per field, or a pose."""
+    values = {
+        (d.joint, d.field): float(v) for d, v in zip(contract.state, state, strict=True) if d.topic == topic
+    }
+    if kind == "pose":
+        pose = PoseStamped()
+        pose.header.stamp = to_stamp(now)
+        for part, axes in ((pose.pose.position, "xyz"), (pose.pose.orientation, "xyzw")):
+            name = "position" if part is pose.pose.position else "orientation"
+            for axis in axes:
+                setattr(part, axis, values.get(("", f"{name}.{axis}"), float("nan")))
+        return [pose]
+    messages = []
+    for field in dict.fromkeys(field for _, field in values):
+        chosen = {joint: value for (joint, its), value in values.items() if its == field}
+        message = JointState(name=list(chosen), **{field: list(chosen.values())})
+        message.header.stamp = to_stamp(now)
+        messages.append(message)
+    return messages
+
+
+def image_message(image: np.ndarray, transport: str, now: float) -> Any:
+    """An image, uint8 (H, W, 3) RGB, as a raw message or as PNG, which loses nothing."""
+    if transport == "raw":
+        message = array_to_image(image, "camera")
+    else:
+        message = CompressedImage(format="png")
+        message.data.frombytes(cv2.imencode(".png", cv2.cvtColor(image, cv2.COLOR_RGB2BGR))[1].tobytes())
+    message.header.stamp = to_stamp(now)
+    return message
+
+
+def _rows(dataset: Dataset, episode: int, speed: float) -> dict[str, np.ndarray]:
+    if not 0.05 <= speed <= 20:
+        raise DatasetError(f"speed = {speed}: allowed is 0.05 to 20")
+    rows = dataset.rows(episode)
+    count = len(rows["index"])
+    return {
+        STATE: rows[STATE].reshape(count, -1),
+        ACTION: rows[ACTION].reshape(count, -1),
+        STAMP: np.asarray(rows.get(STAMP, rows["timestamp"]), dtype=np.float64),
+    }
+
+
+class _Publisher:
+    """A node that publishes at given times of the graph's clock, simulated or real."""
+
+    def __init__(self) -> None:
+        rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
+        self.node = rclpy.create_node("vla_adapter_replay")
+        self._publishers: dict[str, Any] = {}
+
+    def __enter__(self) -> _Publisher:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.node.destroy_node()
+        rclpy.try_shutdown()
+
+    def add(self, kind: Any, topic: str, qos: QoSProfile) -> None:
+        """Make a publisher."""
+        self._publishers[topic] = self.node.create_publisher(kind, topic, qos)
+
+    def send(self, topic: str, message: Any) -> None:
+        """Publish."""
+        self._publishers[topic].publish(message)
+
+    def now(self) -> float:
+        """Time of the graph's clock [s]."""
+        return seconds(self.node.get_clock().now().to_msg())
+
+    def settle(self, duration_s: float = DISCOVERY_S) -> None:
+        """Let the graph find this node; take its clock if somebody publishes one."""
+        self._spin(lambda: False, duration_s)
+        if self.node.count_publishers("/clock") and not self.node.get_parameter("use_sim_time").value:
+            self.node.set_parameters([Parameter("use_sim_time", value=True)])
+            self._spin(lambda: self.now() > 0, 10.0)
+
+    def pace(self, rows: dict[str, np.ndarray], speed: float):
+        """Give out row numbers when they are due.
+
+        Raises:
+            DatasetError: the clock stands still.
+        """
+        start = self.now()
+        for row, stamp in enumerate(rows[STAMP]):
+            due = start + (stamp - rows[STAMP][0]) / speed
+            if not self._spin(lambda due=due: self.now() >= due, 30.0 + (due - self.now())):
+                raise DatasetError("the graph's clock stands still")
+            yield row
+
+    def _spin(self, done: Callable[[], bool], patience_s: float) -> bool:
+        deadline = time.monotonic() + patience_s
+        while not done():
+            if time.monotonic() > deadline:
+                return False
+            rclpy.spin_once(self.node, timeout_sec=0.001)
+        return True

@@ -1,0 +1,88 @@
+"""Uploads a data set to the Hugging Face Hub."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+from vla_adapter_ros.errors import DatasetError
+from vla_adapter_ros.recording import layout
+from vla_adapter_ros.recording.reader import DatasetReader
+
+_REPO_ID = re.compile(r"^[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*$")
+_LEFT_AT_HOME = ("*.tmp", "**/*.tmp", "images/**", ".cache/**")
+
+
+def push_to_hub(root: str | Path, repo_id: str, *, private: bool = True, api: Any = None) -> str:
+    """Upload a data set and tag it with its format, without which LeRobot does not load it.
+
+    Args:
+        root: A v3.0 data set that can be opened; nothing in it is changed.
+        repo_id: USER/NAME on the Hub; made if it is not there.
+        private: Visibility of a repository that is made.
+        api: Stands in for huggingface_hub.HfApi.
+
+    Returns:
+        Address of the repository.
+
+    Raises:
+        DatasetError: no such data set, a bad name, the package is missing, or the Hub refused.
+    """
+    if not _REPO_ID.match(repo_id):
+        raise DatasetError(f"repo id {repo_id!r}: allowed is USER/NAME")
+    reader = DatasetReader(root)
+    if api is None:
+        try:
+            from huggingface_hub import HfApi
+        except ImportError:
+            raise DatasetError(
+                "uploading needs the package huggingface_hub: pip install huggingface_hub"
+            ) from None
+        api = HfApi()
+    try:
+        address = api.create_repo(repo_id, repo_type="dataset", private=private, exist_ok=True)
+        api.upload_folder(
+            repo_id=repo_id,
+            repo_type="dataset",
+            folder_path=str(reader.root),
+            ignore_patterns=list(_LEFT_AT_HOME),
+            commit_message=f"{reader.num_episodes} episodes, {reader.num_frames} frames",
+        )
+        if not (reader.root / "README.md").is_file():
+            card = dataset_card(reader).encode()
+            api.upload_file(
+                path_or_fileobj=card, path_in_repo="README.md", repo_id=repo_id, repo_type="dataset"
+            )
+        _tag(api, repo_id)
+    except Exception as error:  # whatever the network or the Hub says
+        raise DatasetError(f"{repo_id}: the Hub refused: {error}") from error
+    return str(address)
+
+
+def _tag(api: Any, repo_id: str) -> None:
+    """Move the tag to what was uploaded last."""
+    known = {tag.name for tag in api.list_repo_refs(repo_id, repo_type="dataset").tags}
+    if layout.VERSION in known:
+        api.delete_tag(repo_id, tag=layout.VERSION, repo_type="dataset")
+    api.create_tag(repo_id, tag=layout.VERSION, repo_type="dataset")
+
+
+def dataset_card(reader: DatasetReader) -> str:
+    """Text of a README for the Hub."""
+    tasks = "\n".join(f"- {task}" for task in reader.tasks[:20])
+    contract = reader.contract
+    robot = contract.robot_type if contract else reader.info.get("robot_type")
+    return f"""---
+tags: [LeRobot, robotics]
+task_categories: [robotics]
+configs:
+- config_name: default
+  data_files: data/*/*.parquet
+---
+LeRobot {layout.VERSION} data set of robot `{robot}`: {reader.num_episodes} episodes,
+{reader.num_frames} frames at {reader.fps:g} Hz, cameras {", ".join(reader.cameras)}.
+
+Tasks:
+{tasks}
+"""
