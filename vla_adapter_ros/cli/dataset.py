@@ -1,4 +1,4 @@
-"""`vla-adapter dataset`: look into a data set, check it, repair it, draw it (further ones: dataset_edit.py)."""
+"""`vla-adapter dataset`: look into a data set, check it, repair it, draw it; dataset_edit.py has the rest."""
 
 from __future__ import annotations
 

@@ -170,7 +170,7 @@ def _trim(options: argparse.Namespace) -> int:
     from vla_adapter_ros.recording.editing import TrimSettings, trim_idle
     from vla_adapter_ros.recording.opening import open_dataset
 
-    settings = TrimSettings(options.margin, options.motion, exact=options.exact)
+    settings = TrimSettings(options.margin, options.idle_range, options.exact)
     episodes = trim_idle(open_dataset(options.path), options.output, settings, _print_episode)
     return _finish(sum(e.index >= 0 for e in episodes), len(episodes), options.output)
 

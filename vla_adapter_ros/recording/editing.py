@@ -19,6 +19,8 @@ from vla_adapter_ros.recording.importing import EpisodeReport, receive_all, requ
 from vla_adapter_ros.recording.opening import Dataset
 from vla_adapter_ros.recording.remux import key_images
 from vla_adapter_ros.recording.transfer import EpisodeReceiver, usual_codec
+from vla_adapter_ros.recording.verdict import VerdictSettings
+from vla_adapter_ros.recording.verdict_checks import idle_rows
 
 _RANGE = re.compile(r"^(\d+)(?:-(\d+))?$")
 
@@ -98,22 +100,20 @@ class TrimSettings:
 
     Attributes:
         margin_s: Time that is kept before the first and after the last motion [s].
-        motion: Least change of a value that is motion, as a share of the range that it has in the episode.
-        least_motion: Values whose range is smaller do not count [rad or m]: noise of a joint at rest.
+        idle_range: Values that stay within this of the first or last row are idle [rad or m], as in the
+            verdict; so are those that stay within a hundredth of their range.
         exact: Cut where the motion says, and encode the video again if it must be; if not, the head is cut
             at the key image before, and nothing is encoded.
     """
 
     margin_s: float = 0.3
-    motion: float = 0.01
-    least_motion: float = 2e-3
+    idle_range: float = VerdictSettings.idle_range
     exact: bool = False
 
     def __post_init__(self) -> None:
-        if not (self.margin_s >= 0 and 0 < self.motion < 1 and self.least_motion >= 0):
+        if not (self.margin_s >= 0 and self.idle_range >= 0):
             raise DatasetError(
-                f"margin_s = {self.margin_s}, motion = {self.motion}, least_motion = {self.least_motion}: "
-                "allowed are at least 0, 0 to 1, and at least 0"
+                f"margin_s = {self.margin_s}, idle_range = {self.idle_range}: allowed is at least 0"
             )
 
 
@@ -163,26 +163,21 @@ def trim_idle(
 def moving_rows(rows: Mapping[str, np.ndarray], fps: float, settings: TrimSettings) -> range:
     """Rows of an episode from shortly before its first motion to shortly after its last; never none.
 
-    A value moves as long as it is neither at its first nor at its last value. An episode without any
-    motion is kept as it is.
+    An episode without any motion is kept as it is.
 
     Args:
         rows: Columns state (T, S) and action (T, A).
         fps: Rows per second.
-        settings: What counts as motion.
+        settings: What counts as idle.
     """
     count = len(rows[layout.STATE])
     values = np.hstack([rows[name].reshape(count, -1) for name in (layout.STATE, layout.ACTION)])
-    spread = np.ptp(values, axis=0)
-    values, spread = values[:, spread > settings.least_motion], spread[spread > settings.least_motion]
-    left_first = (np.abs(values - values[0]) > settings.motion * spread).any(axis=1)
-    off_last = (np.abs(values - values[-1]) > settings.motion * spread).any(axis=1)
-    if not left_first.any():
+    limits = VerdictSettings(idle_range=settings.idle_range)
+    head, tail = idle_rows(values, limits), idle_rows(values[::-1], limits)
+    if head >= count - 1:
         return range(count)
     margin = round(settings.margin_s * fps)
-    first = int(np.argmax(left_first)) - 1
-    last = count - int(np.argmax(off_last[::-1]))
-    return range(max(0, first - margin), min(count, last + 1 + margin))
+    return range(max(0, head - margin), min(count, count - tail + margin))
 
 
 def parse_episodes(text: str) -> list[int]:

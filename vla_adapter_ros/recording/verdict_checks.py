@@ -166,13 +166,13 @@ def check_action_is_next_state(s: Samples, settings: VerdictSettings, contract: 
 
 def check_idle_head(s: Samples, settings: VerdictSettings, contract: Contract | None) -> Check:
     """Rows at the start that are like the first one."""
-    seconds = _idle(np.hstack([s.state, s.action]), settings) / s.fps
+    seconds = idle_rows(np.hstack([s.state, s.action]), settings) / s.fps
     return grade("idle_head", seconds, settings, f"{seconds:.1f} s")
 
 
 def check_idle_tail(s: Samples, settings: VerdictSettings, contract: Contract | None) -> Check:
     """Rows at the end that are like the last one."""
-    seconds = _idle(np.hstack([s.state, s.action])[::-1], settings) / s.fps
+    seconds = idle_rows(np.hstack([s.state, s.action])[::-1], settings) / s.fps
     return grade("idle_tail", seconds, settings, f"{seconds:.1f} s")
 
 
@@ -301,7 +301,7 @@ def _same(s: Samples, settings: VerdictSettings, camera: str) -> np.ndarray:
     return s.images[camera][:, _CHANGE] <= (settings.lossy_change if s.lossy else 0.0)
 
 
-def _idle(values: np.ndarray, settings: VerdictSettings) -> int:
+def idle_rows(values: np.ndarray, settings: VerdictSettings) -> int:
     """Number of rows at the start of (T, D) during which nothing leaves the first row."""
     if len(values) < 2:
         return 0
