@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 from collections.abc import Callable, Iterator
@@ -86,7 +87,11 @@ def repair_dataset(
     """
     root = Path(root)
     output = Path(output) if output else root.with_name(f"{root.resolve().name}_repaired")
-    _refuse_while_recording(root)
+    with _no_recording(root):
+        return _repair(root, output, progress)
+
+
+def _repair(root: Path, output: Path, progress: Callable[[int, int], None] | None) -> Outcome:
     wreck = _Wreck(root)
     found, total = [], len(wreck.facts)
     for number, facts in enumerate(wreck.facts):
@@ -291,13 +296,15 @@ def _trouble(root: Path) -> str:
     return ""
 
 
-def _refuse_while_recording(root: Path) -> None:
-    """Writers hold a lock on the folder meta while they live."""
+@contextlib.contextmanager
+def _no_recording(root: Path) -> Iterator[None]:
+    """Keep recorders out while reading; writers hold an exclusive lock on the folder meta while they live."""
     if not (root / "meta").is_dir():
         raise DatasetError(f"{root}: no folder meta; expected is a LeRobot v3.0 data set")
     descriptor = os.open(root / "meta", os.O_RDONLY)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        yield
     except BlockingIOError:
         raise DatasetError(f"{root}: another process is recording into this data set") from None
     finally:

@@ -6,12 +6,16 @@ import hashlib
 import json
 import os
 import shutil
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
 from recording_samples import CONTRACT, make_frame, record
+from test_writer import CRASH
 
 from vla_adapter_ros.errors import DatasetError
 from vla_adapter_ros.recording.check import check_dataset
@@ -199,3 +203,22 @@ def test_refusals(wreck, tmp_path):
     (wreck / "meta/info.json").unlink()
     with pytest.raises(DatasetError, match="without a contract"):
         repair_dataset(wreck, tmp_path / "new")
+
+
+@pytest.mark.parametrize(
+    ("moment", "kept", "said"), [("/data/", 1, "nothing"), ("stats", 2, "not committed")]
+)
+def test_after_a_kill_while_saving(tmp_path, moment, kept, said):
+    root = tmp_path / "set"
+    process = subprocess.run(
+        [sys.executable, "-c", CRASH, str(root), moment, str(Path(__file__).parent)],
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[3])},
+        check=False,
+    )
+    assert process.returncode == -signal.SIGKILL
+    outcome = repair_dataset(root)
+    assert outcome.kept == kept
+    assert said in "\n".join(outcome.lines)
+    assert outcome.leftovers
+    if outcome.output is not None:
+        assert [e.length for e in DatasetReader(outcome.output).episodes] == [4, 5]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import fields, replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -233,3 +234,17 @@ def test_names_in_any_nesting():
     assert names_of({"shape": [2], "names": {"motors": ["a", "b"]}}, "s") == ("a", "b")
     assert names_of({"shape": [2], "names": {"axes": {"x": 0}}}, "s") == ("s0", "s1")
     assert names_of({"shape": [1], "names": None}, "s") == ("s0",)
+
+
+def test_the_page_has_every_setting_with_its_default():
+    page = (Path(__file__).parents[3] / "docs/datasets.md").read_text(encoding="utf-8")
+    rows = {line.split("`")[1]: line for line in page.splitlines() if line.startswith("| `")}
+    for f in fields(SETTINGS):
+        value = getattr(SETTINGS, f.name)
+        cells = [cell.strip() for cell in rows[f.name].strip("|").split("|")]
+        if "below" in f.metadata:
+            side = "below" if f.metadata["below"] else "above"
+            wanted = ["never" if math.isinf(v) else f"{side} {v:g}" for v in value]
+        else:
+            wanted = [f"{value:g}"]
+        assert cells[-len(wanted) :] == wanted, f.name
