@@ -47,9 +47,7 @@ def add_dataset_edit_commands(kinds: Any) -> None:
     trim.add_argument("path", type=Path, help="folder of the data set")
     trim.add_argument("--output", type=Path, required=True, help="new folder")
     trim.add_argument("--margin", type=float, default=0.3, help="time that is kept on either side [s]")
-    trim.add_argument(
-        "--motion", type=float, default=0.01, help="least motion, as a share of a value's range"
-    )
+    trim.add_argument("--idle-range", type=float, default=0.005, help="less is no motion [rad or m]")
     trim.add_argument("--exact", action="store_true", help="cut between key images too: encodes videos again")
     trim.set_defaults(run=_trim)
 
