@@ -1,0 +1,216 @@
+"""What is looked at before the first step, so that a fault shows after seconds and not after hours."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from vla_adapter_ros.contract import Contract
+from vla_adapter_ros.errors import DatasetError, TrainingError
+from vla_adapter_ros.model import Tokenizer
+from vla_adapter_ros.recording.check import samples_of
+from vla_adapter_ros.recording.layout import ACTION, STATE, image_key
+from vla_adapter_ros.recording.mapped import image_size
+from vla_adapter_ros.recording.opening import Dataset
+from vla_adapter_ros.recording.verdict import judge, names_of
+from vla_adapter_ros.recording.verdict_types import FAIL, LEVELS, PASS, SKIP, WARN, Check, VerdictSettings
+from vla_adapter_ros.recording.video import count_frames
+from vla_adapter_ros.training.data import Rows
+from vla_adapter_ros.training.preflight_checks import (
+    check_constant,
+    check_gripper,
+    check_joint_order,
+    check_outliers,
+    check_sentences,
+    check_speeds,
+    check_timing,
+    check_units,
+)
+from vla_adapter_ros.training.selection import split_rows
+from vla_adapter_ros.training.settings import FinetuneSettings
+from vla_adapter_ros.training.sources import OpenSource
+
+_EPISODE_CHECKS = (
+    "dropped_frames", "rate_error", "stream_age_p95", "stream_skew", "constant_joints",
+    "action_is_next_state", "idle_head", "idle_tail", "state_limits", "action_limits", "gripper_motion",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Preflight:
+    """What was found.
+
+    Attributes:
+        checks: In the order in which they are shown.
+        stamps: True times of the rows of each episode [s], of the episodes that have some.
+    """
+
+    checks: tuple[Check, ...]
+    stamps: tuple[np.ndarray, ...] = ()
+
+    @property
+    def level(self) -> str:
+        """The worst level: pass, warn or fail."""
+        return max((c.level for c in self.checks if c.level != SKIP), key=LEVELS.index, default=PASS)
+
+    @property
+    def lines(self) -> tuple[str, ...]:
+        """One line per check."""
+        return tuple(check.line for check in self.checks)
+
+    def require_pass(self) -> None:
+        """Refuse to train if a check failed.
+
+        Raises:
+            TrainingError: with the lines of all that failed.
+        """
+        failed = [check for check in self.checks if check.level == FAIL]
+        if failed:
+            lines = "\n  ".join(f"{check.name}: {check.text}" for check in failed)
+            raise TrainingError(f"the data cannot be trained on:\n  {lines}")
+
+
+def check_files(sources: Sequence[OpenSource], contract: Contract) -> tuple[Check, ...]:
+    """Files and declared features of data sets against the contract: videos, camera sizes, order of names."""
+    checks = []
+    for source in sources:
+        where = f" of {source.name}" if len(sources) > 1 else ""
+        checks += [
+            _check_videos(source.data, contract, where),
+            _check_sizes(source.data, contract, where),
+            _check_names(source.data, contract, where),
+        ]
+        missing = getattr(source.data, "missing", ())
+        if missing:
+            text = f"{len(missing)} episodes{where} that its list names are not there; allowed is 0"
+            checks.append(Check("missing_episodes", WARN, len(missing), text))
+    return tuple(checks)
+
+
+def check_rows(
+    sources: Sequence[OpenSource], rows: Rows, settings: FinetuneSettings, tokenizer: Tokenizer, horizon: int
+) -> Preflight:
+    """Everything that the rows tell, over all data sets together; single episodes are judged one by one."""
+    contract = rows.contract
+    binary = contract.gripper.dimension if contract.gripper.mode == "binary" else ""
+    columns = [n for n, name in enumerate(contract.action_names) if name != binary]
+    names = [contract.action_names[n] for n in columns]
+    stamps, verdicts = _judge_episodes(sources, contract)
+    checks = (
+        _check_selection(rows, settings, horizon),
+        check_sentences(rows, tokenizer),
+        check_timing(stamps, contract.rate_hz),
+        check_units(rows),
+        check_speeds(rows),
+        check_gripper(rows),
+        check_joint_order(rows),
+        check_constant(rows),
+        check_outliers("outliers_state", contract.state_names, rows.state),
+        check_outliers("outliers_action", names, rows.action[:, columns]),
+        *verdicts,
+    )
+    return Preflight(checks, tuple(stamps))
+
+
+def _check_selection(rows: Rows, settings: FinetuneSettings, horizon: int) -> Check:
+    """How many rows are trained on, and what becomes of the others."""
+    train, _, held_out = split_rows(rows, settings, horizon)
+    apart = len(np.unique(rows.episode[rows.usable])) - len(np.unique(rows.episode[train]))
+    passes = settings.steps * settings.batch / len(train)
+    text = (
+        f"{len(train)} of {len(rows.weight)} rows are trained on, each about {passes:.1f} times; "
+        f"{len(rows.weight) - int(rows.usable.sum())} have weight 0, {apart} episodes are "
+        f"{'held out' if held_out else 'left out'}"
+    )
+    if not held_out:
+        text += ": too few to hold any out, so the report will judge rows of the training"
+    return Check("rows", PASS if held_out else WARN, len(train), text)
+
+
+def _check_videos(data: Dataset, contract: Contract, where: str) -> Check:
+    needed: dict[Path, float] = {}
+    for episode in data.episodes:
+        for camera in contract.camera_names:
+            if camera in episode.videos:
+                part = episode.videos[camera]
+                end = part.start_s * data.fps + episode.length
+                needed[part.path] = max(needed.get(part.path, 0.0), end)
+    faults = []
+    for path, images in needed.items():
+        name = path.relative_to(data.root) if path.is_relative_to(data.root) else path
+        if not path.is_file():
+            faults.append(f"{name} is missing")
+            continue
+        try:
+            found = count_frames(path)
+        except DatasetError as error:
+            faults.append(str(error))
+            continue
+        if 0 < found < math.floor(images + 0.5):
+            faults.append(f"{name} has {found} images for {math.floor(images + 0.5)} rows")
+    if faults:
+        more = f", and {len(faults) - 3} more" if len(faults) > 3 else ""
+        return Check("videos", FAIL, len(faults), f"{'; '.join(faults[:3])}{more}{where}; allowed is none")
+    return Check("videos", PASS, len(needed), f"{len(needed)} files{where}, each with an image for every row")
+
+
+def _check_sizes(data: Dataset, contract: Contract, where: str) -> Check:
+    faults = []
+    for name, camera in contract.cameras.items():
+        height, width = image_size(data.features[image_key(name)])
+        if (height, width) != (camera.height, camera.width):
+            faults.append(f"{name} is {width}x{height}, the contract says {camera.width}x{camera.height}")
+    if faults:
+        return Check("cameras", FAIL, len(faults), f"{'; '.join(faults)}{where}")
+    return Check("cameras", PASS, len(contract.cameras), f"{', '.join(contract.camera_names)}{where}")
+
+
+def _check_names(data: Dataset, contract: Contract, where: str) -> Check:
+    """Names that a data set declares against the contract: the same in another order is a fault."""
+    other = []
+    for feature, wanted in ((STATE, contract.state_names), (ACTION, contract.action_names)):
+        found = names_of(data.features[feature], feature)
+        if found == wanted:
+            continue
+        if sorted(found) == sorted(wanted):
+            text = f"{feature}{where} has the order {list(found)}; allowed is the contract's {list(wanted)}"
+            return Check("names", FAIL, 1, text)
+        other.append(f"{feature} is called {list(found)}{where}, the contract says {list(wanted)}")
+    if other:
+        return Check("names", WARN, len(other), "; ".join(other) + ": is this their order?")
+    return Check("names", PASS, 0, f"state and action{where} are named as in the contract")
+
+
+def _judge_episodes(
+    sources: Sequence[OpenSource], contract: Contract
+) -> tuple[list[np.ndarray], list[Check]]:
+    """True times of all episodes, and one line per check of single episodes; a failure is a warning here."""
+    settings = VerdictSettings()
+    stamps, found = [], {name: [] for name in _EPISODE_CHECKS}
+    for source in sources:
+        for episode in source.data.episodes:
+            samples = samples_of(source.data, source.data.rows(episode.index), {}, every_image=False)
+            if samples.stamps is not None:
+                stamps.append(samples.stamps)
+            verdict = judge(samples, settings, contract)
+            where = f"{source.name} {episode.index}" if len(sources) > 1 else str(episode.index)
+            for name in _EPISODE_CHECKS:
+                found[name].append((where, verdict[name]))
+    return stamps, [_summary(name, checks) for name, checks in found.items()]
+
+
+def _summary(name: str, checks: list[tuple[str, Check]]) -> Check:
+    bad = [(where, check) for where, check in checks if check.level in (WARN, FAIL)]
+    if not bad:
+        made = [check for _, check in checks if check.level != SKIP]
+        if not made:
+            return checks[0][1]
+        return Check(name, PASS, 0.0, f"{len(made)} episodes are as they should be")
+    where, worst = max(bad, key=lambda item: LEVELS.index(item[1].level))
+    numbers = ", ".join(where for where, _ in bad[:8]) + (", ..." if len(bad) > 8 else "")
+    text = f"{len(bad)} of {len(checks)} episodes ({numbers}); {where}: {worst.text}"
+    return Check(name, WARN, len(bad), text)
