@@ -7,19 +7,22 @@ row does not depend on the process, so the number of processes changes rounding 
 from __future__ import annotations
 
 import os
-from contextlib import AbstractContextManager, nullcontext
-from typing import Any
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
 
 from vla_adapter_ros.errors import TrainingError
-
-_WRAPPED = "VitBlock,Qwen2DecoderLayer,LlamaDecoderLayer,BridgeBlock,DitBlock"
+from vla_adapter_ros.training.memory import repeated_layers
 
 
 class Processes:
-    """The processes of a run, as `accelerate launch` started them; a plain start has one.
+    """The processes of a run, as `accelerate launch` (or torchrun) started them; a plain start has one.
+
+    With `--use_fsdp` the weights are spread over the processes, one block at a time is whole; otherwise
+    each process has them all (DDP). Both are torch's own, so both run on CPUs too.
 
     Args:
         device: Where to train, in torch's words. With several processes `cuda` is each one's own GPU.
@@ -28,58 +31,75 @@ class Processes:
         rank: Number of this process, from 0.
         count: How many there are.
         device: Of this process.
+        sharded: Whether each process holds a part of the weights only.
 
     Raises:
-        TrainingError: started for a kind of distribution that is not supported.
+        TrainingError: accelerate was asked for several processes and started one.
     """
 
     def __init__(self, device: str = "cpu") -> None:
-        self.rank, self.count, self.device = 0, 1, torch.device(device)
-        self._accelerator: Any = None
+        self.rank, self.count, self.device, self.sharded = 0, 1, torch.device(device), False
         if int(os.environ.get("WORLD_SIZE", "1")) < 2:
+            _refuse_lonely_launch()
             return
-        os.environ.setdefault("FSDP_TRANSFORMER_CLS_TO_WRAP", _WRAPPED)
-        from accelerate import Accelerator
-        from accelerate.utils import DistributedDataParallelKwargs
+        from accelerate import PartialState
 
-        unused = DistributedDataParallelKwargs(find_unused_parameters=True)  # unread last blocks, for one
-        self._accelerator = Accelerator(
-            cpu=self.device.type == "cpu", mixed_precision="no", kwargs_handlers=[unused]
-        )
-        self.rank, self.count = self._accelerator.process_index, self._accelerator.num_processes
-        self.device = self._accelerator.device
-        kind = str(self._accelerator.distributed_type).rpartition(".")[2]
-        if kind not in ("MULTI_CPU", "MULTI_GPU", "FSDP"):
-            raise TrainingError(f"accelerate distributes by {kind}: allowed are DDP and FSDP")
-        if kind == "FSDP" and getattr(self._accelerator.state.fsdp_plugin, "fsdp_version", 1) != 2:
-            raise TrainingError("FSDP version 1: allowed is --fsdp_version 2")
-        self.sharded = kind == "FSDP"
-
-    sharded = False
-    """Whether each process holds a part of the weights only."""
+        state = PartialState(cpu=self.device.type == "cpu")
+        self.rank, self.count, self.device = state.process_index, state.num_processes, state.device
+        self.sharded = os.environ.get("ACCELERATE_USE_FSDP", "").lower() == "true"
 
     @property
     def is_first(self) -> bool:
         """Whether this process is the one that writes."""
         return self.rank == 0
 
-    def prepare(self, model: nn.Module, optimizer: Any) -> tuple[nn.Module, Any]:
-        """Model and optimiser as they are to be called; with one process they come back as they are."""
-        if self._accelerator is None:
-            return model, optimizer
-        return self._accelerator.prepare(model, optimizer)
+    def prepare(self, model: nn.Module) -> nn.Module:
+        """The model as it is to be called; with one process it comes back as it is.
+
+        Make the optimiser afterwards, from the parameters of `inner`: they may have been cut up.
+
+        Raises:
+            TrainingError: weights of several types cannot be spread.
+        """
+        if self.count == 1:
+            return model
+        if self.sharded:
+            if len({parameter.dtype for parameter in model.parameters()}) > 1:
+                raise TrainingError("frozen_bf16 = True: allowed is False where weights are spread (FSDP)")
+            from torch.distributed.fsdp import fully_shard
+
+            for layer in repeated_layers(model):
+                fully_shard(layer)
+            return fully_shard(model)
+        places = [self.device.index] if self.device.type == "cuda" else None
+        # Published towers have a last block that nothing reads, so its gradients never come.
+        return DistributedDataParallel(model, device_ids=places, find_unused_parameters=True)
 
     def inner(self, model: nn.Module) -> nn.Module:
         """The model without what `prepare` put around it."""
-        return model.module if isinstance(model, nn.parallel.DistributedDataParallel) else model
+        return model.module if isinstance(model, DistributedDataParallel) else model
 
-    def apart(self, model: nn.Module) -> AbstractContextManager[Any]:
+    @contextmanager
+    def apart(self, model: nn.Module) -> Iterator[None]:
         """Inside, gradients are added up in each process alone."""
-        return nullcontext() if self._accelerator is None else self._accelerator.no_sync(model)
+        if isinstance(model, DistributedDataParallel):
+            with model.no_sync():
+                yield
+        elif self.sharded:
+            model.set_requires_gradient_sync(False)
+            try:
+                yield
+            finally:
+                model.set_requires_gradient_sync(True)
+        else:
+            yield
 
     def sum(self, values: Tensor) -> Tensor:
         """Sum over all processes."""
-        return values if self._accelerator is None else self._accelerator.reduce(values, reduction="sum")
+        if self.count > 1:
+            values = values.clone()
+            torch.distributed.all_reduce(values)
+        return values
 
     def clip(self, parameters: list[nn.Parameter], largest: float) -> float:
         """Scale all gradients so that their joint norm is at most `largest`; gives the norm before."""
@@ -88,8 +108,8 @@ class Processes:
 
     def wait(self) -> None:
         """Until all processes are here."""
-        if self._accelerator is not None:
-            self._accelerator.wait_for_everyone()
+        if self.count > 1:
+            torch.distributed.barrier()
 
     def share(self, size: int, parts: int) -> list[slice]:
         """This process's share of a batch, in parts.
@@ -120,3 +140,13 @@ def placed_like(tensor: Tensor, example: Tensor) -> Tensor:
     from torch.distributed.tensor import distribute_tensor
 
     return distribute_tensor(tensor, example.device_mesh, example.placements)
+
+
+def _refuse_lonely_launch() -> None:
+    """With --cpu, accelerate leaves starting the processes to MPI, and says nothing if there is none."""
+    asked = os.environ.get("ACCELERATE_USE_CPU", "").lower() == "true" and "MASTER_ADDR" in os.environ
+    if asked and "WORLD_SIZE" not in os.environ and not any("_RANK" in name for name in os.environ):
+        raise TrainingError(
+            "accelerate launch --cpu started one process only: for several on CPUs use "
+            "accelerate launch --multi_gpu --num_processes N ... --device cpu, or torchrun"
+        )

@@ -14,24 +14,33 @@ QUERIES = "action_queries"
 _BETAS = (0.9, 0.95)
 
 
+def freeze_parts(model: nn.Module, settings: FinetuneSettings) -> None:
+    """Let nothing train that the settings exclude, or that no loss reaches; changes the model in place.
+
+    A backbone whose factor is 0 is frozen; the action queries then belong to the policy.
+    """
+    frozen = settings.backbone_lr_factor == 0
+    for name, parameter in model.named_parameters():
+        parts = name.split(".")
+        backbone = frozen and not _in_head(parts, frozen)
+        unreached = "waypoint" in parts and settings.waypoint_weight == 0
+        if backbone or unreached or any(part in settings.freeze for part in parts):
+            parameter.requires_grad_(False)
+
+
 def build_optimizer(model: nn.Module, settings: FinetuneSettings) -> torch.optim.AdamW:
     """AdamW in four groups: policy and backbone, each with weight decay on matrices only.
 
-    What requires no gradient is in no group (see `training.adapters`). A backbone whose factor is 0 is
-    frozen here; the action queries then belong to the policy and learn at the full rate. Each group
-    keeps its largest learning rate as `peak`.
+    What requires no gradient is in no group (see `freeze_parts` and `training.adapters`). Each group keeps
+    its largest learning rate as `peak`.
     """
+    freeze_parts(model, settings)
     frozen = settings.backbone_lr_factor == 0
     groups: dict[tuple[bool, bool], list[nn.Parameter]] = {}
     for name, parameter in model.named_parameters():
-        parts = name.split(".")
-        in_head = any(part in HEAD for part in parts) or (frozen and QUERIES in parts)
-        if (frozen and not in_head) or any(part in settings.freeze for part in parts):
-            parameter.requires_grad_(False)
-        if "waypoint" in parts and settings.waypoint_weight == 0:  # nothing would reach it
-            parameter.requires_grad_(False)
         if parameter.requires_grad:
-            groups.setdefault((in_head, parameter.ndim >= 2), []).append(parameter)
+            key = (_in_head(name.split("."), frozen), parameter.ndim >= 2)
+            groups.setdefault(key, []).append(parameter)
     return torch.optim.AdamW(
         [
             {
@@ -45,6 +54,11 @@ def build_optimizer(model: nn.Module, settings: FinetuneSettings) -> torch.optim
         betas=_BETAS,
         fused=True,
     )
+
+
+def _in_head(parts: list[str], frozen: bool) -> bool:
+    """Whether a parameter learns with the policy head; on a frozen backbone the queries do."""
+    return any(part in HEAD for part in parts) or (frozen and QUERIES in parts)
 
 
 def learning_rate_factor(step: int, settings: FinetuneSettings) -> float:

@@ -39,7 +39,7 @@ def memory_preset(gigabytes: int) -> dict[str, Any]:
 def what_needs_less(settings: FinetuneSettings, processes: int = 1) -> str:
     """What to try when memory ran out: the next smaller preset, or the setting that is left.
 
-    All of it can be given with `resume`: the batch per step stays the same.
+    More parts and activations computed again can be given with `resume`: the step stays the same.
     """
     part = settings.batch // (settings.accumulation * processes)
     advice = []
