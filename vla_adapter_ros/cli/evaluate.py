@@ -16,7 +16,27 @@ def add_evaluate(commands: Any) -> None:
     """Add `evaluate` and its kinds to the parser's commands."""
     evaluate = commands.add_parser("evaluate", help="how good a checkpoint is")
     kinds = evaluate.add_subparsers(dest="kind", required=True)
+    _add_open_loop(kinds)
     _add_closed_loop(kinds)
+
+
+def _add_open_loop(kinds: Any) -> None:
+    parser = kinds.add_parser("open-loop", help="predicted against recorded actions of a LeRobot data set")
+    _checkpoint_options(parser)
+    parser.add_argument("--dataset", type=Path, required=True, help="LeRobot v3.0 or v2.1")
+    parser.add_argument("--mapping", type=Path, help="file that gives foreign columns the contract's names")
+    parser.add_argument("--platform", help="needed for an official checkpoint that was not adopted")
+    parser.add_argument("--statistics", help="name of the entry to use, if there are several")
+    parser.add_argument(
+        "--episodes", default="", help="such as 0:5 or 3,8; default: the held-out ones if known, else all"
+    )
+    parser.add_argument("--device", default="cpu", help="torch device")
+    parser.add_argument("--threads", type=int, default=1, help="CPU threads; 0: torch's choice")
+    parser.add_argument("--seed", type=int, default=0, help="draws the other sentences")
+    parser.add_argument("--json", type=Path, help="write all figures here")
+    parser.add_argument("--html", type=Path, help="write one page with figures and pictures here")
+    parser.add_argument("--pictures", type=Path, metavar="FOLDER", help="write the pictures here (.png)")
+    parser.set_defaults(run=_open_loop)
 
 
 def _add_closed_loop(kinds: Any) -> None:
@@ -40,6 +60,32 @@ def _checkpoint_options(parser: argparse.ArgumentParser) -> None:
         "--checkpoint", default=SHIPPED, help="directory, hub id or shipped name; default: %(default)s"
     )
     parser.add_argument("--contract", default="", help="robot contract, where none is stored")
+
+
+def _open_loop(options: argparse.Namespace) -> int:
+    from vla_adapter_ros.training.open_loop import evaluate_open_loop
+    from vla_adapter_ros.training.report import format_report
+    from vla_adapter_ros.training.report_page import draw_pictures, write_page
+
+    found = evaluate_open_loop(
+        locate_checkpoint(options.checkpoint),
+        options.dataset,
+        mapping=options.mapping,
+        contract=options.contract or None,
+        episodes=options.episodes,
+        platform=options.platform,
+        statistics_name=options.statistics,
+        device=options.device,
+        threads=options.threads,
+        seed=options.seed,
+    )
+    print(format_report(found.report))
+    if options.json:
+        _write(options.json, found.as_json())
+    if options.html or options.pictures:
+        pictures = draw_pictures(found.report, found.policy, found.samples, found.rate_hz)
+        write_page(found.report, pictures, options.html, folder=options.pictures, facts=found.facts)
+    return found.report.exit_status
 
 
 def _closed_loop(options: argparse.Namespace) -> int:

@@ -1,44 +1,116 @@
-"""What a policy has learned, on episodes that it was not trained on.
+"""What a policy has learned: errors on held-out and training episodes, and a verdict in plain words.
 
 The training loss does not tell whether a policy listens to its sentence: a policy that
-ignores it can have the lower loss. So the same scene is also shown with another sentence.
+ignores it can have the lower loss. So the same scenes are also shown with other sentences.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
-import torch
 
+from vla_adapter_ros.errors import TrainingError
 from vla_adapter_ros.model import VlaAdapterPolicy
 from vla_adapter_ros.training.data import Samples
+from vla_adapter_ros.training.evaluation import (
+    Errors,
+    Reference,
+    SentenceTest,
+    measure_errors,
+    predict_chunks,
+    swap_sentences,
+)
 
-_BATCH = 64
+LANGUAGE_BLIND_STATUS = 3  # exit status of commands that found a policy language-blind
+_TRAINING_ROWS = 600
 
 
 @dataclass(frozen=True)
 class Report:
-    """Mean absolute errors over held-out rows and whole chunks, in the robot's units.
+    """Errors and verdicts.
 
     Attributes:
         names: Action dimensions (A,).
-        rows: Rows looked at.
-        held_out: Whether they were kept out of training (a data set of few episodes has none to spare).
-        error: Of the policy, (A,).
-        repeat_error: Of repeating the action before, (A,).
-        mean_error: Of always giving the data set's mean action, (A,).
-        sentence_change: Mean change of the chunk when another task's sentence is given in the same scene
-            before the gripper closes, (A,); None if the data set has one task only.
+        units: Theirs; empty where they are not known.
+        held_out: Whether the judged episodes were kept out of training (a data set of few episodes has
+            none to spare, and of a checkpoint by others it is not known).
+        judged: Errors on the judged episodes.
+        trained: Errors on training episodes; None if there are none apart from the judged ones.
+        spread: Standard deviation of the actions in training, (A,).
+        constant: Dimensions that never move there, (A,).
+        sentences: What other sentences do.
+        beats_baselines: Whether the policy beats both baselines over all dimensions that move, each in
+            units of its spread.
+        language_blind: Whether it does not listen to its sentence; None if that cannot be measured.
     """
 
     names: tuple[str, ...]
-    rows: int
+    units: tuple[str, ...]
     held_out: bool
-    error: tuple[float, ...]
-    repeat_error: tuple[float, ...]
-    mean_error: tuple[float, ...]
-    sentence_change: tuple[float, ...] | None
+    judged: Errors
+    trained: Errors | None
+    spread: tuple[float, ...]
+    constant: tuple[bool, ...]
+    sentences: SentenceTest
+    beats_baselines: bool
+    language_blind: bool | None
+
+    def __post_init__(self) -> None:
+        """Take the parts as JSON gives them, too: mappings and lists."""
+        for name, kind in (("judged", Errors), ("trained", Errors), ("sentences", SentenceTest)):
+            value = getattr(self, name)
+            if isinstance(value, Mapping):
+                object.__setattr__(self, name, kind(**{k: _tuples(v) for k, v in value.items()}))
+        for name in ("names", "units", "spread", "constant"):
+            object.__setattr__(self, name, tuple(getattr(self, name)))
+
+    @property
+    def rows(self) -> int:
+        """Judged rows."""
+        return self.judged.rows
+
+    @property
+    def error(self) -> tuple[float, ...]:
+        """Error of the policy on the judged rows, (A,)."""
+        return self.judged.policy
+
+    @property
+    def repeat_error(self) -> tuple[float, ...]:
+        """Error of repeating the action before, (A,)."""
+        return self.judged.repeat
+
+    @property
+    def mean_error(self) -> tuple[float, ...]:
+        """Error of always giving the mean action of the training rows, (A,)."""
+        return self.judged.mean
+
+    @property
+    def sentence_change(self) -> tuple[float, ...] | None:
+        """Mean change of the chunks with other tasks' sentences, (A,); None if it cannot be measured."""
+        return self.sentences.change
+
+    @property
+    def exit_status(self) -> int:
+        """For a command that made this report: 0, or 3 for a policy that is language-blind."""
+        return LANGUAGE_BLIND_STATUS if self.language_blind else 0
+
+    def verdicts(self, errors: Errors | None = None) -> tuple[str, ...]:
+        """Per dimension (A,): `better than both`, `worse than repeat|mean|both`, or `constant`."""
+        errors = errors or self.judged
+        return tuple(
+            "constant" if constant else _verdict(policy, repeat, mean)
+            for policy, repeat, mean, constant in zip(
+                errors.policy, errors.repeat, errors.mean, self.constant, strict=True
+            )
+        )
+
+    def overall(self, errors: Errors | None = None) -> tuple[float, float, float]:
+        """Errors of policy, repeat and mean over the dimensions that move, each in units of its spread."""
+        errors = errors or self.judged
+        return overall_errors(errors, np.array(self.spread), np.array(self.constant))
 
 
 def make_report(
@@ -49,81 +121,157 @@ def make_report(
     *,
     held_out: bool,
     seed: int,
+    train_rows: np.ndarray | None = None,
+    reference: Reference | None = None,
 ) -> Report:
     """Compare the policy's chunks with what was recorded.
 
     Args:
         policy: In the type and on the device in which it runs.
         samples: The data set.
-        rows: Rows to look at, int64 (R,), R >= 1.
+        rows: Rows to judge, int64 (R,), R >= 1.
         names: Action dimensions.
         held_out: Whether the rows were kept out of training.
-        seed: Draws the other sentences.
+        seed: Draws the other sentences, and the training rows that are looked at.
+        train_rows: Rows of the training, int64 (T,); default: the usable rows of the episodes that are not
+            judged, or all usable ones if every episode is.
+        reference: Mean and spread to compare with; default: those of `train_rows`.
+
+    Raises:
+        TrainingError: no rows to judge.
     """
-    horizon = policy.config.chunk
-    wanted = samples.chunks(rows, horizon)  # (R, H, A)
-    predicted = _predict(policy, samples, rows, samples.task[rows])
-    before = np.maximum(rows - 1, samples.first[rows])
-    repeated = samples.action[before][:, None]
-    mean = samples.action[samples.usable].mean(axis=0)
+    if len(rows) == 0:
+        raise TrainingError("0 rows to judge: at least 1 is needed")
+    if train_rows is None:
+        usable = np.flatnonzero(samples.usable)
+        apart = ~np.isin(samples.episode[usable], np.unique(samples.episode[rows]))
+        train_rows = usable[apart] if apart.any() else usable
+    reference = reference or Reference.of(samples.action[train_rows])
+    predicted = predict_chunks(policy, samples, rows)
+    judged = measure_errors(predicted, samples, rows, reference)
+    overall = overall_errors(judged, reference.spread, reference.constant)
+    sentences = swap_sentences(policy, samples, rows, predicted, reference, seed)
     return Report(
         names=names,
-        rows=len(rows),
+        units=tuple(d.unit for d in policy.contract.action.dimensions) if policy.contract else (),
         held_out=held_out,
-        error=_mean(np.abs(predicted - wanted)),
-        repeat_error=_mean(np.abs(repeated - wanted)),
-        mean_error=_mean(np.abs(mean - wanted)),
-        sentence_change=_sentence_change(policy, samples, rows, predicted, seed),
+        judged=judged,
+        trained=_training_errors(policy, samples, rows, train_rows, reference, seed),
+        spread=tuple(reference.spread.tolist()),
+        constant=tuple(reference.constant.tolist()),
+        sentences=sentences,
+        beats_baselines=overall[0] < min(overall[1:]),
+        language_blind=sentences.blind,
     )
 
 
-def _sentence_change(
-    policy: VlaAdapterPolicy, samples: Samples, rows: np.ndarray, predicted: np.ndarray, seed: int
-) -> tuple[float, ...] | None:
-    open_yet = samples.waypoint[rows] >= 0
-    if len(samples.tasks) < 2 or not open_yet.any():
-        return None
-    rng = np.random.default_rng(seed)
-    rows, predicted = rows[open_yet], predicted[open_yet]
-    shift = rng.integers(1, len(samples.tasks), size=len(rows))
-    other = _predict(policy, samples, rows, (samples.task[rows] + shift) % len(samples.tasks))
-    return _mean(np.abs(other - predicted))
-
-
-def _predict(policy: VlaAdapterPolicy, samples: Samples, rows: np.ndarray, tasks: np.ndarray) -> np.ndarray:
-    """Chunks for rows (R,) with the sentences of tasks (R,): float64 (R, H, A)."""
-    network, chunks = policy.network, []
-    with torch.inference_mode():
-        for start in range(0, len(rows), _BATCH):
-            part = slice(start, start + _BATCH)
-            ids, mask = policy.tokenize([samples.tasks[task] for task in tasks[part]])
-            pixels = policy.pixel_values(samples.images[rows[part]])
-            proprio = torch.from_numpy(policy.normalize_proprio(samples.state[rows[part]])).float()
-            inputs = (tensor.to(network.device) for tensor in (ids, mask, pixels, proprio))
-            chunks.append(network(*inputs).cpu().numpy())
-    return policy.unnormalize_actions(np.concatenate(chunks))
-
-
-def _mean(values: np.ndarray) -> tuple[float, ...]:
-    return tuple(float(value) for value in values.mean(axis=(0, 1)))
+def overall_errors(errors: Errors, spread: np.ndarray, constant: np.ndarray) -> tuple[float, float, float]:
+    """Policy, repeat and mean over the dimensions (A,) that move, each in units of its spread."""
+    moving = ~constant
+    if not moving.any():
+        return (0.0, 0.0, 0.0)
+    parts = (errors.policy, errors.repeat, errors.mean)
+    return tuple(float((np.array(part)[moving] / spread[moving]).mean()) for part in parts)
 
 
 def format_report(report: Report) -> str:
-    """The report as a table for people."""
-    what = (
-        "held-out rows"
-        if report.held_out
-        else "rows of the training itself (too few episodes to hold any out)"
+    """The report as tables and sentences for people."""
+    what = "Held-out episodes" if report.held_out else "Episodes that training may have seen"
+    lines = _table(report, report.judged, what)
+    if report.trained is not None:
+        lines += ["", *_table(report, report.trained, "Training episodes")]
+    lines += ["", "repeat: the action before, kept; mean: always the mean action of the training.", ""]
+    return "\n".join([*lines, *conclusions(report)])
+
+
+def conclusions(report: Report) -> list[str]:
+    """What is to be known first, one sentence each."""
+    policy, repeat, mean = report.overall()
+    figures = f"error {policy:.3g}, repeat {repeat:.3g}, mean {mean:.3g} in units of the actions' spread"
+    verdicts = dict(zip(report.names, report.verdicts(), strict=True))
+    worse = [f"{name} ({words})" for name, words in verdicts.items() if words.startswith("worse")]
+    if all(words == "constant" for words in verdicts.values()):
+        lines = ["No action ever moves in this data set: there is nothing to learn or to judge."]
+    elif report.beats_baselines:
+        lines = [f"The policy beats both baselines overall: {figures}."]
+        if worse:
+            lines.append(f"But not in every dimension: {', '.join(worse)}.")
+    else:
+        lines = [
+            f"THIS POLICY DOES NOT BEAT BOTH BASELINES: {figures}. "
+            "Do not expect it to work: repeating the last action, or the mean action, is as good."
+        ]
+        lines += [f"Not better in: {', '.join(worse)}."] if worse else []
+    if not report.held_out:
+        lines.append("Training has or may have seen these episodes: on new ones it can be worse.")
+    return lines + _sentence_conclusion(report.sentences)
+
+
+def _sentence_conclusion(test: SentenceTest) -> list[str]:
+    if test.obstacle:
+        return [f"Whether it listens to its sentence is not measurable: {test.obstacle}."]
+    figures = (
+        f"wrong sentences change its error by {test.gain:+.0%} and make it worse in {test.share:.0%} of "
+        f"{test.episodes} episodes"
     )
+    if test.blind:
+        return [
+            f"THIS POLICY IS LANGUAGE-BLIND: {figures}. It does the same whatever it is told. "
+            "(That is right only if all sentences of the data set mean the same.)"
+        ]
+    return [f"The policy listens to its sentence: {figures}."]
+
+
+def _table(report: Report, errors: Errors, what: str) -> list[str]:
+    units = report.units or ("",) * len(report.names)
+    labels = [f"{n} [{u}]" if u and u != "1" else n for n, u in zip(report.names, units, strict=True)]
+    width = max(map(len, [*labels, "last step of chunk"]))
+    head = f"{'':>{width}}  {'policy':>9}  {'repeat':>9}  {'mean':>9}"
+    judged = errors is report.judged and report.sentences.change is not None
     lines = [
-        f"Mean absolute error over {report.rows} {what}, in the robot's units:",
-        f"{'':>16}  {'policy':>9}  {'repeat':>9}  {'mean':>9}  {'other sentence':>14}",
+        f"{what}: {errors.rows} rows of {len(errors.episodes)} episodes; mean absolute errors",
+        head + (f"  {'other sentence':>14}" if judged else "") + "  verdict",
     ]
-    columns = (report.error, report.repeat_error, report.mean_error)
-    for i, name in enumerate(report.names):
-        numbers = "  ".join(f"{column[i]:9.4f}" for column in columns)
-        change = f"{report.sentence_change[i]:14.4f}" if report.sentence_change else f"{'-':>14}"
-        lines.append(f"{name:>16}  {numbers}  {change}")
-    lines.append("repeat: the action before, kept; mean: always the mean action;")
-    lines.append("other sentence: how much the policy's own actions change when another task is named.")
-    return "\n".join(lines)
+    columns = (errors.policy, errors.repeat, errors.mean)
+    for i, (label, verdict) in enumerate(zip(labels, report.verdicts(errors), strict=True)):
+        numbers = "  ".join(f"{column[i]:9.4g}" for column in columns)
+        change = f"  {report.sentences.change[i]:14.4g}" if judged else ""
+        lines.append(f"{label:>{width}}  {numbers}{change}  {verdict}")
+    spread, moving = np.array(report.spread), ~np.array(report.constant)
+    for name, at in (("first step of chunk", 0), ("last step of chunk", -1)):
+        steps = (errors.policy_steps[at], errors.repeat_steps[at], errors.mean_steps[at])
+        if moving.any():
+            scaled = [float((np.array(step)[moving] / spread[moving]).mean()) for step in steps]
+            lines.append(f"{name:>{width}}  " + "  ".join(f"{v:9.4g}" for v in scaled) + "  (in spreads)")
+    if judged:
+        lines.append("other sentence: how much the actions change when another task is named")
+    return lines
+
+
+def _training_errors(
+    policy: VlaAdapterPolicy,
+    samples: Samples,
+    rows: np.ndarray,
+    train_rows: np.ndarray,
+    reference: Reference,
+    seed: int,
+) -> Errors | None:
+    """Of some rows of the training episodes that are not judged; None if there are none."""
+    apart = train_rows[~np.isin(samples.episode[train_rows], np.unique(samples.episode[rows]))]
+    if len(apart) == 0:
+        return None
+    if len(apart) > _TRAINING_ROWS:
+        apart = np.sort(np.random.default_rng([seed, 1]).choice(apart, _TRAINING_ROWS, replace=False))
+    return measure_errors(predict_chunks(policy, samples, apart), samples, apart, reference)
+
+
+def _verdict(policy: float, repeat: float, mean: float) -> str:
+    if policy < min(repeat, mean):
+        return "better than both"
+    if policy >= max(repeat, mean):
+        return "worse than both"
+    return "worse than repeat" if policy >= repeat else "worse than mean"
+
+
+def _tuples(value: Any) -> Any:
+    return tuple(map(_tuples, value)) if isinstance(value, list) else value

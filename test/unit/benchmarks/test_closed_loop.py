@@ -1,4 +1,4 @@
-"""The closed loop: the scripted expert's own motion wins, its wrong choices count as wrong, numbers add up."""
+"""The closed loop: who knows the cubes wins, wrong choices count as wrong, numbers add up."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class Oracle:
         above = np.array([cube[0], cube[1], 0.15])
         held = self.robot.gripper_command < 0.035
         if held:
-            goal, gripper = above + [0, 0, 0.1], 0.0
+            goal, gripper = above + np.array([0, 0, 0.1]), 0.0
         elif np.linalg.norm(tool[:2] - cube[:2]) > 0.012:
             goal, gripper = above, 1.0
         else:

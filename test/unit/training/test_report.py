@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
+import dataclasses
+import itertools
+import json
+
 import numpy as np
 import pytest
 import torch
 from training_samples import CONTRACT, make_backbone, make_dataset
 
+from vla_adapter_ros.errors import TrainingError
 from vla_adapter_ros.model import VlaAdapterPolicy
 from vla_adapter_ros.recording.reader import DatasetReader
+from vla_adapter_ros.training import evaluation, report
 from vla_adapter_ros.training.data import compute_statistics, load_samples
-from vla_adapter_ros.training.report import format_report, make_report
+from vla_adapter_ros.training.evaluation import Errors, Reference, SentenceTest, predict_chunks
+from vla_adapter_ros.training.report import Report, conclusions, format_report, make_report
+
+NAMES = CONTRACT.action_names
+ROWS = np.arange(0, 20)  # the first two episodes
 
 
 @pytest.fixture(scope="module")
@@ -27,37 +37,185 @@ def parts(tmp_path_factory):
     return policy, samples
 
 
-def test_errors_are_those_of_single_predictions(parts):
+@pytest.fixture
+def say(monkeypatch):
+    """Lets a function (samples, rows, tasks) answer in place of the policy."""
+
+    def put(answer):
+        def predict(policy, samples, rows, tasks=None):
+            return answer(samples, rows, samples.task[rows] if tasks is None else tasks)
+
+        monkeypatch.setattr(evaluation, "predict_chunks", predict)
+        monkeypatch.setattr(report, "predict_chunks", predict)
+
+    return put
+
+
+def judge(parts, rows=ROWS, **more) -> Report:
+    return make_report(*parts, rows, NAMES, held_out=True, seed=0, **more)
+
+
+def test_errors_are_those_of_single_predictions_and_steps_past_the_end_do_not_count(parts):
     policy, samples = parts
     rows = np.array([0, 3, 12, 25, 39])
-    report = make_report(policy, samples, rows, CONTRACT.action_names, held_out=True, seed=0)
-    reader_images = samples.images[rows]
-    single, repeat, mean = [], [], []
-    for n, row in enumerate(rows):
-        wanted = samples.chunks(np.array([row]), 8)[0]
-        chunk = policy.predict(list(reader_images[n]), samples.tasks[samples.task[row]], samples.state[row])
+    train = np.arange(5, 15)
+    found = judge(parts, rows, train_rows=train)
+    step_errors = [[[] for _ in range(8)] for _ in range(3)]
+    for row in rows:
+        images, sentence = list(samples.images[np.array([row])][0]), samples.tasks[samples.task[row]]
+        chunk = policy.predict(images, sentence, samples.state[row])
         before = samples.action[max(row - 1, row // 10 * 10)]
-        single.append(np.abs(chunk - wanted).mean(axis=0))
-        repeat.append(np.abs(before - wanted).mean(axis=0))
-        mean.append(np.abs(samples.action.mean(axis=0) - wanted).mean(axis=0))
-    np.testing.assert_allclose(report.error, np.mean(single, axis=0), rtol=1e-3, atol=1e-5)
-    np.testing.assert_allclose(report.repeat_error, np.mean(repeat, axis=0))
-    np.testing.assert_allclose(report.mean_error, np.mean(mean, axis=0))
-    text = format_report(report)
-    assert "5 held-out rows" in text
-    assert all(name in text for name in CONTRACT.action_names)
+        for step in range(min(8, (row // 10 + 1) * 10 - row)):
+            wanted = samples.action[row + step]
+            for kind, given in enumerate((chunk[step], before, samples.action[train].mean(axis=0))):
+                step_errors[kind][step].append(np.abs(given - wanted))
+    for kind, name in enumerate(("policy", "repeat", "mean")):
+        by_step = [np.mean(errors, axis=0) for errors in step_errors[kind]]
+        np.testing.assert_allclose(getattr(found.judged, f"{name}_steps"), by_step, rtol=1e-3, atol=1e-5)
+        whole = np.mean(list(itertools.chain(*step_errors[kind])), axis=0)
+        np.testing.assert_allclose(getattr(found.judged, name), whole, rtol=1e-3, atol=1e-5)
+    assert (found.error, found.repeat_error, found.mean_error) == (
+        found.judged.policy,
+        found.judged.repeat,
+        found.judged.mean,
+    )
+    assert found.judged.episodes == (0, 1, 2, 3)
+    assert len(step_errors[0][7]) == 2 < len(rows)  # so few rows have a whole chunk before them
+
+
+def test_training_rows_are_those_of_the_other_episodes(parts, say):
+    _, samples = parts
+    say(lambda samples, rows, tasks: samples.chunks(rows, 8) + (rows >= 20)[:, None, None])
+    found = judge(parts)
+    np.testing.assert_allclose(found.spread, samples.action[20:].std(axis=0))
+    assert found.trained.episodes == (2, 3)
+    assert found.trained.rows == 20
+    np.testing.assert_allclose(found.trained.policy, 1.0, atol=1e-6)
+    np.testing.assert_allclose(found.error, 0.0, atol=1e-9)
+    everything = judge(parts, np.arange(40))
+    assert everything.trained is None
+    np.testing.assert_allclose(everything.spread, samples.action.std(axis=0))
+    reference = Reference.of(samples.action[:5])
+    given = judge(parts, train_rows=np.arange(0), reference=reference)
+    assert given.trained is None
+    np.testing.assert_allclose(given.spread, reference.spread)
+    with pytest.raises(TrainingError, match="0 rows to judge"):
+        judge(parts, np.arange(0))
+
+
+def test_verdicts_per_dimension_and_overall(parts, say):
+    def answer(samples, rows, tasks):
+        chunk = samples.chunks(rows, 8).copy()
+        chunk[:, :, 1] = samples.action[np.maximum(rows - 1, samples.first[rows]), 1][:, None]  # as repeat
+        chunk[:, :, 2] = 9.0
+        return chunk
+
+    say(answer)
+    found = judge(parts)
+    verdicts = dict(zip(NAMES, found.verdicts(), strict=True))
+    assert verdicts["fr3_joint1"] == "better than both"
+    assert verdicts["fr3_joint3"] == "worse than both"
+    assert verdicts["fr3_joint2"] in ("worse than repeat", "worse than both")
+    assert not found.beats_baselines  # 9 rad off in one joint
+    text = format_report(found)
+    assert "THIS POLICY DOES NOT BEAT BOTH BASELINES" in text
+    assert "fr3_joint3 (worse than both)" in text
+    say(lambda samples, rows, tasks: samples.chunks(rows, 8))
+    good = judge(parts)
+    assert good.beats_baselines
+    assert "beats both baselines overall" in format_report(good)
+    assert good.overall()[0] == pytest.approx(0.0, abs=1e-6) and good.overall()[1] > 0.1
+    assert all(name in text for name in NAMES)
+
+
+def test_a_dimension_that_never_moves_is_not_judged():
+    actions = np.column_stack([np.linspace(0, 1, 50), np.full(50, 1.5), np.full(50, 1.5) + 1e-7])
+    reference = Reference.of(actions)
+    assert reference.constant.tolist() == [False, True, True]
+    errors = Errors(
+        9, (0,), (0.1, 5.0, 5.0), (0.5, 0.0, 0.0), (0.5, 0.0, 0.0), ((0.1, 5.0, 5.0),), ((0.5, 0.0, 0.0),),
+        ((0.5, 0.0, 0.0),),
+    )  # fmt: skip
+    spread, constant = tuple(reference.spread.tolist()), (False, True, True)
+    found = Report(("a", "b", "c"), (), True, errors, None, spread, constant, SentenceTest("x"), True, None)
+    assert found.verdicts() == ("better than both", "constant", "constant")
+    assert found.overall()[0] == pytest.approx(0.1 / reference.spread[0])
+    still = dataclasses.replace(found, constant=(True,) * 3, beats_baselines=False)
+    assert conclusions(still)[0].startswith("No action ever moves")
 
 
 def test_a_policy_that_is_deaf_to_its_sentence_is_found_out(parts):
     policy, samples = parts
-    rows = np.arange(0, 40, 3)
-    hears = make_report(policy, samples, rows, CONTRACT.action_names, held_out=True, seed=0)
-    assert max(hears.sentence_change) > 0
+    assert max(judge(parts).sentence_change) > 0
     deaf = VlaAdapterPolicy(policy.network, policy.config, policy.tokenizer, policy.statistics)
     deaf.tokenize = lambda texts: policy.tokenize(["move"] * len(texts))
-    report = make_report(deaf, samples, rows, CONTRACT.action_names, held_out=True, seed=0)
-    assert report.sentence_change == pytest.approx((0.0,) * 8)
-    after_closing = np.array([8, 9, 18])
-    late = make_report(policy, samples, after_closing, CONTRACT.action_names, held_out=False, seed=0)
-    assert late.sentence_change is None
-    assert "too few episodes" in format_report(late)
+    found = judge((deaf, samples))
+    assert found.sentence_change == pytest.approx((0.0,) * 8)
+    assert found.language_blind and found.exit_status == 3
+    assert "THIS POLICY IS LANGUAGE-BLIND" in format_report(found)
+
+
+def test_sentences_must_help_and_not_only_change_something(parts, say):
+    def answer(better: bool):
+        def of(samples, rows, tasks):
+            own = (tasks == samples.task[rows])[:, None, None]
+            return samples.chunks(rows, 8) + np.where(own, 0.1, 0.2 if better else 0.1) * (2 * own - 1)
+
+        return of
+
+    say(answer(True))
+    hears = judge(parts)
+    assert hears.language_blind is False and hears.exit_status == 0
+    assert hears.sentences.gain == pytest.approx(1.0)
+    assert hears.sentences.share == 1.0
+    np.testing.assert_allclose(hears.sentences.wrong, 0.2, atol=1e-9)
+    np.testing.assert_allclose(hears.sentence_change, 0.3, atol=1e-9)
+    assert "listens to its sentence: wrong sentences change its error by +100%" in format_report(hears)
+    say(answer(False))
+    random = judge(parts)
+    assert max(random.sentence_change) == pytest.approx(0.2)
+    assert random.sentences.gain == pytest.approx(0.0)
+    assert random.language_blind
+
+
+def test_only_rows_before_the_gripper_closes_tell_about_sentences(parts, say):
+    _, samples = parts
+    say(lambda samples, rows, tasks: samples.chunks(rows, 8))
+    assert judge(parts).sentences.rows == 12  # 6 of 10 rows of two episodes
+    late = judge(parts, np.array([8, 9, 18]))
+    assert late.sentence_change is None and late.language_blind is None and late.exit_status == 0
+    assert "not measurable: no row lies before the gripper closes" in format_report(late)
+    one_task = dataclasses.replace(samples, tasks=samples.tasks[:1], task=np.zeros_like(samples.task))
+    found = judge((parts[0], one_task))
+    assert "not measurable: the data set has one task only" in format_report(found)
+    gripperless = dataclasses.replace(samples, waypoint=np.full_like(samples.waypoint, -1))
+    assert judge((parts[0], gripperless)).sentences.rows == 20
+
+
+def test_each_row_gets_other_sentences_and_no_two_alike():
+    shifts = evaluation._other_tasks(50, 5, seed=3)
+    assert shifts.shape == (evaluation.WRONG_SENTENCES, 50)
+    assert shifts.min() >= 1 and shifts.max() <= 4
+    assert all(len(set(column)) == len(column) for column in shifts.T)
+    assert evaluation._other_tasks(50, 2, seed=3).shape == (1, 50)
+
+
+def test_predictions_in_batches_are_those_of_the_policy(parts):
+    policy, samples = parts
+    rows = np.array([3, 17])
+    other = 1 - samples.task[rows]
+    for given in (None, other):
+        tasks = samples.task[rows] if given is None else given
+        found = predict_chunks(policy, samples, rows, given)
+        for n, row in enumerate(rows):
+            images = list(samples.images[rows][n])
+            single = policy.predict(images, samples.tasks[tasks[n]], samples.state[row])
+            np.testing.assert_allclose(found[n], single, atol=1e-4)
+
+
+def test_a_report_survives_json(parts):
+    found = judge(parts)
+    stored = json.loads(json.dumps(dataclasses.asdict(found)))
+    assert stored["language_blind"] == found.language_blind
+    assert Report(**stored) == found
+    assert Report(**json.loads(json.dumps(dataclasses.asdict(judge(parts, np.arange(40)))))).trained is None

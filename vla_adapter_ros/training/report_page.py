@@ -1,0 +1,124 @@
+"""The report as one HTML page that needs nothing else, and its pictures as files."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Mapping, Sequence
+from html import escape
+from pathlib import Path
+
+import numpy as np
+
+from vla_adapter_ros.model import VlaAdapterPolicy
+from vla_adapter_ros.training.data import Samples
+from vla_adapter_ros.training.evaluation import Errors
+from vla_adapter_ros.training.plots import plot_steps, plot_trace, trace_episode
+from vla_adapter_ros.training.report import Report, conclusions
+
+SHOWN_EPISODES = 3
+_STYLE = """
+body { font: 15px/1.5 system-ui, sans-serif; color: #222; }
+body { max-width: 72rem; margin: 2rem auto; padding: 0 1rem; }
+h1 { font-size: 1.5rem; } h2 { font-size: 1.15rem; margin-top: 2rem; }
+table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
+th, td { padding: 0.2rem 0.7rem; text-align: right; border-bottom: 1px solid #ddd; }
+th:first-child, td:first-child, td.words { text-align: left; }
+.verdict { padding: 0.8rem 1.2rem; border-left: 6px solid #2b8a3e; background: #ebfbee; }
+.verdict.bad { border-color: #c92a2a; background: #fff5f5; }
+.worse { color: #c92a2a; } .facts { color: #555; } img { max-width: 100%; }
+"""
+_LEGEND = """
+Mean absolute errors. <i>repeat</i>: the action before, kept. <i>mean</i>: always the mean action in training.
+<i>other sentence</i>: how much the policy's own actions change when another task is named in the same scene,
+before the gripper closes; its errors with the right and with wrong sentences are of the same rows.
+"""
+
+
+def write_page(
+    report: Report,
+    pictures: Mapping[str, tuple[str, bytes]],
+    path: Path | None,
+    *,
+    folder: Path | None = None,
+    facts: Mapping[str, object] | None = None,
+) -> None:
+    """Write the page, the pictures as PNG files, or both.
+
+    Args:
+        report: What is shown.
+        pictures: From `draw_pictures`.
+        path: HTML file to write; its pictures are inside.
+        folder: Where to write the pictures.
+        facts: What was evaluated, by name: shown at the top.
+    """
+    if folder is not None:
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, (_, png) in pictures.items():
+            (folder / f"{name}.png").write_bytes(png)
+    if path is not None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(format_page(report, list(pictures.values()), facts or {}), encoding="utf-8")
+
+
+def draw_pictures(
+    report: Report, policy: VlaAdapterPolicy, samples: Samples, rate_hz: float
+) -> dict[str, tuple[str, bytes]]:
+    """Title and PNG by file name: errors by step, and a few judged episodes spread over all of them."""
+    episodes = report.judged.episodes
+    chosen = sorted({int(n) for n in np.linspace(0, len(episodes) - 1, SHOWN_EPISODES).round()})
+    found = {"steps": ("Error by step of the chunk", plot_steps(report))}
+    for number in (episodes[n] for n in chosen):
+        trace = trace_episode(policy, samples, number)
+        title = f"Episode {number}: “{trace.sentence}”"
+        found[f"episode_{number:06d}"] = (title, plot_trace(trace, report, rate_hz))
+    return found
+
+
+def format_page(report: Report, pictures: Sequence[tuple[str, bytes]], facts: Mapping[str, object]) -> str:
+    """The page as text, pictures (title, PNG) inside."""
+    first, *further = conclusions(report)
+    bad = not report.beats_baselines or bool(report.language_blind)
+    what = "Held-out episodes" if report.held_out else "Episodes that training may have seen"
+    parts = [
+        "<!doctype html><html lang='en'><head><meta charset='utf-8'><title>Open-loop report</title>",
+        f"<style>{_STYLE}</style></head><body><h1>Open-loop report</h1>",
+        "<p class='facts'>"
+        + "<br>".join(f"{escape(k)}: {escape(str(v))}" for k, v in facts.items())
+        + "</p>",
+        f"<div class='verdict{' bad' if bad else ''}'><b>{escape(first)}</b>",
+        *(f"<br>{escape(line)}" for line in further),
+        "</div>",
+        *_table(report, report.judged, what),
+        *(_table(report, report.trained, "Training episodes") if report.trained is not None else ()),
+        f"<p>{_LEGEND}</p>",
+    ]
+    for title, png in pictures:
+        data = base64.b64encode(png).decode("ascii")
+        parts += [
+            f"<h2>{escape(title)}</h2>",
+            f"<img alt='{escape(title)}' src='data:image/png;base64,{data}'>",
+        ]
+    return "\n".join([*parts, "</body></html>", ""])
+
+
+def _table(report: Report, errors: Errors, what: str) -> list[str]:
+    test = report.sentences if errors is report.judged and report.sentences.change is not None else None
+    units = report.units or ("",) * len(report.names)
+    head = ["dimension", "unit", "policy", "repeat", "mean"]
+    head += ["other sentence", "error with right", "with wrong sentence"] if test else []
+    lines = [
+        f"<h2>{what}: {errors.rows} rows of {len(errors.episodes)} episodes</h2><table><tr>",
+        *(f"<th>{name}</th>" for name in (*head, "verdict")),
+        "</tr>",
+    ]
+    for i, verdict in enumerate(report.verdicts(errors)):
+        numbers = [errors.policy[i], errors.repeat[i], errors.mean[i]]
+        numbers += [test.change[i], test.right[i], test.wrong[i]] if test else []
+        cells = [escape(report.names[i]), escape(units[i]), *(f"{number:.4g}" for number in numbers)]
+        style = "words worse" if verdict.startswith("worse") else "words"
+        lines.append(
+            "<tr>"
+            + "".join(f"<td>{cell}</td>" for cell in cells)
+            + f"<td class='{style}'>{verdict}</td></tr>"
+        )
+    return [*lines, "</table>"]
