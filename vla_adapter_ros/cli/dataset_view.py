@@ -13,9 +13,9 @@ import numpy as np
 from vla_adapter_ros.contract import Contract
 from vla_adapter_ros.errors import DatasetError
 from vla_adapter_ros.recording import layout
-from vla_adapter_ros.recording.check import samples_of
 from vla_adapter_ros.recording.opening import Dataset, open_dataset
 from vla_adapter_ros.recording.overview import describe_dataset, overview
+from vla_adapter_ros.recording.survey import samples_of
 from vla_adapter_ros.recording.verdict import Samples, Verdict, VerdictSettings, judge, measure_images
 
 _SHOWN = 8  # images per camera on a contact sheet

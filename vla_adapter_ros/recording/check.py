@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, fields
-from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from vla_adapter_ros.contract import Contract
 from vla_adapter_ros.errors import VlaAdapterError
-from vla_adapter_ros.recording import files, layout
-from vla_adapter_ros.recording.opening import Dataset, open_dataset
-from vla_adapter_ros.recording.verdict import judge, measure_images, names_of
+from vla_adapter_ros.recording.opening import open_dataset
+from vla_adapter_ros.recording.survey import Survey, named, samples_of
 from vla_adapter_ros.recording.verdict_types import (
     FAIL,
     LEVELS,
@@ -23,15 +19,11 @@ from vla_adapter_ros.recording.verdict_types import (
     SKIP,
     WARN,
     Check,
-    Samples,
     Verdict,
     VerdictSettings,
 )
-from vla_adapter_ros.recording.video import count_frames
 
-_GRID_S = 1e-3  # timestamps this far from row / fps are no longer rounding [s]
-_SHORT = 100  # rows up to which all images are decoded: finding three in a video costs as much as 30
-_SHOWN = 8  # numbers of episodes, or faults of one kind, that a line names
+__all__ = ["Report", "check_dataset", "samples_of"]
 
 
 @dataclass(frozen=True)
@@ -104,271 +96,13 @@ def check_dataset(
         dataset = open_dataset(root, mapping, contract)
     except VlaAdapterError as error:
         return Report(root, (Check("format", FAIL, math.nan, str(error)),), (), settings)
-    survey = _Survey(dataset, settings, decode)
+    survey = Survey(dataset, settings, decode)
     verdicts = []
     for episode in range(dataset.num_episodes):
         verdicts.append(survey.look(episode))
         if progress:
             progress(episode + 1, dataset.num_episodes)
     return Report(root, survey.structure(), tuple(verdicts), settings)
-
-
-class _Survey:
-    """Goes through a data set once and gathers what the structural checks need."""
-
-    def __init__(self, dataset: Dataset, settings: VerdictSettings, decode: bool) -> None:
-        self._dataset, self._settings, self._decode = dataset, settings, decode
-        self._faults: dict[str, list[str]] = {
-            name: [] for name in ("rows", "timestamps", "images", "decoding")
-        }
-        self._low: dict[str, np.ndarray] = {}
-        self._high: dict[str, np.ndarray] = {}
-        self._frames = 0
-        self._used_tasks: set[int] = set()
-        self._decoded = self._sampled = 0
-
-    def look(self, episode: int) -> Verdict | None:
-        """Read an episode; its verdict, or None if it cannot be read."""
-        try:
-            rows = self._dataset.rows(episode)
-        except VlaAdapterError as error:
-            self._faults["rows"].append(str(error))
-            return None
-        count = len(rows["frame_index"])
-        if count == 0:
-            self._faults["rows"].append(f"episode {episode} has none")
-            return None
-        self._note(episode, rows, count)
-        whole = self._decode or count <= _SHORT
-        self._sampled += not whole
-        images = {}
-        for camera in self._dataset.cameras:
-            measured = self._look_at_images(camera, episode, count, whole)
-            if len(measured):
-                images[camera] = measured
-        return judge(
-            samples_of(self._dataset, rows, images, every_image=whole),
-            self._settings,
-            self._dataset.contract,
-        )
-
-    def structure(self) -> tuple[Check, ...]:
-        """The structural checks, after all episodes were looked at."""
-        dataset, faults = self._dataset, self._faults
-        version = dataset.info.get("codebase_version")
-        what = f"{version}, {dataset.num_episodes} episodes, {dataset.num_frames} rows, {dataset.fps:g} Hz"
-        self._count_images()
-        how = f"three of each of {self._sampled} long episodes, all of the others" if self._sampled else "all"
-        return (
-            *self._check_format(what),
-            _found("rows", faults["rows"], FAIL, f"{self._frames}, numbered without gaps"),
-            _found("timestamps", faults["timestamps"], WARN, "row / rate in every episode"),
-            _found("images", faults["images"], FAIL, "one per row and camera, of the declared size"),
-            _found("decoding", faults["decoding"], FAIL, f"{self._decoded} images decoded ({how})"),
-            self._check_tasks(),
-            self._check_stats(),
-            self._check_still(),
-            _check_contract(dataset),
-            _check_leftovers(dataset),
-        )
-
-    def _check_format(self, what: str) -> list[Check]:
-        missing = getattr(self._dataset, "missing", ())
-        if not self._dataset.num_episodes:
-            return [Check("format", FAIL, 0.0, f"{what}: nothing was recorded")]
-        if missing:
-            return [Check("format", WARN, len(missing), f"{what}; files of {len(missing)} more are missing")]
-        return [Check("format", PASS, math.nan, what)]
-
-    def _note(self, episode: int, rows: Mapping[str, np.ndarray], count: int) -> None:
-        facts, frame_index = self._dataset.episodes[episode], np.arange(count)
-        wanted = {"frame_index": frame_index, "index": facts.first_row + frame_index}
-        wanted["episode_index"] = np.full(count, episode)
-        for name, column in wanted.items():
-            if not np.array_equal(rows[name], column):
-                self._faults["rows"].append(f"{name} of episode {episode} has gaps or begins elsewhere")
-        off = float(np.abs(rows["timestamp"] - frame_index / self._dataset.fps).max())
-        if off > _GRID_S:
-            self._faults["timestamps"].append(f"episode {episode} is up to {off:.3f} s off row / rate")
-        self._used_tasks.update(int(n) for n in np.unique(rows["task_index"]))
-        self._frames += count
-        for name, column in rows.items():
-            if column.dtype.kind in "iuf" and np.isfinite(column).all():
-                low, high = column.min(axis=0), column.max(axis=0)
-                self._low[name] = np.minimum(self._low.get(name, low), low)
-                self._high[name] = np.maximum(self._high.get(name, high), high)
-
-    def _look_at_images(self, camera: str, episode: int, count: int, whole: bool) -> np.ndarray:
-        """Measure images of an episode: (M, 4), empty if they cannot be decoded."""
-        dataset, sizes = self._dataset, set()
-
-        def images():
-            if whole:
-                found = dataset.images(camera, episode)
-            else:
-                found = (dataset.image(camera, episode, n) for n in sorted({0, count // 2, count - 1}))
-            for image in found:
-                sizes.add(image.shape)
-                yield image
-
-        try:
-            measured = measure_images(images(), self._settings)
-        except VlaAdapterError as error:
-            self._faults["decoding"].append(f"camera {camera}, episode {episode}: {error}")
-            return np.empty((0, 4))
-        self._decoded += len(measured)
-        declared = next(
-            (tuple(f["shape"]) for name, f in dataset.features.items() if name == layout.image_key(camera)),
-            None,
-        )
-        if declared is not None and sizes - {declared, (declared[1], declared[2], declared[0])}:
-            self._faults["images"].append(
-                f"camera {camera}, episode {episode}: {sorted(sizes)}, info.json says {declared}"
-            )
-        return measured
-
-    def _count_images(self) -> None:
-        """Compare the images in each video with the rows of the episodes that it holds."""
-        parts = [
-            (part.path, camera, episode.length)
-            for episode in self._dataset.episodes
-            for camera, part in episode.videos.items()
-        ]
-        for (path, camera), group in groupby(sorted(parts), key=lambda part: part[:2]):
-            rows = sum(length for _, _, length in group)
-            try:
-                found = count_frames(path)
-            except VlaAdapterError as error:
-                self._faults["images"].append(str(error))
-                continue
-            if found != rows:
-                name = path.relative_to(self._dataset.root)
-                self._faults["images"].append(f"{name} (camera {camera}): {found} images, {rows} rows")
-
-    def _check_tasks(self) -> Check:
-        tasks = self._dataset.tasks
-        beyond = sorted(n for n in self._used_tasks if not 0 <= n < len(tasks))
-        empty = [n for n in sorted(self._used_tasks - set(beyond)) if not tasks[n].strip()]
-        if beyond:
-            return Check("tasks", FAIL, len(beyond), f"task_index {beyond}, there are {len(tasks)} tasks")
-        if empty:
-            return Check("tasks", FAIL, len(empty), f"tasks {empty} have no text")
-        unused = len(tasks) - len(self._used_tasks)
-        return Check("tasks", PASS, len(tasks), f"{len(tasks)}" + (f", {unused} not used" if unused else ""))
-
-    def _check_stats(self) -> Check:
-        """Stored statistics: there, finite, and of these very rows."""
-        if getattr(self._dataset, "numbers", None) is not None:
-            return Check("stats", SKIP, math.nan, "computed from the rows on reading")
-        try:
-            stats = self._dataset.stats
-        except VlaAdapterError as error:
-            return Check("stats", FAIL, math.nan, str(error))
-        faults = []
-        for name in (layout.STATE, layout.ACTION):
-            if name not in self._low:
-                continue
-            for statistic in ("min", "max", "mean", "std"):
-                values = np.asarray(stats.get(name, {}).get(statistic, []), dtype=np.float64)
-                if values.size != np.size(self._low[name]) or not np.isfinite(values).all():
-                    faults.append(f"{name}/{statistic} is missing or not finite")
-            if not faults:
-                span = np.maximum(self._high[name] - self._low[name], 1e-6)
-                for statistic, true in (("min", self._low[name]), ("max", self._high[name])):
-                    off = np.abs(np.ravel(stats[name][statistic]) - np.ravel(true)) / np.ravel(span)
-                    if off.max() > 1e-3:
-                        faults.append(f"{name}/{statistic} is not that of the rows")
-        return _found("stats", faults, FAIL, "finite, and those of the rows")
-
-    def _check_still(self) -> Check:
-        """State values that are the same in all episodes: they have no range to normalise by."""
-        if layout.STATE not in self._low:
-            return Check("still_values", SKIP, math.nan, f"no {layout.STATE}")
-        names = names_of(self._dataset.features[layout.STATE], "state")
-        spans = np.ravel(self._high[layout.STATE] - self._low[layout.STATE])
-        still = [n for n, span in zip(names, spans, strict=True) if span <= self._settings.still_range]
-        level = FAIL if len(still) == len(names) else WARN if still else PASS
-        text = f"{len(still)} of {len(names)} state values are the same in all episodes"
-        return Check("still_values", level, len(still) / len(names), text + _named(still))
-
-
-def samples_of(
-    dataset: Dataset, rows: Mapping[str, np.ndarray], images: Mapping[str, np.ndarray], *, every_image: bool
-) -> Samples:
-    """What a verdict needs, from the rows of an episode and its measured images (as `measure_images`)."""
-    count = len(rows["frame_index"])
-    values, names = {}, {}
-    for feature in (layout.STATE, layout.ACTION):
-        column = rows.get(feature, np.empty((count, 0)))
-        values[feature] = np.asarray(column, dtype=np.float64).reshape(count, -1)
-        known = dataset.features.get(feature)
-        names[feature] = names_of(known, feature) if known else ()
-    stamps = rows.get(layout.STAMP)
-    if stamps is None:  # some formats keep real times in the timestamps
-        grid = np.arange(count) / dataset.fps
-        stamps = rows["timestamp"] if np.abs(rows["timestamp"] - grid).max() > _GRID_S else None
-    ages = rows.get(layout.AGE)
-    streams = dataset.features.get(layout.AGE, {}).get("names") or ()
-    return Samples(
-        dataset.fps,
-        values[layout.STATE],
-        values[layout.ACTION],
-        names[layout.STATE],
-        names[layout.ACTION],
-        None if stamps is None else np.asarray(stamps, dtype=np.float64),
-        None if ages is None else np.asarray(ages, dtype=np.float64).reshape(count, -1),
-        tuple(streams),
-        images,
-        every_image,
-        lossy=True,
-    )
-
-
-def _check_contract(dataset: Dataset) -> Check:
-    contract = dataset.contract
-    if contract is None:
-        return Check("contract", SKIP, math.nan, "none; what needs one is skipped")
-    faults = []
-    for feature, wanted in ((layout.STATE, contract.state_names), (layout.ACTION, contract.action_names)):
-        declared = dataset.features.get(feature)
-        found = names_of(declared, feature) if declared else ()
-        if found != wanted:
-            faults.append(f"{feature} has {list(found)}, the contract {list(wanted)}")
-    for name, camera in contract.cameras.items():
-        shape = dataset.features.get(layout.image_key(name), {}).get("shape")
-        if name not in dataset.cameras:
-            faults.append(f"camera {name} is not there, only {list(dataset.cameras)}")
-        elif shape and tuple(shape) != (camera.height, camera.width, 3):
-            faults.append(f"camera {name} is {shape}, the contract says {camera.height} x {camera.width}")
-    if dataset.fps != contract.rate_hz:
-        faults.append(f"{dataset.fps:g} Hz, the contract says {contract.rate_hz:g} Hz")
-    return _found("contract", faults, FAIL, f"{contract.name}: names, cameras, sizes and rate agree")
-
-
-def _check_leftovers(dataset: Dataset) -> Check:
-    """Files that no episode uses: unfinished ones, and complete ones that were never committed."""
-    root, used = dataset.root, set()
-    for episode in dataset.episodes:
-        used |= {episode.data, *(part.path for part in episode.videos.values())}
-    there = [path for folder in ("data", "videos") for path in (root / folder).rglob("*") if path.is_file()]
-    left = [path for path in there if path not in used]
-    left += [path for path in (root / "meta").rglob(f"*{files.TEMPORARY}") if path not in left]
-    names = sorted(str(path.relative_to(root)) for path in left)
-    text = f"{len(names)} files that no episode uses{_named(names)}" + ("; see `repair`" if names else "")
-    return Check("leftovers", WARN if names else PASS, len(names), text)
-
-
-def _found(name: str, faults: list[str], level: str, otherwise: str) -> Check:
-    if not faults:
-        return Check(name, PASS, 0.0, otherwise)
-    more = f"; and {len(faults) - 3} more" if len(faults) > 3 else ""
-    return Check(name, level, len(faults), "; ".join(faults[:3]) + more)
-
-
-def _named(names: list[str]) -> str:
-    if not names:
-        return ""
-    return f" ({', '.join(names[:_SHOWN])}{', ...' if len(names) > _SHOWN else ''})"
 
 
 def _summary(name: str, checks: list[tuple[int, Check]], settings: VerdictSettings) -> str:
@@ -384,7 +118,7 @@ def _summary(name: str, checks: list[tuple[int, Check]], settings: VerdictSettin
     else:
         bad = [n for n, check in made if check.level in (WARN, FAIL)]
         failed = sum(check.level == FAIL for _, check in made)
-        numbers = _named([str(n) for n in bad])
+        numbers = named([str(n) for n in bad])
         beginning = f"{len(bad)} of {len(checks)} episodes{numbers}, {failed} of them fail"
     skipped = f", {len(checks) - len(made)} skipped" if len(made) < len(checks) else ""
     return f"{worst.level} {name}: {beginning}{skipped}; worst {number}: {worst.text}"
