@@ -52,7 +52,7 @@ class Stage:
         self.bench.acks.clear()
         self.runner = self._graph([NodeSpec("recorder", self._parameters)])
         self.bench.wait_for("recorder")
-        self.play(0.3)
+        self.play(0.5, waited=False)  # until all topics are connected
 
     def play(self, seconds, *, waited=True, small=False):
         """Let time pass. A frame that lacks a stream waits for the next tick, so nobody may wait for it."""

@@ -50,6 +50,16 @@ def add_benchmark_command(commands: Any) -> None:
     jitter.add_argument("--json", type=Path, help="write the result here")
     jitter.set_defaults(run=_jitter)
 
+    recording = kinds.add_parser(
+        "recording", help="the recorder beside two cameras and an arm: losses, stalls, cost (needs ROS 2)"
+    )
+    recording.add_argument("--minutes", type=float, default=10.0, help="recorded time")
+    recording.add_argument("--episode", type=float, default=20.0, help="length of an episode [s]")
+    recording.add_argument("--cores", type=int, default=2, help="for everything together; 0: all")
+    recording.add_argument("--output", type=Path, help="keep the data set in this folder")
+    recording.add_argument("--json", type=Path, help="write the result here")
+    recording.set_defaults(run=_recording)
+
 
 def _inference(options: argparse.Namespace) -> int:
     from vla_adapter_ros.benchmarks.inference import format_result, run_inference_benchmark
@@ -93,6 +103,19 @@ def _jitter(options: argparse.Namespace) -> int:
 
     result = run_jitter_benchmark(
         rates_hz=options.rates, seconds=options.seconds, busy=options.busy, priority=options.priority
+    )
+    print(format_result(result))
+    _write(options.json, result)
+    return 0
+
+
+def _recording(options: argparse.Namespace) -> int:
+    from vla_adapter_ros.benchmarks.recording import format_result, run_recording_benchmark
+
+    if options.output is not None:
+        options.output.mkdir(parents=True, exist_ok=True)
+    result = run_recording_benchmark(
+        minutes=options.minutes, episode_s=options.episode, cores=options.cores, output=options.output
     )
     print(format_result(result))
     _write(options.json, result)

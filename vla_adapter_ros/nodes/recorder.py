@@ -88,7 +88,9 @@ class RecorderNode(ManagedNode):
         ):
 
             async def answer(_: Any, response: Trigger.Response, act: Any = act) -> Trigger.Response:
-                response.success, response.message = await _outcome(act())
+                reply = act()
+                self._publish_status()  # whoever waits for the state need not wait for the timer
+                response.success, response.message = await _outcome(reply)
                 return response
 
             self.create_service(Trigger, f"~/{name}", answer, callback_group=group)
@@ -130,6 +132,7 @@ class RecorderNode(ManagedNode):
     ) -> StartEpisode.Response:
         reply = self._session.start(request.instruction, self.now(), self._complaints())
         response.accepted, response.message = reply.ok, reply.message
+        self._publish_status()
         return response
 
     def _command(self, words: str) -> None:
@@ -137,6 +140,7 @@ class RecorderNode(ManagedNode):
         if words.strip() in ("start", "toggle") and self._session.state == "idle" and self._instruction:
             words = f"start {self._instruction}"
         self._session.command(words, self.now(), self._complaints())
+        self._publish_status()
 
     def _publish_status(self) -> None:
         if self._session is None:

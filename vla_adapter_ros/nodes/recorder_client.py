@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import queue
 import threading
+from collections.abc import Callable
 from typing import Any
 
 import rclpy
@@ -21,6 +22,7 @@ SERVICES = {
     "rerecord": "rerecord_episode",
     "save": "save_pending",
 }
+Answer = Callable[[bool, str], None]
 
 
 class RecorderClient:
@@ -63,24 +65,29 @@ class RecorderClient:
         """Whether the recorder is there."""
         return self.status is not None and self._starting.service_is_ready()
 
-    def start(self, instruction: str) -> None:
-        """Ask for an episode; an empty instruction takes that of the one before."""
-        self._send(self._starting, StartEpisode.Request(instruction=instruction))
+    def start(self, instruction: str, answer: Answer | None = None) -> None:
+        """Ask for an episode; an empty instruction takes that of the one before.
 
-    def command(self, name: str) -> None:
-        """Ask for stop, discard, rerecord or save."""
-        self._send(self._plain[name], Trigger.Request())
+        `answer` is called with whether it began and a sentence; without one, both become an event.
+        """
+        self._send(self._starting, StartEpisode.Request(instruction=instruction), answer)
 
-    def _send(self, client: Any, request: Any) -> None:
+    def command(self, name: str, answer: Answer | None = None) -> None:
+        """Ask for stop, discard, rerecord or save; for `answer` see `start`."""
+        self._send(self._plain[name], Trigger.Request(), answer)
+
+    def _send(self, client: Any, request: Any, answer: Answer | None) -> None:
+        tell = answer or (lambda good, sentence: self.events.put((good, sentence)))
         if not client.service_is_ready():
-            self.events.put((False, f"{client.srv_name} is not there"))
+            tell(False, f"{client.srv_name} is not there")
             return
-        client.call_async(request).add_done_callback(self._answered)
 
-    def _answered(self, future: Any) -> None:
-        response = future.result()
-        good = response.accepted if hasattr(response, "accepted") else response.success
-        self.events.put((good, response.message))
+        def answered(future: Any) -> None:
+            response = future.result()
+            good = response.accepted if hasattr(response, "accepted") else response.success
+            tell(good, response.message)
+
+        client.call_async(request).add_done_callback(answered)
 
     def _on_status(self, message: RecorderStatus) -> None:
         before, self.status = self.status, message

@@ -18,6 +18,7 @@ import json
 import math
 import os
 import threading
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -267,6 +268,7 @@ class DatasetWriter:
         if self._lock is None:
             raise RecordingError("the data set is closed")
         totals, number, task, features = self._totals, self._totals.next_file, take.task, self._features
+        started, cpu = time.monotonic(), time.thread_time()
         tasks = totals.tasks if task in totals.tasks else [*totals.tasks, task]
         histograms = take.finish()
         columns = self._columns(take, tasks.index(task))
@@ -292,6 +294,8 @@ class DatasetWriter:
         rate = (len(stamps) - 1) / duration if len(stamps) > 1 else math.nan
         summary = EpisodeSummary(totals.episodes, len(stamps), task, duration, rate, take.encode_cpu_s)
         entry = {"episode": summary.index, "software": f"vla_adapter_ros {__version__}"}
+        entry |= {"encode_cpu_s": summary.encode_cpu_s, "save_cpu_s": time.thread_time() - cpu}
+        entry |= {"save_s": time.monotonic() - started}
         recordings = [*self._recordings, entry | notes]
         files.write_json(self.root / layout.STATS, new.statistics())
         files.write_json(self.root / layout.HISTOGRAMS, new.histograms_as_json())

@@ -1,0 +1,327 @@
+"""What the recorder loses, how long a save stalls it, and what it costs.
+
+Two cameras and an arm publish over DDS from processes of their own; the real
+recorder node writes episode after episode, the next one begun in the moment in
+which the former ends. Afterwards the data set is compared with what was
+published: every image carries its number.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+
+from vla_adapter_ros.benchmarks.host import CpuUse, describe_host
+from vla_adapter_ros.benchmarks.process import ProcessProbe
+from vla_adapter_ros.benchmarks.recording_frames import read_number
+from vla_adapter_ros.contract import Contract, read_contract
+from vla_adapter_ros.contract.resources import robots_folder
+from vla_adapter_ros.errors import ParameterError, RecordingError
+from vla_adapter_ros.recording import layout
+from vla_adapter_ros.recording.reader import DatasetReader
+
+WIDTH, HEIGHT, CAMERA_HZ, ARM_HZ = 640, 480, 30, 100
+EPISODE_S = 20.0
+_READY_S = 60.0
+_DECODED = 8  # episodes whose images are decoded and read
+
+
+def run_recording_benchmark(
+    *, minutes: float = 10.0, episode_s: float = EPISODE_S, cores: int = 2, output: Path | None = None
+) -> dict[str, Any]:
+    """Record in real time, then compare.
+
+    Args:
+        minutes: Recorded time, above 0.
+        episode_s: Length of an episode [s], above 0.
+        cores: Cores for everything together: sources, recorder, this process; 0: no restriction.
+        output: Folder to keep the data set in; default: it is deleted.
+
+    Returns:
+        {"rows", "saving", "cpu", "memory", "settings", "machine"}; see `compare`, `saving_figures`.
+
+    Raises:
+        ParameterError: a value that is not allowed.
+        RecordingError: the recorder did not start or refused.
+    """
+    if not (minutes > 0 and episode_s > 0 and cores >= 0):
+        raise ParameterError(
+            f"minutes = {minutes}, episode_s = {episode_s}, cores = {cores}: allowed is above 0, "
+            "and 0 or more cores"
+        )
+    machine = describe_host()
+    with tempfile.TemporaryDirectory(prefix="record_", dir=output) as scratch, _confined(cores):
+        folder = Path(scratch)
+        contract = write_benchmark_contract(folder / "contract.yaml")
+        root = folder / "set" if output is None else output / "set"
+        use = CpuUse()
+        with _sources(folder, contract), _recorder(folder, root) as runner:
+            calls, probe = _record(runner, contract, round(minutes * 60 / episode_s) or 1, episode_s)
+        published = {name: np.load(folder / f"{name}.npy") for name in contract.cameras}
+        reader = DatasetReader(root)
+        notes = json.loads((root / layout.RECORDINGS).read_text(encoding="utf-8"))["episodes"]
+        return {
+            "rows": compare(reader, contract, published),
+            "saving": saving_figures(calls, notes),
+            "cpu": cpu_figures(probe, notes) | use.result(),
+            "memory": probe.memory_figures(),
+            "verdicts": [entry["level"] for entry in notes],
+            "settings": {
+                "minutes": minutes, "episode_s": episode_s, "cores": cores, "cameras": len(contract.cameras),
+                "size": [WIDTH, HEIGHT], "camera_hz": CAMERA_HZ, "arm_hz": ARM_HZ,
+                "megabyte_per_minute": _size_mb(root) / (reader.num_frames / CAMERA_HZ / 60),
+            },
+            "machine": machine,
+        }  # fmt: skip
+
+
+def write_benchmark_contract(path: Path) -> Contract:
+    """The simulated Franka's contract with the cameras and the rate of this measurement."""
+    values = yaml.safe_load((robots_folder() / "franka_sim.yaml").read_text(encoding="utf-8"))
+    values["rate_hz"] = CAMERA_HZ
+    for camera in values["cameras"].values():
+        camera |= {"width": WIDTH, "height": HEIGHT, "max_age_s": 0.1}
+    values["state"] = [entry for entry in values["state"] if entry["topic"] == "/joint_states"]
+    values["topics"] = {"/joint_states": {"type": "joint_state", "max_age_s": 0.1}}
+    values["action"]["max_age_s"] = 0.1
+    path.write_text(yaml.safe_dump(values, sort_keys=False), encoding="utf-8")
+    return read_contract(path)
+
+
+def compare(reader: DatasetReader, contract: Contract, published: dict[str, np.ndarray]) -> dict[str, Any]:
+    """Compare a data set with what the cameras published.
+
+    Args:
+        reader: The data set.
+        contract: Its contract.
+        published: Camera -> stamps of its images 0, 1, 2 ... [s], float64 (N,).
+
+    Returns:
+        `rows`, `images` (of the reference camera between the first and last row of each episode),
+        `missing` and `repeated` of them as rows, `misplaced`: rows whose decoded reference image has
+        another number than its stamp says, `second_camera_repeated` and `second_camera_skipped`: steps
+        of the other cameras' numbers that are 0, or above 1; `camera_late`: intervals of the published
+        stamps above 1.5 periods.
+    """
+    reference = contract.reference_camera
+    stamps = published[reference]
+    figures = dict.fromkeys(
+        ("rows", "images", "missing", "repeated", "decoded", "misplaced", "second_camera_repeated",
+         "second_camera_skipped"), 0,
+    )  # fmt: skip
+    decoded = set(np.linspace(0, reader.num_episodes - 1, _DECODED).round().astype(int).tolist())
+    for episode in reader.episodes:
+        rows = reader.rows(episode.index)[layout.STAMP]
+        numbers = np.searchsorted(stamps, rows - 1e-5)  # stamps are exact to a microsecond
+        inside = numbers[-1] - numbers[0] + 1
+        unique = len(np.unique(numbers))
+        figures["rows"] += len(rows)
+        figures["images"] += int(inside)
+        figures["missing"] += int(inside - unique)
+        figures["repeated"] += len(rows) - unique
+        if episode.index not in decoded:
+            continue
+        for camera in contract.cameras:
+            found = np.array([read_number(image) for image in reader.images(camera, episode.index)])
+            if camera == reference:
+                figures["decoded"] += len(found)
+                figures["misplaced"] += int((found != numbers).sum())
+            else:
+                steps = np.diff(found)
+                figures["second_camera_repeated"] += int((steps == 0).sum())
+                figures["second_camera_skipped"] += int((steps > 1).sum())
+    figures["camera_late"] = int((np.diff(stamps) > 1.5 / CAMERA_HZ).sum())
+    return figures
+
+
+def saving_figures(calls: list[dict[str, float]], notes: list[dict[str, Any]]) -> dict[str, Any]:
+    """Percentiles over episodes [s].
+
+    `stall`: from asking for the end of an episode until the next one was recording; `on_disk`: until the
+    former was safe; `save`: what the saving thread itself took.
+    """
+    stall = [call["stall_s"] for call in calls if "stall_s" in call]
+    columns = {
+        "stall": stall or [0.0],
+        "on_disk": [call["on_disk_s"] for call in calls],
+        "save": [entry["save_s"] for entry in notes],
+    }
+    figures: dict[str, Any] = {"episodes": len(notes)}
+    for name, values in columns.items():
+        figures |= {f"{name}_p{q}_s": float(np.percentile(values, q)) for q in (50, 95)}
+        figures[f"{name}_max_s"] = max(values)
+    return figures
+
+
+def cpu_figures(probe: ProcessProbe, notes: list[dict[str, Any]]) -> dict[str, float]:
+    """Share of one core while recording: all of the recorder, and what encoding, saving and the rest took."""
+    total = probe.cpu_s / probe.seconds
+    encoding = sum(entry["encode_cpu_s"] for entry in notes) / probe.seconds
+    saving = sum(entry["save_cpu_s"] for entry in notes) / probe.seconds
+    return {"recorder": total, "encoding": encoding, "saving": saving, "reception": total - encoding - saving}
+
+
+def _record(
+    runner: Any, contract: Contract, episodes: int, episode_s: float
+) -> tuple[list[dict[str, float]], ProcessProbe]:
+    """Let the recorder write episodes without a pause; returns the times of each, and the probe."""
+    from vla_adapter_ros.nodes.recorder_client import RecorderClient
+
+    calls: list[dict[str, float]] = []
+    answered: list[threading.Event] = []
+    with RecorderClient() as client:
+        _wait(lambda: client.ready and all(age < 0.5 for age in client.status.ages), runner.check)
+        time.sleep(2.0)  # what starting up costs is not measured
+        probe = ProcessProbe(runner.processes["recorder_node"].pid)
+        with probe:
+            _demand(client, runner)
+            for number in range(episodes):
+                time.sleep(episode_s)
+                runner.check()
+                call: dict[str, float] = {}
+                done, asked = threading.Event(), time.monotonic()
+                calls.append(call)
+                answered.append(done)
+
+                def note(
+                    good: bool, text: str, call: Any = call, done: Any = done, asked: Any = asked
+                ) -> None:
+                    call["on_disk_s"] = time.monotonic() - asked
+                    call["good"] = good
+                    done.set()
+
+                client.command("stop", note)
+                # Two services have no order: the next episode is for after the end of this one.
+                _wait(lambda: client.status.state != "recording", runner.check, pause_s=0.002)
+                if number + 1 < episodes:
+                    _demand(client, runner)
+                    call["stall_s"] = time.monotonic() - asked
+            for done in answered:
+                if not done.wait(_READY_S):
+                    raise RecordingError(f"the recorder did not answer within {_READY_S} s")
+    if not all(call["good"] for call in calls):
+        raise RecordingError("an episode was not saved: the recorder's log says why")
+    return calls, probe
+
+
+def _demand(client: Any, runner: Any) -> None:
+    """Start an episode and wait until it is being recorded."""
+    answer: list[tuple[bool, str]] = []
+    client.start("measure the recorder", lambda good, text: answer.append((good, text)))
+    _wait(lambda: answer, runner.check, pause_s=0.002)
+    if not answer[0][0]:
+        raise RecordingError(f"the recorder refused to start: {answer[0][1]}")
+
+
+def _wait(condition: Any, check: Any, pause_s: float = 0.05) -> None:
+    deadline = time.monotonic() + _READY_S
+    while not condition():
+        check()
+        if time.monotonic() > deadline:
+            raise RecordingError(f"the recorder was not ready within {_READY_S} s")
+        time.sleep(pause_s)
+
+
+@contextlib.contextmanager
+def _recorder(folder: Path, root: Path) -> Iterator[Any]:
+    from vla_adapter_ros.cli.runner import GraphRunner
+    from vla_adapter_ros.nodes.graph import NodeSpec
+
+    parameters = {"contract": str(folder / "contract.yaml"), "dataset": str(root), "on_fail": "save"}
+    with GraphRunner([NodeSpec("recorder", parameters)], folder / "logs") as runner:
+        yield runner
+
+
+@contextlib.contextmanager
+def _sources(folder: Path, contract: Contract) -> Iterator[None]:
+    """Start the publishers; interrupted at the end, they leave their stamps in `folder`."""
+    from vla_adapter_ros.nodes.graph import graph_environment
+
+    command = [sys.executable, "-m", "vla_adapter_ros.benchmarks.recording_sources"]
+    path = str(folder / "contract.yaml")
+    wanted = [["arm", path, str(ARM_HZ)]]
+    for n, name in enumerate(contract.cameras):
+        phase = 0.4 * n / CAMERA_HZ  # cameras are not triggered together
+        wanted.append(["camera", path, name, str(CAMERA_HZ), str(phase), str(folder / f"{name}.npy")])
+    environment = os.environ | graph_environment()
+    processes = [
+        subprocess.Popen([*command, *words], env=environment, start_new_session=True) for words in wanted
+    ]
+    try:
+        yield
+    finally:
+        for process in processes:
+            process.terminate()
+        for process in processes:
+            process.wait(30)
+
+
+@contextlib.contextmanager
+def _confined(cores: int) -> Iterator[None]:
+    """Keep this process and all that it starts on so many cores."""
+    before = os.sched_getaffinity(0)
+    if cores:
+        os.sched_setaffinity(0, sorted(before)[:cores])
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, before)
+
+
+def _size_mb(root: Path) -> float:
+    return sum(path.stat().st_size for path in root.rglob("*") if path.is_file()) / 1e6
+
+
+def format_result(result: dict[str, Any]) -> str:
+    """A Markdown table, and what was measured on."""
+    rows, saving, cpu, memory = (result[key] for key in ("rows", "saving", "cpu", "memory"))
+    settings, machine = result["settings"], result["machine"]
+
+    def times(name: str) -> str:
+        return " / ".join(f"{saving[f'{name}_{part}_s']:.3f}" for part in ("p50", "p95", "max")) + " s"
+
+    parts = " / ".join(f"{cpu[part]:.1%}" for part in ("reception", "encoding", "saving"))
+    entries = {
+        "images of the reference camera while recording": rows["images"],
+        "rows": rows["rows"],
+        "images without a row": rows["missing"],
+        "images with two rows": rows["repeated"],
+        "images late by the camera itself": rows["camera_late"],
+        "rows with an image of another number (decoded)": f"{rows['misplaced']} of {rows['decoded']}",
+        "second camera, steps by 0 / by more than 1": (
+            f"{rows['second_camera_repeated']} / {rows['second_camera_skipped']} of {rows['decoded']}"
+        ),
+        "episodes": saving["episodes"],
+        "stall from one episode to the next, p50 / p95 / max": times("stall"),
+        "until an episode is on disk, p50 / p95 / max": times("on_disk"),
+        "recorder, share of one core": f"{cpu['recorder']:.1%}",
+        "of it reception and alignment / encoding / saving": parts,
+        "memory at the start / at the end / peak": (
+            f"{memory['first_mb']:.0f} / {memory['last_mb']:.0f} / {memory['peak_mb']:.0f} MB"
+        ),
+        "growth of memory in the second half": f"{memory['growth_mb_per_minute']:.2f} MB/min",
+        "on disk": f"{settings['megabyte_per_minute']:.1f} MB/min",
+    }
+    size = "x".join(str(n) for n in settings["size"])
+    lines = ["| what | measured |", "|---|--:|", *(f"| {key} | {value} |" for key, value in entries.items())]
+    lines += [
+        "",
+        f"{settings['minutes']:g} minutes in episodes of {settings['episode_s']:g} s, "
+        f"{settings['cameras']} cameras of {size} at {settings['camera_hz']} Hz, arm at "
+        f"{settings['arm_hz']} Hz, everything on {settings['cores'] or 'all'} cores "
+        f"({cpu['cores_in_use']:.2f} in use, {cpu['cores_stolen']:.2f} stolen); {machine['processor']}, "
+        f"Python {machine['python']}, load average before: {machine['load_average']}.",
+    ]
+    return "\n".join(lines)

@@ -1,0 +1,106 @@
+"""Cameras and an arm that publish at fixed rates, each in a process of its own.
+
+    python -m vla_adapter_ros.benchmarks.recording_sources camera CONTRACT NAME RATE PHASE LOG
+    python -m vla_adapter_ros.benchmarks.recording_sources arm CONTRACT RATE
+
+They run until they are interrupted. A camera then writes the stamps [s] of all
+images, image n being the n-th, into LOG (.npy).
+"""
+
+from __future__ import annotations
+
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterator
+
+import numpy as np
+
+from vla_adapter_ros.benchmarks.recording_frames import SceneMaker
+from vla_adapter_ros.contract import Contract, read_contract
+
+
+def ticks(rate_hz: float, phase_s: float = 0.0) -> Iterator[int]:
+    """Count on absolute deadlines, until interrupted; what is late is not left out."""
+    start = time.monotonic() + phase_s
+    number = 0
+    while True:
+        time.sleep(max(0.0, start + number / rate_hz - time.monotonic()))
+        yield number
+        number += 1
+
+
+def run_camera(contract: Contract, name: str, rate_hz: float, phase_s: float, log: str) -> None:
+    """Publish numbered images."""
+    import rclpy
+    from rclpy.qos import qos_profile_sensor_data
+    from sensor_msgs.msg import Image
+
+    from vla_adapter_ros.nodes.conversions import seconds, to_stamp
+    from vla_adapter_ros.nodes.images import array_to_image
+
+    camera = contract.cameras[name]
+    node = rclpy.create_node(f"camera_{name}")
+    publisher = node.create_publisher(Image, camera.topic, qos_profile_sensor_data)
+    maker = SceneMaker(camera.width, camera.height, seed=sum(name.encode()))
+    stamps: list[float] = []
+    try:
+        for number in ticks(rate_hz, phase_s):
+            message = array_to_image(maker.image(number), name)
+            message.header.stamp = to_stamp(node.get_clock().now().nanoseconds * 1e-9)
+            publisher.publish(message)
+            stamps.append(seconds(message.header.stamp))
+    except KeyboardInterrupt:
+        np.save(log, np.array(stamps))
+
+
+def run_arm(contract: Contract, rate_hz: float) -> None:
+    """Publish joint states of a moving arm, and the commands that lead it."""
+    import rclpy
+    from sensor_msgs.msg import JointState
+
+    from vla_adapter_ros.nodes.conversions import to_stamp
+
+    node = rclpy.create_node("arm")
+    states = node.create_publisher(JointState, contract.joint_state_topic, 10)
+    commands = node.create_publisher(JointState, contract.action.topic, 10)
+    middle = {name: sum(limit.position) / 2 for name, limit in contract.limits.items()}
+    gripper = contract.gripper
+    motion: Callable[[float], float] = lambda t: 0.2 * float(np.sin(2 * np.pi * t / 4))  # noqa: E731
+    try:
+        for number in ticks(rate_hz):
+            t = number / rate_hz
+            stamp = to_stamp(node.get_clock().now().nanoseconds * 1e-9)
+            closed = int(t / 2) % 2
+            fingers = gripper.closed_position if closed else gripper.open_position
+            state = JointState(name=[*middle, gripper.joint])
+            state.position = [value + motion(t) for value in middle.values()] + [fingers]
+            values = {name: value + motion(t + 0.1) for name, value in middle.items()}
+            values[gripper.dimension] = gripper.closed if closed else gripper.open
+            command = JointState(name=list(contract.action_names))
+            command.position = [values[name] for name in contract.action_names]
+            state.header.stamp = command.header.stamp = stamp
+            states.publish(state)
+            commands.publish(command)
+    except KeyboardInterrupt:
+        pass
+
+
+def main(arguments: list[str]) -> None:
+    """Run one source."""
+    import rclpy
+    from rclpy.signals import SignalHandlerOptions
+
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
+    kind, contract, *rest = arguments
+    if kind == "camera":
+        name, rate, phase, log = rest
+        run_camera(read_contract(contract), name, float(rate), float(phase), log)
+    else:
+        run_arm(read_contract(contract), float(rest[0]))
+    rclpy.try_shutdown()
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
