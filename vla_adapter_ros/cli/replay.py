@@ -11,7 +11,7 @@ import numpy as np
 import rclpy
 from geometry_msgs.msg import PoseStamped
 from rclpy.parameter import Parameter
-from rclpy.qos import QoSProfile, qos_profile_sensor_data
+from rclpy.qos import QoSProfile
 from rclpy.signals import SignalHandlerOptions
 from sensor_msgs.msg import CompressedImage, JointState
 
@@ -48,9 +48,9 @@ def replay_frames(dataset: Dataset, contract: Contract, episode: int, speed: flo
     rows = _rows(dataset, episode, speed)
     images = {name: dataset.images(name, episode) for name in contract.cameras}
     with _Publisher() as publisher:
-        depth = QoSProfile(depth=10)
+        depth = QoSProfile(depth=10)  # reliable: whoever listens with best effort gets it too
         for camera in contract.cameras.values():
-            publisher.add(IMAGE_TYPES[camera.transport], camera.topic, qos_profile_sensor_data)
+            publisher.add(IMAGE_TYPES[camera.transport], camera.topic, depth)
         for name, topic in contract.topics.items():
             publisher.add(TOPIC_TYPES[topic.type], name, depth)
         publisher.add(JointState, contract.action.topic, depth)
