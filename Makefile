@@ -3,7 +3,8 @@
 # make test-all   the same plus long fault, crash and multi-process runs
 # make setup      the environment alone, in .venv
 # make record-demo, make train-demo   demonstrations and a checkpoint from them
-# make judge      the real LeRobotDataset opens a recorded data set (environment of its own; JUDGE_DATASET=...)
+# make judge      the real LeRobotDataset opens a recorded data set (environment of its own; JUDGE_DATASET=...),
+#                 and its tools delete, merge and continue one
 
 PYTHON ?= python3
 ROS_WHEELS ?= kilted
@@ -89,6 +90,7 @@ JUDGE_DATASET ?= out/demonstrations
 
 judge: .venv-judge/.packages
 	.venv-judge/bin/python test/judge/check_with_lerobot.py $(JUDGE_DATASET)
+	SVT_LOG=1 .venv-judge/bin/python test/judge/check_tools.py
 
 lint: setup
 	$(V)/bin/ruff check . && $(V)/bin/ruff format --check .

@@ -11,8 +11,14 @@ ARGUMENTS = {
     "dataset": ("demonstrations", "Directory of the LeRobot data set; continued if it exists."),
     "contract": ("franka_sim", "Robot contract: shipped name or path of a YAML file."),
     "simulate": ("true", "Start the simulator instead of using a real robot."),
+    "controller": ("true", "Start our controller; false for arms that are led by drivers of their own."),
+    "instruction": ("", "Task of an episode that is started by a button."),
+    "joy_buttons": ("", "Buttons of the topic joy, such as 'toggle=0 discard=1 rerecord=3 save=2'."),
+    "on_fail": ("ask", "What happens to an episode whose verdict is fail."),
+    "verdict": ("", "YAML file with thresholds of the verdict."),
 }
-CHOICES = {"simulate": ["true", "false", "True", "False"]}
+BOOLEAN = ["true", "false", "True", "False"]
+CHOICES = {"simulate": BOOLEAN, "controller": BOOLEAN, "on_fail": ["ask", "discard", "save"]}
 
 
 def start_nodes(context):
@@ -23,6 +29,13 @@ def start_nodes(context):
         policy=False,
         record=values["dataset"],
     )
+    for node in nodes:
+        if node.kind == "recorder":
+            node.parameters.update(
+                {n: values[n] for n in ("instruction", "joy_buttons", "on_fail", "verdict")}
+            )
+    if values["controller"].lower() != "true":
+        nodes = [node for node in nodes if node.kind != "controller"]
     return [
         Node(
             package="vla_adapter_ros",

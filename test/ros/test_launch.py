@@ -72,7 +72,7 @@ def planned(name: str, **values: str) -> dict[str, SimpleNamespace]:
             "bringup",
             "contract checkpoint simulate record lock_step renderer seed device mode",
         ),
-        ("record", "dataset contract simulate"),
+        ("record", "dataset contract simulate controller instruction joy_buttons on_fail verdict"),
     ],
 )
 def test_arguments_are_declared_and_explained(name, expected):

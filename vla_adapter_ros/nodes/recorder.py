@@ -19,6 +19,7 @@ from vla_adapter_ros.msg import ControllerStatus, RecorderStatus
 from vla_adapter_ros.nodes.base import STATUS_TOPIC, ManagedNode, run
 from vla_adapter_ros.nodes.buttons import ButtonMap
 from vla_adapter_ros.nodes.conversions import to_stamp
+from vla_adapter_ros.nodes.memory import return_large_blocks
 from vla_adapter_ros.nodes.parameters import RecorderParameters
 from vla_adapter_ros.nodes.streams import StreamSubscriber
 from vla_adapter_ros.recording.align import FrameBuilder
@@ -200,6 +201,7 @@ def _next_turn() -> Generator[None, None, None]:
 
 def main() -> int:
     """Entry point of `recorder_node`."""
+    return_large_blocks()
     return run(RecorderNode)
 
 

@@ -197,6 +197,8 @@ class RecordingSession:
             except FrameError as error:
                 self._dropped += 1
                 self._monitor.drop()
+                if not self._problem:  # the first of several
+                    self._log(f"frame left out: {error}")
                 self._problem = str(error)
             except RecordingError as error:  # an encoder failed: the writer has dropped the episode
                 self._said(False, f"episode lost: {error}")
