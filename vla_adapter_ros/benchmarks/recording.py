@@ -32,14 +32,20 @@ from vla_adapter_ros.errors import ParameterError, RecordingError
 from vla_adapter_ros.recording import layout
 from vla_adapter_ros.recording.reader import DatasetReader
 
-WIDTH, HEIGHT, CAMERA_HZ, ARM_HZ = 640, 480, 30, 100
+SIZE, CAMERA_HZ, ARM_HZ = (640, 480), 30, 100
 EPISODE_S = 20.0
 _READY_S = 60.0
 _DECODED = 8  # episodes whose images are decoded and read
 
 
 def run_recording_benchmark(
-    *, minutes: float = 10.0, episode_s: float = EPISODE_S, cores: int = 2, output: Path | None = None
+    *,
+    minutes: float = 10.0,
+    episode_s: float = EPISODE_S,
+    cores: int = 2,
+    size: tuple[int, int] = SIZE,
+    camera_hz: int = CAMERA_HZ,
+    output: Path | None = None,
 ) -> dict[str, Any]:
     """Record in real time, then compare.
 
@@ -47,6 +53,8 @@ def run_recording_benchmark(
         minutes: Recorded time, above 0.
         episode_s: Length of an episode [s], above 0.
         cores: Cores for everything together: sources, recorder, this process; 0: no restriction.
+        size: Width and height of the images [px], even, width at least 320.
+        camera_hz: Images per second of each camera, and rows per second.
         output: Folder to keep the data set in; default: it is deleted.
 
     Returns:
@@ -64,7 +72,7 @@ def run_recording_benchmark(
     machine = describe_host()
     with tempfile.TemporaryDirectory(prefix="record_", dir=output) as scratch, _confined(cores):
         folder = Path(scratch)
-        contract = write_benchmark_contract(folder / "contract.yaml")
+        contract = write_benchmark_contract(folder / "contract.yaml", size, camera_hz)
         root = folder / "set" if output is None else output / "set"
         use = CpuUse()
         with _sources(folder, contract), _recorder(folder, root) as runner:
@@ -80,19 +88,21 @@ def run_recording_benchmark(
             "verdicts": [entry["level"] for entry in notes],
             "settings": {
                 "minutes": minutes, "episode_s": episode_s, "cores": cores, "cameras": len(contract.cameras),
-                "size": [WIDTH, HEIGHT], "camera_hz": CAMERA_HZ, "arm_hz": ARM_HZ,
-                "megabyte_per_minute": _size_mb(root) / (reader.num_frames / CAMERA_HZ / 60),
+                "size": list(size), "camera_hz": camera_hz, "arm_hz": ARM_HZ,
+                "megabyte_per_minute": _size_mb(root) / (reader.num_frames / camera_hz / 60),
             },
             "machine": machine,
         }  # fmt: skip
 
 
-def write_benchmark_contract(path: Path) -> Contract:
+def write_benchmark_contract(
+    path: Path, size: tuple[int, int] = SIZE, camera_hz: int = CAMERA_HZ
+) -> Contract:
     """The simulated Franka's contract with the cameras and the rate of this measurement."""
     values = yaml.safe_load((robots_folder() / "franka_sim.yaml").read_text(encoding="utf-8"))
-    values["rate_hz"] = CAMERA_HZ
+    values["rate_hz"] = camera_hz
     for camera in values["cameras"].values():
-        camera |= {"width": WIDTH, "height": HEIGHT, "max_age_s": 0.1}
+        camera |= {"width": size[0], "height": size[1], "max_age_s": 3.0 / camera_hz}
     values["state"] = [entry for entry in values["state"] if entry["topic"] == "/joint_states"]
     values["topics"] = {"/joint_states": {"type": "joint_state", "max_age_s": 0.1}}
     values["action"]["max_age_s"] = 0.1
@@ -142,7 +152,7 @@ def compare(reader: DatasetReader, contract: Contract, published: dict[str, np.n
                 steps = np.diff(found)
                 figures["second_camera_repeated"] += int((steps == 0).sum())
                 figures["second_camera_skipped"] += int((steps > 1).sum())
-    figures["camera_late"] = int((np.diff(stamps) > 1.5 / CAMERA_HZ).sum())
+    figures["camera_late"] = int((np.diff(stamps) > 1.5 / contract.rate_hz).sum())
     return figures
 
 
@@ -253,8 +263,8 @@ def _sources(folder: Path, contract: Contract) -> Iterator[None]:
     path = str(folder / "contract.yaml")
     wanted = [["arm", path, str(ARM_HZ)]]
     for n, name in enumerate(contract.cameras):
-        phase = 0.4 * n / CAMERA_HZ  # cameras are not triggered together
-        wanted.append(["camera", path, name, str(CAMERA_HZ), str(phase), str(folder / f"{name}.npy")])
+        phase = 0.4 * n / contract.rate_hz  # cameras are not triggered together
+        wanted.append(["camera", path, name, str(contract.rate_hz), str(phase), str(folder / f"{name}.npy")])
     environment = os.environ | graph_environment()
     processes = [
         subprocess.Popen([*command, *words], env=environment, start_new_session=True) for words in wanted

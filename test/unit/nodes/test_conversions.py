@@ -87,9 +87,10 @@ def test_shipped_parameter_files_are_complete(kind):
     assert shipped.read_text(encoding="utf-8") == parameters.parameter_file(kind)
 
 
-def test_the_docs_show_the_controllers_parameters():
-    page = Path(__file__).resolve().parents[3] / "docs" / "controller.md"
-    assert parameters.parameter_table("controller") in page.read_text(encoding="utf-8")
+@pytest.mark.parametrize("kind", ["controller", "recorder"])
+def test_the_docs_show_the_parameters(kind):
+    page = Path(__file__).resolve().parents[3] / "docs" / f"{kind}.md"
+    assert parameters.parameter_table(kind) in page.read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize(
