@@ -149,19 +149,25 @@ class TrainingLoop:
         recompute = recomputed_activations(self.model, settings.checkpointing)
         with StopRequest() as stop, recompute, _memory_advice(self):
             try:
-                batches = self._batches()
+                batches, within = self.batches(), False
                 for step in range(len(self.losses), settings.steps):
                     start = time.perf_counter()
-                    value, norm, stopped = self._step(step, bool(stop.wanted), batches)
+                    within = True
+                    value, norm, stopped = self.step(step, bool(stop.wanted), batches)
                     self.losses.append(value)
+                    within = False
                     self._times.append(time.perf_counter() - start)
                     self._show(step, norm, show, journal)
                     if on_step is not None:
                         on_step(step, value)
                     self._look_and_save(step, show, journal)
+                    stopped = stopped or (self.processes.count == 1 and bool(stop.wanted))
                     if stopped and step + 1 < settings.steps:
                         raise KeyboardInterrupt(stop.wanted)
             except KeyboardInterrupt as reason:
+                if within:  # asked twice: half a step is not worth saving
+                    show.note(f"stopped within a step: --resume goes on from what was saved in {self.folder}")
+                    raise
                 self.save()
                 done = f"{len(self.losses)} of {settings.steps} steps"
                 why = str(reason) or "interrupted"
@@ -175,7 +181,7 @@ class TrainingLoop:
         save_state(path, model, self.optimizer, self.losses, self.key, self.mean, write=first)
         self.processes.wait()
 
-    def _batches(self) -> Iterator[Loaded]:
+    def batches(self) -> Iterator[Loaded]:
         """This process's parts of the batches of the steps that are missing."""
         settings, weight = self.settings, self.samples.weight[self.rows]
         return load_batches(
@@ -184,7 +190,7 @@ class TrainingLoop:
             workers=worker_count(settings, in_memory=self.samples.images.in_memory),
         )  # fmt: skip
 
-    def _step(self, step: int, stop: bool, batches: Iterator[Loaded]) -> tuple[float, float, bool]:
+    def step(self, step: int, stop: bool, batches: Iterator[Loaded]) -> tuple[float, float, bool]:
         """One step: loss, norm of the gradient, and whether any process wants to stop."""
         settings, processes, device = self.settings, self.processes, self.processes.device
         set_learning_rate(self.optimizer, learning_rate_factor(step, settings))
