@@ -99,8 +99,8 @@ def augment(name: str, images: Tensor, draws: Draws) -> Tensor:
     unit = (unit + factors["brightness"]).clamp(0, 1)
     mean = unit.mean(dim=(-3, -2), keepdim=True)  # of each channel
     unit = ((unit - mean) * factors["contrast"] + mean).clamp(0, 1)
-    unit = saturate(unit, factors["saturation"])
-    unit = shift_hue(unit, factors["hue"])
+    unit = saturate(unit, factors["saturation"]).clamp(0, 1)
+    unit = shift_hue(unit, factors["hue"]).clamp(0, 1)  # rounding leaves the range
     return (unit * BYTE_SCALE).floor().clamp(max=255) / 255.0
 
 

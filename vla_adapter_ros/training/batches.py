@@ -25,7 +25,8 @@ from vla_adapter_ros.training.augmentation import (
     evaluation_preprocessing,
     resolve_augmentation,
 )
-from vla_adapter_ros.training.data import Samples, load_samples
+from vla_adapter_ros.training.data import Samples
+from vla_adapter_ros.training.images import ImageStore
 from vla_adapter_ros.training.settings import FinetuneSettings
 from vla_adapter_ros.training.sources import OpenSource
 
@@ -43,7 +44,7 @@ def prepare_preprocessing(policy: VlaAdapterPolicy, settings: FinetuneSettings) 
     )  # fmt: skip
 
 
-def load_training_samples(
+def training_images(
     sources: Sequence[OpenSource],
     contract: Contract,
     policy: VlaAdapterPolicy,
@@ -51,16 +52,16 @@ def load_training_samples(
     *,
     limit: int | None = None,
     progress: Callable[[int, int], None] = lambda done, total: None,
-) -> Samples:
-    """Read data sets for training a policy that `prepare_preprocessing` gave; see `data.load_samples`."""
+) -> ImageStore:
+    """Images of data sets for training a policy that `prepare_preprocessing` gave; see `ImageStore`."""
     preprocessing = policy.config.preprocessing
     crop = 1.0
     if resolve_augmentation(settings.augmentation, policy.config) == "official":
         crop = preprocessing.center_crop  # left to later: random crops need the whole image
         preprocessing = dataclasses.replace(preprocessing, center_crop=1.0)
-    return load_samples(
-        sources, contract, Preprocessor(preprocessing).resize, preprocessing.size, crop=crop, limit=limit,
-        source_weights=settings.source_weights, progress=progress,
+    return ImageStore(
+        [source.data for source in sources], contract.camera_names, Preprocessor(preprocessing).resize,
+        preprocessing.size, crop=crop, limit=limit, progress=progress,
     )  # fmt: skip
 
 
@@ -121,8 +122,9 @@ class BatchMaker:
         self._pixel_values, self._pad = policy.pixel_values, policy.tokenizer.pad_id
         self._samples, self._settings, self._horizon = samples, settings, policy.config.chunk
         self._cameras = policy.config.num_images
-        policy.tokenize(samples.tasks)  # none is empty or too long
-        self._ids = [policy.tokenizer.ids(task) for task in samples.tasks]
+        used = np.unique(samples.task).tolist()
+        policy.tokenize([samples.tasks[n] for n in used])  # none is empty or too long
+        self._ids = {n: policy.tokenizer.ids(samples.tasks[n]) for n in used}
         self._state = policy.normalize_proprio(samples.state).astype(np.float32)
         self._action = policy.normalize_actions(samples.action).astype(np.float32)
 
@@ -158,7 +160,7 @@ class BatchMaker:
             counts[:] = True
         waypoints = int((samples.waypoint[rows] >= 0).sum())
         rows, valid = rows[part], counts[part]
-        ids = [self._ids[task] for task in samples.task[rows]]
+        ids = [self._ids[task] for task in samples.task[rows].tolist()]
         length = max(map(len, ids))
         ahead = samples.waypoint[rows]
         after = np.minimum(rows[:, None] + np.arange(self._horizon), samples.until[rows][:, None])

@@ -80,6 +80,11 @@ class Samples(Rows):
 
     images: ImageStore
 
+    @classmethod
+    def join(cls, rows: Rows, images: ImageStore) -> Samples:
+        """Rows with the images of the same data sets."""
+        return cls(**{name: getattr(rows, name) for name in Rows.__dataclass_fields__}, images=images)
+
 
 def load_samples(
     data: Dataset | Sequence[OpenSource],
@@ -114,7 +119,7 @@ def load_samples(
         [source.data for source in sources], contract.camera_names, resize, size, crop=crop, limit=limit,
         progress=progress,
     )  # fmt: skip
-    return Samples(**{name: getattr(rows, name) for name in Rows.__dataclass_fields__}, images=images)
+    return Samples.join(rows, images)
 
 
 def read_rows(

@@ -20,10 +20,11 @@ from vla_adapter_ros.contract import Contract
 from vla_adapter_ros.errors import TrainingError
 from vla_adapter_ros.model import VlaAdapterPolicy
 from vla_adapter_ros.training.adapters import add_lora, frozen_to_bf16, plain_copy
-from vla_adapter_ros.training.batches import load_training_samples, prepare_preprocessing
+from vla_adapter_ros.training.batches import prepare_preprocessing, training_images
 from vla_adapter_ros.training.data import Samples, compute_statistics
 from vla_adapter_ros.training.distributed import Processes, whole
 from vla_adapter_ros.training.ema import RunningMean
+from vla_adapter_ros.training.inspection import PAGE, inspect_data
 from vla_adapter_ros.training.journal import Journal
 from vla_adapter_ros.training.loop import STATE, Trainee, TrainingLoop, has_bf16
 from vla_adapter_ros.training.memory import compile_layers
@@ -75,13 +76,15 @@ def finetune(
     threads: int = 1,
     contract: Contract | None = None,
     wandb: str = "",
+    pages: bool = True,
     on_step: Callable[[int, float], None] | None = None,
     **more: Any,
 ) -> TrainingResult:
     """Fine-tune on a recorded data set and write a checkpoint directory.
 
-    Beside the output lies a folder `<output>.training`: the running state, so that an interrupted run goes
-    on with `resume` as if nothing had happened; the newest and the best checkpoints; TensorBoard's files.
+    What is found in the data before the first step stands in `<output>.data.html`. Beside the output lies a
+    folder `<output>.training`: the running state, so that an interrupted run goes on with `resume` as if
+    nothing had happened; the newest and the best checkpoints; TensorBoard's files.
     Under `accelerate launch` all processes call this with the same arguments.
 
     Args:
@@ -97,6 +100,7 @@ def finetune(
         threads: CPU threads; two were slower than one on two busy cores. 0 leaves torch's own choice.
         contract: For data sets that carry none.
         wandb: Project at Weights & Biases; "" is none.
+        pages: Write the page about the data beside the output.
         on_step: Called with (step, loss) after each step.
         **more: Further fields of `FinetuneSettings`.
 
@@ -144,9 +148,15 @@ def finetune(
             device=processes.device,
         )  # fmt: skip
         backbone = prepare_preprocessing(backbone, settings)
-        samples = load_training_samples(
-            sources, robot, backbone, settings, progress=lambda done, total: show("read", done, total, "")
-        )
+        page = output.with_name(output.name + PAGE) if pages and processes.is_first else None
+        preflight, samples = inspect_data(sources, robot, backbone, settings, page)
+        for line in preflight.complaints:
+            show.note(line)
+        images = training_images(
+            sources, robot, backbone, settings,
+            progress=lambda done, total: show("read", done, total, ""),
+        )  # fmt: skip
+        samples = Samples.join(samples, images)
         rows = split_rows(samples, settings, backbone.config.chunk)
         policy = _prepare(backbone, samples, robot, "+".join(samples.names), rows[0])
         del backbone

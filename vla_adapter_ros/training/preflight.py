@@ -12,10 +12,10 @@ import numpy as np
 from vla_adapter_ros.contract import Contract
 from vla_adapter_ros.errors import DatasetError, TrainingError
 from vla_adapter_ros.model import Tokenizer
-from vla_adapter_ros.recording.check import samples_of
 from vla_adapter_ros.recording.layout import ACTION, STATE, image_key
 from vla_adapter_ros.recording.mapped import image_size
 from vla_adapter_ros.recording.opening import Dataset
+from vla_adapter_ros.recording.survey import samples_of
 from vla_adapter_ros.recording.verdict import judge, names_of
 from vla_adapter_ros.recording.verdict_types import FAIL, LEVELS, PASS, SKIP, WARN, Check, VerdictSettings
 from vla_adapter_ros.recording.video import count_frames
@@ -61,6 +61,11 @@ class Preflight:
     def lines(self) -> tuple[str, ...]:
         """One line per check."""
         return tuple(check.line for check in self.checks)
+
+    @property
+    def complaints(self) -> tuple[str, ...]:
+        """The lines that warn or fail, failures first."""
+        return tuple(c.line for level in (FAIL, WARN) for c in self.checks if c.level == level)
 
     def require_pass(self) -> None:
         """Refuse to train if a check failed.

@@ -9,6 +9,7 @@ from vla_adapter_ros.training.data import Rows, is_closed
 from vla_adapter_ros.training.settings import FinetuneSettings
 
 _REPORT_ROWS = 2000
+_ENOUGH = 10  # episodes from which on one can be spared
 
 
 def split_rows(
@@ -16,8 +17,9 @@ def split_rows(
 ) -> tuple[np.ndarray, np.ndarray, bool]:
     """Rows to train on, rows to report on, and whether the latter are held out.
 
-    Whole episodes are held out, the same share of every data set. Rows near the end of an episode
-    (`padding` = `drop`) and rows in which nothing moves (`idle_threshold`) are left out of training only.
+    Whole episodes are held out, the same share of every data set, and of ten or more at least one. Rows near
+    the end of an episode (`padding` = `drop`) and rows in which nothing moves (`idle_threshold`) are left out
+    of training only.
 
     Args:
         samples: The data sets.
@@ -33,6 +35,8 @@ def split_rows(
         episodes = np.unique(samples.episode[rows[samples.dataset[rows] == number]])
         seed = settings.seed if number == 0 else [settings.seed, number]
         count = round(settings.holdout * len(episodes))
+        if settings.holdout > 0 and len(episodes) >= _ENOUGH:
+            count = max(1, count)
         kept.extend(np.random.default_rng(seed).permutation(episodes)[:count])
     apart = np.isin(samples.episode[rows], kept)
     train = rows[~apart]

@@ -1,0 +1,116 @@
+"""Looks at the data before a training: checks, the page, and the rows if they can be trained on."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from vla_adapter_ros.contract import Contract
+from vla_adapter_ros.errors import TrainingError
+from vla_adapter_ros.model import VlaAdapterPolicy
+from vla_adapter_ros.training.augmentation import resolve_augmentation
+from vla_adapter_ros.training.batches import prepare_preprocessing, training_images
+from vla_adapter_ros.training.data import Rows, read_rows, require_fit
+from vla_adapter_ros.training.preflight import FAIL, Preflight, check_files, check_rows
+from vla_adapter_ros.training.preflight_page import write_page
+from vla_adapter_ros.training.settings import FinetuneSettings
+from vla_adapter_ros.training.sources import OpenSource, Source, open_sources
+from vla_adapter_ros.training.starting import starting_point
+
+PAGE = ".data.html"  # added to the output's name
+
+
+def inspect_data(
+    sources: Sequence[OpenSource],
+    robot: Contract,
+    policy: VlaAdapterPolicy,
+    settings: FinetuneSettings,
+    page: Path | None,
+) -> tuple[Preflight, Rows]:
+    """Check data sets and write the page.
+
+    Args:
+        sources: The data sets.
+        robot: Their contract.
+        policy: What is to be trained, as `prepare_preprocessing` gave it.
+        settings: Of the training.
+        page: HTML file to write; None for none.
+
+    Raises:
+        TrainingError: they cannot be trained on; the message has every reason, and the page is written.
+        DatasetError: one is damaged.
+    """
+    for source in sources:
+        require_fit(source.data, robot)
+    augmentation = resolve_augmentation(settings.augmentation, policy.config)
+    facts = {
+        "Data sets": ", ".join(
+            f"{s.name} ({s.data.num_episodes} episodes, {s.data.num_frames} rows, weight {s.weight:g})"
+            for s in sources
+        ),
+        "Robot": f"{robot.name}, {robot.rate_hz:g} Hz, action {robot.action.space}",
+        "Training": f"{settings.steps} steps of {settings.batch} rows, chunks of {policy.config.chunk}, "
+        f"augmentation {augmentation}, padding {settings.padding}",
+    }
+    files = check_files(sources, robot)
+    if any(check.level == FAIL for check in files):
+        found = Preflight(files)
+        if page is not None:
+            write_page(page, found, None, None, settings, augmentation, facts)
+        found.require_pass()
+    rows = read_rows(sources, robot, settings.source_weights)
+    found = check_rows(sources, rows, settings, policy.tokenizer, policy.config.chunk)
+    found = dataclasses.replace(found, checks=(*files, *found.checks))
+    if page is not None:
+        facts["Sentences"] = _sentences(rows)
+        store = training_images(sources, robot, policy, settings, limit=0)
+        write_page(page, found, rows, store, settings, augmentation, facts)
+    found.require_pass()
+    return found, rows
+
+
+def _sentences(rows: Rows) -> str:
+    """Every sentence and its number of episodes, the most frequent first."""
+    numbers, counts = np.unique(rows.task[np.unique(rows.first)], return_counts=True)
+    pairs = sorted(zip(counts.tolist(), numbers.tolist(), strict=True), key=lambda pair: (-pair[0], pair[1]))
+    return ", ".join(f"“{rows.tasks[number]}” ({count})" for count, number in pairs)
+
+
+def check_data(
+    dataset: str | Path | Source | Sequence[str | Path | Source],
+    page: Path,
+    *,
+    init: str | Path | None = None,
+    preset: str | None = None,
+    tokenizer: str | Path | None = None,
+    platform: str | None = None,
+    contract: Contract | None = None,
+    **settings: Any,
+) -> Preflight:
+    """All that `finetune` checks before it trains, and no training.
+
+    Args:
+        dataset, init, preset, tokenizer, platform, contract: See `finetune`.
+        page: HTML file to write.
+        **settings: Fields of `FinetuneSettings`.
+
+    Raises:
+        VlaAdapterError: as `finetune` before its first step.
+    """
+    try:
+        chosen = FinetuneSettings(**settings)
+    except TypeError as error:
+        raise TrainingError(f"unknown setting: {error}") from None
+    sources, robot = open_sources(dataset, contract)
+    sentences = [task for source in sources for task in source.data.tasks]
+    with torch.random.fork_rng():
+        policy = starting_point(
+            init, robot, sentences, preset_name=preset, tokenizer=tokenizer, platform=platform
+        )
+    found, _ = inspect_data(sources, robot, prepare_preprocessing(policy, chosen), chosen, page)
+    return found
