@@ -13,10 +13,9 @@ import torch
 from vla_adapter_ros.model import VlaAdapterPolicy
 from vla_adapter_ros.training.data import Samples
 
-LEAST_GAIN = 0.1
-"""A policy listens if wrong sentences raise its error by at least this share; see docs/evaluation.md."""
-LEAST_SHARE = 0.6
-"""And if they do so in at least this share of the episodes."""
+LEAST_GAIN = 0.2
+"""A policy listens if wrong sentences raise its error by at least this share. Measured: 0.06 at most for one
+that was trained on sentences at random, 1.5 after the first 150 steps of a usual training."""
 WRONG_SENTENCES = 3  # at most, per row
 CONSTANT = 1e-5  # a dimension that moves less, of its size or of 1, is constant
 _BATCH = 64
@@ -75,7 +74,7 @@ class SentenceTest:
         """Whether the policy does not listen; None if that cannot be measured."""
         if self.obstacle:
             return None
-        return self.gain < LEAST_GAIN or self.share < LEAST_SHARE
+        return self.gain < LEAST_GAIN
 
 
 @dataclass(frozen=True)
@@ -133,7 +132,7 @@ def measure_errors(predicted: np.ndarray, samples: Samples, rows: np.ndarray, re
     knows that row's own.
     """
     horizon = predicted.shape[1]
-    wanted, counts = samples.chunks(rows, horizon), inside(samples, rows, horizon)
+    wanted, counts = samples.chunks(rows, horizon), samples.inside(rows, horizon)
     repeated = samples.action[np.maximum(rows - 1, samples.first[rows])][:, None]
     differences = [np.abs(given - wanted) for given in (predicted, repeated, reference.mean)]
     whole = [_vector(d[counts].mean(axis=0)) for d in differences]
@@ -172,7 +171,7 @@ def swap_sentences(
         if not early.any():
             return SentenceTest("no row lies before the gripper closes")
         rows, predicted = rows[early], predicted[early]
-    counts = inside(samples, rows, predicted.shape[1])
+    counts = samples.inside(rows, predicted.shape[1])
     wanted = samples.chunks(rows, predicted.shape[1])
     right = np.abs(predicted - wanted)
     change, wrong = np.zeros_like(right), np.zeros_like(right)
@@ -200,11 +199,6 @@ def swap_sentences(
         gain=(after - before) / max(before, 1e-12),
         share=float(np.mean([b > a for a, b in by_episode])),
     )
-
-
-def inside(samples: Samples, rows: np.ndarray, horizon: int) -> np.ndarray:
-    """Which steps of the rows' chunks lie inside their episode, bool (R, H)."""
-    return rows[:, None] + np.arange(horizon) <= samples.last[rows][:, None]
 
 
 def _other_tasks(rows: int, tasks: int, seed: int) -> np.ndarray:

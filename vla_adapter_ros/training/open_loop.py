@@ -22,6 +22,7 @@ from vla_adapter_ros.training.report import Report, conclusions, make_report
 
 RECORD = "training.json"  # of a checkpoint that was trained here
 _ROWS = 2000
+_FEW = 3  # if fewer than one in three episodes is judged, the other images are not decoded
 
 
 @dataclass(frozen=True)
@@ -100,12 +101,15 @@ def evaluate_open_loop(
     robot = data.contract or policy.contract
     if robot is None:
         raise ParameterError(f"neither {dataset} nor {checkpoint} carries a contract: name the robot's")
-    require_fit(policy, robot, checkpoint, dataset)
-    size = policy.config.preprocessing.size
-    samples = load_samples(data, robot, policy.resize_images, size, progress=progress)
+    require_match(policy, robot, checkpoint, dataset)
     training = _training_episodes(checkpoint, policy, data)
     held_out = set() if training is None else set(range(data.num_episodes)) - training
     chosen = pick_episodes(episodes, data.num_episodes) or sorted(held_out) or list(range(data.num_episodes))
+    few = len(chosen) < data.num_episodes // _FEW
+    samples = load_samples(
+        data, robot, policy.resize_images, policy.config.preprocessing.size,
+        limit=0 if few else None, progress=progress,
+    )  # fmt: skip
     usable = np.flatnonzero(samples.usable)
     rows = usable[np.isin(samples.episode[usable], chosen)]
     if training is None:
@@ -154,7 +158,7 @@ def pick_episodes(text: str, count: int) -> list[int]:
     return sorted(chosen)
 
 
-def require_fit(policy: VlaAdapterPolicy, robot: Contract, checkpoint: Path, dataset: str | Path) -> None:
+def require_match(policy: VlaAdapterPolicy, robot: Contract, checkpoint: Path, dataset: str | Path) -> None:
     """Refuse a robot that the policy was not made for: by contract, or else by numbers.
 
     Raises:

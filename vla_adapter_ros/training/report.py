@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from vla_adapter_ros.contract import Contract
 from vla_adapter_ros.errors import TrainingError
 from vla_adapter_ros.model import VlaAdapterPolicy
 from vla_adapter_ros.training.data import Samples
@@ -153,7 +154,7 @@ def make_report(
     sentences = swap_sentences(policy, samples, rows, predicted, reference, seed)
     return Report(
         names=names,
-        units=tuple(d.unit for d in policy.contract.action.dimensions) if policy.contract else (),
+        units=_units(policy.contract) if policy.contract else (),
         held_out=held_out,
         judged=judged,
         trained=_training_errors(policy, samples, rows, train_rows, reference, seed),
@@ -217,7 +218,7 @@ def _sentence_conclusion(test: SentenceTest) -> list[str]:
     if test.blind:
         return [
             f"THIS POLICY IS LANGUAGE-BLIND: {figures}. It does the same whatever it is told. "
-            "(That is right only if all sentences of the data set mean the same.)"
+            "(That is right only if all sentences mean the same, or each scene allows one task alone.)"
         ]
     return [f"The policy listens to its sentence: {figures}."]
 
@@ -263,6 +264,12 @@ def _training_errors(
     if len(apart) > _TRAINING_ROWS:
         apart = np.sort(np.random.default_rng([seed, 1]).choice(apart, _TRAINING_ROWS, replace=False))
     return measure_errors(predict_chunks(policy, samples, apart), samples, apart, reference)
+
+
+def _units(contract: Contract) -> tuple[str, ...]:
+    """Units of the recorded actions: where the contract scales them, such as `0.1 rad`."""
+    dimensions = contract.action.dimensions
+    return tuple(d.unit if d.scale == 1 else f"{d.scale:g} {d.unit}" for d in dimensions)
 
 
 def _verdict(policy: float, repeat: float, mean: float) -> str:

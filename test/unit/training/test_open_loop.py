@@ -28,7 +28,7 @@ from vla_adapter_ros.errors import (
 from vla_adapter_ros.model import VlaAdapterPolicy
 from vla_adapter_ros.recording.reader import DatasetReader
 from vla_adapter_ros.training.data import compute_statistics, load_samples
-from vla_adapter_ros.training.open_loop import evaluate_open_loop, pick_episodes, require_fit
+from vla_adapter_ros.training.open_loop import evaluate_open_loop, pick_episodes, require_match
 
 
 @pytest.fixture(scope="module")
@@ -124,7 +124,7 @@ def test_refusals(checkpoint, backbone, dataset, tmp_path):
         contract=None, config=SimpleNamespace(num_images=2, proprio_dim=len(CONTRACT.state), action_dim=7)
     )
     with pytest.raises(TrainingError, match="plain takes 7 action values, bare has 8"):
-        require_fit(narrow, CONTRACT, Path("plain"), "bare")
+        require_match(narrow, CONTRACT, Path("plain"), "bare")
     assert evaluate_open_loop(checkpoint, bare, episodes="0").report.rows == 10
 
 
