@@ -7,12 +7,21 @@ from pathlib import Path
 from typing import Any
 
 from vla_adapter_ros.training.presets import MEMORIES, memory_preset
-from vla_adapter_ros.training.settings import POLICY_PARTS, PRECISIONS, SCHEDULES, TAKES
+from vla_adapter_ros.training.settings import (
+    AUGMENTATIONS,
+    PADDINGS,
+    POLICY_PARTS,
+    PRECISIONS,
+    SCHEDULES,
+    SOURCES,
+    TAKES,
+)
 
 _SETTINGS = (  # options that are passed on only if they are given, so that a memory preset may set them
     "steps", "batch", "lr", "accumulation", "backbone_lr_factor", "lora_rank", "lora_alpha", "lora_dropout",
     "lora_targets", "freeze", "warmup", "schedule", "clip", "weight_decay", "ema", "precision", "frozen_bf16",
     "checkpointing", "compile", "waypoint_weight", "holdout", "save_every", "keep", "evaluate_every", "take",
+    "augmentation", "padding", "idle_threshold", "source_weights", "workers",
 )  # fmt: skip
 _DEFAULTS = {"steps": 1600}
 
@@ -20,7 +29,13 @@ _DEFAULTS = {"steps": 1600}
 def add_finetune_command(commands: Any) -> None:
     """Add `finetune` to the parser's commands."""
     tune = commands.add_parser("finetune", help="train a checkpoint on a LeRobot data set")
-    tune.add_argument("--dataset", type=Path, required=True)
+    tune.add_argument(
+        "--dataset", action="append", required=True, metavar="PATH[=WEIGHT][,mapping=FILE]",
+        help="LeRobot data set of format v3.0, v2.1 or v2.0; again for further ones",
+    )  # fmt: skip
+    tune.add_argument(
+        "--check-only", action="store_true", help="check the data, write OUTPUT.data.html, and do not train"
+    )
     tune.add_argument("--output", type=Path, required=True, help="checkpoint directory to write")
     tune.add_argument("--contract", help="for a data set that carries none: shipped name or path")
     tune.add_argument("--resume", action="store_true", help="go on from the output's last state")
@@ -73,7 +88,31 @@ def add_finetune_command(commands: Any) -> None:
     kept.add_argument("--keep", type=int, help="newest checkpoints beside the best one; default 2, 0: none")
     kept.add_argument("--evaluate-every", type=int, help="steps between held-out losses; 0: at every save")
     kept.add_argument("--take", choices=TAKES, help="which checkpoint becomes the output; default last")
+
+    data = tune.add_argument_group("what is learned from")
+    data.add_argument("--augmentation", choices=AUGMENTATIONS,
+                      help="of images; auto: light for tiny, official for the published models")  # fmt: skip
+    data.add_argument("--padding", choices=PADDINGS, help="chunks past the end of an episode; default repeat")
+    data.add_argument("--idle-threshold", type=float, metavar="RAD_OR_M",
+                      help="leave out rows whose chunk moves nothing farther; default 0: none")  # fmt: skip
+    data.add_argument("--source-weights", type=_source_weights, metavar="human=1,policy=0.2",
+                      help="how often rows are drawn by who was in control; default human=1")  # fmt: skip
+    data.add_argument("--workers", type=int, help="processes that decode images ahead; default: as needed")
     tune.set_defaults(run=_finetune)
+
+
+def _source_weights(text: str) -> tuple[float, ...]:
+    """`human=1,policy=0.2` as weights of none, human, policy."""
+    weights = dict.fromkeys(SOURCES, 0.0)
+    for part in text.split(","):
+        name, _, value = part.partition("=")
+        if name not in weights:
+            raise argparse.ArgumentTypeError(f"{name!r}: allowed are {', '.join(SOURCES)}")
+        try:
+            weights[name] = float(value)
+        except ValueError:
+            raise argparse.ArgumentTypeError(f"{part!r}: allowed is {name}=NUMBER") from None
+    return tuple(weights.values())
 
 
 def chosen_settings(options: argparse.Namespace) -> dict[str, Any]:
@@ -89,6 +128,8 @@ def _finetune(options: argparse.Namespace) -> int:
     from vla_adapter_ros.contract import read_contract
     from vla_adapter_ros.training.finetune import finetune
 
+    if options.check_only:
+        return _check(options)
     finetune(
         options.dataset,
         options.output,
@@ -104,4 +145,24 @@ def _finetune(options: argparse.Namespace) -> int:
         wandb=options.wandb,
         **chosen_settings(options),
     )
+    return 0
+
+
+def _check(options: argparse.Namespace) -> int:
+    from vla_adapter_ros.contract import read_contract
+    from vla_adapter_ros.training.inspection import PAGE, check_data
+
+    page = options.output.with_name(options.output.name + PAGE)
+    found = check_data(
+        options.dataset,
+        page,
+        init=options.init,
+        preset=options.preset,
+        tokenizer=options.tokenizer,
+        platform=options.platform,
+        contract=read_contract(options.contract) if options.contract else None,
+        seed=options.seed,
+        **chosen_settings(options),
+    )
+    print("\n".join((*found.lines, f"page: {page}")))
     return 0

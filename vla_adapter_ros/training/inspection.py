@@ -62,7 +62,7 @@ def inspect_data(
         found = Preflight(files)
         if page is not None:
             write_page(page, found, None, None, settings, augmentation, facts)
-        found.require_pass()
+        found.require_pass(page)
     rows = read_rows(sources, robot, settings.source_weights)
     found = check_rows(sources, rows, settings, policy.tokenizer, policy.config.chunk)
     found = dataclasses.replace(found, checks=(*files, *found.checks))
@@ -70,7 +70,7 @@ def inspect_data(
         facts["Sentences"] = _sentences(rows)
         store = training_images(sources, robot, policy, settings, limit=0)
         write_page(page, found, rows, store, settings, augmentation, facts)
-    found.require_pass()
+    found.require_pass(page)
     return found, rows
 
 

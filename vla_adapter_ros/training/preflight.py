@@ -67,8 +67,8 @@ class Preflight:
         """The lines that warn or fail, failures first."""
         return tuple(c.line for level in (FAIL, WARN) for c in self.checks if c.level == level)
 
-    def require_pass(self) -> None:
-        """Refuse to train if a check failed.
+    def require_pass(self, page: Path | None = None) -> None:
+        """Refuse to train if a check failed; `page` is where more is to be seen.
 
         Raises:
             TrainingError: with the lines of all that failed.
@@ -76,7 +76,8 @@ class Preflight:
         failed = [check for check in self.checks if check.level == FAIL]
         if failed:
             lines = "\n  ".join(f"{check.name}: {check.text}" for check in failed)
-            raise TrainingError(f"the data cannot be trained on:\n  {lines}")
+            more = f"\nsee {page}" if page is not None else ""
+            raise TrainingError(f"the data cannot be trained on:\n  {lines}{more}")
 
 
 def check_files(sources: Sequence[OpenSource], contract: Contract) -> tuple[Check, ...]:

@@ -11,6 +11,8 @@ PRECISIONS = ("auto", "fp32", "bf16")
 POLICY_PARTS = ("action_queries", "action_head", "proprio_projector")
 TAKES = ("last", "best")
 PADDINGS = ("repeat", "mask", "drop")
+SOURCES = ("none", "human", "policy")
+"""Who may have been in control of a recorded row, in the order of `source_weights`."""
 AUGMENTATIONS = ("auto", "official", "light", "none")
 FREE = ("save_every", "keep", "evaluate_every", "take", "accumulation", "checkpointing", "compile", "workers")
 """Settings that may change when a run goes on: what is learned does not follow from them."""
