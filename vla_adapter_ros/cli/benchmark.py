@@ -60,6 +60,18 @@ def add_benchmark_command(commands: Any) -> None:
     recording.add_argument("--json", type=Path, help="write the result here")
     recording.set_defaults(run=_recording)
 
+    training = kinds.add_parser("training", help="steps: the published recipe's way, and our loop")
+    training.add_argument("--preset", default="tiny", choices=("tiny", "0.5b"))
+    training.add_argument("--device", default="cpu", help="torch device: cpu or cuda")
+    training.add_argument("--batch", type=int, nargs="+", help="default: 32 for tiny, 1 for 0.5b")
+    training.add_argument("--lora-rank", type=int, help="default: 0 for tiny, 64 for 0.5b")
+    training.add_argument("--checkpointing", action="store_true", help="our loop computes activations again")
+    training.add_argument("--compile", action="store_true", help="give our loop torch.compile")
+    training.add_argument("--steps", type=int, default=10, help="timed steps of each way")
+    training.add_argument("--threads", type=int, default=1, help="CPU threads")
+    training.add_argument("--json", type=Path, help="write the result here")
+    training.set_defaults(run=_training)
+
 
 def _inference(options: argparse.Namespace) -> int:
     from vla_adapter_ros.benchmarks.inference import format_result, run_inference_benchmark
@@ -116,6 +128,26 @@ def _recording(options: argparse.Namespace) -> int:
         options.output.mkdir(parents=True, exist_ok=True)
     result = run_recording_benchmark(
         minutes=options.minutes, episode_s=options.episode, cores=options.cores, output=options.output
+    )
+    print(format_result(result))
+    _write(options.json, result)
+    return 0
+
+
+def _training(options: argparse.Namespace) -> int:
+    from vla_adapter_ros.benchmarks.training import format_result, run_training_benchmark
+
+    tiny = options.preset == "tiny"
+    rank = options.lora_rank if options.lora_rank is not None else (0 if tiny else 64)
+    result = run_training_benchmark(
+        options.preset,
+        device=options.device,
+        batches=tuple(options.batch or ((32,) if tiny else (1,))),
+        lora_rank=rank,
+        checkpointing=options.checkpointing,
+        compile_layers_too=options.compile,
+        steps=options.steps,
+        threads=options.threads,
     )
     print(format_result(result))
     _write(options.json, result)
