@@ -35,6 +35,7 @@ from vla_adapter_ros.recording.reader import DatasetReader
 SIZE, CAMERA_HZ, ARM_HZ = (640, 480), 30, 100
 EPISODE_S = 20.0
 _READY_S = 60.0
+_CATCH_UP_S = 10.0
 _DECODED = 8  # episodes whose images are decoded and read
 
 
@@ -70,7 +71,8 @@ def run_recording_benchmark(
             "and 0 or more cores"
         )
     machine = describe_host()
-    with tempfile.TemporaryDirectory(prefix="record_", dir=output) as scratch, _confined(cores):
+    scratch_folder = tempfile.TemporaryDirectory(prefix="record_", dir=output)
+    with scratch_folder as scratch, _confined(cores), _own_domain():
         folder = Path(scratch)
         contract = write_benchmark_contract(folder / "contract.yaml", size, camera_hz)
         root = folder / "set" if output is None else output / "set"
@@ -227,12 +229,18 @@ def _record(
 
 
 def _demand(client: Any, runner: Any) -> None:
-    """Start an episode and wait until it is being recorded."""
-    answer: list[tuple[bool, str]] = []
-    client.start("measure the recorder", lambda good, text: answer.append((good, text)))
-    _wait(lambda: answer, runner.check, pause_s=0.002)
-    if not answer[0][0]:
-        raise RecordingError(f"the recorder refused to start: {answer[0][1]}")
+    """Start an episode; a recorder that is still catching up with its inputs is asked again."""
+    deadline = time.monotonic() + _CATCH_UP_S
+    while True:
+        answer: list[tuple[bool, str]] = []
+        client.start("measure the recorder", lambda good, text, to=answer: to.append((good, text)))
+        _wait(lambda to=answer: to, runner.check, pause_s=0.002)
+        good, text = answer[0]
+        if good:
+            return
+        if time.monotonic() > deadline:
+            raise RecordingError(f"the recorder refused to start: {text}")
+        time.sleep(0.2)
 
 
 def _wait(condition: Any, check: Any, pause_s: float = 0.05) -> None:
@@ -276,6 +284,19 @@ def _sources(folder: Path, contract: Contract) -> Iterator[None]:
             process.terminate()
         for process in processes:
             process.wait(30)
+
+
+@contextlib.contextmanager
+def _own_domain() -> Iterator[None]:
+    """A ROS domain without other graphs on this machine, unless the user chose one."""
+    chosen = "ROS_DOMAIN_ID" in os.environ
+    if not chosen:
+        os.environ["ROS_DOMAIN_ID"] = str(1 + os.getpid() % 100)
+    try:
+        yield
+    finally:
+        if not chosen:
+            del os.environ["ROS_DOMAIN_ID"]
 
 
 @contextlib.contextmanager
