@@ -77,7 +77,7 @@ def run_recording_benchmark(
         contract = write_benchmark_contract(folder / "contract.yaml", size, camera_hz)
         root = folder / "set" if output is None else output / "set"
         use = CpuUse()
-        with _sources(folder, contract), _recorder(folder, root) as runner:
+        with _sources(folder, contract), _Recorder(folder, root) as runner:
             calls, probe = _record(runner, contract, round(minutes * 60 / episode_s) or 1, episode_s)
         published = {name: np.load(folder / f"{name}.npy") for name in contract.cameras}
         reader = DatasetReader(root)
@@ -196,7 +196,7 @@ def _record(
     with RecorderClient() as client:
         _wait(lambda: client.ready and all(age < 0.5 for age in client.status.ages), runner.check)
         time.sleep(2.0)  # what starting up costs is not measured
-        probe = ProcessProbe(runner.processes["recorder_node"].pid)
+        probe = ProcessProbe(runner.process.pid)
         with probe:
             _demand(client, runner)
             for number in range(episodes):
@@ -252,14 +252,39 @@ def _wait(condition: Any, check: Any, pause_s: float = 0.05) -> None:
         time.sleep(pause_s)
 
 
-@contextlib.contextmanager
-def _recorder(folder: Path, root: Path) -> Iterator[Any]:
-    from vla_adapter_ros.cli.runner import GraphRunner
-    from vla_adapter_ros.nodes.graph import NodeSpec
+class _Recorder:
+    """The recorder node in a process of its own; its log lies in `log`."""
 
-    parameters = {"contract": str(folder / "contract.yaml"), "dataset": str(root), "on_fail": "save"}
-    with GraphRunner([NodeSpec("recorder", parameters)], folder / "logs") as runner:
-        yield runner
+    def __init__(self, folder: Path, root: Path) -> None:
+        from vla_adapter_ros.nodes.graph import NodeSpec, graph_environment
+
+        node = NodeSpec("recorder")
+        values = {"contract": str(folder / "contract.yaml"), "dataset": str(root), "on_fail": "save"}
+        command = [sys.executable, "-m", node.module, "--ros-args", "--params-file", str(node.defaults)]
+        for name, value in values.items():
+            command += ["-p", f"{name}:={value}"]
+        self.log = folder / "recorder.log"
+        with open(self.log, "w") as output:
+            self.process = subprocess.Popen(
+                command,
+                env=os.environ | graph_environment(),
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+
+    def __enter__(self) -> _Recorder:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.process.terminate()
+        self.process.wait(60)
+
+    def check(self) -> None:
+        """Raise if the process has ended."""
+        if self.process.poll() is not None:
+            last = self.log.read_text(errors="replace").splitlines()[-5:]
+            raise RecordingError("the recorder ended:\n  " + "\n  ".join(last))
 
 
 @contextlib.contextmanager
