@@ -12,6 +12,7 @@ TRAIN = [
     "pyarrow>=17",
     "rosbags>=0.10",
     "rich",
+    "matplotlib",
 ]
 CARTESIAN = ["pin>=2.7"]
 SIM = ["mujoco>=3.17", "franky-sim==1.0.4", "av>=14", "matplotlib", "rich"]
