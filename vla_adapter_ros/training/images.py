@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ from vla_adapter_ros.training.decoding import VideoFrames
 
 CACHE_LIMIT = 2**30  # bytes of images that are kept where not all fit
 _BLOCK = 64  # images that are resized at once
+_MOST_THREADS = 8
 
 
 def memory_limit() -> int:
@@ -131,14 +133,21 @@ class ImageStore:
         return images
 
     def _fill(self, progress: Callable[[int, int], None]) -> None:
-        done, total = 0, sum(data.num_episodes for data in self._data)
-        for data, start in zip(self._data, self._starts, strict=False):
-            for episode in data.episodes:
-                for c, camera in enumerate(self._cameras):
-                    first = int(start) + episode.first_row
-                    self._fill_episode(data, camera, episode.index, episode.length, first, c)
-                done += 1
-                progress(done, total)
+        """Decode all episodes, several at a time: decoding and resizing leave Python's lock alone."""
+        work = [
+            (data, camera, episode.index, episode.length, int(start) + episode.first_row, c)
+            for data, start in zip(self._data, self._starts, strict=False)
+            for episode in data.episodes
+            for c, camera in enumerate(self._cameras)
+        ]
+        with ThreadPoolExecutor(max(1, min(_MOST_THREADS, len(os.sched_getaffinity(0))))) as pool:
+            try:
+                for done, _ in enumerate(pool.map(lambda item: self._fill_episode(*item), work), start=1):
+                    if done % len(self._cameras) == 0:
+                        progress(done // len(self._cameras), len(work) // len(self._cameras))
+            except BaseException:
+                pool.shutdown(cancel_futures=True)
+                raise
 
     def _fill_episode(
         self, data: Dataset, camera: str, episode: int, length: int, first: int, place: int
