@@ -27,10 +27,11 @@ from vla_adapter_ros.control.spaces import resting_row
 from vla_adapter_ros.control.statistics import Counters
 from vla_adapter_ros.control.supervisor import Supervisor
 from vla_adapter_ros.control.workspace import Box
-from vla_adapter_ros.errors import ChunkError, ChunkValueError
+from vla_adapter_ros.errors import ChunkError, ChunkValueError, CommandError
 
 RAMP_SPEED = 0.2  # share of the velocity limits while a far first target is approached
 RAMPED_RAD = 0.02  # this close to the reference, an approach is over
+FUTURE_S = 0.5  # joint states stamped later than this are refused
 MARGIN_S = 0.03  # a stop that cannot wait leaves this much of what was sent already
 
 
@@ -104,9 +105,15 @@ class MotionCore:
         """Take in measured joint positions by name [rad]; other joints are ignored.
 
         Raises:
-            CommandError: an arm joint is missing or not finite.
+            CommandError: an arm joint is missing or not finite, or the stamp lies in the future: it would
+                hide all that is measured until then.
         """
         time = self._clock.inside(stamp)
+        if self._clock.tick is not None and time > self._clock.time + FUTURE_S:
+            raise CommandError(
+                f"joint state from {time - self._clock.time:.2f} s in the future, allowed are {FUTURE_S}: "
+                "are the clocks of driver and controller in step?"
+            )
         measured = self._arm.accept(positions, time)
         due = self._motion.due(time)
         if due is not None and self._motion.moving:

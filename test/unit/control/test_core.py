@@ -360,3 +360,13 @@ def test_scaled_columns_are_recorded_as_they_came():
     arm.run(0.8)
     np.testing.assert_allclose(arm.tick.command[:7], 2 * rows[8], atol=1e-2)
     np.testing.assert_allclose(arm.core.commanded_at(start + 0.8 + LEAD), rows[8], atol=5e-3)
+
+
+def test_a_joint_state_from_the_future_does_not_hide_those_that_follow():
+    arm = running()
+    far = dict(zip(CONTRACT.arm_joints, HOME + 1.0, strict=True))
+    with pytest.raises(CommandError, match="100.00 s in the future"):
+        arm.core.measure(far, arm.now + 100.0)
+    arm.run(0.3)
+    assert arm.tick.state == "running"
+    np.testing.assert_allclose(arm.core.measured_at(arm.now), arm.path[-10], atol=1e-9)
