@@ -21,7 +21,7 @@ OFF_PERIOD = 0.25  # of the period: a gap is regular within it
 OFF_SHARE = 0.01  # of gaps that may be irregular
 WRONG_RATE = 0.25  # the true rate may differ from the nominal one by this share
 OTHER_EPISODES = 6.0  # spreads: a joint this far from where it is in other episodes is out of place
-LIKE_ANOTHER = 2.0  # spreads: a joint this near to another one's place has been taken for it
+LIKE_ANOTHER = 3.0  # spreads: a joint this near to another one's place has been taken for it
 _SPREAD_FLOOR = 0.05  # smallest spread between episodes [rad or m]
 _FEWEST_EPISODES = 4
 
@@ -248,7 +248,8 @@ def _permuted(rows: Rows, what: str, names: dict[str, int], values: np.ndarray) 
         [np.quantile(values[rows.episode == n][:, columns], [0.05, 0.5, 0.95], axis=0).T for n in numbers]
     )
     usual = np.median(points, axis=0)
-    spread = np.maximum(1.4826 * np.median(np.abs(points - usual), axis=0), _SPREAD_FLOOR)
+    spread = 1.4826 * np.median(np.abs(points - usual), axis=0).max(axis=-1, keepdims=True)  # (joints, 1)
+    spread = np.maximum(spread, _SPREAD_FLOOR)
     for number, here in zip(numbers, points, strict=True):
         distance = (np.abs(here[:, None] - usual[None]) / spread[None]).max(axis=-1)  # joint here, place
         moved = np.flatnonzero(np.diag(distance) > OTHER_EPISODES)

@@ -62,14 +62,14 @@ def parse_source(text: str | Path | Source) -> Source:
         return Source(str(text))
     path, *options = text.split(",")
     values: dict[str, str] = {}
-    head, equals, tail = path.rpartition("=")
-    if equals and not Path(path).is_dir():
-        path, values["weight"] = head, tail
     for option in options:
         key, _, value = option.partition("=")
         if key not in ("weight", "mapping") or not value or key in values:
             raise TrainingError(f"data set {text!r}: {option!r}: allowed is {_FORM}")
         values[key] = value
+    head, equals, tail = path.rpartition("=")
+    if equals and "weight" not in values and not Path(path).is_dir():
+        path, values["weight"] = head, tail
     try:
         weight = float(values.get("weight", "1"))
     except ValueError:

@@ -1,0 +1,189 @@
+"""Batches: what they hold, that they do not depend on who makes them, and what the loss counts of them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import partial
+
+import numpy as np
+import pytest
+import torch
+from training_samples import CONTRACT, LENGTH, make_backbone, make_dataset
+
+from vla_adapter_ros.errors import DatasetError, TrainingError
+from vla_adapter_ros.model import VlaAdapterPolicy
+from vla_adapter_ros.model.dit import mean_of_valid
+from vla_adapter_ros.model.preprocessing import center_crop
+from vla_adapter_ros.training.batches import BatchMaker, make_batch, prepare_preprocessing, training_images
+from vla_adapter_ros.training.cameras import with_cameras
+from vla_adapter_ros.training.data import Samples, compute_statistics, read_rows
+from vla_adapter_ros.training.loading import draws_of, load_batches, worker_count
+from vla_adapter_ros.training.selection import pick_rows
+from vla_adapter_ros.training.settings import FinetuneSettings
+from vla_adapter_ros.training.sources import open_sources
+
+
+def settings(**more) -> FinetuneSettings:
+    return FinetuneSettings(**{"steps": 4, "batch": 6, **more})
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory):
+    return make_dataset(tmp_path_factory.mktemp("set") / "data", episodes=3)
+
+
+@pytest.fixture(scope="module")
+def backbone(tmp_path_factory):
+    return VlaAdapterPolicy.from_pretrained(make_backbone(tmp_path_factory.mktemp("backbone") / "tiny"))
+
+
+def prepare(root, backbone, chosen: FinetuneSettings, limit: int | None = None):
+    """Policy with a head, and samples, as a training has them."""
+    sources, contract = open_sources(root)
+    policy = prepare_preprocessing(backbone, chosen)
+    images = training_images(sources, contract, policy, chosen, limit=limit)
+    samples = Samples.join(read_rows(sources, contract, chosen.source_weights), images)
+    torch.manual_seed(0)
+    statistics = compute_statistics("data", samples, contract)
+    policy = policy.with_new_head(
+        action_dim=8, proprio_dim=11, chunk=8, statistics=statistics, contract=contract
+    )
+    return policy, samples
+
+
+def test_a_batch_holds_what_the_rows_hold(root, backbone):
+    chosen = settings(augmentation="none", state_noise=0.0)
+    policy, samples = prepare(root, backbone, chosen)
+    rows = np.array([2, 15, 29])
+    batch = make_batch(policy, samples, rows, chosen)
+    images = samples.images[rows]
+    torch.testing.assert_close(batch.pixels, policy.pixel_values(images))
+    np.testing.assert_allclose(batch.proprio, policy.normalize_proprio(samples.state[rows]), atol=1e-6)
+    np.testing.assert_allclose(
+        batch.target, policy.normalize_actions(samples.chunks(rows, 8)), atol=1e-5, rtol=1e-5
+    )
+    ids, mask = policy.tokenize([samples.tasks[n] for n in samples.task[rows]])
+    assert torch.equal(batch.ids, ids) and torch.equal(batch.mask, mask)
+    assert batch.before.tolist() == [True, True, False]
+    assert batch.waypoints == 2 and batch.share == 1.0 and batch.valid.all()
+
+
+@pytest.mark.parametrize("augmentation", ["official", "light"])
+def test_a_part_is_drawn_as_in_the_whole_step(root, backbone, augmentation):
+    chosen = settings(augmentation=augmentation, padding="mask")
+    policy, samples = prepare(root, backbone, chosen)
+    maker, rows = BatchMaker(policy, samples, chosen), np.array([0, 9, 17, 22, 29, 3])
+    whole = maker.prepare(rows, generator=draws_of(chosen, 3))
+    parts = [maker.prepare(rows, part, draws_of(chosen, 3)) for part in (slice(0, 2), slice(2, 6))]
+    for name in ("images", "ids", "proprio", "target", "valid", "before"):
+        joined = np.concatenate([getattr(part, name) for part in parts])
+        np.testing.assert_array_equal(joined, getattr(whole, name))
+    for name, values in whole.draws.items():
+        np.testing.assert_array_equal(np.concatenate([part.draws[name] for part in parts]), values)
+    assert sum(part.share for part in parts) == pytest.approx(1.0)
+    other = maker.prepare(rows, generator=draws_of(chosen, 4))
+    assert (other.proprio != whole.proprio).any()
+
+
+def test_workers_change_nothing(root, backbone):
+    chosen = settings(augmentation="official")
+    found = []
+    for workers, limit in ((0, None), (2, 0)):  # from memory; decoded by two processes
+        policy, samples = prepare(root, backbone, chosen, limit)
+        assert samples.images.in_memory == (limit is None)
+        pick = partial(pick_rows, np.arange(30), settings=chosen)
+        parts = (slice(0, 3), slice(3, 6))
+        loaded = load_batches(
+            BatchMaker(policy, samples, chosen), pick, parts, range(1, 4), chosen, workers=workers
+        )
+        found.append(list(loaded))
+    here, there = found
+    assert len(here) == len(there) == 6  # three steps in two parts each
+    for mine, theirs in zip(here, there, strict=True):
+        np.testing.assert_array_equal(mine.rows, theirs.rows)
+        assert all(torch.equal(a, b) for a, b in zip(mine.batch[:-2], theirs.batch[:-2], strict=True))
+    np.testing.assert_array_equal(here[2].rows, pick_rows(np.arange(30), 2, chosen))
+
+
+def test_a_damaged_video_ends_the_training_by_name(root, backbone, tmp_path):
+    copy = make_dataset(tmp_path / "data", episodes=2)
+    policy, samples = prepare(copy, backbone, settings(), limit=0)
+    video = next(copy.glob("videos/*third_view/*/file-001.mp4"))
+    video.write_bytes(b"nothing")
+    maker = BatchMaker(policy, samples, settings())
+    pick = partial(pick_rows, np.arange(10, 20), settings=settings())
+    with pytest.raises(DatasetError, match=r"file-001.mp4: no readable video"):
+        list(load_batches(maker, pick, (slice(0, 6),), range(1), settings(), workers=1))
+
+
+def test_workers_are_for_what_does_not_fit_memory():
+    assert worker_count(settings(), in_memory=True) == 0
+    assert worker_count(settings(), in_memory=False) >= 1
+    assert worker_count(settings(workers=3), in_memory=True) == 3
+
+
+def test_after_random_crops_the_checkpoint_cuts_out_the_middle(root, backbone, tmp_path):
+    chosen = settings(augmentation="official")
+    policy, samples = prepare(root, backbone, chosen)
+    assert policy.config.preprocessing.center_crop == 0.9
+    rows = np.array([4, 14])
+    whole = samples.images.uncropped(rows)
+    running = samples.images[rows]
+    np.testing.assert_array_equal(running[1], center_crop(whole[1], 0.9))
+    frame = open_sources(root)[0][0].data.decode("third_view", 1)[4]
+    np.testing.assert_array_equal(policy.resize_images(frame), running[1, 0])
+    policy.save_pretrained(tmp_path / "policy")
+    again = VlaAdapterPolicy.from_pretrained(tmp_path / "policy")
+    assert again.config.preprocessing.center_crop == 0.9
+    assert backbone.config.preprocessing.center_crop == 1.0  # what it was made from stays as it was
+    judged = BatchMaker(policy, samples, chosen).prepare(rows)
+    np.testing.assert_array_equal(judged.images, running)  # judging sees what runs
+
+
+def test_masked_rows_do_not_count_in_the_loss(root, backbone):
+    chosen = settings(padding="mask", augmentation="none", state_noise=0.0)
+    policy, samples = prepare(root, backbone, chosen)
+    batch = make_batch(policy, samples, np.array([LENGTH - 3, 0]), chosen)
+    assert batch.valid.sum(dim=1).tolist() == [3, 8]
+    network = policy.network.eval()
+    with torch.no_grad():
+        inputs = batch.ids, batch.mask, batch.pixels
+        conditions = network.conditions(*inputs)
+        loss = network.head_loss(conditions, batch.proprio, batch.target, valid=batch.valid)
+        changed = batch.target.clone()
+        changed[0, 3:] += 100.0
+        same = network.head_loss(conditions, batch.proprio, changed, valid=batch.valid)
+        errors = (network(*inputs, batch.proprio) - batch.target).abs()
+    assert loss == same
+    wanted = torch.cat([errors[0, :3], errors[1]]).mean()
+    torch.testing.assert_close(loss, wanted)
+    torch.testing.assert_close(mean_of_valid(errors, torch.ones(2, 8, dtype=torch.bool)), errors.mean())
+
+
+@pytest.mark.parametrize("count", [1, 3])
+def test_a_backbone_for_two_cameras_serves_one_or_three(backbone, count):
+    policy = with_cameras(backbone, count)
+    assert policy.config.num_images == count
+    assert policy.config.num_task_tokens == count * policy.config.patches_per_image
+    theirs, ours = backbone.network.state_dict(), policy.network.state_dict()
+    (name,) = (key for key in ours if key.endswith("stem.pos_embed"))
+    assert len(ours[name]) == count
+    for view in range(count):
+        assert torch.equal(ours[name][view], theirs[name][min(view, 1)])
+    assert all(torch.equal(ours[key], theirs[key]) for key in ours if key != name)
+    images = torch.rand(2, count, 3, 16, 16)
+    ids, mask = policy.tokenize(["move left", "move right"])
+    with torch.no_grad():
+        conditions = policy.network.conditions(ids, mask, images)
+    assert conditions.task.shape[2] == policy.config.num_patches
+    assert with_cameras(policy, 2).config == backbone.config
+    with pytest.raises(TrainingError, match=r"4 cameras: allowed are \[1, 2, 3\]"):
+        with_cameras(backbone, 4)
+
+
+def test_one_camera_of_a_data_set_can_be_trained_on(root, backbone):
+    third = {"third_view": CONTRACT.cameras["third_view"]}
+    sources, contract = open_sources(root)
+    one = with_cameras(backbone, 1)
+    images = training_images(sources, replace(contract, cameras=third), one, settings())
+    assert images[np.array([0])].shape == (1, 1, 16, 16, 3)
