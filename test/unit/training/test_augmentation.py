@@ -59,6 +59,10 @@ def test_the_official_chain_equals_the_slow_one():
     images = some_images()
     draws = draw("official", 2, 2, torch.Generator().manual_seed(1))
     ours = augment("official", torch.from_numpy(images), draws) * 255
+    assert ours.min() >= 0 and ours.max() <= 255
+    images[0, 0, :2] = 0, 255, 0  # colours at the edge of what there is
+    ours = augment("official", torch.from_numpy(images), draws) * 255
+    assert ours.min() >= 0 and ours.max() <= 255
     for b in range(2):
         for c in range(2):
             numbers = {name: float(value[b, c]) for name, value in draws.items()}
