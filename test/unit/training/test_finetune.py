@@ -48,7 +48,8 @@ def test_it_learns_and_the_checkpoint_gives_what_was_learned(trained, dataset):
     assert report.rows == 20
     assert report.names == CONTRACT.action_names
     assert len(report.sentence_change) == 8
-    assert report.error[7] < 0.6 * report.mean_error[7]  # the gripper, which follows from the state
+    still = slice(1, 7)  # joints whose command follows from the state
+    assert (np.array(report.trained.policy) < 0.6 * np.array(report.trained.mean))[still].all()
     policy = VlaAdapterPolicy.from_pretrained(trained.output)
     assert policy.contract == CONTRACT
     assert policy.statistics.name == "demonstrations"
