@@ -92,7 +92,7 @@ class DitBlock(nn.Module):
 def mean_of_valid(errors: Tensor, valid: Tensor) -> Tensor:
     """Mean of errors (B, H, A) over the rows that are valid, bool (B, H)."""
     # Multiplied, not picked: picking makes a GPU wait for the count.
-    return (errors * valid[..., None]).sum() / (valid.sum() * errors.shape[-1])
+    return (errors * valid[..., None]).sum() / (valid.sum().clamp(min=1) * errors.shape[-1])
 
 
 class DitPolicy(nn.Module):
