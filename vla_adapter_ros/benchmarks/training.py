@@ -120,7 +120,7 @@ def run_training_benchmark(
         raise ModelConfigError(f"device = {device!r}: torch sees no GPU here; allowed is 'cpu'")
     torch.set_num_threads(threads)
     place = torch.device(device)
-    half = has_bf16(place) and name != "tiny"
+    half = has_bf16(place)
     result: dict[str, Any] = {
         "preset": name, "device": device, "lora_rank": lora_rank, "steps": steps, "rows": ROWS,
         "camera_images": f"{CAMERA}x{CAMERA}", "checkpointing": checkpointing, "compile": compile_layers_too,

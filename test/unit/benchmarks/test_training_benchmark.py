@@ -35,7 +35,7 @@ def test_both_ways_are_measured_and_learn_from_the_same_data(tmp_path, monkeypat
     assert figures["speedup"] == pytest.approx(ratio, rel=1e-2)
     assert 0 <= figures["loop"]["waiting_for_data"] < 1
     table = capsys.readouterr().out
-    assert "tiny, LoRA rank 2, fp32 products on cpu" in table and "speed-up" in table
+    assert "tiny, LoRA rank 2, " in table and "speed-up" in table
 
 
 def test_refusals():
