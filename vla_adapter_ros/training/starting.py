@@ -63,7 +63,7 @@ def starting_point(
         policy = _from_scratch(preset_name or "", robot, sentences, tokenizer)
         policy.network.to(device)
         return policy
-    path = find_checkpoint(init)
+    path = Path(init) if Path(init).is_file() else find_checkpoint(init)
     if _is_policy(path):
         policy = VlaAdapterPolicy.from_pretrained(path, platform=platform, device=device)
     else:

@@ -1,0 +1,74 @@
+"""Where a training starts, and what the command line makes of its options."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import pytest
+import torch
+from training_samples import CONTRACT, make_backbone
+
+from vla_adapter_ros.cli.finetune import add_finetune_command, chosen_settings
+from vla_adapter_ros.errors import CheckpointError, TrainingError
+from vla_adapter_ros.model import VlaAdapterPolicy
+from vla_adapter_ros.training import starting
+from vla_adapter_ros.training.settings import FinetuneSettings
+
+
+def test_from_scratch_the_words_of_the_data_are_known():
+    torch.manual_seed(0)
+    sentences = ("stack the Zirconium nut", "pick up the cube")
+    policy = starting.starting_point(None, CONTRACT, sentences, preset_name="tiny")
+    assert policy.tokenizer.unknown_words("stack the zirconium nut") == ()
+    assert policy.statistics is None and policy.config.name == "tiny"
+    assert policy.config.action_dim == len(CONTRACT.action_names)
+    assert policy.config.llm.vocab_size == policy.tokenizer.vocab_size
+    assert starting.start_name(None, "tiny") == "scratch tiny"
+    for name, message in (("0.5b", "needs a tokenizer"), ("openvla-7b", "allowed from scratch is one of")):
+        with pytest.raises(TrainingError, match=message):
+            starting.starting_point(None, CONTRACT, sentences, preset_name=name)
+
+
+def test_a_folder_of_ours_a_published_file_and_a_missing_one(tmp_path, monkeypatch):
+    backbone = make_backbone(tmp_path / "ours")
+    policy = starting.starting_point(backbone, CONTRACT, ())
+    assert isinstance(policy, VlaAdapterPolicy) and policy.network.dtype == torch.float32
+    assert starting.start_name(backbone, None) == "ours"
+    with pytest.raises(CheckpointError, match="no checkpoint directory"):
+        starting.starting_point(tmp_path / "nothing", CONTRACT, ())
+    asked = []
+
+    def read_backbone(path: Path, config, *, tokenizer, dtype) -> VlaAdapterPolicy:
+        asked.append((path.name, config.name, config.num_images, tokenizer, dtype))
+        return policy
+
+    monkeypatch.setattr(starting, "read_backbone", read_backbone)
+    (tmp_path / "prism.pt").write_bytes(b"")
+    run = tmp_path / "run"
+    (run / "checkpoints").mkdir(parents=True)
+    (run / "checkpoints" / "latest-checkpoint.pt").write_bytes(b"")
+    (tmp_path / "openvla").mkdir()
+    starting.starting_point(tmp_path / "prism.pt", CONTRACT, (), tokenizer="words")
+    starting.starting_point(run, CONTRACT, (), tokenizer="words")
+    starting.starting_point(tmp_path / "openvla", CONTRACT, (), preset_name="openvla-7b")
+    assert asked == [
+        ("prism.pt", "0.5b", 2, "words", torch.float32),
+        ("run", "0.5b", 2, "words", torch.float32),
+        ("openvla", "openvla-7b", 2, None, torch.float32),
+    ]
+
+
+def parsed(*arguments: str) -> dict:
+    parser = argparse.ArgumentParser()
+    add_finetune_command(parser.add_subparsers())
+    return chosen_settings(parser.parse_args(["finetune", "--dataset", "d", "--output", "o", *arguments]))
+
+
+def test_options_go_over_the_memory_preset_and_that_over_the_defaults():
+    plain = FinetuneSettings(**parsed())
+    assert (plain.steps, plain.batch, plain.lr) == (1600, 32, 1e-3)
+    preset = FinetuneSettings(**parsed("--memory", "10", "--no-checkpointing", "--lr", "1e-4"))
+    assert (preset.lora_rank, preset.accumulation, preset.checkpointing, preset.lr) == (64, 8, False, 1e-4)
+    named = FinetuneSettings(**parsed("--lora-rank", "4", "--lora-targets", "a,b", "--freeze", "action_head"))
+    assert named.lora_targets == ("a", "b") and named.freeze == ("action_head",)
