@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import cv2
 import numpy as np
 
 QUANTILES = {"q01": 0.01, "q10": 0.10, "q50": 0.50, "q90": 0.90, "q99": 0.99}
@@ -36,8 +37,9 @@ def column_statistics(values: np.ndarray) -> dict[str, list[Any]]:
 def image_histogram(image: np.ndarray) -> np.ndarray:
     """Count the values of an image, uint8 (H, W, 3), per channel: int64 (3, 256)."""
     step = max(1, image.shape[1] // _IMAGE_WIDTH)
-    thinned = image[::step, ::step]
-    return np.stack([np.bincount(thinned[..., c].ravel(), minlength=256) for c in range(3)])
+    thinned = np.ascontiguousarray(image[::step, ::step])
+    counts = [cv2.calcHist([thinned], [channel], None, [256], [0, 256]) for channel in range(3)]
+    return np.concatenate(counts, axis=1).T.astype(np.int64)
 
 
 def histogram_statistics(histogram: np.ndarray, frames: int) -> dict[str, list[Any]]:
