@@ -130,7 +130,7 @@ def _finetune(options: argparse.Namespace) -> int:
 
     if options.check_only:
         return _check(options)
-    finetune(
+    result = finetune(
         options.dataset,
         options.output,
         init=options.init,
@@ -145,7 +145,7 @@ def _finetune(options: argparse.Namespace) -> int:
         wandb=options.wandb,
         **chosen_settings(options),
     )
-    return 0
+    return result.report.exit_status
 
 
 def _check(options: argparse.Namespace) -> int:

@@ -31,6 +31,7 @@ from vla_adapter_ros.training.memory import compile_layers
 from vla_adapter_ros.training.optimizer import build_optimizer, freeze_parts
 from vla_adapter_ros.training.progress import Display, progress_bar
 from vla_adapter_ros.training.report import Report, format_report, make_report
+from vla_adapter_ros.training.report_page import draw_pictures, write_page
 from vla_adapter_ros.training.selection import split_rows
 from vla_adapter_ros.training.settings import FREE, FinetuneSettings
 from vla_adapter_ros.training.sources import Source, open_sources
@@ -39,6 +40,7 @@ from vla_adapter_ros.training.starting import start_name, starting_point
 from vla_adapter_ros.training.state import load_state, read_settings
 
 RESULT = "training.json"  # inside the checkpoint
+REPORT_PAGE = ".report.html"  # beside it
 
 
 @dataclass(frozen=True)
@@ -100,7 +102,7 @@ def finetune(
         threads: CPU threads; two were slower than one on two busy cores. 0 leaves torch's own choice.
         contract: For data sets that carry none.
         wandb: Project at Weights & Biases; "" is none.
-        pages: Write the page about the data beside the output.
+        pages: Write two pages beside the output: about the data, and the report.
         on_step: Called with (step, loss) after each step.
         **more: Further fields of `FinetuneSettings`.
 
@@ -169,7 +171,7 @@ def finetune(
             loop.run(show, journal, on_step)
         finally:
             journal.close()
-        result = _finish(loop, output, time.monotonic() - start, show)
+        result = _finish(loop, output, time.monotonic() - start, show, pages)
     if progress and processes.is_first:
         print(format_report(result.report))
     return result
@@ -265,7 +267,7 @@ def _require_same_run(saved: dict[str, Any], key: dict[str, Any]) -> None:
         raise TrainingError(f"the interrupted training differs from this one:\n  {lines}")
 
 
-def _finish(loop: TrainingLoop, output: Path, seconds: float, show: Display) -> TrainingResult:
+def _finish(loop: TrainingLoop, output: Path, seconds: float, show: Display, pages: bool) -> TrainingResult:
     """Choose the weights, judge them, and let the checkpoint appear at once."""
     processes, best, last = loop.processes, loop.kept.best, loop.last
     if best is not None and (last is None or best[1] < last.loss):
@@ -286,7 +288,12 @@ def _finish(loop: TrainingLoop, output: Path, seconds: float, show: Display) -> 
             seed=loop.settings.seed,
         )  # fmt: skip
         result = TrainingResult(output, tuple(loop.losses), seconds, report)
-        _write_result(temporary, result, loop.key, best[0] if takes_best else loop.settings.steps)
+        taken = best[0] if takes_best else loop.settings.steps
+        _write_result(temporary, result, loop.key, taken)
+        if pages:
+            pictures = draw_pictures(report, policy, loop.samples, policy.contract.rate_hz)
+            facts = {"checkpoint": output, "data": " + ".join(loop.samples.names), "steps": taken}
+            write_page(report, pictures, output.with_name(output.name + REPORT_PAGE), facts=facts)
         temporary.rename(output)
         (loop.folder / STATE).unlink(missing_ok=True)
     processes.wait()
