@@ -260,8 +260,13 @@ def test_keys_of_a_terminal_control_a_running_recorder(stage):
         stage.status(lambda s: s.episodes == 0 and s.state == "recording")
         os.write(terminal, b"d")
         stage.status(lambda s: s.state == "idle")
+        shown = ""
+        while "discarded" not in shown:  # the client hears of it when it does, not when we do
+            line = process.stdout.readline()
+            assert line, shown
+            shown += line
         os.write(terminal, b"q")
-        output, _ = process.communicate(timeout=PATIENCE_S)
+        output = shown + process.communicate(timeout=PATIENCE_S)[0]
     finally:
         process.kill()
         os.close(terminal)

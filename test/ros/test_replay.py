@@ -48,6 +48,7 @@ class Listener:
         rclpy.init()
         self.node = rclpy.create_node("listener")
         self.builder = FrameBuilder(CONTRACT, with_action=True)
+        self.frames: list[Frame] = []
         self.joints: dict[str, float] = {}
         depth = QoSProfile(depth=50)
         for name, camera in CONTRACT.cameras.items():
@@ -69,8 +70,10 @@ class Listener:
         deadline = time.monotonic() + 60
         while process.poll() is None and time.monotonic() < deadline:
             rclpy.spin_once(self.node, timeout_sec=0.02)
+            self.frames += self.builder.take(self._now())
         for _ in range(50):
             rclpy.spin_once(self.node, timeout_sec=0.01)
+        self.frames += self.builder.take(self._now() + 1)
         process.kill()
         return subprocess.CompletedProcess(command, process.wait(), process.communicate()[0])
 
@@ -102,7 +105,7 @@ def test_replayed_frames_are_the_rows_of_the_data_set(listener, tmp_path):
     dataset = make_dataset(tmp_path / "set", HOME)
     done = listener.replay(str(dataset.root), "--episode", "0", "--speed", "0.8")
     assert done.returncode == 0, done.stdout
-    frames = [f for f in listener.builder.take(listener._now() + 1) if not f.problem]
+    frames = [f for f in listener.frames if not f.problem]
     rows, images = dataset.rows(0), dataset.decode("third_view", 0)
     assert len(frames) >= 18  # a first one may be lost while the graph finds itself
     steps = np.diff([frame.stamp for frame in frames])

@@ -26,6 +26,8 @@ from vla_adapter_ros.recording.layout import ACTION, STAMP, STATE
 from vla_adapter_ros.recording.opening import Dataset
 
 DISCOVERY_S = 1.0  # time for readers and publishers to find each other
+SETTLED_S = 0.5  # without a new listener: those that there are have come
+LISTENERS_S = 10.0  # longest wait for the first one
 
 
 def replay_frames(dataset: Dataset, contract: Contract, episode: int, speed: float = 1.0) -> int:
@@ -86,12 +88,13 @@ def replay_commands(dataset: Dataset, contract: Contract, episode: int, speed: f
             "allowed is 'through_controller'"
         )
     rows = _rows(dataset, episode, speed)
-    followed, said = 0, "no controller answered"
+    followed, said = 0, ""
 
     def listen(status: ControllerStatus) -> None:
         nonlocal followed, said
         followed += status.control_source == "human"
-        said = f"{status.state}: {status.reason}"
+        if status.reason or not said:  # what it says when all is over tells nothing
+            said = f"{status.state}: {status.reason}"
 
     with _Publisher() as publisher:
         publisher.add(JointState, contract.teleop.topic, QoSProfile(depth=10))
@@ -103,9 +106,9 @@ def replay_commands(dataset: Dataset, contract: Contract, episode: int, speed: f
             action = rows[ACTION][row].astype(np.float64)
             names, field = contract.action_names, contract.action.field
             publisher.send(contract.teleop.topic, command_message(action, names, publisher.now(), field))
-        publisher.settle(0.2)
+        publisher.spin(lambda: False, 0.2)
     if not followed:
-        raise DatasetError(f"the controller did not follow the commands: {said}")
+        raise DatasetError(f"the controller did not follow the commands: {said or 'none answered'}")
     return len(rows[ACTION])
 
 
@@ -181,12 +184,22 @@ class _Publisher:
         """Time of the graph's clock [s]."""
         return seconds(self.node.get_clock().now().to_msg())
 
-    def settle(self, duration_s: float = DISCOVERY_S) -> None:
-        """Let the graph find this node; take its clock if somebody publishes one."""
-        self._spin(lambda: False, duration_s)
+    def settle(self) -> None:
+        """Let the graph find this node, until no more listeners come; take its clock if there is one."""
+        self.spin(lambda: False, DISCOVERY_S)
+        heard, since = -1, time.monotonic()
+
+        def settled() -> bool:
+            nonlocal heard, since
+            count = sum(publisher.get_subscription_count() for publisher in self._publishers.values())
+            if count != heard:
+                heard, since = count, time.monotonic()
+            return heard > 0 and time.monotonic() - since > SETTLED_S
+
+        self.spin(settled, LISTENERS_S)
         if self.node.count_publishers("/clock") and not self.node.get_parameter("use_sim_time").value:
             self.node.set_parameters([Parameter("use_sim_time", value=True)])
-            self._spin(lambda: self.now() > 0, 10.0)
+            self.spin(lambda: self.now() > 0, 10.0)
 
     def pace(self, rows: dict[str, np.ndarray], speed: float):
         """Give out row numbers when they are due.
@@ -197,11 +210,12 @@ class _Publisher:
         start = self.now()
         for row, stamp in enumerate(rows[STAMP]):
             due = start + (stamp - rows[STAMP][0]) / speed
-            if not self._spin(lambda due=due: self.now() >= due, 30.0 + (due - self.now())):
+            if not self.spin(lambda due=due: self.now() >= due, 30.0 + (due - self.now())):
                 raise DatasetError("the graph's clock stands still")
             yield row
 
-    def _spin(self, done: Callable[[], bool], patience_s: float) -> bool:
+    def spin(self, done: Callable[[], bool], patience_s: float) -> bool:
+        """Listen until `done`; False if that took longer than the patience [s]."""
         deadline = time.monotonic() + patience_s
         while not done():
             if time.monotonic() > deadline:
