@@ -73,6 +73,7 @@ class VideoEncoder:
         self._queue: queue.Queue[np.ndarray | None] = queue.Queue(_QUEUE_LENGTH)
         self._error: BaseException | None = None
         self._cancelled = False
+        self._at_end = False  # the queue's end has been taken out
         self.cpu_s = 0.0
         """Processor time of the thread [s], known once it has ended."""
         self.frames = 0
@@ -132,7 +133,7 @@ class VideoEncoder:
         except BaseException as error:
             self._error = error
             # Go on emptying the queue: whoever fills it must not wait for a dead encoder.
-            while self._queue.get() is not None:
+            while not self._at_end and self._queue.get() is not None:
                 pass
         finally:
             self.cpu_s = time.thread_time()
@@ -155,6 +156,7 @@ class VideoEncoder:
                 container.mux(stream.encode(frame))
                 self.histogram += image_histogram(image)
                 self.frames += 1
+            self._at_end = True
             if not self._cancelled:
                 container.mux(stream.encode())
 
