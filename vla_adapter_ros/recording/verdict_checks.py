@@ -12,6 +12,8 @@ from vla_adapter_ros.recording.verdict_types import Check, Samples, VerdictSetti
 _CHANGE, _MEAN, _BRIGHTEST, _SATURATED = range(4)  # columns of measured images
 _EQUAL = 1e-5  # an action this close to a state is a copy of it: float32 rounding of radians
 _IDLE_SHARE = 0.01  # part of a column's range that is no motion, whatever its unit
+_KEY_IMAGE_CHANGE = 8.0  # levels of 255 by which a key image of a still scene may differ
+_STILL_AROUND = 4  # still rows on each side of it
 _CLOCK = 1e-4  # stamps this close to row / rate are computed, not taken from a clock [s]
 
 
@@ -297,8 +299,19 @@ def _moving(s: Samples, settings: VerdictSettings, contract: Contract | None) ->
 
 
 def _same(s: Samples, settings: VerdictSettings, camera: str) -> np.ndarray:
-    """Rows whose image is that of the row before, bool (T,)."""
-    return s.images[camera][:, _CHANGE] <= (settings.lossy_change if s.lossy else 0.0)
+    """Rows whose image is that of the row before, bool (T,).
+
+    In a video every key image is coded anew and differs a little. One such row between still ones is still.
+    """
+    if not s.lossy:
+        return s.images[camera][:, _CHANGE] <= 0.0
+    change = s.images[camera][:, _CHANGE]
+    still = change <= settings.lossy_change
+    for row in np.flatnonzero(~still & (change <= _KEY_IMAGE_CHANGE)):
+        around = still[max(row - _STILL_AROUND, 0) : row], still[row + 1 : row + 1 + _STILL_AROUND]
+        if all(len(side) == _STILL_AROUND and side.all() for side in around):
+            still[row] = True
+    return still
 
 
 def idle_rows(values: np.ndarray, settings: VerdictSettings) -> int:
