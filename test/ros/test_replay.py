@@ -117,6 +117,7 @@ def test_replayed_frames_are_the_rows_of_the_data_set(listener, tmp_path):
         np.testing.assert_array_equal(frame.action.astype(np.float32), rows["action"][row])
 
 
+@pytest.mark.slow
 def test_replayed_commands_move_the_arm_through_the_controller(listener, graph, tmp_path):
     graph(node_list(policy=False))
     deadline = time.monotonic() + 40

@@ -365,7 +365,7 @@ def test_scaled_columns_are_recorded_as_they_came():
 def test_a_joint_state_from_the_future_does_not_hide_those_that_follow():
     arm = running()
     far = dict(zip(CONTRACT.arm_joints, HOME + 1.0, strict=True))
-    with pytest.raises(CommandError, match="100.00 s in the future"):
+    with pytest.raises(CommandError, match=r"100\.00 s in the future"):
         arm.core.measure(far, arm.now + 100.0)
     arm.run(0.3)
     assert arm.tick.state == "running"

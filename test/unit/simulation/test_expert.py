@@ -103,5 +103,5 @@ def test_a_cube_that_is_not_there_is_refused(robot: SimulatedRobot) -> None:
 def test_a_contract_of_another_action_space_is_refused() -> None:
     robot = SimulatedRobot(read_contract("franka_sim_ee"), "raycast")
     robot.reset(3, ("red",))
-    with pytest.raises(SimulationError, match="ee_.*joint_position"):
+    with pytest.raises(SimulationError, match=r"ee_.*joint_position"):
         PickExpert(robot, "red")

@@ -61,6 +61,7 @@ def test_it_learns_and_the_checkpoint_gives_what_was_learned(trained, dataset):
     assert not (trained.output.parent / "policy.training" / "state.safetensors").exists()
 
 
+@pytest.mark.slow
 def test_an_interrupted_run_ends_as_if_it_had_not_been(dataset, backbone, tmp_path):
     whole = finetune(dataset, tmp_path / "whole", init=backbone, steps=7, **SHORT)
 
@@ -149,6 +150,7 @@ def test_a_frozen_backbone_stays_as_it_was(dataset, backbone, tmp_path):
             torch.testing.assert_close(after[name], value, atol=1e-3, rtol=1e-2)  # fp16 against bf16 on disk
 
 
+@pytest.mark.slow
 def test_lora_trains_adapters_goes_on_after_a_stop_and_saves_plain_weights(dataset, backbone, tmp_path):
     settings = {**SHORT, "lora_rank": 2, "save_every": 2}
     whole = finetune(dataset, tmp_path / "whole", init=backbone, steps=4, **settings)

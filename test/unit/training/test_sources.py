@@ -40,9 +40,7 @@ def test_a_folder_with_such_a_name_wins(tmp_path):
     assert parse_source(str(folder)) == Source(str(folder))
 
 
-@pytest.mark.parametrize(
-    "text", ["x=often", "x=0", "x=-1", "x=nan", "x,scale=3", "x,weight="]
-)
+@pytest.mark.parametrize("text", ["x=often", "x=0", "x=-1", "x=nan", "x,scale=3", "x,weight="])
 def test_other_forms_are_refused(text):
     with pytest.raises(TrainingError, match="allowed is"):
         parse_source(text)
