@@ -119,7 +119,7 @@ def _import_bag(options: argparse.Namespace) -> int:
 
 def _import_lerobot(options: argparse.Namespace) -> int:
     from vla_adapter_ros.recording.importing import import_lerobot
-    from vla_adapter_ros.recording.layout import CONTROL_SOURCES
+    from vla_adapter_ros.recording.layout import SOURCE_NUMBERS
 
     dataset = _open(options)
     if dataset.contract is None:
@@ -127,12 +127,11 @@ def _import_lerobot(options: argparse.Namespace) -> int:
             f"{options.path} carries no contract: give --contract or --mapping; "
             "`vla-adapter dataset draft-contract` begins one"
         )
-    numbers = {name: number for number, name in CONTROL_SOURCES.items()}
     report = import_lerobot(
         dataset,
         dataset.contract,
         options.output,
-        control_source=numbers[options.control_source],
+        control_source=SOURCE_NUMBERS[options.control_source],
         report=_print_episode,
     )
     return _finish(report.kept, len(report.episodes), options.output, report.remarks)

@@ -25,16 +25,6 @@ def to_stamp(time: float) -> Time:
     return Time(sec=microseconds // 1_000_000, nanosec=microseconds % 1_000_000 * 1000)
 
 
-def pose_values(message: PoseStamped) -> tuple[list[str], list[float]]:
-    """Names and values of a pose: position.x ... orientation.w [m, 1]."""
-    names, values = [], []
-    for part, axes in (("position", "xyz"), ("orientation", "xyzw")):
-        for axis in axes:
-            names.append(f"{part}.{axis}")
-            values.append(getattr(getattr(message.pose, part), axis))
-    return names, values
-
-
 def joint_positions(message: JointState) -> dict[str, float]:
     """Positions by joint name.
 

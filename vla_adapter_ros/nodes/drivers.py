@@ -13,8 +13,9 @@ from trajectory_msgs.msg import JointTrajectory
 
 from vla_adapter_ros.contract import Contract
 from vla_adapter_ros.errors import CommandError
-from vla_adapter_ros.nodes.conversions import pose_values, trajectory_arrays, twist_values
+from vla_adapter_ros.nodes.conversions import trajectory_arrays, twist_values
 from vla_adapter_ros.nodes.grippers import gripper_command_type
+from vla_adapter_ros.recording.buffers import pose_values
 from vla_adapter_ros.simulation.robot import SimulatedRobot
 
 DEPTH = QoSProfile(depth=10)

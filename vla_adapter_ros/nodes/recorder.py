@@ -23,12 +23,12 @@ from vla_adapter_ros.nodes.memory import return_large_blocks
 from vla_adapter_ros.nodes.parameters import RecorderParameters
 from vla_adapter_ros.nodes.streams import StreamSubscriber
 from vla_adapter_ros.recording.align import FrameBuilder
+from vla_adapter_ros.recording.layout import SOURCE_NUMBERS
 from vla_adapter_ros.recording.session import RecordingSession, Reply, SessionSettings, describe
 from vla_adapter_ros.recording.verdict import VerdictSettings, read_settings
 from vla_adapter_ros.recording.writer import DatasetWriter
 from vla_adapter_ros.srv import StartEpisode
 
-CONTROL_SOURCES = {"none": 0, "human": 1, "policy": 2}
 STATUS_PERIOD_S = 0.2
 IMAGE_DEPTH = 30  # a second of images may wait while another callback runs
 PAUSE_S = 0.002
@@ -110,7 +110,7 @@ class RecorderNode(ManagedNode):
             self._session = None
 
     def _on_controller(self, message: ControllerStatus) -> None:
-        self._source = CONTROL_SOURCES.get(message.control_source, 0)
+        self._source = SOURCE_NUMBERS.get(message.control_source, 0)
 
     def _on_instruction(self, message: String) -> None:
         if message.data:

@@ -11,9 +11,10 @@ from sensor_msgs.msg import CompressedImage, Image, JointState
 
 from vla_adapter_ros.errors import VlaAdapterError
 from vla_adapter_ros.nodes.base import ManagedNode
-from vla_adapter_ros.nodes.conversions import pose_values, seconds
+from vla_adapter_ros.nodes.conversions import seconds
 from vla_adapter_ros.nodes.images import image_to_array
 from vla_adapter_ros.recording.align import FrameBuilder
+from vla_adapter_ros.recording.buffers import pose_values
 
 IMAGE_TYPES = {"raw": Image, "compressed": CompressedImage}
 TOPIC_TYPES = {"joint_state": JointState, "pose": PoseStamped}

@@ -14,6 +14,7 @@ from typing import Any
 from vla_adapter_ros.contract import Contract
 from vla_adapter_ros.errors import BagError, VlaAdapterError
 from vla_adapter_ros.recording.align import FrameBuilder
+from vla_adapter_ros.recording.buffers import pose_values
 from vla_adapter_ros.recording.frame import Frame
 from vla_adapter_ros.recording.images import decode_image
 
@@ -149,11 +150,7 @@ def add_message(builder: FrameBuilder, contract: Contract, message: BagMessage) 
             content.name, content.position, content.velocity, content.effort,
         )  # fmt: skip
     elif message.type == TOPIC_TYPES["pose"]:
-        pose = content.pose
-        names = [f"position.{axis}" for axis in "xyz"] + [f"orientation.{axis}" for axis in "xyzw"]
-        values = [getattr(pose.position, axis) for axis in "xyz"]
-        values += [getattr(pose.orientation, axis) for axis in "xyzw"]
-        builder.add_values(message.topic, stamp, message.received, names, values)
+        builder.add_values(message.topic, stamp, message.received, *pose_values(content))
 
 
 def bag_frames(

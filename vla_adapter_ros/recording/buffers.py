@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import bisect
 import math
+from typing import Any
 
 import numpy as np
 
@@ -120,3 +121,13 @@ class ValueBuffer:
         self._values.clear()
         self._present.clear()
         self._newest[:] = -math.inf
+
+
+def pose_values(message: Any) -> tuple[list[str], list[float]]:
+    """Names and values of a PoseStamped, from ROS or from a bag: position.x ... orientation.w [m, 1]."""
+    names, values = [], []
+    for part, axes in (("position", "xyz"), ("orientation", "xyzw")):
+        for axis in axes:
+            names.append(f"{part}.{axis}")
+            values.append(getattr(getattr(message.pose, part), axis))
+    return names, values

@@ -23,13 +23,12 @@ from vla_adapter_ros.recording.bag import (
 )
 from vla_adapter_ros.recording.frame import Frame
 from vla_adapter_ros.recording.opening import Dataset
-from vla_adapter_ros.recording.transfer import HUMAN, EpisodeReceiver, describe_timing, usual_codec
+from vla_adapter_ros.recording.transfer import EpisodeReceiver, describe_timing, usual_codec
 from vla_adapter_ros.recording.verdict import EpisodeMonitor
 from vla_adapter_ros.recording.writer import DatasetWriter
 
 INSTRUCTION_NAMES = ("instruction", "task", "language_instruction")
 """Last parts of the names of topics that are taken for instructions."""
-_SOURCES = {name: number for number, name in layout.CONTROL_SOURCES.items()}
 
 
 @dataclass
@@ -109,7 +108,7 @@ class _Bounds:
     def take(self, message: BagMessage) -> None:
         content = message.content
         if message.type == CONTROLLER_TYPE:
-            self.source = _SOURCES.get(content.control_source, 0)
+            self.source = layout.SOURCE_NUMBERS.get(content.control_source, 0)
         elif message.type == RECORDER_TYPE:
             now = int(content.episode) if content.state == "recording" else -1
             if now != self._recording:
@@ -154,7 +153,7 @@ def import_bag(
         texts = [] if instruction else _text_topics(bag, instruction_topic)
         if not instruction and not texts:
             raise BagError(f"{bag.path}: no topic says what was to be done: give an instruction")
-        bounds = _Bounds(bool(recorder), bool(texts), instruction, 0 if controller else HUMAN)
+        bounds = _Bounds(bool(recorder), bool(texts), instruction, 0 if controller else layout.HUMAN)
         with DatasetWriter(output, contract, codec=codec, crf=crf) as writer:
             take = _BagTake(writer, contract, bag.path.name, report, result)
             for item in bag_frames(bag, contract, {*recorder, *controller, *texts}, notes):
@@ -243,7 +242,7 @@ def import_lerobot(
     contract: Contract,
     output: str | Path,
     *,
-    control_source: int = HUMAN,
+    control_source: int = layout.HUMAN,
     report: Callable[[EpisodeReport], None] = lambda episode: None,
 ) -> ImportReport:
     """Make a data set of ours from one by others. Videos are copied as they are where that is possible.
@@ -275,7 +274,7 @@ def import_lerobot(
 def receive_all(
     receiver: EpisodeReceiver,
     dataset: Dataset,
-    control_source: int = HUMAN,
+    control_source: int = layout.HUMAN,
     episodes: range | list[int] | None = None,
 ) -> Iterator[EpisodeReport]:
     """Take in episodes, one after the other; what does not fit is reported and left out."""

@@ -29,6 +29,8 @@ RECORDINGS = "meta/recordings.json"  # ours: which software recorded each episod
 STATE, ACTION = "observation.state", "action"
 STAMP, AGE, CONTROL_SOURCE = "capture.stamp", "capture.age", "control_source"
 CONTROL_SOURCES = {0: "none", 1: "human", 2: "policy"}
+SOURCE_NUMBERS = {name: number for number, name in CONTROL_SOURCES.items()}
+HUMAN = SOURCE_NUMBERS["human"]
 INDEX_FEATURES = ("frame_index", "episode_index", "index", "task_index")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +20,6 @@ from vla_adapter_ros.recording.statistics import image_histogram
 from vla_adapter_ros.recording.video import VideoEncoder, count_frames
 from vla_adapter_ros.recording.writer import DatasetWriter, EpisodeSummary
 
-HUMAN = 1
 _GRID_TOLERANCE_S = 1e-3  # LeRobot's own times are float32 and stand on the grid of the rate
 
 
@@ -124,7 +124,7 @@ class EpisodeReceiver(DatasetWriter):
         rows: range | None = None,
         *,
         task: str = "",
-        control_source: int = HUMAN,
+        control_source: int = layout.HUMAN,
         notes: Mapping[str, Any] | None = None,
     ) -> Transfer:
         """Take in an episode; when this returns, it is on disk for good.
@@ -212,7 +212,7 @@ class EpisodeReceiver(DatasetWriter):
         if part is not None and not reason:
             start = part.start_s + rows.start / dataset.fps
             reason = copy_video(part.path, start, len(rows), self._fps, path)
-        images = (i for n, i in enumerate(dataset.images(camera, episode)) if n in rows)
+        images = itertools.islice(dataset.images(camera, episode), rows.start, rows.stop)
         histogram = np.zeros((3, 256), dtype=np.int64)
         encoder = VideoEncoder(path, self._fps, ours.width, ours.height, self._settings) if reason else None
         try:
@@ -222,8 +222,9 @@ class EpisodeReceiver(DatasetWriter):
                         f"{dataset.root}: camera {camera}: {image.shape}, allowed is "
                         f"{(ours.height, ours.width, 3)}"
                     )
-                histogram += image_histogram(image)
-                if encoder is not None:
+                if encoder is None:
+                    histogram += image_histogram(image)
+                else:
                     encoder.add(image)
         except BaseException:
             if encoder is not None:
@@ -231,6 +232,7 @@ class EpisodeReceiver(DatasetWriter):
             raise
         if encoder is not None:
             encoder.finish()
+            histogram = encoder.histogram
         return reason, histogram
 
 

@@ -150,7 +150,7 @@ class Check:
 
 @dataclass(frozen=True)
 class Verdict:
-    """All checks of one episode."""
+    """All checks of an episode, or of whatever else was looked at."""
 
     checks: tuple[Check, ...]
 

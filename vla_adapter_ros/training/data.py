@@ -10,14 +10,13 @@ import numpy as np
 from vla_adapter_ros.contract import Contract
 from vla_adapter_ros.errors import TrainingError
 from vla_adapter_ros.model import Statistics
-from vla_adapter_ros.recording.layout import ACTION, CONTROL_SOURCE, CONTROL_SOURCES, STATE, image_key
+from vla_adapter_ros.recording.layout import ACTION, CONTROL_SOURCE, CONTROL_SOURCES, HUMAN, STATE, image_key
 from vla_adapter_ros.recording.opening import Dataset
 from vla_adapter_ros.training.images import ImageStore
 from vla_adapter_ros.training.sources import OpenSource
 
 SOURCE_WEIGHTS = (0.0, 1.0, 0.0)
 """Weights of rows by who was in control: none, human, policy."""
-HUMAN = 1
 
 
 @dataclass(frozen=True)

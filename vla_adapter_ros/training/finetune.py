@@ -33,7 +33,7 @@ from vla_adapter_ros.training.progress import Display, progress_bar
 from vla_adapter_ros.training.report import Report, format_report, make_report
 from vla_adapter_ros.training.report_page import draw_pictures, write_page
 from vla_adapter_ros.training.selection import split_rows
-from vla_adapter_ros.training.settings import FREE, FinetuneSettings
+from vla_adapter_ros.training.settings import FREE, FinetuneSettings, make_settings
 from vla_adapter_ros.training.sources import Source, open_sources
 from vla_adapter_ros.training.space import bytes_needed, require_space, require_writable
 from vla_adapter_ros.training.starting import start_name, starting_point
@@ -113,10 +113,7 @@ def finetune(
         DatasetError, CheckpointError: damaged or missing.
         KeyboardInterrupt: a stop was asked for (Ctrl-C, SIGTERM); what was done is saved.
     """
-    try:
-        settings = FinetuneSettings(steps=steps, batch=batch, lr=lr, seed=seed, **more)
-    except TypeError as error:
-        raise TrainingError(f"unknown setting: {error}") from None
+    settings = make_settings(steps=steps, batch=batch, lr=lr, seed=seed, **more)
     if threads:
         torch.set_num_threads(threads)
     processes = Processes(device)

@@ -11,14 +11,13 @@ import numpy as np
 import torch
 
 from vla_adapter_ros.contract import Contract
-from vla_adapter_ros.errors import TrainingError
 from vla_adapter_ros.model import VlaAdapterPolicy
 from vla_adapter_ros.training.augmentation import resolve_augmentation
 from vla_adapter_ros.training.batches import prepare_preprocessing, training_images
 from vla_adapter_ros.training.data import Rows, read_rows, require_fit
 from vla_adapter_ros.training.preflight import FAIL, Preflight, check_files, check_rows
 from vla_adapter_ros.training.preflight_page import write_page
-from vla_adapter_ros.training.settings import FinetuneSettings
+from vla_adapter_ros.training.settings import FinetuneSettings, make_settings
 from vla_adapter_ros.training.sources import OpenSource, Source, open_sources
 from vla_adapter_ros.training.starting import starting_point
 
@@ -102,10 +101,7 @@ def check_data(
     Raises:
         VlaAdapterError: as `finetune` before its first step.
     """
-    try:
-        chosen = FinetuneSettings(**settings)
-    except TypeError as error:
-        raise TrainingError(f"unknown setting: {error}") from None
+    chosen = make_settings(**settings)
     sources, robot = open_sources(dataset, contract)
     sentences = [task for source in sources for task in source.data.tasks]
     with torch.random.fork_rng():

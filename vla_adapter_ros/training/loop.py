@@ -196,11 +196,11 @@ class TrainingLoop:
         set_learning_rate(self.optimizer, learning_rate_factor(step, settings))
         self.optimizer.zero_grad(set_to_none=True)
         sums = torch.zeros(3 + self.policy.config.action_dim, dtype=torch.float64)
+        self._seed(step, 0)
+        noise = self._noise()
         for number, part in enumerate(self._parts):
             rows, batch = next(batches)
             valid = batch.valid if settings.padding == "mask" else None
-            self._seed(step, 0)
-            noise = self._noise(step)
             last = number + 1 == len(self._parts)
             share = batch.share
             self._seed(step, 1 + part.start)  # for dropout, which must differ from part to part
@@ -231,7 +231,7 @@ class TrainingLoop:
         self._errors.append(sums[3:].numpy() * self._scale)
         return float(sums[0]), norm, bool(sums[1] > 0)
 
-    def _noise(self, step: int) -> Tensor | None:
+    def _noise(self) -> Tensor | None:
         """The head's training noise, the same for all parts of a step (H, A * hidden)."""
         head = self.policy.network.action_head
         if head.kind == "dit" or head.noise_std <= 0:

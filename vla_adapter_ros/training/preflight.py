@@ -17,7 +17,16 @@ from vla_adapter_ros.recording.mapped import image_size
 from vla_adapter_ros.recording.opening import Dataset
 from vla_adapter_ros.recording.survey import samples_of
 from vla_adapter_ros.recording.verdict import judge, names_of
-from vla_adapter_ros.recording.verdict_types import FAIL, LEVELS, PASS, SKIP, WARN, Check, VerdictSettings
+from vla_adapter_ros.recording.verdict_types import (
+    FAIL,
+    LEVELS,
+    PASS,
+    SKIP,
+    WARN,
+    Check,
+    Verdict,
+    VerdictSettings,
+)
 from vla_adapter_ros.recording.video import count_frames
 from vla_adapter_ros.training.data import Rows
 from vla_adapter_ros.training.preflight_checks import (
@@ -41,7 +50,7 @@ _EPISODE_CHECKS = (
 
 
 @dataclass(frozen=True)
-class Preflight:
+class Preflight(Verdict):
     """What was found.
 
     Attributes:
@@ -49,23 +58,7 @@ class Preflight:
         stamps: True times of the rows of each episode [s], of the episodes that have some.
     """
 
-    checks: tuple[Check, ...]
     stamps: tuple[np.ndarray, ...] = ()
-
-    @property
-    def level(self) -> str:
-        """The worst level: pass, warn or fail."""
-        return max((c.level for c in self.checks if c.level != SKIP), key=LEVELS.index, default=PASS)
-
-    @property
-    def lines(self) -> tuple[str, ...]:
-        """One line per check."""
-        return tuple(check.line for check in self.checks)
-
-    @property
-    def complaints(self) -> tuple[str, ...]:
-        """The lines that warn or fail, failures first."""
-        return tuple(c.line for level in (FAIL, WARN) for c in self.checks if c.level == level)
 
     def require_pass(self, page: Path | None = None) -> None:
         """Refuse to train if a check failed; `page` is where more is to be seen.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from vla_adapter_ros.errors import TrainingError
 
@@ -159,3 +160,15 @@ class FinetuneSettings:
     def _require(self, name: str, ok: bool, allowed: str) -> None:
         if not ok:
             raise TrainingError(f"{name} = {getattr(self, name)!r}: allowed is {allowed}")
+
+
+def make_settings(**fields: Any) -> FinetuneSettings:
+    """Settings of these fields.
+
+    Raises:
+        TrainingError: there is no such field, or its value is not allowed.
+    """
+    try:
+        return FinetuneSettings(**fields)
+    except TypeError as error:
+        raise TrainingError(f"unknown setting: {error}") from None

@@ -14,9 +14,10 @@ from vla_adapter_ros.contract.schema import Kinematics
 from vla_adapter_ros.control.motion import Due, Trajectory
 from vla_adapter_ros.control.urdf import contract_kinematics
 from vla_adapter_ros.errors import ParameterError
-from vla_adapter_ros.nodes.conversions import pose_values, twist_values
+from vla_adapter_ros.nodes.conversions import twist_values
 from vla_adapter_ros.nodes.grippers import gripper_output
 from vla_adapter_ros.nodes.outputs import REST_S, Outgoing, arm_output
+from vla_adapter_ros.recording.buffers import pose_values
 from vla_adapter_ros.simulation.cartesian_controllers import rotation_of
 
 SHIPPED = read_contract("franka_sim")
