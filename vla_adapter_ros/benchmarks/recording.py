@@ -34,6 +34,7 @@ from vla_adapter_ros.recording.reader import DatasetReader
 
 SIZE, CAMERA_HZ, ARM_HZ = (640, 480), 30, 100
 EPISODE_S = 20.0
+ARM = "arm"  # beside the names of cameras
 _READY_S = 60.0
 _CATCH_UP_S = 10.0
 _DECODED = 8  # episodes whose images are decoded and read
@@ -79,7 +80,7 @@ def run_recording_benchmark(
         use = CpuUse()
         with _sources(folder, contract), _Recorder(folder, root) as runner:
             calls, probe = _record(runner, contract, round(minutes * 60 / episode_s) or 1, episode_s)
-        published = {name: np.load(folder / f"{name}.npy") for name in contract.cameras}
+        published = {name: np.load(folder / f"{name}.npy") for name in (*contract.cameras, ARM)}
         reader = DatasetReader(root)
         notes = json.loads((root / layout.RECORDINGS).read_text(encoding="utf-8"))["episodes"]
         return {
@@ -113,36 +114,38 @@ def write_benchmark_contract(
 
 
 def compare(reader: DatasetReader, contract: Contract, published: dict[str, np.ndarray]) -> dict[str, Any]:
-    """Compare a data set with what the cameras published.
+    """Compare a data set with what was published.
 
     Args:
         reader: The data set.
         contract: Its contract.
-        published: Camera -> stamps of its images 0, 1, 2 ... [s], float64 (N,).
+        published: Camera, or ARM -> stamps of its messages 0, 1, 2 ... [s], float64 (N,).
 
     Returns:
         `rows`, `images` (of the reference camera between the first and last row of each episode),
-        `missing` and `repeated` of them as rows, `misplaced`: rows whose decoded reference image has
+        `missing` and `repeated` of them as rows; `stale`: those of the missing for which another
+        stream had published nothing fresh enough; `misplaced`: rows whose decoded reference image has
         another number than its stamp says, `second_camera_repeated` and `second_camera_skipped`: steps
-        of the other cameras' numbers that are 0, or above 1; `camera_late`: intervals of the published
-        stamps above 1.5 periods.
+        of the other cameras' numbers that are 0, or above 1; `source_gaps`: intervals in which the arm
+        published nothing for longer than its samples may be old.
     """
     reference = contract.reference_camera
     stamps = published[reference]
     figures = dict.fromkeys(
-        ("rows", "images", "missing", "repeated", "decoded", "misplaced", "second_camera_repeated",
-         "second_camera_skipped"), 0,
+        ("rows", "images", "missing", "stale", "repeated", "decoded", "misplaced",
+         "second_camera_repeated", "second_camera_skipped"), 0,
     )  # fmt: skip
     decoded = set(np.linspace(0, reader.num_episodes - 1, _DECODED).round().astype(int).tolist())
     for episode in reader.episodes:
         rows = reader.rows(episode.index)[layout.STAMP]
         numbers = np.searchsorted(stamps, rows - 1e-5)  # stamps are exact to a microsecond
-        inside = numbers[-1] - numbers[0] + 1
-        unique = len(np.unique(numbers))
+        inside = np.arange(numbers[0], numbers[-1] + 1)
+        missing = np.setdiff1d(inside, numbers)
         figures["rows"] += len(rows)
-        figures["images"] += int(inside)
-        figures["missing"] += int(inside - unique)
-        figures["repeated"] += len(rows) - unique
+        figures["images"] += len(inside)
+        figures["missing"] += len(missing)
+        figures["stale"] += sum(_is_stale(stamps[number], contract, published) for number in missing)
+        figures["repeated"] += len(rows) - len(np.unique(numbers))
         if episode.index not in decoded:
             continue
         for camera in contract.cameras:
@@ -154,8 +157,18 @@ def compare(reader: DatasetReader, contract: Contract, published: dict[str, np.n
                 steps = np.diff(found)
                 figures["second_camera_repeated"] += int((steps == 0).sum())
                 figures["second_camera_skipped"] += int((steps > 1).sum())
-    figures["camera_late"] = int((np.diff(stamps) > 1.5 / contract.rate_hz).sum())
+    figures["source_gaps"] = int((np.diff(published[ARM]) > contract.action.max_age_s).sum())
     return figures
+
+
+def _is_stale(t: float, contract: Contract, published: dict[str, np.ndarray]) -> bool:
+    """Whether some stream's newest published sample was too old at `t` [s], whatever the recorder did."""
+    for name, stamps in published.items():
+        allowed = contract.cameras[name].max_age_s if name in contract.cameras else contract.action.max_age_s
+        before = int(np.searchsorted(stamps, t, side="right")) - 1
+        if before < 0 or t - stamps[before] > allowed:
+            return True
+    return False
 
 
 def saving_figures(calls: list[dict[str, float]], notes: list[dict[str, Any]]) -> dict[str, Any]:
@@ -294,7 +307,7 @@ def _sources(folder: Path, contract: Contract) -> Iterator[None]:
 
     command = [sys.executable, "-m", "vla_adapter_ros.benchmarks.recording_sources"]
     path = str(folder / "contract.yaml")
-    wanted = [["arm", path, str(ARM_HZ)]]
+    wanted = [["arm", path, str(ARM_HZ), str(folder / f"{ARM}.npy")]]
     for n, name in enumerate(contract.cameras):
         phase = 0.4 * n / contract.rate_hz  # cameras are not triggered together
         wanted.append(["camera", path, name, str(contract.rate_hz), str(phase), str(folder / f"{name}.npy")])
@@ -353,8 +366,9 @@ def format_result(result: dict[str, Any]) -> str:
         "images of the reference camera while recording": rows["images"],
         "rows": rows["rows"],
         "images without a row": rows["missing"],
+        "of them without fresh joint states to go with, since none were published": rows["stale"],
         "images with two rows": rows["repeated"],
-        "images late by the camera itself": rows["camera_late"],
+        "times in which the arm published nothing for too long": rows["source_gaps"],
         "rows with an image of another number (decoded)": f"{rows['misplaced']} of {rows['decoded']}",
         "second camera, steps by 0 / by more than 1": (
             f"{rows['second_camera_repeated']} / {rows['second_camera_skipped']} of {rows['decoded']}"

@@ -1,4 +1,4 @@
-"""Images for measurements of recorders: a moving, slightly noisy scene with its number written into it.
+"""Images for measurements of recorders: a slightly noisy scene in motion, with its number written into it.
 
 Numpy alone, so that every writer that is measured gets the same images.
 """
@@ -19,21 +19,23 @@ class SceneMaker:
         width: [px], at least BITS * 16.
         height: [px].
         seed: Cameras of different seeds show different scenes.
+        fixed: Whether the camera stands still, and something arm-sized moves before it; else the whole
+            scene moves to and fro, as a gripper camera sees it.
     """
 
-    def __init__(self, width: int, height: int, seed: int) -> None:
+    def __init__(self, width: int, height: int, seed: int, *, fixed: bool = False) -> None:
         rng = np.random.default_rng(seed)
-        coarse = rng.uniform(30, 220, (height // 16 + 2, 2 * width // 16 + 2, 3))
-        scene = np.kron(coarse, np.ones((16, 16, 1)))[: height + 8, : 2 * width]
-        for axis in (0, 1):  # soft edges, as lenses make them
-            scene = (scene + np.roll(scene, 3, axis) + np.roll(scene, 6, axis)) / 3
+        scene = _texture(rng, 2 * width, height)
         noise = rng.normal(0, 1.5, (4, height, width, 3))
         self._loop = np.empty((_LOOP, height, width, 3), np.uint8)
         for n in range(_LOOP):
             # To and fro, so that the loop has no jump.
             shift = round(width / 4 * (1 - np.cos(2 * np.pi * n / _LOOP)))
-            image = scene[:height, shift : shift + width] + noise[n % 4]
-            self._loop[n] = np.clip(image, 0, 255)
+            image = scene[:height, :width].copy() if fixed else scene[:height, shift : shift + width]
+            if fixed:
+                arm = scene[height // 3 : height, width : width + width // 6]
+                image[: len(arm), shift : shift + arm.shape[1]] = arm
+            self._loop[n] = np.clip(image + noise[n % 4], 0, 255)
 
     def image(self, number: int) -> np.ndarray:
         """Image `number`, from 0 to 2**20 - 1: uint8 (H, W, 3)."""
@@ -42,6 +44,18 @@ class SceneMaker:
         row = np.repeat(np.where(bits, 235, 20).astype(np.uint8), _BLOCK)
         image[:_BLOCK, : len(row)] = row[None, :, None]
         return image
+
+
+def _texture(rng: np.random.Generator, width: int, height: int) -> np.ndarray:
+    """Patches of all sizes, the larger the stronger (amplitude as 1/f, as in photographs): float64 (H, W, 3)."""
+    scene = np.full((height, width, 3), 120.0)
+    for size in (128, 64, 32, 16, 8, 4):
+        shape = (-(-height // size), -(-width // size))
+        grey, tint = rng.normal(size=(*shape, 1)), rng.normal(size=(*shape, 3))
+        scene += np.kron(size / 2.4 * (grey + tint / 3), np.ones((size, size, 1)))[:height, :width]
+    for axis in (0, 1):  # soft edges, as lenses make them
+        scene = (scene + np.roll(scene, 1, axis) + np.roll(scene, 2, axis)) / 3
+    return np.clip(scene, 0, 255)
 
 
 def read_number(image: np.ndarray) -> int:

@@ -1,10 +1,12 @@
 """Cameras and an arm that publish at fixed rates, each in a process of its own.
 
     python -m vla_adapter_ros.benchmarks.recording_sources camera CONTRACT NAME RATE PHASE LOG
-    python -m vla_adapter_ros.benchmarks.recording_sources arm CONTRACT RATE
+    python -m vla_adapter_ros.benchmarks.recording_sources arm CONTRACT RATE LOG
 
-They run until they are interrupted. A camera then writes the stamps [s] of all
-images, image n being the n-th, into LOG (.npy).
+They run until they are interrupted, and then write the stamps [s] of all their
+messages into LOG (.npy), image n being the n-th. Images are stamped with the
+moment in which a camera would have taken them, however late they are sent, and
+joint states with the moment in which they are read, as drivers do.
 """
 
 from __future__ import annotations
@@ -42,30 +44,33 @@ def run_camera(contract: Contract, name: str, rate_hz: float, phase_s: float, lo
     camera = contract.cameras[name]
     node = rclpy.create_node(f"camera_{name}")
     publisher = node.create_publisher(Image, camera.topic, qos_profile_sensor_data)
-    maker = SceneMaker(camera.width, camera.height, seed=sum(name.encode()))
+    fixed = name == contract.reference_camera
+    maker = SceneMaker(camera.width, camera.height, seed=sum(name.encode()), fixed=fixed)
     stamps: list[float] = []
+    start = node.get_clock().now().nanoseconds * 1e-9 + phase_s
     try:
         for number in ticks(rate_hz, phase_s):
             message = array_to_image(maker.image(number), name)
-            message.header.stamp = to_stamp(node.get_clock().now().nanoseconds * 1e-9)
+            message.header.stamp = to_stamp(start + number / rate_hz)
             publisher.publish(message)
             stamps.append(seconds(message.header.stamp))
     except KeyboardInterrupt:
         np.save(log, np.array(stamps))
 
 
-def run_arm(contract: Contract, rate_hz: float) -> None:
+def run_arm(contract: Contract, rate_hz: float, log: str) -> None:
     """Publish joint states of a moving arm, and the commands that lead it."""
     import rclpy
     from sensor_msgs.msg import JointState
 
-    from vla_adapter_ros.nodes.conversions import to_stamp
+    from vla_adapter_ros.nodes.conversions import seconds, to_stamp
 
     node = rclpy.create_node("arm")
     states = node.create_publisher(JointState, contract.joint_state_topic, 10)
     commands = node.create_publisher(JointState, contract.action.topic, 10)
     middle = {name: sum(limit.position) / 2 for name, limit in contract.limits.items()}
     gripper = contract.gripper
+    stamps: list[float] = []
     motion: Callable[[float], float] = lambda t: 0.2 * float(np.sin(2 * np.pi * t / 4))  # noqa: E731
     try:
         for number in ticks(rate_hz):
@@ -82,8 +87,9 @@ def run_arm(contract: Contract, rate_hz: float) -> None:
             state.header.stamp = command.header.stamp = stamp
             states.publish(state)
             commands.publish(command)
+            stamps.append(seconds(stamp))
     except KeyboardInterrupt:
-        pass
+        np.save(log, np.array(stamps))
 
 
 def main(arguments: list[str]) -> None:
@@ -98,7 +104,8 @@ def main(arguments: list[str]) -> None:
         name, rate, phase, log = rest
         run_camera(read_contract(contract), name, float(rate), float(phase), log)
     else:
-        run_arm(read_contract(contract), float(rest[0]))
+        rate, log = rest
+        run_arm(read_contract(contract), float(rate), log)
     rclpy.try_shutdown()
 
 

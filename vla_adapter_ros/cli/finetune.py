@@ -31,7 +31,7 @@ def add_finetune_command(commands: Any) -> None:
     tune = commands.add_parser("finetune", help="train a checkpoint on a LeRobot data set")
     tune.add_argument(
         "--dataset", action="append", required=True, metavar="PATH[=WEIGHT][,mapping=FILE]",
-        help="LeRobot data set of format v3.0, v2.1 or v2.0; again for further ones",
+        help="LeRobot data set of format v3.0, v2.1 or v2.0, a folder or a hub id; again for further ones",
     )  # fmt: skip
     tune.add_argument(
         "--check-only", action="store_true", help="check the data, write OUTPUT.data.html, and do not train"
@@ -47,8 +47,8 @@ def add_finetune_command(commands: Any) -> None:
     start = tune.add_argument_group("where to start")
     start.add_argument(
         "--init",
-        help="checkpoint of this package, official checkpoint, Prismatic or OpenVLA backbone; a path or a "
-        "hub id; default: the shipped grounded backbone",
+        help="checkpoint of this package, official checkpoint, Prismatic or OpenVLA backbone; a path, a "
+        "hub id, or `prismatic`, which fetches the published one; default: the shipped grounded backbone",
     )
     start.add_argument("--preset", choices=("tiny", "0.5b", "llama2-7b", "openvla-7b"),
                        help="sizes: alone, from scratch; with --init, of a published backbone")  # fmt: skip

@@ -63,7 +63,7 @@ class PolicyNode(ManagedNode):
         self._sequence = self._published = 0
         self._wake, self._ended = threading.Event(), threading.Event()
         self._builder = FrameBuilder(self.contract, with_action=False)
-        self._streams = StreamSubscriber(self, self._builder, self._wake.set)
+        self._streams = StreamSubscriber(self, self._builder, lambda _: self._wake.set())
         self._chunks = self.create_publisher(ActionChunk, CHUNK_TOPIC, QoSProfile(depth=1))
         latched = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
         self._current = self.create_publisher(String, "instruction", latched)

@@ -19,18 +19,17 @@ from vla_adapter_ros.msg import ControllerStatus, RecorderStatus
 from vla_adapter_ros.nodes.base import STATUS_TOPIC, ManagedNode, run
 from vla_adapter_ros.nodes.buttons import ButtonMap
 from vla_adapter_ros.nodes.conversions import to_stamp
-from vla_adapter_ros.nodes.memory import return_large_blocks
 from vla_adapter_ros.nodes.parameters import RecorderParameters
 from vla_adapter_ros.nodes.streams import StreamSubscriber
 from vla_adapter_ros.recording.align import FrameBuilder
 from vla_adapter_ros.recording.layout import SOURCE_NUMBERS
+from vla_adapter_ros.recording.memory import share_one_heap
 from vla_adapter_ros.recording.session import RecordingSession, Reply, SessionSettings, describe
 from vla_adapter_ros.recording.verdict import VerdictSettings, read_settings
 from vla_adapter_ros.recording.writer import DatasetWriter
 from vla_adapter_ros.srv import StartEpisode
 
 STATUS_PERIOD_S = 0.2
-IMAGE_DEPTH = 30  # a second of images may wait while another callback runs
 PAUSE_S = 0.002
 
 
@@ -63,7 +62,8 @@ class RecorderNode(ManagedNode):
         self._session = RecordingSession(writer, self.contract, settings, verdict, self.get_logger().info)
         self._source, self._instruction = 0, parameters.instruction
         self._builder = FrameBuilder(self.contract, with_action=True)
-        self._streams = StreamSubscriber(self, self._builder, self._take, image_depth=IMAGE_DEPTH)
+        real_time = not self.get_parameter("use_sim_time").value  # by which messages are received, too
+        self._streams = StreamSubscriber(self, self._builder, self._take, polled=real_time)
         self._problem = "no frame yet"
         self._status = self.create_publisher(RecorderStatus, "~/status", QoSProfile(depth=10))
         self.create_subscription(ControllerStatus, STATUS_TOPIC, self._on_controller, QoSProfile(depth=10))
@@ -117,11 +117,12 @@ class RecorderNode(ManagedNode):
             self._instruction = message.data
 
     def _complaints(self) -> list[str]:
-        return self._builder.complaints(self.now())
+        self._streams.poll()
+        complaints = self._builder.complaints(self.now())
+        return complaints + self._streams.mismatches() if complaints else []
 
-    def _take(self) -> None:
+    def _take(self, now: float) -> None:
         """Record the frames that became ready."""
-        now = self.now()
         for frame in self._builder.take(now):
             self._session.add(frame, self._source)
             self._problem = frame.problem
@@ -201,7 +202,7 @@ def _next_turn() -> Generator[None, None, None]:
 
 def main() -> int:
     """Entry point of `recorder_node`."""
-    return_large_blocks()
+    share_one_heap()
     return run(RecorderNode)
 
 

@@ -1,17 +1,31 @@
-"""Uploads a data set to the Hugging Face Hub."""
+"""Data sets on the Hugging Face Hub: fetched from there, and uploaded."""
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from typing import Any
 
 from vla_adapter_ros.errors import DatasetError
+from vla_adapter_ros.hub import download, split_id
 from vla_adapter_ros.recording import layout
 from vla_adapter_ros.recording.reader import DatasetReader
 
-_REPO_ID = re.compile(r"^[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*$")
+_FETCHED = ("*.json", "*.jsonl", "*.parquet", "*.mp4", "*.yaml", "*.md")
 _LEFT_AT_HOME = ("*.tmp", "**/*.tmp", "images/**", ".cache/**")
+
+
+def find_dataset(path_or_id: str | Path) -> Path:
+    """The folder of a data set; `owner/name` or `owner/name@revision` on the Hub is downloaded first.
+
+    A folder of that name wins; what is neither is returned as it is, for the reader to refuse.
+
+    Raises:
+        DatasetError: it looks like a name on the Hub, but cannot be had from there.
+    """
+    found = split_id(str(path_or_id)) if isinstance(path_or_id, str) else None
+    if found is None or Path(path_or_id).exists():
+        return Path(path_or_id)
+    return download(*found, kind="dataset", allowed=_FETCHED, error=DatasetError)
 
 
 def push_to_hub(root: str | Path, repo_id: str, *, private: bool = True, api: Any = None) -> str:
@@ -29,7 +43,7 @@ def push_to_hub(root: str | Path, repo_id: str, *, private: bool = True, api: An
     Raises:
         DatasetError: no such data set, a bad name, the package is missing, or the Hub refused.
     """
-    if not _REPO_ID.match(repo_id):
+    if split_id(repo_id) != (repo_id, None):
         raise DatasetError(f"repo id {repo_id!r}: allowed is USER/NAME")
     reader = DatasetReader(root)
     if api is None:

@@ -7,6 +7,7 @@ from pathlib import Path
 from vla_adapter_ros.contract import Contract
 from vla_adapter_ros.errors import DatasetError
 from vla_adapter_ros.recording import layout
+from vla_adapter_ros.recording.hub import find_dataset
 from vla_adapter_ros.recording.legacy import VERSIONS, LegacyReader, format_of
 from vla_adapter_ros.recording.mapped import MappedDataset
 from vla_adapter_ros.recording.mapping import DatasetMapping, read_mapping
@@ -23,7 +24,7 @@ def open_dataset(
     """Open a data set of format v3.0, v2.1 or v2.0 for reading.
 
     Args:
-        root: Folder that holds `meta`, `data` and `videos`.
+        root: Folder that holds `meta`, `data` and `videos`, or `owner/name[@revision]` on the Hub.
         mapping: What its features, cameras and values are called in a contract; a mapping or its file.
         contract: Instead of the contract that the mapping names or the data set carries. Without a
             mapping its names must be those of the data set, the values standing in the same order.
@@ -35,6 +36,7 @@ def open_dataset(
         DatasetError: no data set, another format, or damaged.
         MappingError: a bad mapping, or one that does not fit the data set.
     """
+    root = find_dataset(root)
     version = format_of(root)
     if version == layout.VERSION:
         reader = DatasetReader(root)

@@ -21,6 +21,7 @@ from vla_adapter_ros.contract import Contract
 from vla_adapter_ros.errors import FrameError, RecordingError, VlaAdapterError
 from vla_adapter_ros.recording.disk import DiskGauge
 from vla_adapter_ros.recording.frame import Frame
+from vla_adapter_ros.recording.memory import give_back_memory
 from vla_adapter_ros.recording.session_types import (
     IDLE,
     PENDING,
@@ -316,6 +317,7 @@ class RecordingSession:
         return Reply(True, f"saving {len(take.rows)} frames", saved, dropped)
 
     def _after_saving(self, future: Future[EpisodeSummary], dropped: int) -> None:
+        give_back_memory()
         with self._guard:
             self._saving.remove(future)
             error = future.exception()

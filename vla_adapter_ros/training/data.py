@@ -17,6 +17,7 @@ from vla_adapter_ros.training.sources import OpenSource
 
 SOURCE_WEIGHTS = (0.0, 1.0, 0.0)
 """Weights of rows by who was in control: none, human, policy."""
+HARDLY_MOVES = 1e-4  # rad, m or 1: what stays within this all the time is as good as constant
 
 
 @dataclass(frozen=True)
@@ -149,7 +150,8 @@ def compute_statistics(
     """Exact statistics of state and action, as checkpoints store them. Weights of rows do not count.
 
     A binary gripper gets its open and closed values as range: in a data set in which it closes
-    in less than one row of a hundred, quantiles would take closing for noise.
+    in less than one row of a hundred, quantiles would take closing for noise. The range of a value
+    that hardly moves is widened to HARDLY_MOVES, else its noise would be scaled up to a motion.
 
     Args:
         name: Of the entry in the checkpoint.
@@ -161,14 +163,12 @@ def compute_statistics(
 
     def field(values: np.ndarray) -> dict[str, np.ndarray]:
         q01, q99 = np.quantile(values, [0.01, 0.99], axis=0)
-        return {
-            "mean": values.mean(axis=0),
-            "std": values.std(axis=0),
-            "min": values.min(axis=0),
-            "max": values.max(axis=0),
-            "q01": q01,
-            "q99": q99,
-        }
+        lowest, highest = values.min(axis=0), values.max(axis=0)
+        still = (lowest < highest) & (highest - lowest < HARDLY_MOVES)
+        q01, q99 = np.where(still, _around(q01, q99), (q01, q99))
+        lowest, highest = np.minimum(lowest, q01), np.maximum(highest, q99)
+        std = np.where(still, np.maximum(values.std(axis=0), HARDLY_MOVES / 2), values.std(axis=0))
+        return {"mean": values.mean(axis=0), "std": std, "min": lowest, "max": highest, "q01": q01, "q99": q99}
 
     action = field(samples.action[rows])
     if contract.gripper.mode == "binary":
@@ -181,6 +181,12 @@ def compute_statistics(
         "num_trajectories": len(np.unique(samples.episode[rows])),
     }
     return Statistics.from_dict(name, entry)
+
+
+def _around(low: np.ndarray, high: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Ranges of width HARDLY_MOVES with the same middles."""
+    middle = (low + high) / 2
+    return middle - HARDLY_MOVES / 2, middle + HARDLY_MOVES / 2
 
 
 def is_closed(action: np.ndarray, contract: Contract) -> np.ndarray:

@@ -10,12 +10,11 @@ import numpy as np
 from vla_adapter_ros.contract import Contract
 from vla_adapter_ros.model import Tokenizer
 from vla_adapter_ros.recording.verdict_types import FAIL, PASS, SKIP, WARN, Check
-from vla_adapter_ros.training.data import Rows
+from vla_adapter_ros.training.data import HARDLY_MOVES, Rows
 
 DEGREES = 180 / math.pi
 OUTSIDE_SHARE = 0.01  # of values beyond a joint's range: warned of above it
 FAR = 4.0  # half widths from q01 to q99: a value farther from their middle is named
-HARDLY = 1e-4  # rad, m or 1: a value whose q01 and q99 are closer is as good as constant
 OFF_GRIPPER = 0.01  # share of commands that are neither open nor closed
 OFF_PERIOD = 0.25  # of the period: a gap is regular within it
 OFF_SHARE = 0.01  # of gaps that may be irregular
@@ -66,12 +65,12 @@ def check_constant(rows: Rows) -> Check:
         for name, whole, width in zip(names, np.ptp(values, axis=0), high - low, strict=True):
             if whole == 0:
                 constant.append(prefix + name)
-            elif width < HARDLY and name != binary:
+            elif width < HARDLY_MOVES and name != binary:
                 noisy.append(prefix + name)
     text = f"{len(constant)} values never change{_named(constant)}; allowed is 0"
     if noisy:
         text += (
-            f"; {len(noisy)} hardly do, less than {HARDLY:g} from q01 to q99{_named(noisy)}: noise to a model"
+            f"; {len(noisy)} hardly do, less than {HARDLY_MOVES:g} from q01 to q99{_named(noisy)}"
         )
     found = len(constant) + len(noisy)
     return Check("constant_values", WARN if found else PASS, found, text)
@@ -81,7 +80,7 @@ def check_outliers(name: str, names: Sequence[str], values: np.ndarray) -> Check
     """Values far beyond q01 and q99, which normalisation stretches; binary ones are to be left out."""
     low, high = np.quantile(values, [0.01, 0.99], axis=0)
     middle, half = (low + high) / 2, (high - low) / 2
-    moving = 2 * half >= HARDLY
+    moving = 2 * half >= HARDLY_MOVES
     if not moving.any():
         return Check(name, SKIP, math.nan, "nothing moves")
     far = np.abs(values[:, moving] - middle[moving]) / half[moving]

@@ -19,7 +19,7 @@ class Source:
     """A data set to learn from.
 
     Attributes:
-        path: Its folder.
+        path: Its folder, or `owner/name[@revision]` on the hub.
         weight: How often a row of it is drawn, relative to a row of weight 1; more than 0.
         mapping: File with its names and units, see `recording.mapping`; empty for none.
     """
@@ -116,7 +116,8 @@ def open_sources(
             require_same(
                 shared, data.contract, f"data set {source.path} (the others are like {opened[0].name})"
             )
-        name = data.root.resolve().name
+        here = Path(source.path)
+        name = here.resolve().name if here.exists() else source.path.partition("@")[0].rpartition("/")[2]
         taken = [other.name for other in opened]
         while name in taken:
             name += "+"

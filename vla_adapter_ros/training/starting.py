@@ -8,7 +8,8 @@ from pathlib import Path
 import torch
 
 from vla_adapter_ros.contract import Contract, checkpoints_folder, require_same
-from vla_adapter_ros.errors import TrainingError
+from vla_adapter_ros.errors import CheckpointError, TrainingError
+from vla_adapter_ros.hub import download
 from vla_adapter_ros.model import Tokenizer, VlaAdapter, VlaAdapterConfig, VlaAdapterPolicy, preset
 from vla_adapter_ros.model.backbones import LATEST, read_backbone
 from vla_adapter_ros.model.checkpoint import OURS, find_components
@@ -18,6 +19,10 @@ from vla_adapter_ros.training.cameras import with_cameras
 
 BACKBONE = "grounded_tiny"
 SCRATCH = ("tiny", "0.5b")
+PRISMATIC = "prismatic"
+"""The published vision-language model without robot training that VLA-Adapter starts from."""
+_PRISMATIC_ID = "Stanford-ILIAD/prism-qwen25-extra-dinosiglip-224px-0_5b"
+_TOKENIZER_ID = "Qwen/Qwen2.5-0.5B"
 
 
 def start_name(init: str | Path | None, preset_name: str | None) -> str:
@@ -43,8 +48,8 @@ def starting_point(
 
     Args:
         init: A checkpoint (ours, official, or its name on the hub), a Prismatic `.pt` file or run directory,
-            or an OpenVLA directory. None: from scratch if `preset_name` is given, else the grounded tiny
-            backbone of this package.
+            an OpenVLA directory, or `prismatic`, which fetches that model and its tokenizer from the hub.
+            None: from scratch if `preset_name` is given, else the grounded tiny backbone of this package.
         robot: Cameras, state and actions of the data set.
         sentences: Instructions of the data set: a tiny model from scratch knows their words.
         preset_name: Sizes of a published backbone (default `0.5b`), or of a model from scratch (`SCRATCH`).
@@ -63,6 +68,9 @@ def starting_point(
         policy = _from_scratch(preset_name or "", robot, sentences, tokenizer)
         policy.network.to(device)
         return policy
+    if init == PRISMATIC and not Path(init).exists():
+        init = _fetch(_PRISMATIC_ID, "config.json", LATEST.as_posix())
+        tokenizer = tokenizer or _fetch(_TOKENIZER_ID, "tokenizer*.json")
     path = Path(init) if Path(init).is_file() else find_checkpoint(init)
     if _is_policy(path):
         policy = VlaAdapterPolicy.from_pretrained(path, platform=platform, device=device)
@@ -73,6 +81,10 @@ def starting_point(
     if policy.contract is not None:
         require_same(robot, policy.contract, f"checkpoint {init}")
     return with_cameras(policy, len(robot.cameras))
+
+
+def _fetch(name: str, *files: str) -> Path:
+    return download(name, None, kind="model", allowed=files, error=CheckpointError)
 
 
 def _is_policy(path: Path) -> bool:

@@ -10,8 +10,9 @@ import pytest
 from training_samples import CLOSES, CONTRACT, LENGTH, TASKS, make_dataset
 
 from vla_adapter_ros.errors import TrainingError
+from vla_adapter_ros.model.normalization import normalize, unnormalize
 from vla_adapter_ros.recording.reader import DatasetReader
-from vla_adapter_ros.training.data import ImageStore, compute_statistics, load_samples
+from vla_adapter_ros.training.data import HARDLY_MOVES, ImageStore, compute_statistics, load_samples
 
 
 def halve(images: np.ndarray) -> np.ndarray:
@@ -62,6 +63,19 @@ def test_statistics_are_exact(samples):
     np.testing.assert_allclose(statistics.proprio.std, samples.state.std(axis=0))
     assert (statistics.action.q01[7], statistics.action.q99[7]) == (0.0, 1.0)
     assert (statistics.num_transitions, statistics.num_trajectories) == (30, 3)
+
+
+def test_noise_of_a_value_that_hardly_moves_is_not_scaled_up(samples):
+    still = samples.state.copy()
+    still[:, 2] = 0.3 + 1e-9 * np.arange(len(still))
+    still[:, 3] = np.where(np.arange(len(still)) == 0, 1.0, 0.3)  # moves, if only once
+    still[:, 4] = 0.3
+    field = compute_statistics("set", replace(samples, state=still), CONTRACT).proprio
+    assert (field.q99 - field.q01)[[2, 4]] == pytest.approx([HARDLY_MOVES, 0.0], abs=1e-12)
+    assert (field.min[3], field.max[3]) == (0.3, 1.0)
+    for kind in ("q01_q99", "min_max", "mean_std"):
+        assert np.abs(normalize(still, field, kind)[:, [2, 4]]).max() < 1e-3
+    np.testing.assert_allclose(unnormalize(normalize(still, field, "q01_q99"), field, "q01_q99")[:, 2], 0.3)
 
 
 def test_only_rows_with_a_human_in_control_are_learned_from(tmp_path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import replace
 
 import numpy as np
@@ -9,7 +10,7 @@ import pytest
 from training_samples import CONTRACT, TASKS, make_dataset
 
 from vla_adapter_ros.contract import write_contract
-from vla_adapter_ros.errors import ContractMismatch, MappingError, TrainingError
+from vla_adapter_ros.errors import ContractMismatch, DatasetError, MappingError, TrainingError
 from vla_adapter_ros.training.data import compute_statistics, load_samples, read_rows
 from vla_adapter_ros.training.sources import Source, open_sources, parse_source
 
@@ -68,6 +69,27 @@ def test_rows_of_the_second_follow_those_of_the_first(two):
     statistics = compute_statistics("both", samples, contract, np.arange(15, 30))
     np.testing.assert_allclose(statistics.action.mean, samples.action[15:].mean(axis=0))
     assert (statistics.num_transitions, statistics.num_trajectories) == (15, 2)
+
+
+def test_a_data_set_on_the_hub_is_fetched(two, tmp_path, monkeypatch):
+    hub = pytest.importorskip("huggingface_hub", reason="huggingface_hub is not installed")
+    asked = {}
+
+    def snapshot_download(name, **options):
+        asked.update(options, name=name)
+        return str(two[0])
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(hub, "snapshot_download", snapshot_download)
+    (opened,), contract = open_sources("lab/cups@v3.0=0.5")
+    assert (opened.name, opened.weight, contract) == ("cups", 0.5, CONTRACT)
+    assert (asked["name"], asked["revision"], asked["repo_type"]) == ("lab/cups", "v3.0", "dataset")
+    assert not [pattern for pattern in asked["allow_patterns"] if pattern.endswith(("*", ".py"))]
+    with pytest.raises(DatasetError, match="no LeRobot|no data set|info.json"):
+        open_sources("cups")  # no name on the hub
+    monkeypatch.setitem(sys.modules, "huggingface_hub", None)
+    with pytest.raises(DatasetError, match="not installed.*hf download lab/cups --repo-type dataset"):
+        open_sources("lab/cups")
 
 
 def test_data_sets_of_different_robots_are_refused(two, tmp_path):

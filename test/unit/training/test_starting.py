@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from pathlib import Path
 
 import pytest
@@ -57,6 +58,36 @@ def test_a_folder_of_ours_a_published_file_and_a_missing_one(tmp_path, monkeypat
         ("run", "0.5b", 2, "words", torch.float32),
         ("openvla", "openvla-7b", 2, None, torch.float32),
     ]
+
+
+def test_the_published_backbone_by_its_first_name(tmp_path, monkeypatch):
+    hub = pytest.importorskip("huggingface_hub", reason="huggingface_hub is not installed")
+    fetched, read = [], []
+
+    def snapshot_download(name, **options):
+        fetched.append((name, options["allow_patterns"]))
+        folder = tmp_path / name
+        (folder / "checkpoints").mkdir(parents=True)
+        if "Qwen" not in name:
+            (folder / "checkpoints" / "latest-checkpoint.pt").write_bytes(b"")
+        return str(folder)
+
+    policy = starting.starting_point(make_backbone(tmp_path / "ours"), CONTRACT, ())
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(hub, "snapshot_download", snapshot_download)
+    monkeypatch.setattr(
+        starting,
+        "read_backbone",
+        lambda path, config, *, tokenizer, dtype: read.append((path, tokenizer)) or policy,
+    )
+    starting.starting_point("prismatic", CONTRACT, ())
+    (model, files), (words, word_files) = fetched
+    assert model.startswith("Stanford-ILIAD/prism-qwen25") and words == "Qwen/Qwen2.5-0.5B"
+    assert files == ["config.json", "checkpoints/latest-checkpoint.pt"] and word_files == ["tokenizer*.json"]
+    assert read == [(tmp_path / model, tmp_path / words)]
+    monkeypatch.setitem(sys.modules, "huggingface_hub", None)
+    with pytest.raises(CheckpointError, match="not installed.*hf download Stanford-ILIAD"):
+        starting.starting_point("prismatic", CONTRACT, ())
 
 
 def parsed(*arguments: str) -> dict:
