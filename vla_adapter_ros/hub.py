@@ -56,5 +56,6 @@ def download(
     options += f" --revision {revision}" if revision else ""
     raise error(
         f"no directory {name}{at}, and as a hub id it cannot be had: {reason}. "
-        f"By hand, where there is a network: `hf download {name}{options} --local-dir FOLDER`, and give FOLDER"
+        f"By hand, where there is a network: `hf download {name}{options} --local-dir FOLDER`, "
+        "and give FOLDER"
     )

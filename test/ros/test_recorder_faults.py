@@ -52,7 +52,11 @@ class Stage:
         self.bench.acks.clear()
         self.runner = self._graph([NodeSpec("recorder", self._parameters)])
         self.bench.wait_for("recorder")
-        self.play(0.5, waited=False)  # until all topics are connected
+        seen = self.bench.received["recorder_node/status"]
+        for _ in range(60):  # until all topics are connected
+            self.play(0.5, waited=False)
+            if seen and seen[-1].ages and max(seen[-1].ages) < 1.0:
+                break
 
     def play(self, seconds, *, waited=True, small=False):
         """Let time pass. A frame that lacks a stream waits for the next tick, so nobody may wait for it."""

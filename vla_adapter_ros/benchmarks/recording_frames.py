@@ -47,7 +47,7 @@ class SceneMaker:
 
 
 def _texture(rng: np.random.Generator, width: int, height: int) -> np.ndarray:
-    """Patches of all sizes, the larger the stronger (amplitude as 1/f, as in photographs): float64 (H, W, 3)."""
+    """Patches of all sizes, the larger the stronger (as 1/f, as in photographs): float64 (H, W, 3)."""
     scene = np.full((height, width, 3), 120.0)
     for size in (128, 64, 32, 16, 8, 4):
         shape = (-(-height // size), -(-width // size))

@@ -1,4 +1,7 @@
-"""Keeps the memory of a process that handles many images small and warm (glibc; elsewhere nothing happens)."""
+"""Keeps the memory of a process that handles many images small and warm.
+
+With glibc; elsewhere nothing happens.
+"""
 
 from __future__ import annotations
 

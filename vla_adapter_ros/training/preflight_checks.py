@@ -69,9 +69,7 @@ def check_constant(rows: Rows) -> Check:
                 noisy.append(prefix + name)
     text = f"{len(constant)} values never change{_named(constant)}; allowed is 0"
     if noisy:
-        text += (
-            f"; {len(noisy)} hardly do, less than {HARDLY_MOVES:g} from q01 to q99{_named(noisy)}"
-        )
+        text += f"; {len(noisy)} hardly do, less than {HARDLY_MOVES:g} from q01 to q99{_named(noisy)}"
     found = len(constant) + len(noisy)
     return Check("constant_values", WARN if found else PASS, found, text)
 

@@ -85,10 +85,10 @@ def test_a_data_set_on_the_hub_is_fetched(two, tmp_path, monkeypatch):
     assert (opened.name, opened.weight, contract) == ("cups", 0.5, CONTRACT)
     assert (asked["name"], asked["revision"], asked["repo_type"]) == ("lab/cups", "v3.0", "dataset")
     assert not [pattern for pattern in asked["allow_patterns"] if pattern.endswith(("*", ".py"))]
-    with pytest.raises(DatasetError, match="no LeRobot|no data set|info.json"):
+    with pytest.raises(DatasetError, match=r"no LeRobot|no data set|info\.json"):
         open_sources("cups")  # no name on the hub
     monkeypatch.setitem(sys.modules, "huggingface_hub", None)
-    with pytest.raises(DatasetError, match="not installed.*hf download lab/cups --repo-type dataset"):
+    with pytest.raises(DatasetError, match=r"not installed.*hf download lab/cups --repo-type dataset"):
         open_sources("lab/cups")
 
 

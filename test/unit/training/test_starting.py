@@ -86,7 +86,7 @@ def test_the_published_backbone_by_its_first_name(tmp_path, monkeypatch):
     assert files == ["config.json", "checkpoints/latest-checkpoint.pt"] and word_files == ["tokenizer*.json"]
     assert read == [(tmp_path / model, tmp_path / words)]
     monkeypatch.setitem(sys.modules, "huggingface_hub", None)
-    with pytest.raises(CheckpointError, match="not installed.*hf download Stanford-ILIAD"):
+    with pytest.raises(CheckpointError, match=r"not installed.*hf download Stanford-ILIAD"):
         starting.starting_point("prismatic", CONTRACT, ())
 
 
