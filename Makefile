@@ -63,11 +63,17 @@ $(V)/.installed: $(V)/.packages $(SOURCES)
 demo: setup
 	@$(RUN) $(V)/bin/vla-adapter demo $(DEMO_ARGS)
 
+# Processes of tests of nodes compete for the processor enough as they are, so those run one by one.
+UNIT_TESTS := OMP_NUM_THREADS=1 $(V)/bin/python -m pytest -n auto --maxprocesses 4 --dist loadfile test/unit
+ROS_TESTS := $(V)/bin/python -m pytest test/ros
+
 test: setup
-	@$(RUN) $(V)/bin/python -m pytest -m "not slow" $(TEST_ARGS)
+	@$(RUN) $(UNIT_TESTS) -m "not slow" $(TEST_ARGS)
+	@$(RUN) $(ROS_TESTS) -m "not slow" $(TEST_ARGS)
 
 test-all: setup
-	@$(RUN) $(V)/bin/python -m pytest $(TEST_ARGS)
+	@$(RUN) $(UNIT_TESTS) $(TEST_ARGS)
+	@$(RUN) $(ROS_TESTS) $(TEST_ARGS)
 
 record-demo: setup
 	@$(RUN) $(V)/bin/vla-adapter record-demo $(RECORD_ARGS)
