@@ -11,7 +11,6 @@ from vla_adapter_ros.errors import ParameterError
 from vla_adapter_ros.recording.reader import DatasetReader
 
 
-@pytest.mark.slow
 def test_two_cameras_and_an_arm_are_recorded_without_confusion(tmp_path):
     result = run_recording_benchmark(
         minutes=0.1, episode_s=3.0, cores=0, size=(320, 120), camera_hz=15, output=tmp_path
