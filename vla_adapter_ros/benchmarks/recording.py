@@ -37,6 +37,7 @@ EPISODE_S = 20.0
 ARM = "arm"  # beside the names of cameras
 _READY_S = 60.0
 _CATCH_UP_S = 10.0
+_LEFT_OUT = "frame left out: "  # as the recorder's log says it
 _DECODED = 8  # episodes whose images are decoded and read
 
 
@@ -60,7 +61,8 @@ def run_recording_benchmark(
         output: Folder to keep the data set in; default: it is deleted.
 
     Returns:
-        {"rows", "saving", "cpu", "memory", "settings", "machine"}; see `compare`, `saving_figures`.
+        {"rows", "saving", "cpu", "memory", "verdicts", "left_out", "settings", "machine"}; see `compare`,
+        `saving_figures`. `left_out`: why frames were left out, the first of several in a row.
 
     Raises:
         ParameterError: a value that is not allowed.
@@ -80,6 +82,11 @@ def run_recording_benchmark(
         use = CpuUse()
         with _sources(folder, contract), _Recorder(folder, root) as runner:
             calls, probe = _record(runner, contract, round(minutes * 60 / episode_s) or 1, episode_s)
+            left_out = [
+                line.partition(_LEFT_OUT)[2]
+                for line in runner.log.read_text().splitlines()
+                if _LEFT_OUT in line
+            ]
         published = {name: np.load(folder / f"{name}.npy") for name in (*contract.cameras, ARM)}
         reader = DatasetReader(root)
         notes = json.loads((root / layout.RECORDINGS).read_text(encoding="utf-8"))["episodes"]
@@ -89,6 +96,7 @@ def run_recording_benchmark(
             "cpu": cpu_figures(probe, notes) | use.result(),
             "memory": probe.memory_figures(),
             "verdicts": [entry["level"] for entry in notes],
+            "left_out": left_out,
             "settings": {
                 "minutes": minutes, "episode_s": episode_s, "cores": cores, "cameras": len(contract.cameras),
                 "size": list(size), "camera_hz": camera_hz, "arm_hz": ARM_HZ,
