@@ -8,15 +8,8 @@ published: every image carries its number.
 
 from __future__ import annotations
 
-import contextlib
 import json
-import os
-import subprocess
-import sys
 import tempfile
-import threading
-import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -26,18 +19,23 @@ import yaml
 from vla_adapter_ros.benchmarks.host import CpuUse, describe_host
 from vla_adapter_ros.benchmarks.process import ProcessProbe
 from vla_adapter_ros.benchmarks.recording_frames import read_number
+from vla_adapter_ros.benchmarks.recording_graph import (
+    ARM,
+    ARM_HZ,
+    RecorderProcess,
+    confined,
+    own_domain,
+    record,
+    sources,
+)
 from vla_adapter_ros.contract import Contract, read_contract
 from vla_adapter_ros.contract.resources import robots_folder
-from vla_adapter_ros.errors import ParameterError, RecordingError
+from vla_adapter_ros.errors import ParameterError
 from vla_adapter_ros.recording import layout
 from vla_adapter_ros.recording.reader import DatasetReader
 
-SIZE, CAMERA_HZ, ARM_HZ = (640, 480), 30, 100
+SIZE, CAMERA_HZ = (640, 480), 30
 EPISODE_S = 20.0
-ARM = "arm"  # beside the names of cameras
-_READY_S = 60.0
-_CATCH_UP_S = 10.0
-_LEFT_OUT = "frame left out: "  # as the recorder's log says it
 _DECODED = 8  # episodes whose images are decoded and read
 
 
@@ -75,18 +73,14 @@ def run_recording_benchmark(
         )
     machine = describe_host()
     scratch_folder = tempfile.TemporaryDirectory(prefix="record_", dir=output)
-    with scratch_folder as scratch, _confined(cores), _own_domain():
+    with scratch_folder as scratch, confined(cores), own_domain():
         folder = Path(scratch)
         contract = write_benchmark_contract(folder / "contract.yaml", size, camera_hz)
         root = folder / "set" if output is None else output / "set"
         use = CpuUse()
-        with _sources(folder, contract), _Recorder(folder, root) as runner:
-            calls, probe = _record(runner, contract, round(minutes * 60 / episode_s) or 1, episode_s)
-            left_out = [
-                line.partition(_LEFT_OUT)[2]
-                for line in runner.log.read_text().splitlines()
-                if _LEFT_OUT in line
-            ]
+        with sources(folder, contract), RecorderProcess(folder, root) as runner:
+            calls, probe = record(runner, contract, round(minutes * 60 / episode_s) or 1, episode_s)
+            left_out = runner.left_out()
         published = {name: np.load(folder / f"{name}.npy") for name in (*contract.cameras, ARM)}
         reader = DatasetReader(root)
         notes = json.loads((root / layout.RECORDINGS).read_text(encoding="utf-8"))["episodes"]
@@ -204,157 +198,6 @@ def cpu_figures(probe: ProcessProbe, notes: list[dict[str, Any]]) -> dict[str, f
     encoding = sum(entry["encode_cpu_s"] for entry in notes) / probe.seconds
     saving = sum(entry["save_cpu_s"] for entry in notes) / probe.seconds
     return {"recorder": total, "encoding": encoding, "saving": saving, "reception": total - encoding - saving}
-
-
-def _record(
-    runner: Any, contract: Contract, episodes: int, episode_s: float
-) -> tuple[list[dict[str, float]], ProcessProbe]:
-    """Let the recorder write episodes without a pause; returns the times of each, and the probe."""
-    from vla_adapter_ros.nodes.recorder_client import RecorderClient
-
-    calls: list[dict[str, float]] = []
-    answered: list[threading.Event] = []
-    with RecorderClient() as client:
-        _wait(lambda: client.ready and all(age < 0.5 for age in client.status.ages), runner.check)
-        time.sleep(2.0)  # what starting up costs is not measured
-        probe = ProcessProbe(runner.process.pid)
-        with probe:
-            _demand(client, runner)
-            for number in range(episodes):
-                time.sleep(episode_s)
-                runner.check()
-                call: dict[str, float] = {}
-                done, asked = threading.Event(), time.monotonic()
-                calls.append(call)
-                answered.append(done)
-
-                def note(
-                    good: bool, text: str, call: Any = call, done: Any = done, asked: Any = asked
-                ) -> None:
-                    call["on_disk_s"] = time.monotonic() - asked
-                    call["good"] = good
-                    done.set()
-
-                client.command("stop", note)
-                # Two services have no order: the next episode is for after the end of this one.
-                _wait(lambda: client.status.state != "recording", runner.check, pause_s=0.002)
-                if number + 1 < episodes:
-                    _demand(client, runner)
-                    call["stall_s"] = time.monotonic() - asked
-            for done in answered:
-                if not done.wait(_READY_S):
-                    raise RecordingError(f"the recorder did not answer within {_READY_S} s")
-    if not all(call["good"] for call in calls):
-        raise RecordingError("an episode was not saved: the recorder's log says why")
-    return calls, probe
-
-
-def _demand(client: Any, runner: Any) -> None:
-    """Start an episode; a recorder that is still catching up with its inputs is asked again."""
-    deadline = time.monotonic() + _CATCH_UP_S
-    while True:
-        answer: list[tuple[bool, str]] = []
-        client.start("measure the recorder", lambda good, text, to=answer: to.append((good, text)))
-        _wait(lambda to=answer: to, runner.check, pause_s=0.002)
-        good, text = answer[0]
-        if good:
-            return
-        if time.monotonic() > deadline:
-            raise RecordingError(f"the recorder refused to start: {text}")
-        time.sleep(0.2)
-
-
-def _wait(condition: Any, check: Any, pause_s: float = 0.05) -> None:
-    deadline = time.monotonic() + _READY_S
-    while not condition():
-        check()
-        if time.monotonic() > deadline:
-            raise RecordingError(f"the recorder was not ready within {_READY_S} s")
-        time.sleep(pause_s)
-
-
-class _Recorder:
-    """The recorder node in a process of its own; its log lies in `log`."""
-
-    def __init__(self, folder: Path, root: Path) -> None:
-        from vla_adapter_ros.nodes.graph import NodeSpec, graph_environment
-
-        node = NodeSpec("recorder")
-        values = {"contract": str(folder / "contract.yaml"), "dataset": str(root), "on_fail": "save"}
-        command = [sys.executable, "-m", node.module, "--ros-args", "--params-file", str(node.defaults)]
-        for name, value in values.items():
-            command += ["-p", f"{name}:={value}"]
-        self.log = folder / "recorder.log"
-        with open(self.log, "w") as output:
-            self.process = subprocess.Popen(
-                command,
-                env=os.environ | graph_environment(),
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-            )
-
-    def __enter__(self) -> _Recorder:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.process.terminate()
-        self.process.wait(60)
-
-    def check(self) -> None:
-        """Raise if the process has ended."""
-        if self.process.poll() is not None:
-            last = self.log.read_text(errors="replace").splitlines()[-5:]
-            raise RecordingError("the recorder ended:\n  " + "\n  ".join(last))
-
-
-@contextlib.contextmanager
-def _sources(folder: Path, contract: Contract) -> Iterator[None]:
-    """Start the publishers; interrupted at the end, they leave their stamps in `folder`."""
-    from vla_adapter_ros.nodes.graph import graph_environment
-
-    command = [sys.executable, "-m", "vla_adapter_ros.benchmarks.recording_sources"]
-    path = str(folder / "contract.yaml")
-    wanted = [["arm", path, str(ARM_HZ), str(folder / f"{ARM}.npy")]]
-    for n, name in enumerate(contract.cameras):
-        phase = 0.4 * n / contract.rate_hz  # cameras are not triggered together
-        wanted.append(["camera", path, name, str(contract.rate_hz), str(phase), str(folder / f"{name}.npy")])
-    environment = os.environ | graph_environment()
-    processes = [
-        subprocess.Popen([*command, *words], env=environment, start_new_session=True) for words in wanted
-    ]
-    try:
-        yield
-    finally:
-        for process in processes:
-            process.terminate()
-        for process in processes:
-            process.wait(30)
-
-
-@contextlib.contextmanager
-def _own_domain() -> Iterator[None]:
-    """A ROS domain without other graphs on this machine, unless the user chose one."""
-    chosen = "ROS_DOMAIN_ID" in os.environ
-    if not chosen:
-        os.environ["ROS_DOMAIN_ID"] = str(1 + os.getpid() % 100)
-    try:
-        yield
-    finally:
-        if not chosen:
-            del os.environ["ROS_DOMAIN_ID"]
-
-
-@contextlib.contextmanager
-def _confined(cores: int) -> Iterator[None]:
-    """Keep this process and all that it starts on so many cores."""
-    before = os.sched_getaffinity(0)
-    if cores:
-        os.sched_setaffinity(0, sorted(before)[:cores])
-    try:
-        yield
-    finally:
-        os.sched_setaffinity(0, before)
 
 
 def _size_mb(root: Path) -> float:
