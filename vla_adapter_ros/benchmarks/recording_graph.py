@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -124,10 +125,10 @@ class RecorderProcess:
             last = self.log.read_text(errors="replace").splitlines()[-5:]
             raise RecordingError("the recorder ended:\n  " + "\n  ".join(last))
 
-    def left_out(self) -> list[str]:
-        """Why frames were left out, the first of several in a row."""
+    def left_out(self) -> dict[str, int]:
+        """Why frames were left out, and how often; of several in a row the first counts."""
         lines = self.log.read_text(errors="replace").splitlines()
-        return [line.partition(_LEFT_OUT)[2] for line in lines if _LEFT_OUT in line]
+        return dict(Counter(line.partition(_LEFT_OUT)[2] for line in lines if _LEFT_OUT in line))
 
 
 @contextlib.contextmanager
