@@ -22,7 +22,7 @@ def find_dataset(path_or_id: str | Path) -> Path:
     Raises:
         DatasetError: it looks like a name on the Hub, but cannot be had from there.
     """
-    found = split_id(str(path_or_id)) if isinstance(path_or_id, str) else None
+    found = split_id(path_or_id) if isinstance(path_or_id, str) else None
     if found is None or Path(path_or_id).exists():
         return Path(path_or_id)
     return download(*found, kind="dataset", allowed=_FETCHED, error=DatasetError)

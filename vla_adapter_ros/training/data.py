@@ -167,8 +167,8 @@ def compute_statistics(
         still = (lowest < highest) & (highest - lowest < HARDLY_MOVES)
         q01, q99 = np.where(still, _around(q01, q99), (q01, q99))
         lowest, highest = np.minimum(lowest, q01), np.maximum(highest, q99)
-        std = np.where(still, np.maximum(values.std(axis=0), HARDLY_MOVES / 2), values.std(axis=0))
-        mean = values.mean(axis=0)
+        mean, std = values.mean(axis=0), values.std(axis=0)
+        std = np.where(still, np.maximum(std, HARDLY_MOVES / 2), std)
         return {"mean": mean, "std": std, "min": lowest, "max": highest, "q01": q01, "q99": q99}
 
     action = field(samples.action[rows])
