@@ -53,7 +53,7 @@ class ReferencePath:
             towers = []
             for i, vit in enumerate(network.config.vits):
                 tower = getattr(network.vision_backbone, vit.key)
-                towers.append(tower(image[:, 3 * i : 3 * i + 3], view=0))
+                towers.append(tower(image[:, None, 3 * i : 3 * i + 3])[:, 0])
                 self._unread_block(tower, towers[-1])
             views.append(torch.cat(towers, dim=-1))
         return network.projector(torch.cat(views, dim=1))

@@ -34,7 +34,7 @@ from vla_adapter_ros.training.data import Rows, Samples, compute_statistics
 from vla_adapter_ros.training.distributed import Processes
 from vla_adapter_ros.training.ema import RunningMean
 from vla_adapter_ros.training.loop import Trainee, TrainingLoop, has_bf16
-from vla_adapter_ros.training.memory import compile_layers, recomputed_activations
+from vla_adapter_ros.training.memory import compile_layers, quicken, recomputed_activations
 from vla_adapter_ros.training.optimizer import build_optimizer, freeze_parts
 from vla_adapter_ros.training.settings import FinetuneSettings
 
@@ -176,6 +176,7 @@ def _measure(
     for number in range(-2, steps):
         found["reference"].time(partial(reference.step, rng.integers(0, ROWS, settings.batch)), number)
     reference.optimizer.state.clear()
+    quicken(trainee, device)
     if settings.compile:
         compile_layers(trainee)
     loop = TrainingLoop(

@@ -136,8 +136,10 @@ class BridgePolicy(nn.Module):
         if self.head.learned_rows:
             x = x + self.row_embedding
         tables = self._tables(task, adapter)
+        # Taken apart at once: the backward pass of one level of many fills an array of all of them.
+        tasks, adapters = task.unbind(1), adapter.unbind(1)
         for level, block in zip(self.levels, self.mlp_resnet_blocks, strict=True):
-            x = block(x, torch.cat([adapter[:, level], proprio], dim=1), task[:, level], tables)
+            x = block(x, torch.cat([adapters[level], proprio], dim=1), tasks[level], tables)
         return self.fc2(self.layer_norm2(x))
 
 
@@ -166,6 +168,8 @@ class ActionHead(nn.Module):
             return task, action[:, :, :0]
         if self.conditions == "query":
             return task[:, :, :0], action
+        if task.shape[2] == self.num_task_tokens:
+            return task, action
         # The split follows the count, not the kind of token: official checkpoints keep 512 for
         # any number of images, so with three images patches spill into the adapter group.
         tokens = torch.cat([task, action], dim=2)

@@ -206,10 +206,12 @@ class VlaAdapter(nn.Module):
             if rest_mask is not None:
                 rest_mask = F.pad(rest_mask, (num_patches + 1, self.config.num_queries), value=True)
             mask = rest_mask
-        states = torch.stack(self.language_model(sequence, mask), dim=1)  # (B, L, T, hidden)
+        states = self.language_model(sequence, mask)  # L times (B, T, hidden)
+        task = slice(task_start, task_start + num_patches)
+        action = slice(action_start, action_start + self.config.num_queries)
         return Conditions(
-            task=states[:, :, task_start : task_start + num_patches],
-            action=states[:, :, action_start : action_start + self.config.num_queries],
+            task=torch.stack([state[:, task] for state in states], dim=1),
+            action=torch.stack([state[:, action] for state in states], dim=1),
         )
 
     def head_actions(self, conditions: Conditions, proprio: Tensor, noise: Tensor | None = None) -> Tensor:

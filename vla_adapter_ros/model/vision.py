@@ -137,15 +137,16 @@ class Vit(nn.Module):
         if config.attention_pool:
             self.attn_pool = AttentionPool(width, config.mlp_width)
 
-    def forward(self, images: Tensor, view: int) -> Tensor:
-        """Images (B, 3, h, w) to features (B, tokens, width). `view` is ignored: views share weights."""
-        x = self.patch_embed(images) + self.pos_embed
+    def forward(self, images: Tensor) -> Tensor:
+        """Images (B, V, 3, h, w) of V cameras to features (B, V, tokens, width); all share the weights."""
+        b, views = images.shape[:2]
+        x = self.patch_embed(images.flatten(0, 1)) + self.pos_embed
         prefix = [getattr(self, name) for name in ("cls_token", "reg_token") if hasattr(self, name)]
         if prefix:
             x = torch.cat([*(token.expand(len(x), -1, -1) for token in prefix), x], dim=1)
         for block in self.blocks[:-1]:
             x = block(x)
-        return x[:, self.prefix_tokens :]
+        return x[:, self.prefix_tokens :].unflatten(0, (b, views))
 
 
 class Stem(nn.Module):
@@ -170,16 +171,18 @@ class Stem(nn.Module):
             for _ in range(config.blocks)
         )
 
-    def forward(self, images: Tensor, view: int) -> Tensor:
-        """Images (B, 3, h, w) of camera number `view` to features (B, tokens, width)."""
-        b, _, h, w = images.shape
+    def forward(self, images: Tensor) -> Tensor:
+        """Images (B, V, 3, h, w) of all V cameras to features (B, V, tokens, width)."""
+        b, views, _, h, w = images.shape
         rows = torch.linspace(-1, 1, h, device=images.device, dtype=images.dtype).view(1, 1, h, 1)
         columns = torch.linspace(-1, 1, w, device=images.device, dtype=images.dtype).view(1, 1, 1, w)
-        x = torch.cat([images, rows.expand(b, 1, h, w), columns.expand(b, 1, h, w)], dim=1)
-        x = self.convolutions(x).flatten(2).transpose(1, 2) + self.pos_embed[view]
+        x = images.flatten(0, 1)
+        x = torch.cat([x, rows.expand(len(x), 1, h, w), columns.expand(len(x), 1, h, w)], dim=1)
+        x = self.convolutions(x).flatten(2).transpose(1, 2).unflatten(0, (b, views))
+        x = (x + self.pos_embed).flatten(0, 1)
         for block in self.blocks:
             x = block(x)
-        return x
+        return x.unflatten(0, (b, views))
 
 
 class VisionBackbone(nn.Module):
@@ -198,13 +201,6 @@ class VisionBackbone(nn.Module):
 
         Channels 3k..3k+2 go to tower k.
         """
-        views = []
-        for view in range(pixel_values.shape[1]):
-            image = pixel_values[:, view]
-            towers = [getattr(self, key) for key in self.keys]
-            views.append(
-                torch.cat(
-                    [tower(image[:, 3 * i : 3 * i + 3], view) for i, tower in enumerate(towers)], dim=-1
-                )
-            )
-        return torch.cat(views, dim=1)
+        towers = [getattr(self, key) for key in self.keys]
+        features = [tower(pixel_values[:, :, 3 * i : 3 * i + 3]) for i, tower in enumerate(towers)]
+        return torch.cat(features, dim=-1).flatten(1, 2)

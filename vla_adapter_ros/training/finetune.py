@@ -27,7 +27,7 @@ from vla_adapter_ros.training.ema import RunningMean
 from vla_adapter_ros.training.inspection import PAGE, inspect_data
 from vla_adapter_ros.training.journal import Journal
 from vla_adapter_ros.training.loop import STATE, Trainee, TrainingLoop, has_bf16
-from vla_adapter_ros.training.memory import compile_layers
+from vla_adapter_ros.training.memory import compile_layers, quicken
 from vla_adapter_ros.training.optimizer import build_optimizer, freeze_parts
 from vla_adapter_ros.training.progress import Display, progress_bar
 from vla_adapter_ros.training.report import Report, format_report, make_report
@@ -200,6 +200,7 @@ def _build_loop(
         needed = bytes_needed(trainee, weights, settings.keep, ema=settings.ema > 0, held_out=held_out)
         require_space(folder.parent, needed)
     whole_copy = copy.deepcopy(trainee).cpu() if processes.sharded and processes.is_first else None
+    quicken(trainee, processes.device)
     if settings.compile:
         compile_layers(trainee)
     model = processes.prepare(trainee)

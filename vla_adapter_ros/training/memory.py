@@ -1,4 +1,4 @@
-"""Less memory, or less time, for the same steps: activations computed again, and compiled layers."""
+"""Less memory, or less time, for the same steps: activations computed again, faster ways, compiled layers."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import functools
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import torch
 from torch import nn
 from torch.utils.checkpoint import checkpoint
 from transformers.models.llama.modeling_llama import LlamaDecoderLayer
@@ -13,7 +14,7 @@ from transformers.models.qwen2.modeling_qwen2 import Qwen2DecoderLayer
 
 from vla_adapter_ros.model.dit import DitBlock
 from vla_adapter_ros.model.head import BridgeBlock
-from vla_adapter_ros.model.vision import VitBlock
+from vla_adapter_ros.model.vision import SelfAttention, VitBlock
 
 LAYERS = (VitBlock, Qwen2DecoderLayer, LlamaDecoderLayer, BridgeBlock, DitBlock)
 
@@ -41,6 +42,22 @@ def recomputed_activations(model: nn.Module, wanted: bool = True) -> Iterator[No
 
 def _again(forward, *inputs, **named):
     return checkpoint(forward, *inputs, use_reentrant=False, **named)
+
+
+def quicken(network: nn.Module, device: torch.device) -> None:
+    """Let a network take faster ways to the same sums in training; changes it in place.
+
+    Adapters of linear layers are added where the output lies (see `lora_product`). On a CPU the towers'
+    attention is written out: forward and backward together take half the time of the fused kernel.
+    """
+    if any(hasattr(module, "lora_A") for module in network.modules()):
+        from vla_adapter_ros.training.lora_product import fuse  # peft takes seconds to import
+
+        fuse(network)
+    if device.type == "cpu":
+        for module in network.modules():
+            if isinstance(module, SelfAttention):
+                module.attention = "eager"
 
 
 def compile_layers(model: nn.Module) -> None:

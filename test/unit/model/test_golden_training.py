@@ -19,6 +19,7 @@ from vla_adapter_ros.training.adapters import (
     merge_lora,
     save_adapter,
 )
+from vla_adapter_ros.training.memory import quicken
 
 from .golden import GOLDEN, Golden
 from .golden_checks import open_policy, require
@@ -39,15 +40,25 @@ def policy(golden: Golden) -> VlaAdapterPolicy:
     return open_policy(golden)
 
 
-def test_one_full_training_step(policy: VlaAdapterPolicy, golden: Golden) -> None:
+@pytest.fixture(params=[False, True], ids=["as published", "quickened"])
+def quick(request: pytest.FixtureRequest) -> bool:
+    """Whether the training loop's faster ways are taken."""
+    return request.param
+
+
+def test_one_full_training_step(policy: VlaAdapterPolicy, golden: Golden, quick: bool) -> None:
     step = Step(golden, "full")
+    if quick:
+        quicken(policy.network, torch.device("cpu"))
     assert {step.name(n) for n, _ in policy.network.named_parameters()} == set(step.norms)
     require(training_step(policy, golden, step))
 
 
-def test_one_lora_training_step(policy: VlaAdapterPolicy, golden: Golden) -> None:
+def test_one_lora_training_step(policy: VlaAdapterPolicy, golden: Golden, quick: bool) -> None:
     step = Step(golden, "lora")
     with_golden_lora(policy.network, step)
+    if quick:
+        quicken(policy.network, torch.device("cpu"))
     trained = {step.name(n): p for n, p in policy.network.named_parameters() if p.requires_grad}
     assert set(trained) == set(step.norms)
     word_head = step.info["lora"]["r"] * (golden.info["vocab_size"] + golden.info["hidden_size"])
