@@ -18,9 +18,8 @@ STEP_M = 0.035  # farthest target from the measured tool point, across and up or
 LIFT_STEP_M = 0.03
 SHARE = 0.6  # of the remaining way per lead time: slowing down in time, the arm does not overshoot
 _GRASP_Z_M = 0.02
-_HOVER_Z_M = 0.075  # fingertips pass above other cubes
-_FAR_Z_M = 0.14
-_DESCEND_WITHIN_M = 0.018
+_FUNNEL_M = (0.010, 0.025, 0.155)  # distance across the table ...
+_HEIGHT_M = (_GRASP_Z_M, 0.075, 0.14)  # ... and height: without a step, which a policy could only blur
 _CLOSE_WITHIN_M = 0.015
 _HELD_FINGER_M = 0.012  # fingers narrower than this hold nothing
 _CLOSING_FINGER_M = 0.035  # fingers wider than this have not begun to close
@@ -119,10 +118,7 @@ class PickExpert:
             wanted = np.array([self._grasp[0], self._grasp[1], _LIFTED_Z_M])
             return _toward(tool, wanted, LIFT_STEP_M * self._per_lead)
         across = float(np.linalg.norm(cube[:2] - tool[:2]))
-        if across < _DESCEND_WITHIN_M:
-            height = _GRASP_Z_M
-        else:
-            height = min(_HOVER_Z_M + 0.5 * (across - _DESCEND_WITHIN_M), _FAR_Z_M)
+        height = float(np.interp(across, _FUNNEL_M, _HEIGHT_M))
         return _toward(tool, np.array([cube[0], cube[1], height]), STEP_M * self._per_lead)
 
 
