@@ -109,7 +109,8 @@ class PatchEmbed(nn.Module):
         self.proj = nn.Conv2d(3, width, kernel_size=patch_size, stride=patch_size)
 
     def forward(self, images: Tensor) -> Tensor:
-        return self.proj(images).flatten(2).transpose(1, 2)
+        # Not a transposed view: every block would keep its strides, and compiled norms of such a view are NaN.
+        return self.proj(images).flatten(2).transpose(1, 2).contiguous()
 
 
 class Vit(nn.Module):
@@ -178,7 +179,7 @@ class Stem(nn.Module):
         columns = torch.linspace(-1, 1, w, device=images.device, dtype=images.dtype).view(1, 1, 1, w)
         x = images.flatten(0, 1)
         x = torch.cat([x, rows.expand(len(x), 1, h, w), columns.expand(len(x), 1, h, w)], dim=1)
-        x = self.convolutions(x).flatten(2).transpose(1, 2).unflatten(0, (b, views))
+        x = self.convolutions(x).flatten(2).transpose(1, 2).contiguous().unflatten(0, (b, views))
         x = (x + self.pos_embed).flatten(0, 1)
         for block in self.blocks:
             x = block(x)

@@ -10,6 +10,7 @@ from vla_adapter_ros.model import VlaAdapter, VlaAdapterConfig, preset
 from vla_adapter_ros.model.config import LlmConfig
 from vla_adapter_ros.model.head import rope_tables, rotate
 from vla_adapter_ros.model.network import LanguageModel, causal_bias, full_bias
+from vla_adapter_ros.model.vision import PatchEmbed
 
 
 def build(config: VlaAdapterConfig, seed: int = 0) -> VlaAdapter:
@@ -257,3 +258,19 @@ def test_bf16_autocast_trains() -> None:
         name for name, p in network.named_parameters() if p.grad is None or not p.grad.isfinite().all()
     ]
     assert missing == []
+
+
+def test_towers_keep_tokens_in_one_piece_and_views_apart() -> None:
+    """The strides of a transposed view would go through every block, and compiled norms of it are NaN."""
+    torch.manual_seed(0)
+    assert PatchEmbed(14, 32)(torch.randn(2, 3, 28, 28)).is_contiguous()
+    tower, images = build(preset("tiny")).vision_backbone, torch.randn(2, 2, 3, 56, 56)
+    both = tower(images)
+    swapped = tower(images.flip(0))
+    torch.testing.assert_close(swapped, both.flip(0))
+    first, second = both[0].unflatten(0, (2, -1))
+    changed = images.clone()
+    changed[0, 1] += 1.0
+    again = tower(changed)[0].unflatten(0, (2, -1))
+    torch.testing.assert_close(again[0], first)
+    assert not torch.allclose(again[1], second)
