@@ -79,7 +79,8 @@ record-demo: setup
 	@$(RUN) $(V)/bin/vla-adapter record-demo $(RECORD_ARGS)
 
 train-demo: setup
-	@$(RUN) $(V)/bin/vla-adapter finetune --dataset out/demonstrations --output out/checkpoint $(TRAIN_ARGS)
+	@$(RUN) $(V)/bin/vla-adapter finetune --dataset out/demonstrations --output out/checkpoint \
+		--steps 2400 --backbone-lr-factor 0.1 $(TRAIN_ARGS)
 
 # The grounded tiny backbone, from nothing (see README, "The shipped checkpoint").
 pretrain: setup

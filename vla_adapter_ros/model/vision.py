@@ -109,7 +109,7 @@ class PatchEmbed(nn.Module):
         self.proj = nn.Conv2d(3, width, kernel_size=patch_size, stride=patch_size)
 
     def forward(self, images: Tensor) -> Tensor:
-        # Not a transposed view: every block would keep its strides, and compiled norms of such a view are NaN.
+        # No transposed view: every block would keep its strides, and compiled norms of such a one are NaN.
         return self.proj(images).flatten(2).transpose(1, 2).contiguous()
 
 
