@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -137,6 +141,20 @@ def test_the_episodes_are_the_same_with_two_processes_and_too_few_successes_fail
     status, two = run_command(tmp_path / "two.json", "--jobs", "2", "--require", "3")
     assert status == 1
     assert one["runs"] == two["runs"]
+
+
+def test_the_installed_command_starts_worker_processes():
+    """They read its file again, which must then not run the command again."""
+    command = shutil.which("vla-adapter", path=Path(sys.executable).parent) or shutil.which("vla-adapter")
+    if command is None:
+        pytest.skip("the package is not installed: no command vla-adapter")
+    scenes = ["--scenes", "2", "--sentences", "one", "--longest", "0.5", "--jobs", "2"]
+    done = subprocess.run(
+        [command, "evaluate", "closed-loop", *scenes, "--renderer", "raycast"],
+        capture_output=True, text=True, timeout=300, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "of 2 named cubes lifted" in done.stdout
 
 
 def test_refusals(tmp_path):
