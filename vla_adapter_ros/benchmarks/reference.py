@@ -49,11 +49,11 @@ class ReferencePath:
         if network.config.stem:  # published models have none
             return network.patch_tokens(pixel_values)
         views = []
-        for image in pixel_values.unbind(1):
+        for image in pixel_values.split(1, dim=1):
             towers = []
             for i, vit in enumerate(network.config.vits):
                 tower = getattr(network.vision_backbone, vit.key)
-                towers.append(tower(image[:, None, 3 * i : 3 * i + 3])[:, 0])
+                towers.append(tower(image[:, :, 3 * i : 3 * i + 3])[:, 0])
                 self._unread_block(tower, towers[-1])
             views.append(torch.cat(towers, dim=-1))
         return network.projector(torch.cat(views, dim=1))

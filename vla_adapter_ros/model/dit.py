@@ -128,8 +128,9 @@ class DitPolicy(nn.Module):
             task, adapter: The groups of `ActionHead.split`, (B, L, T, hidden) and (B, L, U, hidden).
             proprio: (B, 1, hidden).
         """
+        tasks, adapters = task.unbind(1), adapter.unbind(1)  # at once, as in `BridgePolicy`
         return [
-            block.keys_values(torch.cat([task[:, level], adapter[:, level], proprio], dim=1))
+            block.keys_values(torch.cat([tasks[level], adapters[level], proprio], dim=1))
             for level, block in zip(self.levels, self.blocks, strict=True)
         ]
 

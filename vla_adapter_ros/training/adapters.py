@@ -141,7 +141,7 @@ def frozen_to_bf16(network: VlaAdapter) -> VlaAdapter:
     return network
 
 
-def has_lora(network: VlaAdapter) -> bool:
+def has_lora(network: nn.Module) -> bool:
     """Whether `add_lora` was applied."""
     return any(True for _ in _adapted(network))
 
@@ -270,7 +270,7 @@ def _unused(network: VlaAdapter) -> tuple[str, ...]:
     return (*last, *(f"{key}.attn_pool." for key in keys))
 
 
-def _adapted(network: VlaAdapter) -> Iterator[tuple[str, nn.Module]]:
+def _adapted(network: nn.Module) -> Iterator[tuple[str, nn.Module]]:
     """Layers with an adapter, by name."""
     for name, module in network.named_modules():
         if hasattr(module, "lora_A") and hasattr(module, "base_layer"):

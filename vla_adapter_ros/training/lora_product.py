@@ -50,12 +50,10 @@ class FusedLora(Linear):
     Where that does not apply (dropout, a merged or switched-off adapter, trained weights) it is peft's own.
     """
 
-    fused = True
-
     def forward(self, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
         """x (..., in) to (..., out), in the type of the products."""
         name, base = self.active_adapters[0], self.base_layer
-        if not (self.fused and self._is_plain(name)) or args or kwargs:
+        if args or kwargs or not self._is_plain(name):
             return super().forward(x, *args, **kwargs)
         kind = x.device.type
         dtype = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else base.weight.dtype

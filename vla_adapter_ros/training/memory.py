@@ -15,6 +15,7 @@ from transformers.models.qwen2.modeling_qwen2 import Qwen2DecoderLayer
 from vla_adapter_ros.model.dit import DitBlock
 from vla_adapter_ros.model.head import BridgeBlock
 from vla_adapter_ros.model.vision import SelfAttention, VitBlock
+from vla_adapter_ros.training.adapters import has_lora
 
 LAYERS = (VitBlock, Qwen2DecoderLayer, LlamaDecoderLayer, BridgeBlock, DitBlock)
 
@@ -50,7 +51,7 @@ def quicken(network: nn.Module, device: torch.device) -> None:
     Adapters of linear layers are added where the output lies (see `lora_product`). On a CPU the towers'
     attention is written out: forward and backward together take half the time of the fused kernel.
     """
-    if any(hasattr(module, "lora_A") for module in network.modules()):
+    if has_lora(network):
         from vla_adapter_ros.training.lora_product import fuse  # peft takes seconds to import
 
         fuse(network)
