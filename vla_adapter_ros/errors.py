@@ -77,5 +77,9 @@ class ModelConfigError(VlaAdapterError):
     """A model configuration is malformed: unknown key, or values that do not fit together."""
 
 
+class GraphError(VlaAdapterError):
+    """A recorded CUDA graph does not do what was recorded: it is empty, or gives another result."""
+
+
 class ParameterError(VlaAdapterError):
     """A node parameter has a value that is not allowed."""

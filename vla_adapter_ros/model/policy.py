@@ -83,6 +83,7 @@ class VlaAdapterPolicy:
         self.kept_files = dict(kept_files or {})
         self._engine: InferenceEngine | None = None
         self._compile = False
+        self._graphs: bool | None = None  # None: the engine's own choice
 
     @classmethod
     def from_pretrained(
@@ -188,13 +189,20 @@ class VlaAdapterPolicy:
     def engine(self) -> InferenceEngine:
         """The inference engine on the network as it is now; made anew after training or moving it."""
         if self._engine is None or not self._engine.is_current():
-            self._engine = InferenceEngine(self.network, compile_stages=self._compile)
+            self._engine = InferenceEngine(self.network, graphs=self._graphs, compile_stages=self._compile)
         return self._engine
 
     def compile(self) -> None:
         """Let torch.compile fuse the engine's kernels; the next warm-up takes minutes."""
         self._compile = True
         self._engine = None
+
+    def use_graphs(self, wanted: bool) -> None:
+        """Let the engine record CUDA graphs, or not; by default it does on a GPU.
+
+        Without them each kernel is launched by itself, which takes longer: the way out of a `GraphError`.
+        """
+        self._graphs, self._engine = wanted, None
 
     def warm_up(self, longest_prompt: int = WARM_PROMPT_TOKENS) -> None:
         """Predict on blank input, so that later predictions take no longer the first time."""

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from vla_adapter_ros.errors import ModelConfigError
-from vla_adapter_ros.model.engine.graphs import Recorded
+from vla_adapter_ros.model.engine.graphs import Recorder, on_device
 from vla_adapter_ros.model.engine.head import HeadStage
 from vla_adapter_ros.model.engine.language import LanguageStage, Prompt, build_prompt
 from vla_adapter_ros.model.engine.vision import VisionStage
@@ -26,14 +26,19 @@ class InferenceEngine:
     Against the plain forward pass: all images go through a tower as one batch; unread blocks, query and
     states are left out; embeddings of a prompt are kept; the head's projections of the states run for
     all blocks at once; sequences are padded to lengths that matrix units like. On a GPU each of the
-    three stages is a recorded graph, one per padded prompt length. The weights are the network's own:
-    some are joined in place, none is copied.
+    three stages is a recorded graph, one per padded prompt length, checked when it is recorded. The weights
+    are the network's own: some are joined in place, none is copied. Everything on a GPU happens with the
+    network's as the current one, from whatever thread.
 
     Args:
         network: In evaluation mode, on its final device and in its final type.
         graphs: Record CUDA graphs; default: on a GPU.
         compile_stages: Let torch.compile fuse kernels. Needs a C++ compiler on a CPU, and minutes at the
             first prediction of each padded length.
+
+    Raises:
+        ModelConfigError: graphs without a GPU.
+        GraphError: at the first prediction of each padded length: a graph does not do what its stage does.
     """
 
     def __init__(
@@ -54,7 +59,7 @@ class InferenceEngine:
         self._functions: dict[Any, Callable[..., Tensor]] = {}
         self._rotary: dict[int, tuple[Tensor, Tensor]] = {}  # tables by padded length
         self._prompts: OrderedDict[tuple[int, ...], Prompt] = OrderedDict()
-        self._pool = torch.cuda.graph_pool_handle() if self.graphs else None
+        self._recorder = Recorder(network.device, network.dtype) if self.graphs else None
         self._watched = _constants_of(network)
         self._state = self._fingerprint()
 
@@ -81,13 +86,14 @@ class InferenceEngine:
         Returns:
             Normalised actions, float32 (H, A), on the CPU.
         """
-        prompt = self.prompt(input_ids)
-        patches = self.vision(self.upload(images))
-        mark("vision")
-        self.language(patches, prompt)
-        mark("llm")
-        actions = self.head(self.upload(proprio)).cpu()
-        mark("head")
+        with on_device(self.network.device):
+            prompt = self.prompt(input_ids)
+            patches = self.vision(self.upload(images))
+            mark("vision")
+            self.language(patches, prompt)
+            mark("llm")
+            actions = self.head(self.upload(proprio)).cpu()
+            mark("head")
         return actions
 
     def warm_up(self, prompt_tokens: Iterable[int]) -> None:
@@ -98,18 +104,21 @@ class InferenceEngine:
         config, lengths = self.network.config, set()
         size = config.preprocessing.size
         blank = torch.zeros(config.num_images, size, size, 3, dtype=torch.uint8)
-        for count in prompt_tokens:
-            ids = torch.zeros(count, dtype=torch.long)
-            length = self.prompt(ids).length
-            if length not in lengths and (not lengths or self.graphs or self._compiled):
-                lengths.add(length)
-                self.predict(blank, ids, torch.zeros(config.proprio_dim))
+        with on_device(self.network.device):
+            for count in prompt_tokens:
+                ids = torch.zeros(count, dtype=torch.long)
+                length = self.prompt(ids).length
+                if length not in lengths and (not lengths or self.graphs or self._compiled):
+                    lengths.add(length)
+                    self.predict(blank, ids, torch.zeros(config.proprio_dim))
 
     def upload(self, tensor: Tensor) -> Tensor:
         """To the network's device, without waiting for it."""
-        if self.network.device.type == "cuda":
-            return tensor.pin_memory().to(self.network.device, non_blocking=True)
-        return tensor
+        device = self.network.device
+        if device.type != "cuda":
+            return tensor
+        with on_device(device):
+            return tensor.pin_memory().to(device, non_blocking=True)
 
     def prompt(self, input_ids: Tensor) -> Prompt:
         """The laid-out sequence of a prompt; the latest ones are kept."""
@@ -127,10 +136,10 @@ class InferenceEngine:
         def run(images: Tensor) -> Tensor:
             return self._vision(self._preprocessor.pixels(images).to(self.network.dtype))
 
-        return self._run("vision", run, images)
+        return self._run("the vision stage", run, (images,))
 
     def language(self, patches: Tensor, prompt: Prompt) -> Tensor:
-        """Patch tokens (N, hidden) to the states that the head reads, (slots, R + 1, hidden)."""
+        """Patch tokens (N, hidden) to the states that the head reads, (slots, R, hidden)."""
         if prompt.length not in self._rotary:
             self._rotary[prompt.length] = self._language.rotary(prompt.length)
         rotary = self._rotary[prompt.length]
@@ -138,11 +147,11 @@ class InferenceEngine:
         def run(patches: Tensor, base: Tensor, patch_rows: Tensor, read_rows: Tensor) -> Tensor:
             laid_out = Prompt(base, patch_rows, read_rows, prompt.mask)
             self._language(patches, laid_out, rotary, self._states)
-            return self._states
+            return self._states[:, :-1]  # the last row is the head's own
 
         # The mask depends on the exact length, so where there is one, graphs are not shared.
-        key = ("language", prompt.length, None if prompt.mask is None else id(prompt))
-        return self._run(key, run, patches, prompt.base, prompt.patch_rows, prompt.read_rows)
+        key = ("the language stage", prompt.length, None if prompt.mask is None else id(prompt))
+        return self._run(key, run, (patches, prompt.base, prompt.patch_rows, prompt.read_rows))
 
     def head(self, proprio: Tensor) -> Tensor:
         """Normalised proprioception (S,) and the states of the last `language` to actions, float32 (H, A)."""
@@ -150,16 +159,27 @@ class InferenceEngine:
         def run(proprio: Tensor) -> Tensor:
             return self._head(self._states, proprio)
 
-        return self._run("head", run, proprio)
+        return self._run("the head", run, (proprio,), reads=(self._states,))
 
-    def _run(self, key: Any, function: Callable[..., Tensor], *arguments: Tensor) -> Tensor:
-        if not self.graphs and not self._compiled:
-            return function(*arguments)
-        if key not in self._functions:
-            if self._compiled:
-                function = torch.compile(function, dynamic=False)
-            self._functions[key] = Recorded(function, arguments, self._pool) if self.graphs else function
-        return self._functions[key](*arguments)
+    def _run(
+        self,
+        key: Any,
+        function: Callable[..., Tensor],
+        arguments: tuple[Tensor, ...],
+        reads: tuple[Tensor, ...] = (),
+    ) -> Tensor:
+        """The function as it is, compiled or recorded; `reads`: see `Recorder.record`."""
+        with on_device(self.network.device):
+            if self._recorder is None and not self._compiled:
+                return function(*arguments)
+            if key not in self._functions:
+                if self._compiled:
+                    function = torch.compile(function, dynamic=False)
+                if self._recorder is not None:
+                    name = key if isinstance(key, str) else f"{key[0]} of {key[1]} tokens"
+                    function = self._recorder.record(name, function, arguments, reads)
+                self._functions[key] = function
+            return self._functions[key](*arguments)
 
 
 def _constants_of(network: VlaAdapter) -> list[torch.nn.Parameter]:
