@@ -139,7 +139,9 @@ def finetune(
     if resumes:
         _require_same_run(read_settings(folder / STATE), key)
     processes.wait()
-    with torch.random.fork_rng(), progress_bar(progress and processes.is_first) as show:
+    # Without names, the generators of all GPUs are kept, and so each of them is started.
+    gpus = [processes.device] if processes.device.type == "cuda" else []
+    with torch.random.fork_rng(devices=gpus), progress_bar(progress and processes.is_first) as show:
         torch.manual_seed(settings.seed)
         sentences = [task for source in sources for task in source.data.tasks]
         backbone = starting_point(

@@ -104,7 +104,7 @@ def check_data(
     chosen = make_settings(**settings)
     sources, robot = open_sources(dataset, contract)
     sentences = [task for source in sources for task in source.data.tasks]
-    with torch.random.fork_rng():
+    with torch.random.fork_rng(devices=()):  # all of this is on the CPU
         policy = starting_point(
             init, robot, sentences, preset_name=preset, tokenizer=tokenizer, platform=platform
         )
