@@ -3,9 +3,9 @@
 from launch import LaunchDescription
 from launch.actions import DeclareLaunchArgument, OpaqueFunction, SetEnvironmentVariable
 from launch.substitutions import LaunchConfiguration
-from launch_ros.actions import Node
+from launch_ros.actions import LifecycleNode
 
-from vla_adapter_ros.nodes.graph import graph_environment, node_list
+from vla_adapter_ros.nodes.graph import graph_environment, launch_options, node_list
 
 ARGUMENTS = {
     "contract": ("franka_sim", "Robot contract: shipped name or path of a YAML file."),
@@ -30,31 +30,24 @@ CHOICES = {
 }
 
 
-def start_nodes(context):
+def start_nodes(context, given):
     values = {name: LaunchConfiguration(name).perform(context) for name in ARGUMENTS}
     nodes = node_list(
         **values
         | {name: values[name].lower() == "true" for name in ("simulate", "lock_step")}
         | {"seed": int(values["seed"])}
     )
-    return [
-        Node(
-            package="vla_adapter_ros",
-            executable=node.name,
-            name=node.name,
-            output="screen",
-            parameters=[str(node.defaults), node.parameters],
-        )
-        for node in nodes
-    ]
+    return [LifecycleNode(**launch_options(node, ARGUMENTS.keys() - given)) for node in nodes]
 
 
 def generate_launch_description():
+    given = set()
     return LaunchDescription(
-        [
+        [OpaqueFunction(function=lambda context: given.update(context.launch_configurations))]
+        + [
             DeclareLaunchArgument(name, default_value=value, description=text, choices=CHOICES.get(name))
             for name, (value, text) in ARGUMENTS.items()
         ]
         + [SetEnvironmentVariable(name, value) for name, value in graph_environment().items()]
-        + [OpaqueFunction(function=start_nodes)]
+        + [OpaqueFunction(function=start_nodes, args=[given])]
     )

@@ -3,9 +3,9 @@
 from launch import LaunchDescription
 from launch.actions import DeclareLaunchArgument, OpaqueFunction, SetEnvironmentVariable
 from launch.substitutions import LaunchConfiguration
-from launch_ros.actions import Node
+from launch_ros.actions import LifecycleNode
 
-from vla_adapter_ros.nodes.graph import graph_environment, node_list
+from vla_adapter_ros.nodes.graph import graph_environment, launch_options, node_list
 
 ARGUMENTS = {
     "dataset": ("demonstrations", "Directory of the LeRobot data set; continued if it exists."),
@@ -21,7 +21,7 @@ BOOLEAN = ["true", "false", "True", "False"]
 CHOICES = {"simulate": BOOLEAN, "controller": BOOLEAN, "on_fail": ["ask", "discard", "save"]}
 
 
-def start_nodes(context):
+def start_nodes(context, given):
     values = {name: LaunchConfiguration(name).perform(context) for name in ARGUMENTS}
     nodes = node_list(
         contract=values["contract"],
@@ -36,24 +36,17 @@ def start_nodes(context):
             )
     if values["controller"].lower() != "true":
         nodes = [node for node in nodes if node.kind != "controller"]
-    return [
-        Node(
-            package="vla_adapter_ros",
-            executable=node.name,
-            name=node.name,
-            output="screen",
-            parameters=[str(node.defaults), node.parameters],
-        )
-        for node in nodes
-    ]
+    return [LifecycleNode(**launch_options(node, ARGUMENTS.keys() - given)) for node in nodes]
 
 
 def generate_launch_description():
+    given = set()
     return LaunchDescription(
-        [
+        [OpaqueFunction(function=lambda context: given.update(context.launch_configurations))]
+        + [
             DeclareLaunchArgument(name, default_value=value, description=text, choices=CHOICES.get(name))
             for name, (value, text) in ARGUMENTS.items()
         ]
         + [SetEnvironmentVariable(name, value) for name, value in graph_environment().items()]
-        + [OpaqueFunction(function=start_nodes)]
+        + [OpaqueFunction(function=start_nodes, args=[given])]
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import os
 import signal
 import subprocess
@@ -11,27 +12,69 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+import yaml
 
 pytest.importorskip("launch", reason="no `launch` on this machine")
 pytest.importorskip("launch_ros", reason="no `launch_ros` on this machine")
 
 from launch import LaunchContext, LaunchDescription
 from launch.actions import DeclareLaunchArgument, SetEnvironmentVariable
-from launch_ros.actions import Node
+from launch_ros.actions import LifecycleNode
 
 from vla_adapter_ros.nodes.graph import graph_environment
 
 FOLDER = Path(__file__).resolve().parents[2] / "launch"
+# A launch file that includes ours; what it sets is told as JSON.
 START = """
-import sys
+import json, sys
 from launch import LaunchDescription, LaunchService
-from launch.actions import IncludeLaunchDescription
+from launch.actions import EmitEvent, IncludeLaunchDescription, LogInfo, RegisterEventHandler
+from launch.actions import SetLaunchConfiguration
 from launch.launch_description_sources import PythonLaunchDescriptionSource as Source
-pairs = [tuple(argument.split(":=")) for argument in sys.argv[2:]]
+from launch_ros.actions import PushRosNamespace, SetParameter, SetParametersFromFile
+from launch_ros.event_handlers import OnStateTransition
+from launch_ros.events.lifecycle import ChangeState, StateTransition
+from lifecycle_msgs.msg import Transition
+
+file, options = sys.argv[1], json.loads(sys.argv[2])
+entities = []
+if "prefix" in options:
+    entities.append(SetLaunchConfiguration("launch-prefix", options["prefix"]))
+if "namespace" in options:
+    entities.append(PushRosNamespace(options["namespace"]))
+for name, value in options.get("set", {}).items():
+    entities.append(SetParameter(name, value))
+if "file" in options:
+    entities.append(SetParametersFromFile(options["file"]))
+entities.append(IncludeLaunchDescription(Source(file), launch_arguments=options.get("arguments", {}).items()))
+def guided(node):
+    def change(transition):
+        match = lambda action: action.node_name == node
+        return EmitEvent(event=ChangeState(lifecycle_node_matcher=match, transition_id=transition))
+    def reached(state, *entities):
+        match = lambda event: (
+            isinstance(event, StateTransition)
+            and event.action.node_name == node
+            and event.goal_state == state
+        )
+        entities = [LogInfo(msg=f"{node} is {state}"), *entities]
+        return RegisterEventHandler(OnStateTransition(matcher=match, entities=entities))
+    activate = change(Transition.TRANSITION_ACTIVATE)
+    return [reached("active"), reached("inactive", activate), change(Transition.TRANSITION_CONFIGURE)]
+for node in options.get("guided", []):
+    entities += guided(node)
 service = LaunchService()
-include = IncludeLaunchDescription(Source(sys.argv[1]), launch_arguments=pairs)
-service.include_launch_description(LaunchDescription([include]))
+service.include_launch_description(LaunchDescription(entities))
 sys.exit(service.run())
+"""
+# Stands in for a node: prints the parameters that a node of this command line gets.
+PRINT_PARAMETERS = """
+import json, sys
+import rclpy
+
+rclpy.init(args=sys.argv[1:])
+node = rclpy.create_node("unnamed", automatically_declare_parameters_from_overrides=True)
+print(json.dumps({node.get_fully_qualified_name(): {n: p.value for n, p in node._parameters.items()}}))
 """
 
 
@@ -52,17 +95,25 @@ def declared(description: LaunchDescription, **values: str) -> LaunchContext:
     return context
 
 
-def planned(name: str, **values: str) -> dict[str, SimpleNamespace]:
-    """What the launch file would start, by executable."""
+def planned(name: str, **values: str) -> dict[str, dict]:
+    """The arguments with which the launch file would start each node, by executable."""
     module = load(name)
-    context = declared(module.generate_launch_description(), **values)
-    assert all(isinstance(node, Node) for node in module.start_nodes(context))  # as launch_ros accepts them
-    module.Node = lambda **options: SimpleNamespace(**options)
-    nodes = module.start_nodes(context)
+    context, given = declared(module.generate_launch_description(), **values), set(values)
+    # as launch_ros accepts them
+    assert all(isinstance(node, LifecycleNode) for node in module.start_nodes(context, given))
+    module.LifecycleNode = lambda **options: SimpleNamespace(**options)
+    nodes = module.start_nodes(context, given)
     for node in nodes:
         assert node.package == "vla_adapter_ros" and node.name == node.executable
-        assert Path(node.parameters[0]).is_file()
-    return {node.executable: node for node in nodes}
+        option, defaults = node.ros_arguments
+        assert option == "--params-file" and Path(defaults).is_file()
+    return {node.executable: arguments_of(node.parameters) for node in nodes}
+
+
+def arguments_of(parameters: list[str]) -> dict:
+    (text,) = (Path(file).read_text() for file in parameters)
+    ((_, content),) = yaml.safe_load(text).items()
+    return content["ros__parameters"]
 
 
 @pytest.mark.parametrize(
@@ -85,46 +136,38 @@ def test_arguments_are_declared_and_explained(name, expected):
 def test_bringup_without_arguments():
     nodes = planned("bringup")
     assert list(nodes) == ["simulator_node", "controller_node", "policy_node"]
-    controller, policy = (nodes[n].parameters[1] for n in ("controller_node", "policy_node"))
-    assert controller["use_sim_time"] is True and controller["armed"] is True
-    assert controller["contract"] == "franka_sim"
-    assert policy["checkpoint"] == "" and policy["device"] == "auto"
-    assert controller["mode"] == "drive"
-    simulator = nodes["simulator_node"].parameters[1]
-    assert simulator["use_sim_time"] is False and simulator["seed"] == 0
-    assert simulator["lock_step"] is False
+    # What nobody asked for is left to the parameter files.
+    assert nodes["controller_node"] == {"use_sim_time": True, "armed": True}
+    assert nodes["policy_node"] == {"use_sim_time": True}
+    assert nodes["simulator_node"] == {"use_sim_time": False, "awaited": "controller,policy"}
 
 
 @pytest.mark.parametrize("off", ["false", "False"])
 def test_bringup_of_a_real_robot_starts_no_simulator_and_moves_nothing(off):
-    nodes = planned("bringup", simulate=off, checkpoint="somewhere", mode="dry_run")
-    assert nodes["controller_node"].parameters[1]["mode"] == "dry_run"
+    nodes = planned("bringup", simulate=off, checkpoint="somewhere", mode="dry_run", device="auto")
     assert list(nodes) == ["controller_node", "policy_node"]
-    assert nodes["controller_node"].parameters[1]["armed"] is False
-    assert nodes["policy_node"].parameters[1] == {
-        "contract": "franka_sim",
-        "use_sim_time": False,
-        "lock_step": False,
-        "checkpoint": "somewhere",
-        "device": "auto",
-    }
+    assert nodes["controller_node"] == {"armed": False, "mode": "dry_run"}
+    assert nodes["policy_node"] == {"checkpoint": "somewhere", "device": "auto"}
 
 
 def test_bringup_in_lock_step_waits_for_every_node_that_runs():
     nodes = planned("bringup", record="demonstrations", lock_step="True", seed="7", renderer="raycast")
     assert list(nodes) == ["simulator_node", "controller_node", "policy_node", "recorder_node"]
-    simulator = nodes["simulator_node"].parameters[1]
+    simulator = nodes["simulator_node"]
     assert simulator["awaited"] == "controller,policy,recorder"
     assert simulator["seed"] == 7 and simulator["renderer"] == "raycast"
-    assert all(node.parameters[1]["lock_step"] is True for node in nodes.values())
-    assert nodes["recorder_node"].parameters[1]["dataset"] == "demonstrations"
+    assert all(node["lock_step"] is True for node in nodes.values())
+    assert nodes["recorder_node"]["dataset"] == "demonstrations"
 
 
 def test_record_starts_no_policy():
     nodes = planned("record", dataset="mine")
     assert list(nodes) == ["simulator_node", "controller_node", "recorder_node"]
-    assert nodes["recorder_node"].parameters[1]["dataset"] == "mine"
-    assert list(planned("record", simulate="false")) == ["controller_node", "recorder_node"]
+    assert nodes["recorder_node"]["dataset"] == "mine"
+    nodes = planned("record", simulate="false")
+    assert list(nodes) == ["controller_node", "recorder_node"]
+    # The default of the argument is not the one of the node, so it is passed on.
+    assert nodes["recorder_node"] == {"lock_step": False, "dataset": "demonstrations"}
 
 
 @pytest.mark.parametrize("name", ["bringup", "record"])
@@ -148,35 +191,147 @@ def test_processes_get_the_environment_they_need(name, monkeypatch):
         monkeypatch.setenv(variable, wanted[variable])
 
 
-def test_recording_starts_and_ends_cleanly_on_ctrl_c(tmp_path):
+@pytest.fixture
+def start(tmp_path):
+    """Start a launch file of the folder, included by another: `start("record", arguments={...})`."""
     packages = pytest.importorskip("ament_index_python.packages")
     try:
         packages.get_package_prefix("vla_adapter_ros")
     except packages.PackageNotFoundError:
         pytest.skip("the package is not installed: launch cannot find its executables")
-    command = [sys.executable, "-c", START, str(FOLDER / "record.launch.py"), f"dataset:={tmp_path / 'data'}"]
-    process = subprocess.Popen(
-        command,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        start_new_session=True,
-        env=os.environ | {"ROS_LOG_DIR": str(tmp_path / "logs"), "PYTHONUNBUFFERED": "1"},
-    )
-    try:
-        lines, missing = [], {"real time", "start -> idle", "0 episodes so far"}
-        for line in process.stdout:
-            lines.append(line)
-            missing = {text for text in missing if text not in line}
-            if not missing or "process has died" in line:
-                break
-        assert not missing, "".join(lines)
-        os.killpg(process.pid, signal.SIGINT)  # like Ctrl-C: everyone in the group gets it
-        rest, _ = process.communicate(timeout=60)
-        assert rest.count("process has finished cleanly") == 3, rest
-        assert process.returncode == 0
-        assert "Traceback" not in rest
-    finally:
+    processes = []
+
+    def start(name: str, **options) -> subprocess.Popen:
+        process = subprocess.Popen(
+            [sys.executable, "-c", START, str(FOLDER / f"{name}.launch.py"), json.dumps(options)],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
+            env=os.environ | {"ROS_LOG_DIR": str(tmp_path / "logs"), "PYTHONUNBUFFERED": "1"},
+        )
+        processes.append(process)
+        return process
+
+    yield start
+    for process in processes:
         if process.poll() is None:
             os.killpg(process.pid, signal.SIGKILL)
             process.wait()
+
+
+@pytest.fixture
+def received(start, tmp_path):
+    """The parameters that the nodes of an included launch file get, by node name."""
+    program = tmp_path / "print_parameters.py"
+    program.write_text(PRINT_PARAMETERS)
+
+    def received(name: str, **options) -> dict[str, dict]:
+        process = start(name, prefix=f"{sys.executable} {program}", **options)
+        text, _ = process.communicate(timeout=60)
+        nodes: dict[str, dict] = {}
+        for line in text.splitlines():
+            if line.startswith("[") and "] {" in line:
+                nodes |= json.loads(line[line.index("{") :])
+        assert nodes, text
+        return nodes
+
+    return received
+
+
+def copied_parameters(path: Path, *keys: str, **changes: object) -> str:
+    """The controller's shipped file as a user copies it: under keys of his own, a value changed."""
+    shipped = yaml.safe_load((FOLDER.parent / "config" / "nodes" / "controller.yaml").read_text())
+    (content,) = shipped.values()
+    content["ros__parameters"] |= changes
+    path.write_text("\n".join(yaml.safe_dump({key: content}) for key in keys))
+    return str(path)
+
+
+@pytest.mark.parametrize(
+    ("namespace", "keys"),
+    [
+        ("", ()),
+        ("left", ()),
+        ("", ("controller_node",)),
+        ("", ("/controller_node",)),
+        ("", ("/**", "/controller_node")),
+        ("left", ("/left/controller_node",)),
+        ("left", ("/**/controller_node", "/**")),
+    ],
+)
+def test_arguments_win_whatever_a_parent_launch_file_sets(received, tmp_path, namespace, keys):
+    options: dict = {"set": {"use_sim_time": True, "publish_every": 7}}
+    if namespace:
+        options["namespace"] = namespace
+    if keys:  # complete, so mode and contract are in it
+        options["file"] = copied_parameters(tmp_path / "mine.yaml", *keys, status_every=9)
+    arguments = {"simulate": "false", "mode": "dry_run", "contract": "cr5", "device": "cpu"}
+    nodes = received("bringup", arguments=arguments, **options)
+    prefix = f"/{namespace}" if namespace else ""
+    assert set(nodes) == {f"{prefix}/controller_node", f"{prefix}/policy_node"}
+    controller, policy = nodes[f"{prefix}/controller_node"], nodes[f"{prefix}/policy_node"]
+    assert controller["mode"] == "dry_run" and controller["contract"] == "cr5"
+    assert controller["armed"] is False
+    assert policy["contract"] == "cr5" and policy["device"] == "cpu"
+    # What the parent sets wins over the shipped files in turn, which are there for the rest.
+    assert controller["use_sim_time"] is policy["use_sim_time"] is True
+    assert controller["status_every"] == (9 if keys else 5)
+    assert controller["publish_every"] == (4 if keys else 7)
+    assert policy["dtype"] == "auto"
+
+
+def test_simulation_keeps_its_clock_under_a_parent_that_sets_one(received):
+    nodes = received("bringup", set={"use_sim_time": False, "seed": 3}, arguments={"mode": "dry_run"})
+    assert nodes["/controller_node"]["use_sim_time"] is True
+    assert nodes["/controller_node"]["mode"] == "dry_run"
+    assert nodes["/simulator_node"]["seed"] == 3
+    nodes = received("bringup", set={"use_sim_time": True})
+    assert nodes["/simulator_node"]["use_sim_time"] is False  # it makes the clock
+
+
+def test_an_argument_that_is_not_given_leaves_a_parameter_of_the_parent_alone(received):
+    nodes = received("bringup", set={"mode": "dry_run"}, arguments={"simulate": "false"})
+    assert nodes["/controller_node"]["mode"] == "dry_run"
+    nodes = received("bringup", set={"mode": "dry_run"}, arguments={"simulate": "false", "mode": "drive"})
+    assert nodes["/controller_node"]["mode"] == "drive"
+
+
+def read_until(process: subprocess.Popen, *texts: str) -> list[str]:
+    """Lines of a launch up to the one with which all texts have come."""
+    lines, missing = [], set(texts)
+    for line in process.stdout:
+        lines.append(line)
+        missing = {text for text in missing if text not in line}
+        if not missing or "process has died" in line:
+            break
+    assert not missing, "".join(lines)
+    return lines
+
+
+def end_with_ctrl_c(process: subprocess.Popen) -> str:
+    os.killpg(process.pid, signal.SIGINT)  # like Ctrl-C: everyone in the group gets it
+    rest, _ = process.communicate(timeout=60)
+    assert process.returncode == 0, rest
+    assert "Traceback" not in rest
+    return rest
+
+
+def test_recording_starts_and_ends_cleanly_on_ctrl_c(start, tmp_path):
+    process = start("record", arguments={"dataset": str(tmp_path / "data")})
+    read_until(process, "real time", "start -> idle", "0 episodes so far")
+    rest = end_with_ctrl_c(process)
+    assert rest.count("process has finished cleanly") == 3, rest
+
+
+def test_lifecycle_events_of_launch_guide_the_nodes(start, tmp_path):
+    guided = ["/controller_node", "/recorder_node"]
+    process = start(
+        "record",
+        arguments={"dataset": str(tmp_path / "data"), "simulate": "false"},
+        set={"autostart": False},
+        guided=guided,
+    )
+    read_until(process, *(f"{node} is {state}" for node in guided for state in ("inactive", "active")))
+    rest = end_with_ctrl_c(process)
+    assert rest.count("process has finished cleanly") == 2, rest

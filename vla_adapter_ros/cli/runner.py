@@ -10,8 +10,6 @@ import tempfile
 import time
 from pathlib import Path
 
-import yaml
-
 from vla_adapter_ros.errors import VlaAdapterError
 from vla_adapter_ros.nodes.graph import NodeSpec, graph_environment
 
@@ -42,10 +40,9 @@ class GraphRunner:
 
     def start(self, node: NodeSpec) -> None:
         """Start one process."""
-        overrides = Path(self._scratch.name) / f"{node.kind}.yaml"
-        overrides.write_text(yaml.safe_dump({node.name: {"ros__parameters": node.parameters}}))
+        arguments = node.write_arguments(Path(self._scratch.name))
         command = [sys.executable, "-m", node.module, "--ros-args"]
-        for file in (node.defaults, overrides):
+        for file in (node.defaults, arguments):
             command += ["--params-file", str(file)]
         output = None
         if self._logs is not None:

@@ -153,6 +153,11 @@ def _check(contract: Contract) -> None:
     _require(contract.gripper.open != contract.gripper.closed, "contract.gripper.open",
              contract.gripper.open, "another value than 'closed'")  # fmt: skip
     measured = {d.joint for d in contract.state}
+    _require(
+        contract.teleop.topic != contract.action.topic,
+        "contract.teleop.topic", contract.teleop.topic,
+        "another topic than action.topic: the controller publishes there, and would take itself for a human",
+    )  # fmt: skip
     _check_tool(contract)
     for joint in contract.arm_joints:
         _require(

@@ -13,6 +13,8 @@ from vla_adapter_ros.errors import ChunkError, ChunkValueError
 
 FUTURE_TOLERANCE_S = 0.1
 ABSURD_BEYOND = 3.2  # rows this far beyond a joint's limit [rad or m] are refused; nearer ones are clamped
+MOST_ROWS = 1000
+LONGEST_S = 60.0
 
 
 @dataclass(frozen=True)
@@ -94,6 +96,8 @@ def check_chunk(chunk: Chunk, contract: Contract, now: float) -> None:
         raise ChunkError(f"columns {chunk.names}, the robot takes {contract.action_names}")
     if chunk.rows.ndim != 2 or (len(chunk.rows) and chunk.rows.shape[1] != len(chunk.names)):
         raise ChunkError(f"shape {chunk.rows.shape}, expected (H, {len(chunk.names)})")
+    if len(chunk.rows) > MOST_ROWS:
+        raise ChunkError(f"{len(chunk.rows)} rows: allowed are at most {MOST_ROWS}")
     if not abs(chunk.rate_hz - contract.rate_hz) < 1e-6:
         raise ChunkError(f"rate {chunk.rate_hz} Hz, the robot's is {contract.rate_hz} Hz")
     if not np.isfinite(chunk.stamp):
@@ -101,6 +105,10 @@ def check_chunk(chunk: Chunk, contract: Contract, now: float) -> None:
     if not np.isfinite(chunk.rows).all():
         row, column = np.argwhere(~np.isfinite(chunk.rows))[0]
         raise ChunkValueError(f"row {row}, {chunk.names[column]} = {chunk.rows[row, column]}: must be finite")
+    if chunk.end - chunk.stamp > LONGEST_S:
+        raise ChunkError(
+            f"{len(chunk.rows)} rows at {chunk.rate_hz:g} Hz: allowed are at most {LONGEST_S:g} s"
+        )
     if chunk.stamp > now + FUTURE_TOLERANCE_S:
         raise ChunkError(f"stamped {chunk.stamp - now:.3f} s in the future")
     end = chunk.end

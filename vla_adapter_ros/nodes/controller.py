@@ -136,8 +136,9 @@ class ControllerNode(ManagedNode):
         self._guard(accept)
 
     def _on_chunk(self, message: ActionChunk) -> None:
+        chunk = chunk_of(message)  # without the lock: a large one takes a while
+
         def accept() -> None:
-            chunk = chunk_of(message)
             self._core.accept_chunk(chunk, self.now())
             if self._rows is not None:
                 self._rows.accept(chunk)

@@ -189,8 +189,11 @@ KINDS = {
 
 
 def parameter_file(kind: str) -> str:
-    """Text of the complete parameter file of a node, as shipped in config/nodes."""
-    lines = [f"{kind}_node:", "  ros__parameters:"]
+    """Text of the complete parameter file of a node, as shipped in config/nodes.
+
+    Its key fits the node under every name and namespace.
+    """
+    lines = ["/**:", "  ros__parameters:"]
     for field in dataclasses.fields(KINDS[kind]):
         rule = field.metadata
         bounds = [f"{word} {rule[word]}" for word in ("min", "max") if word in rule]

@@ -124,6 +124,8 @@ def test_empty_chunk_stops():
         ({"stamp": np.nan}, "stamp nan"),
         ({"space": "ee_delta"}, "ee_delta"),
         ({"rows": np.zeros((8, 3))}, "shape"),
+        ({"rows": np.tile(np.append(HOME, 1.0), (1001, 1))}, "1001 rows"),
+        ({"rows": np.tile(np.append(HOME, 1.0), (700, 1))}, "at most 60 s"),
         ({"rows": np.append(HOME + 0.6, 1.0)[None]}, "first target"),
     ],
 )
