@@ -86,9 +86,14 @@ def test_services_arm_hold_stop_reset(bench, graph):
     assert status(bench).state == "disarmed"
     for name, state in (("arm", "idle"), ("stop", "stopped"), ("arm", "stopped"), ("reset", "idle")):
         answer = bench.call(Trigger, f"controller_node/{name}", Trigger.Request())
-        assert answer.success and state in answer.message
-    bench.send_chunk(ramp(0.5, rows=30))
+        assert state in answer.message
+        assert answer.success == ((name, state) != ("arm", "stopped"))  # success means that it happened
+    bench.send_chunk(ramp(0.5, rows=30))  # of the instruction that was refused while disarmed
     bench.run(0.3, "controller")
+    assert status(bench).state == "idle" and not bench.velocity_of_arm().any()
+    bench.send_chunk(ramp(0.5, rows=30), instruction_id=2)
+    bench.run(0.3, "controller")
+    assert status(bench).state == "running"
     bench.call(Trigger, "controller_node/hold", Trigger.Request())
     bench.run(0.6, "controller")
     assert status(bench).state == "holding"

@@ -46,42 +46,6 @@ class Chunk:
         return self.stamp + max(len(self.rows) - 1, 0) / self.rate_hz
 
 
-@dataclass
-class ChunkOrder:
-    """Which chunk is the newest, so that old ones and repeated ones are refused."""
-
-    session: str = ""
-    instruction: int = -1
-    sequence: int = -1
-    stamp: float = -np.inf
-
-    def check(self, chunk: Chunk) -> None:
-        """Raises:
-        ChunkError: of an earlier instruction, or of the same one but not after the newest.
-        """
-        if chunk.session_id != self.session:
-            return
-        if chunk.instruction_id < self.instruction:
-            raise ChunkError(f"of instruction {chunk.instruction_id}, the newest is {self.instruction}")
-        if chunk.instruction_id > self.instruction:
-            return
-        if chunk.sequence <= self.sequence:
-            raise ChunkError(f"number {chunk.sequence} is not after {self.sequence}")
-        if chunk.stamp < self.stamp:
-            raise ChunkError(f"stamped {self.stamp - chunk.stamp:.3f} s before the newest")
-
-    def note(self, chunk: Chunk) -> bool:
-        """Make `chunk` the newest; returns whether it is the first of its session or instruction."""
-        fresh = (chunk.session_id, chunk.instruction_id) != (self.session, self.instruction)
-        self.session, self.instruction = chunk.session_id, chunk.instruction_id
-        self.sequence, self.stamp = chunk.sequence, chunk.stamp
-        return fresh
-
-    def forget_time(self) -> None:
-        """Accept any stamp next, as after a jump of the clock."""
-        self.stamp = -np.inf
-
-
 def check_chunk(chunk: Chunk, contract: Contract, now: float) -> None:
     """Refuse a chunk that does not fit the robot or the moment.
 

@@ -15,9 +15,10 @@ import numpy as np
 from vla_adapter_ros.contract import Contract
 from vla_adapter_ros.control import watchdogs
 from vla_adapter_ros.control.arm_state import ArmState
-from vla_adapter_ros.control.chunk import Chunk, ChunkOrder
+from vla_adapter_ros.control.chunk import Chunk
 from vla_adapter_ros.control.clock import TickClock
 from vla_adapter_ros.control.gripper import GripperSwitch
+from vla_adapter_ros.control.instructions import Instructions
 from vla_adapter_ros.control.kinematics import ArmKinematics
 from vla_adapter_ros.control.limiter import Limiter
 from vla_adapter_ros.control.limits import Limits
@@ -91,8 +92,10 @@ class MotionCore:
         self._motion = CommittedMotion(Limiter(self.limits, period_s), period_s, lead, margin)
         self._arm = ArmState(contract)
         self._sources = Sources(contract, self.limits, splice, handover_s, crossfade_s)
-        self._supervisor = Supervisor(contract, armed, self._arm, self._motion, self._sources, self.counters)
-        self._order = ChunkOrder()
+        self._instructions = Instructions()
+        self._supervisor = Supervisor(
+            contract, armed, self._arm, self._motion, self._sources, self.counters, self._instructions
+        )
         self._gripper = GripperSwitch(contract.gripper)
         self._commanded_gripper: float | None = None  # newest value of the gripper dimension
         self._command: np.ndarray | None = None
@@ -135,7 +138,7 @@ class MotionCore:
         chunk = dataclasses.replace(chunk, stamp=self._clock.inside(chunk.stamp))
         supervisor = self._supervisor
         try:
-            self._order.check(chunk)
+            self._instructions.check(chunk)
             ready = self._sources.ready(chunk, time, self._arm, self._motion, self.kinematics)
             if len(chunk.rows):
                 supervisor.admit(ready, time)
@@ -145,11 +148,13 @@ class MotionCore:
             if isinstance(error, ChunkValueError) and supervisor.source == "policy":
                 supervisor.report(f"the policy sent {error}")
             raise
-        fresh = self._order.note(chunk)
+        fresh = self._instructions.is_new(chunk)
+        self._instructions.note(chunk)
         if not len(chunk.rows):
             supervisor.end_task()
             return
         if supervisor.state in ("disarmed", "stopped"):
+            self._instructions.end(supervisor.reason)  # neither `arm` nor `reset` begins it later
             return
         if fresh:
             supervisor.release()
@@ -196,7 +201,7 @@ class MotionCore:
         self._supervisor.arm()
 
     def hold(self) -> None:
-        """Stop within the margin and hold until `arm`, `reset` or a new instruction."""
+        """Stop within the margin, and hold until a new instruction."""
         self._supervisor.hold()
 
     def stop(self) -> None:
@@ -204,7 +209,7 @@ class MotionCore:
         self._supervisor.stop()
 
     def reset(self) -> None:
-        """Leave `stopped`, and `holding` after a fault."""
+        """Leave `stopped`, and `holding` after a fault. Only a new instruction moves the arm again."""
         self._supervisor.reset()
 
     # Time
@@ -271,7 +276,7 @@ class MotionCore:
     @property
     def newest_chunk(self) -> tuple[str, int, int]:
         """Session, instruction and sequence of the newest accepted chunk."""
-        return self._order.session, self._order.instruction, self._order.sequence
+        return self._instructions.session, self._instructions.number, self._instructions.sequence
 
     def _step(self, tick: int, time: float) -> None:
         motion, supervisor = self._motion, self._supervisor
@@ -342,7 +347,7 @@ class MotionCore:
         """
         gap = self._clock.set(now)
         self._sources.clear()
-        self._order.forget_time()
+        self._instructions.forget_time()
         self._arm.expire()
         self._supervisor.deadman.accept(False, 0.0)
         self._uncommanded = None

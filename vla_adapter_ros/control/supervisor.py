@@ -8,6 +8,7 @@ from vla_adapter_ros.contract import Contract
 from vla_adapter_ros.control import watchdogs
 from vla_adapter_ros.control.arm_state import ArmState
 from vla_adapter_ros.control.chunk import Chunk
+from vla_adapter_ros.control.instructions import Instructions
 from vla_adapter_ros.control.motion import CommittedMotion
 from vla_adapter_ros.control.sources import Sources
 from vla_adapter_ros.control.statistics import Counters
@@ -33,11 +34,11 @@ class Supervisor:
     | rows used up (starved)            | soft | the next chunk               | a command        |
     | chunk without rows                | soft | the next chunk               | a command        |
     | human let go, or took over        | soft | the next chunk               | a command        |
-    | `hold`                            | cut  | new instruction, arm, reset  | letting go first |
-    | joint states old, tracking error  | cut  | new instruction, arm, reset  | letting go first |
-    | clock set, deadman released       | cut  | new instruction, arm, reset  | letting go first |
-    | chunk with impossible values      | cut  | new instruction, arm, reset  | letting go first |
-    | `stop`                            | cut  | `reset` only                 | `reset` only     |
+    | `hold`                            | cut  | a new instruction            | letting go first |
+    | joint states old, tracking error  | cut  | a new instruction            | letting go first |
+    | clock set, deadman released       | cut  | a new instruction            | letting go first |
+    | chunk with impossible values      | cut  | a new instruction            | letting go first |
+    | `stop`                            | cut  | `reset`, a new instruction   | `reset` only     |
 
     A soft stop begins where the lead ends. A cut replaces what is due
     later than a margin by a stop. Both are jerk-limited and end at rest. A new
@@ -47,7 +48,8 @@ class Supervisor:
     Args:
         contract: The robot's contract.
         armed: Whether motion is allowed from the start.
-        arm, motion, sources, counters: What it looks at; it clears chunks, and counts starved ticks.
+        arm, motion, sources, counters, instructions: What it looks at; it clears chunks, counts starved ticks
+            and ends instructions.
     """
 
     def __init__(
@@ -58,9 +60,11 @@ class Supervisor:
         motion: CommittedMotion,
         sources: Sources,
         counters: Counters,
+        instructions: Instructions,
     ) -> None:
         self._contract, self._safety = contract, contract.safety
         self._arm, self._motion, self._sources, self._counters = arm, motion, sources, counters
+        self._instructions = instructions
         self._armed = armed
         self._fault = ""  # found between two ticks
         self.deadman = watchdogs.Deadman(contract.safety)
@@ -114,9 +118,10 @@ class Supervisor:
         self.release()
 
     def fail(self, reason: str) -> None:
-        """Stop, cut short, and wait for an explicit call."""
+        """Stop, cut short, and end the instruction: `arm` and `reset` do not move the arm."""
         self._sources.timeline.clear()
         self._sources.human_blocked = True
+        self._instructions.end(reason)
         self.latched, self.cut, self.slow = True, True, False
         self.become("holding", reason)
 

@@ -168,6 +168,8 @@ class ControllerNode(ManagedNode):
                 getattr(self._core, name)()
                 state = self._core.state
             response.success, response.message = True, f"state is {state}"
+            if name == "arm" and state == "stopped":
+                response.success, response.message = False, "state is stopped: call ~/reset first"
             return response
 
         return call

@@ -64,6 +64,7 @@ def changed(path: str, value) -> dict:
         ("limits.fr3_joint1.position", [1.0, -1.0], ["low < high"]),
         ("limits.fr3_joint1.velocity", 0.0, ["velocity", "more than 0"]),
         ("command.lead_s", 3.0, ["lead_s", "at most 0.5"]),
+        ("teleop.topic", "/controller/command", ["teleop.topic", "another topic than action.topic"]),
     ],
 )
 def test_bad_values_are_named(path, value, words):

@@ -202,17 +202,19 @@ def test_a_fault_stops_within_the_margin_and_waits_for_an_explicit_call(cause, r
     arm.core.deadman(True, arm.now)
     arm.run(0.1)
     resting = arm.position
-    arm.core.accept_chunk(make_chunk(arm.now, ramp(start=resting), sequence=2), arm.now)
-    arm.run(0.3)
-    np.testing.assert_array_equal(arm.position, resting)
-    arm.core.reset()
+    for call in (lambda: None, arm.core.arm, arm.core.reset):  # none of them moves the arm again
+        call()
+        with pytest.raises(ChunkError, match="has ended"):
+            arm.core.accept_chunk(make_chunk(arm.now, ramp(start=resting), sequence=9), arm.now)
+        arm.run(0.3)
+        np.testing.assert_array_equal(arm.position, resting)
     assert arm.core.state == "idle"
-    arm.core.accept_chunk(make_chunk(arm.now, ramp(start=resting), sequence=3), arm.now)
+    arm.core.accept_chunk(make_chunk(arm.now, ramp(start=resting), instruction_id=2), arm.now)
     arm.run(0.4)
     assert arm.tick.state == "running" and arm.position[0] > resting[0] + 0.01
     arm.core.hold()
     arm.run(1.0)
-    again = make_chunk(arm.now, ramp(start=arm.position), instruction_id=2)
+    again = make_chunk(arm.now, ramp(start=arm.position), instruction_id=3)
     arm.core.accept_chunk(again, arm.now)  # a new instruction is an explicit call too
     arm.run(0.2)
     assert arm.tick.state == "running"
@@ -225,16 +227,38 @@ def test_stop_is_latched_until_reset():
     rests_within(arm, 0.03 + 2 * DT + STOP)
     resting = arm.position
     arm.core.arm()
-    for change in ({"sequence": 1}, {"instruction_id": 9}):
-        arm.core.accept_chunk(make_chunk(arm.now, ramp(start=resting), **change), arm.now)
+    with pytest.raises(ChunkError, match="instruction 1, which has ended: stop requested"):
+        arm.core.accept_chunk(make_chunk(arm.now, ramp(start=resting), sequence=1), arm.now)
+    for number in (8, 9):
+        arm.core.accept_chunk(make_chunk(arm.now, ramp(start=resting), instruction_id=number), arm.now)
         arm.core.accept_teleop(np.append(resting + 0.1, 1.0), arm.now)
         arm.run(0.3)
     assert arm.tick.state == "stopped"
     np.testing.assert_array_equal(arm.position, resting)
     arm.core.reset()
+    with pytest.raises(ChunkError, match="has ended"):  # it was given while the arm was stopped
+        arm.core.accept_chunk(make_chunk(arm.now, ramp(start=resting), instruction_id=9, sequence=1), arm.now)
+    arm.run(0.5)
+    np.testing.assert_array_equal(arm.position, resting)
     arm.core.accept_chunk(make_chunk(arm.now, ramp(start=resting), instruction_id=10), arm.now)
     arm.run(0.4)
     assert arm.tick.state == "running" and np.abs(arm.position - resting).max() > 0.01
+
+
+def test_two_policies_do_not_undo_a_hold_and_a_dead_session_stays_dead():
+    arm = running(speed=0.3, rows=60)
+    other = make_chunk(arm.now, ramp(0.1, start=arm.position), session_id="other")
+    arm.core.accept_chunk(other, arm.now)  # a new instruction of another policy takes the arm
+    late = make_chunk(arm.now, ramp(0.3, start=arm.position), sequence=7)
+    with pytest.raises(ChunkError, match="session session, which session other has replaced"):
+        arm.core.accept_chunk(late, arm.now)
+    arm.core.hold()
+    rests_within(arm, 0.03 + 2 * DT + STOP)
+    for chunk in (late, dataclasses.replace(other, sequence=1), late):
+        with pytest.raises(ChunkError):
+            arm.core.accept_chunk(dataclasses.replace(chunk, stamp=arm.now), arm.now)
+        arm.run(0.2)
+    assert arm.tick.state == "holding" and "hold requested" in arm.tick.reason
 
 
 def test_disarmed_does_not_move():
@@ -251,6 +275,8 @@ def test_disarmed_does_not_move():
     assert arm.core.state == "disarmed"  # no way round `arm`
     arm.core.arm()
     assert arm.core.state == "idle"
+    with pytest.raises(ChunkError, match="instruction 1, which has ended"):
+        arm.core.accept_chunk(make_chunk(arm.now, ramp(), sequence=1), arm.now)
 
 
 def test_a_far_first_target_is_approached_slowly_where_the_contract_says_so():
