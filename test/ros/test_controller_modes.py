@@ -41,7 +41,10 @@ def test_it_starts_disarmed_unless_told_otherwise(bench, graph):
     bench.run(0.5, "controller")
     assert not bench.received["trajectory"] and not bench.received[OUTPUTS[1]]
     assert bench.call(Trigger, "controller_node/arm", Trigger.Request()).success
-    bench.send_chunk(ramp(0.5, 10))
+    bench.send_chunk(ramp(0.5, 10))  # of the instruction that was given while it was disarmed
+    bench.run(0.5, "controller")
+    assert status(bench).state == "idle" and not bench.received["trajectory"]
+    bench.send_chunk(ramp(0.5, 10), instruction_id=2)
     bench.run(0.5, "controller")
     assert status(bench).state == "running" and bench.received["trajectory"]
 
