@@ -13,7 +13,7 @@ from vla_adapter_ros.errors import ChunkError, ChunkValueError
 
 FUTURE_TOLERANCE_S = 0.1
 ABSURD_BEYOND = 3.2  # rows this far beyond a joint's limit [rad or m] are refused; nearer ones are clamped
-MOST_ROWS = 1000
+MOST_ROWS = 1000  # of a chunk, and its length [s]: what a controller can work on between two ticks is bounded
 LONGEST_S = 60.0
 
 

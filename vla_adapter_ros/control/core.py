@@ -158,8 +158,6 @@ class MotionCore:
             return
         if fresh:
             supervisor.release()
-        if supervisor.latched:
-            return
         here = self._motion.from_here(self._arm.position)
         seam = self._sources.follow(chunk, ready, self._clock.time, here, fade=not supervisor.slow)
         self.counters.note_seam(seam)
@@ -197,7 +195,11 @@ class MotionCore:
         self._sources.timeline.limits = self.limits
 
     def arm(self) -> None:
-        """Allow motion: leaves `disarmed`, and `holding` after a fault."""
+        """Allow motion: leaves `disarmed`, and `holding` after a fault. Only a new instruction moves the arm.
+
+        Raises:
+            CommandError: the state is `stopped`; nothing is armed.
+        """
         self._supervisor.arm()
 
     def hold(self) -> None:

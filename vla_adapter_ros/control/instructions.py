@@ -57,11 +57,15 @@ class Instructions:
 
     def note(self, chunk: Chunk) -> None:
         """Make `chunk` the newest; its instruction lives if it has rows."""
-        new = self.is_new(chunk)
-        self._remember(chunk)
-        if new:
-            self._alive = len(chunk.rows) > 0
-        self._alive = self._alive and len(chunk.rows) > 0
+        self._alive = len(chunk.rows) > 0 and (self._alive or self.is_new(chunk))
+        if not len(chunk.rows):
+            self._ended_by = "a chunk without rows"
+        self.session, self.number = chunk.session_id, chunk.instruction_id
+        self.sequence, self._stamp = chunk.sequence, chunk.stamp
+        self._newest.pop(self.session, None)
+        self._newest[self.session] = self.number
+        while len(self._newest) > _MOST_SESSIONS:
+            del self._newest[next(iter(self._newest))]
 
     def end(self, reason: str) -> None:
         """End the newest instruction."""
@@ -70,11 +74,3 @@ class Instructions:
     def forget_time(self) -> None:
         """Accept any stamp next, as after a jump of the clock."""
         self._stamp = -np.inf
-
-    def _remember(self, chunk: Chunk) -> None:
-        self.session, self.number = chunk.session_id, chunk.instruction_id
-        self.sequence, self._stamp = chunk.sequence, chunk.stamp
-        self._newest.pop(self.session, None)
-        self._newest[self.session] = self.number
-        while len(self._newest) > _MOST_SESSIONS:
-            del self._newest[next(iter(self._newest))]

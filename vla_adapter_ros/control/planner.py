@@ -9,6 +9,7 @@ import numpy as np
 from ruckig import ControlInterface, InputParameter, Ruckig, RuckigError, Synchronization, Trajectory
 
 from vla_adapter_ros.control.limits import Limits
+from vla_adapter_ros.control.quintic import control_points, sampled_peaks, state_at
 
 _OVER_S = 1e-9  # rounding of a stop's end
 _PLAIN_STOPS_S = np.geomspace(0.02, 5.0, 40)
@@ -73,47 +74,34 @@ class PlainStop:
     """
 
     def __init__(self, state: np.ndarray, limits: Limits) -> None:
-        self._state = state
-        for self.duration in _PLAIN_STOPS_S:
-            acceleration, jerk = self._peaks()
-            if (acceleration <= limits.acceleration).all() and (jerk <= limits.jerk).all():
+        position, velocity, acceleration = state
+        end = np.zeros_like(state)
+        for duration in _PLAIN_STOPS_S:
+            end[0] = position + velocity * duration / 2 + acceleration * duration**2 / 12
+            points = control_points(state, end, duration)
+            _, push, jerk = sampled_peaks(points, duration)
+            if (push <= limits.acceleration).all() and (jerk <= limits.jerk).all():
                 break
+        self._state, self._points = state, points
+        self.duration = float(duration)
+        """[s]"""
 
     def at(self, time: float) -> np.ndarray:
-        """State (3, J) at `time` [s] from the start; exactly at rest once it is over."""
-        position, velocity, acceleration = self._state
-        t, end = min(time, self.duration), self.duration
-        c2, c3 = self._powers()
-        state = np.stack(
-            [
-                position + velocity * t + acceleration * t**2 / 2 + c2 * t**3 / 3 + c3 * t**4 / 4,
-                velocity + acceleration * t + c2 * t**2 + c3 * t**3,
-                acceleration + 2 * c2 * t + 3 * c3 * t**2,
-            ]
-        )
-        if time >= end - _OVER_S:
+        """State (3, J) at `time` [s] from the start; without rounding at the start and once it is over."""
+        if time <= 0:
+            return self._state.copy()
+        state = state_at(self._points, self.duration, min(time, self.duration))
+        if time >= self.duration - _OVER_S:
             state[1:] = 0.0
         return state
 
     def extent(self) -> tuple[np.ndarray, np.ndarray]:
-        """Lowest and highest positions of the whole stop, (J,) each, from samples."""
-        positions = np.array([self.at(t)[0] for t in np.linspace(0, self.duration, 65)])
-        return positions.min(0), positions.max(0)
+        """Bounds of all positions of the stop, (J,) each: those of its control points."""
+        return self._points.min(0), self._points.max(0)
 
-    def _powers(self) -> tuple[np.ndarray, np.ndarray]:
-        """Coefficients of t^2 and t^3 in the velocity, (J,) each: both it and its slope end at 0."""
-        _, velocity, acceleration = self._state
-        end = self.duration
-        return (
-            -(3 * velocity + 2 * acceleration * end) / end**2,
-            (2 * velocity + acceleration * end) / end**3,
-        )
 
-    def _peaks(self) -> tuple[np.ndarray, np.ndarray]:
-        times = np.linspace(0, self.duration, 33)
-        c2, c3 = self._powers()
-        jerk = np.maximum(np.abs(2 * c2), np.abs(2 * c2 + 6 * c3 * self.duration))
-        return np.abs([self.at(t)[2] for t in times]).max(0), jerk
+FullStop = Stop | PlainStop
+"""Either of them: both have `duration`, `at` and `extent`."""
 
 
 class Planner:
@@ -141,7 +129,7 @@ class Planner:
         self._stop.synchronization = Synchronization.No
         self._stop.target_velocity = self._stop.target_acceleration = zeros
 
-    def stop(self, state: np.ndarray) -> Stop | PlainStop:
+    def stop(self, state: np.ndarray) -> FullStop:
         """The fastest full stop from a state (3, J); a plain one where ruckig finds none.
 
         It is planned from position 0: in velocity control ruckig's extreme positions include 0 for

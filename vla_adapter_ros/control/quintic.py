@@ -80,9 +80,9 @@ def smooth_states(rows: np.ndarray, rate_hz: float) -> np.ndarray:
         return np.stack([rows, np.zeros_like(rows), np.zeros_like(rows)], axis=1)
     inverse, pull = _smoothing(len(rows))
     # What the rows ask of velocity and acceleration at each row, then a solve by elimination, block by block.
-    asked = np.zeros((len(rows), 2, rows.shape[1]))
-    asked[:-1] -= np.einsum("ij,hjk->hik", _ROW_HERE, np.stack([rows[:-1], rows[1:]], axis=1))
-    asked[1:] -= np.einsum("ij,hjk->hik", _ROW_NEXT, np.stack([rows[:-1], rows[1:]], axis=1))
+    asked, ends = np.zeros((len(rows), 2, rows.shape[1])), np.stack([rows[:-1], rows[1:]], axis=1)
+    asked[:-1] -= _ROW_HERE @ ends
+    asked[1:] -= _ROW_NEXT @ ends
     for k in range(1, len(rows)):
         asked[k] -= pull[k].T @ asked[k - 1]
     states = np.empty_like(asked)

@@ -12,7 +12,7 @@ from vla_adapter_ros.control.instructions import Instructions
 from vla_adapter_ros.control.motion import CommittedMotion
 from vla_adapter_ros.control.sources import Sources
 from vla_adapter_ros.control.statistics import Counters
-from vla_adapter_ros.errors import ChunkError
+from vla_adapter_ros.errors import ChunkError, CommandError
 
 
 class Supervisor:
@@ -32,7 +32,7 @@ class Supervisor:
     | cause                             | stop | the policy leads again by    | a human by       |
     |-----------------------------------|------|------------------------------|------------------|
     | rows used up (starved)            | soft | the next chunk               | a command        |
-    | chunk without rows                | soft | the next chunk               | a command        |
+    | chunk without rows                | soft | a new instruction            | a command        |
     | human let go, or took over        | soft | the next chunk               | a command        |
     | `hold`                            | cut  | a new instruction            | letting go first |
     | joint states old, tracking error  | cut  | a new instruction            | letting go first |
@@ -95,14 +95,20 @@ class Supervisor:
     # Calls
 
     def arm(self) -> None:
-        """Leave `disarmed`, and `holding` after a fault."""
+        """Leave `disarmed`, and `holding` after a fault.
+
+        Raises:
+            CommandError: the state is `stopped`.
+        """
+        if self.state == "stopped":
+            raise CommandError("state is stopped: call ~/reset first")
         self._armed = True
         if self.state == "disarmed":
             self.become("idle", "")
         self.release()
 
     def hold(self) -> None:
-        """Stop, and hold until `arm`, `reset` or a new instruction."""
+        """Stop, and hold until a new instruction."""
         if self.state not in ("disarmed", "stopped"):
             self.fail("hold requested")
 

@@ -164,12 +164,12 @@ class ControllerNode(ManagedNode):
 
     def _service(self, name: str) -> Callable[[Any, Any], Any]:
         def call(_: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
-            with self._lock:
-                getattr(self._core, name)()
-                state = self._core.state
-            response.success, response.message = True, f"state is {state}"
-            if name == "arm" and state == "stopped":
-                response.success, response.message = False, "state is stopped: call ~/reset first"
+            try:
+                with self._lock:
+                    getattr(self._core, name)()
+                    response.success, response.message = True, f"state is {self._core.state}"
+            except VlaAdapterError as error:
+                response.success, response.message = False, str(error)
             return response
 
         return call

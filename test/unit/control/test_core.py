@@ -226,7 +226,8 @@ def test_stop_is_latched_until_reset():
     arm.core.stop()
     rests_within(arm, 0.03 + 2 * DT + STOP)
     resting = arm.position
-    arm.core.arm()
+    with pytest.raises(CommandError, match="call ~/reset first"):
+        arm.core.arm()
     with pytest.raises(ChunkError, match="instruction 1, which has ended: stop requested"):
         arm.core.accept_chunk(make_chunk(arm.now, ramp(start=resting), sequence=1), arm.now)
     for number in (8, 9):
