@@ -69,6 +69,7 @@ class RecordingSession:
         self._monitor = EpisodeMonitor(contract, verdict)
         self._instruction, self._undoable = "", False
         self._reason, self._verdict = "", ()
+        self._failures = 0  # how often something was refused or lost
         self._started = self._last_good = 0.0
         self._frames = self._dropped = 0
         self._problem = ""
@@ -271,6 +272,7 @@ class RecordingSession:
 
     def _said(self, ok: bool, message: str) -> Reply:
         self._reason = message
+        self._failures += not ok
         self._log(message)
         return Reply(ok, message)
 
@@ -312,17 +314,22 @@ class RecordingSession:
         self._undoable = True
         saved = self._saver.submit(self._writer.commit, take, notes)
         self._saving.append(saved)
-        dropped = notes["dropped"]
-        saved.add_done_callback(lambda future: self._after_saving(future, dropped))
+        dropped, failures = notes["dropped"], self._failures
+        saved.add_done_callback(lambda future: self._after_saving(future, dropped, failures))
         return Reply(True, f"saving {len(take.rows)} frames", saved, dropped)
 
-    def _after_saving(self, future: Future[EpisodeSummary], dropped: int) -> None:
+    def _after_saving(self, future: Future[EpisodeSummary], dropped: int, failures: int) -> None:
+        """Say how a save ended; a success does not cover what has failed since `failures` were counted."""
         give_back_memory()
         with self._guard:
             self._saving.remove(future)
             error = future.exception()
             if error is None:
-                self._said(True, describe(future.result(), dropped))
+                done = describe(future.result(), dropped)
+                if self._failures > failures:
+                    self._log(done)
+                else:
+                    self._said(True, done)
                 return
             self._undoable = False
             self._said(False, f"episode lost: {error}")

@@ -276,6 +276,22 @@ def test_an_encoder_that_fails_loses_its_episode_alone(start_session, monkeypatc
     assert [e.length for e in DatasetReader(tmp_path / "set").episodes] == [20, 22]
 
 
+def test_a_save_that_ends_late_does_not_cover_what_was_lost_meanwhile(start_session, monkeypatch):
+    session = start_session()
+    gate, commit = threading.Event(), session._writer.commit
+    monkeypatch.setattr(session._writer, "commit", lambda *args: gate.wait(20) and commit(*args))
+    session.start("wave", at(0))
+    play(session, 0, 20)
+    reply = session.stop()
+    session.start("wave", at(2))
+    lost = session.stop()
+    assert not lost.ok and "no frame was recorded" in session.status().reason
+    gate.set()
+    saved(reply)
+    wait_for_savers(session)
+    assert session.status().reason == lost.message and session.status().episodes == 1
+
+
 def test_closing_finishes_what_was_stopped_and_drops_the_rest(start_session, tmp_path):
     session = start_session()
     session.start("wave", at(0))
