@@ -19,7 +19,7 @@ from typing import Protocol
 import numpy as np
 
 from vla_adapter_ros.control.limits import Limits, stoppable_velocity
-from vla_adapter_ros.control.planner import Plan, Planner, Stop
+from vla_adapter_ros.control.planner import PlainStop, Plan, Planner, Stop
 from vla_adapter_ros.control.quintic import control_points, peaks, state_at
 from vla_adapter_ros.control.workspace import Box
 
@@ -82,7 +82,7 @@ class Limiter:
         self._planner = Planner(self._planned)
         self._wall: tuple[np.ndarray, np.ndarray] | None = None
         self._drop_ways()  # of each joint: version of the reference, way, start
-        self._stop: Stop | None = None  # from an earlier state, `_stopping` seconds ago
+        self._stop: Stop | PlainStop | None = None  # from an earlier state, `_stopping` seconds ago
         self._stopping = 0.0
         self._smoothly = True  # no limit decided the newest tick
 
@@ -91,6 +91,11 @@ class Limiter:
         self.state = state
         self._drop_ways()
         self._stop, self._stopping, self._smoothly = None, 0.0, True
+
+    @property
+    def planned(self) -> Limits:
+        """The share of the limits that plans use."""
+        return self._planned
 
     @property
     def resting(self) -> bool:
@@ -234,8 +239,6 @@ class Limiter:
         stop = None
         if state[1:].any():
             stop = self._planner.stop(state)
-            if stop is None:
-                return False
             lowest, highest = stop.extent()
         else:
             lowest = highest = state[0]

@@ -10,6 +10,9 @@ from ruckig import ControlInterface, InputParameter, Ruckig, RuckigError, Synchr
 
 from vla_adapter_ros.control.limits import Limits
 
+_OVER_S = 1e-9  # rounding of a stop's end
+_PLAIN_STOPS_S = np.geomspace(0.02, 5.0, 40)
+
 
 def arrival(
     velocity: np.ndarray, acceleration: np.ndarray, top: np.ndarray, push: np.ndarray, jerk: np.ndarray
@@ -37,7 +40,7 @@ class Plan:
 
 
 class Stop:
-    """A full stop."""
+    """A full stop, as ruckig found it."""
 
     def __init__(self, trajectory: Trajectory, start: np.ndarray) -> None:
         self._trajectory, self._start = trajectory, start
@@ -48,7 +51,7 @@ class Stop:
         """State (3, J) at `time` [s] from the start; exactly at rest once it is over."""
         state = np.array(self._trajectory.at_time(min(time, self.duration)))
         state[0] += self._start
-        if time >= self.duration - 1e-12:
+        if time >= self.duration - _OVER_S:
             state[1:] = 0.0
         return state
 
@@ -57,6 +60,60 @@ class Stop:
         bounds = self._trajectory.position_extrema
         low, high = np.array([b.min for b in bounds]), np.array([b.max for b in bounds])
         return self._start + np.minimum(low, 0.0), self._start + np.maximum(high, 0.0)
+
+
+class PlainStop:
+    """A full stop that exists from every state: the velocity falls to 0 as a cubic in time.
+
+    It takes the shortest of a few times in which it keeps the limits, or the longest of them.
+
+    Args:
+        state: Where it begins, float64 (3, J), finite.
+        limits: Of acceleration and jerk.
+    """
+
+    def __init__(self, state: np.ndarray, limits: Limits) -> None:
+        self._state = state
+        for self.duration in _PLAIN_STOPS_S:
+            acceleration, jerk = self._peaks()
+            if (acceleration <= limits.acceleration).all() and (jerk <= limits.jerk).all():
+                break
+
+    def at(self, time: float) -> np.ndarray:
+        """State (3, J) at `time` [s] from the start; exactly at rest once it is over."""
+        position, velocity, acceleration = self._state
+        t, end = min(time, self.duration), self.duration
+        c2, c3 = self._powers()
+        state = np.stack(
+            [
+                position + velocity * t + acceleration * t**2 / 2 + c2 * t**3 / 3 + c3 * t**4 / 4,
+                velocity + acceleration * t + c2 * t**2 + c3 * t**3,
+                acceleration + 2 * c2 * t + 3 * c3 * t**2,
+            ]
+        )
+        if time >= end - _OVER_S:
+            state[1:] = 0.0
+        return state
+
+    def extent(self) -> tuple[np.ndarray, np.ndarray]:
+        """Lowest and highest positions of the whole stop, (J,) each, from samples."""
+        positions = np.array([self.at(t)[0] for t in np.linspace(0, self.duration, 65)])
+        return positions.min(0), positions.max(0)
+
+    def _powers(self) -> tuple[np.ndarray, np.ndarray]:
+        """Coefficients of t^2 and t^3 in the velocity, (J,) each: both it and its slope end at 0."""
+        _, velocity, acceleration = self._state
+        end = self.duration
+        return (
+            -(3 * velocity + 2 * acceleration * end) / end**2,
+            (2 * velocity + acceleration * end) / end**3,
+        )
+
+    def _peaks(self) -> tuple[np.ndarray, np.ndarray]:
+        times = np.linspace(0, self.duration, 33)
+        c2, c3 = self._powers()
+        jerk = np.maximum(np.abs(2 * c2), np.abs(2 * c2 + 6 * c3 * self.duration))
+        return np.abs([self.at(t)[2] for t in times]).max(0), jerk
 
 
 class Planner:
@@ -84,14 +141,14 @@ class Planner:
         self._stop.synchronization = Synchronization.No
         self._stop.target_velocity = self._stop.target_acceleration = zeros
 
-    def stop(self, state: np.ndarray) -> Stop | None:
-        """The fastest full stop from a state (3, J); None if ruckig finds none.
+    def stop(self, state: np.ndarray) -> Stop | PlainStop:
+        """The fastest full stop from a state (3, J); a plain one where ruckig finds none.
 
         It is planned from position 0: in velocity control ruckig's extreme positions include 0 for
         every joint, wherever it starts.
         """
         trajectory = self._solve(self._ruckig, self._stop, np.stack([np.zeros_like(state[0]), *state[1:]]))
-        return None if trajectory is None else Stop(trajectory, state[0])
+        return PlainStop(state, self._limits) if trajectory is None else Stop(trajectory, state[0])
 
     def way(self, state: np.ndarray, target: np.ndarray, least_s: float, speed: float = 1.0) -> Plan | None:
         """A way from one state (3, J) to another, all joints arriving together.

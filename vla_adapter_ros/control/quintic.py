@@ -76,8 +76,21 @@ def smooth_states(rows: np.ndarray, rate_hz: float) -> np.ndarray:
     Returns:
         float64 (H, 3, J). One row is at rest.
     """
-    velocities, accelerations = _smoothing(len(rows))
-    return np.stack([rows, velocities @ rows * rate_hz, accelerations @ rows * rate_hz**2], axis=1)
+    if len(rows) == 1:
+        return np.stack([rows, np.zeros_like(rows), np.zeros_like(rows)], axis=1)
+    inverse, pull = _smoothing(len(rows))
+    # What the rows ask of velocity and acceleration at each row, then a solve by elimination, block by block.
+    asked = np.zeros((len(rows), 2, rows.shape[1]))
+    asked[:-1] -= np.einsum("ij,hjk->hik", _ROW_HERE, np.stack([rows[:-1], rows[1:]], axis=1))
+    asked[1:] -= np.einsum("ij,hjk->hik", _ROW_NEXT, np.stack([rows[:-1], rows[1:]], axis=1))
+    for k in range(1, len(rows)):
+        asked[k] -= pull[k].T @ asked[k - 1]
+    states = np.empty_like(asked)
+    states[-1] = inverse[-1] @ asked[-1]
+    for k in range(len(rows) - 2, -1, -1):
+        states[k] = inverse[k] @ asked[k] - pull[k + 1] @ states[k + 1]
+    scale = np.array([[rate_hz], [rate_hz**2]])
+    return np.concatenate([rows[:, None], states * scale], axis=1)
 
 
 def _bernstein(degree: int, s: float) -> np.ndarray:
@@ -98,20 +111,38 @@ _SAMPLES = [
 ]
 
 
-@lru_cache(maxsize=64)
-def _smoothing(count: int) -> tuple[np.ndarray, np.ndarray]:
-    """Matrices (H, H) from rows to the velocities and accelerations that minimise squared jerk; unit rate."""
-    if count == 1:
-        return np.zeros((1, 1)), np.zeros((1, 1))
-    # Integrals of products of Bernstein polynomials make the cost of one segment a quadratic form.
+def _segment_cost() -> np.ndarray:
+    """Squared jerk of one segment of unit duration as a quadratic form (6, 6) of both ends' states.
+
+    Integrals of products of Bernstein polynomials. A little squared acceleration decides where rows are
+    too few for jerk to.
+    """
     jerk = np.array([[6, 3, 1], [3, 4, 3], [1, 3, 6]]) / 30
     push = np.array([[20, 10, 4, 1], [10, 12, 9, 4], [4, 9, 12, 10], [1, 4, 10, 20]]) / 140
     third, second = _D3 @ _ENDS, _D2 @ _ENDS
-    cost = third.T @ jerk @ third + _SMOOTHNESS * second.T @ push @ second
-    whole = np.zeros((3 * count, 3 * count))
-    for k in range(count - 1):
-        whole[3 * k : 3 * k + 6, 3 * k : 3 * k + 6] += cost
-    given = np.arange(0, 3 * count, 3)
-    free = np.setdiff1d(np.arange(3 * count), given)
-    solved = -np.linalg.solve(whole[np.ix_(free, free)], whole[np.ix_(free, given)])
-    return solved[0::2], solved[1::2]
+    return third.T @ jerk @ third + _SMOOTHNESS * second.T @ push @ second
+
+
+_COST = _segment_cost()
+_HERE, _NEXT = [1, 2], [4, 5]  # velocity and acceleration at a segment's ends
+_ROW_HERE, _ROW_NEXT = _COST[np.ix_(_HERE, [0, 3])], _COST[np.ix_(_NEXT, [0, 3])]
+
+
+@lru_cache(maxsize=64)
+def _smoothing(count: int) -> tuple[np.ndarray, np.ndarray]:
+    """The elimination of the block-tridiagonal system of `count` rows, unit rate.
+
+    Returns:
+        Inverses of the pivots (H, 2, 2), and those times the coupling from the row before (H, 2, 2).
+    """
+    coupling = _COST[np.ix_(_HERE, _NEXT)]
+    inverse, pull = np.zeros((count, 2, 2)), np.zeros((count, 2, 2))
+    for k in range(count):
+        pivot = np.zeros((2, 2))
+        if k < count - 1:
+            pivot += _COST[np.ix_(_HERE, _HERE)]
+        if k > 0:
+            pull[k] = inverse[k - 1] @ coupling
+            pivot += _COST[np.ix_(_NEXT, _NEXT)] - coupling.T @ pull[k]
+        inverse[k] = np.linalg.inv(pivot)
+    return inverse, pull

@@ -6,14 +6,18 @@ import numpy as np
 
 from vla_adapter_ros.contract import Contract
 from vla_adapter_ros.contract.schema import Safety
+from vla_adapter_ros.control.arm_state import ArmState
 
 
-def joint_states_too_old(stamp: float, now: float, safety: Safety) -> str:
-    """Why joint states of `stamp` cannot be trusted at `now` [s]; empty if they can."""
-    age = now - stamp
-    if age <= safety.joint_state_timeout_s:
+def joint_states_too_old(arm: ArmState, now: float, safety: Safety) -> str:
+    """Why the joint states cannot be trusted at `now` [s]; empty if they can."""
+    if now - arm.stamp <= safety.joint_state_timeout_s:
         return ""
-    return f"joint states are {age:.2f} s old" if np.isfinite(age) else "joint states are missing"
+    if not np.isfinite(arm.stamp):
+        text = f"no joint state of {arm.oldest_joint} yet"
+    else:
+        text = f"joint states of {arm.oldest_joint} are older than {safety.joint_state_timeout_s:g} s"
+    return f"{text}; the newest message was refused: {arm.refused}" if arm.refused else text
 
 
 def tracking_error(

@@ -7,7 +7,7 @@ from typing import Protocol
 import numpy as np
 
 from vla_adapter_ros.contract.schema import Workspace
-from vla_adapter_ros.control.planner import Stop
+from vla_adapter_ros.control.planner import PlainStop, Stop
 from vla_adapter_ros.control.rotation import Pose
 
 _MARGIN_M = 0.002  # stops are checked at points; between two of them the path bends by less
@@ -71,7 +71,7 @@ class Box:
         into = np.where(outside, rows @ velocity, 0.0)
         return np.stack([position, velocity - _solve(rows, into), np.zeros_like(velocity)]), True
 
-    def contains(self, here: np.ndarray, state: np.ndarray, stop: Stop | None) -> bool:
+    def contains(self, here: np.ndarray, state: np.ndarray, stop: Stop | PlainStop | None) -> bool:
         """Whether a stop from `state` (3, J) stays inside, or farther inside than `here` (J,) is.
 
         Args:
