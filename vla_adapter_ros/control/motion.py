@@ -97,6 +97,16 @@ class CommittedMotion:
         return self.limiter.state[0] if self._known else None
 
     @property
+    def known(self) -> bool:
+        """Whether anything was decided since the start, or since `forget`."""
+        return self._known
+
+    @property
+    def given_out(self) -> bool:
+        """Whether trajectories are given out at all."""
+        return bool(self._sent)
+
+    @property
     def moving(self) -> bool:
         """Whether anything decided is still to be carried out."""
         return self._known and (bool(self._committed) or not self.limiter.resting)

@@ -119,15 +119,16 @@ class Sources:
         """
         contract, teleop = self._contract, self.teleop
         command = teleop.check(command, stamp, now)
-        self.takeover.accept(command, now)
         if contract.teleop.route == "direct":
             teleop.accept_target(command, np.zeros(len(contract.arm_joints)), stamp)
+            self.takeover.accept(command, now)
             return
         if here is None:
             raise CommandError("no joint states yet, so a human's command cannot be followed")
         start = teleop.at(stamp)[0] if leading and teleop.stamp is not None else here[0]
         if contract.action.space == "joint_position":
             teleop.accept_target(command, command[self._arm_columns] * self._scale, stamp)
+            self.takeover.accept(command, now)
             return
         chunk = Chunk(
             stamp, command[None], contract.action_names, contract.rate_hz, space=contract.action.space
@@ -137,6 +138,7 @@ class Sources:
             teleop.accept_target(command, rows[0], stamp)
         else:
             teleop.accept_way(command, rows[0], rows[1], stamp)
+        self.takeover.accept(command, now)
 
     def reference(self, source: str) -> Reference:
         """What `source` (human or policy) wants, as a function of time."""

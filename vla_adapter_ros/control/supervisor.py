@@ -13,6 +13,7 @@ DISARMED, IDLE, GATED, RUNNING, HOLDING, STOPPED = (
     "disarmed", "idle", "gated", "running", "holding", "stopped",
 )  # fmt: skip
 STATES = (DISARMED, IDLE, GATED, RUNNING, HOLDING, STOPPED)
+STILL = (DISARMED, STOPPED)
 NONE, HUMAN, POLICY = "none", "human", "policy"
 NOT_ARMED = "not armed yet: call ~/arm"
 NO_INSTRUCTION = "waits for an instruction"
@@ -107,7 +108,7 @@ def _ready(state: str) -> dict[Event, Response]:
 
 
 TABLE: dict[str, dict[Event, Response]] = {
-    state: _still(state) if state in (DISARMED, STOPPED) else _ready(state) for state in STATES
+    state: _still(state) if state in STILL else _ready(state) for state in STATES
 }
 """What every event does in every state. A cause that stands (see `Supervisor.observe`) turns `BEGIN` into
 `REFUSE`, and keeps `arm` and `reset` from leaving where they are."""

@@ -20,17 +20,14 @@ def joint_states_too_old(arm: ArmState, now: float, safety: Safety) -> str:
     return f"{text}; the newest message was refused: {arm.refused}" if arm.refused else text
 
 
-def tracking_error(
-    due: np.ndarray, measured: np.ndarray, joints: tuple[str, ...], safety: Safety
-) -> tuple[float, str]:
-    """Largest difference (J,) between what was due and what was measured then, and why it is too large."""
-    error = np.abs(due - measured)
-    worst = int(error.argmax())
+def tracking_error(due: dict[str, float], measured: dict[str, float], safety: Safety) -> tuple[float, str]:
+    """Largest difference between what was due and what was measured then, by joint, and why it is too large."""
+    error = {joint: abs(due[joint] - value) for joint, value in measured.items()}
+    worst = max(error, key=error.get)
     if error[worst] <= safety.tracking_error_max:
-        return float(error[worst]), ""
-    return float(error[worst]), (
-        f"{joints[worst]} is {error[worst]:.2f} away from its command, "
-        f"allowed are {safety.tracking_error_max}"
+        return error[worst], ""
+    return error[worst], (
+        f"{worst} is {error[worst]:.2f} away from its command, allowed are {safety.tracking_error_max}"
     )
 
 
