@@ -102,6 +102,9 @@ def _build_dataclass(kind: Any, value: Any, where: str) -> Any:
     arguments = {}
     for name, entry in fields.items():
         if name in value:
+            if entry.metadata.get("may_be_empty") and value[name] == []:
+                arguments[name] = ()
+                continue
             arguments[name] = _build(types[name], value[name], f"{where}.{name}")
             _check_range(arguments[name], entry.metadata, f"{where}.{name}")
         else:
@@ -153,11 +156,7 @@ def _check(contract: Contract) -> None:
     _require(contract.gripper.open != contract.gripper.closed, "contract.gripper.open",
              contract.gripper.open, "another value than 'closed'")  # fmt: skip
     measured = {d.joint for d in contract.state}
-    _require(
-        contract.teleop.topic != contract.action.topic,
-        "contract.teleop.topic", contract.teleop.topic,
-        "another topic than action.topic: the controller publishes there, and would take itself for a human",
-    )  # fmt: skip
+    _check_teleop(contract)
     _check_tool(contract)
     for joint in contract.arm_joints:
         _require(
@@ -172,6 +171,25 @@ def _check(contract: Contract) -> None:
     for joint, limit in contract.limits.items():
         ok = len(limit.position) == 2 and limit.position[0] < limit.position[1]
         _require(ok, f"contract.limits.{joint}.position", list(limit.position), "[low, high] with low < high")
+
+
+def _check_teleop(contract: Contract) -> None:
+    """A human's commands must not be the controller's own, and a clutch needs a topic."""
+    teleop = contract.teleop
+    _require(
+        teleop.topic != contract.action.topic,
+        "contract.teleop.topic", teleop.topic,
+        "another topic than action.topic: the controller publishes there, and would take itself for a human",
+    )  # fmt: skip
+    _require(
+        bool(teleop.takeover_topic) == (teleop.takeover == "topic"),
+        "contract.teleop.takeover_topic", teleop.takeover_topic,
+        "the topic of the clutch with takeover: topic, and none without",
+    )  # fmt: skip
+    _require(
+        not teleop.publishers or teleop.route == "direct",
+        "contract.teleop.publishers", list(teleop.publishers), "none unless route is direct",
+    )  # fmt: skip
 
 
 def _check_tool(contract: Contract) -> None:

@@ -32,6 +32,8 @@ UNITS = ("rad", "m", "rad/s", "m/s", "Nm", "N", "1")
 TIMES = ("header", "receive")
 ROTATIONS = (0, 90, 180, 270)
 ROUTES = ("through_controller", "direct")
+TAKEOVERS = ("command", "motion", "topic")
+HAND_BACKS = ("auto", "instruct")
 
 
 @dataclass(frozen=True)
@@ -114,11 +116,32 @@ class Gripper:
 
 @dataclass(frozen=True)
 class Teleop:
-    """Where a human's commands come in, and whether they pass through the controller."""
+    """Where a human's commands come in, how a human takes over, and how the policy gets the arm back.
+
+    `takeover`: with `command` whoever sends commands leads; with `motion` a leader arm that streams always
+    leads once it has moved by more than `takeover_threshold` in any joint since the policy took over; with
+    `topic` a human leads while a clutch (std_msgs/Bool on `takeover_topic`) is true.
+    `hand_back`: with `auto` the policy goes on after a human has let go; with `instruct` it needs a new
+    instruction. Without an entry: auto with `command`, else instruct.
+    `publishers`: on the route `direct`, the nodes that may publish on the topics that the controller
+    publishes, such as `/leader_node`.
+    """
 
     topic: str
     route: str = field(default="through_controller", metadata={"choices": ROUTES})
     timeout_s: float = field(default=0.3, metadata={"above": 0.0})
+    time: str = field(default="header", metadata={"choices": TIMES})
+    takeover: str = field(default="command", metadata={"choices": TAKEOVERS})
+    takeover_threshold: float = field(default=0.05, metadata={"above": 0.0})
+    """Way of an action dimension, times its scale, that counts as motion of the leader [rad or m]."""
+    takeover_topic: str = ""
+    hand_back: str | None = field(default=None, metadata={"choices": HAND_BACKS})
+    publishers: tuple[str, ...] = field(default=(), metadata={"may_be_empty": True})
+
+    @property
+    def hands_back(self) -> bool:
+        """Whether the policy goes on by itself after a human has let go."""
+        return (self.hand_back or ("auto" if self.takeover == "command" else "instruct")) == "auto"
 
 
 @dataclass(frozen=True)
@@ -174,6 +197,8 @@ class Safety:
     """When the controller refuses or stops. Software measures, no safety functions."""
 
     joint_state_timeout_s: float = field(default=0.2, metadata={"above": 0.0})
+    resume_within_s: float = field(default=0.5, metadata={"min": 0.0})
+    """A stream that is silent this much longer than its maximal age ends the instruction [s]."""
     first_target_max_distance: float = field(default=0.3, metadata={"above": 0.0})
     """Largest distance of a first target from the arm, in any joint [rad or m]."""
     first_target: str = field(default="refuse", metadata={"choices": ("refuse", "ramp")})
@@ -236,5 +261,10 @@ class Contract:
 
     @property
     def joint_state_topic(self) -> str:
-        """Topic of the joint states that measure the arm."""
+        """Topic of the joint states that measure the arm's first joint."""
         return next(d.topic for d in self.state if d.joint == self.arm_joints[0])
+
+    @property
+    def joint_state_topics(self) -> tuple[str, ...]:
+        """Topics of all joint states: the arm's joints and the gripper's may come from several drivers."""
+        return tuple(topic for topic, entry in self.topics.items() if entry.type == "joint_state")

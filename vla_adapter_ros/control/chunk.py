@@ -8,12 +8,14 @@ from dataclasses import dataclass
 import numpy as np
 
 from vla_adapter_ros.contract import Contract
+from vla_adapter_ros.contract.schema import Gripper
 from vla_adapter_ros.control.limits import Limits
-from vla_adapter_ros.errors import ChunkError, ChunkValueError
+from vla_adapter_ros.errors import ChunkError, ChunkValueError, VlaAdapterError
 
 FUTURE_TOLERANCE_S = 0.1
 ABSURD_BEYOND = 3.2  # rows this far beyond a joint's limit [rad or m] are refused; nearer ones are clamped
-MOST_ROWS = 1000  # of a chunk, and its length [s]: what a controller can work on between two ticks is bounded
+ABSURD_GRIPPER = 10.0  # gripper values this many times the way from closed to open beyond either are refused
+MOST_ROWS = 1000  # of a chunk, and its length [s]: what a controller works on between two ticks is bounded
 LONGEST_S = 60.0
 
 
@@ -22,13 +24,17 @@ class Chunk:
     """Set-points in time: row k is due at stamp + k / rate_hz.
 
     Attributes:
-        stamp: Stamp t of the reference image behind the chunk [s].
+        stamp: Time of row 0 [s].
         rows: float64 (H, A), columns and units of the contract's action; H = 0 means stop and hold. In
             delta spaces row k is the way from its time to that of row k + 1.
         names: A column names.
         rate_hz: Rows per second.
         session_id, instruction_id, sequence: Who made it, for which instruction, as which number.
         space: Action space of the rows.
+        input_stamp: Stamp t of the reference image behind the chunk [s]; None: `stamp`.
+        instructed_at: When the instruction was given [s]; None: unknown.
+        uncertainty: How unsure the policy is, in its own measure; 0 where unknown.
+        reason: Of a chunk without rows, why the instruction ended; else empty.
     """
 
     stamp: float
@@ -39,6 +45,10 @@ class Chunk:
     instruction_id: int = 0
     sequence: int = 0
     space: str = "joint_position"
+    input_stamp: float | None = None
+    instructed_at: float | None = None
+    uncertainty: float = 0.0
+    reason: str = ""
 
     @property
     def end(self) -> float:
@@ -60,8 +70,7 @@ def check_chunk(chunk: Chunk, contract: Contract, now: float) -> None:
         raise ChunkError(f"columns {chunk.names}, the robot takes {contract.action_names}")
     if chunk.rows.ndim != 2 or (len(chunk.rows) and chunk.rows.shape[1] != len(chunk.names)):
         raise ChunkError(f"shape {chunk.rows.shape}, expected (H, {len(chunk.names)})")
-    if len(chunk.rows) > MOST_ROWS:
-        raise ChunkError(f"{len(chunk.rows)} rows: allowed are at most {MOST_ROWS}")
+    check_size(len(chunk.rows), chunk.rate_hz)
     if not abs(chunk.rate_hz - contract.rate_hz) < 1e-6:
         raise ChunkError(f"rate {chunk.rate_hz} Hz, the robot's is {contract.rate_hz} Hz")
     if not np.isfinite(chunk.stamp):
@@ -69,10 +78,6 @@ def check_chunk(chunk: Chunk, contract: Contract, now: float) -> None:
     if not np.isfinite(chunk.rows).all():
         row, column = np.argwhere(~np.isfinite(chunk.rows))[0]
         raise ChunkValueError(f"row {row}, {chunk.names[column]} = {chunk.rows[row, column]}: must be finite")
-    if chunk.end - chunk.stamp > LONGEST_S:
-        raise ChunkError(
-            f"{len(chunk.rows)} rows at {chunk.rate_hz:g} Hz: allowed are at most {LONGEST_S:g} s"
-        )
     if chunk.stamp > now + FUTURE_TOLERANCE_S:
         raise ChunkError(f"stamped {chunk.stamp - now:.3f} s in the future")
     end = chunk.end
@@ -82,12 +87,27 @@ def check_chunk(chunk: Chunk, contract: Contract, now: float) -> None:
         raise ChunkError(f"too late: its last row was due {now - end:.3f} s ago")
 
 
-def within_limits(chunk: Chunk, limits: Limits) -> Chunk:
+def check_size(rows: int, rate_hz: float) -> None:
+    """Refuse a chunk that would take too long to work on.
+
+    Raises:
+        ChunkError: more than `MOST_ROWS` rows, or more than `LONGEST_S`.
+    """
+    if rows > MOST_ROWS:
+        raise ChunkError(f"{rows} rows: allowed are at most {MOST_ROWS}")
+    if rate_hz > 0 and (rows - 1) / rate_hz > LONGEST_S:
+        raise ChunkError(f"{rows} rows at {rate_hz:g} Hz: allowed are at most {LONGEST_S:g} s")
+
+
+def within_limits(chunk: Chunk, limits: Limits, gripper: Gripper) -> Chunk:
     """Absolute joint rows (gripper last), clamped to the position limits.
 
     Raises:
-        ChunkValueError: a joint more than `ABSURD_BEYOND` beyond its limit: nothing that a policy means.
+        ChunkValueError: a joint more than `ABSURD_BEYOND` beyond its limit, or a gripper value far outside
+            of what opens and closes it: nothing that a policy means.
     """
+    for row, value in enumerate(chunk.rows[:, -1]):
+        check_gripper(float(value), gripper, f"row {row}, ", ChunkValueError)
     joints = chunk.rows[:, :-1]
     clamped = np.clip(joints, limits.low, limits.high)
     beyond = np.abs(joints - clamped)
@@ -98,3 +118,21 @@ def within_limits(chunk: Chunk, limits: Limits) -> Chunk:
             f"{limits.low[column]} to {limits.high[column]}, or at most {ABSURD_BEYOND} beyond"
         )
     return dataclasses.replace(chunk, rows=np.column_stack([clamped, chunk.rows[:, -1]]))
+
+
+def check_gripper(value: float, gripper: Gripper, where: str, error: type[VlaAdapterError]) -> None:
+    """Refuse a gripper value that nobody means.
+
+    Args:
+        value: Of the gripper's dimension.
+        gripper: What opens and closes it.
+        where: Begins the sentence.
+        error: What to raise.
+
+    Raises:
+        error: the value is not finite, or more than `ABSURD_GRIPPER` times the way beyond open and closed.
+    """
+    low, high = sorted((gripper.closed, gripper.open))
+    room = ABSURD_GRIPPER * (high - low)
+    if not low - room <= value <= high + room:
+        raise error(f"{where}{gripper.dimension} = {value:g}: {gripper.open:g} opens, {gripper.closed:g} closes")

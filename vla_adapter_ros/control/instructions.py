@@ -17,9 +17,13 @@ _MOST_SESSIONS = 64  # remembered
 
 
 class Instructions:
-    """The instructions that were heard of."""
+    """The instructions that were heard of.
 
-    def __init__(self) -> None:
+    Args:
+        begun: When the controller began to listen [s]: what was instructed earlier moves nothing.
+    """
+
+    def __init__(self, begun: float = -np.inf) -> None:
         self.session = ""
         """Session of the newest instruction that was heard of."""
         self.number = -1
@@ -29,7 +33,17 @@ class Instructions:
         self._stamp = -np.inf
         self._alive = False
         self._newest: dict[str, int] = {}  # by session
-        self._ended_by = ""
+        self._ended_at, self._ended_by = begun, "the controller was not active then"
+
+    @property
+    def alive(self) -> bool:
+        """Whether chunks of the newest instruction may still move the arm."""
+        return self._alive
+
+    @property
+    def ended_number(self) -> int:
+        """Newest instruction of the session that has ended; -1: none."""
+        return self.number if not self._alive else self.number - 1
 
     def is_new(self, chunk: Chunk) -> bool:
         """Whether `chunk` is the first that is heard of its instruction."""
@@ -39,10 +53,15 @@ class Instructions:
         """Refuse what must not move the arm.
 
         Raises:
-            ChunkError: of an instruction that has ended or was replaced; or of the one that is alive, but
-                not after its newest chunk.
+            ChunkError: of an instruction that has ended, was replaced or was given before the last stop; or
+                of the one that is alive, but not after its newest chunk.
         """
         if self.is_new(chunk):
+            given = chunk.instructed_at
+            if given is not None and given <= self._ended_at:
+                raise ChunkError(
+                    f"its instruction was given {self._ended_at - given:.2f} s too early: {self._ended_by}"
+                )
             return
         if chunk.session_id != self.session:
             raise ChunkError(f"of session {chunk.session_id}, which session {self.session} has replaced")
@@ -57,20 +76,31 @@ class Instructions:
 
     def note(self, chunk: Chunk) -> None:
         """Make `chunk` the newest; its instruction lives if it has rows."""
-        self._alive = len(chunk.rows) > 0 and (self._alive or self.is_new(chunk))
-        if not len(chunk.rows):
-            self._ended_by = "a chunk without rows"
+        new = self.is_new(chunk)
+        self._remember(chunk)
+        if new:
+            self._alive = len(chunk.rows) > 0
+        self._alive = self._alive and len(chunk.rows) > 0
+
+    def refuse(self, chunk: Chunk, reason: str) -> None:
+        """End an instruction that was refused when it was first heard of; it needs to be given anew."""
+        if self.is_new(chunk):
+            self._remember(chunk)
+            self._alive, self._ended_by = False, reason
+
+    def end(self, reason: str, now: float) -> None:
+        """End what is alive, and whatever was instructed until `now` [s] but was not heard of yet."""
+        self._ended_at = max(self._ended_at, now)
+        self._alive, self._ended_by = False, reason
+
+    def forget_time(self) -> None:
+        """Accept any stamp next, as after a jump of the clock."""
+        self._stamp, self._ended_at = -np.inf, -np.inf
+
+    def _remember(self, chunk: Chunk) -> None:
         self.session, self.number = chunk.session_id, chunk.instruction_id
         self.sequence, self._stamp = chunk.sequence, chunk.stamp
         self._newest.pop(self.session, None)
         self._newest[self.session] = self.number
         while len(self._newest) > _MOST_SESSIONS:
             del self._newest[next(iter(self._newest))]
-
-    def end(self, reason: str) -> None:
-        """End the newest instruction."""
-        self._alive, self._ended_by = False, reason
-
-    def forget_time(self) -> None:
-        """Accept any stamp next, as after a jump of the clock."""
-        self._stamp = -np.inf

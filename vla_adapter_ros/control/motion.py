@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import math
 from collections import deque
 from dataclasses import dataclass
 
@@ -12,6 +14,10 @@ from vla_adapter_ros.control.quintic import control_points, state_at
 
 CONTINUE_WITHIN_RAD = 0.05  # a rest this close to the last command continues from it
 HISTORY_S = 2.0
+_UNKNOWN_RAD = 0.03  # how far the set-point of a driver may be from the arm, where nothing was sent before
+# A quintic from rest to rest over a way d in a time T: its largest acceleration and jerk are these times
+# d / T^2 and d / T^3.
+_REST_TO_REST_ACCELERATION, _REST_TO_REST_JERK = 5.78, 60.0
 
 
 @dataclass(frozen=True)
@@ -62,6 +68,9 @@ class CommittedMotion:
     continues the one before it exactly. Only `cut` takes back what is due
     later than a short margin.
 
+    What nobody was sent was not executed. `catch_up` says what became of the
+    motion while no tick ran.
+
     Args:
         limiter: Decides each tick.
         period_s: Length of a tick [s].
@@ -71,6 +80,9 @@ class CommittedMotion:
 
     def __init__(self, limiter: Limiter, period_s: float, lead_ticks: int, margin_ticks: int) -> None:
         self.limiter = limiter
+        self._sent: list[_Commitment] = []  # the newest trajectory that was given out, with its stop
+        self._sent_until = 0  # tick of its last point before the stop
+        self._sent_before = self._sent, self._sent_until
         self._period_s, self._lead = period_s, lead_ticks
         self._margin = min(margin_ticks, lead_ticks)
         self._committed: deque[_Commitment] = deque()
@@ -85,6 +97,16 @@ class CommittedMotion:
         return self.limiter.state[0] if self._known else None
 
     @property
+    def known(self) -> bool:
+        """Whether anything was decided since the start, or since `forget`."""
+        return self._known
+
+    @property
+    def given_out(self) -> bool:
+        """Whether trajectories are given out at all."""
+        return bool(self._sent)
+
+    @property
     def moving(self) -> bool:
         """Whether anything decided is still to be carried out."""
         return self._known and (bool(self._committed) or not self.limiter.resting)
@@ -96,8 +118,9 @@ class CommittedMotion:
 
         A motion begins at the last command or, if there is none that holds,
         where the arm is. Until its first command is due the arm is told to
-        stay; the first half of that time is left to whoever interpolates, to
-        come from where its own set-point is.
+        stay. The first part of that time is left to whoever interpolates, to
+        come from where its own set-point is: the arm is never measured where
+        it was sent, and what else may have moved it is not known.
 
         Args:
             tick: Number of the tick.
@@ -110,25 +133,33 @@ class CommittedMotion:
             The step; None while a stop that was cut short is still due later than that.
         """
         due = tick + self._lead
-        if not self._known:
-            self.begin(measured)
+        if not self.moving:
+            self._settle(tick, measured)
         if self._committed and self._committed[-1].tick >= due:
             return None
-        if self._committed:
-            first = self._committed[-1].tick + 1
-            kept = self._committed[-1].gripper
-        else:
-            first, kept = tick + (self._lead + 1) // 2, self.gripper
+        first = self._committed[-1].tick + 1 if self._committed else tick + 1
+        kept = self._committed[-1].gripper if self._committed else self.gripper
         for still in range(first, due):
             self._committed.append(_Commitment(still, self.limiter.state, kept))
         step = self.limiter.step(reference, tick * self._period_s, speed)
         self._committed.append(_Commitment(due, step.state, gripper, step.target))
         return step
 
-    def begin(self, position: np.ndarray) -> None:
-        """Stand at `position` (J,)."""
-        self.limiter.restart(np.stack([position, np.zeros_like(position), np.zeros_like(position)]))
-        self._known = True
+    def _settle(self, tick: int, measured: np.ndarray) -> None:
+        """Commit to a rest that whoever interpolates can come to within the limits."""
+        away = np.full_like(measured, _UNKNOWN_RAD)
+        if self._known:
+            away = np.abs(self.limiter.state[0] - measured)
+        else:
+            self.limiter.restart(_at_rest(np.stack([measured] * 3)))
+            self._known = True
+        limits = self.limiter.planned
+        time = max(
+            np.sqrt(_REST_TO_REST_ACCELERATION * away / limits.acceleration).max(),
+            np.cbrt(_REST_TO_REST_JERK * away / limits.jerk).max(),
+        )
+        ticks = max(math.ceil(time / self._period_s) + 1, (self._lead + 1) // 2)
+        self._committed.append(_Commitment(tick + ticks, self.limiter.state, self.gripper))
 
     def brake(self, tick: int) -> None:
         """Decide one tick of the stop; at rest nothing happens."""
@@ -144,16 +175,50 @@ class CommittedMotion:
         kept = [c for c in self._committed if c.tick <= tick + self._margin]
         if len(kept) == len(self._committed) and self.limiter.resting:
             return
-        if kept:
-            self._committed = deque(kept)
-            last = kept[-1]
-        else:  # nothing within the margin: it was not begun
-            last = _Commitment(tick + self._margin, self._committed[0].state, self._committed[0].gripper)
-            self._committed = deque([last])
+        if not kept:  # the rest that a motion begins with, or, where the lead is a tick, what is due now
+            kept = [self._committed[0] if self._committed else self._past[-1]]
+        last = kept[-1]
+        self._committed = deque(c for c in kept if c.tick > tick)
         self.limiter.restart(last.state)
         for i, state in enumerate(self.limiter.stop_path()):
             self._committed.append(_Commitment(last.tick + 1 + i, state, last.gripper))
         self.limiter.restart(self._committed[-1].state)
+
+    def catch_up(self, tick: int) -> bool:
+        """Go on from what was sent, where something that nobody was sent is due by `tick`.
+
+        The trajectory that was given out last ended in a stop: the arm is on it, or at rest after it.
+
+        Returns:
+            Whether that was so; a trajectory is then to be sent at once.
+        """
+        unsent = next((c.tick for c in self._committed if c.tick > self._sent_until), None)
+        if unsent is None or unsent > tick:
+            return False
+        newest = self._past[-1].tick if self._past else -1
+        self._past.extend(c for c in self._sent if newest < c.tick <= tick)
+        rest = self._sent[-1] if self._sent else self._committed[0]
+        self._committed = deque(c for c in self._sent if c.tick > tick)
+        self._sent_until = max(tick, rest.tick)
+        self.limiter.restart(_at_rest(rest.state))
+        self.gripper = self._past[-1].gripper if self._past else self.gripper
+        return True
+
+    def delay(self, ticks: int) -> None:
+        """Carry out everything later by some ticks, in which a position driver was told nothing."""
+        self._committed = deque(dataclasses.replace(c, tick=c.tick + ticks) for c in self._committed)
+
+    def rest(self) -> None:
+        """Stand where the arm was told to be last: a position driver that is told nothing stays there."""
+        if not self.moving:
+            return
+        told = self._past[-1] if self._past else self._committed[0]
+        self._committed.clear()
+        self.limiter.restart(_at_rest(told.state))
+
+    def not_sent(self) -> None:
+        """Take back that the newest trajectory was given out: it came too late to be sent."""
+        self._sent, self._sent_until = self._sent_before
 
     def holds(self, measured: np.ndarray) -> bool:
         """Whether what was sent last still tells where the arm is, `measured` being float64 (J,)."""
@@ -171,6 +236,8 @@ class CommittedMotion:
         """Drop everything; the next motion begins where the arm is."""
         self._committed.clear()
         self._past.clear()
+        self._sent, self._sent_until = [], 0
+        self._sent_before = self._sent, self._sent_until
         self._known, self.gripper = False, None
 
     def advance(self, tick: int) -> None:
@@ -180,7 +247,7 @@ class CommittedMotion:
             self.gripper = self._past[-1].gripper
 
     def points(self, tick: int) -> tuple[np.ndarray, np.ndarray] | None:
-        """What to send at `tick`: everything due later, then a full stop.
+        """What to send at `tick`: everything due later, then a full stop. It counts as sent: see `not_sent`.
 
         Returns:
             Ticks (N,) and states (N, 3, J); None when nothing moves.
@@ -188,10 +255,12 @@ class CommittedMotion:
         self.advance(tick)
         if not self._committed:
             return None
-        last = self._committed[-1].tick
-        tail = self.limiter.stop_path()
-        ticks = [c.tick for c in self._committed] + [last + 1 + i for i in range(len(tail))]
-        return np.array(ticks), np.array([c.state for c in self._committed] + tail)
+        last = self._committed[-1]
+        tail = enumerate(self.limiter.stop_path(), last.tick + 1)
+        self._sent_before = self._sent, self._sent_until
+        self._sent = [*self._committed, *(_Commitment(due, state, last.gripper) for due, state in tail)]
+        self._sent_until = last.tick
+        return np.array([c.tick for c in self._sent]), np.array([c.state for c in self._sent])
 
     def due(self, time: float) -> Due | None:
         """What should be happening at `time` [s]: the start before any command; None before any motion."""

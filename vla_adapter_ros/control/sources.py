@@ -8,14 +8,15 @@ import numpy as np
 
 from vla_adapter_ros.contract import Contract
 from vla_adapter_ros.control.arm_state import ArmState
-from vla_adapter_ros.control.chunk import Chunk, check_chunk, within_limits
+from vla_adapter_ros.control.chunk import Chunk, within_limits
 from vla_adapter_ros.control.kinematics import ArmKinematics
 from vla_adapter_ros.control.limiter import Reference
 from vla_adapter_ros.control.limits import Limits
 from vla_adapter_ros.control.motion import CommittedMotion
 from vla_adapter_ros.control.spaces import absolute_chunk
+from vla_adapter_ros.control.takeover import Takeover
 from vla_adapter_ros.control.teleop import TeleopStream
-from vla_adapter_ros.control.timeline import ChunkTimeline, Seam
+from vla_adapter_ros.control.timeline import ChunkTimeline, Seam, SmoothRows
 from vla_adapter_ros.errors import ChunkError, CommandError
 
 
@@ -34,10 +35,7 @@ class Sources:
         self._contract = contract
         self.timeline = ChunkTimeline(limits, splice, handover_s, crossfade_s)
         self.teleop = TeleopStream(contract)
-        self.human_admitted = False
-        """Whether the human who leads has passed the gate."""
-        self.human_blocked = False
-        """Whether the human must let go before leading again."""
+        self.takeover = Takeover(contract)
         self.gripper_column = contract.action_names.index(contract.gripper.dimension)
         self._arm_columns = [contract.action_names.index(name) for name in contract.arm_columns]
         self._scale = np.array([contract.action.dimensions[i].scale for i in self._arm_columns])
@@ -48,57 +46,60 @@ class Sources:
         """Forget everything."""
         self.timeline.clear()
         self.teleop.clear()
-        self.human_admitted = False
+        self.takeover.clear()
 
-    def human_leads(self, now: float) -> bool:
-        """Whether a human's command came lately."""
-        return self.teleop.leads(now)
-
-    def ready(
-        self,
-        chunk: Chunk,
-        now: float,
-        arm: ArmState,
-        motion: CommittedMotion,
-        kinematics: ArmKinematics | None,
-    ) -> Chunk:
-        """The chunk as absolute joint rows within the position limits; without rows as it is.
+    def start_of(self, chunk: Chunk, arm: ArmState, motion: CommittedMotion) -> np.ndarray:
+        """Where the first delta of a chunk is added, and inverse kinematics begin: float64 (J,).
 
         Deltas are added to where the arm was measured at the chunk's stamp, or to the command of that moment.
-        What was measured had been commanded `lead_s` before, so motion that goes on from there comes as
-        much earlier: otherwise every chunk would begin behind the one before.
 
         Raises:
-            ChunkError: see `check_chunk`, `absolute_chunk` and `within_limits`.
-            KinematicsError: an ee space before the kinematics are known.
+            ChunkError: no joint states yet.
         """
-        check_chunk(chunk, self._contract, now)
-        if not len(chunk.rows):
-            return chunk
         start = arm.at(chunk.stamp)
         if start is None:
             raise ChunkError("no joint states yet, so the first target cannot be checked")
-        if self._contract.action.delta_reference == "commanded":
-            command = motion.commanded(chunk.stamp) if motion.holds(arm.position) else None
-            start = start if command is None else command
-        elif self._contract.action.space.endswith("_delta"):
+        if self._contract.action.delta_reference == "commanded" and motion.holds(arm.position):
+            command = motion.commanded(chunk.stamp)
+            return start if command is None else command
+        return start
+
+    def ready(self, chunk: Chunk, start: np.ndarray, kinematics: ArmKinematics | None) -> SmoothRows:
+        """A chunk with rows as absolute joint rows within the position limits, joined smoothly.
+
+        What was measured had been commanded `lead_s` before, so deltas that go on from there come as much
+        earlier: otherwise every chunk would begin behind the one before.
+
+        Args:
+            chunk: Checked by `check_chunk`.
+            start: See `start_of`.
+            kinematics: Needed in ee spaces.
+
+        Raises:
+            ChunkError: see `absolute_chunk` and `within_limits`.
+            KinematicsError: an ee space before the kinematics are known.
+        """
+        action = self._contract.action
+        if action.space.endswith("_delta") and action.delta_reference != "commanded":
             chunk = dataclasses.replace(chunk, stamp=chunk.stamp - self._contract.command.lead_s)
-        return within_limits(absolute_chunk(chunk, self._contract, start, kinematics), self.timeline.limits)
+        absolute = absolute_chunk(chunk, self._contract, start, kinematics)
+        return SmoothRows(within_limits(absolute, self.timeline.limits, self._contract.gripper))
 
     def first_target(self, ready: Chunk, now: float) -> np.ndarray:
         """Joint positions (J,) of the newest absolute row that is due at `now` [s], or of the first."""
         index = int(np.floor((now - ready.stamp) * ready.rate_hz + 1e-6))
         return ready.rows[min(max(index, 0), len(ready.rows) - 1), :-1]
 
-    def follow(self, chunk: Chunk, ready: Chunk, now: float, state: np.ndarray, fade: bool) -> Seam:
+    def follow(self, chunk: Chunk, ready: SmoothRows, now: float, state: np.ndarray, fade: bool) -> Seam:
         """Follow a chunk from `now` on, the motion being in `state` (3, J): see `ChunkTimeline`."""
-        self._rows, self._ahead = chunk.rows, chunk.stamp - ready.stamp
+        self._rows, self._ahead = chunk.rows, chunk.stamp - ready.chunk.stamp
         return self.timeline.take_over(ready, now, state, fade)
 
     def accept_teleop(
         self,
         command: np.ndarray,
         stamp: float,
+        now: float,
         here: np.ndarray | None,
         kinematics: ArmKinematics | None,
         leading: bool,
@@ -108,6 +109,7 @@ class Sources:
         Args:
             command: As in the contract.
             stamp: When it was given [s].
+            now: When it was received [s].
             here: State (3, J) of the motion; None before the first joint state.
             kinematics: Needed in ee spaces.
             leading: Whether the human leads already; deltas then go on from what was asked before.
@@ -116,15 +118,17 @@ class Sources:
             CommandError, ChunkError, KinematicsError: see `MotionCore.accept_teleop`.
         """
         contract, teleop = self._contract, self.teleop
-        command = teleop.check(command, stamp)
+        command = teleop.check(command, stamp, now)
         if contract.teleop.route == "direct":
             teleop.accept_target(command, np.zeros(len(contract.arm_joints)), stamp)
+            self.takeover.accept(command, now)
             return
         if here is None:
             raise CommandError("no joint states yet, so a human's command cannot be followed")
         start = teleop.at(stamp)[0] if leading and teleop.stamp is not None else here[0]
         if contract.action.space == "joint_position":
             teleop.accept_target(command, command[self._arm_columns] * self._scale, stamp)
+            self.takeover.accept(command, now)
             return
         chunk = Chunk(
             stamp, command[None], contract.action_names, contract.rate_hz, space=contract.action.space
@@ -134,6 +138,7 @@ class Sources:
             teleop.accept_target(command, rows[0], stamp)
         else:
             teleop.accept_way(command, rows[0], rows[1], stamp)
+        self.takeover.accept(command, now)
 
     def reference(self, source: str) -> Reference:
         """What `source` (human or policy) wants, as a function of time."""

@@ -1,254 +1,208 @@
-"""The safety state machine: who may lead the arm now, and why nobody does."""
+"""Who may lead the arm, as a table: what every event does in every state.
+
+docs/controller.md shows the same table. Motion begins only with `BEGIN`; it stands nowhere but under a
+person's act (an instruction, a human's command), or a chunk of an instruction that is still alive.
+"""
 
 from __future__ import annotations
 
-import numpy as np
+from dataclasses import dataclass
+from enum import Enum, Flag, auto
 
-from vla_adapter_ros.contract import Contract
-from vla_adapter_ros.control import watchdogs
-from vla_adapter_ros.control.arm_state import ArmState
-from vla_adapter_ros.control.chunk import Chunk
-from vla_adapter_ros.control.instructions import Instructions
-from vla_adapter_ros.control.motion import CommittedMotion
-from vla_adapter_ros.control.sources import Sources
-from vla_adapter_ros.control.statistics import Counters
-from vla_adapter_ros.errors import ChunkError, CommandError
+DISARMED, IDLE, GATED, RUNNING, HOLDING, STOPPED = (
+    "disarmed", "idle", "gated", "running", "holding", "stopped",
+)  # fmt: skip
+STATES = (DISARMED, IDLE, GATED, RUNNING, HOLDING, STOPPED)
+STILL = (DISARMED, STOPPED)
+NONE, HUMAN, POLICY = "none", "human", "policy"
+NOT_ARMED = "not armed yet: call ~/arm"
+NO_INSTRUCTION = "waits for an instruction"
+
+
+class Event(Enum):
+    """What can happen."""
+
+    INSTRUCTION = "a new instruction"
+    CHUNK = "a further chunk of it"
+    COMMAND = "a human's command"
+    LET_GO = "the human lets go"
+    FAR = "the first target is too far"
+    STARVED = "its rows are used up"
+    END = "a chunk without rows"
+    ARM = "arm"
+    HOLD = "hold"
+    STOP = "stop"
+    RESET = "reset"
+    FAULT = "a fault"
+    GAP = "joint states are late"
+    SILENCE = "an input is silent, or the policy is gone"
+
+
+class Effect(Flag):
+    """What an event does besides changing the state."""
+
+    NONE = 0
+    BEGIN = auto()
+    """Motion may begin, or goes on."""
+    REFUSE = auto()
+    """Nothing happens, and the caller is told why."""
+    END = auto()
+    """The instruction ends: nothing moves until a person acts."""
+    CUT = auto()
+    """The committed motion is cut short by a stop, instead of ending softly."""
+    BLOCK = auto()
+    """A human must let go before leading again."""
+
+
+@dataclass(frozen=True)
+class Response:
+    """The next state, and what is to be done."""
+
+    state: str
+    effect: Effect = Effect.NONE
+
+
+_BEGIN, _END, _STOP = Effect.BEGIN, Effect.END, Effect.END | Effect.CUT | Effect.BLOCK
+
+
+def _still(state: str) -> dict[Event, Response]:
+    """Nothing moves and nothing may: disarmed and stopped."""
+    refuse = Response(state, Effect.REFUSE)
+    return {
+        Event.INSTRUCTION: refuse,
+        Event.CHUNK: refuse,
+        Event.COMMAND: refuse,
+        Event.LET_GO: Response(state),
+        Event.FAR: Response(state),
+        Event.STARVED: Response(state),
+        Event.END: Response(state, _END),
+        Event.ARM: Response(IDLE) if state == DISARMED else refuse,
+        Event.HOLD: Response(state, _END),
+        Event.STOP: Response(STOPPED, _STOP),
+        Event.RESET: Response(DISARMED if state == DISARMED else IDLE),
+        Event.FAULT: Response(state, _END),
+        Event.GAP: Response(state),
+        Event.SILENCE: Response(state, _END),
+    }
+
+
+def _ready(state: str) -> dict[Event, Response]:
+    """Motion may begin: idle, gated, running and holding, which differ in little."""
+    resting = state if state in (IDLE, HOLDING) else IDLE
+    return {
+        Event.INSTRUCTION: Response(RUNNING, _BEGIN),
+        Event.CHUNK: Response(RUNNING, _BEGIN),
+        Event.COMMAND: Response(RUNNING, _BEGIN),
+        Event.LET_GO: Response(resting),
+        Event.FAR: Response(GATED),
+        Event.STARVED: Response(HOLDING),
+        Event.END: Response(IDLE, _END),
+        Event.ARM: Response(RUNNING if state == RUNNING else IDLE),
+        Event.HOLD: Response(HOLDING, _STOP),
+        Event.STOP: Response(STOPPED, _STOP),
+        Event.RESET: Response(RUNNING if state == RUNNING else IDLE),
+        Event.FAULT: Response(HOLDING, _STOP),
+        Event.GAP: Response(HOLDING, Effect.CUT),
+        Event.SILENCE: Response(HOLDING, _STOP),
+    }
+
+
+TABLE: dict[str, dict[Event, Response]] = {
+    state: _still(state) if state in STILL else _ready(state) for state in STATES
+}
+"""What every event does in every state. A cause that stands (see `Supervisor.observe`) turns `BEGIN` into
+`REFUSE`, and keeps `arm` and `reset` from leaving where they are."""
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What an event led to.
+
+    Attributes:
+        effect: What is to be done.
+        reason: Why, in a sentence; where the effect is REFUSE, what the caller is told.
+    """
+
+    effect: Effect
+    reason: str
+
+    @property
+    def refused(self) -> bool:
+        """Whether nothing happened."""
+        return Effect.REFUSE in self.effect
 
 
 class Supervisor:
-    """State, reason and source of motion.
-
-    | state    | meaning                                    | left                          |
-    |----------|--------------------------------------------|-------------------------------|
-    | disarmed | not armed since the start                  | by `arm`                      |
-    | idle     | nothing to do                              | by a chunk or a human         |
-    | gated    | first target too far away, nothing moves   | by a nearer one               |
-    | running  | a human or the policy leads                | by what is listed below       |
-    | holding  | stopping or at rest, the reason says why   | by what is listed below       |
-    | stopped  | `stop` was called                          | by `reset`                    |
-
-    What ends motion, how, and what begins it again:
-
-    | cause                             | stop | the policy leads again by    | a human by       |
-    |-----------------------------------|------|------------------------------|------------------|
-    | rows used up (starved)            | soft | the next chunk               | a command        |
-    | chunk without rows                | soft | a new instruction            | a command        |
-    | human let go, or took over        | soft | the next chunk               | a command        |
-    | `hold`                            | cut  | a new instruction            | letting go first |
-    | joint states old, tracking error  | cut  | a new instruction            | letting go first |
-    | clock set, deadman released       | cut  | a new instruction            | letting go first |
-    | chunk with impossible values      | cut  | a new instruction            | letting go first |
-    | `stop`                            | cut  | `reset`, a new instruction   | `reset` only     |
-
-    A soft stop begins where the lead ends. A cut replaces what is due
-    later than a margin by a stop. Both are jerk-limited and end at rest. A new
-    instruction is a chunk of a new session or instruction with rows. Every
-    motion begins through the first-target gate, a human's as well.
+    """The state of the controller, and why it is in it.
 
     Args:
-        contract: The robot's contract.
         armed: Whether motion is allowed from the start.
-        arm, motion, sources, counters, instructions: What it looks at; it clears chunks, counts starved ticks
-            and ends instructions.
     """
 
-    def __init__(
-        self,
-        contract: Contract,
-        armed: bool,
-        arm: ArmState,
-        motion: CommittedMotion,
-        sources: Sources,
-        counters: Counters,
-        instructions: Instructions,
-    ) -> None:
-        self._contract, self._safety = contract, contract.safety
-        self._arm, self._motion, self._sources, self._counters = arm, motion, sources, counters
-        self._instructions = instructions
+    def __init__(self, armed: bool) -> None:
         self._armed = armed
-        self._fault = ""  # found between two ticks
-        self.deadman = watchdogs.Deadman(contract.safety)
-        self.state = "idle" if armed else "disarmed"
-        self.reason = "" if armed else "not armed yet"
-        self.source = "none"
-        """human, policy or none."""
-        self.latched = False
-        """After a fault: the policy waits for an explicit call."""
-        self.cut = False
-        """Whether the committed motion is to be replaced by a stop at the next tick."""
-        self.slow = False
-        """Whether a far first target is being approached."""
-        self.kinematics_known = False
-        self.refused = ""
-        """Why the newest chunk was refused; empty if it was not."""
+        self._state = IDLE if armed else DISARMED
+        self._reason = NO_INSTRUCTION if armed else NOT_ARMED
+        self._cause, self._prevents_arming = "", False
+        self._over = True  # an END since the last BEGIN
 
     @property
-    def goes_direct(self) -> bool:
-        """Whether a human commands the arm past this controller."""
-        return self._contract.teleop.route == "direct"
+    def state(self) -> str:
+        """One of `STATES`."""
+        return self._state
 
     @property
-    def yields(self) -> bool:
-        """Whether a human does so now."""
-        return self.goes_direct and self.source == "human"
+    def reason(self) -> str:
+        """Why nothing moves, in a sentence: the first cause, not what followed; empty in motion."""
+        return self._cause if self._cause and self._state in (IDLE, GATED) else self._reason
 
-    # Calls
+    @property
+    def refusal(self) -> str:
+        """Why an instruction or a human's command would be refused now; empty: neither would be."""
+        return self._refusal(Event.INSTRUCTION)
 
-    def arm(self) -> None:
-        """Leave `disarmed`, and `holding` after a fault.
-
-        Raises:
-            CommandError: the state is `stopped`.
-        """
-        if self.state == "stopped":
-            raise CommandError("state is stopped: call ~/reset first")
-        self._armed = True
-        if self.state == "disarmed":
-            self.become("idle", "")
-        self.release()
-
-    def hold(self) -> None:
-        """Stop, and hold until a new instruction."""
-        if self.state not in ("disarmed", "stopped"):
-            self.fail("hold requested")
-
-    def stop(self) -> None:
-        """Stop, and stay stopped until `reset`."""
-        self.fail("stop requested")
-        self.become("stopped", "stop requested")
-
-    def reset(self) -> None:
-        """Leave `stopped`, and `holding` after a fault; who was not armed before is not now."""
-        if self.state == "stopped":
-            self.become("idle", "") if self._armed else self.become("disarmed", "not armed yet")
-        self.release()
-
-    def fail(self, reason: str) -> None:
-        """Stop, cut short, and end the instruction: `arm` and `reset` do not move the arm."""
-        self._sources.timeline.clear()
-        self._sources.human_blocked = True
-        self._instructions.end(reason)
-        self.latched, self.cut, self.slow = True, True, False
-        self.become("holding", reason)
-
-    def release(self) -> None:
-        """Leave a hold after a fault."""
-        self._sources.human_blocked = False
-        if self.latched:
-            self.latched = False
-            if self.state == "holding":
-                self.become("idle", "")
-
-    def become(self, state: str, reason: str) -> None:
-        """Note a state and its reason."""
-        self.state, self.reason = state, reason
-
-    # Chunks
-
-    def admit(self, ready: Chunk, time: float) -> None:
-        """The gate for the first target of a motion: refuse it, or approach it slowly.
+    def observe(self, cause: str, prevents_arming: bool = True) -> None:
+        """Note the cause that stands against motion now; empty: none.
 
         Args:
-            ready: Absolute joint rows, at least one.
-            time: Now [s].
-
-        Raises:
-            ChunkError: the target is too far from the arm, or the arm is not known well enough.
+            cause: Such as joint states that are too old, in a sentence.
+            prevents_arming: Whether it stands against `arm` and `reset` as well.
         """
-        if self.state not in ("idle", "gated", "holding"):
-            return
-        missing = watchdogs.kinematics_missing(self._contract, self.kinematics_known)
-        if missing:
-            raise ChunkError(missing)
-        refused = self._too_far(self._sources.first_target(ready, time), "first target")
-        if refused and self._safety.first_target == "refuse":
-            if not self.latched:
-                self.become("gated", refused)
-            raise ChunkError(refused)
-        self.slow = bool(refused)
+        self._cause, self._prevents_arming = cause, prevents_arming
 
-    def follow(self) -> None:
-        """A chunk was accepted."""
-        self.refused = ""
-        if self.state in ("idle", "gated", "holding"):
-            self.become("running", "")
+    def handle(self, event: Event, why: str = "") -> Decision:
+        """Look up what an event does, and change the state.
 
-    def end_task(self) -> None:
-        """A chunk without rows came: stop softly."""
-        self._sources.timeline.clear()
-        if not self.latched and self.state in ("running", "holding", "gated"):
-            self.become("idle", "")
+        Args:
+            event: What happens.
+            why: A sentence that becomes the reason. What follows a first cause does not replace it.
+        """
+        refusal = self._refusal(event)
+        if refusal:
+            return Decision(Effect.REFUSE, refusal)
+        response = TABLE[self._state][event]
+        state = response.state
+        if event is Event.ARM:
+            self._armed = True
+        elif event is Event.RESET and state == IDLE and not self._armed:
+            state, why = DISARMED, NOT_ARMED
+        follows = event in (Event.FAULT, Event.SILENCE) and self._over and state == self._state
+        if why and not follows:
+            self._reason = why
+        if state == RUNNING:
+            self._reason = ""
+        self._state = state
+        if Effect.BEGIN in response.effect:
+            self._over = False
+        elif Effect.END in response.effect:
+            self._over = True
+        return Decision(response.effect, self._reason)
 
-    # Ticks
-
-    def report(self, fault: str) -> None:
-        """Note a fault found between two ticks; empty: none."""
-        self._fault = self._fault or fault
-
-    def watch(self, time: float) -> None:
-        """Turn a fault into a stop that is cut short."""
-        active = (self.source != "none" and not self.yields) or self._motion.moving
-        fault, self._fault = self._fault, ""
-        if not active or self.state == "stopped" or (self.state == "holding" and self.latched):
-            return
-        fault = (
-            fault
-            or watchdogs.joint_states_too_old(self._arm.stamp, time, self._safety)
-            or self.deadman.released(time)
-        )
-        if fault:
-            self.fail(fault)
-
-    def choose(self, time: float) -> None:
-        """Decide who leads at `time` [s], and note why nobody does."""
-        sources, timeline = self._sources, self._sources.timeline
-        human = sources.human_leads(time)
-        if not human:
-            sources.human_admitted = sources.human_blocked = False
-        before, self.source = self.source, "none"
-        if self.state in ("disarmed", "stopped"):
-            return
-        if not human and timeline.chunk is None:
-            if before == "human" and not self.latched:
-                self.become("idle", "")
-            return
-        human = human and not sources.human_blocked
-        refused = self._not_ready(time)
-        if refused and not (human and self.goes_direct):
-            timeline.clear()
-            if not self.latched:
-                self.become("holding", refused)
-        elif human:
-            timeline.clear()
-            self._let_human_lead(time)
-        elif timeline.chunk is None:
-            return
-        elif timeline.starved(time):
-            self._counters.starved_ticks += 1
-            because = f"; the newest was refused: {self.refused}" if self.refused else ""
-            self.become("holding", f"no action chunk for {time - timeline.chunk.end:.2f} s{because}")
-        else:
-            self.source = "policy"
-            self.become("running", "")
-
-    def _not_ready(self, time: float) -> str:
-        return (
-            watchdogs.joint_states_too_old(self._arm.stamp, time, self._safety)
-            or self.deadman.released(time)
-            or watchdogs.kinematics_missing(self._contract, self.kinematics_known)
-        )
-
-    def _let_human_lead(self, time: float) -> None:
-        if not self._sources.human_admitted and not self.goes_direct:
-            refused = self._too_far(self._sources.teleop.at(time)[0], "the human's command")
-            if refused and self._safety.first_target == "refuse":
-                self.become("gated", refused)
-                return
-            self.slow = bool(refused)
-        self._sources.human_admitted = True
-        self.source = "human"
-        self.become("running", "")
-
-    def _too_far(self, target: np.ndarray, what: str) -> str:
-        here = self._motion.from_here(self._arm.position)[0]
-        return watchdogs.too_far(target, here, self._contract.arm_joints, self._safety, what)
+    def _refusal(self, event: Event) -> str:
+        effect = TABLE[self._state][event].effect
+        if Effect.REFUSE in effect:
+            return f"stopped ({self._reason}): call ~/reset first" if self._state == STOPPED else self._reason
+        leaves = event is Event.ARM or (event is Event.RESET and self._state == HOLDING)
+        if Effect.BEGIN in effect or (leaves and self._prevents_arming and self._state != RUNNING):
+            return self._cause
+        return ""

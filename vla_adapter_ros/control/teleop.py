@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from vla_adapter_ros.contract import Contract
+from vla_adapter_ros.control.chunk import FUTURE_TOLERANCE_S, check_gripper
 from vla_adapter_ros.errors import CommandError
 
 SMOOTHING_S = 0.05  # of the velocity, which is a difference of two commands
@@ -13,7 +14,7 @@ HORIZON_S = 0.06  # commands are met this far ahead: smooths what a hand and a n
 
 
 class TeleopStream:
-    """The newest teleoperation command, how fast it moves, and whether a human leads at all.
+    """The newest teleoperation command, and how fast it moves.
 
     The reference goes on at the smoothed velocity for a short while: commands
     come at a rate of their own.
@@ -44,11 +45,12 @@ class TeleopStream:
         """When the newest command was given [s]; None before the first."""
         return self._stamp
 
-    def check(self, command: np.ndarray, stamp: float) -> np.ndarray:
-        """The command as float64 (A,).
+    def check(self, command: np.ndarray, stamp: float, now: float) -> np.ndarray:
+        """The command as float64 (A,), received at `now` [s].
 
         Raises:
-            CommandError: wrong shape, not finite, or a stamp that is not finite.
+            CommandError: wrong shape, not finite, a gripper value that nobody means, or a stamp that is not
+                finite, in the future, or older than the contract's timeout.
         """
         command = np.array(command, dtype=np.float64)
         if command.shape != self.command.shape or not np.isfinite(command).all():
@@ -56,8 +58,18 @@ class TeleopStream:
                 f"teleoperation command {command.tolist()}: expected finite values for "
                 f"{self._contract.action_names}"
             )
+        gripper = self._contract.gripper
+        value = float(command[self._contract.action_names.index(gripper.dimension)])
+        check_gripper(value, gripper, "teleoperation command: ", CommandError)
         if not np.isfinite(stamp):
             raise CommandError(f"teleoperation stamp {stamp}: must be finite")
+        oldest = now - self._contract.teleop.timeout_s
+        if not oldest <= stamp <= now + FUTURE_TOLERANCE_S:
+            way = f"{stamp - now:.2f} s in the future" if stamp > now else f"{now - stamp:.2f} s old"
+            raise CommandError(
+                f"teleoperation command is {way}: are the clocks in step? "
+                "`teleop.time: receive` takes the time of receipt"
+            )
         return command
 
     def accept_target(self, command: np.ndarray, target: np.ndarray, stamp: float) -> None:
@@ -82,10 +94,6 @@ class TeleopStream:
         moving = self.velocity if since < self._lasts else np.zeros_like(self.velocity)
         position = self.target + min(since, self._lasts) * self.velocity
         return np.stack([position, moving, np.zeros_like(position)])
-
-    def leads(self, now: float) -> bool:
-        """Whether a command came within the timeout."""
-        return self._stamp is not None and abs(now - self._stamp) <= self._contract.teleop.timeout_s
 
     def clear(self) -> None:
         """Forget every command."""

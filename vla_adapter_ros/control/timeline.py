@@ -107,16 +107,16 @@ class ChunkTimeline:
         self.chunk, self._rows, self._fade = None, None, None
         self._live.clear()
 
-    def take_over(self, chunk: Chunk, now: float, state: np.ndarray, fade: bool = True) -> Seam:
-        """Follow `chunk` from now on; one of another session or instruction is never mixed with those before.
+    def take_over(self, smooth: SmoothRows, now: float, state: np.ndarray, fade: bool = True) -> Seam:
+        """Follow a chunk from now on; one of another session or instruction is never mixed with those before.
 
         Args:
-            chunk: Joint rows, at least one, in the order of the limits, with the gripper last.
+            smooth: The chunk, joined smoothly: at least one row, in the order of the limits.
             now: Time of the hand-over [s].
             state: The motion at `now`, float64 (3, J).
             fade: Whether the difference fades out; else the reference jumps, and who follows it catches up.
         """
-        own = merged = SmoothRows(chunk)
+        chunk, merged = smooth.chunk, smooth
         rows = chunk.rows[:, :-1]
         same = self.chunk is not None and (self.chunk.session_id, self.chunk.instruction_id) == (
             chunk.session_id,
@@ -130,7 +130,7 @@ class ChunkTimeline:
         elif self.splice == "crossfade" and self._live and self._rows is not None:
             until = self._rows.chunk.end
             merged = SmoothRows(chunk, crossfaded_rows(chunk, rows, self.at, until, now, self._crossfade_s))
-        self._live.append(own)
+        self._live.append(smooth)
         step = state - merged.at(now)
         self.chunk, self._rows, self._switch = chunk, merged, now
         self._fade_s = self._fading_time(step)

@@ -6,27 +6,28 @@ import numpy as np
 
 from vla_adapter_ros.contract import Contract
 from vla_adapter_ros.contract.schema import Safety
+from vla_adapter_ros.control.arm_state import ArmState
 
 
-def joint_states_too_old(stamp: float, now: float, safety: Safety) -> str:
-    """Why joint states of `stamp` cannot be trusted at `now` [s]; empty if they can."""
-    age = now - stamp
-    if age <= safety.joint_state_timeout_s:
+def joint_states_too_old(arm: ArmState, now: float, safety: Safety) -> str:
+    """Why the joint states cannot be trusted at `now` [s]; empty if they can."""
+    if now - arm.stamp <= safety.joint_state_timeout_s:
         return ""
-    return f"joint states are {age:.2f} s old" if np.isfinite(age) else "joint states are missing"
+    if not np.isfinite(arm.stamp):
+        text = f"no joint state of {arm.oldest_joint} yet"
+    else:
+        text = f"joint states of {arm.oldest_joint} are older than {safety.joint_state_timeout_s:g} s"
+    return f"{text}; the newest message was refused: {arm.refused}" if arm.refused else text
 
 
-def tracking_error(
-    due: np.ndarray, measured: np.ndarray, joints: tuple[str, ...], safety: Safety
-) -> tuple[float, str]:
-    """Largest difference (J,) between what was due and what was measured then, and why it is too large."""
-    error = np.abs(due - measured)
-    worst = int(error.argmax())
+def tracking_error(due: dict[str, float], measured: dict[str, float], safety: Safety) -> tuple[float, str]:
+    """Largest difference between what was due and what was measured then, by joint, and why it is too large."""
+    error = {joint: abs(due[joint] - value) for joint, value in measured.items()}
+    worst = max(error, key=error.get)
     if error[worst] <= safety.tracking_error_max:
-        return float(error[worst]), ""
-    return float(error[worst]), (
-        f"{joints[worst]} is {error[worst]:.2f} away from its command, "
-        f"allowed are {safety.tracking_error_max}"
+        return error[worst], ""
+    return error[worst], (
+        f"{worst} is {error[worst]:.2f} away from its command, allowed are {safety.tracking_error_max}"
     )
 
 

@@ -1,0 +1,79 @@
+"""When a human leads: by sending commands, by moving a leader arm, or by holding a clutch."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from vla_adapter_ros.contract import Contract
+
+
+class Takeover:
+    """Decides from a human's commands whether the human wants to lead: see `contract.Teleop`.
+
+    Letting go is measured by receipt, so that a wrong stamp never moves the arm later.
+
+    Args:
+        contract: The robot's contract.
+    """
+
+    def __init__(self, contract: Contract) -> None:
+        self._teleop = contract.teleop
+        self._scale = np.array([dimension.scale for dimension in contract.action.dimensions])
+        self._received = -np.inf
+        self._command: np.ndarray | None = None  # newest, times the scale (A,)
+        self._still: np.ndarray | None = None  # where the leader was when somebody else got the arm
+        self._rest: np.ndarray | None = None  # where a leader that leads stood last
+        self._moved_at = -np.inf
+        self._leads = self._clutch = self._blocked = False
+        self.sends = False
+        """Whether commands come."""
+
+    def accept(self, command: np.ndarray, received: float) -> None:
+        """Take in a command (A,), received at `received` [s]."""
+        self._command, self._received = command * self._scale, received
+        if self._still is None:
+            self._still = self._command
+        if self._rest is None or self._far(self._rest):
+            self._rest, self._moved_at = self._command, received
+
+    def clutch(self, held: bool) -> None:
+        """Take in the clutch; counts only with `takeover: topic`."""
+        self._clutch = held
+
+    def block(self) -> None:
+        """The human must let go, or let the leader rest, before leading again: after a stop or a fault."""
+        self._blocked = self.sends
+        self.pass_on()
+
+    def pass_on(self) -> None:
+        """Somebody else has the arm now: a leader leads again once it moves from here."""
+        self._leads = False
+        self._still = self._command
+
+    def clear(self) -> None:
+        """Forget every command."""
+        self._received, self._command, self._still, self._rest = -np.inf, None, None, None
+        self._leads = self._blocked = False
+
+    def leads(self, now: float) -> bool:
+        """Whether the human wants to lead at `now` [s], and may."""
+        self.sends = abs(now - self._received) <= self._teleop.timeout_s
+        if not self.sends:
+            self._leads = self._blocked = False
+            self._still = None  # what comes next is a new beginning
+            return False
+        if self._teleop.takeover == "command":
+            self._leads = not self._blocked
+        elif self._teleop.takeover == "topic":
+            self._blocked = self._blocked and self._clutch
+            self._leads = self._clutch and not self._blocked
+        elif not self._leads:
+            self._leads = self._still is not None and self._far(self._still)
+        elif self._teleop.hands_back:
+            self._leads = now - self._moved_at <= self._teleop.timeout_s
+            if not self._leads:
+                self._still = self._command
+        return self._leads
+
+    def _far(self, place: np.ndarray) -> bool:
+        return bool(np.abs(self._command - place).max() > self._teleop.takeover_threshold)
