@@ -55,7 +55,9 @@ class ArmState:
     @property
     def oldest_joint(self) -> str:
         """The joint of `stamp`."""
-        return min(self._samples, key=lambda joint: self._samples[joint][-1][0] if self._samples[joint] else -np.inf)
+        return min(
+            self._samples, key=lambda joint: self._samples[joint][-1][0] if self._samples[joint] else -np.inf
+        )
 
     def accept(self, positions: Mapping[str, float], stamp: float) -> dict[str, float]:
         """Take in joint positions by name [rad or m]; other joints, and late samples, are ignored.

@@ -106,8 +106,6 @@ def within_limits(chunk: Chunk, limits: Limits, gripper: Gripper) -> Chunk:
         ChunkValueError: a joint more than `ABSURD_BEYOND` beyond its limit, or a gripper value far outside
             of what opens and closes it: nothing that a policy means.
     """
-    for row, value in enumerate(chunk.rows[:, -1]):
-        check_gripper(float(value), gripper, f"row {row}, ", ChunkValueError)
     joints = chunk.rows[:, :-1]
     clamped = np.clip(joints, limits.low, limits.high)
     beyond = np.abs(joints - clamped)
@@ -117,6 +115,8 @@ def within_limits(chunk: Chunk, limits: Limits, gripper: Gripper) -> Chunk:
             f"row {row}, {chunk.names[column]} = {joints[row, column]:.2f}: allowed is "
             f"{limits.low[column]} to {limits.high[column]}, or at most {ABSURD_BEYOND} beyond"
         )
+    for row, value in enumerate(chunk.rows[:, -1]):
+        check_gripper(float(value), gripper, f"row {row}, ", ChunkValueError)
     return dataclasses.replace(chunk, rows=np.column_stack([clamped, chunk.rows[:, -1]]))
 
 
@@ -135,4 +135,6 @@ def check_gripper(value: float, gripper: Gripper, where: str, error: type[VlaAda
     low, high = sorted((gripper.closed, gripper.open))
     room = ABSURD_GRIPPER * (high - low)
     if not low - room <= value <= high + room:
-        raise error(f"{where}{gripper.dimension} = {value:g}: {gripper.open:g} opens, {gripper.closed:g} closes")
+        raise error(
+            f"{where}{gripper.dimension} = {value:g}: {gripper.open:g} opens, {gripper.closed:g} closes"
+        )

@@ -216,8 +216,10 @@ class MotionCore:
             self._admit(self._sources.first_target(ready.chunk, self._clock.inside(now)), "first target")
             if self._do(Event.INSTRUCTION if new else Event.CHUNK).refused:
                 return  # joint states are late: the next chunk goes on once they are back
-        here = self._motion.from_here(self._arm.position)
-        seam = self._sources.follow(chunk, ready, self._clock.time, here, fade=not self._slow)
+        measured = self._arm.position
+        begin = self._clock.time + self._motion.begins_after(measured)
+        here = self._motion.from_here(measured)
+        seam = self._sources.follow(chunk, ready, begin, here, fade=not self._slow)
         self.counters.note_seam(seam)
         self._uncommanded = chunk.stamp if chunk.input_stamp is None else chunk.input_stamp
 
@@ -263,6 +265,7 @@ class MotionCore:
     def deadman(self, pressed: bool, stamp: float) -> None:
         """Take in the deadman switch; counts only if the contract names its topic."""
         self._deadman.accept(pressed, self._clock.inside(stamp))
+        self._observe(self._clock.time)
 
     def foreign(self, publisher: str) -> None:
         """Note another node that publishes what this controller publishes, in words; empty: there is none."""
@@ -498,17 +501,26 @@ class MotionCore:
             self._uncommanded = None
         self._follow(tick, time)
 
-    def _watch(self, time: float) -> None:
-        """Look for what stands against motion, and turn a fault into a stop."""
-        supervisor, safety = self._supervisor, self.contract.safety
-        late = watchdogs.joint_states_too_old(self._arm, time, safety)
+    def _observe(self, time: float) -> tuple[str, str]:
+        """Tell the supervisor what stands against motion at `time` [s].
+
+        Returns:
+            Why the joint states are too old, and what else must stop a motion; each empty where it is well.
+        """
+        late = watchdogs.joint_states_too_old(self._arm, time, self.contract.safety)
         missing = watchdogs.kinematics_missing(self.contract, self.kinematics is not None)
         foreign = f"{self._foreign}: stop it first" if self._foreign else ""
         released = self._deadman.released(time)
-        supervisor.observe(late or missing or foreign or released, bool(late or missing or foreign))
+        self._supervisor.observe(late or missing or foreign or released, bool(late or missing or foreign))
+        return late, foreign or released
+
+    def _watch(self, time: float) -> None:
+        """Look for what stands against motion, and turn a fault into a stop."""
+        supervisor, safety = self._supervisor, self.contract.safety
+        late, stops = self._observe(time)
         fault, self._fault = self._fault, ""
         active = (self._source != NONE and not self._yields) or self._motion.moving
-        if active and (fault := fault or foreign or released):
+        if active and (fault := fault or stops):
             self._do(Event.FAULT, fault)
         if not late:
             return
@@ -624,7 +636,9 @@ class MotionCore:
         carried out meanwhile: either the clock was set, or this process was given no processor.
         """
         ahead, moving = steps > 0, self._motion.moving
-        text = f"no tick for {steps * self.period_s:.2f} s: this process got no processor, or the clock was set"
+        text = (
+            f"no tick for {steps * self.period_s:.2f} s: this process got no processor, or the clock was set"
+        )
         if ahead and moving and self.contract.command.type == "joint_trajectory":
             self._motion.catch_up(self._clock.tick + steps)
         elif ahead and moving and self.contract.command.type in ("forward_position", "cartesian_pose"):

@@ -93,6 +93,11 @@ class Limiter:
         self._stop, self._stopping, self._smoothly = None, 0.0, True
 
     @property
+    def planned(self) -> Limits:
+        """The share of the limits that plans use."""
+        return self._planned
+
+    @property
     def resting(self) -> bool:
         """Whether velocity and acceleration are exactly 0."""
         return not self.state[1:].any()

@@ -14,7 +14,7 @@ from vla_adapter_ros.control.quintic import control_points, state_at
 
 CONTINUE_WITHIN_RAD = 0.05  # a rest this close to the last command continues from it
 HISTORY_S = 2.0
-_UNKNOWN_RAD = 0.03  # how far the set-point of a driver may be from the arm, where nothing was sent before
+_UNKNOWN_RAD = 0.01  # how far the set-point of a driver may be from the arm, where nothing was sent before
 # A quintic from rest to rest over a way d in a time T: its largest acceleration and jerk are these times
 # d / T^2 and d / T^3.
 _REST_TO_REST_ACCELERATION, _REST_TO_REST_JERK = 5.78, 60.0
@@ -134,7 +134,11 @@ class CommittedMotion:
         """
         due = tick + self._lead
         if not self.moving:
-            self._settle(tick, measured)
+            ticks = self._settling_ticks(measured)
+            if not self._known:
+                self.limiter.restart(_at_rest(np.stack([measured] * 3)))
+                self._known = True
+            self._committed.append(_Commitment(tick + ticks, self.limiter.state, self.gripper))
         if self._committed and self._committed[-1].tick >= due:
             return None
         first = self._committed[-1].tick + 1 if self._committed else tick + 1
@@ -145,21 +149,23 @@ class CommittedMotion:
         self._committed.append(_Commitment(due, step.state, gripper, step.target))
         return step
 
-    def _settle(self, tick: int, measured: np.ndarray) -> None:
-        """Commit to a rest that whoever interpolates can come to within the limits."""
+    def begins_after(self, measured: np.ndarray) -> float:
+        """How long a motion that is to begin now waits before its first step [s]; `measured`: see `follow`."""
+        if self.moving:
+            return 0.0
+        return max(self._settling_ticks(measured) - self._lead + 1, 0) * self._period_s
+
+    def _settling_ticks(self, measured: np.ndarray) -> int:
+        """How long the arm is told to stay, so that whoever interpolates comes there within the limits."""
         away = np.full_like(measured, _UNKNOWN_RAD)
         if self._known:
             away = np.abs(self.limiter.state[0] - measured)
-        else:
-            self.limiter.restart(_at_rest(np.stack([measured] * 3)))
-            self._known = True
         limits = self.limiter.planned
         time = max(
             np.sqrt(_REST_TO_REST_ACCELERATION * away / limits.acceleration).max(),
             np.cbrt(_REST_TO_REST_JERK * away / limits.jerk).max(),
         )
-        ticks = max(math.ceil(time / self._period_s) + 1, (self._lead + 1) // 2)
-        self._committed.append(_Commitment(tick + ticks, self.limiter.state, self.gripper))
+        return max(math.ceil(time / self._period_s) + 1, (self._lead + 1) // 2)
 
     def brake(self, tick: int) -> None:
         """Decide one tick of the stop; at rest nothing happens."""
