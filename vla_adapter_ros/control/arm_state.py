@@ -49,7 +49,7 @@ class ArmState:
 
     @property
     def stamp(self) -> float:
-        """Stamp of the joint that was measured longest ago [s]; -inf while one never was, and after `expire`."""
+        """Oldest of the joints' newest stamps [s]; -inf while one was never measured, and after `expire`."""
         return min(samples[-1][0] if samples else -np.inf for samples in self._samples.values())
 
     @property
@@ -95,7 +95,7 @@ class ArmState:
         return arm
 
     def at(self, time: float) -> np.ndarray | None:
-        """Positions (J,) at `time` [s]: linear between samples, the nearest outside; None while one is missing."""
+        """Positions (J,) at `time` [s]: linear between samples, nearest outside; None while one is missing."""
         if not all(self._samples.values()):
             return None
         return np.array([_at(samples, time) for samples in self._samples.values()])

@@ -133,7 +133,7 @@ class MotionCore:
         try:
             if self._clock.tick is not None and time > self._clock.time + FUTURE_S:
                 raise CommandError(
-                    f"joint state from {time - self._clock.time:.2f} s in the future, allowed are {FUTURE_S}: "
+                    f"joint state from {time - self._clock.time:.2f} s in the future, at most {FUTURE_S}: "
                     "are the clocks of driver and controller in step?"
                 )
             measured = self._arm.accept(positions, time)
@@ -244,7 +244,7 @@ class MotionCore:
         Args:
             command: As in the contract.
             stamp: When it was given [s].
-            now: When it was received [s]; None: at the newest tick, or at its stamp if that is a little later.
+            now: When it was received [s]; None: at the newest tick, or at its stamp if that is later.
 
         Raises:
             CommandError: wrong shape, not finite, stamped in the future or too long ago.

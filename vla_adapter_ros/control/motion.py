@@ -150,7 +150,7 @@ class CommittedMotion:
         return step
 
     def begins_after(self, measured: np.ndarray) -> float:
-        """How long a motion that is to begin now waits before its first step [s]; `measured`: see `follow`."""
+        """How long a motion that begins now waits before its first step [s]; `measured`: see `follow`."""
         if self.moving:
             return 0.0
         return max(self._settling_ticks(measured) - self._lead + 1, 0) * self._period_s

@@ -21,7 +21,7 @@ def joint_states_too_old(arm: ArmState, now: float, safety: Safety) -> str:
 
 
 def tracking_error(due: dict[str, float], measured: dict[str, float], safety: Safety) -> tuple[float, str]:
-    """Largest difference between what was due and what was measured then, by joint, and why it is too large."""
+    """Largest difference of what was due and what was measured, by joint, and why it is too large."""
     error = {joint: abs(due[joint] - value) for joint, value in measured.items()}
     worst = max(error, key=error.get)
     if error[worst] <= safety.tracking_error_max:

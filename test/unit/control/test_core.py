@@ -39,12 +39,12 @@ def rests_within(arm: Arm, seconds: float) -> None:
 def test_follows_rows_at_their_time_plus_lead():
     arm = Arm(MotionCore(CONTRACT))
     arm.run(0.1)
-    rows = ramp()
+    rows = ramp(rows=12)
     arm.core.accept_chunk(make_chunk(arm.now, rows), arm.now)
     start = arm.now
-    arm.run(0.6)
-    # Row 6 is commanded at start + 0.6 and reached lead_s later; the start from rest has faded out by then.
-    np.testing.assert_allclose(arm.core.commanded_at(start + 0.6 + LEAD), rows[6], atol=2e-3)
+    arm.run(0.9)
+    # Row 9 is commanded at start + 0.9 and reached lead_s later; the start from rest has faded out by then.
+    np.testing.assert_allclose(arm.core.commanded_at(start + 0.9 + LEAD), rows[9], atol=1e-3)
     assert arm.core.counters.jerk_limited == 0
     arm.run(0.1)
     due = arm.core.due(arm.now)
