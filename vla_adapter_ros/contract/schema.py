@@ -268,3 +268,10 @@ class Contract:
     def joint_state_topics(self) -> tuple[str, ...]:
         """Topics of all joint states: the arm's joints and the gripper's may come from several drivers."""
         return tuple(topic for topic, entry in self.topics.items() if entry.type == "joint_state")
+
+    @property
+    def driven_topics(self) -> tuple[str, ...]:
+        """Topics that nobody but the arm's one controller should publish."""
+        command = self.command
+        gripper = () if command.gripper_type == "gripper_command" else (command.gripper_topic,)
+        return (command.topic, *gripper, self.action.topic)

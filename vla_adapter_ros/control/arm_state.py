@@ -95,13 +95,13 @@ class ArmState:
         return arm
 
     def at(self, time: float) -> np.ndarray | None:
-        """Positions (J,) at `time` [s]: linear between samples, nearest outside; None while one is missing."""
+        """Positions (J,) at `time` [s]: linear between samples, nearest outside; None while one lacks."""
         if not all(self._samples.values()):
             return None
         return np.array([_at(samples, time) for samples in self._samples.values()])
 
     def moving(self) -> str:
-        """The joint that moved lately although nobody should have moved it, in words; empty: all stand still."""
+        """A joint that moved just now, in words; empty: all stand still."""
         for joint, samples in self._samples.items():
             if not samples or not np.isfinite(samples[-1][0]):
                 continue

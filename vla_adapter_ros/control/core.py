@@ -299,10 +299,13 @@ class MotionCore:
         return self._answer(self._do(Event.RESET, NO_INSTRUCTION), "reset")
 
     def activate(self, now: float) -> None:
-        """Begin at `now` [s]: what was measured or instructed before does not count."""
+        """Begin at `now` [s], after a time without ticks: nothing of before moves the arm."""
+        if self._clock.tick is not None:
+            self._clock.set(now)
         self._arm.forget()
-        self._sources.clear()
+        self._drop_times()
         self._forget()
+        self._do(Event.ACTIVATE, "" if self._supervisor.state in STILL else NO_INSTRUCTION)
         self._instructions.end("the controller was not active then", self._clock.inside(now))
 
     # Time
@@ -340,9 +343,13 @@ class MotionCore:
             offsets=clock.span_s(ticks - tick),
         )
 
-    def not_sent(self) -> None:
-        """Take back that the newest trajectory was given out: it came too late to be sent."""
-        self._motion.not_sent()
+    def still_timely(self, now: float) -> bool:
+        """Whether the newest trajectory may be sent at `now` [s]; if not, it counts as never given out.
+
+        One that is sent after its first new point was due would make the arm jump from the stop of the one
+        before it.
+        """
+        return self._motion.still_timely(self._clock.at(now))
 
     def due(self, now: float) -> Due | None:
         """What should be happening at `now` [s]; None while nothing was sent, or somebody else leads."""
@@ -358,6 +365,11 @@ class MotionCore:
     def measured_at(self, time: float) -> np.ndarray | None:
         """Joint positions (J,) measured at `time` [s], in the last two seconds."""
         return self._arm.at(self._clock.inside(time))
+
+    @property
+    def measured(self) -> tuple[np.ndarray | None, float]:
+        """Newest measured positions (J,), None before the first, and the time of the oldest of them [s]."""
+        return self._arm.position, float(self._clock.outside(self._arm.stamp / self.period_s))
 
     @property
     def gripper_position(self) -> float | None:
@@ -649,10 +661,14 @@ class MotionCore:
             gap = self._clock.set(now)
             text = text if ahead else f"the clock jumped by {gap:.2f} s"
             steps = 1
-        self._sources.clear()
-        self._instructions.forget_time()
         self._arm.expire()
-        self._deadman.accept(False, 0.0)
-        self._uncommanded = None
+        self._drop_times()
         self._do(Event.FAULT, text)
         return steps
+
+    def _drop_times(self) -> None:
+        """Forget all that was timed."""
+        self._sources.clear()
+        self._instructions.forget_time()
+        self._deadman.accept(False, 0.0)
+        self._uncommanded = None

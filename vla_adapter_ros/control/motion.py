@@ -222,9 +222,14 @@ class CommittedMotion:
         self._committed.clear()
         self.limiter.restart(_at_rest(told.state))
 
-    def not_sent(self) -> None:
-        """Take back that the newest trajectory was given out: it came too late to be sent."""
+    def still_timely(self, tick: int) -> bool:
+        """Whether the newest trajectory may be sent at `tick`; if not, it counts as never given out."""
+        sent, until = self._sent_before
+        begins = next((c.tick for c in self._sent if c.tick > until), None)
+        if not sent or begins is None or begins > tick:
+            return True
         self._sent, self._sent_until = self._sent_before
+        return False
 
     def holds(self, measured: np.ndarray) -> bool:
         """Whether what was sent last still tells where the arm is, `measured` being float64 (J,)."""

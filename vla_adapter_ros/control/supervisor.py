@@ -35,6 +35,7 @@ class Event(Enum):
     RESET = "reset"
     FAULT = "a fault"
     GAP = "joint states are late"
+    ACTIVATE = "the controller becomes active"
     SILENCE = "an input is silent, or the policy is gone"
 
 
@@ -82,6 +83,7 @@ def _still(state: str) -> dict[Event, Response]:
         Event.RESET: Response(DISARMED if state == DISARMED else IDLE),
         Event.FAULT: Response(state, _END),
         Event.GAP: Response(state),
+        Event.ACTIVATE: Response(state, _END),
         Event.SILENCE: Response(state, _END),
     }
 
@@ -103,6 +105,7 @@ def _ready(state: str) -> dict[Event, Response]:
         Event.RESET: Response(RUNNING if state == RUNNING else IDLE),
         Event.FAULT: Response(HOLDING, _STOP),
         Event.GAP: Response(HOLDING, Effect.CUT),
+        Event.ACTIVATE: Response(IDLE, _STOP),
         Event.SILENCE: Response(HOLDING, _STOP),
     }
 
@@ -186,7 +189,8 @@ class Supervisor:
             self._armed = True
         elif event is Event.RESET and state == IDLE and not self._armed:
             state, why = DISARMED, NOT_ARMED
-        follows = event in (Event.FAULT, Event.SILENCE) and self._over and state == self._state
+        over = self._over and event in (Event.FAULT, Event.SILENCE)
+        follows = state == self._state and (state in STILL or over)
         if why and not follows:
             self._reason = why
         if state == RUNNING:

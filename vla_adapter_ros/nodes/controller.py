@@ -6,30 +6,36 @@ import dataclasses
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
-from rclpy.qos import QoSProfile
+from rclpy.qos import QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import JointState
 from std_msgs.msg import Bool
 from std_srvs.srv import Trigger
 
 from vla_adapter_ros.contract import Contract
 from vla_adapter_ros.control import MotionCore, Tick
+from vla_adapter_ros.control.kinematics import ArmKinematics
 from vla_adapter_ros.control.rows import RowStream
 from vla_adapter_ros.control.shadow import ShadowScore
-from vla_adapter_ros.errors import VlaAdapterError
+from vla_adapter_ros.errors import ChunkError, VlaAdapterError
 from vla_adapter_ros.msg import ActionChunk, ControllerStatus
 from vla_adapter_ros.nodes.base import CHUNK_TOPIC, STATUS_TOPIC, ManagedNode, run
 from vla_adapter_ros.nodes.conversions import chunk_of, command_message, command_of, joint_positions, seconds
 from vla_adapter_ros.nodes.description import watch_description
 from vla_adapter_ros.nodes.grippers import gripper_output
+from vla_adapter_ros.nodes.neighbours import foreign_publisher
 from vla_adapter_ros.nodes.outputs import Outgoing, arm_output
 from vla_adapter_ros.nodes.parameters import ControllerParameters
 from vla_adapter_ros.nodes.status import diagnostic_values, status_message
 from vla_adapter_ros.nodes.ticker import Ticker
 
 DEPTH = QoSProfile(depth=10)
+# A best-effort subscription hears reliable publishers as well.
+HEARS_ALL = QoSProfile(depth=10, reliability=ReliabilityPolicy.BEST_EFFORT)
+WATCH_S = 1.0  # between two looks at the graph
 REST_WITHIN_S = 1.5  # wall time for a soft stop when the node is deactivated in motion
 
 
@@ -46,40 +52,52 @@ class ControllerNode(ManagedNode):
     def configure(self) -> None:
         contract, parameters = self.contract, self.parameters
         self._mode = parameters.mode
+        parameters.check(contract)
         self._lock = threading.Lock()
         self._core = MotionCore(
             contract if self._mode == "drive" else _untracked(contract),
             1.0 / parameters.rate_hz,
-            parameters.armed or self._mode == "shadow",
+            parameters.armed or self._mode in ("shadow", "row_pass_through"),
             splice=parameters.splice,
         )
         self._arm = self._gripper = None
         if self._mode == "drive":
             self._arm = arm_output(self, contract, parameters.velocity_feedback)
             self._gripper = gripper_output(self, contract, parameters.gripper_max_effort)
+        self._chunk_kinematics: ArmKinematics | None = None
         self._score = ShadowScore(contract) if self._mode == "shadow" else None
         self._rows = RowStream() if self._mode == "row_pass_through" else None
         self._ticks = self._sent = self._newest_chunk = 0
         self._last_state = ""
-        self._measured: tuple[np.ndarray | None, float] = (None, 0.0)
-        self._human: tuple[np.ndarray | None, float] = (None, -np.inf)  # newest command and its stamp
+        self._human: tuple[np.ndarray | None, float] = (
+            None,
+            -np.inf,
+        )  # in shadow mode, with its receipt
+        self._driven = contract.driven_topics if self._mode == "drive" else ()
+        self._chunks = self.resolve_topic_name(CHUNK_TOPIC)
         self._commands = self.publish_on(JointState, contract.action.topic, DEPTH)
         self._virtual = self.publish_on(JointState, "~/shadow_command", DEPTH)
         self._row = self.publish_on(JointState, "~/row", DEPTH)
         self._status = self.publish_on(ControllerStatus, STATUS_TOPIC, DEPTH)
-        self.listen(JointState, contract.joint_state_topic, self._on_joints, DEPTH)
-        self.listen(JointState, contract.teleop.topic, self._on_teleop, DEPTH)
+        for topic in contract.joint_state_topics:
+            self.listen(JointState, topic, partial(self._on_joints, topic), HEARS_ALL)
+        self.listen(JointState, contract.teleop.topic, self._on_teleop, HEARS_ALL)
+        if contract.teleop.takeover_topic:
+            self.listen(Bool, contract.teleop.takeover_topic, self._on_clutch, HEARS_ALL)
         self.listen(ActionChunk, CHUNK_TOPIC, self._on_chunk, QoSProfile(depth=1))
         self.listen(Bool, "~/software_stop", self._on_software_stop, DEPTH)
         if contract.safety.deadman_topic:
-            self.listen(Bool, contract.safety.deadman_topic, self._on_deadman, DEPTH)
+            self.listen(Bool, contract.safety.deadman_topic, self._on_deadman, HEARS_ALL)
         for name in ("arm", "hold", "stop", "reset"):
             self.serve(Trigger, f"~/{name}", self._service(name))
         watch_description(self, contract, self._take_kinematics, self.diagnose)
+        self.every(WATCH_S, self._watch_graph, steady=True)
         if self._mode != "drive":
-            self.get_logger().warning(f"mode {self._mode}: no commands are sent")
+            self.get_logger().warning(f"mode {self._mode}: no commands are sent; state {self._core.state}")
 
     def activate(self) -> None:
+        with self._lock:
+            self._core.activate(self.now())
         if self._score is not None:
             self._score.clear()
         self._ticker = Ticker(
@@ -109,37 +127,44 @@ class ControllerNode(ManagedNode):
 
     # Inputs
 
-    def _on_joints(self, message: JointState) -> None:
-        topic = self.contract.topics[self.contract.joint_state_topic]
-        stamp = self.now() if topic.time == "receive" else seconds(message.header.stamp)
-
-        def measure() -> None:
-            positions = joint_positions(message)
-            self._core.measure(positions, stamp)
-            self._measured = np.array([positions[joint] for joint in self.contract.arm_joints]), stamp
-
-        self._guard(measure)
+    def _on_joints(self, topic: str, message: JointState) -> None:
+        received = self.contract.topics[topic].time == "receive"
+        stamp = self.now() if received else seconds(message.header.stamp)
+        self._guard(lambda: self._core.measure(joint_positions(message), stamp))
 
     def _on_teleop(self, message: JointState) -> None:
-        stamp = seconds(message.header.stamp)
+        now = self.now()
+        stamp = now if self.contract.teleop.time == "receive" else seconds(message.header.stamp)
 
         def accept() -> None:
             command = command_of(message, self.contract.action_names, self.contract.action.field)
-            self._human = command, stamp
-            if self._mode != "shadow":
-                self._core.accept_teleop(command, stamp)
+            if self._mode == "shadow":
+                self._human = command, now
+            else:
+                self._core.accept_teleop(command, stamp, now)
 
         self._guard(accept)
+
+    def _on_clutch(self, message: Bool) -> None:
+        self._guard(lambda: self._core.clutch(message.data))
 
     def _on_chunk(self, message: ActionChunk) -> None:
-        chunk = chunk_of(message)  # without the lock: a large one takes a while
-
-        def accept() -> None:
-            self._core.accept_chunk(chunk, self.now())
-            if self._rows is not None:
-                self._rows.accept(chunk)
-
-        self._guard(accept)
+        """Follow a chunk. What takes long, in it or in a hostile one, is done without the lock."""
+        try:
+            chunk = chunk_of(message)
+            with self._lock:
+                start, kinematics = self._core.chunk_start(chunk, self.now()), self._chunk_kinematics
+            ready = self._core.chunk_rows(chunk, start, kinematics)
+            with self._lock:
+                self._core.follow_chunk(chunk, ready, self.now())
+                if self._rows is not None:
+                    self._rows.accept(chunk)
+        except ChunkError as error:
+            with self._lock:
+                self._core.refuse_chunk(error)
+            self.diagnose(f"refused: {error}")
+        except VlaAdapterError as error:
+            self.diagnose(f"refused: {error}")
         # The sequence and not a count: of two chunks in quick succession the first may be replaced.
         self._newest_chunk = message.sequence
         self.acknowledge("controller", 0.0, self._newest_chunk, self._sent)
@@ -152,23 +177,32 @@ class ControllerNode(ManagedNode):
         self._guard(lambda: self._core.deadman(message.data, self.now()))
 
     def _take_kinematics(self, build: Callable[[], Any]) -> None:
-        for_core, for_output = build(), build()
+        # One for the control thread, one for what is sent, one for chunks: none serves two threads.
+        for_core, for_output, for_chunks = build(), build(), build()
         with self._lock:
             self._core.set_kinematics(for_core)
+            self._chunk_kinematics = for_chunks
             if self._arm is not None:
                 self._arm.kinematics = for_output
 
     def _service(self, name: str) -> Callable[[Any, Any], Any]:
         def call(_: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
-            try:
-                with self._lock:
-                    getattr(self._core, name)()
-                    response.success, response.message = True, f"state is {self._core.state}"
-            except VlaAdapterError as error:
-                response.success, response.message = False, str(error)
+            if name == "arm":
+                self._watch_graph()
+            with self._lock:
+                response.success, response.message = getattr(self._core, name)()
             return response
 
         return call
+
+    def _watch_graph(self) -> None:
+        """Look for others who drive the arm, and whether the policy is still there."""
+        foreign = foreign_publisher(self, self._driven, self.contract.teleop.publishers)
+        gone = self.count_publishers(self._chunks) == 0
+        with self._lock:
+            self._core.foreign(foreign)
+            if gone:
+                self._core.end_instruction("the policy is gone")
 
     def _guard(self, action: Callable[[], None]) -> None:
         """Run `action` on the core; what it refuses is reported and has no effect."""
@@ -201,14 +235,14 @@ class ControllerNode(ManagedNode):
                 now,
                 self._core.due(now),
                 self._core.trajectory(now) if telling else None,
-                *self._measured,
+                *self._core.measured,
                 released=tick.source == "human" and self.contract.teleop.route == "direct",
             )
             gripper = self._core.gripper_position
             row = self._rows.due(now) if self._rows is not None and tick.source == "policy" else None
             human, human_at = self._human
         self._ticks += 1
-        leads = human is not None and -0.1 <= now - human_at <= self.contract.teleop.timeout_s
+        leads = human is not None and abs(now - human_at) <= self.contract.teleop.timeout_s
         if self._score is not None:
             self._compare(tick, human if leads else None, now)
         elif tick.command is not None:
@@ -216,13 +250,21 @@ class ControllerNode(ManagedNode):
         if row is not None:
             self._row.publish(command_message(row, self.contract.action_names, now))
         if self._arm is not None:
-            self._sent += self._arm.send(out)
+            self._sent += self._arm.send(self._still_timely(out))
             if not out.released:
                 self._sent += self._gripper.send(gripper, now, repeat=out.trajectory is not None)
         if tick.state != self._last_state or self._ticks % self.parameters.status_every == 0:
             source = tick.source if self._score is None else ("human" if leads else "none")
             self._publish_status(tick, source)
         self.acknowledge("controller", now, self._newest_chunk, self._sent)
+
+    def _still_timely(self, out: Outgoing) -> Outgoing:
+        """Drop a trajectory that is late: this process got no processor meanwhile."""
+        if out.trajectory is None:
+            return out
+        with self._lock:
+            timely = self._core.still_timely(self.now())
+        return out if timely else dataclasses.replace(out, trajectory=None)
 
     def _compare(self, tick: Tick, human: np.ndarray | None, now: float) -> None:
         """Shadow mode: score the policy against the human, and record what the human does."""

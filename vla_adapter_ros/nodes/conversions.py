@@ -9,6 +9,7 @@ from sensor_msgs.msg import JointState
 from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
 
 from vla_adapter_ros.control import Chunk, Trajectory
+from vla_adapter_ros.control.chunk import check_size
 from vla_adapter_ros.control.rotation import Pose, quaternion
 from vla_adapter_ros.errors import CommandError
 from vla_adapter_ros.msg import ActionChunk
@@ -62,7 +63,12 @@ def command_message(
 
 
 def chunk_of(message: ActionChunk) -> Chunk:
-    """Plain chunk of a message; a size that does not fit its data becomes an empty column, refused later."""
+    """Plain chunk of a message; a size that does not fit its data becomes one column, refused later.
+
+    Raises:
+        ChunkError: see `check_size`.
+    """
+    check_size(max(message.num_rows, len(message.data) // max(len(message.names), 1)), message.rate_hz)
     data = np.array(message.data, dtype=np.float64)
     shape = (message.num_rows, message.num_columns)
     rows = data.reshape(shape) if data.size == shape[0] * shape[1] else data.reshape(-1, 1)
@@ -75,6 +81,10 @@ def chunk_of(message: ActionChunk) -> Chunk:
         instruction_id=message.instruction_id,
         sequence=message.sequence,
         space=message.action_space,
+        input_stamp=seconds(message.input_stamp) or None,
+        instructed_at=seconds(message.instruction_stamp) or None,
+        uncertainty=message.uncertainty,
+        reason=message.reason,
     )
 
 
@@ -93,6 +103,10 @@ def chunk_message(chunk: Chunk, execution_horizon: int, oldest: float, inference
         data=chunk.rows.ravel().tolist(),
         oldest_input_stamp=to_stamp(oldest),
         inference_duration=inference_s,
+        input_stamp=to_stamp(chunk.stamp if chunk.input_stamp is None else chunk.input_stamp),
+        instruction_stamp=to_stamp(chunk.instructed_at or 0.0),
+        uncertainty=chunk.uncertainty,
+        reason=chunk.reason,
     )
     message.header.stamp = to_stamp(chunk.stamp)
     return message

@@ -11,6 +11,7 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
+from vla_adapter_ros.contract import Contract
 from vla_adapter_ros.errors import ParameterError
 
 
@@ -80,6 +81,19 @@ class ControllerParameters(CommonParameters):
     gripper_max_effort: float = parameter(
         0.0, "Effort limit in GripperCommand goals [N]; 0 leaves it to the driver.", min=0.0
     )
+
+    def check(self, contract: Contract) -> None:
+        """What a trajectory controller is told must reach beyond the next time that it is told something.
+
+        Raises:
+            ParameterError: the contract's `command.lead_s` is too short for `publish_every` and `rate_hz`.
+        """
+        shortest, lead = (self.publish_every + 1) / self.rate_hz, contract.command.lead_s
+        if contract.command.type == "joint_trajectory" and lead < shortest - 1e-9:
+            raise ParameterError(
+                f"contract.command.lead_s = {lead:g}: with publish_every {self.publish_every} at rate_hz "
+                f"{self.rate_hz:g} allowed is at least {shortest:.3g}"
+            )
 
 
 @dataclass(frozen=True)

@@ -22,13 +22,18 @@ def status_message(
     """
     counters = core.counters
     p50, p99 = counters.latency_percentiles()
-    _, instruction, sequence = core.newest_chunk
+    session, instruction, sequence = core.newest_chunk
     message = ControllerStatus(
         state=tick.state,
         reason=tick.reason,
+        first_cause=tick.reason,
+        blocked_by=core.refusal,
+        foreign_publisher=core.foreign_publisher,
         mode=mode,
         control_source=source,
+        session_id=session,
         instruction_id=max(instruction, 0),
+        ended_instruction_id=max(core.ended_instruction, 0),
         sequence=max(sequence, 0),
         starved_ticks=counters.starved_ticks,
         missed_ticks=counters.missed_ticks,

@@ -1,0 +1,26 @@
+"""Other nodes on topics that ought to be a node's own."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+
+from rclpy.node import Node
+
+_NOT_KNOWN_YET = "_NODE_NAME_UNKNOWN_"  # of a publisher whose node the graph does not know yet
+
+
+def foreign_publisher(node: Node, topics: Iterable[str], allowed: Collection[str]) -> str:
+    """Another node that publishes on one of `topics`, in words; empty if there is none.
+
+    Args:
+        node: Publishes there itself.
+        topics: Names, to be resolved as the node's own.
+        allowed: Full names of nodes that may publish there too, such as `/leader_node`.
+    """
+    known = {node.get_fully_qualified_name(), *(f"/{name.lstrip('/')}" for name in allowed)}
+    for topic in topics:
+        for publisher in node.get_publishers_info_by_topic(node.resolve_topic_name(topic)):
+            name = f"{publisher.node_namespace.rstrip('/')}/{publisher.node_name}"
+            if name not in known and publisher.node_name != _NOT_KNOWN_YET:
+                return f"{name} publishes {topic} as well"
+    return ""
