@@ -108,7 +108,7 @@ class ArmState:
             stamp, value = samples[-1]
             speed = abs(value - _at(samples, stamp - _STILL_OVER_S)) / _STILL_OVER_S
             if speed > _STILL_SPEED:
-                return f"{joint} moves at {speed:.2f} per second"
+                return f"waits until the arm rests: {joint} is moved by somebody else"
         return ""
 
     def expire(self) -> None:

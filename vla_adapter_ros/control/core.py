@@ -116,6 +116,7 @@ class MotionCore:
         self._slow = False  # a far first target is being approached
         self._fault = ""  # found between two ticks
         self._foreign = ""
+        self._waits = ""  # what a motion that has leave to begin waits for
         self._refused = ""  # why the newest chunk was refused
         self._cut = self._urgent = False
         self._uncommanded: float | None = None  # stamp of a chunk that has led to no command yet
@@ -308,6 +309,14 @@ class MotionCore:
         self._do(Event.ACTIVATE, "" if self._supervisor.state in STILL else NO_INSTRUCTION)
         self._instructions.end("the controller was not active then", self._clock.inside(now))
 
+    def miss_chunk(self, chunk: Chunk) -> None:
+        """Take note of a chunk that came while nobody ticked: it ends its instruction."""
+        try:
+            self._instructions.check(chunk)
+        except ChunkError:
+            return
+        self._instructions.refuse(chunk, "it was given while the controller was inactive")
+
     # Time
 
     def tick(self, now: float) -> Tick:
@@ -321,7 +330,7 @@ class MotionCore:
         for _ in range(self._after_gap(steps)):
             clock.tick += 1
             self._step(clock.tick, clock.time)
-        return Tick(now, supervisor.state, supervisor.reason, self._source, self._command, self._urgent)
+        return Tick(now, supervisor.state, self.reason, self._source, self._command, self._urgent)
 
     def trajectory(self, now: float) -> Trajectory | None:
         """What to send: everything due after `now` [s], then a full stop; None when nothing moves."""
@@ -382,6 +391,16 @@ class MotionCore:
         return self._supervisor.state
 
     @property
+    def reason(self) -> str:
+        """Why nothing moves, the first cause, or what a motion waits for; empty if nothing is unusual."""
+        reason, waits = self._supervisor.reason, self._sources.takeover.waits
+        if self.state == RUNNING:
+            return self._waits
+        if not waits or self.state in STILL:
+            return reason
+        return waits if reason == NO_INSTRUCTION else f"{reason}; {waits}"
+
+    @property
     def refusal(self) -> str:
         """Why an instruction or a human's command would be refused now; empty: neither would be."""
         return self._supervisor.refusal
@@ -427,7 +446,7 @@ class MotionCore:
             self._sources.timeline.clear()
             self._slow = False
         if Effect.BLOCK in decision.effect:
-            self._sources.takeover.block()
+            self._sources.takeover.block(self._clock.time)
         if Effect.CUT in decision.effect:
             self._cut = True
         return decision
@@ -606,9 +625,9 @@ class MotionCore:
             value = self._commanded_gripper
             self._forget()
             self._commanded_gripper = value
-        if not motion.known and (others := self._arm.moving()):
+        self._waits = "" if motion.known else self._arm.moving()
+        if self._waits:
             self._command = self._held()
-            self._waits = others
             return
         gripper = self._gripper.position(self._commanded_gripper, time)
         step = motion.follow(tick, reference, gripper, measured, RAMP_SPEED if self._slow else 1.0)

@@ -77,13 +77,13 @@ def _still(state: str) -> dict[Event, Response]:
         Event.FAR: Response(state),
         Event.STARVED: Response(state),
         Event.END: Response(state, _END),
-        Event.ARM: Response(IDLE) if state == DISARMED else refuse,
+        Event.ARM: Response(IDLE, Effect.BLOCK) if state == DISARMED else refuse,
         Event.HOLD: Response(state, _END),
         Event.STOP: Response(STOPPED, _STOP),
-        Event.RESET: Response(DISARMED if state == DISARMED else IDLE),
+        Event.RESET: Response(DISARMED if state == DISARMED else IDLE, Effect.BLOCK),
         Event.FAULT: Response(state, _END),
         Event.GAP: Response(state),
-        Event.ACTIVATE: Response(state, _END),
+        Event.ACTIVATE: Response(state, _STOP),
         Event.SILENCE: Response(state, _END),
     }
 

@@ -25,6 +25,7 @@ class Takeover:
         self._rest: np.ndarray | None = None  # where a leader that leads stood last
         self._moved_at = -np.inf
         self._leads = self._clutch = self._blocked = False
+        self._blocked_at = -np.inf
         self.sends = False
         """Whether commands come."""
 
@@ -40,10 +41,17 @@ class Takeover:
         """Take in the clutch; counts only with `takeover: topic`."""
         self._clutch = held
 
-    def block(self) -> None:
-        """The human must let go, or let the leader rest, before leading again: after a stop or a fault."""
-        self._blocked = self.sends
+    def block(self, now: float) -> None:
+        """The human must let go, or let the leader rest, before leading: nothing else may move the arm."""
+        self._blocked, self._blocked_at = True, now
         self.pass_on()
+
+    @property
+    def waits(self) -> str:
+        """Why commands that come are not followed, in words; empty if they are, or none come."""
+        if not (self.sends and self._blocked):
+            return ""
+        return "a human's commands came before the arm might move: let go first"
 
     def pass_on(self) -> None:
         """Somebody else has the arm now: a leader leads again once it moves from here."""
@@ -53,13 +61,14 @@ class Takeover:
     def clear(self) -> None:
         """Forget every command."""
         self._received, self._command, self._still, self._rest = -np.inf, None, None, None
-        self._leads = self._blocked = False
+        self._leads = False
 
     def leads(self, now: float) -> bool:
         """Whether the human wants to lead at `now` [s], and may."""
         self.sends = abs(now - self._received) <= self._teleop.timeout_s
         if not self.sends:
-            self._leads = self._blocked = False
+            self._leads = False
+            self._blocked = self._blocked and abs(now - self._blocked_at) <= self._teleop.timeout_s
             self._still = None  # what comes next is a new beginning
             return False
         if self._teleop.takeover == "command":

@@ -16,7 +16,7 @@ from std_msgs.msg import Bool
 from std_srvs.srv import Trigger
 
 from vla_adapter_ros.contract import Contract
-from vla_adapter_ros.control import MotionCore, Tick
+from vla_adapter_ros.control import Chunk, MotionCore, Tick
 from vla_adapter_ros.control.kinematics import ArmKinematics
 from vla_adapter_ros.control.rows import RowStream
 from vla_adapter_ros.control.shadow import ShadowScore
@@ -67,12 +67,7 @@ class ControllerNode(ManagedNode):
         self._chunk_kinematics: ArmKinematics | None = None
         self._score = ShadowScore(contract) if self._mode == "shadow" else None
         self._rows = RowStream() if self._mode == "row_pass_through" else None
-        self._ticks = self._sent = self._newest_chunk = 0
-        self._last_state = ""
-        self._human: tuple[np.ndarray | None, float] = (
-            None,
-            -np.inf,
-        )  # in shadow mode, with its receipt
+        self._newest_chunk = 0
         self._driven = contract.driven_topics if self._mode == "drive" else ()
         self._chunks = self.resolve_topic_name(CHUNK_TOPIC)
         self._commands = self.publish_on(JointState, contract.action.topic, DEPTH)
@@ -84,7 +79,7 @@ class ControllerNode(ManagedNode):
         self.listen(JointState, contract.teleop.topic, self._on_teleop, HEARS_ALL)
         if contract.teleop.takeover_topic:
             self.listen(Bool, contract.teleop.takeover_topic, self._on_clutch, HEARS_ALL)
-        self.listen(ActionChunk, CHUNK_TOPIC, self._on_chunk, QoSProfile(depth=1))
+        self.listen(ActionChunk, CHUNK_TOPIC, self._on_chunk, QoSProfile(depth=1), always=True)
         self.listen(Bool, "~/software_stop", self._on_software_stop, DEPTH)
         if contract.safety.deadman_topic:
             self.listen(Bool, contract.safety.deadman_topic, self._on_deadman, HEARS_ALL)
@@ -96,10 +91,14 @@ class ControllerNode(ManagedNode):
             self.get_logger().warning(f"mode {self._mode}: no commands are sent; state {self._core.state}")
 
     def activate(self) -> None:
-        with self._lock:
-            self._core.activate(self.now())
         if self._score is not None:
             self._score.clear()
+        self._ticks = self._sent = 0
+        self._last_state = ""
+        self._human: tuple[np.ndarray | None, float] = (None, -np.inf)  # in shadow mode, with its receipt
+        with self._lock:
+            self._core.activate(self.now())
+        self.own(self._end_arm)
         self._ticker = Ticker(
             self.get_clock(),
             self._core.period_s,
@@ -108,20 +107,35 @@ class ControllerNode(ManagedNode):
             self.parameters.realtime_priority,
             self.get_logger().info,
         )
+        self.own(self._ticker.stop)
         self._ticker.start()
-        self.acknowledge("controller", 0.0)
 
     def deactivate(self) -> None:
-        """Stop softly, as far as time still goes on, and leave the arm safe."""
+        """Bring the arm to rest.
+
+        A trajectory controller was told the whole stop as soon as one trajectory with it is sent. Drivers of
+        positions, velocities and twists need the stop tick by tick; velocities and twists end with a zero.
+        """
         with self._lock:
             self._core.hold()
+        if self.get_parameter("use_sim_time").value:
+            # During a transition no callback runs, so simulated time stands still. One more tick commits the
+            # stop; a position driver stays where it was told to be last.
+            self._ticker.stop()
+            self._guarded_tick(self.now() + self._core.period_s)
+        else:
+            self._wait_for_rest()
+
+    def _wait_for_rest(self) -> None:
         deadline = time.monotonic() + REST_WITHIN_S
-        while not self.get_parameter("use_sim_time").value and time.monotonic() < deadline:
+        while time.monotonic() < deadline:
             with self._lock:
                 if self._core.trajectory(self.now()) is None:
-                    break
+                    return
             time.sleep(0.02)
-        self._ticker.stop()
+
+    def _end_arm(self) -> None:
+        """The last thing that is sent, after the last tick: nobody would repeat a velocity."""
         if self._arm is not None:
             self._arm.end(self.now())
 
@@ -150,24 +164,29 @@ class ControllerNode(ManagedNode):
 
     def _on_chunk(self, message: ActionChunk) -> None:
         """Follow a chunk. What takes long, in it or in a hostile one, is done without the lock."""
-        try:
-            chunk = chunk_of(message)
-            with self._lock:
-                start, kinematics = self._core.chunk_start(chunk, self.now()), self._chunk_kinematics
-            ready = self._core.chunk_rows(chunk, start, kinematics)
-            with self._lock:
-                self._core.follow_chunk(chunk, ready, self.now())
-                if self._rows is not None:
-                    self._rows.accept(chunk)
-        except ChunkError as error:
-            with self._lock:
-                self._core.refuse_chunk(error)
-            self.diagnose(f"refused: {error}")
-        except VlaAdapterError as error:
-            self.diagnose(f"refused: {error}")
         # The sequence and not a count: of two chunks in quick succession the first may be replaced.
         self._newest_chunk = message.sequence
-        self.acknowledge("controller", 0.0, self._newest_chunk, self._sent)
+        try:
+            self._follow(chunk_of(message))
+        except VlaAdapterError as error:
+            if isinstance(error, ChunkError):
+                with self._lock:
+                    self._core.refuse_chunk(error)
+            self.diagnose(f"refused: {error}")
+        if self.active:
+            self.acknowledge(0.0, self._newest_chunk, self._sent)
+
+    def _follow(self, chunk: Chunk) -> None:
+        with self._lock:
+            if not self.active:  # what was asked for meanwhile must not begin with the activation
+                self._core.miss_chunk(chunk)
+                return
+            start, kinematics = self._core.chunk_start(chunk, self.now()), self._chunk_kinematics
+        ready = self._core.chunk_rows(chunk, start, kinematics)
+        with self._lock:
+            self._core.follow_chunk(chunk, ready, self.now())
+            if self._rows is not None:
+                self._rows.accept(chunk)
 
     def _on_software_stop(self, message: Bool) -> None:
         if message.data:  # latched: false does not start anything, ~/reset does
@@ -225,7 +244,7 @@ class ControllerNode(ManagedNode):
                 self._core.stop()
             if self._arm is not None:
                 self._sent += self._arm.end(now)
-            self.acknowledge("controller", now, self._newest_chunk, self._sent)
+            self.acknowledge(now, self._newest_chunk, self._sent)
 
     def _tick(self, now: float) -> None:
         with self._lock:
@@ -256,7 +275,7 @@ class ControllerNode(ManagedNode):
         if tick.state != self._last_state or self._ticks % self.parameters.status_every == 0:
             source = tick.source if self._score is None else ("human" if leads else "none")
             self._publish_status(tick, source)
-        self.acknowledge("controller", now, self._newest_chunk, self._sent)
+        self.acknowledge(now, self._newest_chunk, self._sent)
 
     def _still_timely(self, out: Outgoing) -> Outgoing:
         """Drop a trajectory that is late: this process got no processor meanwhile."""
