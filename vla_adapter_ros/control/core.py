@@ -123,8 +123,13 @@ class MotionCore:
 
     # Inputs
 
-    def measure(self, positions: dict[str, float], stamp: float) -> None:
-        """Take in measured joint positions by name [rad or m]; a message may hold a part of the joints.
+    def measure(self, positions: dict[str, float], stamp: float, now: float | None = None) -> None:
+        """Take in joint positions by name [rad or m], measured at `stamp` [s]; a part of them will do.
+
+        Args:
+            positions: By joint name [rad or m].
+            stamp: When they were measured [s].
+            now: When they were received [s]; None: at the newest tick.
 
         Raises:
             CommandError: see `ArmState.accept`; or the stamp lies in the future: it would hide all that is
@@ -132,9 +137,10 @@ class MotionCore:
         """
         time = self._clock.inside(stamp)
         try:
-            if self._clock.tick is not None and time > self._clock.time + FUTURE_S:
+            received = self._clock.time if now is None else self._clock.inside(now)
+            if self._clock.tick is not None and time > received + FUTURE_S:
                 raise CommandError(
-                    f"joint state from {time - self._clock.time:.2f} s in the future, at most {FUTURE_S}: "
+                    f"joint state from {time - received:.2f} s in the future, at most {FUTURE_S}: "
                     "are the clocks of driver and controller in step?"
                 )
             measured = self._arm.accept(positions, time)
@@ -498,7 +504,7 @@ class MotionCore:
                 return 1
         elif command in ("forward_position", "cartesian_pose"):
             if steps - 1 > SHORT_GAP_TICKS:
-                motion.rest()
+                motion.rest(clock.tick)
             else:
                 motion.delay(steps - 1)
             return 1
@@ -673,7 +679,7 @@ class MotionCore:
         if ahead and moving and self.contract.command.type == "joint_trajectory":
             self._motion.catch_up(self._clock.tick + steps)
         elif ahead and moving and self.contract.command.type in ("forward_position", "cartesian_pose"):
-            self._motion.rest()
+            self._motion.rest(self._clock.tick + steps)
         elif ahead:
             self._forget()
         if not ahead or not self._motion.moving:

@@ -214,13 +214,14 @@ class CommittedMotion:
         """Carry out everything later by some ticks, in which a position driver was told nothing."""
         self._committed = deque(dataclasses.replace(c, tick=c.tick + ticks) for c in self._committed)
 
-    def rest(self) -> None:
-        """Stand where the arm was told to be last: a position driver that is told nothing stays there."""
+    def rest(self, tick: int) -> None:
+        """Stand, at `tick`, where the arm was told to be last: a position driver stays there."""
         if not self.moving:
             return
         told = self._past[-1] if self._past else self._committed[0]
         self._committed.clear()
         self.limiter.restart(_at_rest(told.state))
+        self._past.append(_Commitment(tick, self.limiter.state, told.gripper))
 
     def still_timely(self, tick: int) -> bool:
         """Whether the newest trajectory may be sent at `tick`; if not, it counts as never given out."""

@@ -142,9 +142,9 @@ class ControllerNode(ManagedNode):
     # Inputs
 
     def _on_joints(self, topic: str, message: JointState) -> None:
-        received = self.contract.topics[topic].time == "receive"
-        stamp = self.now() if received else seconds(message.header.stamp)
-        self._guard(lambda: self._core.measure(joint_positions(message), stamp))
+        now = self.now()
+        stamp = now if self.contract.topics[topic].time == "receive" else seconds(message.header.stamp)
+        self._guard(lambda: self._core.measure(joint_positions(message), stamp, now))
 
     def _on_teleop(self, message: JointState) -> None:
         now = self.now()

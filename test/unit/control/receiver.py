@@ -55,7 +55,7 @@ class Arm:
             self.now = self.begin + self.ticks * period
             if self.joint_states:
                 names = self.core.contract.arm_joints
-                self.core.measure(dict(zip(names, self.position, strict=True)), self.now)
+                self.core.measure(dict(zip(names, self.position, strict=True)), self.now, self.now)
             self.tick = self.core.tick(self.now)
             self.states.append(self.tick.state)
             if self.tick.urgent or self.ticks % self.publish_every == 0:
@@ -63,6 +63,15 @@ class Arm:
             for i in range(round(period / SAMPLE_S)):
                 self.path.append(self.controller.sample(self.now + i * SAMPLE_S)[0])
             self.position = self.controller.sample(self.now + period)[0]
+
+    def starve(self, seconds: float) -> None:
+        """Time goes on, but the core gets no processor: nothing is measured, decided or sent."""
+        ticks = round(seconds / self.core.period_s)
+        for i in range(round(ticks * self.core.period_s / SAMPLE_S)):
+            self.path.append(self.controller.sample(self.now + self.core.period_s + i * SAMPLE_S)[0])
+        self.ticks += ticks
+        self.now = self.begin + self.ticks * self.core.period_s
+        self.position = self.controller.sample(self.now + self.core.period_s)[0]
 
     def receive(self, trajectory) -> None:
         if trajectory is None:
@@ -111,3 +120,44 @@ class Arm:
         assert (np.abs(acceleration) <= limits.acceleration * most).all(), np.abs(acceleration).max(0)
         # Third differences of floats of size 3 carry 2e-6 rad/s^3 of rounding.
         assert (np.abs(jerk) <= limits.jerk * most + 1e-4).all(), (np.abs(jerk).max(0), limits.jerk)
+
+
+class ToldArm:
+    """An arm behind a driver of positions or velocities, which is told one value each per tick.
+
+    `told` holds what it was told, `path` where it stands at each tick.
+    """
+
+    def __init__(self, core: MotionCore, start: np.ndarray = HOME, begin: float = 0.0) -> None:
+        self.core, self.begin, self.ticks, self.now = core, begin, 0, begin
+        self.position, self.velocity = start.copy(), np.zeros_like(start)
+        self.by_velocity = core.contract.command.type in ("forward_velocity", "cartesian_twist")
+        self.told: list[np.ndarray] = [self.velocity if self.by_velocity else self.position]
+        self.path: list[np.ndarray] = []
+
+    def run(self, seconds: float) -> None:
+        for _ in range(round(seconds / self.core.period_s)):
+            self._pass()
+            names = self.core.contract.arm_joints
+            self.core.measure(dict(zip(names, self.position, strict=True)), self.now, self.now)
+            self.tick = self.core.tick(self.now)
+            due = self.core.due(self.now)
+            if due is None:
+                self.velocity = np.zeros_like(self.velocity)
+                continue
+            self.told.append(due.velocity if self.by_velocity else due.position)
+            if self.by_velocity:
+                self.velocity = due.velocity
+            else:
+                self.position = due.position
+
+    def starve(self, seconds: float) -> None:
+        """Time goes on, but the core gets no processor; a velocity driver goes on as it was told."""
+        for _ in range(round(seconds / self.core.period_s)):
+            self._pass()
+
+    def _pass(self) -> None:
+        self.ticks += 1
+        self.now = self.begin + self.ticks * self.core.period_s
+        self.position = self.position + self.velocity * self.core.period_s
+        self.path.append(self.position)
