@@ -143,7 +143,9 @@ class ToldArm:
             self.tick = self.core.tick(self.now)
             due = self.core.due(self.now)
             if due is None:
-                self.velocity = np.zeros_like(self.velocity)
+                if self.by_velocity:  # as nodes/outputs.py ends
+                    self.velocity = np.zeros_like(self.velocity)
+                    self.told.append(self.velocity)
                 continue
             self.told.append(due.velocity if self.by_velocity else due.position)
             if self.by_velocity:
