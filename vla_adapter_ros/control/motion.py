@@ -14,7 +14,7 @@ from vla_adapter_ros.control.quintic import control_points, state_at
 
 CONTINUE_WITHIN_RAD = 0.05  # a rest this close to the last command continues from it
 HISTORY_S = 2.0
-_UNKNOWN_RAD = 0.01  # how far the set-point of a driver may be from the arm, where nothing was sent before
+_UNKNOWN_RAD = 0.015  # how far the set-point of a driver may be from the arm, where nothing was sent before
 # A quintic from rest to rest over a way d in a time T: its largest acceleration and jerk are these times
 # d / T^2 and d / T^3.
 _REST_TO_REST_ACCELERATION, _REST_TO_REST_JERK = 5.78, 60.0

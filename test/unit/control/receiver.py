@@ -35,12 +35,19 @@ def with_safety(contract: Contract = CONTRACT, **changes) -> Contract:
 class Arm:
     """An arm behind a joint trajectory controller, sent to every `publish_every` ticks or when it is urgent.
 
-    `path` holds its set-points at 1 kHz (positions only: derivatives are finite differences).
+    `path` holds its set-points at 1 kHz (positions only: derivatives are finite differences). The arm
+    hangs `sag` [rad] below them.
     """
 
     def __init__(
-        self, core: MotionCore, start: np.ndarray = HOME, publish_every: int = 4, begin: float = 0.0
+        self,
+        core: MotionCore,
+        start: np.ndarray = HOME,
+        publish_every: int = 4,
+        begin: float = 0.0,
+        sag: float = 0.0,
     ) -> None:
+        self.sag = sag
         self.core, self.now, self.position = core, begin, start.copy()
         self.publish_every, self.joint_states = publish_every, True
         self.controller = TrajectoryController(core.contract.arm_joints, start)
@@ -55,7 +62,8 @@ class Arm:
             self.now = self.begin + self.ticks * period
             if self.joint_states:
                 names = self.core.contract.arm_joints
-                self.core.measure(dict(zip(names, self.position, strict=True)), self.now, self.now)
+                measured = self.position - self.sag
+                self.core.measure(dict(zip(names, measured, strict=True)), self.now, self.now)
             self.tick = self.core.tick(self.now)
             self.states.append(self.tick.state)
             if self.tick.urgent or self.ticks % self.publish_every == 0:

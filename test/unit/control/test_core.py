@@ -54,6 +54,21 @@ def test_follows_rows_at_their_time_plus_lead():
     arm.check()
 
 
+@pytest.mark.parametrize("sag", [0.001, 0.002, 0.005, 0.01, 0.015])
+def test_the_first_motion_does_not_jerk_by_what_the_arm_hangs_below_its_set_point(sag):
+    arm = Arm(MotionCore(CONTRACT), sag=sag)
+    arm.run(0.1)
+    for sequence in range(3):
+        rows = ramp(0.5, start=HOME + 0.1 * sequence * np.eye(7)[0])
+        arm.core.accept_chunk(make_chunk(arm.now, rows, sequence=sequence), arm.now)
+        arm.run(0.2)
+    arm.run(2.0)
+    arm.core.accept_chunk(make_chunk(arm.now, ramp(0.5, start=arm.position), sequence=9), arm.now)
+    arm.run(1.5)
+    assert arm.resting and arm.position[0] > HOME[0] + 0.4
+    arm.check()
+
+
 def test_starvation_is_a_soft_stop_with_a_reason_and_the_next_chunk_resumes():
     arm = running(rows=8, seconds=0.7)
     last = ramp()[-1]
