@@ -635,6 +635,8 @@ class MotionCore:
         if self._waits:
             self._command = self._held()
             return
+        # Whoever interpolates needs the whole time that a beginning leaves to come to its first point.
+        self._urgent = self._urgent or not motion.moving
         gripper = self._gripper.position(self._commanded_gripper, time)
         step = motion.follow(tick, reference, gripper, measured, RAMP_SPEED if self._slow else 1.0)
         if step is not None:

@@ -180,7 +180,7 @@ class Life:
         self.arm.starve(self.period(self.rng.integers(1, int(2 / self.arm.core.period_s))))
 
     def device(self) -> None:
-        """On the route `direct`: a human's own device moves the arm, from where its driver stands, smoothly."""
+        """On the route `direct`: a human's own device moves the arm smoothly."""
         if self.contract.teleop.route != "direct":
             return
         goal = self.arm.controller.sample(self.arm.now)[0] + self.rng.normal(0, 0.1, 7)
