@@ -313,7 +313,7 @@ class MotionCore:
         self._drop_times()
         self._forget()
         self._do(Event.ACTIVATE, "" if self._supervisor.state in STILL else NO_INSTRUCTION)
-        self._instructions.end("the controller was not active then", self._clock.inside(now))
+        self._instructions.end("the controller was inactive", self._clock.inside(now))
 
     def miss_chunk(self, chunk: Chunk) -> None:
         """Take note of a chunk that came while nobody ticked: it ends its instruction."""

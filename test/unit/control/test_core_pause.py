@@ -11,7 +11,7 @@ from vla_adapter_ros.errors import ChunkError
 
 
 def paused(call: str = "hold", seconds: float = 5.0) -> Arm:
-    """An arm that was stopped in motion and is resumed later."""
+    """An arm that was stopped in motion and is active again later."""
     arm = Arm(MotionCore(CONTRACT))
     arm.run(0.1)
     arm.core.accept_chunk(make_chunk(arm.now, ramp(0.5, 30)), arm.now)
@@ -20,7 +20,7 @@ def paused(call: str = "hold", seconds: float = 5.0) -> Arm:
     arm.run(1.0)
     arm.begin += seconds
     arm.now += seconds
-    arm.core.resume(arm.now)
+    arm.core.activate(arm.now)
     return arm
 
 
@@ -31,7 +31,10 @@ def test_only_a_new_instruction_moves_the_arm(seconds):
     with pytest.raises(ChunkError, match="has ended: the controller was inactive"):
         arm.core.accept_chunk(make_chunk(arm.now, ramp(0.5, 30, start=here), sequence=9), arm.now)
     arm.run(0.5)
-    assert (arm.tick.state, arm.tick.reason) == ("idle", "")  # the pause is no jump of the clock
+    assert (arm.tick.state, arm.tick.reason) == (
+        "idle",
+        "waits for an instruction",
+    )  # the pause is no jump of the clock
     np.testing.assert_allclose(arm.position, here, atol=1e-9)
     chunk = make_chunk(arm.now, ramp(0.5, 30, start=here), instruction_id=9, sequence=10)
     arm.core.accept_chunk(chunk, arm.now)
@@ -43,7 +46,7 @@ def test_what_was_asked_for_meanwhile_is_over():
     arm = paused()
     late = make_chunk(arm.now, ramp(0.5, 30, start=arm.position), instruction_id=9, sequence=10)
     arm.core.miss_chunk(late)
-    arm.core.resume(arm.now)
+    arm.core.activate(arm.now)
     late = make_chunk(arm.now, ramp(0.5, 30, start=arm.position), instruction_id=9, sequence=11)
     with pytest.raises(ChunkError, match="has ended"):
         arm.core.accept_chunk(late, arm.now)
@@ -54,6 +57,6 @@ def test_stopped_and_disarmed_outlast_the_pause():
     arm.run(0.1)
     assert arm.tick.state == "stopped"
     arm = Arm(MotionCore(CONTRACT, armed=False))
-    arm.core.resume(arm.now)
+    arm.core.activate(arm.now)
     arm.run(0.1)
     assert arm.tick.state == "disarmed"
