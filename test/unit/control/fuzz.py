@@ -102,7 +102,7 @@ class Life:
             event()
             self.arm.run(self.period(self.rng.integers(0, 40)))
         self.arm.joint_states = True
-        self.arm.run(3.0 + self.contract.command.lead_s)
+        self.arm.run(5.0 + self.contract.command.lead_s)
 
     def period(self, ticks: int) -> float:
         return int(ticks) * self.arm.core.period_s
@@ -184,6 +184,7 @@ class Life:
         if self.contract.teleop.route != "direct":
             return
         goal = self.arm.controller.sample(self.arm.now)[0] + self.rng.normal(0, 0.1, 7)
+        goal = np.clip(goal, Limits.of(self.contract).low, Limits.of(self.contract).high)
         seconds = self.period(self.rng.integers(20, 60)) + 1.0
         self.arm.follow_device(goal, seconds, len(self.contract.action_names))
 

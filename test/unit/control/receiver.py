@@ -136,7 +136,7 @@ class Arm:
         velocity, acceleration, jerk = self.derivatives
         most = 1 + TOLERANCE
         assert np.isfinite(path).all()
-        assert (path >= limits.low - 1e-9).all() and (path <= limits.high + 1e-9).all()
+        assert (path >= limits.low).all() and (path <= limits.high).all()
         assert (np.abs(velocity) <= limits.velocity * most).all()
         assert (np.abs(acceleration) <= limits.acceleration * most).all(), np.abs(acceleration).max(0)
         # Third differences of floats of size 3 carry 2e-6 rad/s^3 of rounding.
