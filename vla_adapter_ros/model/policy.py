@@ -151,9 +151,14 @@ class VlaAdapterPolicy:
     ) -> VlaAdapterPolicy:
         """A policy with this one's backbone (a copy) and a freshly initialised head.
 
-        Draws from torch's global generator; seed it for a repeatable head.
+        Rotary tables that would follow the weights' type are fp32 in a new head, see `HeadConfig`. Draws from torch's global generator; seed it for a repeatable head.
         """
-        config = dataclasses.replace(self.config, action_dim=action_dim, proprio_dim=proprio_dim, chunk=chunk)
+        head = self.config.head
+        if head.rope_tables == "match":
+            head = dataclasses.replace(head, rope_tables="fp32")
+        config = dataclasses.replace(
+            self.config, action_dim=action_dim, proprio_dim=proprio_dim, chunk=chunk, head=head
+        )
         network = VlaAdapter(config)
         backbone = {
             key: value
