@@ -151,7 +151,8 @@ class VlaAdapterPolicy:
     ) -> VlaAdapterPolicy:
         """A policy with this one's backbone (a copy) and a freshly initialised head.
 
-        Rotary tables that would follow the weights' type are fp32 in a new head, see `HeadConfig`. Draws from torch's global generator; seed it for a repeatable head.
+        A new head's rotary tables are fp32 where they would follow the weights' type, see `HeadConfig`.
+        Draws from torch's global generator; seed it for a repeatable head.
         """
         head = self.config.head
         if head.rope_tables == "match":
