@@ -83,3 +83,7 @@ class GraphError(VlaAdapterError):
 
 class ParameterError(VlaAdapterError):
     """A node parameter has a value that is not allowed."""
+
+
+class NodeError(VlaAdapterError):
+    """A node cannot begin its work."""

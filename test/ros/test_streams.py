@@ -7,28 +7,31 @@ import time
 import numpy as np
 import pytest
 import rclpy
-from rclpy.node import Node
+from rclpy.lifecycle import TransitionCallbackReturn
+from rclpy.parameter import Parameter
 from rclpy.qos import QoSProfile, qos_profile_sensor_data
 from sensor_msgs.msg import CompressedImage, Image, JointState
 
 from vla_adapter_ros.benchmarks.recording import write_benchmark_contract
+from vla_adapter_ros.nodes.base import ManagedNode
 from vla_adapter_ros.nodes.conversions import to_stamp
 from vla_adapter_ros.nodes.images import array_to_image
+from vla_adapter_ros.nodes.parameters import CommonParameters
 from vla_adapter_ros.nodes.streams import StreamSubscriber
-from vla_adapter_ros.recording.align import FrameBuilder
 
 RATE_HZ, ARM_HZ, COUNT = 10, 100, 12
 
 
-class Listener(Node):
-    """What a `StreamSubscriber` needs of a node, without a life cycle."""
+class Listener(ManagedNode):
+    """Listens to all streams; a test polls in place of its thread."""
 
     def __init__(self, contract):
-        super().__init__("listener")
-        self.contract, self.problems = contract, []
+        overrides = [Parameter("contract", value=str(contract))]
+        super().__init__("listener", CommonParameters, parameter_overrides=overrides)
+        self.problems = []
 
-    def now(self):
-        return self.get_clock().now().nanoseconds * 1e-9
+    def configure(self):
+        self.streams = StreamSubscriber(self, lambda now: None, with_action=True, polled=True)
 
     def diagnose(self, problem, **_):
         self.problems.append(problem)
@@ -41,11 +44,12 @@ def streams(tmp_path):
     contract = write_benchmark_contract(tmp_path / "contract.yaml", (320, 64), RATE_HZ)
     elsewhere = rclpy.Context()
     rclpy.init(context=elsewhere)
-    listener, talker = Listener(contract), rclpy.create_node("talker", context=elsewhere)
-    builder = FrameBuilder(contract, with_action=True)
-    subscriber = StreamSubscriber(listener, builder, lambda now: None, polled=True)
-    yield contract, listener, subscriber, builder, talker
+    talker = rclpy.create_node("talker", context=elsewhere)
+    listener = Listener(tmp_path / "contract.yaml")
+    assert listener.trigger_configure() == TransitionCallbackReturn.SUCCESS
+    yield contract, listener, listener.streams, listener.streams.builder, talker
     talker.destroy_node()
+    listener.end()
     listener.destroy_node()
     elsewhere.try_shutdown()
     rclpy.try_shutdown()

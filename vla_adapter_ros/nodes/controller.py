@@ -40,9 +40,8 @@ class ControllerNode(ManagedNode):
     core under the same lock, and sends without it.
     """
 
-    def __init__(self) -> None:
-        super().__init__("controller_node", ControllerParameters)
-        self._ticker: Ticker | None = None
+    def __init__(self, **options: Any) -> None:
+        super().__init__("controller_node", ControllerParameters, **options)
 
     def configure(self) -> None:
         contract, parameters = self.contract, self.parameters
@@ -64,18 +63,18 @@ class ControllerNode(ManagedNode):
         self._last_state = ""
         self._measured: tuple[np.ndarray | None, float] = (None, 0.0)
         self._human: tuple[np.ndarray | None, float] = (None, -np.inf)  # newest command and its stamp
-        self._commands = self.create_publisher(JointState, contract.action.topic, DEPTH)
-        self._virtual = self.create_publisher(JointState, "~/shadow_command", DEPTH)
-        self._row = self.create_publisher(JointState, "~/row", DEPTH)
-        self._status = self.create_publisher(ControllerStatus, STATUS_TOPIC, DEPTH)
-        self.create_subscription(JointState, contract.joint_state_topic, self._on_joints, DEPTH)
-        self.create_subscription(JointState, contract.teleop.topic, self._on_teleop, DEPTH)
-        self.create_subscription(ActionChunk, CHUNK_TOPIC, self._on_chunk, QoSProfile(depth=1))
-        self.create_subscription(Bool, "~/software_stop", self._on_software_stop, DEPTH)
+        self._commands = self.publish_on(JointState, contract.action.topic, DEPTH)
+        self._virtual = self.publish_on(JointState, "~/shadow_command", DEPTH)
+        self._row = self.publish_on(JointState, "~/row", DEPTH)
+        self._status = self.publish_on(ControllerStatus, STATUS_TOPIC, DEPTH)
+        self.listen(JointState, contract.joint_state_topic, self._on_joints, DEPTH)
+        self.listen(JointState, contract.teleop.topic, self._on_teleop, DEPTH)
+        self.listen(ActionChunk, CHUNK_TOPIC, self._on_chunk, QoSProfile(depth=1))
+        self.listen(Bool, "~/software_stop", self._on_software_stop, DEPTH)
         if contract.safety.deadman_topic:
-            self.create_subscription(Bool, contract.safety.deadman_topic, self._on_deadman, DEPTH)
+            self.listen(Bool, contract.safety.deadman_topic, self._on_deadman, DEPTH)
         for name in ("arm", "hold", "stop", "reset"):
-            self.create_service(Trigger, f"~/{name}", self._service(name))
+            self.serve(Trigger, f"~/{name}", self._service(name))
         watch_description(self, contract, self._take_kinematics, self.diagnose)
         if self._mode != "drive":
             self.get_logger().warning(f"mode {self._mode}: no commands are sent")
@@ -96,8 +95,6 @@ class ControllerNode(ManagedNode):
 
     def deactivate(self) -> None:
         """Stop softly, as far as time still goes on, and leave the arm safe."""
-        if self._ticker is None:
-            return
         with self._lock:
             self._core.hold()
         deadline = time.monotonic() + REST_WITHIN_S
@@ -107,7 +104,6 @@ class ControllerNode(ManagedNode):
                     break
             time.sleep(0.02)
         self._ticker.stop()
-        self._ticker = None
         if self._arm is not None:
             self._arm.end(self.now())
 

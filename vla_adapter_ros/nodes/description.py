@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, QoSProfile
 from std_msgs.msg import String
 
@@ -12,6 +11,7 @@ from vla_adapter_ros.contract import Contract
 from vla_adapter_ros.control.kinematics import ArmKinematics
 from vla_adapter_ros.control.urdf import ROBOT_DESCRIPTION, contract_kinematics
 from vla_adapter_ros.errors import KinematicsError
+from vla_adapter_ros.nodes.base import ManagedNode
 
 DESCRIPTION_QOS = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 
@@ -23,7 +23,7 @@ def needs_kinematics(contract: Contract) -> bool:
 
 
 def watch_description(
-    node: Node,
+    node: ManagedNode,
     contract: Contract,
     receive: Callable[[Callable[[], ArmKinematics | None]], None],
     complain: Callable[[str], None],
@@ -54,7 +54,7 @@ def watch_description(
             complain(f"robot_description: {error}")
 
     if contract.kinematics.urdf == ROBOT_DESCRIPTION:
-        node.create_subscription(String, ROBOT_DESCRIPTION, on_description, DESCRIPTION_QOS)
+        node.listen(String, ROBOT_DESCRIPTION, on_description, DESCRIPTION_QOS, always=True)  # it comes once
         return
     try:
         hand_over(None)

@@ -6,13 +6,13 @@ from collections.abc import Callable
 from typing import Any
 
 from geometry_msgs.msg import PoseStamped, TwistStamped
-from rclpy.node import Node
 from rclpy.qos import QoSProfile
 from std_msgs.msg import Float64MultiArray
 from trajectory_msgs.msg import JointTrajectory
 
 from vla_adapter_ros.contract import Contract
 from vla_adapter_ros.errors import CommandError
+from vla_adapter_ros.nodes.base import ManagedNode
 from vla_adapter_ros.nodes.conversions import trajectory_arrays, twist_values
 from vla_adapter_ros.nodes.grippers import gripper_command_type
 from vla_adapter_ros.recording.buffers import pose_values
@@ -22,7 +22,7 @@ DEPTH = QoSProfile(depth=10)
 
 
 def subscribe_to_commands(
-    node: Node,
+    node: ManagedNode,
     contract: Contract,
     robot: Callable[[], SimulatedRobot],
     handle: Callable[[Callable[[], None]], None],
@@ -33,7 +33,7 @@ def subscribe_to_commands(
         node: Subscribes.
         contract: Says which types and topics.
         robot: The simulated robot, asked for at every command.
-        handle: Runs one command under the simulator's lock and reports what it refuses.
+        handle: Runs one command under the simulator's lock, if it is active, and reports what it refuses.
 
     Raises:
         ParameterError: the gripper is driven by an action whose package is not installed.
@@ -41,7 +41,7 @@ def subscribe_to_commands(
     command = contract.command
 
     def listen(kind: type, topic: str, use: Callable[[Any], None]) -> None:
-        node.create_subscription(kind, topic, lambda message: handle(lambda: use(message)), DEPTH)
+        node.listen(kind, topic, lambda message: handle(lambda: use(message)), DEPTH, always=True)
 
     def pose(message: PoseStamped) -> None:
         _check_frame(message.header.frame_id, contract)
@@ -73,7 +73,7 @@ def subscribe_to_commands(
 
 
 def serve_gripper(
-    node: Node,
+    node: ManagedNode,
     name: str,
     robot: Callable[[], SimulatedRobot],
     handle: Callable[[Callable[[], None]], None],
@@ -83,7 +83,7 @@ def serve_gripper(
     Raises:
         ParameterError: the package control_msgs is not installed.
     """
-    from rclpy.action import ActionServer
+    from rclpy.action import ActionServer, GoalResponse
 
     kind = gripper_command_type()
 
@@ -93,7 +93,10 @@ def serve_gripper(
         goal.succeed()
         return kind.Result(position=robot().gripper_command, reached_goal=True)
 
-    ActionServer(node, kind, name, execute)  # the node keeps it
+    def answer(_: Any) -> Any:
+        return GoalResponse.ACCEPT if node.active else GoalResponse.REJECT
+
+    node.own(ActionServer(node, kind, name, execute, goal_callback=answer).destroy)
 
 
 def _single(message: Float64MultiArray) -> float:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from rclpy.node import Node
 from rclpy.qos import QoSProfile
 from std_msgs.msg import Float64MultiArray
 from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
 
 from vla_adapter_ros.contract import Contract
 from vla_adapter_ros.errors import ParameterError
+from vla_adapter_ros.nodes.base import ManagedNode
 from vla_adapter_ros.nodes.conversions import to_stamp
 
 STROKE_S = 0.5
@@ -23,7 +23,7 @@ GOAL_STEP = 0.02
 class GripperOutput:
     """Sends a position of the contract's gripper joint when it changes."""
 
-    def __init__(self, node: Node, contract: Contract, max_effort: float) -> None:
+    def __init__(self, node: ManagedNode, contract: Contract, max_effort: float) -> None:
         self._node, self._contract, self._max_effort = node, contract, max_effort
         self._last: float | None = None
         self._open()
@@ -62,7 +62,7 @@ class GripperPosition(GripperOutput):
 
     def _open(self) -> None:
         topic = self._contract.command.gripper_topic
-        self._publisher = self._node.create_publisher(Float64MultiArray, topic, QoSProfile(depth=10))
+        self._publisher = self._node.publish_on(Float64MultiArray, topic, QoSProfile(depth=10))
 
     def _tell(self, position: float, now: float) -> int:
         self._publisher.publish(Float64MultiArray(data=[position]))
@@ -74,7 +74,7 @@ class GripperTrajectory(GripperOutput):
 
     def _open(self) -> None:
         topic = self._contract.command.gripper_topic
-        self._publisher = self._node.create_publisher(JointTrajectory, topic, QoSProfile(depth=10))
+        self._publisher = self._node.publish_on(JointTrajectory, topic, QoSProfile(depth=10))
 
     def _tell(self, position: float, now: float) -> int:
         if position == self._last:
@@ -101,6 +101,7 @@ class GripperAction(GripperOutput):
 
         self._kind = gripper_command_type()
         self._client = ActionClient(self._node, self._kind, self._contract.command.gripper_topic)
+        self._node.own(self._client.destroy)
         self._answered = True
 
     def _tell(self, position: float, now: float) -> int:
@@ -145,7 +146,7 @@ GRIPPERS: dict[str, type[GripperOutput]] = {
 }
 
 
-def gripper_output(node: Node, contract: Contract, max_effort: float) -> GripperOutput:
+def gripper_output(node: ManagedNode, contract: Contract, max_effort: float) -> GripperOutput:
     """The output that `contract.command.gripper_type` names.
 
     Args:

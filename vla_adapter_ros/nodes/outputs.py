@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 from geometry_msgs.msg import PoseStamped, TwistStamped
-from rclpy.node import Node
 from rclpy.qos import QoSProfile
 from std_msgs.msg import Float64MultiArray
 from trajectory_msgs.msg import JointTrajectory
@@ -21,6 +20,7 @@ from vla_adapter_ros.contract import Contract
 from vla_adapter_ros.control import Trajectory
 from vla_adapter_ros.control.kinematics import ArmKinematics
 from vla_adapter_ros.control.rotation import rotation_vector
+from vla_adapter_ros.nodes.base import ManagedNode
 from vla_adapter_ros.nodes.conversions import pose_message, trajectory_message, twist_message
 
 REST_S = 0.5
@@ -54,9 +54,9 @@ class ArmOutput:
     kind: type
     kinematics: ArmKinematics | None = None
 
-    def __init__(self, node: Node, contract: Contract, feedback: float) -> None:
+    def __init__(self, node: ManagedNode, contract: Contract, feedback: float) -> None:
         self._contract, self._feedback = contract, feedback
-        self._publisher = node.create_publisher(self.kind, contract.command.topic, QoSProfile(depth=10))
+        self._publisher = node.publish_on(self.kind, contract.command.topic, QoSProfile(depth=10))
 
     def send(self, out: Outgoing) -> int:
         """Publish what is due; returns the number of messages."""
@@ -116,7 +116,7 @@ class VelocityOutput(ArmOutput):
 
     kind = Float64MultiArray
 
-    def __init__(self, node: Node, contract: Contract, feedback: float) -> None:
+    def __init__(self, node: ManagedNode, contract: Contract, feedback: float) -> None:
         super().__init__(node, contract, feedback)
         self._limit = np.array([contract.limits[joint].velocity for joint in contract.arm_joints])
         self._sending = False
@@ -185,7 +185,7 @@ OUTPUTS: dict[str, type[ArmOutput]] = {
 }
 
 
-def arm_output(node: Node, contract: Contract, feedback: float) -> ArmOutput:
+def arm_output(node: ManagedNode, contract: Contract, feedback: float) -> ArmOutput:
     """The output that `contract.command.type` names.
 
     Args:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 import threading
 import time
+from typing import Any
 
 import numpy as np
 import torch
@@ -21,7 +22,6 @@ from vla_adapter_ros.nodes.base import CHUNK_TOPIC, ManagedNode, run
 from vla_adapter_ros.nodes.conversions import chunk_message
 from vla_adapter_ros.nodes.parameters import PolicyParameters
 from vla_adapter_ros.nodes.streams import StreamSubscriber
-from vla_adapter_ros.recording.align import FrameBuilder
 from vla_adapter_ros.recording.frame import Frame
 from vla_adapter_ros.srv import Instruct
 
@@ -33,9 +33,8 @@ DTYPES = {"auto": None, "fp32": torch.float32, "bf16": torch.bfloat16, "fp16": t
 class PolicyNode(ManagedNode):
     """Callbacks only store; a worker thread builds frames, infers and publishes."""
 
-    def __init__(self) -> None:
-        super().__init__("policy_node", PolicyParameters)
-        self._worker: threading.Thread | None = None
+    def __init__(self, **options: Any) -> None:
+        super().__init__("policy_node", PolicyParameters, **options)
 
     def configure(self) -> None:
         parameters = self.parameters
@@ -62,12 +61,11 @@ class PolicyNode(ManagedNode):
         self._instruction, self._instruction_id = "", 0
         self._sequence = self._published = 0
         self._wake, self._ended = threading.Event(), threading.Event()
-        self._builder = FrameBuilder(self.contract, with_action=False)
-        self._streams = StreamSubscriber(self, self._builder, lambda _: self._wake.set())
-        self._chunks = self.create_publisher(ActionChunk, CHUNK_TOPIC, QoSProfile(depth=1))
+        self._streams = StreamSubscriber(self, lambda _: self._wake.set(), with_action=False)
+        self._chunks = self.publish_on(ActionChunk, CHUNK_TOPIC, QoSProfile(depth=1))
         latched = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
-        self._current = self.create_publisher(String, "instruction", latched)
-        self.create_service(Instruct, "instruct", self._on_instruct)
+        self._current = self.publish_on(String, "instruction", latched)
+        self.serve(Instruct, "instruct", self._on_instruct)
         self.get_logger().info(f"checkpoint {path}, {self._policy.config.chunk} rows per chunk")
 
     def _require_budget(self) -> None:
@@ -88,17 +86,16 @@ class PolicyNode(ManagedNode):
             raise ParameterError(complaint)
 
     def activate(self) -> None:
+        self._builder = self._streams.start()
         self._ended.clear()
         self._worker = threading.Thread(target=self._work, name="inference", daemon=True)
         self._worker.start()
         self.acknowledge("policy", 0.0)
 
     def deactivate(self) -> None:
-        if self._worker is not None:
-            self._ended.set()
-            self._wake.set()
-            self._worker.join()
-            self._worker = None
+        self._ended.set()
+        self._wake.set()
+        self._worker.join()
 
     def _on_instruct(self, request: Instruct.Request, response: Instruct.Response) -> Instruct.Response:
         text = " ".join(request.instruction.split())

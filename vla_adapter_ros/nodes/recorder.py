@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import time
-import types
-from collections.abc import Generator
 from typing import Any
 
 from rclpy.callback_groups import ReentrantCallbackGroup
-from rclpy.clock import Clock, ClockType
 from rclpy.qos import DurabilityPolicy, QoSProfile
+from rclpy.task import Future
 from sensor_msgs.msg import Joy
 from std_msgs.msg import String
 from std_srvs.srv import Trigger
@@ -21,24 +19,28 @@ from vla_adapter_ros.nodes.buttons import ButtonMap
 from vla_adapter_ros.nodes.conversions import to_stamp
 from vla_adapter_ros.nodes.parameters import RecorderParameters
 from vla_adapter_ros.nodes.streams import StreamSubscriber
-from vla_adapter_ros.recording.align import FrameBuilder
 from vla_adapter_ros.recording.layout import SOURCE_NUMBERS
 from vla_adapter_ros.recording.memory import share_one_heap
-from vla_adapter_ros.recording.session import RecordingSession, Reply, SessionSettings, describe
+from vla_adapter_ros.recording.session import RECORDING, RecordingSession, Reply, SessionSettings, describe
 from vla_adapter_ros.recording.verdict import VerdictSettings, read_settings
 from vla_adapter_ros.recording.writer import DatasetWriter
 from vla_adapter_ros.srv import StartEpisode
 
 STATUS_PERIOD_S = 0.2
-PAUSE_S = 0.002
+CONTROLLER_SILENCE_S = 1.0  # a controller that is silent for longer is none
+DEPTH = QoSProfile(depth=10)
+LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 
 
 class RecorderNode(ManagedNode):
-    """Callbacks hand samples and commands to a `RecordingSession`; saving happens in its threads."""
+    """Callbacks hand samples and commands to a `RecordingSession`; saving happens in its threads.
 
-    def __init__(self) -> None:
-        super().__init__("recorder_node", RecorderParameters)
-        self._session: RecordingSession | None = None
+    The data set is open from configuration to clean-up. A deactivation discards the episode that is being
+    recorded; one that waits to be saved goes on waiting, until the clean-up.
+    """
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__("recorder_node", RecorderParameters, **options)
 
     def configure(self) -> None:
         parameters = self.parameters
@@ -60,26 +62,19 @@ class RecorderNode(ManagedNode):
             preset=parameters.preset,
         )
         self._session = RecordingSession(writer, self.contract, settings, verdict, self.get_logger().info)
-        self._source, self._instruction = 0, parameters.instruction
-        self._builder = FrameBuilder(self.contract, with_action=True)
+        self.own(self._session.close)
+        self._instruction = parameters.instruction
         real_time = not self.get_parameter("use_sim_time").value  # by which messages are received, too
-        self._streams = StreamSubscriber(self, self._builder, self._take, polled=real_time)
-        self._problem = "no frame yet"
-        self._status = self.create_publisher(RecorderStatus, "~/status", QoSProfile(depth=10))
-        self.create_subscription(ControllerStatus, STATUS_TOPIC, self._on_controller, QoSProfile(depth=10))
-        latched = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
-        self.create_subscription(String, "instruction", self._on_instruction, latched)
-        self.create_subscription(String, "~/command", lambda m: self._command(m.data), QoSProfile(depth=10))
+        self._streams = StreamSubscriber(self, self._take, with_action=True, polled=real_time)
+        self._status = self.publish_on(RecorderStatus, "~/status", DEPTH)
+        self.listen(ControllerStatus, STATUS_TOPIC, self._on_controller, DEPTH)
+        self.listen(String, "instruction", self._on_instruction, LATCHED, always=True)
+        self.listen(String, "~/command", lambda m: self._command(m.data), DEPTH)
         if buttons:
-            self.create_subscription(
-                Joy,
-                "joy",
-                lambda m: [self._command(c) for c in buttons.pressed(m.buttons)],
-                QoSProfile(depth=10),
-            )
+            self.listen(Joy, "joy", lambda m: [self._command(c) for c in buttons.pressed(m.buttons)], DEPTH)
         # While a service waits for the disk, it must not keep the others, nor itself, from being called.
         group = ReentrantCallbackGroup()
-        self.create_service(StartEpisode, "~/start_episode", self._on_start, callback_group=group)
+        self.serve(StartEpisode, "~/start_episode", self._on_start, group=group)
         session = self._session
         for name, act in (
             ("stop_episode", session.stop),
@@ -91,26 +86,27 @@ class RecorderNode(ManagedNode):
             async def answer(_: Any, response: Trigger.Response, act: Any = act) -> Trigger.Response:
                 reply = act()
                 self._publish_status()  # whoever waits for the state need not wait for the timer
-                response.success, response.message = await _outcome(reply)
+                response.success, response.message = await self._outcome(reply)
                 return response
 
-            self.create_service(Trigger, f"~/{name}", answer, callback_group=group)
+            self.serve(Trigger, f"~/{name}", answer, group=group)
         # People watch the status by their own time, not by that of a simulation.
-        self.create_timer(
-            STATUS_PERIOD_S, self._publish_status, clock=Clock(clock_type=ClockType.STEADY_TIME)
-        )
+        self.every(STATUS_PERIOD_S, self._publish_status, steady=True)
         self.get_logger().info(f"data set {parameters.dataset}, {writer.num_episodes} episodes so far")
 
     def activate(self) -> None:
+        self._source, self._controller, self._controller_at = 0, "none", 0.0
+        self._problem = "no frame yet"
+        self._streams.start()
         self.acknowledge("recorder", 0.0)
 
     def deactivate(self) -> None:
-        if self._session is not None:
-            self._session.close()
-            self._session = None
+        if self._session.state == RECORDING:
+            self._session.discard()
 
     def _on_controller(self, message: ControllerStatus) -> None:
         self._source = SOURCE_NUMBERS.get(message.control_source, 0)
+        self._controller, self._controller_at = message.state, time.monotonic()
 
     def _on_instruction(self, message: String) -> None:
         if message.data:
@@ -118,12 +114,12 @@ class RecorderNode(ManagedNode):
 
     def _complaints(self) -> list[str]:
         self._streams.poll()
-        complaints = self._builder.complaints(self.now())
+        complaints = self._streams.builder.complaints(self.now())
         return complaints + self._streams.mismatches() if complaints else []
 
     def _take(self, now: float) -> None:
         """Record the frames that became ready."""
-        for frame in self._builder.take(now):
+        for frame in self._streams.builder.take(now):
             self._session.add(frame, self._source)
             self._problem = frame.problem
             self.acknowledge("recorder", frame.stamp)
@@ -145,14 +141,14 @@ class RecorderNode(ManagedNode):
         self._publish_status()
 
     def _publish_status(self) -> None:
-        if self._session is None:
-            return
         self._session.watch(self.now(), self._complaints)
         status = self._session.status()
-        ages = self._builder.newest_ages(self.now())
+        ages = self._streams.builder.newest_ages(self.now())
+        heard = time.monotonic() - self._controller_at < CONTROLLER_SILENCE_S
         message = RecorderStatus(
             state=status.state,
             reason=status.reason or self._problem,
+            controller=self._controller if heard else "none",
             instruction=self._session.instruction,
             episode=status.episode,
             episodes=status.episodes,
@@ -179,25 +175,18 @@ class RecorderNode(ManagedNode):
             disk_gb=f"{status.disk_left / 1e9:.2f}",
         )
 
-
-async def _outcome(reply: Reply) -> tuple[bool, str]:
-    """Wait until an episode is on disk, if one is being saved, and say how it ended."""
-    if reply.saved is None:
-        return reply.ok, reply.message
-    while not reply.saved.done():
-        await _next_turn()
-    try:
-        summary = reply.saved.result()
-    except VlaAdapterError as error:
-        return False, str(error)
-    return True, describe(summary, reply.dropped)
-
-
-@types.coroutine
-def _next_turn() -> Generator[None, None, None]:
-    """Let other callbacks run. rclpy resumes a coroutine at once, so that without a pause it would spin."""
-    time.sleep(PAUSE_S)
-    yield
+    async def _outcome(self, reply: Reply) -> tuple[bool, str]:
+        """Wait until an episode is on disk, if one is being saved, and say how it ended."""
+        if reply.saved is None:
+            return reply.ok, reply.message
+        executor, done = self.executor, Future()
+        reply.saved.add_done_callback(lambda _: executor.create_task(done.set_result, None))
+        await done
+        try:
+            summary = reply.saved.result()
+        except VlaAdapterError as error:
+            return False, str(error)
+        return True, describe(summary, reply.dropped)
 
 
 def main() -> int:

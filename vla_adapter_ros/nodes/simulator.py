@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import threading
 import time
+from typing import Any
 
 import numpy as np
 import rclpy
@@ -37,43 +38,44 @@ BASE_FRAME = "fr3_link0"
 class SimulatorNode(ManagedNode):
     """One thread owns time, physics and rendering; callbacks hand it commands under a lock."""
 
-    def __init__(self) -> None:
-        super().__init__("simulator_node", SimulatorParameters)
-        self._thread: threading.Thread | None = None
-        self._lock_step: LockStep | None = None
+    def __init__(self, **options: Any) -> None:
+        super().__init__("simulator_node", SimulatorParameters, **options)
 
     def configure(self) -> None:
         contract, parameters = self.contract, self.parameters
         self._lock = threading.Lock()
-        self._ended, self._ready, self._active = threading.Event(), threading.Event(), threading.Event()
-        self._failure: VlaAdapterError | None = None
+        self._ended, self._ready, self._going = threading.Event(), threading.Event(), threading.Event()
+        self._failure: Exception | None = None
         self._expert: PickExpert | None = None
         rate = parameters.camera_rate_hz or contract.rate_hz
+        self._steps, self._newest_image = 0, 0.0
         self._image_every = max(1, round(1.0 / (rate * PERIOD_S)))
+        self._lock_step = None
         if parameters.lock_step:
             awaited = tuple(name.strip() for name in parameters.awaited.split(",") if name.strip())
             self._lock_step = LockStep(awaited, parameters.patience_s)
         depth = QoSProfile(depth=10)
-        self._clock_topic = self.create_publisher(Clock, "/clock", depth)
-        self._joints = self.create_publisher(JointState, contract.joint_state_topic, depth)
+        self._clock_topic = self.publish_on(Clock, "/clock", depth)
+        self._joints = self.publish_on(JointState, contract.joint_state_topic, depth)
         poses = [topic for topic, entry in contract.topics.items() if entry.type == "pose"]
-        self._poses = [self.create_publisher(PoseStamped, topic, depth) for topic in poses]
-        self._description = self.create_publisher(String, ROBOT_DESCRIPTION, DESCRIPTION_QOS)
+        self._poses = [self.publish_on(PoseStamped, topic, depth) for topic in poses]
+        self._description = self.publish_on(String, ROBOT_DESCRIPTION, DESCRIPTION_QOS, always=True)
         self._description.publish(String(data=(arm_assets() / "fr3.urdf").read_text(encoding="utf-8")))
-        self._scenes = self.create_publisher(SceneState, "simulator/scene", depth)
-        self._teleop = self.create_publisher(JointState, contract.teleop.topic, depth)
+        self._scenes = self.publish_on(SceneState, "simulator/scene", depth)
+        self._teleop = self.publish_on(JointState, contract.teleop.topic, depth)
         self._cameras = {
             name: (
-                self.create_publisher(Image, camera.topic, qos_profile_sensor_data),
-                self.create_publisher(CameraInfo, _info_topic(camera.topic), qos_profile_sensor_data),
+                self.publish_on(Image, camera.topic, qos_profile_sensor_data),
+                self.publish_on(CameraInfo, _info_topic(camera.topic), qos_profile_sensor_data),
             )
             for name, camera in contract.cameras.items()
         }
         subscribe_to_commands(self, contract, lambda: self._robot, self._command)
-        self.create_subscription(StepAck, ACK_TOPIC, self._on_ack, ACK_QOS)
-        self.create_service(ResetScene, "simulator/reset", self._on_reset)
-        self.create_service(Demonstrate, "simulator/demonstrate", self._on_demonstrate)
+        self.listen(StepAck, ACK_TOPIC, self._on_ack, ACK_QOS, always=True)
+        self.serve(ResetScene, "simulator/reset", self._on_reset)
+        self.serve(Demonstrate, "simulator/demonstrate", self._on_demonstrate)
         self._thread = threading.Thread(target=self._run, name="simulation", daemon=True)
+        self.own(self._end_thread)
         self._thread.start()  # the thread that renders must also make the renderer
         self._ready.wait()
         if self._failure is not None:
@@ -83,16 +85,24 @@ class SimulatorNode(ManagedNode):
         )
 
     def activate(self) -> None:
-        self._active.set()
+        if self._lock_step is not None:
+            self._lock_step.resume()
+        self._going.set()
 
     def deactivate(self) -> None:
-        if self._thread is not None:
-            self._ended.set()
-            self._active.set()
-            if self._lock_step is not None:
-                self._lock_step.end()
-            self._thread.join()
-            self._thread = None
+        """Let time stand still."""
+        self._going.clear()
+        if self._lock_step is not None:
+            self._lock_step.interrupt()
+        with self._lock:
+            pass  # the step that was under way is over
+
+    def _end_thread(self) -> None:
+        self._ended.set()
+        self._going.set()
+        if self._lock_step is not None:
+            self._lock_step.interrupt()
+        self._thread.join()
 
     # The simulation thread
 
@@ -108,14 +118,15 @@ class SimulatorNode(ManagedNode):
             )
             self._robot = SimulatedRobot(self.contract, parameters.renderer, settings=settings)
             self._robot.reset(self.parameters.seed)
-        except VlaAdapterError as error:
+        except Exception as error:
             self._failure = error
             return
         finally:
             self._ready.set()
-        self._active.wait()
         try:
-            self._simulate()
+            while not self._ended.is_set():
+                self._going.wait()
+                self._simulate()
         except Exception as error:  # a simulator that stands still must not look alive
             if not self._ended.is_set():
                 self.get_logger().fatal(f"simulation ended: {error!r}")
@@ -124,28 +135,38 @@ class SimulatorNode(ManagedNode):
             self._robot.close()
 
     def _simulate(self) -> None:
-        if self._lock_step is not None:
-            self._lock_step.wait_for_start(self._ended)
-        wall, steps, newest_image = time.monotonic(), 0, 0.0
+        """Let time go on until the node is deactivated."""
+        if self._lock_step is not None and not self._lock_step.wait_for_start():
+            return
+        wall = time.monotonic()
         while not self._ended.is_set():
-            steps += 1
+            if self._lock_step is not None:  # a deactivation may have cut short the wait after the last step
+                self._wait_for_nodes()
             with self._lock:
-                self._robot.advance(PERIOD_S)
-                now = self._robot.time
-                images = {}
-                if steps % self._image_every == 0:
-                    newest_image = now
-                    images = {name: self._robot.render(name) for name in self._cameras}
-                self._publish(now, images)
-                if self._robot.problem:
-                    self.diagnose(f"trajectory dropped: {self._robot.problem}")
-            if self._lock_step is not None:
-                for node in self._lock_step.wait(now, newest_image):
-                    self.diagnose(f"lock step: gave up waiting for {node} at {now:.2f} s")
-            else:
+                if not self._going.is_set():
+                    return
+                self._step()
+            if self._lock_step is None:
                 wall += PERIOD_S / self.parameters.real_time_factor
                 time.sleep(max(0.0, wall - time.monotonic()))
                 wall = max(wall, time.monotonic() - 0.1)  # behind: do not rush to catch up
+
+    def _step(self) -> None:
+        self._steps += 1
+        self._robot.advance(PERIOD_S)
+        now = self._robot.time
+        images = {}
+        if self._steps % self._image_every == 0:
+            self._newest_image = now
+            images = {name: self._robot.render(name) for name in self._cameras}
+        self._publish(now, images)
+        if self._robot.problem:
+            self.diagnose(f"trajectory dropped: {self._robot.problem}")
+
+    def _wait_for_nodes(self) -> None:
+        now = self._robot.time if self._steps else 0.0
+        for node in self._lock_step.wait(now, self._newest_image):
+            self.diagnose(f"lock step: gave up waiting for {node} at {now:.2f} s")
 
     def _publish(self, now: float, images: dict[str, np.ndarray]) -> None:
         stamp = to_stamp(now)
@@ -205,11 +226,12 @@ class SimulatorNode(ManagedNode):
             self._lock_step.acknowledge(message.node, stamp, message.inputs, message.outputs)
 
     def _command(self, action) -> None:
-        try:
-            with self._lock:
-                action()
-        except VlaAdapterError as error:
-            self.diagnose(f"command refused: {error}")
+        if self.active:
+            try:
+                with self._lock:
+                    action()
+            except VlaAdapterError as error:
+                self.diagnose(f"command refused: {error}")
         if self._lock_step is not None:
             self._lock_step.receive()
 

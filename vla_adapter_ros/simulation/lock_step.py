@@ -35,7 +35,7 @@ class LockStep:
         self._received = 0
         self._forgiven = {"controller": 0, "simulator": 0}
         self._changed = threading.Condition()
-        self._ended = False
+        self._interrupted = False
 
     def acknowledge(self, node: str, stamp: float, inputs: int, outputs: int) -> None:
         """A node has handled everything up to `stamp` [s], with so many messages in and out."""
@@ -71,11 +71,12 @@ class LockStep:
                 waiting.append("simulator (a command is on its way)")
         return waiting
 
-    def wait_for_start(self, stop: threading.Event) -> None:
-        """Block until every awaited node has announced itself, or `stop` is set."""
+    def wait_for_start(self) -> bool:
+        """Block until every awaited node has announced itself; returns False if interrupted."""
         with self._changed:
-            while not stop.is_set() and any(node not in self._accounts for node in self._awaited):
+            while not self._interrupted and any(node not in self._accounts for node in self._awaited):
                 self._changed.wait(0.1)
+            return not self._interrupted
 
     def wait(self, tick: float, image: float) -> list[str]:
         """Block until everything up to `tick` and `image` [s] has been handled.
@@ -86,7 +87,7 @@ class LockStep:
         """
         deadline = time.monotonic() + self._patience_s
         with self._changed:
-            while not self._ended:
+            while not self._interrupted:
                 waiting = self.missing(tick, image)
                 if not waiting:
                     return []
@@ -95,11 +96,16 @@ class LockStep:
                     return waiting
         return []
 
-    def end(self) -> None:
-        """Wake whoever waits, for good."""
+    def interrupt(self) -> None:
+        """Wake whoever waits; until `resume` nobody waits any more."""
         with self._changed:
-            self._ended = True
+            self._interrupted = True
             self._changed.notify_all()
+
+    def resume(self) -> None:
+        """Wait again as before; who had announced itself still has."""
+        with self._changed:
+            self._interrupted = False
 
     def _give_up(self, waiting: list[str]) -> None:
         for node in waiting:

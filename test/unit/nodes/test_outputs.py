@@ -32,7 +32,7 @@ class Listener:
     def __init__(self) -> None:
         self.heard = []
 
-    def create_publisher(self, kind, topic, qos):
+    def publish_on(self, kind, topic, qos):
         listener = self
 
         class Publisher:

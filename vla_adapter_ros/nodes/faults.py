@@ -1,0 +1,51 @@
+"""Errors of callbacks: each becomes one report, when it begins and when it has ended."""
+
+from __future__ import annotations
+
+import threading
+import time
+from typing import Any
+
+ENDED_AFTER_S = 3.0
+"""A fault that has not shown itself for so long is over."""
+
+
+class Faults:
+    """What goes wrong at present. Safe to use from several threads.
+
+    Args:
+        logger: Of the node.
+    """
+
+    def __init__(self, logger: Any) -> None:
+        self._logger, self._lock = logger, threading.Lock()
+        self._faults: dict[str, tuple[str, int, float]] = {}  # newest sentence, how often, when last
+
+    def note(self, what: str, sentence: str, details: str = "") -> None:
+        """Something failed; the first time it is logged.
+
+        Args:
+            what: Topic, service or timer.
+            sentence: What is wrong.
+            details: A traceback, where nobody foresaw this.
+        """
+        with self._lock:
+            _, count, _ = self._faults.get(what, ("", 0, 0.0))
+            self._faults[what] = (sentence, count + 1, time.monotonic())
+        if count:
+            return
+        if details:
+            self._logger.error(f"{what}: {sentence}\n{details}")
+        else:
+            self._logger.warning(f"{what}: {sentence}")
+
+    def current(self) -> list[str]:
+        """Those that go on, one sentence each; to be asked for now and then, which also ends the others."""
+        now = time.monotonic()
+        with self._lock:
+            over = {w: f for w, f in self._faults.items() if now - f[2] >= ENDED_AFTER_S}
+            self._faults = {w: f for w, f in self._faults.items() if w not in over}
+            lasting = [f"{what}: {sentence}" for what, (sentence, _, _) in self._faults.items()]
+        for what, (_, count, _) in over.items():
+            self._logger.info(f"{what}: no failure any more, after {count}")
+        return lasting

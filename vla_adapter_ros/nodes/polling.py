@@ -1,0 +1,105 @@
+"""Takes everything that waits at several topics at once, with the times at which it came.
+
+rclpy takes 0.4 ms to get from one message to the next when it waits for each,
+and forgets in which order messages of different topics came. Here the messages
+wait in the middleware instead, and are taken in short bursts.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import Any
+
+from rclpy.executors import SingleThreadedExecutor
+from rclpy.node import Node
+from rclpy.qos import QoSProfile, ReliabilityPolicy
+from rclpy.subscription import Subscription
+
+Handle = Callable[[Any, float], None]
+# Humble gives callbacks the message alone; there, a message came when it was taken.
+TELLS_TIMES = hasattr(Subscription, "CallbackType")
+
+
+class Polling:
+    """Subscriptions of a node of its own, whose executor only runs within `take`.
+
+    Args:
+        node: In whose name; gives names, remappings and the context.
+    """
+
+    def __init__(self, node: Node) -> None:
+        self._node = node
+        self._quiet = Node(
+            f"_{node.get_name()}_streams",
+            namespace=node.get_namespace(),
+            context=node.context,
+            use_global_arguments=False,  # else a `__node:=` would give it the other node's name
+            start_parameter_services=False,
+            enable_rosout=False,
+        )
+        self._executor = SingleThreadedExecutor(context=node.context)
+        self._executor.add_node(self._quiet)
+        self._lock = threading.Lock()
+        self._found: list[tuple[float, Handle, Any]] = []
+        self._topics: list[tuple[str, type, QoSProfile]] = []
+
+    def subscribe(self, kind: type, topic: str, handle: Handle, quality: QoSProfile) -> None:
+        """Let messages wait for `take`; `quality` says how many may.
+
+        Args:
+            handle: Comes back with each message, to be called with it and the time at which it came [s].
+        """
+        name = self._node.resolve_topic_name(topic)
+        self._topics.append((name, kind, quality))
+
+        def note(message: Any, info: Any) -> None:
+            self._found.append((info["received_timestamp"] * 1e-9, handle, message))
+
+        def note_late(message: Any) -> None:
+            self._found.append((0.0, handle, message))
+
+        self._quiet.create_subscription(kind, name, note if TELLS_TIMES else note_late, quality)
+
+    def take(self, now: float) -> list[tuple[float, Handle, Any]]:
+        """All that waits, in the order in which it came: time [s], handle and message.
+
+        What comes meanwhile may have overtaken messages of a topic that was looked at before, and counts
+        as come at `now` [s].
+        """
+        most = sum(quality.depth for _, _, quality in self._topics)
+        with self._lock:
+            found = self._found = []
+            empty = 0
+            # The end of what one look at all topics found is reported as if nothing waited: look again.
+            while empty < 2 and len(found) < most:
+                before = len(found)
+                self._executor.spin_once(timeout_sec=0)
+                empty = 0 if len(found) > before else empty + 1
+        found.sort(key=lambda entry: entry[0])
+        return [(min(received or now, now), handle, message) for received, handle, message in found]
+
+    def mismatches(self) -> list[str]:
+        """Publishers that cannot be heard, in words."""
+        problems = []
+        for topic, kind, quality in self._topics:
+            wanted = _type_name(kind)
+            reliable = quality.reliability == ReliabilityPolicy.RELIABLE
+            for publisher in self._node.get_publishers_info_by_topic(topic):
+                if publisher.topic_type != wanted:
+                    problems.append(f"{topic} is published as {publisher.topic_type}, allowed is {wanted}")
+                elif reliable and publisher.qos_profile.reliability == ReliabilityPolicy.BEST_EFFORT:
+                    problems.append(f"{topic} is published as best effort, allowed is reliable")
+        return problems
+
+    def destroy(self) -> None:
+        """Leave the graph."""
+        with self._lock:
+            self._executor.shutdown()
+            self._quiet.destroy_node()
+
+
+def _type_name(kind: type) -> str:
+    """Such as sensor_msgs/msg/Image."""
+    package, *_ = kind.__module__.split(".")
+    return f"{package}/msg/{kind.__name__}"
