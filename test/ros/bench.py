@@ -23,6 +23,7 @@ from vla_adapter_ros.nodes.base import ACK_QOS, ACK_TOPIC
 from vla_adapter_ros.nodes.conversions import seconds, to_stamp, trajectory_arrays
 from vla_adapter_ros.nodes.graph import NodeSpec
 from vla_adapter_ros.nodes.images import array_to_image
+from vla_adapter_ros.simulation.lock_step import LEAVING_S
 from vla_adapter_ros.simulation.trajectory_controller import TrajectoryController
 from vla_adapter_ros.srv import Instruct
 
@@ -225,7 +226,10 @@ class Bench:
 
     def _on_ack(self, message: StepAck) -> None:
         with self._changed:
-            self.acks[message.node] = max(self.acks.get(message.node, 0.0), seconds(message.stamp))
+            if seconds(message.stamp) == LEAVING_S:
+                self.acks.pop(message.node, None)
+            else:
+                self.acks[message.node] = max(self.acks.get(message.node, 0.0), seconds(message.stamp))
             self._changed.notify_all()
 
     def _on_trajectory(self, message: JointTrajectory) -> None:

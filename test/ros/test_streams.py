@@ -78,6 +78,7 @@ def test_frames_are_right_after_a_stall(streams):
     values[contract.joint_state_topic][1].append(contract.gripper.joint)
     publishers = [*cameras.values(), *(publisher for publisher, _ in values.values())]
     until(lambda: all(p.get_subscription_count() for p in publishers))
+    until(lambda: all(listener.count_publishers(p.topic_name) for p in publishers))
 
     # For a second the listener gets to see nothing of this.
     sent = []

@@ -214,6 +214,27 @@ class MotionCore:
         """Leave `stopped`, and `holding` after a fault. Only a new instruction moves the arm again."""
         self._supervisor.reset()
 
+    def miss_chunk(self, chunk: Chunk) -> None:
+        """Take note of a chunk that came while nobody ticked: it ends its instruction."""
+        try:
+            self._instructions.check(chunk)
+        except ChunkError:
+            return
+        self._instructions.note(chunk)
+        self._instructions.end("it was given while the controller was inactive")
+        self._instructions.forget_time()
+
+    def resume(self, now: float) -> None:
+        """Begin again at `now` [s], after a time in which nobody ticked; nothing of before moves the arm.
+
+        What was sent last was carried out, or the arm was moved otherwise: the next motion begins where the
+        arm is. `disarmed` and `stopped` stay; what else was before is over.
+        """
+        if self._clock.tick is not None:
+            self._restart_clock(now)
+        self._forget()
+        self._supervisor.resume()
+
     # Time
 
     def tick(self, now: float) -> Tick:
@@ -347,13 +368,18 @@ class MotionCore:
         Set back, the motion goes on in the new time and is stopped there. Set
         forward, whoever follows it is at its end already.
         """
+        gap = self._restart_clock(now)
+        if forward:
+            self._forget()
+        if self._supervisor.state not in ("disarmed", "stopped"):
+            self._supervisor.fail(f"the clock jumped by {gap:.2f} s")
+
+    def _restart_clock(self, now: float) -> float:
+        """Let the next tick be at `now` [s] and drop what was timed; returns how far the clock jumped [s]."""
         gap = self._clock.set(now)
         self._sources.clear()
         self._instructions.forget_time()
         self._arm.expire()
         self._supervisor.deadman.accept(False, 0.0)
         self._uncommanded = None
-        if forward:
-            self._forget()
-        if self._supervisor.state not in ("disarmed", "stopped"):
-            self._supervisor.fail(f"the clock jumped by {gap:.2f} s")
+        return gap

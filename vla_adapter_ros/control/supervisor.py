@@ -139,6 +139,16 @@ class Supervisor:
             if self.state == "holding":
                 self.become("idle", "")
 
+    def resume(self) -> None:
+        """Begin again after a pause: who leads must be new, and a human must let go first."""
+        self._sources.timeline.clear()
+        self._sources.human_blocked = True
+        self._instructions.end("the controller was inactive")
+        self._fault, self.source = "", "none"
+        self.latched = self.cut = self.slow = False
+        if self.state not in ("disarmed", "stopped"):
+            self.become("idle", "")
+
     def become(self, state: str, reason: str) -> None:
         """Note a state and its reason."""
         self.state, self.reason = state, reason

@@ -28,6 +28,7 @@ from vla_adapter_ros.nodes.entities import GatedPublisher, GatedService
 from vla_adapter_ros.nodes.faults import Faults
 from vla_adapter_ros.nodes.node_parameters import declare, read
 from vla_adapter_ros.nodes.twins import has_live_twin
+from vla_adapter_ros.simulation.lock_step import LEAVING_S
 
 ACK_TOPIC = "simulator/step_ack"
 # Latched: a node that starts before the simulator must still be heard.
@@ -60,6 +61,7 @@ class ManagedNode(LifecycleNode):
     def __init__(self, name: str, parameters_kind: type, **options: Any) -> None:
         super().__init__(name, **options)
         self._born = time.monotonic()
+        self._role = name.removesuffix("_node")
         self._kind = parameters_kind
         declare(self, parameters_kind)
         self._owned: list[Callable[[], None]] = []
@@ -187,10 +189,12 @@ class ManagedNode(LifecycleNode):
             self.get_logger().warning(problem, throttle_duration_sec=1.0)
         self._reported = problem
 
-    def acknowledge(self, node: str, stamp: float, inputs: int = 0, outputs: int = 0) -> None:
-        """In lock step, tell the simulator that everything up to `stamp` has been handled."""
+    def acknowledge(self, stamp: float, inputs: int = 0, outputs: int = 0) -> None:
+        """In lock step, tell the simulator that everything up to `stamp` has been handled: see `LockStep`."""
         if self._acks is not None:
-            self._acks.publish(StepAck(node=node, stamp=to_stamp(stamp), inputs=inputs, outputs=outputs))
+            self._acks.publish(
+                StepAck(node=self._role, stamp=to_stamp(stamp), inputs=inputs, outputs=outputs)
+            )
 
     # Lifecycle
 
@@ -218,11 +222,12 @@ class ManagedNode(LifecycleNode):
                 )
             self._settle("active")
             self._sending = True
+            self.acknowledge(0.0)
             self.activate()
         except Exception as error:
             self._failed("activation", error)
             self._release(self._mark)
-            self._sending = False
+            self._leave()
             return TransitionCallbackReturn.FAILURE
         self._active = self._taking = True
         return super().on_activate(state)
@@ -260,9 +265,14 @@ class ManagedNode(LifecycleNode):
         self._active = False
         good = self._attempt("deactivation", self.deactivate)
         good = self._release(self._mark) and good
-        self._sending = False
+        self._leave()
         self._settle("inactive")
         return good
+
+    def _leave(self) -> None:
+        """Send nothing more; the simulator need not wait."""
+        self.acknowledge(LEAVING_S)
+        self._sending = False
 
     def _clean_up(self) -> bool:
         good = True

@@ -59,17 +59,14 @@ class ControllerNode(ManagedNode):
             self._gripper = gripper_output(self, contract, parameters.gripper_max_effort)
         self._score = ShadowScore(contract) if self._mode == "shadow" else None
         self._rows = RowStream() if self._mode == "row_pass_through" else None
-        self._ticks = self._sent = self._newest_chunk = 0
-        self._last_state = ""
-        self._measured: tuple[np.ndarray | None, float] = (None, 0.0)
-        self._human: tuple[np.ndarray | None, float] = (None, -np.inf)  # newest command and its stamp
+        self._newest_chunk = 0
         self._commands = self.publish_on(JointState, contract.action.topic, DEPTH)
         self._virtual = self.publish_on(JointState, "~/shadow_command", DEPTH)
         self._row = self.publish_on(JointState, "~/row", DEPTH)
         self._status = self.publish_on(ControllerStatus, STATUS_TOPIC, DEPTH)
         self.listen(JointState, contract.joint_state_topic, self._on_joints, DEPTH)
         self.listen(JointState, contract.teleop.topic, self._on_teleop, DEPTH)
-        self.listen(ActionChunk, CHUNK_TOPIC, self._on_chunk, QoSProfile(depth=1))
+        self.listen(ActionChunk, CHUNK_TOPIC, self._on_chunk, QoSProfile(depth=1), always=True)
         self.listen(Bool, "~/software_stop", self._on_software_stop, DEPTH)
         if contract.safety.deadman_topic:
             self.listen(Bool, contract.safety.deadman_topic, self._on_deadman, DEPTH)
@@ -82,6 +79,12 @@ class ControllerNode(ManagedNode):
     def activate(self) -> None:
         if self._score is not None:
             self._score.clear()
+        self._ticks = self._sent = 0
+        self._last_state = ""
+        self._measured: tuple[np.ndarray | None, float] = (None, 0.0)
+        self._human: tuple[np.ndarray | None, float] = (None, -np.inf)  # newest command and its stamp
+        self._core.resume(self.now())
+        self.own(self._end_arm)
         self._ticker = Ticker(
             self.get_clock(),
             self._core.period_s,
@@ -90,20 +93,35 @@ class ControllerNode(ManagedNode):
             self.parameters.realtime_priority,
             self.get_logger().info,
         )
+        self.own(self._ticker.stop)
         self._ticker.start()
-        self.acknowledge("controller", 0.0)
 
     def deactivate(self) -> None:
-        """Stop softly, as far as time still goes on, and leave the arm safe."""
+        """Bring the arm to rest.
+
+        A trajectory controller was told the whole stop as soon as one trajectory with it is sent. Drivers of
+        positions, velocities and twists need the stop tick by tick; velocities and twists end with a zero.
+        """
         with self._lock:
             self._core.hold()
+        if self.get_parameter("use_sim_time").value:
+            # During a transition no callback runs, so simulated time stands still. One more tick commits the
+            # stop; a position driver stays where it was told to be last.
+            self._ticker.stop()
+            self._guarded_tick(self.now() + self._core.period_s)
+        else:
+            self._wait_for_rest()
+
+    def _wait_for_rest(self) -> None:
         deadline = time.monotonic() + REST_WITHIN_S
-        while not self.get_parameter("use_sim_time").value and time.monotonic() < deadline:
+        while time.monotonic() < deadline:
             with self._lock:
                 if self._core.trajectory(self.now()) is None:
-                    break
+                    return
             time.sleep(0.02)
-        self._ticker.stop()
+
+    def _end_arm(self) -> None:
+        """The last thing that is sent, after the last tick: nobody would repeat a velocity."""
         if self._arm is not None:
             self._arm.end(self.now())
 
@@ -133,6 +151,11 @@ class ControllerNode(ManagedNode):
 
     def _on_chunk(self, message: ActionChunk) -> None:
         chunk = chunk_of(message)  # without the lock: a large one takes a while
+        # The sequence and not a count: of two chunks in quick succession the first may be replaced.
+        self._newest_chunk = message.sequence
+        if not self.active:  # what was asked for meanwhile must not begin with the activation
+            self._guard(lambda: self._core.miss_chunk(chunk))
+            return
 
         def accept() -> None:
             self._core.accept_chunk(chunk, self.now())
@@ -140,9 +163,7 @@ class ControllerNode(ManagedNode):
                 self._rows.accept(chunk)
 
         self._guard(accept)
-        # The sequence and not a count: of two chunks in quick succession the first may be replaced.
-        self._newest_chunk = message.sequence
-        self.acknowledge("controller", 0.0, self._newest_chunk, self._sent)
+        self.acknowledge(0.0, self._newest_chunk, self._sent)
 
     def _on_software_stop(self, message: Bool) -> None:
         if message.data:  # latched: false does not start anything, ~/reset does
@@ -191,7 +212,7 @@ class ControllerNode(ManagedNode):
                 self._core.stop()
             if self._arm is not None:
                 self._sent += self._arm.end(now)
-            self.acknowledge("controller", now, self._newest_chunk, self._sent)
+            self.acknowledge(now, self._newest_chunk, self._sent)
 
     def _tick(self, now: float) -> None:
         with self._lock:
@@ -222,7 +243,7 @@ class ControllerNode(ManagedNode):
         if tick.state != self._last_state or self._ticks % self.parameters.status_every == 0:
             source = tick.source if self._score is None else ("human" if leads else "none")
             self._publish_status(tick, source)
-        self.acknowledge("controller", now, self._newest_chunk, self._sent)
+        self.acknowledge(now, self._newest_chunk, self._sent)
 
     def _compare(self, tick: Tick, human: np.ndarray | None, now: float) -> None:
         """Shadow mode: score the policy against the human, and record what the human does."""

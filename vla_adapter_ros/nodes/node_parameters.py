@@ -9,7 +9,7 @@ from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescri
 from rclpy.exceptions import InvalidParameterValueException
 from rclpy.node import Node
 
-from vla_adapter_ros.nodes.parameters import build
+from vla_adapter_ros.nodes.parameters import allowed, build
 
 UNBOUNDED_FLOAT, UNBOUNDED_INT = 1e12, 2**53
 """ROS knows ranges with two ends only; these stand for an open one."""
@@ -34,8 +34,7 @@ def descriptor(field: dataclasses.Field) -> ParameterDescriptor:
     """What `ros2 param describe` shows of a field."""
     rule = field.metadata
     made = ParameterDescriptor(description=rule["text"], read_only=True, dynamic_typing=True)
-    if "choices" in rule:
-        made.additional_constraints = "one of " + ", ".join(rule["choices"])
+    made.additional_constraints = allowed(field)
     if "min" in rule or "max" in rule:
         if isinstance(field.default, float):
             low, high = rule.get("min", -UNBOUNDED_FLOAT), rule.get("max", UNBOUNDED_FLOAT)

@@ -153,6 +153,25 @@ class SimulatorParameters(CommonParameters):
     )
 
 
+def allowed(field: dataclasses.Field) -> str:
+    """What a parameter may be, in words, such as 'at least 0 and at most 99'; empty if everything is allowed.
+
+    The only place that says it: in errors, descriptors, files and docs.
+    """
+    rule = field.metadata
+    if "choices" in rule:
+        return "one of " + ", ".join(rule["choices"])
+    bounds = (("at least", "min"), ("at most", "max"))
+    return " and ".join(f"{words} {rule[key]}" for words, key in bounds if key in rule)
+
+
+def _is_allowed(field: dataclasses.Field, value: Any) -> bool:
+    rule = field.metadata
+    if "choices" in rule:
+        return value in rule["choices"]
+    return ("min" not in rule or value >= rule["min"]) and ("max" not in rule or value <= rule["max"])
+
+
 def build(kind: type, values: dict[str, Any]) -> Any:
     """Check values and build the parameter object.
 
@@ -167,15 +186,8 @@ def build(kind: type, values: dict[str, Any]) -> Any:
             value = float(value)
         if type(value) is not wanted:
             raise ParameterError(f"parameter {field.name} = {value!r}: allowed is a {wanted.__name__}")
-        rule = field.metadata
-        if "choices" in rule and value not in rule["choices"]:
-            raise ParameterError(
-                f"parameter {field.name} = {value!r}: allowed is one of {list(rule['choices'])}"
-            )
-        if "min" in rule and not value >= rule["min"]:
-            raise ParameterError(f"parameter {field.name} = {value!r}: allowed is at least {rule['min']}")
-        if "max" in rule and not value <= rule["max"]:
-            raise ParameterError(f"parameter {field.name} = {value!r}: allowed is at most {rule['max']}")
+        if not _is_allowed(field, value):
+            raise ParameterError(f"parameter {field.name} = {value!r}: allowed is {allowed(field)}")
         arguments[field.name] = value
     return kind(**arguments)
 
@@ -188,6 +200,11 @@ KINDS = {
 }
 
 
+def _explained(field: dataclasses.Field) -> str:
+    text, rule = field.metadata["text"], allowed(field)
+    return f"{text} ({rule})" if rule else text
+
+
 def parameter_file(kind: str) -> str:
     """Text of the complete parameter file of a node, as shipped in config/nodes.
 
@@ -195,12 +212,7 @@ def parameter_file(kind: str) -> str:
     """
     lines = ["/**:", "  ros__parameters:"]
     for field in dataclasses.fields(KINDS[kind]):
-        rule = field.metadata
-        bounds = [f"{word} {rule[word]}" for word in ("min", "max") if word in rule]
-        if "choices" in rule:
-            bounds.append(" | ".join(rule["choices"]))
-        allowed = f" ({', '.join(bounds)})" if bounds else ""
-        lines.append(f"    # {rule['text']}{allowed}")
+        lines.append(f"    # {_explained(field)}")
         lines.append(f"    {field.name}: {json.dumps(field.default)}")
     return "\n".join(lines) + "\n"
 
@@ -209,11 +221,7 @@ def parameter_table(kind: str) -> str:
     """The parameters of a node as a Markdown table, as shown in the docs."""
     lines = ["| parameter | default | meaning |", "|---|---|---|"]
     for field in dataclasses.fields(KINDS[kind]):
-        rule = field.metadata
-        bounds = [f"{word} {rule[word]}" for word in ("min", "max") if word in rule]
-        allowed = f" ({', '.join(bounds)})" if bounds else ""
-        default = json.dumps(field.default)
-        lines.append(f"| `{field.name}` | `{default}` | {rule['text']}{allowed} |")
+        lines.append(f"| `{field.name}` | `{json.dumps(field.default)}` | {_explained(field)} |")
     return "\n".join(lines) + "\n"
 
 

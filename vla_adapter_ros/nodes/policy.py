@@ -35,6 +35,7 @@ class PolicyNode(ManagedNode):
 
     def __init__(self, **options: Any) -> None:
         super().__init__("policy_node", PolicyParameters, **options)
+        self._sequence = self._published = 0  # of all chunks: the simulator counts what is on its way
 
     def configure(self) -> None:
         parameters = self.parameters
@@ -59,7 +60,6 @@ class PolicyNode(ManagedNode):
         self._session = secrets.token_hex(8)
         self._lock = threading.Lock()  # guards instruction and its id
         self._instruction, self._instruction_id = "", 0
-        self._sequence = self._published = 0
         self._wake, self._ended = threading.Event(), threading.Event()
         self._streams = StreamSubscriber(self, lambda _: self._wake.set(), with_action=False)
         self._chunks = self.publish_on(ActionChunk, CHUNK_TOPIC, QoSProfile(depth=1))
@@ -87,12 +87,19 @@ class PolicyNode(ManagedNode):
 
     def activate(self) -> None:
         self._builder = self._streams.start()
+        self._pacer.reset()
         self._ended.clear()
         self._worker = threading.Thread(target=self._work, name="inference", daemon=True)
+        self.own(self._end_worker)
         self._worker.start()
-        self.acknowledge("policy", 0.0)
 
     def deactivate(self) -> None:
+        """End the instruction: the arm stops, and the next activation does not move it."""
+        if self._instruction:
+            self._follow("")
+        self._end_worker()
+
+    def _end_worker(self) -> None:
         self._ended.set()
         self._wake.set()
         self._worker.join()
@@ -105,13 +112,7 @@ class PolicyNode(ManagedNode):
         if complaints:
             response.accepted, response.message = False, "not ready: " + "; ".join(complaints)
             return response
-        with self._lock:
-            self._instruction, self._instruction_id = text, self._instruction_id + 1
-            self._pacer.reset()
-            if not text:
-                nothing = np.zeros((0, len(self.contract.action_names)))
-                self._publish(self._chunk(self.now(), nothing), self.now(), 0.0)
-        self._current.publish(String(data=text))
+        self._follow(text)
         response.accepted = True
         response.message = f"instruction {self._instruction_id}: {text}" if text else "stopped and holding"
         unknown = self._policy.tokenizer.unknown_words(text)
@@ -120,19 +121,34 @@ class PolicyNode(ManagedNode):
         self.get_logger().info(response.message)
         return response
 
+    def _follow(self, text: str) -> None:
+        """Make `text` the instruction; without words, what moves stops and holds."""
+        with self._lock:
+            self._instruction, self._instruction_id = text, self._instruction_id + 1
+            self._pacer.reset()
+            if not text:
+                nothing = np.zeros((0, len(self.contract.action_names)))
+                self._publish(self._chunk(self.now(), nothing), self.now(), 0.0)
+        self._current.publish(String(data=text))
+
     def _work(self) -> None:
         while not self._ended.is_set():
             self._wake.wait(0.05)
             self._wake.clear()
-            frames = self._builder.take(self.now())
-            for frame in frames[-1:]:  # older ones would only make chunks that are already late
-                try:
-                    self._handle(frame)
-                except (VlaAdapterError, RuntimeError) as error:  # torch reports with RuntimeError
-                    self.diagnose(f"no chunk for the frame of {frame.stamp:.3f} s: {error}")
-                self.acknowledge("policy", frame.stamp, outputs=self._published)
-            if not frames:
-                self._complain()
+            with self.boundary("inference"):
+                self._work_once()
+
+    def _work_once(self) -> None:
+        frames = self._builder.take(self.now())
+        for frame in frames[-1:]:  # older ones would only make chunks that are already late
+            try:
+                self._handle(frame)
+            except (VlaAdapterError, RuntimeError) as error:  # torch reports with RuntimeError
+                self.diagnose(f"no chunk for the frame of {frame.stamp:.3f} s: {error}")
+            finally:
+                self.acknowledge(frame.stamp, outputs=self._published)
+        if not frames:
+            self._complain()
 
     def _handle(self, frame: Frame) -> None:
         """Infer from a frame if there is an instruction and the frame is due."""
@@ -175,7 +191,7 @@ class PolicyNode(ManagedNode):
         message = chunk_message(chunk, self.parameters.execution_horizon, oldest, duration)
         self._chunks.publish(message)
         self._published = chunk.sequence
-        self.acknowledge("policy", 0.0, outputs=self._published)
+        self.acknowledge(0.0, outputs=self._published)
 
     def _complain(self) -> None:
         """Without frames there is nothing to infer from: say which stream is silent."""

@@ -98,7 +98,6 @@ class RecorderNode(ManagedNode):
         self._source, self._controller, self._controller_at = 0, "none", 0.0
         self._problem = "no frame yet"
         self._streams.start()
-        self.acknowledge("recorder", 0.0)
 
     def deactivate(self) -> None:
         if self._session.state == RECORDING:
@@ -122,7 +121,7 @@ class RecorderNode(ManagedNode):
         for frame in self._streams.builder.take(now):
             self._session.add(frame, self._source)
             self._problem = frame.problem
-            self.acknowledge("recorder", frame.stamp)
+            self.acknowledge(frame.stamp)
         self._session.watch(now, self._complaints)
 
     def _on_start(

@@ -60,6 +60,7 @@ class StreamSubscriber:
         """Camera -> images taken in."""
         self.builder = FrameBuilder(node.contract, with_action=with_action)
         """Takes the samples; a new one after each `start`."""
+        self._order = threading.Lock()  # what one thread has found goes in before another looks
         self._polling = Polling(node) if polled else None
         if self._polling is not None:
             node.own(self._polling.destroy)
@@ -94,10 +95,11 @@ class StreamSubscriber:
 
     def poll(self) -> float:
         """Take in what waits, if the streams are polled; returns the time up to which all is in [s]."""
-        now = self._node.now()
-        if self._polling is not None:
-            for received, handle, message in self._polling.take(now):
-                self._accept(handle, message, received)
+        with self._order:
+            now = self._node.now()
+            if self._polling is not None:
+                for received, handle, message in self._polling.take(now):
+                    self._accept(handle, message, received)
         return now
 
     def mismatches(self) -> list[str]:

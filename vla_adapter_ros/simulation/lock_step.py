@@ -11,6 +11,9 @@ import threading
 import time
 from dataclasses import dataclass
 
+LEAVING_S = float(2**31 - 1)
+"""Stamp of a node's last acknowledgement, when it becomes inactive: the latest that a message can hold."""
+
 
 @dataclass
 class _Account:
@@ -32,22 +35,37 @@ class LockStep:
         self._awaited = awaited
         self._patience_s = patience_s
         self._accounts: dict[str, _Account] = {}
+        self._begun: set[str] = set()  # who has ever announced itself
         self._received = 0
         self._forgiven = {"controller": 0, "simulator": 0}
         self._changed = threading.Condition()
         self._interrupted = False
 
     def acknowledge(self, node: str, stamp: float, inputs: int, outputs: int) -> None:
-        """A node has handled everything up to `stamp` [s], with so many messages in and out."""
+        """A node has handled everything up to `stamp` [s], with so many messages in and out.
+
+        A node that begins, perhaps again, says so with zeros; one that leaves, with LEAVING_S.
+        """
         with self._changed:
-            account = self._accounts.setdefault(node, _Account())
-            if stamp == 0.0 and inputs == 0 and outputs == 0:  # started, perhaps again
-                self._accounts[node] = _Account()
+            if stamp == LEAVING_S:
+                self._accounts.pop(node, None)
+            elif stamp == 0.0 and inputs == 0 and outputs == 0:
+                self._begin(node)
             else:
+                self._begun.add(node)  # its first word may be lost: what is latched is not endless
+                account = self._accounts.setdefault(node, _Account())
                 account.stamp = max(account.stamp, stamp)
                 account.inputs = max(account.inputs, inputs)
                 account.outputs = max(account.outputs, outputs)
             self._changed.notify_all()
+
+    def _begin(self, node: str) -> None:
+        account = self._accounts[node] = _Account()
+        self._begun.add(node)
+        if node == "controller":  # chunks of before were not for it, and it counts its commands anew
+            self._received = self._forgiven["simulator"] = self._forgiven["controller"] = 0
+            if "policy" in self._accounts:
+                account.inputs = self._accounts["policy"].outputs
 
     def receive(self) -> None:
         """The simulator took in one command of the controller."""
@@ -74,7 +92,7 @@ class LockStep:
     def wait_for_start(self) -> bool:
         """Block until every awaited node has announced itself; returns False if interrupted."""
         with self._changed:
-            while not self._interrupted and any(node not in self._accounts for node in self._awaited):
+            while not self._interrupted and not self._begun.issuperset(self._awaited):
                 self._changed.wait(0.1)
             return not self._interrupted
 

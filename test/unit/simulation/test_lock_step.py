@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 
-from vla_adapter_ros.simulation.lock_step import LockStep
+from vla_adapter_ros.simulation.lock_step import LEAVING_S, LockStep
 
 
 def make(patience_s=0.05):
@@ -44,9 +44,26 @@ def test_restarted_node_does_not_block():
     lock_step.acknowledge("policy", 0.01, 0, 5)
     lock_step.acknowledge("controller", 0.01, 5, 0)
     lock_step.acknowledge("controller", 0.0, 0, 0)  # began anew: has taken nothing
+    assert lock_step.missing(0.01, 0.01) == ["controller"]
     lock_step.acknowledge("controller", 0.01, 0, 0)
-    assert lock_step.wait(0.01, 0.01)  # gives up once
-    assert lock_step.wait(0.01, 0.01) == []
+    assert lock_step.missing(0.01, 0.01) == []
+    lock_step.acknowledge("policy", 0.01, 0, 6)
+    assert "a chunk is on its way" in lock_step.missing(0.01, 0.01)[0]
+    lock_step.acknowledge("controller", 0.01, 6, 1)  # counts its commands anew
+    assert "a command is on its way" in lock_step.missing(0.01, 0.01)[0]
+    lock_step.receive()
+    assert lock_step.missing(0.01, 0.01) == []
+
+
+def test_nobody_waits_for_a_node_that_left():
+    lock_step = make()
+    lock_step.acknowledge("controller", 0.01, 0, 3)
+    lock_step.acknowledge("controller", LEAVING_S, 0, 0)
+    lock_step.acknowledge("policy", LEAVING_S, 0, 0)
+    assert lock_step.missing(0.02, 0.02) == []
+    assert lock_step.wait_for_start()  # both had begun
+    lock_step.acknowledge("policy", 0.0, 0, 0)
+    assert lock_step.missing(0.02, 0.02) == ["policy"]
 
 
 def test_wakes_when_the_acknowledgement_comes():
