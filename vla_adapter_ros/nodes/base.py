@@ -21,13 +21,13 @@ from rclpy.qos import DurabilityPolicy, QoSProfile
 from rclpy.signals import SignalHandlerOptions
 
 from vla_adapter_ros.contract import read_contract
-from vla_adapter_ros.errors import NodeError, VlaAdapterError
+from vla_adapter_ros.errors import VlaAdapterError
 from vla_adapter_ros.msg import StepAck
 from vla_adapter_ros.nodes.conversions import to_stamp
 from vla_adapter_ros.nodes.entities import GatedPublisher, GatedService
 from vla_adapter_ros.nodes.faults import Faults
 from vla_adapter_ros.nodes.node_parameters import declare, read
-from vla_adapter_ros.nodes.twins import has_live_twin
+from vla_adapter_ros.nodes.twins import claim_name
 from vla_adapter_ros.simulation.lock_step import LEAVING_S
 
 ACK_TOPIC = "simulator/step_ack"
@@ -215,11 +215,7 @@ class ManagedNode(LifecycleNode):
     def on_activate(self, state: Any) -> TransitionCallbackReturn:
         self._mark = len(self._owned)
         try:
-            if has_live_twin(self, self._born):
-                raise NodeError(
-                    f"another node named {self.get_fully_qualified_name()} runs already "
-                    "(a second bring-up?): stop it, or use a namespace"
-                )
+            self.own(claim_name(self, self._born))
             self._settle("active")
             self._sending = True
             self.acknowledge(0.0)

@@ -22,11 +22,6 @@ class GatedPublisher:
         self._publisher, self._sending = publisher, sending
         self._closed = False
 
-    @property
-    def topic_name(self) -> str:
-        """The topic's full name."""
-        return self._publisher.topic_name
-
     def publish(self, message: Any) -> None:
         """Send a message, or drop it."""
         if not self._closed and self._sending():
