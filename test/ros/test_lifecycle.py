@@ -136,8 +136,10 @@ def test_shutdown_in_motion_brings_the_arm_to_rest(bench, graph, tmp_path, comma
     life.go("shutdown")
     assert life.state() == "finalized"
     bench.run(0.1)
+    time.sleep(0.3)  # what was on its way
     counts = {topic: len(messages) for topic, messages in bench.received.items()}
     bench.run(1.0)
+    time.sleep(0.3)
     assert {topic: len(messages) for topic, messages in bench.received.items()} == counts
     sent = bench.received["/arm/command"]
     if command == "joint_trajectory":
@@ -145,7 +147,7 @@ def test_shutdown_in_motion_brings_the_arm_to_rest(bench, graph, tmp_path, comma
         assert not any(last.velocities) and not bench.velocity_of_arm()[-20:].any()
         assert bench.path[-1][0] < HOME[0] + 0.25  # and not where the chunk went
     elif command == "forward_position":
-        assert 0.01 < sent[-1].data[0] - sent[-5].data[0] < 0.02 or sent[-1].data[0] >= sent[-2].data[0]
+        assert 0 <= sent[-1].data[0] - sent[-2].data[0] < 0.01  # where it was, and it stays there
     else:
         assert max(sent[-2].data) > 0.1 and not any(sent[-1].data)
 

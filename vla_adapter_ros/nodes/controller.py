@@ -124,6 +124,7 @@ class ControllerNode(ManagedNode):
         """The last thing that is sent, after the last tick: nobody would repeat a velocity."""
         if self._arm is not None:
             self._arm.end(self.now())
+            self._arm.flush()
 
     # Inputs
 

@@ -98,6 +98,7 @@ class PolicyNode(ManagedNode):
         if self._instruction:
             self._follow("")
         self._end_worker()
+        self._chunks.flush()
 
     def _end_worker(self) -> None:
         self._ended.set()
