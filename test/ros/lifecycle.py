@@ -8,7 +8,6 @@ from typing import Any
 from lifecycle_msgs.msg import State, Transition
 from lifecycle_msgs.srv import ChangeState, GetState
 
-ROUND = ("configure", "activate", "deactivate", "cleanup")
 IDS = {
     "configure": Transition.TRANSITION_CONFIGURE,
     "cleanup": Transition.TRANSITION_CLEANUP,
@@ -60,6 +59,13 @@ class Lifecycle:
         for name, _ in node.get_service_names_and_types_by_node(self._node, "/"):
             found["service", name] = node.count_services(name)
         return +found
+
+    def settled(self) -> Counter:
+        """The entities once no new ones turn up."""
+        seen = [self.entities()]
+        while self._bench.until(lambda: self.entities() != seen[-1], 0.5):
+            seen.append(self.entities())
+        return seen[-1]
 
     def require(self, wanted: Counter) -> None:
         """The graph shows exactly these entities; it takes a moment to hear of changes."""

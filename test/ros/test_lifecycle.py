@@ -9,7 +9,7 @@ import pytest
 import rclpy
 from bench import CONTRACT, HOME
 from diagnostic_msgs.msg import DiagnosticArray
-from lifecycle import ROUND, Lifecycle
+from lifecycle import Lifecycle
 from lifecycle_msgs.msg import State
 from lifecycle_msgs.srv import GetState
 from rcl_interfaces.srv import DescribeParameters
@@ -34,27 +34,17 @@ def twice_round(bench, graph):
         graph([NodeSpec(kind, own)])
         life = Lifecycle(bench, f"{kind}_node")
         assert life.state() == "unconfigured"
-        bare = life.entities()
+        bare = life.settled()
         life.go("configure")
-        wanted = _settled(bench, life)
+        wanted = life.settled()
         assert set(wanted.values()) == {1} and len(wanted) > len(bare) + 5
-        life.go("activate", "deactivate", "activate", "deactivate")
-        life.require(wanted)
-        life.go("cleanup")
+        life.go("activate", "deactivate", "cleanup")
         life.require(bare)
-        life.go(*ROUND, "configure", "activate")
+        life.go("configure", "activate", "deactivate", "activate")
         life.require(wanted)
         return life
 
     return lead
-
-
-def _settled(bench, life):
-    """The entities once no new ones turn up."""
-    seen = [life.entities()]
-    while bench.until(lambda: life.entities() != seen[-1], 0.5):
-        seen.append(life.entities())
-    return seen[-1]
 
 
 def ramp(speed: float, rows: int = 20) -> np.ndarray:
@@ -153,7 +143,7 @@ def test_shutdown_in_motion_brings_the_arm_to_rest(bench, graph, tmp_path, comma
 
 
 def test_policy(bench, twice_round, random_checkpoint):
-    life = twice_round("policy", checkpoint=str(random_checkpoint))
+    twice_round("policy", checkpoint=str(random_checkpoint))
     bench.run(0.3, "policy")
     assert not bench.received["action_chunk"]
     bench.instruct("pick up the red cube")
@@ -163,6 +153,16 @@ def test_policy(bench, twice_round, random_checkpoint):
     assert [chunk.instruction_id for chunk in chunks] == [1, 1, 1]  # one /instruct, one instruction
     assert len({chunk.session_id for chunk in chunks}) == 1
 
+
+def test_deactivated_policy_ends_its_instruction(bench, graph, random_checkpoint):
+    parameters = {"use_sim_time": True, "lock_step": True, "checkpoint": str(random_checkpoint)}
+    graph([NodeSpec("policy", parameters)])
+    bench.wait_for("policy")
+    bench.run(0.3, "policy")
+    bench.instruct("pick up the red cube")
+    bench.run(0.3, "policy")
+    life, chunks = Lifecycle(bench, "policy_node"), bench.received["action_chunk"]
+    assert bench.until(lambda: chunks)
     life.go("deactivate")
     assert bench.until(lambda: chunks[-1].num_rows == 0)
     refused = bench.call(Instruct, "instruct", Instruct.Request(instruction="pick up the red cube"))
@@ -257,12 +257,14 @@ def test_twin_that_answers_keeps_a_node_from_becoming_active(bench, graph):
 
 
 def test_predecessor_that_was_killed_hinders_nobody(bench, graph):
-    first = bench.start_controller(graph).processes["controller_node"]
+    spec = NodeSpec("controller", {"use_sim_time": True, "lock_step": True})
+    first = graph([spec]).processes["controller_node"]
+    bench.wait_for("controller")
     first.kill()
     first.wait()
     bench.acks.clear()
-    runner = bench.start_controller(graph)  # while the graph still has the dead one
-    assert bench.newest("controller/status").state == "idle"
+    runner = graph([spec])  # while the graph still has the dead one
+    bench.wait_for("controller")
     runner.check()
 
 

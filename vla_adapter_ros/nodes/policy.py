@@ -18,9 +18,10 @@ from vla_adapter_ros.control.pacing import ChunkPacer, budget_complaint
 from vla_adapter_ros.errors import CheckpointError, ParameterError, VlaAdapterError
 from vla_adapter_ros.model import VlaAdapterPolicy
 from vla_adapter_ros.msg import ActionChunk
-from vla_adapter_ros.nodes.base import CHUNK_TOPIC, ManagedNode, run
+from vla_adapter_ros.nodes.base import CHUNK_TOPIC, ManagedNode
 from vla_adapter_ros.nodes.conversions import chunk_message
 from vla_adapter_ros.nodes.parameters import PolicyParameters
+from vla_adapter_ros.nodes.process import run
 from vla_adapter_ros.nodes.streams import StreamSubscriber
 from vla_adapter_ros.recording.frame import Frame
 from vla_adapter_ros.srv import Instruct

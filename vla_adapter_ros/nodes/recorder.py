@@ -14,10 +14,11 @@ from std_srvs.srv import Trigger
 
 from vla_adapter_ros.errors import ParameterError, VlaAdapterError
 from vla_adapter_ros.msg import ControllerStatus, RecorderStatus
-from vla_adapter_ros.nodes.base import STATUS_TOPIC, ManagedNode, run
+from vla_adapter_ros.nodes.base import STATUS_TOPIC, ManagedNode
 from vla_adapter_ros.nodes.buttons import ButtonMap
 from vla_adapter_ros.nodes.conversions import to_stamp
 from vla_adapter_ros.nodes.parameters import RecorderParameters
+from vla_adapter_ros.nodes.process import run
 from vla_adapter_ros.nodes.streams import StreamSubscriber
 from vla_adapter_ros.recording.layout import SOURCE_NUMBERS
 from vla_adapter_ros.recording.memory import share_one_heap
