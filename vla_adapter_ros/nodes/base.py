@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 import traceback
 from collections.abc import Callable, Iterator
@@ -30,6 +31,7 @@ ACK_TOPIC = "simulator/step_ack"
 ACK_QOS = QoSProfile(depth=100, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 CHUNK_TOPIC = "action_chunk"
 STATUS_TOPIC = "controller/status"
+MEASURED = re.compile(r"-?\d+\.\d+")
 STEADY = Clock(clock_type=ClockType.STEADY_TIME)
 
 
@@ -177,12 +179,16 @@ class ManagedNode(LifecycleNode):
         return self.get_clock().now().nanoseconds * 1e-9
 
     def diagnose(self, problem: str, **values: Any) -> None:
-        """Say how the node is: an empty `problem` is good. A new problem is logged once."""
+        """Say how the node is: an empty `problem` is good.
+
+        A new problem is logged once; one that differs in measured numbers only is not new.
+        """
         level = DiagnosticStatus.WARN if problem else DiagnosticStatus.OK
         self._diagnosis = (level, problem or "ok", values)
-        if problem and problem != self._reported:
+        kind = MEASURED.sub("", problem)
+        if problem and kind != self._reported:
             self.get_logger().warning(problem, throttle_duration_sec=1.0)
-        self._reported = problem
+        self._reported = kind
 
     def acknowledge(self, stamp: float, inputs: int = 0, outputs: int = 0) -> None:
         """In lock step, tell the simulator that everything up to `stamp` has been handled: see `LockStep`."""

@@ -198,8 +198,8 @@ class PolicyNode(ManagedNode):
     def _complain(self) -> None:
         """Without frames there is nothing to infer from: say which stream is silent."""
         complaints = self._builder.complaints(self.now())
-        if complaints and self._instruction:
-            self.diagnose("; ".join(complaints))
+        if complaints:
+            self.diagnose("; ".join(complaints), instruction=self._instruction)
 
 
 def main() -> int:

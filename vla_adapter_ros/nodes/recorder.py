@@ -143,11 +143,13 @@ class RecorderNode(ManagedNode):
     def _publish_status(self) -> None:
         self._session.watch(self.now(), self._complaints)
         status = self._session.status()
+        # The problem of the newest frame is that of now only as long as frames come.
+        problem = "; ".join(self._complaints()) or self._problem
         ages = self._streams.builder.newest_ages(self.now())
         heard = time.monotonic() - self._controller_at < CONTROLLER_SILENCE_S
         message = RecorderStatus(
             state=status.state,
-            reason=status.reason or self._problem,
+            reason=status.reason or problem,
             controller=self._controller if heard else "none",
             instruction=self._session.instruction,
             episode=status.episode,
@@ -166,7 +168,7 @@ class RecorderNode(ManagedNode):
         message.header.stamp = to_stamp(self.now())
         self._status.publish(message)
         self.diagnose(
-            self._problem,
+            problem,
             state=status.state,
             frames=status.frames,
             dropped=status.dropped,
