@@ -86,7 +86,8 @@ class Life:
             core.set_kinematics(kinematics() if ee else Plane())
         self.box = box
         self.noise = float(rng.choice([0.0, 0.0005]))
-        sag = float(rng.choice([0.0, 0.002, 0.01]))
+        # A box: the set-point must be inside, so the arm is measured where it was sent.
+        sag = float(rng.choice([0.0, 0.002, 0.01])) if box is None else 0.0
         self.arm = Arm(core, publish_every=every, sag=sag)
         self.arm.noise = lambda: rng.normal(0, self.noise, 7)
         self.session, self.instruction, self.sequence = "a", 1, 0
