@@ -1,0 +1,292 @@
+"""Who leads the arm, and whether anybody may: instructions, humans, faults and the table of events in one."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from vla_adapter_ros.contract import Contract
+from vla_adapter_ros.control import watchdogs
+from vla_adapter_ros.control.arm_state import ArmState
+from vla_adapter_ros.control.chunk import Chunk, check_chunk
+from vla_adapter_ros.control.clock import TickClock
+from vla_adapter_ros.control.instructions import Instructions
+from vla_adapter_ros.control.motion import CommittedMotion
+from vla_adapter_ros.control.sources import Sources
+from vla_adapter_ros.control.statistics import Counters
+from vla_adapter_ros.control.supervisor import (
+    GATED,
+    HOLDING,
+    HUMAN,
+    NO_INSTRUCTION,
+    NONE,
+    POLICY,
+    RUNNING,
+    STILL,
+    Decision,
+    Effect,
+    Event,
+    Supervisor,
+)
+from vla_adapter_ros.control.timeline import SmoothRows
+from vla_adapter_ros.errors import ChunkError, ChunkValueError
+
+
+class Arbiter:
+    """Decides who leads. All times are inside times of the clock [s].
+
+    Args:
+        contract: The robot's contract.
+        clock, arm, motion, sources: What it looks at; it clears the sources, and asks for cuts.
+        counters: Counts refused chunks and starved ticks.
+        armed: Whether motion is allowed from the start.
+    """
+
+    def __init__(
+        self,
+        contract: Contract,
+        clock: TickClock,
+        arm: ArmState,
+        motion: CommittedMotion,
+        sources: Sources,
+        counters: Counters,
+        armed: bool,
+    ) -> None:
+        self._contract, self._clock, self._arm = contract, clock, arm
+        self._motion, self._sources, self._counters = motion, sources, counters
+        self.supervisor = Supervisor(armed)
+        self.instructions = Instructions()
+        self.deadman = watchdogs.Deadman(contract.safety)
+        self.kinematics_known = False
+        self.source = NONE
+        """Who leads: human, policy or none."""
+        self.slow = False
+        """Whether a far first target is being approached."""
+        self.cut = False
+        """Whether the committed motion is to be replaced by a stop."""
+        self.fault = ""
+        """Found between two ticks, in a sentence."""
+        self.foreign = ""
+        """Another node that publishes what this controller publishes, in words."""
+        self.waits = ""
+        """What a motion that has leave to begin waits for."""
+        self.uncommanded: float | None = None
+        """Input stamp of a chunk that has led to no command yet [s]."""
+        self._admitted = False  # the human who leads has passed the gate
+        self._refused = ""  # why the newest chunk was refused
+
+    @property
+    def yields(self) -> bool:
+        """Whether a human commands the arm past this controller now."""
+        return self.source == HUMAN and self._contract.teleop.route == "direct"
+
+    @property
+    def reason(self) -> str:
+        """Why nothing moves, the first cause, or what a motion waits for; empty if nothing is unusual."""
+        reason, waits = self.supervisor.reason, self._sources.takeover.waits
+        if self.supervisor.state == RUNNING:
+            return self.waits
+        if not waits or self.supervisor.state in STILL:
+            return reason
+        return waits if reason == NO_INSTRUCTION else f"{reason}; {waits}"
+
+    def do(self, event: Event, why: str = "") -> Decision:
+        """Let an event happen, with all that it does besides changing the state."""
+        decision = self.supervisor.handle(event, why)
+        if Effect.END in decision.effect:
+            self.instructions.end(decision.reason, self._clock.time)
+            self._sources.timeline.clear()
+            self.slow = False
+        if Effect.BLOCK in decision.effect:
+            self._sources.takeover.block(self._clock.time)
+        if Effect.CUT in decision.effect:
+            self.cut = True
+        return decision
+
+    def answer(self, decision: Decision, done: str) -> tuple[bool, str]:
+        if decision.refused:
+            return False, decision.reason
+        reason = f": {self.supervisor.reason}" if self.supervisor.reason else ""
+        return True, f"{done}, state is {self.supervisor.state}{reason}"
+
+    def chunk_start(self, chunk: Chunk, now: float) -> np.ndarray | None:
+        """First step of following a chunk, which is quick: refuse what must not be followed.
+
+        Returns:
+            Where it begins, float64 (J,); None for one without rows.
+
+        Raises:
+            ChunkError: see `check_chunk` and `Instructions.check`, or the state does not permit motion.
+        """
+        self.instructions.check(chunk)
+        check_chunk(chunk, self._contract, now)
+        if not len(chunk.rows):
+            return None
+        if self.instructions.is_new(chunk) and (refusal := self.supervisor.refusal):
+            self.instructions.refuse(chunk, refusal)
+            raise ChunkError(refusal)
+        return self._sources.start_of(chunk, self._arm, self._motion)
+
+    def follow_chunk(self, chunk: Chunk, ready: SmoothRows | None, now: float) -> None:
+        """Last step: follow the chunk, unless something has happened meanwhile.
+
+        Raises:
+            ChunkError: as `chunk_start`; or the first target is too far from the arm.
+        """
+        instructions = self.instructions
+        instructions.check(chunk)
+        if ready is None:
+            self._end_by_chunk(chunk)
+            return
+        new = instructions.is_new(chunk)
+        if new and (refusal := self.supervisor.refusal):
+            instructions.refuse(chunk, refusal)
+            raise ChunkError(refusal)
+        instructions.note(chunk)
+        self._refused = ""
+        if new:
+            self._sources.takeover.pass_on()
+        if self.supervisor.state != RUNNING:
+            self._admit(self._sources.first_target(ready.chunk, now), "first target")
+            if self.do(Event.INSTRUCTION if new else Event.CHUNK).refused:
+                return  # joint states are late: the next chunk goes on once they are back
+        measured = self._arm.position
+        begin = self._clock.time + self._motion.begins_after(measured)
+        here = self._motion.from_here(measured)
+        seam = self._sources.follow(chunk, ready, begin, here, fade=not self.slow)
+        self._counters.note_seam(seam)
+        self.uncommanded = chunk.stamp if chunk.input_stamp is None else chunk.input_stamp
+
+    def refuse_chunk(self, error: ChunkError) -> None:
+        """Note that a chunk was refused; values that no working policy sends stop its motion."""
+        self._counters.rejected_chunks += 1
+        self._refused = str(error)
+        if isinstance(error, ChunkValueError) and self.source == POLICY:
+            self.fault = self.fault or f"the policy sent {error}"
+
+    def miss_chunk(self, chunk: Chunk) -> None:
+        """Take note of a chunk that came while nobody ticked: it ends its instruction."""
+        try:
+            self.instructions.check(chunk)
+        except ChunkError:
+            return
+        self.instructions.refuse(chunk, "it was given while the controller was inactive")
+
+    def end_instruction(self, why: str) -> None:
+        """End the instruction as a policy that is gone would have done: stop softly and hold."""
+        if self.instructions.alive:
+            self.do(Event.SILENCE, why)
+
+    def observe(self, time: float) -> tuple[str, str]:
+        """Tell the supervisor what stands against motion at `time` [s].
+
+        Returns:
+            Why the joint states are too old, and what else must stop a motion; each empty where it is well.
+        """
+        late = watchdogs.joint_states_too_old(self._arm, time, self._contract.safety)
+        missing = watchdogs.kinematics_missing(self._contract, self.kinematics_known)
+        foreign = f"{self.foreign}: stop it first" if self.foreign else ""
+        released = self.deadman.released(time)
+        self.supervisor.observe(late or missing or foreign or released, bool(late or missing or foreign))
+        return late, foreign or released
+
+    def watch(self, time: float) -> None:
+        """Look for what stands against motion, and turn a fault into a stop."""
+        supervisor, safety = self.supervisor, self._contract.safety
+        late, stops = self.observe(time)
+        fault, self.fault = self.fault, ""
+        active = (self.source != NONE and not self.yields) or self._motion.moving
+        if (active or self.instructions.alive) and (fault := fault or stops):
+            self.do(Event.FAULT, fault)
+        if not late:
+            return
+        silent = time - self._arm.stamp > safety.joint_state_timeout_s + safety.resume_within_s
+        waits = supervisor.state in (RUNNING, HOLDING, GATED) or active
+        if silent:
+            if waits and (self.instructions.alive or active or self._sources.takeover.sends):
+                self.do(Event.SILENCE, late)
+            self.instructions.end(late, time)
+        elif supervisor.state == RUNNING and not self.yields:
+            self.do(Event.GAP, late)
+
+    def choose(self, time: float) -> None:
+        """Decide who leads at `time` [s], and note why nobody does."""
+        supervisor, sources, timeline = self.supervisor, self._sources, self._sources.timeline
+        before, self.source = self.source, NONE
+        human = sources.takeover.leads(time)
+        if not human:
+            self._admitted = False
+            if before == HUMAN and supervisor.state == RUNNING:
+                alive = self.instructions.alive
+                self.do(Event.LET_GO, "the human has let go" + ("" if alive else ": give a new instruction"))
+        direct = self._contract.teleop.route == "direct"
+        if human and self._let_human_lead(time, direct):
+            if before != HUMAN and not self._contract.teleop.hands_back:
+                self.instructions.end("a human took over", time)
+            timeline.clear()
+            self.source = HUMAN
+        elif human and supervisor.state == GATED:
+            timeline.clear()
+        elif timeline.chunk is None or not self.instructions.alive:
+            return
+        elif timeline.starved(time):
+            self._counters.starved_ticks += 1
+            because = f": the newest was refused: {self._refused}" if self._refused else ""
+            if not self.supervisor.refusal:
+                self.do(Event.STARVED, f"no action chunk in time{because}")
+        elif supervisor.state == RUNNING or not self._resume(time):
+            self.source = POLICY if supervisor.state == RUNNING else NONE
+
+    def drop_times(self) -> None:
+        """Forget all that was timed: the clock was set, or nobody ticked."""
+        self._sources.clear()
+        self.instructions.forget_time()
+        self.deadman.accept(False, 0.0)
+        self.uncommanded = None
+
+    # Inside
+
+    def _end_by_chunk(self, chunk: Chunk) -> None:
+        """A chunk without rows came: stop softly. With a reason the policy has lost something."""
+        live = self.instructions.alive
+        self.instructions.note(chunk)
+        if chunk.reason and live:
+            self.do(Event.SILENCE, chunk.reason)
+        elif live or self.supervisor.state in (RUNNING, GATED):
+            self.do(Event.END, chunk.reason or "the instruction was ended")
+
+    def _admit(self, target: np.ndarray, what: str) -> None:
+        """The gate for the first target (J,) of a motion: refuse a far one, or approach it slowly.
+
+        Raises:
+            ChunkError: the target is too far from the arm.
+        """
+        here = self._motion.from_here(self._arm.position)[0]
+        far = watchdogs.too_far(target, here, self._contract.arm_joints, self._contract.safety, what)
+        if far and self._contract.safety.first_target == "refuse":
+            self.do(Event.FAR, far)
+            raise ChunkError(far)
+        self.slow = bool(far)
+
+    def _resume(self, time: float) -> bool:
+        """Go on with rows after a short gap of the joint states; returns whether that is refused."""
+        try:
+            self._admit(self._sources.timeline.at(time)[0], "the next row")
+        except ChunkError:
+            return True
+        return self.do(Event.CHUNK).refused
+
+    def _let_human_lead(self, time: float, direct: bool) -> bool:
+        """Whether a human who wants to lead may."""
+        if direct:
+            return not self.do(Event.COMMAND).refused or bool(self.supervisor.state not in STILL)
+        if self.supervisor.refusal:
+            return False
+        if not self._admitted:
+            try:
+                self._admit(self._sources.teleop.at(time)[0], "the human's command")
+            except ChunkError:
+                return False
+        if self.do(Event.COMMAND).refused:
+            return False
+        self._admitted = True
+        return True

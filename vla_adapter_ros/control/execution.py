@@ -1,0 +1,190 @@
+"""From who leads to what is sent: every tick of the motion, and what becomes of ticks that were missed."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from vla_adapter_ros.contract import Contract
+from vla_adapter_ros.control.arbiter import Arbiter
+from vla_adapter_ros.control.arm_state import ArmState
+from vla_adapter_ros.control.clock import TickClock
+from vla_adapter_ros.control.gripper import GripperSwitch
+from vla_adapter_ros.control.kinematics import ArmKinematics
+from vla_adapter_ros.control.motion import CommittedMotion
+from vla_adapter_ros.control.sources import Sources
+from vla_adapter_ros.control.spaces import resting_row
+from vla_adapter_ros.control.statistics import Counters
+from vla_adapter_ros.control.supervisor import NONE, POLICY, Event
+
+RAMP_SPEED = 0.2  # share of the velocity limits while a far first target is approached
+RAMPED_RAD = 0.02  # this close to the reference, an approach is over
+SHORT_GAP_TICKS = 2  # ticks that a position driver may miss without the motion beginning anew
+
+
+class Execution:
+    """Lets the motion follow whoever leads, tick by tick.
+
+    Args:
+        contract: The robot's contract.
+        clock, arm, motion, sources, arbiter: What it works on.
+        counters: Counts missed ticks, limits and latencies.
+    """
+
+    def __init__(
+        self,
+        contract: Contract,
+        clock: TickClock,
+        arm: ArmState,
+        motion: CommittedMotion,
+        sources: Sources,
+        arbiter: Arbiter,
+        counters: Counters,
+    ) -> None:
+        self._contract, self._clock, self._arm = contract, clock, arm
+        self._motion, self._sources, self._arbiter = motion, sources, arbiter
+        self._counters = counters
+        self._gripper = GripperSwitch(contract.gripper)
+        self._commanded_gripper: float | None = None  # newest value of the gripper dimension
+        self.kinematics: ArmKinematics | None = None
+        self.command: np.ndarray | None = None
+        """Action before limiting (A,); see `Tick`."""
+        self.urgent = False
+        """Whether a trajectory is to be sent at once."""
+
+    def advance(self, now: float) -> None:
+        """Go on to `now` [s], in several ticks if some were missed."""
+        self.urgent = False
+        steps = self._clock.steps(now)
+        if self._clock.jumped(steps):
+            steps = self._clock_set(now, steps)
+        self._counters.missed_ticks += max(steps - 1, 0)
+        for _ in range(self._after_gap(steps)):
+            self._clock.tick += 1
+            self._step(self._clock.tick, self._clock.time)
+
+    def forget(self) -> None:
+        """Drop what was sent so far; the next motion begins where the arm is."""
+        self._motion.forget()
+        if not self._arbiter.yields:
+            self._commanded_gripper = None
+        self._gripper = GripperSwitch(self._contract.gripper)
+
+    # Inside
+
+    def _after_gap(self, steps: int) -> int:
+        """What ticks that were missed did to the motion; returns how many are to be made up for.
+
+        What nobody was sent was not executed. A trajectory goes on by itself, to the stop that it ends
+        with. A position driver stays where it was told to be last. A velocity driver has stopped or gone
+        on: the arm begins anew where it is measured.
+        """
+        clock, motion, command = self._clock, self._motion, self._contract.command.type
+        if steps <= 1 or clock.tick is None:
+            return steps
+        before, clock.tick = clock.tick, clock.tick + steps - 1
+        if not motion.moving:
+            return 1
+        if command == "joint_trajectory":
+            if motion.catch_up(clock.tick + 1):
+                self.urgent = True
+                return 1
+        elif command in ("forward_position", "cartesian_pose"):
+            if steps - 1 > SHORT_GAP_TICKS:
+                motion.rest(clock.tick)
+            else:
+                motion.delay(steps - 1)
+            return 1
+        elif steps - 1 > SHORT_GAP_TICKS:
+            motion.forget()
+            return 1
+        clock.tick = before
+        return steps
+
+    def _clock_set(self, now: float, steps: int) -> int:
+        """After a gap or a jump of the clock nothing that was timed is valid any more; returns ticks to go.
+
+        Set back, the motion goes on in the new time and is stopped there. Ahead, what was sent has been
+        carried out meanwhile: either the clock was set, or this process was given no processor.
+        """
+        ahead, moving = steps > 0, self._motion.moving
+        text = (
+            f"no tick for {steps * self._clock.period_s:.2f} s: "
+            "this process got no processor, or the clock was set"
+        )
+        if ahead and moving and self._contract.command.type == "joint_trajectory":
+            self._motion.catch_up(self._clock.tick + steps)
+        elif ahead and moving and self._contract.command.type in ("forward_position", "cartesian_pose"):
+            self._motion.rest(self._clock.tick + steps)
+        elif ahead:
+            self.forget()
+        if not ahead or not self._motion.moving:
+            gap = self._clock.set(now)
+            text = text if ahead else f"the clock jumped by {gap:.2f} s"
+            steps = 1
+        self._arm.expire()
+        self._arbiter.drop_times()
+        self._arbiter.do(Event.FAULT, text)
+        return steps
+
+    def _step(self, tick: int, time: float) -> None:
+        motion = self._motion
+        if self._contract.command.type == "joint_trajectory" and motion.given_out:
+            self.urgent = motion.catch_up(tick) or self.urgent
+        motion.advance(tick)
+        self._arbiter.watch(time)
+        if self._arbiter.cut:
+            motion.cut(tick)
+            self._arbiter.cut, self.urgent = False, True
+        self._arbiter.choose(time)
+        if self._arbiter.source == NONE:
+            motion.brake(tick)
+            self.command = self._held()
+            return
+        self.command = self._sources.command(self._arbiter.source, time)
+        self._commanded_gripper = float(self.command[self._sources.gripper_column])
+        if self._arbiter.yields:
+            self.forget()
+            return
+        if self._arbiter.source == POLICY and self._arbiter.uncommanded is not None:
+            self._counters.note_latency(time - self._arbiter.uncommanded)
+            self._arbiter.uncommanded = None
+        self._follow(tick, time)
+
+    def _follow(self, tick: int, time: float) -> None:
+        """Decide one tick towards whoever leads."""
+        motion = self._motion
+        reference = self._sources.reference(self._arbiter.source)
+        measured = self._arm.position
+        if not motion.holds(measured):
+            value = self._commanded_gripper
+            self.forget()
+            self._commanded_gripper = value
+        self._arbiter.waits = "" if motion.known else self._arm.moving()
+        if self._arbiter.waits:
+            self.command = self._held()
+            return
+        # Whoever interpolates needs the whole time that a beginning leaves to come to its first point.
+        self.urgent = self.urgent or not motion.moving
+        gripper = self._gripper.position(self._commanded_gripper, time)
+        step = motion.follow(tick, reference, gripper, measured, RAMP_SPEED if self._arbiter.slow else 1.0)
+        if step is not None:
+            self._counters.note_limits(step)
+            near = np.abs(step.state[0] - reference.at(time)[0]).max() <= RAMPED_RAD
+            self._arbiter.slow = self._arbiter.slow and not near
+
+    def _held(self) -> np.ndarray | None:
+        """The action that keeps the arm where it is sent, or where it is while nothing was sent."""
+        measured = self._arm.position
+        if measured is None:
+            return None
+        if not self._motion.holds(measured):
+            self.forget()  # nothing was sent, or somebody else has moved the arm since
+        if self._contract.action.space == "ee_pose" and self.kinematics is None:
+            return None
+        gripper, value = self._contract.gripper, self._commanded_gripper
+        if value is None:
+            middle = (gripper.open_position + gripper.closed_position) / 2
+            there = gripper.open_position if self._arm.gripper is None else self._arm.gripper
+            opened = (there > middle) == (gripper.open_position > gripper.closed_position)
+            value = gripper.open if opened else gripper.closed
+        return resting_row(self._contract, self._motion.from_here(measured)[0], value, self.kinematics)
