@@ -25,6 +25,7 @@ SERVICES = {
     "rerecord": "rerecord_episode",
     "save": "save_pending",
 }
+FOUND_WITHIN_S = 2.0
 STILL = ("disarmed", "stopped", "none")  # states of a controller that moves nothing
 Answer = Callable[[bool, str], None]
 
@@ -80,7 +81,10 @@ class RecorderClient:
 
     def command(self, name: str, answer: Answer | None = None) -> None:
         """Ask for stop, discard, rerecord or save, or the controller for arm; for `answer` see `start`."""
-        self._send(self._plain[name], Trigger.Request(), answer)
+        client = self._plain[name]
+        if name == "arm" and self.status is not None and self.status.controller != "none":
+            client.wait_for_service(FOUND_WITHIN_S)  # it is there, but perhaps not found yet
+        self._send(client, Trigger.Request(), answer)
 
     def _send(self, client: Any, request: Any, answer: Answer | None) -> None:
         tell = answer or (lambda good, sentence: self.events.put((good, sentence)))

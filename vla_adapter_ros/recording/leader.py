@@ -50,7 +50,7 @@ class Report:
 
 
 class Leader:
-    """Keeps what the controller reports, and answers for every time who led. Safe to use from several threads.
+    """Keeps what the controller reports, and answers for every time who led. For several threads.
 
     Args:
         contract: The robot's contract.
@@ -88,8 +88,8 @@ class Leader:
                 del self._times[-1], self._sources[-1]
             if before is None and self._alone:
                 self._news.append("a controller is heard: from here on it says who leads")
-                self._remarks.append(f"a controller is there from {self._since(report.stamp)} on: before "
-                                     "that, every row counts as a human's")  # fmt: skip
+                since = self._since(report.stamp)
+                self._remarks.append(f"a controller spoke from {since} on, rows before count as a human's")
             elif before is not None and report.stamp > before.stamp + SILENCE_S:
                 self._note(before.stamp + SILENCE_S, NOBODY)
                 self._remarks.append(self._silence(before.stamp, f"to {self._since(report.stamp)}"))
@@ -211,10 +211,7 @@ class Leader:
             self._news.append(f"the controller lets nothing move: {report.obstacle}")
 
     def _silence(self, begin: float, side: str) -> str:
-        return (
-            f"the controller was silent from {self._since(begin)} {side}: nobody is known to have led in that "
-            "time"
-        )
+        return f"the controller was silent from {self._since(begin)} {side}: nobody is known to have led then"
 
     def _since(self, stamp: float) -> str:
         return f"{max(stamp - self._began, 0.0):.1f} s"

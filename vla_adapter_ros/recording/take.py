@@ -87,7 +87,7 @@ class Take:
         )
 
     def mark(self, source_at: Callable[[float], int]) -> None:
-        """Write into every row who led at its time: what was known when it was added may have been too old."""
+        """Write into every row who led at its time: when it was added, the newest word was perhaps older."""
         for row in self.rows:
             row[layout.CONTROL_SOURCE] = source_at(row[layout.STAMP])
 

@@ -58,11 +58,12 @@ def test_wrong_options_are_refused_before_anything_starts(words, named):
 def test_the_status_line_names_what_matters():
     status = SimpleNamespace(
         state="recording", episode=3, frames=120, rate_hz=29.97, dropped=2, queue_depth=4, episodes=3,
-        saving=1, controller="running", minutes_left=612.4, streams=["third_view", "/joint_states"], ages=[0.01, float("inf")],
+        saving=1, controller="running", minutes_left=612.4, streams=["third_view", "/joint_states"],
+        ages=[0.01, float("inf")],
     )  # fmt: skip
     assert status_line(status) == (
-        "recording | controller running | episode 3 | 120 frames, 29.97 Hz, 2 left out | queue 4 | 3 on disk + 1 being saved | "
-        "612 min left | silent: /joint_states"
+        "recording | controller running | episode 3 | 120 frames, 29.97 Hz, 2 left out | queue 4 | "
+        "3 on disk + 1 being saved | 612 min left | silent: /joint_states"
     )
     status.state, status.episode = "pending", -1
     assert "save it (s) or discard it (d)?" in status_line(status)

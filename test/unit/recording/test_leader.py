@@ -71,7 +71,9 @@ def test_of_a_controller_that_falls_silent_nobody_is_known_to_lead():
     steady.now += 3.0
     assert leader.state == "none"
     assert sources(leader, 10.9, 11.1, 13.0) == [HUMAN, NOBODY, NOBODY]
-    assert leader.news(13.0) == ["the controller is silent: nobody is known to lead"] and not leader.news(13.1)
+    assert leader.news(13.0) == ["the controller is silent: nobody is known to lead"] and not leader.news(
+        13.1
+    )
     assert "silent from 0.0 s on" in leader.remarks(13.0)[0]
     told(leader, (14.0, "human"))  # it is back
     assert sources(leader, 10.9, 13.0, 14.1) == [HUMAN, NOBODY, HUMAN] and leader.state == "running"
