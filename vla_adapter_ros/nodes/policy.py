@@ -18,9 +18,10 @@ from vla_adapter_ros.control.pacing import ChunkPacer, budget_complaint
 from vla_adapter_ros.errors import CheckpointError, ParameterError, VlaAdapterError
 from vla_adapter_ros.model import VlaAdapterPolicy
 from vla_adapter_ros.msg import ActionChunk
-from vla_adapter_ros.nodes.base import CHUNK_TOPIC, ManagedNode, run
+from vla_adapter_ros.nodes.base import CHUNK_TOPIC, ManagedNode
 from vla_adapter_ros.nodes.conversions import chunk_message
 from vla_adapter_ros.nodes.parameters import PolicyParameters
+from vla_adapter_ros.nodes.process import run
 from vla_adapter_ros.nodes.streams import StreamSubscriber
 from vla_adapter_ros.recording.frame import Frame
 from vla_adapter_ros.srv import Instruct
@@ -98,6 +99,7 @@ class PolicyNode(ManagedNode):
         if self._instruction:
             self._follow("")
         self._end_worker()
+        self._chunks.flush()
 
     def _end_worker(self) -> None:
         self._ended.set()
@@ -196,8 +198,8 @@ class PolicyNode(ManagedNode):
     def _complain(self) -> None:
         """Without frames there is nothing to infer from: say which stream is silent."""
         complaints = self._builder.complaints(self.now())
-        if complaints and self._instruction:
-            self.diagnose("; ".join(complaints))
+        if complaints:
+            self.diagnose("; ".join(complaints), instruction=self._instruction)
 
 
 def main() -> int:
