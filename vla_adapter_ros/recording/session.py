@@ -32,6 +32,8 @@ from vla_adapter_ros.recording.session_types import (
     Reply,
     SessionSettings,
     SessionStatus,
+    describe,
+    notes_of,
 )
 from vla_adapter_ros.recording.take import Take
 from vla_adapter_ros.recording.verdict import FAIL, WARN, Check, EpisodeMonitor, Verdict, VerdictSettings
@@ -319,7 +321,7 @@ class RecordingSession:
         self._verdict = verdict.lines + ((f"fail ended early: {fault}",) if fault else ())
         for line in self._verdict:
             self._log(line)
-        notes = _notes(verdict, self._dropped, fault)
+        notes = notes_of(verdict, self._dropped, fault)
         if (fault or verdict.level == FAIL) and self._settings.on_fail != "save":
             why = "; ".join(line for line in self._verdict if line.startswith("fail"))
             if self._settings.on_fail == "discard":
@@ -355,17 +357,3 @@ class RecordingSession:
 
     def _next_number(self) -> int:
         return self._writer.num_episodes + len(self._saving)
-
-
-def describe(summary: EpisodeSummary, dropped: int) -> str:
-    """A saved episode in one sentence."""
-    return (
-        f"saved episode {summary.index}: {summary.frames} frames in {summary.duration_s:.1f} s, "
-        f"{summary.rate_hz:.2f} Hz, {dropped} left out"
-    )
-
-
-def _notes(verdict: Verdict, dropped: int, fault: str) -> dict[str, Any]:
-    """What meta/recordings.json keeps of an episode."""
-    notes = {"dropped": dropped, "level": verdict.level, "verdict": [c.as_json() for c in verdict.checks]}
-    return notes | {"ended_early": fault} if fault else notes
