@@ -125,10 +125,13 @@ class StreamSubscriber:
         self._on_samples(now)
 
     def _accept(self, handle: Callable[[Any, float], None], message: Any, received: float) -> None:
+        stream, problem = handle.args[0], ""
         try:
             handle(message, received)
         except VlaAdapterError as error:
-            self._node.diagnose(f"{handle.args[0]}: {error}")
+            problem = str(error)
+            self._node.diagnose(f"{stream}: {problem}")
+        self.builder.refuse(stream, problem)
 
     def _image(self, name: str, message: Any, received: float) -> None:
         image = image_to_array(message, self._node.contract.cameras[name].rotation)

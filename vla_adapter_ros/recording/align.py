@@ -33,6 +33,7 @@ from vla_adapter_ros.recording.schedule import RateSchedule
 FUTURE_TOLERANCE_S = 0.1  # a stamp this far after its receipt tells of clocks that disagree
 JUMP_BACK_S = 0.5  # time that runs back this far was reset (a simulation, a bag that loops)
 MAX_WAITING = 256  # frames kept for a caller that does not take them
+NO_FRAME = "no frame yet"
 
 
 class FrameBuilder:
@@ -64,6 +65,9 @@ class FrameBuilder:
         self._last_reference = -math.inf
         self._now = -math.inf
         self._ready: list[Frame] = []
+        self._newest_problem = NO_FRAME
+        self._last_good = -math.inf
+        self._refused: dict[str, str] = {}
         self._lock = threading.RLock()
         self.rejected: dict[str, int] = {}
         """Stream -> samples refused since their stamps lay in the future."""
@@ -176,24 +180,60 @@ class FrameBuilder:
             ready, self._ready = self._ready, []
             return ready
 
-    def newest_ages(self, now: float) -> dict[str, float]:
-        """Stream -> time since its newest complete sample [s]; inf for a stream that never came."""
+    def newest_stamps(self) -> dict[str, float]:
+        """Stream -> stamp of its newest complete sample [s]; -inf for a stream that never came."""
         with self._lock:
             newest = {n: self._images[n].newest if n in self._images else self._last_reference
                       for n in self._contract.cameras}  # fmt: skip
             newest.update((topic, buffer.newest) for topic, buffer in self._values.items())
-            return {stream: now - stamp for stream, stamp in newest.items()}
+            return newest
+
+    def newest_ages(self, now: float) -> dict[str, float]:
+        """Stream -> time since its newest complete sample [s]; inf for a stream that never came."""
+        return {stream: now - stamp for stream, stamp in self.newest_stamps().items()}
 
     def complaints(self, now: float) -> list[str]:
-        """What keeps good frames from coming, one sentence per stream; empty if nothing does."""
+        """Which streams are silent, one sentence each; empty if none is."""
         sentences = []
-        for stream, age in self.newest_ages(now).items():
-            allowed = self._max_age(stream) + self._contract.settle_s
-            if stream in self._contract.cameras:
-                allowed += self._period  # images are looked at once per period
-            if age > allowed:
-                sentences.append(self._silent(stream, age))
+        with self._lock:
+            for stream, age in self.newest_ages(now).items():
+                if age > self.allowed_age(stream):
+                    buffer = self._values.get(stream)
+                    stamps = None if buffer is None else buffer.newest_of_each
+                    sentences.append(self._silent(stream, age, buffer, stamps))
         return sentences
+
+    def allowed_age(self, stream: str) -> float:
+        """How old a stream's newest sample gets while frames are good [s]."""
+        allowed = self._contract.max_age_s(stream) + self._contract.settle_s
+        return allowed + self._period if stream in self._contract.cameras else allowed  # one image per period
+
+    def obstacles(self, now: float) -> list[str]:
+        """Why no good frame could be made now, the first cause first; empty if one can.
+
+        Silent streams; where there are none, what is wrong with the newest frame, in the frame's own words.
+        One bad frame among good ones is none.
+        """
+        with self._lock:
+            self._advance(now)
+            recent = now - self._last_good <= self.allowed_age(self._contract.reference_camera)
+            problem = "" if recent else self._newest_problem
+            return self.complaints(now) or ([problem] if problem else [])
+
+    def refuse(self, stream: str, why: str) -> None:
+        """Note why a stream's newest message gave no sample at all; empty: it did."""
+        with self._lock:
+            self._refused[stream] = why
+
+    @property
+    def newest_problem(self) -> str:
+        """What is wrong with the newest frame; empty if it is good."""
+        return self._newest_problem
+
+    @property
+    def last_good(self) -> float:
+        """Stamp of the newest good frame [s]; -inf while there was none."""
+        return self._last_good
 
     def clear(self) -> None:
         """Forget all samples and frames, as after a reset of the simulation."""
@@ -203,8 +243,8 @@ class FrameBuilder:
             self._ready.clear()
             for buffer in (*self._images.values(), *self._values.values()):
                 buffer.clear()
-            self._last_reference = -math.inf
-            self._now = -math.inf
+            self._last_reference = self._last_good = self._now = -math.inf
+            self._newest_problem = NO_FRAME
 
     def _time_of(self, stream: str, source: str, stamp: float, received: float) -> float | None:
         """Time of a sample by the clock that the contract names; None if it is refused."""
@@ -241,7 +281,9 @@ class FrameBuilder:
                 if self._now < t + self._contract.settle_s and not self._complete(t):
                     return
                 self._schedule.accept(t)
-                self._ready.append(self._build(t, image))
+                self._ready.append(frame := self._build(t, image))
+                self._newest_problem = frame.problem
+                self._last_good = self._last_good if frame.problem else t
                 if len(self._ready) > MAX_WAITING:
                     self._ready.pop(0)
                     self.lost_frames += 1
@@ -256,7 +298,7 @@ class FrameBuilder:
         for buffer in self._images.values():
             buffer.prune(t)
         for topic, buffer in self._values.items():
-            buffer.prune(t - self._max_age(topic))
+            buffer.prune(t - self._contract.max_age_s(topic))
 
     def _build(self, t: float, reference: np.ndarray) -> Frame:
         contract = self._contract
@@ -283,11 +325,11 @@ class FrameBuilder:
                 for k, v, s in zip(buffer.keys, values, stamps, strict=True)
                 if not np.isfinite(v) and s > -math.inf
             ]
-            if ages[topic] > self._max_age(topic):
+            if ages[topic] > self._contract.max_age_s(topic):
                 problems.append(self._silent(topic, ages[topic], buffer, stamps))
             if bad:
                 problems.append(f"{topic}: {', '.join(bad)} not finite")
-            known[topic] = np.where(t - stamps <= self._max_age(topic), values, np.nan)
+            known[topic] = np.where(t - stamps <= self._contract.max_age_s(topic), values, np.nan)
         state = self._state(known)
         action = known[contract.action.topic] if self._with_action else None
         if action is not None and not np.isfinite(action).all():
@@ -302,17 +344,11 @@ class FrameBuilder:
             [known[d.topic][index[d.topic, value_key(d.joint, d.field)]] for d in self._contract.state]
         )
 
-    def _max_age(self, stream: str) -> float:
-        contract = self._contract
-        if stream in contract.cameras:
-            return contract.cameras[stream].max_age_s
-        return contract.topics[stream].max_age_s if stream in contract.topics else contract.action.max_age_s
-
     def _silent(
         self, stream: str, age: float, buffer: ValueBuffer | None = None, stamps: np.ndarray | None = None
     ) -> str:
         what = f"camera {stream}" if stream in self._contract.cameras else stream
-        limit = self._max_age(stream)
+        limit = self._contract.max_age_s(stream)
         if buffer is not None and stamps is not None and stamps.max() > -math.inf:
             lacking = [k for k, s in zip(buffer.keys, stamps, strict=True) if s < stamps.max()]
             what += f" ({', '.join(lacking)})" if lacking else ""
@@ -322,6 +358,8 @@ class FrameBuilder:
                 f"; {self.rejected[stream]} refused, "
                 f"stamped {self.clock_offset[stream]:.3f} s after their receipt: check the clocks"
             )
+        if refused := self._refused.get(stream):
+            hint += f"; refused: {refused}"
         if not math.isfinite(age):
             return f"{what}: no sample{hint}"
         return f"{what}: newest sample is {age:.3f} s old, allowed are {limit:.3f} s{hint}"

@@ -76,6 +76,11 @@ class ValueBuffer:
         """Stamp up to which every wanted value is known [s]; -inf while one is missing."""
         return float(self._newest.min())
 
+    @property
+    def newest_of_each(self) -> np.ndarray:
+        """Newest stamp of each wanted value [s], float64 (D,); -inf where it never came."""
+        return self._newest
+
     def add(self, stamp: float, names: list[str], values: np.ndarray) -> None:
         """Keep the wanted ones among `values` (N,), which are called `names` (N,), in any order."""
         row, present = np.full(len(self.keys), np.nan), np.zeros(len(self.keys), dtype=bool)
