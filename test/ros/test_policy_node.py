@@ -18,6 +18,7 @@ from vla_adapter_ros.srv import Instruct
 
 def start(bench, graph, checkpoint, **changes):
     parameters = {"use_sim_time": True, "lock_step": True, "checkpoint": str(checkpoint)} | changes
+    parameters.setdefault("require_controller", False)
     runner = graph([NodeSpec("policy", parameters)])
     bench.wait_for("policy")
     return runner
