@@ -16,26 +16,33 @@ BOTH = ("controller", "policy")
 TEXT = "pick up the red cube"
 
 
-@pytest.fixture
-def robot(bench, graph, tmp_path, random_checkpoint):
-    """The bench with both nodes, ready for an instruction."""
-    contract = contract_file(tmp_path, safety={"first_target_max_distance": 3.0})
+@pytest.fixture(scope="module")
+def both(shared_bench, shared_graph, tmp_path_factory, random_checkpoint):
+    """The bench with both nodes."""
+    contract = contract_file(tmp_path_factory.mktemp("robot"), safety={"first_target_max_distance": 3.0})
     common = {"use_sim_time": True, "lock_step": True, "contract": contract}
-    bench.watch(String, "instruction")
-    graph(
+    shared_bench.watch(String, "instruction")
+    shared_graph(
         [
             NodeSpec("controller", common | {"armed": True}),
             NodeSpec("policy", common | {"checkpoint": str(random_checkpoint)}),
         ]
     )
-    bench.wait_for(*BOTH)
-    bench.run(0.3, *BOTH)
-    bench.instruct(TEXT, *BOTH)  # once it is ready
-    bench.instruct("")
-    bench.run(0.5, *BOTH)
+    shared_bench.wait_for(*BOTH)
+    shared_bench.run(0.3, *BOTH)
+    return shared_bench
+
+
+@pytest.fixture
+def robot(both):
+    """The bench with both nodes, ready for an instruction."""
+    both.cameras, both.joints_alive = set(CONTRACT.cameras), True
+    both.instruct(TEXT, *BOTH)  # once it is ready
+    both.instruct("")
+    both.run(0.5, *BOTH)
     for topic in ("action_chunk", "instruction"):
-        bench.received[topic].clear()
-    return bench
+        both.received[topic].clear()
+    return both
 
 
 def call(bench, name):

@@ -15,23 +15,18 @@ BOTH = ("controller", "policy")
 TEXT = "pick up the red cube"
 
 
-@pytest.fixture
-def start(bench, graph, random_checkpoint):
-    """Start nodes, both unless said otherwise, and wait until the policy's answer is as it should be."""
-
-    def start(*nodes, armed=True, answer="", **policy):
-        nodes = nodes or BOTH
-        specs = {
-            "controller": NodeSpec("controller", COMMON | {"armed": armed}),
-            "policy": NodeSpec("policy", COMMON | {"checkpoint": str(random_checkpoint)} | policy),
-        }
-        graph([specs[name] for name in nodes])
-        bench.wait_for(*nodes)
-        bench.run(0.3, *nodes)
-        assert bench.ask(TEXT, *nodes, until=lambda given: given == answer) == answer
-        return bench
-
-    return start
+@pytest.fixture(scope="module")
+def robot(shared_bench, shared_graph, random_checkpoint):
+    """The bench with both nodes, ready but for being armed: the first test says so."""
+    policy = COMMON | {"checkpoint": str(random_checkpoint)}
+    shared_graph([NodeSpec("controller", COMMON | {"armed": False}), NodeSpec("policy", policy)])
+    shared_bench.wait_for(*BOTH)
+    shared_bench.run(0.3, *BOTH)
+    disarmed = "not ready: controller is disarmed: call ~/arm"
+    assert shared_bench.ask(TEXT, *BOTH, until=lambda answer: answer == disarmed) == disarmed
+    call(shared_bench, "arm")
+    assert not refused(shared_bench)
+    return shared_bench
 
 
 def refused(bench, text=TEXT):
@@ -44,42 +39,24 @@ def call(bench, name):
     bench.run(0.1, *BOTH)
 
 
-def test_the_controller_must_be_armed_and_not_stopped(start):
-    bench = start(armed=False, answer="not ready: controller is disarmed: call ~/arm")
-    assert not refused(bench, "")  # to stop and hold is always right
-    call(bench, "arm")
-    assert not refused(bench)
-    call(bench, "stop")
-    assert refused(bench).startswith("not ready: controller is stopped (stop requested)")
-    call(bench, "reset")
-    assert not refused(bench)
+def test_a_controller_that_is_stopped_refuses(robot):
+    call(robot, "stop")
+    assert refused(robot).startswith("not ready: controller is stopped (stop requested)")
+    assert not refused(robot, "")  # to stop and hold is always right
+    call(robot, "reset")
+    assert not refused(robot)
 
 
-def test_a_policy_without_a_controller_refuses(start):
-    words = "not ready: no controller is heard on controller/status: start and activate it"
-    bench = start("policy", answer=words)
-    assert not refused(bench, "")
-
-
-def test_a_policy_may_work_for_something_else_and_refuses_what_its_model_cannot_hold(start):
-    bench = start("policy", require_controller=False)
-    bench.run(0.5, "policy")
-    assert bench.until(lambda: bench.received["action_chunk"])
-    assert refused(bench, "cube " * 25_000) == "not ready: instruction of 25000 tokens: at most 410 fit"
-
-
-def test_a_foreign_publisher_is_named(start):
-    bench = start()
-    publisher = bench.node.create_publisher(JointTrajectory, CONTRACT.command.topic, QoSProfile(depth=1))
-    answer = bench.ask(TEXT, *BOTH, until=lambda answer: CONTRACT.command.topic in answer)
+def test_a_foreign_publisher_is_named(robot):
+    publisher = robot.node.create_publisher(JointTrajectory, CONTRACT.command.topic, QoSProfile(depth=1))
+    answer = robot.ask(TEXT, *BOTH, until=lambda answer: CONTRACT.command.topic in answer)
     assert "bench" in answer and answer.startswith("not ready: controller: ")
-    bench.node.destroy_publisher(publisher)
-    assert not bench.ask(TEXT, *BOTH)
+    robot.node.destroy_publisher(publisher)
+    assert not robot.ask(TEXT, *BOTH)
 
 
-def test_a_whole_good_frame_must_be_there(start):
-    bench = start()
-    names = bench.joint_names
+def test_a_whole_good_frame_must_be_there(robot):
+    bench, names = robot, robot.joint_names
     for changes, first in (
         ({"image_size": (480, 640)}, "camera third_view: image is 640x480, the contract says 112x112"),
         ({"joint_override": {"fr3_joint2": float("nan")}}, "/joint_states: fr3_joint2 not finite"),
