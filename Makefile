@@ -25,10 +25,12 @@ RUN := env AMENT_PREFIX_PATH=$(V)$(if $(AMENT_PREFIX_PATH),:$(AMENT_PREFIX_PATH)
 
 setup: $(V)/.installed
 
+# Libraries of the environment carry a package.xml (ruckig, pyarrow): COLCON_IGNORE hides them from colcon.
 # Packages and build have a stamp each, so that a changed source only builds again.
 $(V)/.packages: $(wildcard requirements/*.txt)
 	@echo "Installing packages into .venv (2 to 5 minutes)"
 	@$(PYTHON) -m venv $(VENV_FLAGS) $(V)
+	@touch $(V)/COLCON_IGNORE
 ifdef ROS_DISTRO
 	@$(V)/bin/python -c "import numpy; print('numpy==' + numpy.__version__)" > $(V)/constraints.txt
 else
@@ -90,6 +92,7 @@ pretrain: setup
 JUDGE_DATASET ?= out/demonstrations
 .venv-judge/.packages: requirements/judge.txt
 	$(PYTHON) -m venv .venv-judge
+	touch .venv-judge/COLCON_IGNORE
 	.venv-judge/bin/pip install -q torch==2.13.0
 	.venv-judge/bin/pip install -q -r requirements/judge.txt
 	.venv-judge/bin/pip install -q --no-deps lerobot==0.4.4

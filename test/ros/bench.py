@@ -94,6 +94,10 @@ class Bench:
         self.run(0.1, "controller")
         return runner
 
+    def spin_also(self, node: Any) -> None:
+        """Execute the callbacks of a further node too."""
+        self._executor.add_node(node)
+
     def close(self) -> None:
         rclpy.try_shutdown()
         self._thread.join()

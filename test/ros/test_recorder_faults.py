@@ -108,8 +108,14 @@ def stage(bench, graph, tmp_path):
 
 def test_a_camera_that_dies_or_changes_and_a_clock_that_jumps_end_the_episode(stage):
     stage.start()
+    bench, cameras = stage.bench, set(stage.bench.cameras)
+    bench.cameras.clear()  # no frame says so, for none comes
+    stage.play(0.6, waited=False)
+    stage.status(lambda s: "camera third_view: newest sample is" in s.reason)
+    bench.cameras |= cameras
+    stage.play(0.5)
+    stage.status(lambda s: s.reason == "")
     stage.record()
-    bench = stage.bench
 
     stage.begin()
     stage.play(1.0)

@@ -15,6 +15,7 @@ from vla_adapter_ros.errors import ChunkError, ChunkValueError, VlaAdapterError
 FUTURE_TOLERANCE_S = 0.1
 ABSURD_BEYOND = 3.2  # rows this far beyond a joint's limit [rad or m] are refused; nearer ones are clamped
 ABSURD_GRIPPER = 10.0  # gripper values this many times the way from closed to open beyond either are refused
+HUGE = 1000.0  # no value of any action space, scaled or not, is larger than this
 MOST_ROWS = 1000  # of a chunk, and its length [s]: what a controller works on between two ticks is bounded
 LONGEST_S = 60.0
 
@@ -78,6 +79,12 @@ def check_chunk(chunk: Chunk, contract: Contract, now: float) -> None:
     if not np.isfinite(chunk.rows).all():
         row, column = np.argwhere(~np.isfinite(chunk.rows))[0]
         raise ChunkValueError(f"row {row}, {chunk.names[column]} = {chunk.rows[row, column]}: must be finite")
+    huge = np.argwhere(np.abs(chunk.rows) > HUGE)
+    if len(huge):
+        row, column = huge[0]
+        raise ChunkValueError(
+            f"row {row}, {chunk.names[column]} = {chunk.rows[row, column]:g}: beyond {HUGE:g}"
+        )
     if chunk.stamp > now + FUTURE_TOLERANCE_S:
         raise ChunkError(f"stamped {chunk.stamp - now:.3f} s in the future")
     end = chunk.end

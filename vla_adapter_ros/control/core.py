@@ -313,7 +313,7 @@ class MotionCore:
         self._drop_times()
         self._forget()
         self._do(Event.ACTIVATE, "" if self._supervisor.state in STILL else NO_INSTRUCTION)
-        self._instructions.end("the controller was not active then", self._clock.inside(now))
+        self._instructions.end("the controller was inactive", self._clock.inside(now))
 
     def miss_chunk(self, chunk: Chunk) -> None:
         """Take note of a chunk that came while nobody ticked: it ends its instruction."""
@@ -635,6 +635,8 @@ class MotionCore:
         if self._waits:
             self._command = self._held()
             return
+        # Whoever interpolates needs the whole time that a beginning leaves to come to its first point.
+        self._urgent = self._urgent or not motion.moving
         gripper = self._gripper.position(self._commanded_gripper, time)
         step = motion.follow(tick, reference, gripper, measured, RAMP_SPEED if self._slow else 1.0)
         if step is not None:

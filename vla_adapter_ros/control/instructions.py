@@ -33,7 +33,7 @@ class Instructions:
         self._stamp = -np.inf
         self._alive = False
         self._newest: dict[str, int] = {}  # by session
-        self._ended_at, self._ended_by = begun, "the controller was not active then"
+        self._ended_at, self._ended_by = begun, "the controller was inactive"
 
     @property
     def alive(self) -> bool:

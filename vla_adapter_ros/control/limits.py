@@ -27,6 +27,7 @@ _JERK_OVERSHOOT = 2.18  # largest jerk of the quintic over the largest jerk of t
 _STRAY_ACCELERATION = 0.209  # times jerk dt
 _STRAY_VELOCITY = 0.0222  # times jerk dt^2
 _STRAY_POSITION = 0.0063  # times jerk dt^3
+_INSET = 1e-5  # rad or m: more than all rounding on the way to a set-point, so that none lies outside
 _MOST_RESERVE = 0.25  # of the acceleration limit: at long ticks the jerk is reduced instead
 
 
@@ -75,7 +76,7 @@ class Limits:
         jerk = np.minimum(
             self.jerk / _JERK_OVERSHOOT, _MOST_RESERVE * self.acceleration / (_STRAY_ACCELERATION * dt)
         )
-        stray = np.minimum(_STRAY_POSITION * jerk * dt**3, (self.high - self.low) / 4)
+        stray = np.minimum(_STRAY_POSITION * jerk * dt**3 + _INSET, (self.high - self.low) / 4)
         return Limits(
             low=self.low + stray,
             high=self.high - stray,

@@ -210,3 +210,24 @@ class Supervisor:
         if Effect.BEGIN in effect or (leaves and self._prevents_arming and self._state != RUNNING):
             return self._cause
         return ""
+
+
+def table_text() -> str:
+    """`TABLE` in Markdown, as docs/controller.md shows it."""
+    lines = ["| event | " + " | ".join(STATES) + " |", "|---" * (len(STATES) + 1) + "|"]
+    for event in Event:
+        cells = [_cell(state, TABLE[state][event]) for state in STATES]
+        lines.append(f"| {event.value} | " + " | ".join(cells) + " |")
+    return "\n".join(lines) + "\n"
+
+
+def _cell(state: str, response: Response) -> str:
+    if Effect.REFUSE in response.effect:
+        return "refused"
+    words = [word for effect, word in _WORDS.items() if effect in response.effect]
+    if response.state != state:
+        words.insert(0, f"-> {response.state}")
+    return ", ".join(words) or "nothing"
+
+
+_WORDS = {Effect.BEGIN: "begins", Effect.END: "ends", Effect.CUT: "cut", Effect.BLOCK: "blocks"}

@@ -42,8 +42,11 @@ class Takeover:
         self._clutch = held
 
     def block(self, now: float) -> None:
-        """The human must let go, or let the leader rest, before leading: nothing else may move the arm."""
-        self._blocked, self._blocked_at = True, now
+        """The human must let go, or let the leader rest, before leading: nothing else may move the arm.
+
+        On the route `direct` a human who commands moves the arm whatever is decided here, and leads.
+        """
+        self._blocked, self._blocked_at = self._teleop.route != "direct", now
         self.pass_on()
 
     @property

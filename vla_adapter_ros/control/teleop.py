@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from vla_adapter_ros.contract import Contract
-from vla_adapter_ros.control.chunk import FUTURE_TOLERANCE_S, check_gripper
+from vla_adapter_ros.control.chunk import FUTURE_TOLERANCE_S, HUGE, check_gripper
 from vla_adapter_ros.errors import CommandError
 
 SMOOTHING_S = 0.05  # of the velocity, which is a difference of two commands
@@ -58,6 +58,8 @@ class TeleopStream:
                 f"teleoperation command {command.tolist()}: expected finite values for "
                 f"{self._contract.action_names}"
             )
+        if (np.abs(command) > HUGE).any():
+            raise CommandError(f"teleoperation command {command.tolist()}: values beyond {HUGE:g}")
         gripper = self._contract.gripper
         value = float(command[self._contract.action_names.index(gripper.dimension)])
         check_gripper(value, gripper, "teleoperation command: ", CommandError)

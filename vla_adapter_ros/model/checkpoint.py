@@ -29,7 +29,7 @@ from vla_adapter_ros.model.config import VlaAdapterConfig, config_from_dict
 from vla_adapter_ros.model.network import VlaAdapter
 from vla_adapter_ros.model.normalization import Statistics, read_statistics
 from vla_adapter_ros.model.official import get_platform, read_official_config
-from vla_adapter_ros.model.official_files import official_files, with_dtype
+from vla_adapter_ros.model.official_files import official_differences, official_files, with_dtype
 from vla_adapter_ros.model.overrides import override
 from vla_adapter_ros.model.tokenizer import Tokenizer
 from vla_adapter_ros.model.weights import INDEX, SINGLE, Weights, read_plain_pt, read_safetensors
@@ -164,6 +164,8 @@ def write_checkpoint(checkpoint: Checkpoint, folder: str | Path, *, dtype: torch
         checkpoint.config, checkpoint.statistics, pad_id=checkpoint.tokenizer.pad_id, dtype=stored_as
     )
     kept = dict(checkpoint.kept_files)
+    if official_differences(checkpoint.config):
+        kept.pop("config.json", None)  # with it the published code would compute something else
     if "config.json" in kept:
         kept["config.json"] = with_dtype(kept["config.json"], stored_as)
     for name, data in {**made, **kept}.items():

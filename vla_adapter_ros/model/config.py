@@ -122,7 +122,9 @@ class HeadConfig:
     learned_rows: bool = False
     """Add a learned embedding per chunk row after the first layer (official: no)."""
     rope_tables: str = "match"
-    """Precision of the pro head's rotary tables; `match` follows the weights, as the official code does."""
+    """Precision in which the pro head's rotary tables are computed, whatever the weights' type: `fp32` for
+    what is trained here; `match` is that of the weights, as in the official code; `bf16` is what official
+    checkpoints were trained with. A file without the key means `match`."""
     conditions: str = "both"
     """Which hidden states are read: `raw` (task positions, all gated), `query` (action queries, nothing
     is gated) or `both` (`num_task_tokens` draws the line)."""

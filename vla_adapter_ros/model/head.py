@@ -16,9 +16,13 @@ from vla_adapter_ros.model.config import HeadConfig, VlaAdapterConfig
 from vla_adapter_ros.model.dit import DitPolicy, mean_of_valid
 
 GROUPS = ("self", "adapter", "task")
-_TABLE_TYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 
 Tables = tuple[Tensor, Tensor]
+
+
+def table_dtype(head: HeadConfig, weights: torch.dtype) -> torch.dtype:
+    """Type in which the rotary tables are computed; `weights` is the type in which the head runs."""
+    return {"fp32": torch.float32, "bf16": torch.bfloat16, "match": weights}[head.rope_tables]
 
 
 def rope_tables(length: int, head_dim: int, dtype: torch.dtype, device: torch.device) -> Tables:
@@ -123,7 +127,7 @@ class BridgePolicy(nn.Module):
             return None
         length = max(self.chunk, task.shape[2], adapter.shape[2] + 1)
         head_dim = self.fc1.out_features // self.head.heads
-        dtype = _TABLE_TYPES.get(self.head.rope_tables, self.fc1.weight.dtype)
+        dtype = table_dtype(self.head, self.fc1.weight.dtype)
         return rope_tables(length, head_dim, dtype, task.device)
 
     def forward(self, task: Tensor, adapter: Tensor, proprio: Tensor, noise: Tensor | None) -> Tensor:

@@ -22,6 +22,8 @@ from vla_adapter_ros.model.config import (
 )
 from vla_adapter_ros.model.presets import DINOV2_LARGE, OFFICIAL_PREPROCESSING, SIGLIP_SO400M
 
+OFFICIAL_NAME = "official-"
+"""How the names of official configurations begin; the platform follows."""
 NUM_QUERIES = 64
 NUM_TASK_TOKENS = 512
 HEAD_BLOCKS = 24
@@ -141,7 +143,7 @@ def read_official_config(
                 f"{folder}: the weights' {name} is {stored} wide, that of platform {platform!r} is {expected}"
             )
     return VlaAdapterConfig(
-        name=f"official-{platform}",
+        name=f"{OFFICIAL_NAME}{platform}",
         num_images=robot.num_images,
         action_dim=robot.action_dim,
         proprio_dim=robot.proprio_dim,
@@ -157,6 +159,7 @@ def read_official_config(
             blocks=_count(r"model\.mlp_resnet_blocks\.(\d+)\.", head, "blocks of the policy head", folder),
             film_weights=any(".film_gen." in key for key in head),
             train_noise_std=0.02,
+            rope_tables="match",
         ),
         preprocessing=dataclasses.replace(
             _read_preprocessing(folder / "preprocessor_config.json", len(vits)),

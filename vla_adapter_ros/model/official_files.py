@@ -40,6 +40,8 @@ def official_differences(config: VlaAdapterConfig) -> list[str]:
     found = [f"{key} = {ours!r}, not {theirs!r}" for key, (ours, theirs) in wanted.items() if ours != theirs]
     if head.kind not in ("base", "pro"):
         found.append(f"head.kind = {head.kind!r}, not 'base' or 'pro'")
+    if head.kind == "pro" and head.rope_tables == "fp32":
+        found.append("head.rope_tables = 'fp32', not 'bf16', in which the published code runs")
     if normal.action == "mean_std":
         found.append("normalization.action = 'mean_std', not 'q01_q99' or 'min_max'")
     if _tower_settings(config) is None:

@@ -151,9 +151,15 @@ class VlaAdapterPolicy:
     ) -> VlaAdapterPolicy:
         """A policy with this one's backbone (a copy) and a freshly initialised head.
 
+        A new head's rotary tables are fp32 where they would follow the weights' type, see `HeadConfig`.
         Draws from torch's global generator; seed it for a repeatable head.
         """
-        config = dataclasses.replace(self.config, action_dim=action_dim, proprio_dim=proprio_dim, chunk=chunk)
+        head = self.config.head
+        if head.rope_tables == "match":
+            head = dataclasses.replace(head, rope_tables="fp32")
+        config = dataclasses.replace(
+            self.config, action_dim=action_dim, proprio_dim=proprio_dim, chunk=chunk, head=head
+        )
         network = VlaAdapter(config)
         backbone = {
             key: value

@@ -153,7 +153,10 @@ _BACKBONES = {
 
 
 def _published(name: str, sizes: dict[str, int], vocab: int | None, head: str) -> VlaAdapterConfig:
-    """The policy is as deep as the language model, as in the paper; the published code has 24 blocks."""
+    """The policy is as deep as the language model, as in the paper; the published code has 24 blocks.
+
+    Its rotary tables are fp32: it is trained on float32 weights and may run on bf16 ones.
+    """
     llm, prompt = _BACKBONES[name]
     return VlaAdapterConfig(
         name=name,
@@ -166,7 +169,7 @@ def _published(name: str, sizes: dict[str, int], vocab: int | None, head: str) -
         llm=llm if vocab is None else dataclasses.replace(llm, vocab_size=vocab),
         head=HeadConfig(
             kind=head, blocks=llm.layers, film_weights=head == "pro" and name == "0.5b",
-            train_noise_std=0.02, rope_tables="match",
+            train_noise_std=0.02, rope_tables="fp32",
         ),
         preprocessing=OFFICIAL_PREPROCESSING,
         vits=(DINOV2_LARGE, SIGLIP_SO400M),

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import signal
-import threading
+import re
 import time
 import traceback
 from collections.abc import Callable, Iterator
@@ -11,23 +10,20 @@ from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
-import rclpy
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from rclpy.callback_groups import CallbackGroup
 from rclpy.clock import Clock, ClockType
-from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.lifecycle import LifecycleNode, TransitionCallbackReturn
 from rclpy.qos import DurabilityPolicy, QoSProfile
-from rclpy.signals import SignalHandlerOptions
 
 from vla_adapter_ros.contract import read_contract
-from vla_adapter_ros.errors import NodeError, VlaAdapterError
+from vla_adapter_ros.errors import VlaAdapterError
 from vla_adapter_ros.msg import StepAck
 from vla_adapter_ros.nodes.conversions import to_stamp
 from vla_adapter_ros.nodes.entities import GatedPublisher, GatedService
 from vla_adapter_ros.nodes.faults import Faults
 from vla_adapter_ros.nodes.node_parameters import declare, read
-from vla_adapter_ros.nodes.twins import has_live_twin
+from vla_adapter_ros.nodes.twins import claim_name
 from vla_adapter_ros.simulation.lock_step import LEAVING_S
 
 ACK_TOPIC = "simulator/step_ack"
@@ -35,6 +31,7 @@ ACK_TOPIC = "simulator/step_ack"
 ACK_QOS = QoSProfile(depth=100, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 CHUNK_TOPIC = "action_chunk"
 STATUS_TOPIC = "controller/status"
+MEASURED = re.compile(r"-?\d+\.\d+")
 STEADY = Clock(clock_type=ClockType.STEADY_TIME)
 
 
@@ -182,12 +179,16 @@ class ManagedNode(LifecycleNode):
         return self.get_clock().now().nanoseconds * 1e-9
 
     def diagnose(self, problem: str, **values: Any) -> None:
-        """Say how the node is: an empty `problem` is good. A new problem is logged once."""
+        """Say how the node is: an empty `problem` is good.
+
+        A new problem is logged once; one that differs in measured numbers only is not new.
+        """
         level = DiagnosticStatus.WARN if problem else DiagnosticStatus.OK
         self._diagnosis = (level, problem or "ok", values)
-        if problem and problem != self._reported:
+        kind = MEASURED.sub("", problem)
+        if problem and kind != self._reported:
             self.get_logger().warning(problem, throttle_duration_sec=1.0)
-        self._reported = problem
+        self._reported = kind
 
     def acknowledge(self, stamp: float, inputs: int = 0, outputs: int = 0) -> None:
         """In lock step, tell the simulator that everything up to `stamp` has been handled: see `LockStep`."""
@@ -215,11 +216,7 @@ class ManagedNode(LifecycleNode):
     def on_activate(self, state: Any) -> TransitionCallbackReturn:
         self._mark = len(self._owned)
         try:
-            if has_live_twin(self, self._born):
-                raise NodeError(
-                    f"another node named {self.get_fully_qualified_name()} runs already "
-                    "(a second bring-up?): stop it, or use a namespace"
-                )
+            self.own(claim_name(self, self._born))
             self._settle("active")
             self._sending = True
             self.acknowledge(0.0)
@@ -326,57 +323,3 @@ class ManagedNode(LifecycleNode):
         message = DiagnosticArray(status=[status])
         message.header.stamp = self.get_clock().now().to_msg()
         self._diagnostics.publish(message)
-
-
-def run(kind: type[ManagedNode]) -> int:
-    """Run a node until SIGINT or SIGTERM.
-
-    rclpy's own handlers would end the context at once, under threads that still
-    publish. Here the callbacks run in a thread, the main thread waits for the
-    signal, and the context ends last.
-
-    Returns:
-        Exit status: 1 if autostart was asked for and the configuration or the activation failed.
-    """
-    ended = threading.Event()
-    for sign in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(sign, signal.default_int_handler)
-    rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
-    node = kind()
-    executor = SingleThreadedExecutor()
-    executor.add_node(node)
-    thread = threading.Thread(target=_spin, args=(executor, node, ended), name="callbacks", daemon=True)
-    try:
-        if node.get_parameter("autostart").value:
-            for transition in (node.trigger_configure, node.trigger_activate):
-                if transition() != TransitionCallbackReturn.SUCCESS:
-                    return 1
-        thread.start()
-        ended.wait()
-    except KeyboardInterrupt:
-        pass
-    finally:
-        for sign in (signal.SIGINT, signal.SIGTERM):  # a second one must not spoil the orderly end
-            signal.signal(sign, signal.SIG_IGN)
-        ended.set()
-        executor.shutdown()
-        if thread.ident is not None:
-            thread.join()
-        node.end()
-        node.destroy_node()
-        rclpy.try_shutdown()
-    return 0
-
-
-def _spin(executor: SingleThreadedExecutor, node: ManagedNode, ended: threading.Event) -> None:
-    """Execute callbacks to the end. An error that gets here is not of our own callbacks; it ends nothing."""
-    while executor.context.ok() and not ended.is_set():
-        try:
-            executor.spin()
-        except ExternalShutdownException:
-            break
-        except Exception:
-            if executor.context.ok() and not ended.is_set():
-                node.get_logger().error(f"callback failed:\n{traceback.format_exc()}")
-                ended.wait(0.02)  # should it be a lasting one
-    ended.set()

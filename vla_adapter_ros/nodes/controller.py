@@ -22,13 +22,14 @@ from vla_adapter_ros.control.rows import RowStream
 from vla_adapter_ros.control.shadow import ShadowScore
 from vla_adapter_ros.errors import ChunkError, VlaAdapterError
 from vla_adapter_ros.msg import ActionChunk, ControllerStatus
-from vla_adapter_ros.nodes.base import CHUNK_TOPIC, STATUS_TOPIC, ManagedNode, run
+from vla_adapter_ros.nodes.base import CHUNK_TOPIC, STATUS_TOPIC, ManagedNode
 from vla_adapter_ros.nodes.conversions import chunk_of, command_message, command_of, joint_positions, seconds
 from vla_adapter_ros.nodes.description import watch_description
 from vla_adapter_ros.nodes.grippers import gripper_output
 from vla_adapter_ros.nodes.neighbours import foreign_publisher
 from vla_adapter_ros.nodes.outputs import Outgoing, arm_output
 from vla_adapter_ros.nodes.parameters import ControllerParameters
+from vla_adapter_ros.nodes.process import run
 from vla_adapter_ros.nodes.status import diagnostic_values, status_message
 from vla_adapter_ros.nodes.ticker import Ticker
 
@@ -138,6 +139,7 @@ class ControllerNode(ManagedNode):
         """The last thing that is sent, after the last tick: nobody would repeat a velocity."""
         if self._arm is not None:
             self._arm.end(self.now())
+            self._arm.flush()
 
     # Inputs
 

@@ -27,11 +27,13 @@ def to_stamp(time: float) -> Time:
 
 
 def joint_positions(message: JointState) -> dict[str, float]:
-    """Positions by joint name.
+    """Positions by joint name; none of a message that has velocities or efforts only.
 
     Raises:
-        CommandError: not as many positions as names.
+        CommandError: another number of positions than names.
     """
+    if not message.position:
+        return {}
     if len(message.name) != len(message.position):
         raise CommandError(f"joint state: {len(message.name)} names but {len(message.position)} positions")
     return dict(zip(message.name, message.position, strict=True))

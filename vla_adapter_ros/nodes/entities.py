@@ -7,7 +7,10 @@ from collections.abc import Callable
 from typing import Any
 
 from rclpy.callback_groups import CallbackGroup
+from rclpy.duration import Duration
 from rclpy.publisher import Publisher
+
+PATIENCE_S = 0.3  # with listeners, some of which may be dead
 
 
 class GatedPublisher:
@@ -22,11 +25,6 @@ class GatedPublisher:
         self._publisher, self._sending = publisher, sending
         self._closed = False
 
-    @property
-    def topic_name(self) -> str:
-        """The topic's full name."""
-        return self._publisher.topic_name
-
     def publish(self, message: Any) -> None:
         """Send a message, or drop it."""
         if not self._closed and self._sending():
@@ -35,6 +33,11 @@ class GatedPublisher:
     def get_subscription_count(self) -> int:
         """How many listen."""
         return 0 if self._closed else self._publisher.get_subscription_count()
+
+    def flush(self) -> None:
+        """Wait until all who listen have what was sent: a publisher that is destroyed repeats nothing."""
+        if not self._closed:
+            self._publisher.wait_for_all_acked(Duration(seconds=PATIENCE_S))
 
     def close(self) -> None:
         """Drop everything from now on."""

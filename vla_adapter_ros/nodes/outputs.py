@@ -66,6 +66,10 @@ class ArmOutput:
         """Leave the arm safe, since no more will be sent; returns the number of messages."""
         return 0
 
+    def flush(self) -> None:
+        """Wait until the driver has what was sent."""
+        self._publisher.flush()
+
     def _publish(self, message: Any) -> int:
         self._publisher.publish(message)
         return 1

@@ -18,10 +18,11 @@ from vla_adapter_ros.control.pacing import ChunkPacer, budget_complaint
 from vla_adapter_ros.errors import CheckpointError, ObservationError, ParameterError, VlaAdapterError
 from vla_adapter_ros.model import VlaAdapterPolicy
 from vla_adapter_ros.msg import ActionChunk, ControllerStatus
-from vla_adapter_ros.nodes.base import CHUNK_TOPIC, STATUS_TOPIC, ManagedNode, run
+from vla_adapter_ros.nodes.base import CHUNK_TOPIC, STATUS_TOPIC, ManagedNode
 from vla_adapter_ros.nodes.conversions import chunk_message
 from vla_adapter_ros.nodes.instruction import Instruction
 from vla_adapter_ros.nodes.parameters import PolicyParameters
+from vla_adapter_ros.nodes.process import run
 from vla_adapter_ros.nodes.readiness import CONTROLLER_SILENCE_S, controller_problem, not_ready
 from vla_adapter_ros.nodes.silence import CONTROLLER, FRAMES, SilenceWatch, patience
 from vla_adapter_ros.nodes.streams import StreamSubscriber
@@ -109,6 +110,7 @@ class PolicyNode(ManagedNode):
         """End the instruction: the arm stops, and the next activation does not move it."""
         self._end("the policy was deactivated: give a new instruction", tell=True)
         self._end_worker()
+        self._chunks.flush()
 
     def _end_worker(self) -> None:
         self._ended.set()
@@ -144,7 +146,7 @@ class PolicyNode(ManagedNode):
                 age = min(age, abs(self.now() - self._heard_ros))
             controller = controller_problem(self._status, age)
         return not_ready(
-            inputs=self._builder.obstacles(self.now()),
+            inputs=self._streams.obstacles(self.now()),
             controller=controller,
             listeners=self._chunks.get_subscription_count(),
             text=long,
@@ -265,8 +267,9 @@ class PolicyNode(ManagedNode):
     def _complain(self) -> None:
         """Without frames there is nothing to infer from: say which stream is silent."""
         complaints = self._builder.complaints(self.now())
-        if complaints and self._instruction.text:
-            self.diagnose("; ".join(complaints))
+        problem = self._why_ended or "; ".join(complaints)
+        if problem:
+            self.diagnose(problem, instruction=self._instruction.text)
 
 
 def main() -> int:

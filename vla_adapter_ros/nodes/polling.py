@@ -13,7 +13,7 @@ from typing import Any
 
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
-from rclpy.qos import QoSProfile, ReliabilityPolicy
+from rclpy.qos import QoSProfile
 from rclpy.subscription import Subscription
 
 Handle = Callable[[Any, float], None]
@@ -80,16 +80,13 @@ class Polling:
         return [(min(received or now, now), handle, message) for received, handle, message in found]
 
     def mismatches(self) -> list[str]:
-        """Publishers that cannot be heard, in words."""
+        """Publishers that cannot be heard since they send another type, in words."""
         problems = []
-        for topic, kind, quality in self._topics:
+        for topic, kind, _ in self._topics:
             wanted = _type_name(kind)
-            reliable = quality.reliability == ReliabilityPolicy.RELIABLE
             for publisher in self._node.get_publishers_info_by_topic(topic):
                 if publisher.topic_type != wanted:
                     problems.append(f"{topic} is published as {publisher.topic_type}, allowed is {wanted}")
-                elif reliable and publisher.qos_profile.reliability == ReliabilityPolicy.BEST_EFFORT:
-                    problems.append(f"{topic} is published as best effort, allowed is reliable")
         return problems
 
     def destroy(self) -> None:

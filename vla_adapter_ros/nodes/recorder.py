@@ -14,10 +14,11 @@ from std_srvs.srv import Trigger
 
 from vla_adapter_ros.errors import ParameterError, VlaAdapterError
 from vla_adapter_ros.msg import ControllerStatus, RecorderStatus
-from vla_adapter_ros.nodes.base import STATUS_TOPIC, ManagedNode, run
+from vla_adapter_ros.nodes.base import STATUS_TOPIC, ManagedNode
 from vla_adapter_ros.nodes.buttons import ButtonMap
 from vla_adapter_ros.nodes.conversions import to_stamp
 from vla_adapter_ros.nodes.parameters import RecorderParameters
+from vla_adapter_ros.nodes.process import run
 from vla_adapter_ros.nodes.streams import StreamSubscriber
 from vla_adapter_ros.recording.layout import SOURCE_NUMBERS
 from vla_adapter_ros.recording.memory import share_one_heap
@@ -120,8 +121,7 @@ class RecorderNode(ManagedNode):
     def _obstacles(self) -> list[str]:
         """Why no good frame could be recorded now."""
         self._streams.poll()
-        obstacles = self._streams.builder.obstacles(self.now())
-        return obstacles + self._streams.mismatches() if obstacles else []
+        return self._streams.obstacles(self.now())
 
     def _take(self, now: float) -> None:
         """Record the frames that became ready."""
@@ -149,11 +149,13 @@ class RecorderNode(ManagedNode):
     def _publish_status(self) -> None:
         self._session.watch(self.now(), self._complaints)
         status = self._session.status()
+        # The problem of the newest frame is that of now only as long as frames come.
+        problem = "; ".join(self._complaints()) or self._problem
         ages = self._streams.builder.newest_ages(self.now())
         heard = time.monotonic() - self._controller_at < CONTROLLER_SILENCE_S
         message = RecorderStatus(
             state=status.state,
-            reason=status.reason or self._problem,
+            reason=status.reason or problem,
             controller=self._controller if heard else "none",
             instruction=self._session.instruction,
             episode=status.episode,
@@ -172,7 +174,7 @@ class RecorderNode(ManagedNode):
         message.header.stamp = to_stamp(self.now())
         self._status.publish(message)
         self.diagnose(
-            self._problem,
+            problem,
             state=status.state,
             frames=status.frames,
             dropped=status.dropped,

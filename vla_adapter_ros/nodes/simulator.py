@@ -18,12 +18,13 @@ from std_msgs.msg import String
 from vla_adapter_ros.control.urdf import ROBOT_DESCRIPTION
 from vla_adapter_ros.errors import VlaAdapterError
 from vla_adapter_ros.msg import SceneState, StepAck
-from vla_adapter_ros.nodes.base import ACK_QOS, ACK_TOPIC, ManagedNode, run
+from vla_adapter_ros.nodes.base import ACK_QOS, ACK_TOPIC, ManagedNode
 from vla_adapter_ros.nodes.conversions import command_message, seconds, to_stamp
 from vla_adapter_ros.nodes.description import DESCRIPTION_QOS
 from vla_adapter_ros.nodes.drivers import subscribe_to_commands
 from vla_adapter_ros.nodes.images import array_to_image, camera_info
 from vla_adapter_ros.nodes.parameters import SimulatorParameters
+from vla_adapter_ros.nodes.process import run
 from vla_adapter_ros.simulation.drivers import DriverSettings
 from vla_adapter_ros.simulation.expert import PickExpert
 from vla_adapter_ros.simulation.lock_step import LockStep

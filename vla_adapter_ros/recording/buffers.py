@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import bisect
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -54,10 +55,11 @@ class ImageBuffer:
 
 
 class ValueBuffer:
-    """Values of one topic, ordered by stamp [s].
+    """Values of one topic, each with a history of its own, ordered by stamp [s].
 
-    A message may carry only some of the wanted values (two drivers that share
-    one joint-state topic do that), so each value is looked up on its own.
+    A message may carry only some of the wanted values (a driver that sends an
+    arm in halves, two drivers that share one joint-state topic). What carries
+    a value last, of all that is stamped alike, counts.
 
     Args:
         keys: The wanted values, (D,), e.g. joint names.
@@ -66,37 +68,37 @@ class ValueBuffer:
     def __init__(self, keys: tuple[str, ...]) -> None:
         self.keys = keys
         self._index = {key: i for i, key in enumerate(keys)}
-        self._stamps: list[float] = []
-        self._values: list[np.ndarray] = []
-        self._present: list[np.ndarray] = []
-        self._newest = np.full(len(keys), -math.inf)
+        self._stamps: list[list[float]] = [[] for _ in keys]
+        self._values: list[list[float]] = [[] for _ in keys]
+
+    def wanted(self, names: Sequence[str]) -> list[str]:
+        """Those of `names` that are kept here."""
+        return [name for name in names if name in self._index]
 
     @property
     def newest(self) -> float:
         """Stamp up to which every wanted value is known [s]; -inf while one is missing."""
-        return float(self._newest.min())
+        return min(stamps[-1] if stamps else -math.inf for stamps in self._stamps)
 
-    @property
-    def newest_of_each(self) -> np.ndarray:
-        """Newest stamp of each wanted value [s], float64 (D,); -inf where it never came."""
-        return self._newest
+    def newest_stamps(self) -> dict[str, float]:
+        """Value -> stamp of its newest sample [s]; -inf where none came."""
+        return {
+            key: stamps[-1] if stamps else -math.inf
+            for key, stamps in zip(self.keys, self._stamps, strict=True)
+        }
 
-    def add(self, stamp: float, names: list[str], values: np.ndarray) -> None:
+    def add(self, stamp: float, names: Sequence[str], values: Sequence[float]) -> None:
         """Keep the wanted ones among `values` (N,), which are called `names` (N,), in any order."""
-        row, present = np.full(len(self.keys), np.nan), np.zeros(len(self.keys), dtype=bool)
         for name, value in zip(names, values, strict=True):
             i = self._index.get(name)
-            if i is not None:
-                row[i], present[i] = value, True
-        if not present.any():
-            return
-        at = bisect.bisect_right(self._stamps, stamp)
-        self._stamps.insert(at, stamp)
-        self._values.insert(at, row)
-        self._present.insert(at, present)
-        self._newest[present] = np.maximum(self._newest[present], stamp)
-        if len(self._stamps) > MAX_VALUES:
-            del self._stamps[0], self._values[0], self._present[0]
+            if i is None:
+                continue
+            stamps = self._stamps[i]
+            at = bisect.bisect_right(stamps, stamp)
+            stamps.insert(at, stamp)
+            self._values[i].insert(at, float(value))
+            if len(stamps) > MAX_VALUES:
+                del stamps[0], self._values[i][0]
 
     def at(self, t: float) -> tuple[np.ndarray, np.ndarray]:
         """Newest values stamped not later than `t`.
@@ -105,27 +107,22 @@ class ValueBuffer:
             (values, stamps), float64 (D,) each; NaN and -inf where a value never came.
         """
         values, stamps = np.full(len(self.keys), np.nan), np.full(len(self.keys), -math.inf)
-        missing = np.ones(len(self.keys), dtype=bool)
-        for i in range(bisect.bisect_right(self._stamps, t) - 1, -1, -1):
-            use = missing & self._present[i]
-            values[use], stamps[use] = self._values[i][use], self._stamps[i]
-            missing &= ~use
-            if not missing.any():
-                break
+        for i, history in enumerate(self._stamps):
+            found = bisect.bisect_right(history, t) - 1
+            if found >= 0:
+                values[i], stamps[i] = self._values[i][found], history[found]
         return values, stamps
 
     def prune(self, t: float) -> None:
-        """Drop what is older than `t`, but keep the newest message."""
-        count = min(bisect.bisect_left(self._stamps, t), len(self._stamps) - 1)
-        if count > 0:
-            del self._stamps[:count], self._values[:count], self._present[:count]
+        """Drop what no frame after `t` can use: of each value, all up to `t` but the newest of them."""
+        for stamps, values in zip(self._stamps, self._values, strict=True):
+            count = max(0, bisect.bisect_right(stamps, t) - 1)
+            del stamps[:count], values[:count]
 
     def clear(self) -> None:
         """Forget everything."""
-        self._stamps.clear()
-        self._values.clear()
-        self._present.clear()
-        self._newest[:] = -math.inf
+        for history in (*self._stamps, *self._values):
+            history.clear()
 
 
 def pose_values(message: Any) -> tuple[list[str], list[float]]:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 
 import torch
+from torch import Tensor
 
 from vla_adapter_ros.errors import TrainingError
-from vla_adapter_ros.model import VlaAdapter, VlaAdapterPolicy
+from vla_adapter_ros.model import VlaAdapter, VlaAdapterConfig, VlaAdapterPolicy
 
 CAMERAS = (1, 2, 3)
 _POSITIONS = ".pos_embed"  # of a convolution stem: one set per view
@@ -36,16 +38,22 @@ def with_cameras(policy: VlaAdapterPolicy, count: int) -> VlaAdapterPolicy:
     if tasks == config.num_patches:
         tasks = count * config.patches_per_image
     config = dataclasses.replace(config, num_images=count, num_task_tokens=tasks)
-    with torch.device("meta"):
-        network = VlaAdapter(config)
     state = policy.network.state_dict()
     if config.stem:
         (name,) = (key for key in state if key.endswith(f"{config.stem.key}{_POSITIONS}"))
         positions = state[name]
         extra = max(0, count - len(positions))
         state[name] = torch.cat([positions[:count], positions[-1:].repeat(extra, 1, 1)])
+    return VlaAdapterPolicy(
+        rebuild(config, state), config, policy.tokenizer, policy.statistics, None,
+        kept_files=policy.kept_files,
+    )  # fmt: skip
+
+
+def rebuild(config: VlaAdapterConfig, state: Mapping[str, Tensor]) -> VlaAdapter:
+    """A network of other settings around the same tensors, in inference mode."""
+    with torch.device("meta"):
+        network = VlaAdapter(config)
     network.load_state_dict(state, assign=True)
     network.language_model.restore_frequencies()
-    return VlaAdapterPolicy(
-        network.eval(), config, policy.tokenizer, policy.statistics, None, kept_files=policy.kept_files
-    )
+    return network.eval()

@@ -32,6 +32,7 @@ from vla_adapter_ros.training.optimizer import build_optimizer, freeze_parts
 from vla_adapter_ros.training.progress import Display, progress_bar
 from vla_adapter_ros.training.report import Report, format_report, make_report
 from vla_adapter_ros.training.report_page import draw_pictures, write_page
+from vla_adapter_ros.training.rope import settle_rope_tables
 from vla_adapter_ros.training.selection import split_rows
 from vla_adapter_ros.training.settings import FREE, FinetuneSettings, make_settings
 from vla_adapter_ros.training.sources import Source, open_sources
@@ -159,7 +160,9 @@ def finetune(
         )  # fmt: skip
         samples = Samples.join(samples, images)
         rows = split_rows(samples, settings, backbone.config.chunk)
-        policy = _prepare(backbone, samples, robot, "+".join(samples.names), rows[0])
+        policy, line = _prepare(backbone, samples, robot, "+".join(samples.names), rows[0])
+        if line:
+            show.note(line)
         del backbone
         loop = _build_loop(policy, samples, rows, settings, processes, folder, key, resumes)
         journal = Journal(
@@ -240,15 +243,21 @@ def _plain_policy(
 
 def _prepare(
     backbone: VlaAdapterPolicy, samples: Samples, robot: Contract, name: str, rows: np.ndarray
-) -> VlaAdapterPolicy:
-    """The policy to train: contract of the data sets, statistics of the training rows, head kept or new."""
+) -> tuple[VlaAdapterPolicy, str]:
+    """The policy to train, and a line about its rotary tables, see `settle_rope_tables`.
+
+    It has the data sets' contract, the training rows' statistics, and a head that is kept or new.
+    """
     statistics, config = compute_statistics(name, samples, robot, rows), backbone.config
     shape = {"action_dim": len(robot.action_names), "proprio_dim": len(robot.state_names)}
     if backbone.statistics is None or shape != {k: getattr(config, k) for k in shape}:
-        return backbone.with_new_head(**shape, chunk=config.chunk, statistics=statistics, contract=robot)
-    return VlaAdapterPolicy(
-        backbone.network, config, backbone.tokenizer, statistics, robot, kept_files=backbone.kept_files
-    )
+        return backbone.with_new_head(**shape, chunk=config.chunk, statistics=statistics, contract=robot), ""
+    backbone, line = settle_rope_tables(backbone)
+    policy = VlaAdapterPolicy(
+        backbone.network, backbone.config, backbone.tokenizer, statistics, robot,
+        kept_files=backbone.kept_files,
+    )  # fmt: skip
+    return policy, line
 
 
 def _check_output(output: Path, folder: Path, resume: bool) -> None:

@@ -47,7 +47,7 @@ class Arm:
         begin: float = 0.0,
         sag: float = 0.0,
     ) -> None:
-        self.sag = sag
+        self.sag, self.noise = sag, lambda: 0.0
         self.core, self.now, self.position = core, begin, start.copy()
         self.publish_every, self.joint_states = publish_every, True
         self.controller = TrajectoryController(core.contract.arm_joints, start)
@@ -62,7 +62,7 @@ class Arm:
             self.now = self.begin + self.ticks * period
             if self.joint_states:
                 names = self.core.contract.arm_joints
-                measured = self.position - self.sag
+                measured = self.position - self.sag + self.noise()
                 self.core.measure(dict(zip(names, measured, strict=True)), self.now, self.now)
             self.tick = self.core.tick(self.now)
             self.states.append(self.tick.state)
@@ -80,6 +80,19 @@ class Arm:
         self.ticks += ticks
         self.now = self.begin + self.ticks * self.core.period_s
         self.position = self.controller.sample(self.now + self.core.period_s)[0]
+
+    def follow_device(self, goal: np.ndarray, seconds: float, columns: int) -> None:
+        """A human's own device sends one smooth trajectory to `goal` (J,), and says so to the core meanwhile.
+
+        From where the driver's set-point stands, at whatever speed: the device takes it over smoothly.
+        """
+        still, sampled = np.zeros((1, len(goal))), self.now + self.core.period_s
+        self.controller.accept(
+            self.core.contract.arm_joints, sampled, [seconds], goal[None], still, still, now=sampled
+        )
+        for k in range(round(seconds / self.core.period_s)):
+            self.core.accept_teleop(np.full(columns, k % 2 * 1.0), self.now, self.now)
+            self.run(self.core.period_s)
 
     def receive(self, trajectory) -> None:
         if trajectory is None:
@@ -123,7 +136,7 @@ class Arm:
         velocity, acceleration, jerk = self.derivatives
         most = 1 + TOLERANCE
         assert np.isfinite(path).all()
-        assert (path >= limits.low - 1e-9).all() and (path <= limits.high + 1e-9).all()
+        assert (path >= limits.low).all() and (path <= limits.high).all()
         assert (np.abs(velocity) <= limits.velocity * most).all()
         assert (np.abs(acceleration) <= limits.acceleration * most).all(), np.abs(acceleration).max(0)
         # Third differences of floats of size 3 carry 2e-6 rad/s^3 of rounding.

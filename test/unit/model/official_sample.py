@@ -31,6 +31,7 @@ def official_config(head: str = "pro") -> VlaAdapterConfig:
     dino, siglip = full.vits
     return dataclasses.replace(
         full,
+        head=dataclasses.replace(full.head, rope_tables="match"),
         llm=LlmConfig(hidden=16, intermediate=24, layers=24, heads=2, kv_heads=1, vocab_size=len(WORDS)),
         vits=(
             dataclasses.replace(dino, width=16, depth=2, heads=2, mlp_width=64),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -309,7 +310,12 @@ def test_one_of_several_statistics(folder: Path) -> None:
 def test_what_the_published_code_could_run() -> None:
     config = official_config()
     assert official_differences(config) == [] and fitting_platforms(config) == ["libero", "calvin"]
-    assert official_differences(preset("0.5b")) == []
-    three = official_differences(preset("0.5b", num_images=3))
+    assert official_differences(preset("0.5b", head="base")) == []
+    three = official_differences(preset("0.5b", num_images=3, head="base"))
     assert three == ["num_task_tokens = 768, not 512"]
+    pro = preset("0.5b")
+    assert official_differences(pro) == [
+        "head.rope_tables = 'fp32', not 'bf16', in which the published code runs"
+    ]
+    assert official_differences(replace(pro, head=replace(pro.head, rope_tables="bf16"))) == []
     assert len(official_differences(preset("tiny"))) > 5

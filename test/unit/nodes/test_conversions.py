@@ -78,6 +78,7 @@ def test_commands_go_by_name():
     np.testing.assert_array_equal(conversions.command_of(message, ("a", "b")), [1.0, 2.0])
     with pytest.raises(CommandError, match="lacks"):
         conversions.command_of(message, ("a", "c"))
+    assert conversions.joint_positions(JointState(name=["a"], velocity=[1.0, 2.0])) == {}
     with pytest.raises(CommandError, match="2 names but 1"):
         conversions.joint_positions(JointState(name=["a", "b"], position=[1.0]))
 

@@ -14,6 +14,7 @@ from vla_adapter_ros.recording import Frame, FrameBuilder
 
 CONTRACT = read_contract("franka_sim")
 JOINTS = [f"fr3_joint{i}" for i in range(1, 8)] + ["fr3_finger_joint1"]
+HALVES = JOINTS[:4], JOINTS[4:]
 POSE = ["position.x", "position.y", "position.z", "orientation.w"]
 
 
@@ -29,25 +30,28 @@ def feed(builder: FrameBuilder, event: tuple) -> None:
         # Real joint states carry further joints, in an order of their own.
         names = ["fr3_finger_joint2", *reversed(JOINTS)]
         builder.add_joint_state("/joint_states", stamp, received, names, [value + i for i in range(9)])
+    elif kind in ("left", "right"):
+        names = HALVES[kind == "right"]
+        positions = [value + JOINTS.index(name) for name in names]
+        builder.add_joint_state("/joint_states", stamp, received, names, positions, [0.0], [0.0] * 20)
     elif kind == "pose":
         builder.add_values("/end_effector_pose", stamp, received, POSE, [value, value + 1, value + 2, 1.0])
     else:
         builder.add_values(CONTRACT.action.topic, stamp, received, CONTRACT.action_names, [value] * 8)
 
 
-def stream_events(duration: float = 2.0, delay=lambda: 0.0) -> list[tuple]:
+WHOLE = {"joints": (0.01, 0.0)}  # period and offset [s]
+IN_HALVES = {"left": (0.02, 0.0), "right": (0.02, -0.01)}
+
+
+def stream_events(duration: float = 2.0, delay=lambda: 0.0, joints=WHOLE) -> list[tuple]:
     """Cameras at 10 Hz, values at 100 Hz, each value saying its own number, sorted by receipt."""
     events = []
-    for kind, period in (
-        ("third_view", 0.1),
-        ("gripper", 0.1),
-        ("joints", 0.01),
-        ("pose", 0.01),
-        ("action", 0.01),
-    ):
+    others = {"third_view": (0.1, 0.0), "gripper": (0.1, 0.0), "pose": (0.01, 0.0), "action": (0.01, 0.0)}
+    for kind, (period, offset) in (others | joints).items():
         last = 0.0
         for n in range(round(duration / period)):
-            stamp = 100.0 + n * period
+            stamp = 100.0 + offset + n * period
             last = max(last, stamp + delay())  # one topic keeps its order
             events.append((kind, stamp, last, n))
     return sorted(events, key=lambda event: event[2])
@@ -92,10 +96,12 @@ def test_frame_holds_the_newest_samples_at_t():
 
 @pytest.mark.parametrize("settle_s", [0.05, 0.1])
 @pytest.mark.parametrize("seed", range(5))
-def test_live_recorder_and_replay_agree_under_random_delays(seed, settle_s):
+@pytest.mark.parametrize("joints", [WHOLE, IN_HALVES], ids=["whole", "in halves"])
+def test_live_recorder_and_replay_agree_under_random_delays(seed, settle_s, joints):
     rng = np.random.default_rng(seed)
     contract = replace(CONTRACT, settle_s=settle_s)
-    events = stream_events(delay=lambda: rng.uniform(0.0, 0.08))
+    # Each half has delays of its own: they overtake each other.
+    events = stream_events(duration=2.04, delay=lambda: rng.uniform(0.0, 0.08), joints=joints)
     live = FrameBuilder(contract, with_action=False)
     recorder = FrameBuilder(contract, with_action=True)
     replay = FrameBuilder(contract, with_action=True)
@@ -112,6 +118,14 @@ def test_live_recorder_and_replay_agree_under_random_delays(seed, settle_s):
     seen_recorded += recorder.take(end)
     assert same(seen_recorded, replay.take(end))
     assert len(seen_recorded) == 20
+    if joints is IN_HALVES:  # of each half what its newest message says, of those that came and that count
+        for frame in (f for f in seen_recorded if not f.problem):
+            image_came = next(e[2] for e in events if e[:2] == ("third_view", frame.stamp))
+            decided = max(image_came, frame.stamp + settle_s)
+            came = [e for e in events if e[1] <= frame.stamp and e[2] < decided]
+            left, right = (max(e[3] for e in came if e[0] == half) for half in IN_HALVES)
+            wanted = [left + i for i in range(4)] + [right + i for i in range(4, 8)]
+            assert frame.state[:8] == pytest.approx(wanted)
     assert [a.stamp for a in seen_live] == [b.stamp for b in seen_recorded]
     pairs = [(a, b) for a, b in zip(seen_live, seen_recorded, strict=True) if not a.problem and not b.problem]
     # Waiting longer than the longest delay makes every frame good; waiting less loses some, changes none.
@@ -168,10 +182,6 @@ def test_what_stands_against_a_good_frame_now_is_said_in_the_words_of_the_frame(
     builder = FrameBuilder(CONTRACT, with_action=False)
     good(builder)
     assert builder.obstacles(100.0) == []
-    builder.refuse("gripper", "encoding 'yuv': allowed are rgb8, bgr8")
-    (sentence,) = [s for s in builder.obstacles(101.0) if "gripper" in s]
-    assert sentence.endswith("refused: encoding 'yuv': allowed are rgb8, bgr8")
-    builder.refuse("gripper", "")
     for n in range(1, 6):  # every stream lives, but no frame is good: the first one may be chance
         now = 101.0 + 0.1 * n
         for kind in ("joints", "pose", "third_view"):
@@ -230,6 +240,88 @@ def test_missing_joint_is_named_and_two_drivers_may_share_a_topic():
     assert frame.ages["/joint_states"] == pytest.approx(0.005)
 
 
+def test_late_joints_are_named_and_the_first_cause_comes_first():
+    builder = FrameBuilder(CONTRACT, with_action=True)
+    for kind, last in (
+        ("action", 99.95),
+        ("left", 99.96),
+        ("right", 99.6),
+        ("gripper", 99.7),
+        ("pose", 100.0),
+    ):
+        feed(builder, (kind, last, last, 1))
+    builder.add_joint_state("/joint_states", 99.98, 99.98, JOINTS[:2], [0.0] * 2)
+    feed(builder, ("third_view", 100.0, 100.0, 1))
+    (frame,) = builder.take(100.2)
+    right = "/joint_states (fr3_joint5, fr3_joint6, fr3_joint7, fr3_finger_joint1): newest sample is "
+    assert frame.problem == (
+        f"{right}0.400 s old, allowed are 0.050 s; camera gripper: newest sample is 0.300 s old, "
+        "allowed are 0.080 s"
+    )
+    assert np.isfinite(frame.state[:4]).all() and np.isnan(frame.state[4:8]).all()
+    starts = [c.split(":")[0] for c in builder.complaints(100.2)[:4]]
+    assert starts == [
+        right.split(":")[0],
+        "camera gripper",
+        "/controller/command",
+        "/joint_states (fr3_joint3, fr3_joint4)",
+    ]
+    feed(builder, ("third_view", 100.5, 100.5, 1))  # what a frame has left behind still has its age
+    assert f"{right}0.900 s old" in builder.take(101.0)[0].problem
+
+
+def test_of_two_publishers_of_a_joint_the_newest_wins():
+    builder = FrameBuilder(CONTRACT, with_action=False)
+    for kind in ("gripper", "pose", "third_view"):
+        feed(builder, (kind, 100.0, 100.0, 1))
+    finger = JOINTS[7:]
+    builder.add_joint_state("/joint_states", 99.999, 99.999, finger, [0.03])
+    builder.add_joint_state("/joint_states", 99.2, 100.0, finger, [0.01])  # long ago, but not a new start
+    builder.add_joint_state("/joint_states", 100.0, 100.0, JOINTS[:7], [0.2] * 7)
+    builder.add_joint_state("/joint_states", 100.001, 100.001, finger, [0.02])
+    (frame,) = builder.take(100.001)
+    assert frame.problem == "" and frame.state[7] == 0.03
+
+
+def test_a_slow_value_beside_a_fast_one_is_kept():
+    topics = {n: replace(t, max_age_s=6.0) for n, t in CONTRACT.topics.items()}
+    builder = FrameBuilder(replace(CONTRACT, topics=topics), with_action=False)
+    for kind in ("gripper", "pose", "right"):
+        feed(builder, (kind, 100.0, 100.0, 1))
+    for n in range(5000):
+        feed(builder, ("left", 100.0 + 0.001 * n, 100.0 + 0.001 * n, n))
+    feed(builder, ("gripper", 105.0, 105.0, 1))
+    feed(builder, ("third_view", 105.0, 105.0, 1))
+    (frame,) = builder.take(105.2)
+    assert frame.problem == "" and frame.state[7] == 1 + 7
+
+
+def test_only_fields_and_joints_of_the_contract_must_fit():
+    builder = FrameBuilder(CONTRACT, with_action=False)
+    for kind in ("gripper", "pose", "third_view"):
+        feed(builder, (kind, 100.0, 100.0, 1))
+    add = builder.add_joint_state
+    add("/joint_states", 100.0, 100.0, JOINTS, [0.1] * 8, [0.0] * 7, [1.0])
+    add("/joint_states", 100.0, 100.0, ["wheel_left", "wheel_right"], [0.0])
+    add("/joint_states", 100.0, 100.0, JOINTS, [], [0.0] * 8)
+    (frame,) = builder.take(100.0)
+    assert frame.problem == "" and frame.state[:8] == pytest.approx([0.1] * 8)
+    with pytest.raises(FrameError, match="8 names but 7 values of position"):
+        add("/joint_states", 100.0, 100.0, JOINTS, [0.1] * 7)
+
+    state = tuple(replace(d, field="velocity") if d.joint == JOINTS[0] else d for d in CONTRACT.state)
+    builder = FrameBuilder(replace(CONTRACT, state=state), with_action=False)
+    for kind in ("gripper", "pose", "third_view"):
+        feed(builder, (kind, 100.0, 100.0, 1))
+    add = builder.add_joint_state
+    add("/joint_states", 100.0, 100.0, JOINTS[1:], [0.1] * 7, [0.0])
+    with pytest.raises(FrameError, match="8 names but 7 values of velocity"):
+        add("/joint_states", 100.0, 100.0, JOINTS, [0.1] * 8, [0.0] * 7)
+    add("/joint_states", 100.0, 100.0, JOINTS[:1], [], [0.3])
+    (frame,) = builder.take(100.0)
+    assert frame.problem == "" and frame.state[0] == 0.3
+
+
 def test_wrong_image_size_is_reported_with_both_sizes():
     builder = FrameBuilder(CONTRACT, with_action=False)
     for kind in ("joints", "pose"):
@@ -252,6 +344,23 @@ def test_stamps_from_the_future_are_refused_and_the_offset_is_told():
     assert builder.rejected == {"/joint_states": 1}
     assert builder.clock_offset["/joint_states"] == pytest.approx(2.5)
     assert "2.500 s after their receipt" in frame.problem
+
+
+def test_what_is_said_about_clocks_ends_with_good_samples():
+    builder = FrameBuilder(CONTRACT, with_action=False)
+    good(builder, 99.0)
+    for n in range(45):
+        feed(builder, ("left", 102.5 + 0.01 * n, 100.0 + 0.01 * n, 1))
+    joints = "/joint_states (fr3_joint1, fr3_joint2, fr3_joint3, fr3_joint4)"
+    complaints = builder.complaints(100.5)
+    assert any(c.startswith("/joint_states") and "; 45 refused" in c for c in complaints)
+    feed(builder, ("left", 100.5, 100.5, 1))  # the other half has a clock of its own
+    assert not any("refused" in c for c in builder.complaints(100.6))
+    assert builder.rejected == {"/joint_states": 45}  # of the whole recording
+    feed(builder, ("left", 103.2, 100.7, 1))
+    (mine,) = [c for c in builder.complaints(101.0) if c.startswith(joints)]
+    assert "; 1 refused" in mine
+    assert not any("refused" in c for c in builder.complaints(110.0)), "that was long ago"
 
 
 @pytest.mark.parametrize(
@@ -314,8 +423,9 @@ def test_memory_is_bounded_while_the_reference_camera_is_silent():
     for n in range(6000):
         feed(builder, ("joints", 100 + n * 0.01, 100 + n * 0.01, 0))
         feed(builder, ("gripper", 100 + n * 0.01, 100 + n * 0.01, 0))
-    assert len(builder._images["gripper"]._images) <= 32
-    assert len(builder._values["/joint_states"]._values) <= 4096
+    assert len(builder._histories.images["gripper"]._images) <= 32
+    histories = builder._histories.values["/joint_states"]._values
+    assert max(len(history) for history in histories) <= 4096
     for n in range(1000):
         feed(builder, ("third_view", 200 + n * 0.1, 200 + n * 0.1, 0))
     assert len(builder.take(400.0)) <= 256

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from vla_adapter_ros.model.engine.sharing import join
-from vla_adapter_ros.model.head import rope_tables
+from vla_adapter_ros.model.head import rope_tables, table_dtype
 from vla_adapter_ros.model.network import VlaAdapter
 
 
@@ -80,7 +80,7 @@ class HeadStage:
     def _rope_tables(self, weight: Tensor) -> tuple[Tensor, Tensor]:
         """Cosine, and sine with the sign of the pairwise rotation, each (T, 1, head width)."""
         config = self.network.config
-        kind = {"fp32": torch.float32, "bf16": torch.bfloat16}.get(config.head.rope_tables, weight.dtype)
+        kind = table_dtype(config.head, weight.dtype)
         length = max(config.chunk, self.num_gated, self.num_adapter)
         cos, sin = rope_tables(length, config.llm.hidden // config.head.heads, kind, weight.device)
         sin[:, 0::2] *= -1

@@ -1,0 +1,115 @@
+"""What every node inherits: errors in callbacks and transitions, in a node of this process."""
+
+from __future__ import annotations
+
+import itertools
+
+import pytest
+from lifecycle import Lifecycle
+from rclpy.qos import QoSProfile
+from std_msgs.msg import String
+from std_srvs.srv import Trigger
+
+from vla_adapter_ros.nodes.base import ManagedNode
+from vla_adapter_ros.nodes.parameters import CommonParameters
+
+NUMBERS = itertools.count()
+
+
+class Frail(ManagedNode):
+    """Fails wherever it is told to."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name, CommonParameters)
+        self.fails, self.calls = set(), []
+
+    def _note(self, what: str) -> None:
+        self.calls.append(what)
+        if what in self.fails:
+            raise ValueError(f"{what} was told to fail")
+
+    def configure(self):
+        self.listen(String, "word", lambda m: self._note(m.data), QoSProfile(depth=10))
+        self.out = self.publish_on(String, "~/out", QoSProfile(depth=10))
+        self.serve(Trigger, "~/work", self._work)
+        self._note("configure")
+
+    def activate(self):
+        self.every(0.05, lambda: self._note("tick"), steady=True)
+        self.own(lambda: self._note("release"))
+        self._note("activate")
+
+    def deactivate(self):
+        self._note("deactivate")
+
+    def cleanup(self):
+        self._note("cleanup")
+
+    def _work(self, _, response):
+        self._note("work")
+        response.success = True
+        return response
+
+
+@pytest.fixture
+def frail(bench):
+    node = Frail(f"frail_{next(NUMBERS)}_node")  # rclpy leaves some services of an earlier one for a while
+    bench.spin_also(node)
+    yield node, Lifecycle(bench, node.get_name())
+    node.fails.clear()
+    node.end()
+    node.destroy_node()
+
+
+def test_error_in_a_callback_ends_nothing(bench, frail):
+    node, life = frail
+    words = bench.node.create_publisher(String, "word", 10)
+    life.go("configure", "activate")
+    node.fails |= {"bad", "work", "tick"}
+    assert bench.until(lambda: words.get_subscription_count())
+    for word in ("bad", "good"):
+        words.publish(String(data=word))
+    assert bench.until(lambda: "good" in node.calls and node.calls.count("tick") > 2)
+    answer = bench.call(Trigger, f"{node.get_name()}/work", Trigger.Request())
+    assert not answer.success and "/work failed" in answer.message
+    node.fails.clear()
+    assert bench.call(Trigger, f"{node.get_name()}/work", Trigger.Request()).success
+    life.go("deactivate")
+    node.calls.clear()
+    words.publish(String(data="late"))
+    assert not bench.call(Trigger, f"{node.get_name()}/work", Trigger.Request()).success
+    assert not bench.until(lambda: node.calls, 0.3)
+
+
+@pytest.mark.parametrize("where", ["configure", "activate"])
+def test_a_transition_that_fails_takes_back_what_it_made(bench, frail, where):
+    node, life = frail
+    bare = life.settled()
+    node.fails.add(where)
+    if where == "activate":
+        life.go("configure")
+        bare = life.settled()
+    assert not life.tries(where)
+    life.require(bare)
+    assert "tick" not in node.calls and not {"deactivate", "cleanup"} & set(node.calls)
+    node.fails.clear()
+    life.go(*("configure",) * (where == "configure"), "activate", "deactivate")
+
+
+@pytest.mark.parametrize("where", ["deactivate", "release", "cleanup"])
+def test_an_error_while_ending_leaves_an_unconfigured_node(bench, frail, where):
+    node, life = frail
+    bare = life.settled()
+    life.go("configure", "activate")
+    node.fails.add(where)
+    if where == "cleanup":
+        life.go("deactivate")
+    life.tries("deactivate" if where != "cleanup" else "cleanup")
+    assert life.state() == "unconfigured"
+    life.require(bare)
+    for what in ("deactivate", "release", "cleanup"):
+        assert node.calls.count(what) == 1
+    node.fails.clear()
+    life.go("configure", "activate")
+    life.go("shutdown")
+    assert life.state() == "finalized"

@@ -1,0 +1,143 @@
+"""What all streams of a robot said lately, and the frame that this makes at one time."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from vla_adapter_ros.contract import Contract
+from vla_adapter_ros.errors import FrameError
+from vla_adapter_ros.recording.buffers import ImageBuffer, ValueBuffer
+from vla_adapter_ros.recording.frame import Frame, image_problem, value_key
+from vla_adapter_ros.recording.lateness import ClockCheck, late_values, oldest_first
+
+
+class Histories:
+    """A history per camera and per value that a frame needs.
+
+    Args:
+        contract: Streams, sizes and ages.
+        clocks: Knows what was refused, for sentences about what is missing.
+        with_action: Whether frames need the command as well.
+    """
+
+    def __init__(self, contract: Contract, clocks: ClockCheck, *, with_action: bool) -> None:
+        self._contract, self._clocks, self._with_action = contract, clocks, with_action
+        self.images = {n: ImageBuffer() for n in contract.cameras if n != contract.reference_camera}
+        """Camera -> images; the reference camera has none, its images make the frames."""
+        wanted = [(d.topic, d.field, d.joint) for d in contract.state]
+        if with_action:
+            wanted += [(contract.action.topic, contract.action.field, n) for n in contract.action_names]
+        self._joints: dict[str, dict[str, set[str]]] = {}  # topic -> field -> joints
+        keys: dict[str, list[str]] = {}
+        for topic, field, joint in wanted:
+            self._joints.setdefault(topic, {}).setdefault(field, set()).add(joint)
+            keys.setdefault(topic, []).append(value_key(joint, field))
+        self.values = {topic: ValueBuffer(tuple(dict.fromkeys(its))) for topic, its in keys.items()}
+        """Topic -> values."""
+
+    def used(
+        self, topic: str, names: Sequence[str], fields: Mapping[str, Sequence[float]]
+    ) -> tuple[list[str], list[float]]:
+        """Keys and values of what the contract uses of a joint-state message.
+
+        Raises:
+            FrameError: a field of wanted joints with another number of values than names.
+        """
+        keys: list[str] = []
+        values: list[float] = []
+        for field, joints in self._joints.get(topic, {}).items():
+            given = fields.get(field, ())
+            if len(given) == 0 or joints.isdisjoint(names):
+                continue
+            if len(given) != len(names):
+                raise FrameError(f"{topic}: {len(names)} names but {len(given)} values of {field}")
+            for name, value in zip(names, given, strict=True):
+                if name in joints:
+                    keys.append(value_key(name, field))
+                    values.append(value)
+        return keys, values
+
+    def complete(self, t: float) -> bool:
+        """Whether every camera and every value has a sample stamped at or after `t` [s]."""
+        return all(buffer.newest >= t for buffer in (*self.images.values(), *self.values.values()))
+
+    def prune(self, t: float) -> None:
+        """Drop what no frame after `t` [s] can use."""
+        for buffer in (*self.images.values(), *self.values.values()):
+            buffer.prune(t)
+
+    def clear(self) -> None:
+        """Forget everything."""
+        for buffer in (*self.images.values(), *self.values.values()):
+            buffer.clear()
+
+    def frame(self, t: float, reference: np.ndarray) -> Frame:
+        """The frame of `t` [s], with the image of the reference camera stamped then."""
+        contract = self._contract
+        late: list[tuple[float, str]] = []
+        wrong: list[str] = []
+        ages: dict[str, float] = {}
+        images: dict[str, np.ndarray] = {}
+        for name, camera in contract.cameras.items():
+            found = (t, reference) if name == contract.reference_camera else self.images[name].at(t)
+            ages[name] = t - found[0] if found else math.inf
+            if found is None or ages[name] > camera.max_age_s:
+                late += self.late(name, {"": ages[name]}, t, camera.max_age_s)
+            elif problem := image_problem(name, found[1], camera.height, camera.width):
+                wrong.append(problem)
+            else:
+                images[name] = found[1]
+        known: dict[tuple[str, str], float] = {}
+        for topic, buffer in self.values.items():
+            values, stamps = buffer.at(t)
+            its = dict(zip(buffer.keys, (t - stamps).tolist(), strict=True))
+            ages[topic], allowed = max(its.values()), self.max_age(topic)
+            late += self.late(topic, its, t, allowed)
+            fresh = {(topic, k): v for k, v in zip(buffer.keys, values, strict=True) if its[k] <= allowed}
+            if bad := [key for (_, key), value in fresh.items() if not math.isfinite(value)]:
+                wrong.append(f"{topic}: {', '.join(bad)} not finite")
+            known |= fresh
+        names = [(d.topic, value_key(d.joint, d.field)) for d in contract.state]
+        state = np.array([known.get(name, math.nan) for name in names], dtype=np.float64)
+        used = [age for age in ages.values() if math.isfinite(age)]
+        problem = "; ".join(oldest_first(late) + wrong)
+        return Frame(t, images, state, self._action(known), ages, t - max(used), problem)
+
+    def _action(self, known: dict[tuple[str, str], float]) -> np.ndarray | None:
+        """The command among the known values, float64 (A,); None if it is not asked for or not whole."""
+        action = self._contract.action
+        if not self._with_action:
+            return None
+        names = [(action.topic, value_key(name, action.field)) for name in self._contract.action_names]
+        row = np.array([known.get(name, math.nan) for name in names], dtype=np.float64)
+        return row if np.isfinite(row).all() else None
+
+    def max_age(self, stream: str) -> float:
+        """Age that the contract allows [s]."""
+        return self._contract.max_age_s(stream)
+
+    def newest_ages(self, now: float, reference: float) -> dict[str, dict[str, float]]:
+        """Stream -> value -> time since its newest sample [s]; the value of a camera is "".
+
+        Args:
+            now: Time [s].
+            reference: Stamp of the newest image of the reference camera [s].
+        """
+        newest = {
+            name: {"": self.images[name].newest if name in self.images else reference}
+            for name in self._contract.cameras
+        }
+        newest |= {topic: buffer.newest_stamps() for topic, buffer in self.values.items()}
+        return {stream: {k: now - s for k, s in stamps.items()} for stream, stamps in newest.items()}
+
+    def late(
+        self, stream: str, ages: dict[str, float], t: float, threshold: float
+    ) -> list[tuple[float, str]]:
+        """Sentences about what of a stream is older than `threshold` at `t`, with the ages."""
+        what = f"camera {stream}" if stream in self._contract.cameras else stream
+        return late_values(
+            stream, what, ages, t, threshold=threshold, allowed=self.max_age(stream), clocks=self._clocks
+        )
