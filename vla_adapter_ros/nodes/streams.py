@@ -90,6 +90,7 @@ class StreamSubscriber:
         """Begin anew, to be called in `activate`: what came before counts no more. Returns the builder."""
         self.builder = FrameBuilder(self._node.contract, with_action=self._with_action)
         self.images = dict.fromkeys(self.images, 0)
+        self._refused.clear()
         if self._polling is not None:
             self._polling.take(0.0)
             ended = threading.Event()
