@@ -36,7 +36,8 @@ class Instruction:
             session: Of the policy.
         """
         ours = status.session_id == session
-        why = status.first_cause or status.reason or status.blocked_by
+        human = "a human took over" if status.control_source == "human" else ""
+        why = human or status.first_cause or status.reason or status.blocked_by
         if ours and status.instruction_id >= self.number:
             self.heard_of = True
             ended = status.ended_instruction_id >= self.number

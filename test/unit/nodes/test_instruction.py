@@ -37,6 +37,8 @@ def test_what_the_controller_follows_goes_on(instruction):
 def test_what_the_controller_ended_has_ended_for_its_reason(instruction):
     ended = status(session_id=OWN, instruction_id=3, ended_instruction_id=3, first_cause="hold requested")
     assert instruction.end_by(ended, OWN) == "the controller ended instruction 3: hold requested"
+    taken = status(session_id=OWN, instruction_id=3, ended_instruction_id=3, control_source="human")
+    assert instruction.end_by(taken, OWN) == "the controller ended instruction 3: a human took over"
 
 
 def test_what_would_be_refused_ends_before_its_first_chunk(instruction):
