@@ -83,7 +83,7 @@ class RecorderNode(ManagedNode):
             ("stop_episode", session.stop),
             ("discard_episode", session.discard),
             ("save_pending", session.save),
-            ("rerecord_episode", lambda: session.rerecord(self.now(), self._complaints())),
+            ("rerecord_episode", lambda: session.rerecord(self.now(), self._obstacles())),
         ):
 
             async def answer(_: Any, response: Trigger.Response, act: Any = act) -> Trigger.Response:
@@ -121,9 +121,15 @@ class RecorderNode(ManagedNode):
             self._instruction = message.data
 
     def _complaints(self) -> list[str]:
+        """Streams that are silent."""
         self._streams.poll()
         complaints = self._streams.builder.complaints(self.now())
         return complaints + self._streams.mismatches() if complaints else []
+
+    def _obstacles(self) -> list[str]:
+        """Why no good frame could be recorded now."""
+        self._streams.poll()
+        return self._streams.obstacles(self.now())
 
     def _take(self, now: float) -> None:
         """Record the frames that became ready."""
@@ -136,7 +142,7 @@ class RecorderNode(ManagedNode):
     def _on_start(
         self, request: StartEpisode.Request, response: StartEpisode.Response
     ) -> StartEpisode.Response:
-        reply = self._session.start(request.instruction, self.now(), self._complaints())
+        reply = self._session.start(request.instruction, self.now(), self._obstacles())
         response.accepted, response.message = reply.ok, reply.message
         self._publish_status()
         return response
@@ -145,7 +151,7 @@ class RecorderNode(ManagedNode):
         """A command without an answer: what became of it is in the status."""
         if words.strip() in ("start", "toggle") and self._session.state == "idle" and self._instruction:
             words = f"start {self._instruction}"
-        self._session.command(words, self.now(), self._complaints())
+        self._session.command(words, self.now(), self._obstacles())
         self._publish_status()
 
     def _publish_status(self) -> None:
