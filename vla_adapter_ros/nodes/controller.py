@@ -20,6 +20,7 @@ from vla_adapter_ros.control import Chunk, MotionCore, Tick
 from vla_adapter_ros.control.kinematics import ArmKinematics
 from vla_adapter_ros.control.rows import RowStream
 from vla_adapter_ros.control.shadow import ShadowScore
+from vla_adapter_ros.control.supervisor import GATED, HOLDING, STOPPED
 from vla_adapter_ros.errors import ChunkError, VlaAdapterError
 from vla_adapter_ros.msg import ActionChunk, ControllerStatus
 from vla_adapter_ros.nodes.base import CHUNK_TOPIC, STATUS_TOPIC, ManagedNode
@@ -305,12 +306,14 @@ class ControllerNode(ManagedNode):
 
     def _publish_status(self, tick: Tick, source: str) -> None:
         before, self._last_said = self._last_said, (tick.state, source)
+        # An arm that may move and only waits has no problem; a problem is logged by `diagnose`.
+        problem = tick.reason if tick.state in (GATED, HOLDING, STOPPED) else self._core.refusal
         if tick.state != before[0]:
-            text = f": {tick.reason}" if tick.reason else ""
+            text = f": {tick.reason}" if tick.reason and not problem else ""
             self.get_logger().info(f"{before[0] or 'start'} -> {tick.state}{text}")
         message = status_message(self._core, tick, self._mode, source, self._score)
         self._status.publish(message)
-        self.diagnose(tick.reason, **diagnostic_values(message))
+        self.diagnose(problem, **diagnostic_values(message))
 
 
 def _untracked(contract: Contract) -> Contract:
