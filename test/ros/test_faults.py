@@ -7,6 +7,7 @@ FAULTS_PAGE=1 the table in docs/faults.md is written anew from what was measured
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -97,6 +98,22 @@ def nan_joint(bench: Bench) -> None:
     bench.joint_override = {"fr3_joint3": float("nan")}
 
 
+def gap(bench: Bench) -> None:
+    silence(bench)
+    bench.run(0.35, "controller")
+    bench.joints_alive = True
+
+
+def stopped(seconds: float) -> Callable[[Bench], Any]:
+    def cause(bench: Bench) -> None:
+        process = bench.runner.processes["controller_node"]
+        process.send_signal(signal.SIGSTOP)
+        bench.run(seconds)
+        process.send_signal(signal.SIGCONT)
+
+    return cause
+
+
 TAIL_S = (ROWS - 1) / CONTRACT.rate_hz - 0.3 + LEAD_S + AFTER_LAST_ROW_S  # faults come 0.3 s after the stamp
 QUICK_S = 0.45  # joint-state timeout, or the time until the fault shows, and the stop itself
 FAULTS = (
@@ -154,6 +171,30 @@ FAULTS = (
     ),
     Fault("joint states stop", "soft stop, hold", silence, "holding", "joint states", QUICK_S),
     Fault(
+        "joint states are late for 0.35 s",
+        "soft stop; goes on when they are back",
+        gap,
+        "holding",
+        "no action chunk",
+        1.4,
+    ),
+    Fault(
+        "the controller gets no processor for 0.4 s",
+        "the trajectory sent last ends at rest; goes on from there",
+        stopped(0.4),
+        "holding",
+        "no action chunk",
+        1.4,
+    ),
+    Fault(
+        "the controller gets no processor for 1 s",
+        "the trajectory sent last ends at rest, hold",
+        stopped(1.0),
+        "holding",
+        "no processor",
+        QUICK_S,
+    ),
+    Fault(
         "a joint missing in the joint states",
         "soft stop, hold",
         lose_joint,
@@ -207,7 +248,7 @@ def require_smooth(bench: Bench) -> None:
     [pytest.param(f, id=f.name, marks=() if f.name in CORE else pytest.mark.slow) for f in FAULTS],
 )
 def test_fault_in_motion(bench, graph, tmp_path, fault):
-    runner = start(bench, graph, tmp_path, fault.name == "deadman released")
+    runner = bench.runner = start(bench, graph, tmp_path, fault.name == "deadman released")
     before = bench.newest("controller/status").rejected_chunks
     bench.send_chunk(ramp())
     bench.run(0.3, "controller")
