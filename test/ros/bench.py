@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import signal
 import threading
 import time
 from collections import defaultdict
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -25,7 +27,7 @@ from vla_adapter_ros.nodes.conversions import seconds, to_stamp, trajectory_arra
 from vla_adapter_ros.nodes.graph import NodeSpec
 from vla_adapter_ros.nodes.images import array_to_image
 from vla_adapter_ros.simulation.lock_step import LEAVING_S
-from vla_adapter_ros.simulation.trajectory_controller import TrajectoryController
+from vla_adapter_ros.simulation.trajectory_controller import TrajectoryController, TrajectoryError
 from vla_adapter_ros.srv import Instruct
 
 CONTRACT = read_contract("franka_sim")
@@ -159,6 +161,14 @@ class Bench:
             self._clock.publish(Clock(clock=to_stamp(self.now)))
         return False
 
+    def stop_process(self, process: Any) -> None:
+        """Take the processor from a node until SIGCONT; what it has sent before arrives first."""
+        process.send_signal(signal.SIGSTOP)
+        state = Path(f"/proc/{process.pid}/stat")
+        while state.read_text().rsplit(")", 1)[1].split()[0] != "T":
+            time.sleep(0.005)
+        time.sleep(0.2)
+
     def switch(self, topic: str, on: bool) -> None:
         """Publish a Bool, such as a stop or a deadman."""
         if topic not in self._switches:
@@ -260,7 +270,10 @@ class Bench:
         with self._changed:
             self.received["trajectory"].append(message)
             names, start, times, positions, velocities, accelerations = trajectory_arrays(message)
-            self._arm.accept(names, start, times, positions, velocities, accelerations, now=self.now)
+            try:
+                self._arm.accept(names, start, times, positions, velocities, accelerations, now=self.now)
+            except TrajectoryError as error:  # as a driver would: the trajectory before goes on
+                self.received["refused trajectory"].append(str(error))
 
     def _spin(self) -> None:
         try:

@@ -107,7 +107,7 @@ def gap(bench: Bench) -> None:
 def stopped(seconds: float) -> Callable[[Bench], Any]:
     def cause(bench: Bench) -> None:
         process = bench.runner.processes["controller_node"]
-        process.send_signal(signal.SIGSTOP)
+        bench.stop_process(process)
         bench.run(seconds)
         process.send_signal(signal.SIGCONT)
 

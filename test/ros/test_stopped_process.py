@@ -28,7 +28,7 @@ def stop_in_motion(bench, runner, seconds: float) -> None:
     bench.send_chunk(ramp())
     bench.run(0.6, "controller")
     process = runner.processes["controller_node"]
-    process.send_signal(signal.SIGSTOP)
+    bench.stop_process(process)
     try:
         bench.run(seconds)
         time.sleep(0.05)
