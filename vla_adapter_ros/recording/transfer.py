@@ -147,10 +147,12 @@ class EpisodeReceiver(DatasetWriter):
             raise DatasetError(f"{dataset.root}: rows {rows} of episode {episode}: it has {facts.length}")
         columns, timing = self._take_columns(dataset, episode, rows, control_source)
         copy = EpisodeCopy(task or dataset.task_of(episode), columns, {}, {})
+        self._require_same()
         reasons: dict[str, str] = {}
         try:
             for camera in self._contract.cameras:
                 path = files.temporary_path(layout.video_file(self.root, camera, self._totals.next_file))
+                self._list_unfinished([path])
                 path.parent.mkdir(parents=True, exist_ok=True)
                 copy.videos[camera] = path
                 reason, histogram = self._take_video(dataset, camera, episode, rows, path)
@@ -158,7 +160,7 @@ class EpisodeReceiver(DatasetWriter):
                 if reason:
                     reasons[camera] = reason
         except BaseException:
-            copy.discard()
+            self.discard(copy)
             raise
         given = {"source": f"{dataset.root.name}, episode {episode}, rows {rows.start} to {rows.stop - 1}"}
         given |= {"timing": timing} if timing else {}
