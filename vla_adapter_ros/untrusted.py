@@ -38,7 +38,7 @@ def require_name(text: Any, what: str) -> str:
         UntrustedError: see `is_name`.
     """
     if not is_name(text):
-        raise UntrustedError(f"{what} {_short(text)}: allowed are {NAME_RULE}")
+        raise UntrustedError(f"{what} {short(text)}: allowed are {NAME_RULE}")
     return text
 
 
@@ -63,13 +63,23 @@ def check_template(template: Any, fields: tuple[str, ...], what: str) -> str:
         for _, name, spec, conversion in parts or ()
     )  # fmt: skip
     if not good or not _stays_inside("".join(text + ("x" if name else "") for text, name, _, _ in parts)):
-        raise UntrustedError(f"{what} = {_short(template)}: allowed is {rule}")
+        raise UntrustedError(f"{what} = {short(template)}: allowed is {rule}")
     return template
 
 
 def _stays_inside(path: str) -> bool:
     parts = path.replace("\\", "/").split("/")
     return "\0" not in path and all(part not in ("", ".", "..") for part in parts)
+
+
+def leaves(path: Path, root: Path) -> bool:
+    """Whether a file lies, by links, outside of its folder.
+
+    A download of the Hub consists of links from `snapshots/REVISION` into `blobs` beside it; those stay.
+    """
+    real, home = path.resolve(), root.resolve()
+    homes = [home, home.parent.parent / "blobs"] if home.parent.name == "snapshots" else [home]
+    return not any(real.is_relative_to(folder) for folder in homes)
 
 
 def find_links(folder: Path) -> Iterator[Path]:
@@ -166,6 +176,17 @@ def _read(path: Path, largest: int) -> str:
         raise UntrustedError(f"no text in UTF-8: {error}") from None
 
 
-def _short(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= 80 else f"{text[:77]}..."
+def is_finite(value: Any) -> bool:
+    """Whether a value is a finite number that a float can hold."""
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and -1e300 < value < 1e300
+
+
+def short(value: Any, most: int = 300) -> str:
+    """A value as it is shown in messages: on one line, and not endless."""
+    if isinstance(value, int) and not -(10**30) < value < 10**30:
+        return "a number of more than 30 digits"
+    try:
+        text = repr(value)
+    except (ValueError, RecursionError):  # whole numbers of thousands of digits have none
+        return f"a {type(value).__name__} that cannot be shown"
+    return text if len(text) <= most else f"{text[: most - 3]}..."
