@@ -76,9 +76,9 @@ def test_a_full_disk_is_one_sentence_and_keeps_what_was_saved(start, tmp_path, m
 
 def test_lists_and_results_that_are_none(start, tmp_path):
     folder = tmp_path / "policy.training"
-    folder.mkdir()
+    (folder / "checkpoints").mkdir(parents=True)
     for text in ("[" * 100_000, "[]", '{"held_out_loss": {"a": 1}}', '{"held_out_loss": {"1": "x"}}'):
-        (folder / "checkpoints.json").write_text(text)
+        (folder / "checkpoints/checkpoints.json").write_text(text)
         with pytest.raises(TrainingError, match=r"checkpoints\.json"):
             finetune(output=tmp_path / "policy", **start, **SHORT)
     (tmp_path / "done").mkdir()
