@@ -14,7 +14,9 @@ _ID = re.compile(r"(?P<name>[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*)(@(?P<revision
 def split_id(text: str) -> tuple[str, str | None] | None:
     """`owner/name` or `owner/name@revision` as name and revision; None if it is neither."""
     match = _ID.fullmatch(text)
-    return (match["name"], match["revision"]) if match else None
+    if match is None or ".." in (match["revision"] or ""):  # it becomes part of a path in the cache
+        return None
+    return match["name"], match["revision"]
 
 
 def download(

@@ -113,6 +113,7 @@ def summary(found: dict[str, Any]) -> list[str]:
             lines.append(f"  {part}: {', '.join(contract[part])}")
     for name, record in found["records"].items():
         settings = record.get("settings", {}) if isinstance(record, dict) else {}
+        settings = settings if isinstance(settings, dict) else {}
         lines.append(f"{name}: " + ", ".join(f"{key} {value}" for key, value in settings.items()))
     if found["official_code_differs"]:
         lines.append("the published code cannot run it: " + "; ".join(found["official_code_differs"]))

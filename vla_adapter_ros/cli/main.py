@@ -33,8 +33,20 @@ def main(arguments: list[str] | None = None) -> int:
     except VlaAdapterError as error:
         print(f"vla-adapter: {error}", file=sys.stderr)
         return 1
+    except (OSError, MemoryError, RecursionError) as error:  # the machine's refusals, wherever they come up
+        print(f"vla-adapter: {_sentence(error)}", file=sys.stderr)
+        return 1
     except KeyboardInterrupt:
         return 130
+
+
+def _sentence(error: BaseException) -> str:
+    if isinstance(error, OSError) and error.strerror:
+        name = f"{error.filename}: " if error.filename is not None else ""
+        return f"{name[:300]}{error.strerror}"
+    text = " ".join(str(error).split())
+    what = {MemoryError: "out of memory", RecursionError: "something is nested too deeply"}.get(type(error))
+    return ": ".join(part for part in (what or type(error).__name__, text) if part)
 
 
 def _parser() -> argparse.ArgumentParser:

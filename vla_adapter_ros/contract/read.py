@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 import types
 import typing
 from pathlib import Path
@@ -14,6 +13,7 @@ import yaml
 from vla_adapter_ros.contract.resources import robots_folder
 from vla_adapter_ros.contract.schema import FIELDS, TOOL_COLUMNS, Contract
 from vla_adapter_ros.errors import ContractError
+from vla_adapter_ros.untrusted import NAME_RULE, is_finite, is_name, read_yaml, short
 
 
 def read_contract(name_or_path: str | Path) -> Contract:
@@ -28,13 +28,15 @@ def read_contract(name_or_path: str | Path) -> Contract:
     path = Path(name_or_path)
     if path.suffix not in (".yaml", ".yml"):
         path = robots_folder() / f"{name_or_path}.yaml"
-    if not path.is_file():
-        shipped = sorted(p.stem for p in robots_folder().glob("*.yaml"))
-        raise ContractError(f"no contract at {path}; shipped contracts: {', '.join(shipped)}")
     try:
-        return parse_contract(yaml.safe_load(path.read_text(encoding="utf-8")))
-    except yaml.YAMLError as error:
-        raise ContractError(f"{path}: no valid YAML: {error}") from error
+        if not path.is_file():
+            shipped = sorted(p.stem for p in robots_folder().glob("*.yaml"))
+            raise ContractError(f"no contract at {path}; shipped contracts: {', '.join(shipped)}")
+        data = read_yaml(path)
+    except (OSError, ValueError) as error:
+        raise ContractError(f"contract {short(str(path))} cannot be read: {error}") from None
+    try:
+        return parse_contract(data)
     except ContractError as error:
         raise ContractError(f"{path}: {error}") from None
 
@@ -83,8 +85,7 @@ def _build(kind: Any, value: Any, where: str) -> Any:
         item = typing.get_args(kind)[0]
         return tuple(_build(item, entry, f"{where}[{i}]") for i, entry in enumerate(value))
     if kind is float:
-        number = isinstance(value, (int, float)) and not isinstance(value, bool)
-        _require(number and math.isfinite(value), where, value, "a finite number")
+        _require(is_finite(value), where, value, "a finite number")
         return float(value)
     if kind is int:
         _require(isinstance(value, int) and not isinstance(value, bool), where, value, "a whole number")
@@ -131,6 +132,8 @@ def _check_range(value: Any, rule: Any, where: str) -> None:
 def _check(contract: Contract) -> None:
     """Rules that span several keys."""
     cameras, topics = contract.cameras, contract.topics
+    for name in cameras:  # they become parts of paths
+        _require(is_name(name), "contract.cameras", name, NAME_RULE)
     _require(
         contract.reference_camera in cameras,
         "contract.reference_camera", contract.reference_camera, f"one of {list(cameras)}",
@@ -218,4 +221,4 @@ def _check_tool(contract: Contract) -> None:
 
 def _require(ok: bool, where: str, value: Any, allowed: str) -> None:
     if not ok:
-        raise ContractError(f"{where} = {value!r}: allowed is {allowed}")
+        raise ContractError(f"{where} = {short(value)}: allowed is {allowed}")

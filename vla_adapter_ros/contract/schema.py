@@ -41,8 +41,8 @@ class Camera:
     """One camera. `rotation` [degrees, counter-clockwise] is applied right after decoding."""
 
     topic: str
-    width: int = field(metadata={"min": 8})
-    height: int = field(metadata={"min": 8})
+    width: int = field(metadata={"min": 8, "max": 16384})
+    height: int = field(metadata={"min": 8, "max": 16384})
     transport: str = field(default="raw", metadata={"choices": TRANSPORTS})
     rotation: int = field(default=0, metadata={"choices": ROTATIONS})
     max_age_s: float = field(default=0.1, metadata={"above": 0.0})

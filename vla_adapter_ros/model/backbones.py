@@ -28,7 +28,13 @@ from vla_adapter_ros.model.head import ActionHead, ProprioProjector
 from vla_adapter_ros.model.network import VlaAdapter
 from vla_adapter_ros.model.policy import VlaAdapterPolicy
 from vla_adapter_ros.model.tokenizer import Tokenizer
-from vla_adapter_ros.model.weights import Weights, read_plain_pt, read_safetensors, read_safetensors_file
+from vla_adapter_ros.model.weights import (
+    Weights,
+    check_numbers,
+    read_plain_pt,
+    read_safetensors,
+    read_safetensors_file,
+)
 
 PARTS = ("vision_backbone", "llm_backbone", "projector")
 LATEST = Path("checkpoints") / "latest-checkpoint.pt"
@@ -80,6 +86,7 @@ def read_backbone(
     if tokenizer is None and folder is None:
         raise CheckpointError(f"{path} is a file without a tokenizer: name the tokenizer's folder")
     weights = _read(path)
+    check_numbers(weights, path)
     if towers:
         weights |= _read_towers(towers, weights, config)
     if not any(key.startswith("vision_backbone.") for key in weights):

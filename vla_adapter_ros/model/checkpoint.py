@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import save_file
 
 from vla_adapter_ros.contract import Contract, read_contract, write_contract
@@ -32,7 +33,15 @@ from vla_adapter_ros.model.official import get_platform, read_official_config
 from vla_adapter_ros.model.official_files import official_differences, official_files, with_dtype
 from vla_adapter_ros.model.overrides import override
 from vla_adapter_ros.model.tokenizer import Tokenizer
-from vla_adapter_ros.model.weights import INDEX, SINGLE, Weights, read_plain_pt, read_safetensors
+from vla_adapter_ros.model.weights import (
+    INDEX,
+    SINGLE,
+    Weights,
+    check_numbers,
+    read_plain_pt,
+    read_safetensors,
+)
+from vla_adapter_ros.untrusted import leaves, read_json
 
 COMPONENTS = ("action_head", "proprio_projector")
 OURS, STATISTICS, CONTRACT = "vla_adapter.json", "dataset_statistics.json", "contract.yaml"
@@ -59,6 +68,7 @@ def read_checkpoint(
     preprocessing: Mapping[str, Any] | None = None,
     statistics_name: str | None = None,
     attention: str | None = None,
+    finite: bool = True,
 ) -> Checkpoint:
     """Read a checkpoint of ours or an official one. The weights keep the type they are stored in.
 
@@ -71,9 +81,11 @@ def read_checkpoint(
         preprocessing: Changes to single settings, see `overrides.OVERRIDES`.
         statistics_name: Which entry of the statistics to use, if there are several.
         attention: Attention implementation (`sdpa` or `eager`) in place of the stored one.
+        finite: Whether weights that are not finite are refused.
 
     Raises:
-        CheckpointError: incomplete, damaged, another layout, or a platform missing, unknown or in vain.
+        CheckpointError: incomplete, damaged, not finite, another layout, or a platform missing, unknown or
+            in vain.
         ModelConfigError: an override that is not allowed.
         StatisticsError: the statistics are unusable.
     """
@@ -107,6 +119,8 @@ def read_checkpoint(
     config = override(config, preprocessing, official=not own)
     if attention is not None:
         config = dataclasses.replace(config, attention=attention)
+    for numbers in (weights, *parts.values()):
+        check_numbers(numbers, folder, finite=finite)
     network = _load(config, weights, parts, folder)
     contract = read_contract(folder / CONTRACT) if (folder / CONTRACT).is_file() else None
     return Checkpoint(
@@ -115,7 +129,7 @@ def read_checkpoint(
         tokenizer=Tokenizer.from_folder(folder, config.prompt),
         statistics=statistics,
         contract=contract,
-        kept_files={name: (folder / name).read_bytes() for name in _KEPT if (folder / name).is_file()},
+        kept_files={name: (folder / name).read_bytes() for name in _KEPT if _is_kept(folder / name)},
     )
 
 
@@ -173,6 +187,11 @@ def write_checkpoint(checkpoint: Checkpoint, folder: str | Path, *, dtype: torch
     _write_json(folder / OURS, checkpoint.config.to_dict())
 
 
+def _is_kept(path: Path) -> bool:
+    """Whether a file is written again as it is; a link out of the directory is not followed."""
+    return path.is_file() and not leaves(path, path.parent)
+
+
 def find_components(folder: Path) -> dict[str, Path]:
     """The files of head and proprioception projector; empty for a backbone, which has no statistics either.
 
@@ -215,8 +234,8 @@ def read_own_config(path: Path) -> VlaAdapterConfig:
         CheckpointError: damaged, or with an unknown key or a value that is not allowed.
     """
     try:
-        return config_from_dict(json.loads(path.read_text(encoding="utf-8")))
-    except (ValueError, ModelConfigError) as error:
+        return config_from_dict(read_json(path))
+    except (OSError, ValueError, ModelConfigError) as error:
         raise CheckpointError(f"{path}: {error}") from None
 
 
@@ -276,6 +295,11 @@ def _write_json(path: Path, data: Any) -> None:
 def _replace(path: Path, write: Any) -> None:
     """Let `write` fill a temporary file, then put it in place at once."""
     temporary = path.with_name(f".{path.name}.tmp")
-    write(temporary)
-    temporary.chmod(0o644)  # safetensors leaves a file that only its owner can read
-    os.replace(temporary, path)
+    try:
+        write(temporary)
+        temporary.chmod(0o644)  # safetensors leaves a file that only its owner can read
+        os.replace(temporary, path)
+    except (OSError, RuntimeError, SafetensorError) as error:  # a full disk, in each library's words
+        temporary.unlink(missing_ok=True)
+        reason = " ".join(str(error).split())[:300]
+        raise CheckpointError(f"{path} cannot be written: {reason}") from error

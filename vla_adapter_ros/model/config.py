@@ -13,6 +13,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from vla_adapter_ros.errors import ModelConfigError
+from vla_adapter_ros.model.sizes import check_sizes
+from vla_adapter_ros.untrusted import short
 
 TOKEN_ORDERS = ("official", "text_first")
 HEAD_KINDS = ("base", "pro", "dit")
@@ -253,6 +255,7 @@ class VlaAdapterConfig:
         return self.llm.max_positions - self.num_patches - self.num_queries
 
     def __post_init__(self) -> None:
+        check_sizes(self)
         _choice("token_order", self.token_order, TOKEN_ORDERS)
         _choice("projector", self.projector, PROJECTORS)
         _choice("prompt", self.prompt, PROMPTS)
@@ -369,7 +372,7 @@ def _build(kind: Any, value: Any, where: str) -> Any:
         _require(isinstance(value, (list, tuple)), where, value, "a list")
         inner = typing.get_args(kind)[0]
         return tuple(_build(inner, entry, f"{where}[{i}]") for i, entry in enumerate(value))
-    if kind is float and isinstance(value, int) and not isinstance(value, bool):
+    if kind is float and isinstance(value, int) and not isinstance(value, bool) and abs(value) < 1e300:
         return float(value)
     _require(type(value) is kind, where, value, f"a value of type {kind.__name__}")
     return value
@@ -381,4 +384,4 @@ def _choice(name: str, value: str, allowed: tuple[str, ...]) -> None:
 
 def _require(ok: bool, where: str, value: Any, allowed: str) -> None:
     if not ok:
-        raise ModelConfigError(f"{where} = {value!r}: allowed is {allowed}")
+        raise ModelConfigError(f"{where} = {short(value)}: allowed is {allowed}")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -28,6 +27,7 @@ from vla_adapter_ros.model.official import PLATFORMS, head_kind, read_official_c
 from vla_adapter_ros.model.official_files import fitting_platforms, official_differences
 from vla_adapter_ros.model.policy import VlaAdapterPolicy
 from vla_adapter_ros.model.weights import read_plain_pt, stored_tensors
+from vla_adapter_ros.untrusted import read_json
 
 RECORDS = ("training.json", "grounding.json")
 NOISE_SIZE = 256
@@ -125,7 +125,7 @@ def verify(
         )
 
     def fit() -> tuple[Any, str]:
-        stored = read_checkpoint(folder, platform=platform, statistics_name=statistics_name)
+        stored = read_checkpoint(folder, platform=platform, statistics_name=statistics_name, finite=False)
         total = sum(p.numel() for p in stored.network.parameters())
         return stored, f"every name and shape fits; {total:,} parameters"
 
@@ -205,7 +205,8 @@ def _sizes(config: VlaAdapterConfig) -> dict[str, Any]:
 def _by_widths(shapes: dict[str, Any]) -> Iterator[str]:
     """Platforms whose widths are those of the weights."""
     head, proprio = shapes.get("action_head", {}), shapes.get("proprio_projector", {})
-    widths = (head.get("model.fc2.bias", (0,))[0], proprio.get("fc1.weight", (0, 0))[1])
+    action, state = head.get("model.fc2.bias", ()), proprio.get("fc1.weight", ())
+    widths = (action[0] if action else 0, state[1] if len(state) > 1 else 0)
     yield from (name for name, p in PLATFORMS.items() if widths == (p.action_dim, p.proprio_dim))
 
 
@@ -220,9 +221,9 @@ def _contract(contract: Contract) -> dict[str, Any]:
 def _record(path: Path) -> Any:
     """A training record; of long lists only the length and the end."""
     try:
-        data = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise CheckpointError(f"{path} is no valid JSON: {error}") from None
+        data = read_json(path)
+    except (OSError, ValueError) as error:
+        raise CheckpointError(f"{path} is not readable: {error}") from None
     if not isinstance(data, dict):
         return data
     return {

@@ -7,7 +7,6 @@ misspelt `mask` would otherwise change the scaling. Entries of other data sets a
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ import numpy as np
 
 from vla_adapter_ros.errors import StatisticsError
 from vla_adapter_ros.model.config import OutputConfig
+from vla_adapter_ros.untrusted import read_json
 
 _NUMBERS = ("mean", "std", "min", "max", "q01", "q99")
 _RANGES = {"q01_q99": ("q01", "q99"), "min_max": ("min", "max"), "mean_std": ("mean", "std")}
@@ -103,7 +103,7 @@ def _field(where: str, entry: Any) -> FieldStatistics:
     _refuse_unknown(where, entry, (*_NUMBERS, "mask"))
     try:
         arrays = {name: np.array(entry[name], dtype=np.float64) for name in _NUMBERS}
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         raise StatisticsError(f"{where}: lists of numbers are needed: {error}") from None
     mask = entry.get("mask", [True] * arrays["mean"].size)
     if not isinstance(mask, list) or not all(isinstance(value, bool) for value in mask):
@@ -153,11 +153,11 @@ def read_entries(path: str | Path) -> dict[str, Statistics]:
 
 def _read_file(path: Path) -> dict[str, Any]:
     try:
-        data = json.loads(path.read_text(encoding="utf-8"))
+        data = read_json(path)
     except FileNotFoundError:
         raise StatisticsError(f"{path} is missing") from None
-    except ValueError as error:
-        raise StatisticsError(f"{path} is no valid JSON: {error}") from None
+    except (OSError, ValueError) as error:
+        raise StatisticsError(f"{path} is not readable: {error}") from None
     if not isinstance(data, dict) or not data:
         raise StatisticsError(f"{path}: a mapping from data set name to statistics is needed")
     return data

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import math
 import re
 from collections.abc import Mapping
@@ -21,6 +20,7 @@ from vla_adapter_ros.model.config import (
     VlaAdapterConfig,
 )
 from vla_adapter_ros.model.presets import DINOV2_LARGE, OFFICIAL_PREPROCESSING, SIGLIP_SO400M
+from vla_adapter_ros.untrusted import is_finite, read_json, short
 
 OFFICIAL_NAME = "official-"
 """How the names of official configurations begin; the platform follows."""
@@ -122,11 +122,17 @@ def read_official_config(
         text, tower_ids = data["text_config"], data["timm_model_ids"]
     except KeyError as error:
         raise CheckpointError(f"{folder / 'config.json'} lacks {error}: no VLA-Adapter checkpoint") from None
+    _require(isinstance(text, dict), folder, "text_config", text, "a mapping")
+    _require(isinstance(tower_ids, list) and bool(tower_ids), folder, "timm_model_ids", tower_ids, "a list")
     extra = data.get("timm_model_kwargs") or [{}] * len(tower_ids)
+    good = isinstance(extra, list) and all(isinstance(entry, dict) for entry in extra)
+    _require(good, folder, "timm_model_kwargs", extra, "a list of mappings")
+    sizes = data.get("image_sizes") or []
+    _require(isinstance(sizes, list), folder, "image_sizes", sizes, "a list")
     if len(extra) != len(tower_ids):
         raise CheckpointError(f"{folder / 'config.json'}: {len(extra)} timm_model_kwargs for {tower_ids}")
     vits = tuple(_read_tower(*pair) for pair in zip(tower_ids, extra, strict=True))
-    for size in data.get("image_sizes") or ():
+    for size in sizes:
         if size != vits[0].image_size:
             raise CheckpointError(f"image size {size}: supported is {vits[0].image_size}")
     llm = _read_llm(text)
@@ -213,6 +219,9 @@ def _read_llm(text: dict[str, Any]) -> LlmConfig:
     if text.get("model_type", "qwen2") != "qwen2":
         raise CheckpointError(f"language model {text['model_type']!r}: only 'qwen2' is supported")
     value = {key: text.get(key, default) for key, default in _QWEN2_DEFAULTS.items()}
+    for key, default in _QWEN2_DEFAULTS.items():
+        good = is_finite(value[key]) and (isinstance(default, float) or type(value[key]) is int)
+        _require(good, "config.json", f"text_config.{key}", value[key], "a number such as " + str(default))
     return LlmConfig(
         hidden=value["hidden_size"], intermediate=value["intermediate_size"],
         layers=value["num_hidden_layers"], heads=value["num_attention_heads"],
@@ -223,11 +232,13 @@ def _read_llm(text: dict[str, Any]) -> LlmConfig:
 
 
 def _read_tower(tower_id: str, changes: dict[str, Any]) -> VitConfig:
-    if tower_id not in TOWERS:
+    if not isinstance(tower_id, str) or tower_id not in TOWERS:
         raise CheckpointError(f"vision tower {tower_id!r}: supported are {list(TOWERS)}")
     unknown = sorted(set(changes) - set(TOWER_SETTINGS))
     if unknown:
         raise CheckpointError(f"vision tower {tower_id!r}: unknown settings {unknown}")
+    for key, value in changes.items():
+        _require(type(value) is int and 0 < value < 10**6, tower_id, key, value, "a whole number above 0")
     return resized(TOWERS[tower_id], {TOWER_SETTINGS[key]: value for key, value in changes.items()})
 
 
@@ -235,6 +246,11 @@ def resized(tower: VitConfig, sizes: dict[str, int]) -> VitConfig:
     """A published tower with other sizes; the width of its inner layers keeps its ratio."""
     ratio = SIGLIP_MLP_RATIO if tower is SIGLIP_SO400M else tower.mlp_width / tower.width
     return dataclasses.replace(tower, **sizes, mlp_width=int(ratio * sizes.get("width", tower.width)))
+
+
+def _require(ok: bool, where: Any, key: str, value: Any, allowed: str) -> None:
+    if not ok:
+        raise CheckpointError(f"{where}: {key} = {short(value)}: allowed is {allowed}")
 
 
 def _read_preprocessing(path: Path, towers: int) -> PreprocessingConfig:
@@ -247,7 +263,7 @@ def _read_preprocessing(path: Path, towers: int) -> PreprocessingConfig:
         else:
             pairs = list(zip(data["means"], data["stds"], strict=True))
         means, stds = (tuple(tuple(map(float, pair[i])) for pair in pairs) for i in (0, 1))
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, OverflowError, IndexError, AttributeError) as error:
         raise CheckpointError(
             f"{path}: mean and spread are needed, in tvf_normalize_params or in means and stds: "
             f"{type(error).__name__} {error}"
@@ -264,11 +280,11 @@ def _read_preprocessing(path: Path, towers: int) -> PreprocessingConfig:
 
 def _read_json(path: Path) -> dict[str, Any]:
     try:
-        data = json.loads(path.read_text(encoding="utf-8"))
+        data = read_json(path)
     except FileNotFoundError:
         raise CheckpointError(f"{path} is missing") from None
-    except ValueError as error:
-        raise CheckpointError(f"{path} is no valid JSON: {error}") from None
+    except (OSError, ValueError) as error:
+        raise CheckpointError(f"{path} is not readable: {error}") from None
     if not isinstance(data, dict):
         raise CheckpointError(f"{path}: a mapping is needed")
     return data

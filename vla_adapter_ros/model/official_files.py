@@ -16,6 +16,7 @@ from vla_adapter_ros.model.official import (
     TOWERS,
     resized,
 )
+from vla_adapter_ros.untrusted import parse_json
 
 TRANSFORMERS = "4.40.1"
 OUTER_PAD_ID = 32000
@@ -100,9 +101,12 @@ def official_files(
 
 def with_dtype(config_json: bytes, dtype: str) -> bytes:
     """A stored `config.json` for weights of another type; the same bytes if the type is the same."""
-    data = json.loads(config_json)
-    changed = False
-    for part in (data, data.get("text_config", {})):
+    try:
+        data = parse_json(config_json.decode())
+    except ValueError:
+        return config_json
+    changed, parts = False, [data, data.get("text_config") if isinstance(data, dict) else None]
+    for part in (part for part in parts if isinstance(part, dict)):
         if part.get("torch_dtype", dtype) != dtype:
             part["torch_dtype"], changed = dtype, True
     return encode(data) if changed else config_json

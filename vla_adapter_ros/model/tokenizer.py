@@ -12,6 +12,7 @@ from tokenizers import Tokenizer as RawTokenizer
 from torch import Tensor
 
 from vla_adapter_ros.errors import CheckpointError, ObservationError
+from vla_adapter_ros.untrusted import leaves
 
 CHAT_PROMPT = (
     "<|im_start|>system\nYou are Qwen, created by Alibaba Cloud. You are a helpful assistant.<|im_end|>\n"
@@ -81,11 +82,14 @@ class Tokenizer:
         path = folder / "tokenizer.json"
         try:
             raw = RawTokenizer.from_str(path.read_text(encoding="utf-8"))
+            raw.no_padding()  # the file may ask for any length
+            raw.no_truncation()
         except FileNotFoundError:
             raise CheckpointError(f"{path} is missing") from None
         except Exception as error:  # the library raises bare Exception on bad JSON
             raise CheckpointError(f"{path} is no tokenizer: {error}") from error
         side = {name: (folder / name).read_bytes() for name in _SIDE_FILES if (folder / name).is_file()}
+        side = {name: data for name, data in side.items() if not leaves(folder / name, folder)}
         return cls(raw, prompt, side)
 
     def save(self, folder: str | Path) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-import json
+import zipfile
+from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -12,10 +14,13 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from vla_adapter_ros.errors import CheckpointError
+from vla_adapter_ros.untrusted import read_json, short
 
 SINGLE, INDEX = "model.safetensors", "model.safetensors.index.json"
 
 Weights = dict[str, Tensor]
+FLOATS = (torch.float32, torch.float16, torch.bfloat16)
+_LARGEST_PICKLE = 64 << 20  # bytes; names and shapes of the largest published file take 1 MB
 
 
 def read_safetensors(folder: str | Path) -> Weights:
@@ -80,6 +85,7 @@ def read_plain_pt(path: str | Path, *, nested: bool = False) -> dict[str, Any]:
     path = Path(path)
     if not path.is_file():
         raise CheckpointError(f"{path} is missing")
+    records = _stored_records(path)
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises many kinds for damaged or unsafe files
@@ -88,6 +94,7 @@ def read_plain_pt(path: str | Path, *, nested: bool = False) -> dict[str, Any]:
             f"{path} cannot be read as plain weights: damaged, or with code in it (never run): {reason}"
         ) from error
     _check_plain(state, path, nested=nested)
+    _check_bounds(state, path, records)
     if nested:
         return state
     return {key.removeprefix("module."): value for key, value in state.items()}
@@ -96,9 +103,9 @@ def read_plain_pt(path: str | Path, *, nested: bool = False) -> dict[str, Any]:
 def _shards(index: Path) -> dict[str, set[str]]:
     """Names of the tensors in each shard, as the index has them."""
     try:
-        placed = json.loads(index.read_text(encoding="utf-8"))["weight_map"]
+        placed = read_json(index)["weight_map"]
         items = [(str(key), Path(shard)) for key, shard in placed.items()]
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise CheckpointError(f"{index} is no index of shards: {type(error).__name__} {error}") from None
     if not items:
         raise CheckpointError(f"{index} names no tensor")
@@ -119,6 +126,82 @@ def _check_plain(value: Any, path: Path, *, nested: bool) -> None:
     for key, item in value.items():
         if not nested and not isinstance(item, Tensor):
             raise CheckpointError(f"{path}: {key!r} is {type(item).__name__}; a tensor is needed")
+
+
+def _stored_records(path: Path) -> Counter[int]:
+    """Sizes [byte] of the blocks of numbers in a `.pt` file, from its directory, before any is read.
+
+    Raises:
+        CheckpointError: no archive, or one that grows when it is unpacked.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            entries = archive.infolist()
+    except (OSError, zipfile.BadZipFile, ValueError, NotImplementedError) as error:
+        raise CheckpointError(
+            f"{path} cannot be read as plain weights: no archive as torch writes it: {error}"
+        ) from None
+    total, names = sum(entry.file_size for entry in entries), Counter(entry.filename for entry in entries)
+    packed = any(entry.compress_type != zipfile.ZIP_STORED for entry in entries)
+    pickles = [entry.file_size for entry in entries if entry.filename.endswith(".pkl")]
+    if packed or total > path.stat().st_size or max(names.values(), default=0) > 1:
+        raise CheckpointError(
+            f"{path} cannot be read as plain weights: it would grow from {path.stat().st_size} to {total} "
+            "bytes; allowed are numbers stored as they are"
+        )
+    if sum(pickles) > _LARGEST_PICKLE:
+        raise CheckpointError(f"{path}: {sum(pickles)} bytes of names: allowed are {_LARGEST_PICKLE}")
+    return Counter(e.file_size for e in entries if e.filename.rpartition("/")[0].endswith("data"))
+
+
+def _check_bounds(state: dict[str, Any], path: Path, records: Counter[int]) -> None:
+    """Every tensor lies within the block that the file holds for it, and none shows one number many times.
+
+    The names are pickled apart from the blocks, and torch compares them with nothing: a tensor may claim
+    2^36 numbers of a block of four bytes.
+    """
+    blocks: dict[int, int] = {}
+    claimed = 0
+    for key, tensor in _tensors_in(state):
+        if type(tensor) not in (Tensor, torch.nn.Parameter) or tensor.layout != torch.strided:
+            raise CheckpointError(f"{path}: {key!r} is {type(tensor).__name__}; a plain tensor is needed")
+        storage, size = tensor.untyped_storage(), tensor.numel() * tensor.element_size()
+        claimed += size
+        blocks[storage.data_ptr()] = storage.nbytes()
+        if tensor.device.type != "cpu" or size > storage.nbytes():
+            raise CheckpointError(f"{path}: {key!r} claims {size} bytes, {storage.nbytes()} are stored")
+    unknown = Counter(size for size in blocks.values() if size) - records
+    if unknown or claimed > 2 * path.stat().st_size:
+        raise CheckpointError(f"{path}: its tensors claim {claimed} bytes; it has {path.stat().st_size}")
+
+
+def _tensors_in(value: Any, where: str = "") -> Iterator[tuple[str, Tensor]]:
+    if isinstance(value, Tensor):
+        yield where, value
+    elif isinstance(value, dict):
+        for key, entry in value.items():
+            yield from _tensors_in(entry, f"{where}.{short(key)}" if where else str(key))
+    elif isinstance(value, (list, tuple, set)):
+        for entry in value:
+            yield from _tensors_in(entry, where)
+
+
+def check_numbers(weights: Weights, folder: str | Path, *, finite: bool = True) -> None:
+    """Refuse weights that are no floating-point numbers, or not finite.
+
+    Raises:
+        CheckpointError: names the first of them.
+    """
+    whole = [f"{key} ({str(value.dtype)[6:]})" for key, value in weights.items() if value.dtype not in FLOATS]
+    if whole:
+        raise CheckpointError(f"{folder}: {whole[:5]}: allowed are float32, float16 and bfloat16")
+    # amax and amin pass NaN on, and need no copy
+    bad = [
+        key for key, value in weights.items()
+        if finite and value.numel() and not (value.amax().isfinite() and value.amin().isfinite())
+    ]  # fmt: skip
+    if bad:
+        raise CheckpointError(f"{folder}: {len(bad)} tensors hold values that are not finite: {bad[:5]}")
 
 
 class StoredTensor(NamedTuple):

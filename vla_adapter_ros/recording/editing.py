@@ -6,6 +6,7 @@ Originals are only read. Videos are copied as they are encoded, wherever a cut d
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +22,9 @@ from vla_adapter_ros.recording.remux import key_images
 from vla_adapter_ros.recording.transfer import EpisodeReceiver, usual_codec
 from vla_adapter_ros.recording.verdict import VerdictSettings
 from vla_adapter_ros.recording.verdict_checks import idle_rows
+from vla_adapter_ros.untrusted import NAME_RULE, is_name, short
 
+_MOST_EPISODES = 1_000_000
 _RANGE = re.compile(r"^(\d+)(?:-(\d+))?$")
 
 
@@ -78,6 +81,8 @@ def split(
     """
     contract = contract_of(dataset)
     for name, episodes in parts.items():
+        if not is_name(name):
+            raise DatasetError(f"part {short(name)}: allowed are {NAME_RULE}")
         wrong = [number for number in episodes if not 0 <= number < dataset.num_episodes]
         if wrong or not episodes:
             raise DatasetError(
@@ -189,10 +194,13 @@ def parse_episodes(text: str) -> list[int]:
     numbers: list[int] = []
     for part in text.split(","):
         found = _RANGE.match(part.strip())
-        if found is None or (found[2] and int(found[2]) < int(found[1])):
+        if found is None or len(part) > 40 or (found[2] and int(found[2]) < int(found[1])):
             raise DatasetError(f"episodes {text!r}: allowed are numbers and ranges such as 0-9,12")
-        numbers += range(int(found[1]), int(found[2] or found[1]) + 1)
-    twice = sorted({number for number in numbers if numbers.count(number) > 1})
+        first, last = int(found[1]), int(found[2] or found[1])
+        if last >= _MOST_EPISODES:
+            raise DatasetError(f"episodes {text!r}: allowed are numbers below {_MOST_EPISODES}")
+        numbers += range(first, last + 1)
+    twice = sorted(number for number, count in Counter(numbers).items() if count > 1)
     if twice:
         raise DatasetError(f"episodes {text!r}: {twice} more than once")
     return numbers

@@ -9,6 +9,7 @@ from vla_adapter_ros.errors import DatasetError
 from vla_adapter_ros.hub import download, split_id
 from vla_adapter_ros.recording import layout
 from vla_adapter_ros.recording.reader import DatasetReader
+from vla_adapter_ros.untrusted import find_links, leaves
 
 _FETCHED = ("*.json", "*.jsonl", "*.parquet", "*.mp4", "*.yaml", "*.md")
 _LEFT_AT_HOME = ("*.tmp", "**/*.tmp", "images/**", ".cache/**")
@@ -46,6 +47,9 @@ def push_to_hub(root: str | Path, repo_id: str, *, private: bool = True, api: An
     if split_id(repo_id) != (repo_id, None):
         raise DatasetError(f"repo id {repo_id!r}: allowed is USER/NAME")
     reader = DatasetReader(root)
+    for link in find_links(reader.root):
+        if leaves(link, reader.root):
+            raise DatasetError(f"{link} is a link out of the data set: links are not uploaded")
     if api is None:
         try:
             from huggingface_hub import HfApi

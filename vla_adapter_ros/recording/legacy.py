@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +9,11 @@ import numpy as np
 
 from vla_adapter_ros.errors import DatasetError
 from vla_adapter_ros.recording import layout
-from vla_adapter_ros.recording.reader import DatasetReader, Episode, VideoPart, read_json
+from vla_adapter_ros.recording.description import fill
+from vla_adapter_ros.recording.reader import DatasetReader, Episode, VideoPart
 from vla_adapter_ros.recording.statistics import column_statistics
+from vla_adapter_ros.recording.tables import read_json, read_lines, require_columns
+from vla_adapter_ros.untrusted import short
 
 VERSIONS = ("v2.0", "v2.1")
 EPISODES, TASKS = "meta/episodes.jsonl", "meta/tasks.jsonl"
@@ -50,7 +52,7 @@ class LegacyReader(DatasetReader):
     def rows(self, episode: int) -> dict[str, np.ndarray]:
         """All columns of an episode, as in `DatasetReader`, with the numbers that the episode has here."""
         facts = self._episode(episode)
-        rows = self._read_rows(facts.data)
+        rows = require_columns(self._read_rows(facts.data), ("timestamp", "task_index"), facts.data)
         lengths = {name: len(column) for name, column in rows.items()}
         if any(length != facts.length for length in lengths.values()):
             raise DatasetError(f"{facts.data}: rows {lengths}, {facts.length} expected")
@@ -63,26 +65,27 @@ class LegacyReader(DatasetReader):
         return self.numbers[facts.index]
 
     def _read_tasks(self) -> tuple[str, ...]:
-        by_index = {entry["task_index"]: entry["task"] for entry in _read_lines(self.root / TASKS)}
+        path = self.root / TASKS
+        by_index = {_whole(entry, "task_index", path): entry.get("task") for entry in read_lines(path)}
         if sorted(by_index) != list(range(len(by_index))):
-            raise DatasetError(
-                f"{self.root / TASKS}: task_index {sorted(by_index)}, allowed are 0, 1, 2, ..."
-            )
+            raise DatasetError(f"{path}: task_index {sorted(by_index)}, allowed are 0, 1, 2, ...")
+        if not all(isinstance(task, str) for task in by_index.values()):
+            raise DatasetError(f"{path}: a task is no text")
         return tuple(by_index[n] for n in range(len(by_index)))
 
     def _read_episodes(self) -> tuple[Episode, ...]:
         episodes: list[Episode] = []
         numbers: list[int] = []
         missing: list[int] = []
-        for entry in _read_lines(self.root / EPISODES):
+        for entry in read_lines(self.root / EPISODES):
             first = episodes[-1].first_row + episodes[-1].length if episodes else 0
             episode = self._episode_of(entry, len(episodes), first)
             paths = [episode.data, *(part.path for part in episode.videos.values())]
             if all(path.is_file() for path in paths):
                 episodes.append(episode)
-                numbers.append(int(entry["episode_index"]))
+                numbers.append(entry["episode_index"])
             else:
-                missing.append(int(entry["episode_index"]))
+                missing.append(entry["episode_index"])
         if not episodes:
             raise DatasetError(f"{self.root}: no files of any of its {len(missing)} episodes")
         self.numbers, self.missing = tuple(numbers), tuple(missing)
@@ -91,17 +94,20 @@ class LegacyReader(DatasetReader):
         return tuple(episodes)
 
     def _episode_of(self, entry: dict[str, Any], index: int, first_row: int) -> Episode:
-        number = int(entry["episode_index"])
-        place = {"episode_chunk": number // int(self.info["chunks_size"]), "episode_index": number}
+        path = self.root / EPISODES
+        number, length = _whole(entry, "episode_index", path), _whole(entry, "length", path, least=1)
+        place = {"episode_chunk": number // self.info.get("chunks_size", 1000), "episode_index": number}
         videos = {
             camera: VideoPart(
-                self.root / self.info["video_path"].format(video_key=self.camera_feature(camera), **place),
-                0.0,
+                self.root / fill(self.info, "video_path", video_key=self.camera_feature(camera), **place), 0.0
             )
             for camera in self.video_cameras
         }
-        data = self.root / self.info["data_path"].format(**place)
-        return Episode(index, int(entry["length"]), first_row, tuple(entry.get("tasks", ())), data, videos)
+        data = self.root / fill(self.info, "data_path", **place)
+        tasks = entry.get("tasks", [])
+        if not isinstance(tasks, list) or not all(isinstance(task, str) for task in tasks):
+            raise DatasetError(f"{path}: tasks = {short(tasks)}: allowed is a list of texts")
+        return Episode(index, length, first_row, tuple(tasks), data, videos)
 
 
 def format_of(root: str | Path) -> str:
@@ -118,9 +124,8 @@ def format_of(root: str | Path) -> str:
     return version
 
 
-def _read_lines(path: Path) -> list[dict[str, Any]]:
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-        return [json.loads(line) for line in lines if line.strip()]
-    except (OSError, ValueError) as error:
-        raise DatasetError(f"{path}: not readable: {error}") from error
+def _whole(entry: dict[str, Any], name: str, path: Path, least: int = 0) -> int:
+    value = entry.get(name)
+    if type(value) is not int or not least <= value < 10**9:
+        raise DatasetError(f"{path}: {name} = {short(value)}: allowed is a whole number from {least} on")
+    return value

@@ -100,6 +100,9 @@ class MappedDataset:
             DatasetError: no such episode, or its file lacks rows.
         """
         theirs = self.reader.rows(episode)
+        lacking = {c.column for c in (*self._state, *self._action)} - set(theirs)
+        if lacking:
+            raise MappingError(f"{self.root}: {sorted(lacking)} hold no plain numbers")
         rows = {name: theirs[name] for name in _KEPT if name in theirs}
         for name, columns in ((layout.STATE, self._state), (layout.ACTION, self._action)):
             values = [

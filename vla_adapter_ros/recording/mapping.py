@@ -27,9 +27,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from vla_adapter_ros.errors import MappingError
+from vla_adapter_ros.untrusted import NAME_RULE, is_finite, is_name, read_yaml, short
 
 SCHEMA = 1
 UNIT_FACTORS = {  # their unit -> (factor, unit in contracts)
@@ -105,11 +104,11 @@ def read_mapping(path: str | Path) -> DatasetMapping:
     """
     path = Path(path)
     try:
-        data = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
+        data = read_yaml(path)
+    except OSError as error:
         raise MappingError(f"no mapping at {path}: {error}") from error
-    except yaml.YAMLError as error:
-        raise MappingError(f"{path}: no valid YAML: {error}") from error
+    except ValueError as error:
+        raise MappingError(f"{path}: {error}") from error
     try:
         return parse_mapping(data, path.parent)
     except MappingError as error:
@@ -134,6 +133,8 @@ def parse_mapping(data: Any, folder: Path = Path()) -> DatasetMapping:
         contract = str((folder / contract).absolute())
     cameras = data.get("cameras", {})
     _require(isinstance(cameras, dict), "mapping.cameras", cameras, "a mapping of our names to theirs")
+    for name in cameras:
+        _require(is_name(str(name)), "mapping.cameras", name, NAME_RULE)
     return DatasetMapping(
         contract,
         {str(name): _camera(entry, f"mapping.cameras.{name}") for name, entry in cameras.items()},
@@ -148,7 +149,12 @@ def _camera(entry: Any, where: str) -> CameraSource:
     _keys(entry, where, ("from", "rotation"))
     name, rotation = entry.get("from"), entry.get("rotation", 0)
     _require(isinstance(name, str), f"{where}.from", name, "the name of a camera")
-    _require(rotation in ROTATIONS, f"{where}.rotation", rotation, f"one of {list(ROTATIONS)}")
+    _require(
+        type(rotation) is int and rotation in ROTATIONS,
+        f"{where}.rotation",
+        rotation,
+        f"one of {list(ROTATIONS)}",
+    )
     return CameraSource(name, rotation)
 
 
@@ -171,8 +177,7 @@ def _value(entry: Any, where: str) -> ValueSource:
     for name in ("factor", "offset", "open", "closed"):
         if name in entry:
             value = entry[name]
-            ok = isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
-            _require(ok, f"{where}.{name}", value, "a finite number")
+            _require(is_finite(value), f"{where}.{name}", value, "a finite number")
             numbers[name] = float(value)
     _require(numbers.get("factor") != 0, f"{where}.factor", 0, "another number than 0")
     if "open" in numbers or "closed" in numbers:
@@ -190,7 +195,8 @@ def _source(text: Any, where: str) -> tuple[str, str | int | None]:
     found = _SOURCE.match(text) if isinstance(text, str) else None
     _require(found is not None, where, text, "COLUMN, COLUMN[NAME] or COLUMN[PLACE]")
     which = found["which"]
-    return found["column"], int(which) if which is not None and which.isdigit() else which
+    place = which is not None and len(which) < 10 and which.isdecimal()
+    return found["column"], int(which) if place else which
 
 
 def _keys(value: Any, where: str, allowed: tuple[str, ...]) -> None:
@@ -201,7 +207,7 @@ def _keys(value: Any, where: str, allowed: tuple[str, ...]) -> None:
 
 def _require(ok: bool, where: str, value: Any, allowed: str) -> None:
     if not ok:
-        raise MappingError(f"{where} = {value!r}: allowed is {allowed}")
+        raise MappingError(f"{where} = {short(value)}: allowed is {allowed}")
 
 
 def dimension_names(feature: Mapping[str, Any]) -> tuple[str, ...] | None:

@@ -5,8 +5,7 @@ Older formats and foreign names: `opening.open_dataset`.
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,7 +18,16 @@ import pyarrow.parquet as pq
 from vla_adapter_ros.contract import Contract, read_contract
 from vla_adapter_ros.errors import DatasetError
 from vla_adapter_ros.recording import layout
+from vla_adapter_ros.recording.description import check_info, fill
+from vla_adapter_ros.recording.tables import (
+    plain_columns,
+    read_json,
+    read_table,
+    require_columns,
+    whole_numbers,
+)
 from vla_adapter_ros.recording.video import decode_frames
+from vla_adapter_ros.untrusted import short
 
 
 @dataclass(frozen=True)
@@ -61,10 +69,11 @@ class DatasetReader:
             raise DatasetError(
                 f"{self.root}: format {version!r}, allowed is {' or '.join(map(repr, versions))}"
             )
+        check_info(self.info, self.root / layout.INFO)
         self.features: dict[str, dict[str, Any]] = self.info["features"]
         self.fps = float(self.info["fps"])
-        self.num_episodes = int(self.info["total_episodes"])
-        self.num_frames = int(self.info["total_frames"])
+        self.num_episodes: int = self.info.get("total_episodes", 0)
+        self.num_frames: int = self.info.get("total_frames", 0)
         self.tasks: tuple[str, ...] = self._read_tasks()
         self.episodes: tuple[Episode, ...] = self._read_episodes()
         self._table: tuple[Path, pa.Table] | None = None
@@ -91,7 +100,13 @@ class DatasetReader:
     @property
     def stats(self) -> dict[str, dict[str, Any]]:
         """Statistics as stored, feature -> name -> nested lists."""
-        return read_json(self.root / layout.STATS)
+        stored = read_json(self.root / layout.STATS)
+        for name, entry in stored.items():
+            if not isinstance(entry, dict):
+                raise DatasetError(
+                    f"{self.root / layout.STATS}: {name} = {short(entry)}: allowed is a mapping"
+                )
+        return stored
 
     @property
     def contract(self) -> Contract | None:
@@ -107,18 +122,18 @@ class DatasetReader:
         """
         facts = self._episode(episode)
         table = self._data(facts.data)
-        inside = np.flatnonzero(table["episode_index"].to_numpy() == facts.index)
+        numbers = whole_numbers(table, "episode_index", facts.data)
+        inside = np.flatnonzero(numbers == facts.index)
         if len(inside) != facts.length:
             raise DatasetError(
                 f"{facts.data}: {len(inside)} rows of episode {facts.index}, {facts.length} expected"
             )
-        part = table.take(pa.array(inside))
-        return {name: _column(part[name]) for name in part.column_names if _is_plain(part[name].type)}
+        rows = plain_columns(table.take(pa.array(inside)), self.features, facts.data)
+        return require_columns(rows, ("timestamp", *layout.INDEX_FEATURES), facts.data)
 
     def _read_rows(self, path: Path) -> dict[str, np.ndarray]:
         """All rows of a data file, without images."""
-        table = self._data(path)
-        return {name: _column(table[name]) for name in table.column_names if _is_plain(table[name].type)}
+        return plain_columns(self._data(path), self.features, path)
 
     def task_of(self, episode: int) -> str:
         """What was to be done in an episode (its first row decides).
@@ -167,11 +182,16 @@ class DatasetReader:
         try:
             of_episode = ("episode_index", "=", self._stored_number(facts))
             cells = pq.read_table(facts.data, columns=[key], filters=[of_episode])[key]
-        except (OSError, pa.ArrowException) as error:
+        except (OSError, pa.ArrowException, KeyError) as error:
             raise DatasetError(f"{facts.data}: not readable: {error}") from error
         for row in rows:
-            data = cells[row].as_py()["bytes"] if row < len(cells) else None
-            image = cv2.imdecode(np.frombuffer(data or b"\0", np.uint8), cv2.IMREAD_COLOR)
+            cell = cells[row].as_py() if row < len(cells) else None
+            data = cell.get("bytes") if isinstance(cell, dict) else None
+            try:
+                data = data if isinstance(data, bytes) and data else b"\0"
+                image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
+            except cv2.error:  # an image of more than 2^30 pixels
+                image = None
             if image is None:
                 raise DatasetError(f"{facts.data}: no image in row {row} of {key}, episode {facts.index}")
             yield cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
@@ -197,9 +217,10 @@ class DatasetReader:
         names = [name for name in table.column_names if name != "task_index"]
         if len(names) != 1 or "task_index" not in table.column_names:
             raise DatasetError(f"{self.root / layout.TASKS}: columns {table.column_names}")
-        by_index = dict(zip(table["task_index"].to_pylist(), table[names[0]].to_pylist(), strict=True))
-        total = int(self.info["total_tasks"])
-        if any(n not in by_index for n in range(total)):
+        numbers = whole_numbers(table, "task_index", self.root / layout.TASKS).tolist()
+        by_index = dict(zip(numbers, table[names[0]].to_pylist(), strict=True))
+        total: int = self.info.get("total_tasks", 0)
+        if any(not isinstance(by_index.get(n), str) for n in range(total)):
             raise DatasetError(f"{self.root / layout.TASKS}: {len(by_index)} tasks, info.json says {total}")
         return tuple(by_index[n] for n in range(total))
 
@@ -212,10 +233,11 @@ class DatasetReader:
             )
         episodes, first = [], 0
         for number, row in enumerate(rows[: self.num_episodes]):  # more are leftovers of a crash
-            if row["episode_index"] != number or row["dataset_from_index"] != first:
+            at = [row.get(name) for name in ("episode_index", "dataset_from_index", "length")]
+            if at[:2] != [number, first] or type(at[2]) is not int or at[2] < 1:
                 raise DatasetError(
-                    f"{self.root}: place {number} holds episode {row['episode_index']} from row "
-                    f"{row['dataset_from_index']}, expected is row {first}"
+                    f"{self.root}: place {number} holds episode {short(at[0])} from row {short(at[1])} with "
+                    f"{short(at[2])} rows, expected is row {first}"
                 )
             episodes.append(self._episode_from(row))
             first += row["length"]
@@ -227,16 +249,19 @@ class DatasetReader:
         videos = {}
         for camera in self.video_cameras:
             key = self.camera_feature(camera)
-            path = self.info["video_path"].format(
-                video_key=key,
-                chunk_index=row[f"videos/{key}/chunk_index"],
-                file_index=row[f"videos/{key}/file_index"],
+            place = {name: row.get(f"videos/{key}/{name}") for name in ("chunk_index", "file_index")}
+            start = row.get(f"videos/{key}/from_timestamp")
+            if not (isinstance(start, float) and 0 <= start < 1e9):
+                raise DatasetError(
+                    f"{self.root}: videos/{key}/from_timestamp = {short(start)}: allowed is a time"
+                )
+            videos[camera] = VideoPart(
+                self.root / fill(self.info, "video_path", video_key=key, **place), start
             )
-            videos[camera] = VideoPart(self.root / path, float(row[f"videos/{key}/from_timestamp"]))
-        data = self.info["data_path"].format(
-            chunk_index=row["data/chunk_index"], file_index=row["data/file_index"]
-        )
-        tasks = tuple(row.get("tasks") or ())
+        place = {name: row.get(f"data/{name}") for name in ("chunk_index", "file_index")}
+        data = fill(self.info, "data_path", **place)
+        tasks = row.get("tasks")
+        tasks = tuple(t for t in tasks if isinstance(t, str)) if isinstance(tasks, list) else ()
         return Episode(
             row["episode_index"], row["length"], row["dataset_from_index"], tasks, self.root / data, videos
         )
@@ -244,42 +269,3 @@ class DatasetReader:
 
 def _is_needed(column: str) -> bool:
     return not column.startswith("stats/")
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise DatasetError(f"{path}: no such file; expected is a LeRobot data set") from None
-    except (OSError, ValueError) as error:
-        raise DatasetError(f"{path}: not readable: {error}") from error
-
-
-def read_table(path: Path, needed: Callable[[str], bool] | None = None) -> pa.Table:
-    """Read a parquet file, or those of its columns that `needed` says yes to.
-
-    Raises:
-        DatasetError: it is not there, or damaged.
-    """
-    try:
-        with pq.ParquetFile(path) as file:
-            names = file.schema_arrow.names
-            return file.read(columns=[name for name in names if needed is None or needed(name)])
-    except (OSError, pa.ArrowException) as error:
-        raise DatasetError(f"{path}: not readable: {error}") from error
-
-
-def _is_plain(kind: pa.DataType) -> bool:
-    """Whether a column holds numbers or texts, or lists of one length of them (no language events, say)."""
-    if pa.types.is_fixed_size_list(kind) or pa.types.is_list(kind) or pa.types.is_large_list(kind):
-        return pa.types.is_primitive(kind.value_type)
-    return pa.types.is_primitive(kind) or pa.types.is_string(kind) or pa.types.is_large_string(kind)
-
-
-def _column(column: pa.ChunkedArray) -> np.ndarray:
-    """Column as an array: (T,), or (T, D) for lists of one length."""
-    kind = column.type
-    if pa.types.is_fixed_size_list(kind) or pa.types.is_list(kind) or pa.types.is_large_list(kind):
-        flat = pa.concat_arrays([chunk.flatten() for chunk in column.chunks]).to_numpy(zero_copy_only=False)
-        return flat.reshape(len(column), -1)
-    return column.to_numpy()

@@ -18,6 +18,7 @@ from vla_adapter_ros.recording import files, layout
 from vla_adapter_ros.recording.reader import DatasetReader
 from vla_adapter_ros.recording.resume import read_recordings
 from vla_adapter_ros.recording.statistics import column_statistics, histogram_statistics
+from vla_adapter_ros.untrusted import leaves
 
 
 @dataclass(frozen=True)
@@ -96,7 +97,7 @@ class _Rebuild:
             files.write_file(self._output / layout.CONTRACT, lambda path: write_contract(contract, path))
             self._write_notes(histograms)
         for path in self._root.glob("*"):
-            if path.is_file():  # licence, readme
+            if path.is_file() and not leaves(path, self._root):  # licence, readme; no link's target
                 shutil.copy2(path, self._output / path.name)
         totals = {
             "total_episodes": len(self._episodes),
@@ -161,7 +162,7 @@ class _Rebuild:
             target = self._output / layout.VIDEO_PATH.format(video_key=key, **place)
             target.parent.mkdir(parents=True, exist_ok=True)
             try:
-                os.link(source, target)
+                os.link(source.resolve(), target)
             except OSError:
                 shutil.copy2(source, target)
         return numbers[source]

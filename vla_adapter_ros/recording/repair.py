@@ -16,10 +16,13 @@ import pyarrow as pa
 from vla_adapter_ros.contract import Contract, read_contract
 from vla_adapter_ros.errors import DatasetError, VlaAdapterError
 from vla_adapter_ros.recording import layout
-from vla_adapter_ros.recording.reader import DatasetReader, read_json, read_table
+from vla_adapter_ros.recording.description import check_info, fill
+from vla_adapter_ros.recording.reader import DatasetReader
 from vla_adapter_ros.recording.rebuild import Found, rebuild_dataset
 from vla_adapter_ros.recording.statistics import image_histogram
+from vla_adapter_ros.recording.tables import plain_columns, read_json, read_table, whole_numbers
 from vla_adapter_ros.recording.video import VideoSettings, count_frames, decode_frames
+from vla_adapter_ros.untrusted import leaves, short
 
 
 @dataclass(frozen=True)
@@ -140,24 +143,27 @@ class _Wreck:
         Raises:
             DatasetError: rows, images or the instruction are missing.
         """
-        data = self.root / self.info["data_path"].format(**_place(facts, "data"))
+        data = self._inside(fill(self.info, "data_path", **_place(facts, "data")))
         table = self._table(data)
         length = facts["length"]
-        inside = np.flatnonzero(table["episode_index"].to_numpy() == facts["episode_index"])
+        inside = np.flatnonzero(whole_numbers(table, "episode_index", data) == facts["episode_index"])
         if len(inside) != length or length == 0:
             raise DatasetError(f"{self._name(data)} has {len(inside)} rows of it, {length} expected")
         rows = table.take(pa.array(inside))
-        if not np.array_equal(rows["frame_index"].to_numpy(), np.arange(length)):
+        plain_columns(rows, self.info["features"], data)
+        if not np.array_equal(whole_numbers(rows, "frame_index", data), np.arange(length)):
             raise DatasetError(f"{self._name(data)}: frame_index has gaps")
-        (task, *others) = np.unique(rows["task_index"].to_numpy()).tolist()
+        (task, *others) = np.unique(whole_numbers(rows, "task_index", data)).tolist()
         if others or task not in self.tasks:
             wanted = [task, *others]
             raise DatasetError(f"its instruction was not written: task {wanted}, known {sorted(self.tasks)}")
         videos, histograms = {}, {}
         for key in self.videos:
             place = {"video_key": key, **_place(facts, f"videos/{key}")}
-            path = self.root / self.info["video_path"].format(**place)
-            start = float(facts[f"videos/{key}/from_timestamp"])
+            path = self._inside(fill(self.info, "video_path", **place))
+            start = facts.get(f"videos/{key}/from_timestamp")
+            if not (isinstance(start, float) and 0 <= start < 1e9):
+                raise DatasetError(f"videos/{key}/from_timestamp = {short(start)}: allowed is a time")
             if start == 0.0 and self._episodes_in(key, place) == 1 and count_frames(path) != length:
                 raise DatasetError(f"{self._name(path)} has {count_frames(path)} images, {length} rows")
             histograms[key] = np.zeros((3, 256), dtype=np.int64)
@@ -173,6 +179,13 @@ class _Wreck:
         left = [path for path in there if path not in used]
         left += [path for path in (self.root / "meta").rglob("*.tmp")]
         return tuple(sorted(self._name(path) for path in left))
+
+    def _inside(self, name: str) -> Path:
+        """A file of the data set; links out of it are not followed."""
+        path = self.root / name
+        if leaves(path, self.root):
+            raise DatasetError(f"{name} is a link out of the data set: links are not followed")
+        return path
 
     def _name(self, path: Path) -> str:
         return str(path.relative_to(self.root))
@@ -194,7 +207,7 @@ class _Wreck:
 
     def _read_info(self) -> dict[str, Any]:
         try:
-            info = read_json(self.root / layout.INFO)
+            info = check_info(read_json(self.root / layout.INFO), self.root / layout.INFO)
         except DatasetError as error:
             if self.contract is None:
                 raise DatasetError(f"{error}; without a contract it cannot be made anew") from error
@@ -221,7 +234,10 @@ class _Wreck:
         facts = []
         for path in sorted((self.root / "meta/episodes").glob("*/*.parquet")):
             try:
-                facts += read_table(path, lambda name: not name.startswith("stats/")).to_pylist()
+                table = read_table(path, lambda name: not name.startswith("stats/"))
+                for name in ("episode_index", "length", "data/chunk_index", "data/file_index"):
+                    whole_numbers(table, name, path)
+                facts += table.to_pylist()
             except DatasetError as error:
                 self.dropped.append(f"facts of an episode: {error}")
         described = {(f["data/chunk_index"], f["data/file_index"]) for f in facts}
@@ -238,7 +254,7 @@ class _Wreck:
     def _facts_from_files(self, path: Path, place: dict[str, int]) -> list[dict[str, Any]]:
         """Facts of an episode that has files of its own, all with one number, as we record them."""
         try:
-            numbers = np.unique(self._table(path)["episode_index"].to_numpy())
+            numbers = np.unique(whole_numbers(self._table(path), "episode_index", path))
         except DatasetError as error:
             self.dropped.append(f"rows: {error}")
             return []
@@ -258,27 +274,31 @@ class _Wreck:
         try:
             table = read_table(self.root / layout.TASKS)
             (name,) = [name for name in table.column_names if name != "task_index"]
-            return dict(zip(table["task_index"].to_pylist(), table[name].to_pylist(), strict=True))
+            numbers = whole_numbers(table, "task_index", self.root / layout.TASKS).tolist()
+            tasks = zip(numbers, table[name].to_pylist(), strict=True)
+            return {number: task for number, task in tasks if isinstance(task, str)}
         except (DatasetError, KeyError, ValueError):
             self.recovered.append(f"{layout.TASKS}: not readable, made anew from the episodes' lists")
         tasks: dict[int, str] = {}
         for facts in self.facts:
-            path = self.root / self.info["data_path"].format(**_place(facts, "data"))
             texts = facts.get("tasks") or []
-            if len(texts) == 1 and path.is_file():
-                try:
-                    table = self._table(path)
-                except DatasetError:
-                    continue
-                inside = table["episode_index"].to_numpy() == facts["episode_index"]
-                tasks |= dict.fromkeys(np.unique(table["task_index"].to_numpy()[inside]).tolist(), texts[0])
+            if not isinstance(texts, list) or len(texts) != 1 or not isinstance(texts[0], str):
+                continue
+            try:
+                path = self._inside(fill(self.info, "data_path", **_place(facts, "data")))
+                table = self._table(path)
+                inside = whole_numbers(table, "episode_index", path) == facts["episode_index"]
+                numbers = whole_numbers(table, "task_index", path)[inside]
+            except DatasetError:
+                continue
+            tasks |= dict.fromkeys(np.unique(numbers).tolist(), texts[0])
         return tasks
 
 
 def _place(facts: dict[str, Any], part: str) -> dict[str, int]:
     try:
         return {name: int(facts[f"{part}/{name}"]) for name in ("chunk_index", "file_index")}
-    except KeyError as error:
+    except (KeyError, TypeError, ValueError) as error:
         raise DatasetError(f"nothing says where its {part} lies ({error})") from error
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,12 +10,15 @@ from typing import Any
 import numpy as np
 import pyarrow.parquet as pq
 
-from vla_adapter_ros.contract import Contract, require_same
+from vla_adapter_ros.contract import Contract, read_contract, require_same
 from vla_adapter_ros.errors import DatasetError
 from vla_adapter_ros.recording import files, layout
+from vla_adapter_ros.recording.folder import WrittenFolder
+from vla_adapter_ros.recording.journal import Journal, number_of
 from vla_adapter_ros.recording.reader import DatasetReader
 from vla_adapter_ros.recording.statistics import column_statistics, histogram_statistics, image_histogram
 from vla_adapter_ros.recording.video import count_frames
+from vla_adapter_ros.untrusted import read_json
 
 
 @dataclass(frozen=True)
@@ -67,20 +69,27 @@ class Totals:
         }
 
 
-def resume(root: Path, contract: Contract, features: Mapping[str, Mapping[str, Any]]) -> Totals:
+def resume(
+    root: Path,
+    contract: Contract,
+    features: Mapping[str, Mapping[str, Any]],
+    folder: WrittenFolder,
+    journal: Journal,
+) -> Totals:
     """Read and check what the folder holds; nothing at all is fine too.
 
     Every saved episode must have its rows and, per camera, as many images.
-    Files of an episode that was never committed are removed.
+    Files that the journal lists as unfinished are removed, and nothing else.
 
     Raises:
         ContractMismatch: recorded with another contract.
-        DatasetError: damaged, without a contract, or with other features.
+        DatasetError: damaged, without a contract, with other features, or with files of unknown origin.
     """
     if not (root / layout.INFO).is_file():
-        if any(root.glob("meta/episodes/*/*-001.parquet")):
-            raise DatasetError(f"{root}: several episodes but no {layout.INFO}: the data set is damaged")
-        remove_leftovers(root, 0)
+        folder.require_known(journal.names, 0)
+        if (root / layout.CONTRACT).is_file():
+            require_same(contract, read_contract(root / layout.CONTRACT), f"data set {root}")
+        journal.clear_files(0)
         return Totals()
     reader = DatasetReader(root)
     theirs = reader.contract
@@ -94,8 +103,9 @@ def resume(root: Path, contract: Contract, features: Mapping[str, Mapping[str, A
         rows = reader.rows(episode.index)
         for name, parts in columns.items():
             parts.append(rows[name])
-    next_file = 1 + max((_number(episode.data) for episode in reader.episodes), default=-1)
-    remove_leftovers(root, next_file)
+    next_file = 1 + max((_number(root, episode.data) for episode in reader.episodes), default=-1)
+    folder.require_known(journal.names, next_file)
+    journal.clear_files(next_file)
     totals = Totals(reader.num_episodes, reader.num_frames, list(reader.tasks), next_file, columns)
     totals.histograms.update(_histograms(reader))
     _align_tables(reader, totals)
@@ -137,12 +147,14 @@ def _require_same_features(
 def _histograms(reader: DatasetReader) -> dict[str, np.ndarray]:
     """Image histograms from our own file, or from the videos if a crash left it behind the data."""
     try:
-        stored = json.loads((reader.root / layout.HISTOGRAMS).read_text(encoding="utf-8"))
+        stored = read_json(reader.root / layout.HISTOGRAMS)
         if stored["total_episodes"] == reader.num_episodes and set(stored["histograms"]) == set(
             reader.cameras
         ):
-            return {name: np.array(counts, dtype=np.int64) for name, counts in stored["histograms"].items()}
-    except (OSError, ValueError, KeyError):
+            counts = {name: np.array(c, dtype=np.int64) for name, c in stored["histograms"].items()}
+            if all(array.shape == (3, 256) for array in counts.values()):
+                return counts
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError):
         pass
     histograms = {}
     for camera in reader.cameras:
@@ -153,34 +165,18 @@ def _histograms(reader: DatasetReader) -> dict[str, np.ndarray]:
     return histograms
 
 
-def _number(path: Path) -> int:
-    """Running number of a file by its name and chunk."""
-    chunk, file = (int(name.rpartition("-")[2]) for name in (path.parent.name, path.stem))
-    return chunk * layout.FILES_PER_CHUNK + file
-
-
-def remove_leftovers(root: Path, first: int, *, temporary: bool = True) -> None:
-    """Remove complete files of episodes that do not count, and unfinished ones.
-
-    Args:
-        root: Folder of the data set.
-        first: Number of the first file that does not count.
-        temporary: Whether unfinished files go too; False while other episodes are being recorded.
-    """
-    for pattern in ("data/*/*", "videos/*/*/*", "meta/episodes/*/*"):
-        for path in root.glob(pattern):
-            unfinished = path.name.endswith(files.TEMPORARY)
-            if temporary if unfinished else _number(path) >= first:
-                path.unlink()
-    if temporary:
-        for path in root.glob(f"meta/*{files.TEMPORARY}"):
-            path.unlink()
+def _number(root: Path, path: Path) -> int:
+    """Running number of a data file."""
+    number = number_of(path.relative_to(root).as_posix())
+    if number is None:
+        raise DatasetError(f"{path}: not the recorder's; only data sets recorded here can be continued")
+    return number
 
 
 def read_recordings(root: Path, episodes: int) -> list[dict[str, Any]]:
     """Our notes on the first `episodes` episodes; an empty one for each that has none."""
     try:
-        stored = json.loads((root / layout.RECORDINGS).read_text(encoding="utf-8"))["episodes"]
+        stored = read_json(root / layout.RECORDINGS)["episodes"]
         known = {int(entry["episode"]): entry for entry in stored}
     except (OSError, ValueError, KeyError, TypeError):
         known = {}

@@ -191,7 +191,10 @@ class Survey:
             if name not in self._low:
                 continue
             for statistic in ("min", "max", "mean", "std"):
-                values = np.asarray(stats.get(name, {}).get(statistic, []), dtype=np.float64)
+                try:
+                    values = np.asarray(stats.get(name, {}).get(statistic, []), dtype=np.float64)
+                except (TypeError, ValueError, OverflowError):
+                    values = np.empty(0)
                 if values.size != np.size(self._low[name]) or not np.isfinite(values).all():
                     faults.append(f"{name}/{statistic} is missing or not finite")
             if not faults:

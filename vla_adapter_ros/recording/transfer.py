@@ -19,6 +19,7 @@ from vla_adapter_ros.recording.remux import CODECS, copy_video, video_codec
 from vla_adapter_ros.recording.statistics import image_histogram
 from vla_adapter_ros.recording.video import VideoEncoder, count_frames
 from vla_adapter_ros.recording.writer import DatasetWriter, EpisodeSummary
+from vla_adapter_ros.untrusted import leaves
 
 _GRID_TOLERANCE_S = 1e-3  # LeRobot's own times are float32 and stand on the grid of the rate
 
@@ -145,12 +146,17 @@ class EpisodeReceiver(DatasetWriter):
         rows = range(facts.length) if rows is None else rows
         if not (len(rows) and 0 <= rows.start and rows.stop <= facts.length and rows.step == 1):
             raise DatasetError(f"{dataset.root}: rows {rows} of episode {episode}: it has {facts.length}")
+        for path in (facts.data, *(part.path for part in facts.videos.values())):
+            if leaves(path, dataset.root):
+                raise DatasetError(f"{path} is a link out of the data set: links are not followed")
         columns, timing = self._take_columns(dataset, episode, rows, control_source)
         copy = EpisodeCopy(task or dataset.task_of(episode), columns, {}, {})
+        self._require_same()
         reasons: dict[str, str] = {}
         try:
             for camera in self._contract.cameras:
                 path = files.temporary_path(layout.video_file(self.root, camera, self._totals.next_file))
+                self._list_unfinished([path])
                 path.parent.mkdir(parents=True, exist_ok=True)
                 copy.videos[camera] = path
                 reason, histogram = self._take_video(dataset, camera, episode, rows, path)
@@ -158,7 +164,7 @@ class EpisodeReceiver(DatasetWriter):
                 if reason:
                     reasons[camera] = reason
         except BaseException:
-            copy.discard()
+            self.discard(copy)
             raise
         given = {"source": f"{dataset.root.name}, episode {episode}, rows {rows.start} to {rows.stop - 1}"}
         given |= {"timing": timing} if timing else {}
@@ -186,6 +192,11 @@ class EpisodeReceiver(DatasetWriter):
         columns[layout.STAMP] = stamps
         columns[layout.AGE] = self._ages(dataset, theirs, len(rows))
         source = theirs.get(layout.CONTROL_SOURCE, np.full(len(rows), control_source))
+        if not np.isin(source, list(layout.CONTROL_SOURCES)).all():
+            raise DatasetError(
+                f"{dataset.root}: {layout.CONTROL_SOURCE} of episode {episode}: allowed are "
+                f"{layout.CONTROL_SOURCES}"
+            )
         columns[layout.CONTROL_SOURCE] = source
         return columns, timing
 
@@ -249,7 +260,7 @@ def usual_codec(dataset: Dataset, contract: Contract) -> str:
 def describe_timing(stamps: np.ndarray, rate_hz: float) -> str:
     """What is odd about the times (T,) [s] of an episode's rows, in words; empty if nothing is."""
     steps = np.diff(stamps)
-    if not len(steps):
+    if not len(steps) or not steps.mean() > 0:
         return ""
     rate, late = 1.0 / steps.mean(), int((steps > 1.5 / rate_hz).sum())
     if abs(rate / rate_hz - 1) < 0.02 and steps.min() > 0.75 / rate_hz and not late:

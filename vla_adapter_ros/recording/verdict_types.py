@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import yaml
 
 from vla_adapter_ros.errors import ParameterError
+from vla_adapter_ros.untrusted import is_finite, read_yaml, short
 
 PASS, WARN, FAIL, SKIP = "pass", "warn", "fail", "skip"
 LEVELS = (SKIP, PASS, WARN, FAIL)
@@ -90,7 +90,7 @@ class VerdictSettings:
         for f in fields(self):
             value = getattr(self, f.name)
             if "below" not in f.metadata:
-                good = isinstance(value, (int, float)) and math.isfinite(value) and value >= 0
+                good = is_finite(value) and value >= 0
                 allowed = "a number, at least 0"
             else:
                 good = isinstance(value, (tuple, list)) and len(value) == 2
@@ -114,11 +114,11 @@ def read_settings(source: str | Path | Mapping[str, Any]) -> VerdictSettings:
         given = dict(source)
     else:
         try:
-            given = yaml.safe_load(Path(source).read_text(encoding="utf-8")) or {}
-        except (OSError, yaml.YAMLError) as error:
+            given = read_yaml(Path(source)) or {}
+        except (OSError, ValueError) as error:
             raise ParameterError(f"verdict settings {source}: not readable: {error}") from error
     known = [f.name for f in fields(VerdictSettings)]
-    unknown = sorted(set(given) - set(known)) if isinstance(given, dict) else [str(given)]
+    unknown = [name for name in given if name not in known] if isinstance(given, dict) else [short(given)]
     if unknown:
         raise ParameterError(f"verdict settings {unknown}: allowed are {known}")
     return VerdictSettings(**given)

@@ -197,6 +197,8 @@ def decode_frames(path: Path, start_s: float, count: int, fps: float) -> Iterato
             if start_s > 0:
                 container.seek(int(start_s / stream.time_base), stream=stream)
             for frame in container.decode(stream):
+                if frame.time is None:
+                    raise DatasetError(f"{path}: an image without a time")
                 at = (frame.time - start_s) * fps  # in images
                 if at < found - 0.5:
                     continue  # before the start: a video can only be entered at key images
@@ -206,6 +208,6 @@ def decode_frames(path: Path, start_s: float, count: int, fps: float) -> Iterato
                 found += 1
                 if found == count:
                     return
-    except (av.FFmpegError, IndexError, OSError) as error:
+    except (av.FFmpegError, IndexError, OSError, ValueError, TypeError, OverflowError) as error:
         raise DatasetError(f"{path}: no readable video: {error}") from error
     raise DatasetError(f"{path}: {found} images from {start_s:.4f} s on, {count} expected")

@@ -12,14 +12,11 @@ being recorded.
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import itertools
-import json
 import math
-import os
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -32,11 +29,14 @@ from vla_adapter_ros import __version__
 from vla_adapter_ros.contract import Contract, write_contract
 from vla_adapter_ros.errors import DatasetError, RecordingError
 from vla_adapter_ros.recording import files, layout
+from vla_adapter_ros.recording.folder import WrittenFolder
 from vla_adapter_ros.recording.frame import Frame
-from vla_adapter_ros.recording.resume import Totals, read_recordings, remove_leftovers, resume
+from vla_adapter_ros.recording.journal import TABLE_TEMPORARIES, TABLES, Journal, episode_names
+from vla_adapter_ros.recording.resume import Totals, read_recordings, resume
 from vla_adapter_ros.recording.statistics import column_statistics, histogram_statistics
 from vla_adapter_ros.recording.take import Take
 from vla_adapter_ros.recording.video import VideoSettings
+from vla_adapter_ros.untrusted import read_json
 
 
 @dataclass(frozen=True)
@@ -91,13 +91,14 @@ class DatasetWriter:
         self._settings = VideoSettings(codec, crf, gop, preset)
         self._fps = layout.whole_rate(contract)
         self._features = layout.build_features(contract, self._settings)
-        self._lock: int | None = _lock(self.root)
+        self._folder = WrittenFolder(self.root)
         try:
-            self._totals: Totals = resume(self.root, contract, self._features)
+            self._journal = Journal(self.root)
+            self._totals: Totals = resume(self.root, contract, self._features, self._folder, self._journal)
             if not (self.root / layout.CONTRACT).is_file():
                 files.write_file(self.root / layout.CONTRACT, lambda path: write_contract(contract, path))
         except BaseException:
-            self._unlock()
+            self._folder.close()
             raise
         self._recordings = read_recordings(self.root, self._totals.episodes)
         self._take: Take | None = None
@@ -138,9 +139,9 @@ class DatasetWriter:
 
         Raises:
             RecordingError: an episode is being recorded already, the task is empty, the writer is closed,
-                or no file can be made.
+                no file can be made, or the folder is no longer the one that was opened.
         """
-        if self._lock is None:
+        if not self._folder.is_open:
             raise RecordingError("the data set is closed")
         if self.recording:
             raise RecordingError(f"episode {self.num_episodes} is being recorded: save or discard it first")
@@ -150,6 +151,8 @@ class DatasetWriter:
         name, folder = f"take-{next(self._numbers):06d}.mp4{files.TEMPORARY}", self._totals.next_file
         videos = {c: layout.video_file(self.root, c, folder).with_name(name) for c in self._contract.cameras}
         try:
+            self._require_same()
+            self._list_unfinished(videos.values())
             self._take = Take(task.strip(), self._contract, self._fps, self._settings, videos)
         except OSError as error:
             raise RecordingError(f"the episode cannot begin: {error}") from error
@@ -209,6 +212,7 @@ class DatasetWriter:
     def discard(self, take: Take) -> None:
         """Drop a detached episode."""
         take.discard()
+        self._journal.remove(self._names(take.videos.values()))
 
     def save_episode(self, notes: Mapping[str, Any] | None = None) -> EpisodeSummary:
         """Finish the episode; when this returns, it is on disk for good. Errors as in `commit`."""
@@ -217,7 +221,7 @@ class DatasetWriter:
     def discard_episode(self) -> None:
         """Drop the episode being recorded; without one, nothing happens."""
         if self._take is not None:
-            self._take.discard()
+            self.discard(self._take)
             self._take = None
 
     def undo_episode(self) -> int:
@@ -229,7 +233,9 @@ class DatasetWriter:
         with self._saving:
             if self._undo is None:
                 raise RecordingError("no episode was saved that could be taken back")
+            self._require_same()
             totals = self._undo
+            self._list_episode(totals)
             # From here on it does not count; what follows only clears up, and a resume would do the same.
             if totals.episodes:
                 files.write_json(self.root / layout.INFO, self._info(totals))
@@ -237,15 +243,14 @@ class DatasetWriter:
                 (self.root / layout.INFO).unlink()
             self._totals, self._undo = totals, None
             self._recordings = self._recordings[: totals.episodes]
-            self._write_tables(totals)
-            remove_leftovers(self.root, totals.next_file, temporary=False)
+            self._remove(totals)
             return totals.episodes
 
     def close(self) -> None:
         """Discard an episode that is being recorded and let others write to the data set."""
         self.discard_episode()
         with self._saving:
-            self._unlock()
+            self._folder.close()
 
     def __enter__(self) -> DatasetWriter:
         return self
@@ -258,20 +263,48 @@ class DatasetWriter:
             raise RecordingError("no episode is being recorded: start one first")
         return self._take
 
-    def _unlock(self) -> None:
-        if self._lock is not None:
-            os.close(self._lock)
-            self._lock = None
+    def _require_same(self) -> None:
+        """Refuse to write into another folder than the one that was opened, or beside lost episodes."""
+        self._folder.require_same()
+        if self._totals.episodes and not self._counts(self._totals.episodes):
+            raise RecordingError(
+                f"{self.root / layout.INFO} does not say {self._totals.episodes} episodes any more: "
+                "somebody else changed the data set; close it and start again"
+            )
+
+    def _names(self, paths: Iterable[Path]) -> list[str]:
+        return [path.relative_to(self.root).as_posix() for path in paths]
+
+    def _list_unfinished(self, videos: Iterable[Path]) -> None:
+        self._journal.add(self._names(videos))
+
+    def _list_episode(self, totals: Totals) -> None:
+        """List the files that a crash may leave while the episode after `totals` is put into place."""
+        names = [*episode_names(self._contract.cameras, totals.next_file), *TABLE_TEMPORARIES]
+        names += TABLES if not totals.episodes else ()
+        self._journal.add(names)
+
+    def _remove(self, totals: Totals) -> None:
+        """Remove the files of the episode after `totals`, as far as they are listed, and write the tables."""
+        names = episode_names(self._contract.cameras, totals.next_file)
+        for name in self._journal.names.intersection(names):
+            (self.root / name).unlink(missing_ok=True)
+        try:
+            self._write_tables(totals)
+        finally:
+            self._journal.remove([*names, *TABLES, *TABLE_TEMPORARIES])
 
     def _save(self, take: Take, notes: dict[str, Any]) -> EpisodeSummary:
         """Steps in the only safe order: videos, data, tasks, episode, statistics, info."""
-        if self._lock is None:
+        if not self._folder.is_open:
             raise RecordingError("the data set is closed")
+        self._require_same()
         totals, number, task, features = self._totals, self._totals.next_file, take.task, self._features
         started, cpu = time.monotonic(), time.thread_time()
         tasks = totals.tasks if task in totals.tasks else [*totals.tasks, task]
         histograms = take.finish()
         columns = self._columns(take, tasks.index(task))
+        self._list_episode(totals)
         for name, source in take.videos.items():
             target = layout.video_file(self.root, name, number)
             target.parent.mkdir(parents=True, exist_ok=True)
@@ -300,26 +333,29 @@ class DatasetWriter:
         files.write_json(self.root / layout.STATS, new.statistics())
         files.write_json(self.root / layout.HISTOGRAMS, new.histograms_as_json())
         files.write_json(self.root / layout.RECORDINGS, {"episodes": recordings})
+        self._folder.require_same()
         try:
             files.write_json(self.root / layout.INFO, self._info(new))
         except OSError:
             if not self._counts(new.episodes):
                 raise
         self._totals, self._undo, self._recordings = new, totals, recordings
+        done = episode_names(self._contract.cameras, number)
+        self._journal.remove([*done, *TABLES, *TABLE_TEMPORARIES, *self._names(take.videos.values())])
         return summary
 
     def _counts(self, episodes: int) -> bool:
         """Whether info.json on disk already speaks of so many episodes."""
-        with contextlib.suppress(OSError, ValueError, KeyError):
-            return json.loads((self.root / layout.INFO).read_text("utf-8"))["total_episodes"] == episodes
+        with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+            return read_json(self.root / layout.INFO)["total_episodes"] == episodes
         return False
 
     def _clean_up(self, take: Take) -> None:
         """Free the disk from an episode that could not be saved, and bring the tables back."""
-        take.discard()
-        with contextlib.suppress(OSError):
-            remove_leftovers(self.root, self._totals.next_file, temporary=False)
-            self._write_tables(self._totals)
+        self.discard(take)
+        with contextlib.suppress(OSError, RecordingError):
+            self._require_same()
+            self._remove(self._totals)
 
     def _write_tables(self, totals: Totals) -> None:
         """Write the tables that go with `totals`, or remove them where there is no episode."""
@@ -379,21 +415,6 @@ class DatasetWriter:
             "video_path": layout.VIDEO_PATH,
             "features": self._features,
         }
-
-
-def _lock(root: Path) -> int:
-    """Make the folder ours while this process lives; returns what frees it when closed."""
-    present = {entry.name for entry in root.iterdir()} if root.is_dir() else set()
-    if not present <= {"meta", "data", "videos", "images", "README.md", ".gitattributes", ".cache"}:
-        raise DatasetError(f"{root} holds {sorted(present)}: allowed is an empty folder or a data set")
-    (root / "meta").mkdir(parents=True, exist_ok=True)
-    descriptor = os.open(root / "meta", os.O_RDONLY)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        os.close(descriptor)
-        raise DatasetError(f"{root}: another process is recording into this data set") from None
-    return descriptor
 
 
 def _array(column: np.ndarray, kind: pa.DataType) -> pa.Array:

@@ -8,7 +8,6 @@ it). With LoRA each linear layer of the backbone learns an update of low rank in
 from __future__ import annotations
 
 import copy
-import json
 import os
 from collections.abc import Collection, Iterator
 from pathlib import Path
@@ -22,6 +21,7 @@ from torch import Tensor, nn
 from vla_adapter_ros.errors import TrainingError
 from vla_adapter_ros.model import VlaAdapter
 from vla_adapter_ros.training.settings import POLICY_PARTS
+from vla_adapter_ros.untrusted import is_finite, read_json, short
 
 BACKBONE_PARTS = ("vision_backbone", "projector", "language_model")
 TARGETS = ("all-linear", "used-linear")
@@ -234,9 +234,11 @@ def load_adapter(network: VlaAdapter, folder: str | Path) -> VlaAdapter:
     folder = Path(folder)
     adapter, policy = _read(folder / ADAPTER), _read(folder / POLICY)
     try:
-        settings: dict[str, Any] = json.loads((folder / ADAPTER_CONFIG).read_text(encoding="utf-8"))
+        settings: dict[str, Any] = read_json(folder / ADAPTER_CONFIG)
         rank, alpha, dropout = (settings[key] for key in ("r", "lora_alpha", "lora_dropout"))
-    except (OSError, ValueError, KeyError) as error:
+        if type(rank) is not int or not 0 < rank < 10**5 or not is_finite(alpha) or not is_finite(dropout):
+            raise ValueError(f"r = {short(rank)}, lora_alpha = {short(alpha)}, dropout = {short(dropout)}")
+    except (OSError, ValueError, KeyError, TypeError) as error:
         raise TrainingError(f"{folder / ADAPTER_CONFIG}: no settings of an adapter: {error}") from None
     weights = {name.removeprefix(_PREFIX): value for name, value in adapter.items()}
     layers = [name.removesuffix(".lora_A.weight") for name in weights if name.endswith(".lora_A.weight")]

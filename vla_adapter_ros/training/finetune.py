@@ -36,9 +36,16 @@ from vla_adapter_ros.training.rope import settle_rope_tables
 from vla_adapter_ros.training.selection import split_rows
 from vla_adapter_ros.training.settings import FREE, FinetuneSettings, make_settings
 from vla_adapter_ros.training.sources import Source, open_sources
-from vla_adapter_ros.training.space import bytes_needed, require_space, require_writable
+from vla_adapter_ros.training.space import (
+    bytes_needed,
+    explain_writing,
+    only_one,
+    require_space,
+    require_writable,
+)
 from vla_adapter_ros.training.starting import start_name, starting_point
 from vla_adapter_ros.training.state import load_state, read_settings
+from vla_adapter_ros.untrusted import read_json
 
 RESULT = "training.json"  # inside the checkpoint
 REPORT_PAGE = ".report.html"  # beside it
@@ -126,6 +133,31 @@ def finetune(
     if resume and (output / RESULT).is_file():
         return _read_result(output)
     _check_output(output, folder, resume)
+    with only_one(folder, processes.is_first):
+        _check_output(output, folder, resume)  # the one before may just have ended
+        return _train(
+            dataset, contract, settings, processes, output, folder, init, preset, tokenizer, platform,
+            progress, wandb, pages, on_step,
+        )  # fmt: skip
+
+
+def _train(
+    dataset: str | Path | Source | Sequence[str | Path | Source],
+    contract: Contract | None,
+    settings: FinetuneSettings,
+    processes: Processes,
+    output: Path,
+    folder: Path,
+    init: str | Path | None,
+    preset: str | None,
+    tokenizer: str | Path | None,
+    platform: str | None,
+    progress: bool,
+    wandb: str,
+    pages: bool,
+    on_step: Callable[[int, float], None] | None,
+) -> TrainingResult:
+    """What `finetune` does once the output is its own."""
     sources, robot = open_sources(dataset, contract)
     recorded = {
         "datasets": [
@@ -169,11 +201,12 @@ def finetune(
             folder / "logs", wandb=wandb, settings=key, first_step=len(loop.losses), active=processes.is_first
         )
         start = time.monotonic()
-        try:
-            loop.run(show, journal, on_step)
-        finally:
-            journal.close()
-        result = _finish(loop, output, time.monotonic() - start, show, pages)
+        with explain_writing(folder):
+            try:
+                loop.run(show, journal, on_step)
+            finally:
+                journal.close()
+            result = _finish(loop, output, time.monotonic() - start, show, pages)
     if progress and processes.is_first:
         print(format_report(result.report))
     return result
@@ -328,6 +361,9 @@ def _write_result(folder: Path, result: TrainingResult, key: dict[str, Any], tak
 
 def _read_result(output: Path) -> TrainingResult:
     """Result of a run that had finished before."""
-    facts = json.loads((output / RESULT).read_text(encoding="utf-8"))
-    lists = {k: tuple(v) if isinstance(v, list) else v for k, v in facts["report"].items()}
-    return TrainingResult(output, tuple(facts["losses"]), facts["seconds"], Report(**lists))
+    try:
+        facts = read_json(output / RESULT)
+        lists = {k: tuple(v) if isinstance(v, list) else v for k, v in facts["report"].items()}
+        return TrainingResult(output, tuple(facts["losses"]), facts["seconds"], Report(**lists))
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise TrainingError(f"{output / RESULT}: no result of a training: {error}") from error

@@ -8,7 +8,21 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+from vla_adapter_ros.errors import TrainingError
+from vla_adapter_ros.untrusted import read_json
+
 _INDEX = "checkpoints.json"
+
+
+def _read_index(path: Path) -> dict[int, float | None]:
+    try:
+        stored = read_json(path)["held_out_loss"]
+        losses = {int(step): loss for step, loss in stored.items()}
+        if all(loss is None or isinstance(loss, float) for loss in losses.values()):
+            return losses
+        raise ValueError(f"losses {list(losses.values())[:3]}")
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise TrainingError(f"{path}: no list of checkpoints: {error}") from error
 
 
 class KeptCheckpoints:
@@ -25,8 +39,7 @@ class KeptCheckpoints:
         self._losses: dict[int, float | None] = {}
         index = folder / _INDEX
         if index.is_file():
-            stored = json.loads(index.read_text(encoding="utf-8"))
-            self._losses = {int(step): loss for step, loss in stored["held_out_loss"].items()}
+            self._losses = _read_index(index)
         self._losses = {step: loss for step, loss in self._losses.items() if self.path(step).is_dir()}
 
     def path(self, step: int) -> Path:
@@ -58,7 +71,11 @@ class KeptCheckpoints:
         temporary = target.with_name(f".{target.name}.tmp")
         shutil.rmtree(temporary, ignore_errors=True)
         temporary.parent.mkdir(parents=True, exist_ok=True)
-        write(temporary)
+        try:
+            write(temporary)
+        except BaseException:
+            shutil.rmtree(temporary, ignore_errors=True)
+            raise
         shutil.rmtree(target, ignore_errors=True)
         temporary.rename(target)
         self._losses[step] = loss

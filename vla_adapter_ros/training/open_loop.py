@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +18,7 @@ from vla_adapter_ros.recording.opening import Dataset, open_dataset
 from vla_adapter_ros.training.data import Samples, load_samples
 from vla_adapter_ros.training.evaluation import Reference
 from vla_adapter_ros.training.report import Report, conclusions, make_report
+from vla_adapter_ros.untrusted import read_json
 
 RECORD = "training.json"  # of a checkpoint that was trained here
 _ROWS = 2000
@@ -180,7 +180,7 @@ def require_match(policy: VlaAdapterPolicy, robot: Contract, checkpoint: Path, d
 def _training_episodes(checkpoint: Path, policy: VlaAdapterPolicy, data: Dataset) -> set[int] | None:
     """Episodes of this data set that the checkpoint learned from; None if it does not say so."""
     try:
-        record = json.loads((checkpoint / RECORD).read_text(encoding="utf-8"))
+        record = read_json(checkpoint / RECORD)
         settings, judged = record["settings"], record["report"]["judged"]["episodes"]
         same = (settings["episodes"], settings["frames"]) == (data.num_episodes, data.num_frames)
         if not same or policy.statistics.name != data.root.resolve().name:

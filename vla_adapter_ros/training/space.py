@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
+import os
 import shutil
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
+from safetensors import SafetensorError
 from torch import nn
 
 from vla_adapter_ros.errors import TrainingError
 
+LOCK = "lock"
 _STORED = 2  # bytes of a weight in a checkpoint
 _SMALL_FILES = 32 << 20  # tokenizer, plots, logs
 
@@ -26,6 +32,51 @@ def require_writable(folder: Path) -> None:
             pass
     except OSError as error:
         raise TrainingError(f"{folder} cannot be written to: {error}: choose another output") from None
+
+
+@contextlib.contextmanager
+def only_one(folder: Path, active: bool = True) -> Iterator[None]:
+    """Keep other trainings out of the folder; the kernel lets them in when this process is gone.
+
+    Args:
+        folder: Of the running training; made if it is missing.
+        active: False in the further processes of one training.
+
+    Raises:
+        TrainingError: another training is using it, or it cannot be written to.
+    """
+    if not active:
+        yield
+        return
+    require_writable(folder)
+    descriptor = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o644)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise TrainingError(
+                f"{folder}: another training is writing to it: wait for its end, stop it, or choose "
+                "another output"
+            ) from None
+        yield
+    finally:
+        os.close(descriptor)
+
+
+@contextlib.contextmanager
+def explain_writing(folder: Path) -> Iterator[None]:
+    """Turn a disk that cannot be written to into one sentence.
+
+    Raises:
+        TrainingError: in place of what the libraries raise.
+    """
+    try:
+        yield
+    except (OSError, SafetensorError) as error:
+        reason = " ".join(str(error).split())[:400]
+        raise TrainingError(
+            f"writing failed: {reason}: make room; what was saved before in {folder} can be resumed"
+        ) from error
 
 
 def bytes_needed(model: nn.Module, weights: int, keep: int, *, ema: bool, held_out: bool) -> int:

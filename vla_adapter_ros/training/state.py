@@ -63,10 +63,14 @@ def save_state(
     tensors["losses"] = torch.tensor(losses, dtype=torch.float64)
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(path.name + ".tmp")
-    save_file(tensors, temporary, metadata={"settings": json.dumps(settings)})
-    with open(temporary, "rb") as file:
-        os.fsync(file.fileno())
-    os.replace(temporary, path)
+    try:
+        save_file(tensors, temporary, metadata={"settings": json.dumps(settings)})
+        with open(temporary, "rb") as file:
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except (OSError, SafetensorError):  # half a file must not keep a full disk full
+        temporary.unlink(missing_ok=True)
+        raise
 
 
 def read_settings(path: Path) -> dict[str, Any]:

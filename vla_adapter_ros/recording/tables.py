@@ -1,0 +1,138 @@
+"""Reads the tables and JSON files of a data set; whatever is wrong with them becomes one sentence."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from vla_adapter_ros.errors import DatasetError
+from vla_adapter_ros.recording.description import is_numeric
+from vla_adapter_ros.untrusted import parse_json, short
+from vla_adapter_ros.untrusted import read_json as read_any_json
+
+_MOST_ROWS = 50_000_000  # of a file; a small one can claim any number
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Read a JSON file that holds a mapping.
+
+    Raises:
+        DatasetError: it is not there, damaged, or holds something else.
+    """
+    try:
+        return _mapping(read_any_json(path), path)
+    except FileNotFoundError:
+        raise DatasetError(f"{path}: no such file; expected is a LeRobot data set") from None
+    except (OSError, ValueError) as error:
+        raise DatasetError(f"{path}: not readable: {error}") from error
+
+
+def read_lines(path: Path) -> list[dict[str, Any]]:
+    """Read a file with a JSON mapping in each line. Errors as in `read_json`."""
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+        return [_mapping(parse_json(line), path) for line in lines if line.strip()]
+    except (OSError, ValueError) as error:
+        raise DatasetError(f"{path}: not readable: {error}") from error
+
+
+def _mapping(value: Any, path: Path) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise DatasetError(f"{path}: {short(value)}: allowed is a mapping")
+    return value
+
+
+def read_table(path: Path, needed: Callable[[str], bool] | None = None) -> pa.Table:
+    """Read a parquet file, or those of its columns that `needed` says yes to.
+
+    Raises:
+        DatasetError: it is not there, or damaged.
+    """
+    try:
+        with pq.ParquetFile(path) as file:
+            names, count = file.schema_arrow.names, file.metadata.num_rows
+            if count > _MOST_ROWS or len(set(names)) != len(names):
+                raise DatasetError(f"{path}: {count} rows, columns {short(names)}: allowed are {_MOST_ROWS} "
+                                   "rows, and each name once")  # fmt: skip
+            return file.read(columns=[name for name in names if needed is None or needed(name)])
+    except (OSError, pa.ArrowException) as error:
+        raise DatasetError(f"{path}: not readable: {error}") from error
+
+
+def whole_numbers(table: pa.Table, name: str, path: Path) -> np.ndarray:
+    """A column of whole numbers, (T,).
+
+    Raises:
+        DatasetError: it is not there, or holds something else.
+    """
+    found = table[name] if name in table.column_names else None
+    if found is None or not pa.types.is_integer(found.type) or found.null_count:
+        kind = "missing" if found is None else f"{found.type}, {found.null_count} empty"
+        raise DatasetError(f"{path}: column {name} is {kind}: allowed are whole numbers")
+    return found.to_numpy()
+
+
+def plain_columns(table: pa.Table, features: dict[str, dict[str, Any]], path: Path) -> dict[str, np.ndarray]:
+    """Columns of numbers or texts as arrays: (T, D), or (T,) for width 1.
+
+    Raises:
+        DatasetError: a column is ragged, has another width than info.json says, or is not there.
+    """
+    columns = {}
+    for name in table.column_names:
+        if not _is_plain(table[name].type):
+            continue
+        try:
+            columns[name] = _column(table[name])
+        except (ValueError, pa.ArrowException) as error:
+            raise DatasetError(f"{path}: column {name} has rows of different lengths: {error}") from error
+    for name, feature in features.items():
+        if not is_numeric(feature):
+            continue
+        if name not in table.column_names:
+            raise DatasetError(f"{path}: no column {name}; it has {table.column_names}")
+        column, width = columns.get(name), math.prod(feature["shape"])
+        if column is not None and (column.dtype.kind not in "iufb" or column.size != len(column) * width):
+            raise DatasetError(
+                f"{path}: column {name} is {column.dtype} {column.shape}: info.json says {width}"
+            )
+    return columns
+
+
+def require_columns(
+    columns: dict[str, np.ndarray], names: Sequence[str], path: Path
+) -> dict[str, np.ndarray]:
+    """Give columns back if those that every reader uses are among them, one number per row.
+
+    Raises:
+        DatasetError: one is missing, or holds something else.
+    """
+    for name in names:
+        column = columns.get(name)
+        kinds = "iuf" if name == "timestamp" else "iu"
+        if column is None or column.dtype.kind not in kinds or column.size != len(column):
+            kind = "missing" if column is None else f"{column.dtype} {column.shape}"
+            raise DatasetError(f"{path}: column {name} is {kind}: allowed is one number in each row")
+    return columns
+
+
+def _is_plain(kind: pa.DataType) -> bool:
+    """Whether a column holds numbers or texts, or lists of one length of them (no language events, say)."""
+    if pa.types.is_fixed_size_list(kind) or pa.types.is_list(kind) or pa.types.is_large_list(kind):
+        return pa.types.is_primitive(kind.value_type)
+    return pa.types.is_primitive(kind) or pa.types.is_string(kind) or pa.types.is_large_string(kind)
+
+
+def _column(column: pa.ChunkedArray) -> np.ndarray:
+    """Column as an array: (T,), or (T, D) for lists of one length."""
+    kind = column.type
+    if pa.types.is_fixed_size_list(kind) or pa.types.is_list(kind) or pa.types.is_large_list(kind):
+        flat = pa.concat_arrays([chunk.flatten() for chunk in column.chunks]).to_numpy(zero_copy_only=False)
+        return flat.reshape(len(column), -1)
+    return column.to_numpy()
