@@ -117,9 +117,11 @@ class GripperAction(GripperOutput):
 
     def _on_answer(self, future: Any) -> None:
         self._answered = True
-        if not future.result().accepted:
-            self._last = None  # to be sent again
-            self._node.get_logger().warning("gripper goal refused", throttle_duration_sec=1.0)
+        with self._node.boundary(f"action {self._contract.command.gripper_topic}"):
+            answer = None if future.cancelled() else future.result()
+            if answer is None or not answer.accepted:
+                self._last = None  # to be sent again
+                self._node.get_logger().warning("gripper goal refused", throttle_duration_sec=1.0)
 
 
 def gripper_command_type() -> Any:

@@ -12,13 +12,8 @@ from sensor_msgs.msg import CompressedImage, Image
 
 from vla_adapter_ros.errors import ImageError
 from vla_adapter_ros.nodes import images
-from vla_adapter_ros.nodes.images import (
-    BRIDGED,
-    ENCODINGS,
-    array_to_image,
-    decode_with_opencv,
-    image_to_array,
-)
+from vla_adapter_ros.nodes.images import BRIDGED, array_to_image, image_to_array
+from vla_adapter_ros.recording.images import ENCODINGS, decode_with_opencv
 
 RNG = np.random.default_rng(0)
 # Smooth, so that Bayer and chroma subsampling lose little.
