@@ -23,6 +23,8 @@ from .golden import Golden
 from .golden_checks import open_policy
 from .official_sample import official_policy, write_official
 
+HUB = "huggingface_hub is not installed: pip install huggingface_hub"
+
 
 @pytest.mark.parametrize("name", ["base", "pro"])
 def test_an_official_checkpoint_is_written_back_file_by_file(name: str, tmp_path: Path) -> None:
@@ -187,7 +189,7 @@ def test_two_heads_or_none_are_refused(tiny_policy: VlaAdapterPolicy, tmp_path: 
 def test_hub_ids_are_downloaded_without_code(
     tiny_policy: VlaAdapterPolicy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
-    huggingface_hub = pytest.importorskip("huggingface_hub")
+    huggingface_hub = pytest.importorskip("huggingface_hub", reason=HUB)
     tiny_policy.save_pretrained(tmp_path / "cache")
     asked = {}
 
@@ -206,7 +208,7 @@ def test_hub_ids_are_downloaded_without_code(
 
 
 def test_hub_without_network_or_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    constants = pytest.importorskip("huggingface_hub.constants")
+    constants = pytest.importorskip("huggingface_hub.constants", reason=HUB)
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)  # it is read once, at import
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))

@@ -96,7 +96,9 @@ def cases() -> list:
 @pytest.mark.parametrize(("quirk", "head"), cases())
 def test_the_mistake_is_noticed(quirk: Quirk, head: str, monkeypatch: pytest.MonkeyPatch) -> None:
     if "jpeg" in quirk.test or "camera" in quirk.test:
-        pytest.importorskip("simplejpeg", reason="the official JPEG step needs simplejpeg")
+        pytest.importorskip(
+            "simplejpeg", reason="the official JPEG step needs simplejpeg: pip install simplejpeg"
+        )
     broken = make_policy(quirk, head)
     with monkeypatch.context() as patch:
         quirk.break_it(patch, broken)

@@ -7,7 +7,7 @@ import dataclasses
 import numpy as np
 import pytest
 
-pytest.importorskip("rclpy", reason="ROS 2 is not installed")
+pytest.importorskip("rclpy", reason="ROS 2 is not installed: make setup brings rclpy")
 
 from vla_adapter_ros.contract import read_contract
 from vla_adapter_ros.contract.schema import Kinematics
