@@ -168,7 +168,7 @@ class ControllerNode(ManagedNode):
         """Follow a chunk. What takes long, in it or in a hostile one, is done without the lock."""
         # The sequence and not a count: of two chunks in quick succession the first may be replaced.
         self._newest_chunk = message.sequence
-        with self.boundary(self._chunks):
+        with self.boundary(f"{self._chunks} refused"):
             try:
                 self._follow(chunk_of(message))
             except ChunkError as error:

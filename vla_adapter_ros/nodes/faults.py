@@ -11,6 +11,8 @@ ENDED_AFTER_S = 3.0
 """A fault that has not shown itself for so long is over."""
 MOST_KINDS = 20
 """So many ways of one thing to fail are logged; a stranger may write anything into a message."""
+LONGEST = 500
+"""Characters of a sentence, for the same reason."""
 NUMBER = re.compile(r"-?\d+(\.\d+)?")
 
 
@@ -34,6 +36,8 @@ class Faults:
             sentence: What is wrong.
             details: A traceback, where nobody foresaw this.
         """
+        if len(sentence) > LONGEST:
+            sentence = f"{sentence[:LONGEST]}..."
         with self._lock:
             _, count, _ = self._faults.get(what, ("", 0, 0.0))
             self._faults[what] = (sentence, count + 1, time.monotonic())
