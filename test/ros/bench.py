@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import defaultdict
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -47,6 +48,9 @@ class Bench:
         self.received: dict[str, list[Any]] = defaultdict(list)
         self.acks: dict[str, float] = {}
         self.cameras = set(CONTRACT.cameras)  # those that are alive
+        self.image_size: tuple[int, int] | None = (
+            None  # height and width of all images, if not the contract's
+        )
         self.joints_alive = True
         self.joint_override: dict[str, float] = {}
         self.joint_names = ["fr3_finger_joint1", *reversed(CONTRACT.arm_joints)]  # those that are reported
@@ -136,7 +140,8 @@ class Bench:
             if image_due:
                 for name in self.cameras:
                     camera = CONTRACT.cameras[name]
-                    image = array_to_image(np.full((camera.height, camera.width, 3), 90, np.uint8), name)
+                    height, width = self.image_size or (camera.height, camera.width)
+                    image = array_to_image(np.full((height, width, 3), 90, np.uint8), name)
                     image.header.stamp = stamp
                     self._images[name].publish(image)
             for topic in self.held:
@@ -169,10 +174,25 @@ class Bench:
             position, _ = self._arm.sample(self.now)
             self._arm.hold(position)
 
-    def instruct(self, text: str) -> None:
-        """Give the policy node an instruction; it must accept."""
-        answer = self.call(Instruct, "instruct", Instruct.Request(instruction=text))
-        assert answer.accepted, answer.message
+    def ask(self, text: str, *awaited: str, until: Callable[[str], bool] = lambda answer: not answer) -> str:
+        """Give the policy node an instruction, until the answer is as expected; returns the newest answer.
+
+        It is empty where the instruction was accepted. Between two tries time passes for the `awaited` nodes.
+        """
+        for attempt in range(50):
+            if attempt:
+                self.run(0.1, *awaited)
+                time.sleep(0.1)  # of discovery
+            answer = self.call(Instruct, "instruct", Instruct.Request(instruction=text))
+            message = "" if answer.accepted else answer.message
+            if until(message):
+                break
+        return message
+
+    def instruct(self, text: str, *awaited: str) -> None:
+        """Give the policy node an instruction; it must accept once it is ready."""
+        refusal = self.ask(text, *awaited)
+        assert not refusal, refusal
 
     def watch(self, kind: Any, topic: str) -> None:
         """Keep what comes on a topic, in `received`."""

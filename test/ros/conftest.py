@@ -34,6 +34,30 @@ def graph(tmp_path):
         runner.__exit__(None, None, None)
 
 
+@pytest.fixture(scope="module")
+def shared_bench():
+    """One bench for all tests of a module, for nodes that take long to start."""
+    bench = Bench()
+    yield bench
+    bench.close()
+
+
+@pytest.fixture(scope="module")
+def shared_graph(tmp_path_factory):
+    """As `graph`, for all tests of a module."""
+    runners = []
+
+    def start(nodes):
+        runner = GraphRunner(nodes, tmp_path_factory.mktemp("logs"))
+        runner.__enter__()
+        runners.append(runner)
+        return runner
+
+    yield start
+    for runner in runners:
+        runner.__exit__(None, None, None)
+
+
 @pytest.fixture(scope="session")
 def random_checkpoint(tmp_path_factory):
     """A tiny policy with random weights and plain statistics for the simulated Franka."""

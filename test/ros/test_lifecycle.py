@@ -143,7 +143,7 @@ def test_shutdown_in_motion_brings_the_arm_to_rest(bench, graph, tmp_path, comma
 
 
 def test_policy(bench, twice_round, random_checkpoint):
-    twice_round("policy", checkpoint=str(random_checkpoint))
+    twice_round("policy", checkpoint=str(random_checkpoint), require_controller=False)
     bench.run(0.3, "policy")
     assert not bench.received["action_chunk"]
     bench.instruct("pick up the red cube")
@@ -155,8 +155,8 @@ def test_policy(bench, twice_round, random_checkpoint):
 
 
 def test_deactivated_policy_ends_its_instruction(bench, graph, random_checkpoint):
-    parameters = {"use_sim_time": True, "lock_step": True, "checkpoint": str(random_checkpoint)}
-    graph([NodeSpec("policy", parameters)])
+    parameters = {"use_sim_time": True, "lock_step": True, "require_controller": False}
+    graph([NodeSpec("policy", parameters | {"checkpoint": str(random_checkpoint)})])
     bench.wait_for("policy")
     bench.run(0.3, "policy")
     bench.instruct("pick up the red cube")

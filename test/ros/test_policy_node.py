@@ -18,6 +18,7 @@ from vla_adapter_ros.srv import Instruct
 
 def start(bench, graph, checkpoint, **changes):
     parameters = {"use_sim_time": True, "lock_step": True, "checkpoint": str(checkpoint)} | changes
+    parameters.setdefault("require_controller", False)
     runner = graph([NodeSpec("policy", parameters)])
     bench.wait_for("policy")
     return runner
@@ -81,12 +82,14 @@ def test_missing_camera_is_refused_by_name_and_a_silent_one_stops_chunks(bench, 
     assert before
     bench.cameras = set()
     bench.run(1.5)
-    time.sleep(0.5)
-    assert len(chunks(bench)) == before
-    runner.check()
+    assert bench.until(lambda: len(chunks(bench)) > before)
+    ended = chunks(bench)[-1]
+    assert ended.num_rows == 0 and ended.instruction_id == chunks(bench)[0].instruction_id
+    assert ended.reason.startswith("camera ") and "is silent for more than 0.58 s" in ended.reason
     bench.cameras = set(CONTRACT.cameras)
     bench.run(0.6, "policy")
-    assert bench.until(lambda: len(chunks(bench)) > before)
+    assert len(chunks(bench)) == before + 1  # a camera that comes back moves nothing
+    runner.check()
 
 
 def test_nan_joint_states_make_no_chunk(bench, graph, random_checkpoint):
@@ -94,12 +97,35 @@ def test_nan_joint_states_make_no_chunk(bench, graph, random_checkpoint):
     bench.run(0.3, "policy")
     instruct(bench, "pick up the red cube")
     bench.joint_override = {"fr3_joint2": float("nan")}
-    bench.run(1.0, "policy")
+    bench.run(0.5, "policy")
     assert not chunks(bench)
     bench.joint_override = {}
     bench.run(0.5, "policy")
-    assert bench.until(lambda: chunks(bench))
+    assert bench.until(lambda: chunks(bench))  # a short gap: it goes on
+    bench.joint_override = {"fr3_joint2": float("nan")}
+    bench.run(1.5, "policy")
+    assert bench.until(lambda: chunks(bench)[-1].num_rows == 0)
+    reason = chunks(bench)[-1].reason
+    assert reason.startswith("no good frame") and "/joint_states: fr3_joint2 not finite" in reason
     runner.check()
+
+
+def test_a_policy_without_a_controller_refuses_unless_it_works_for_something_else(
+    bench, graph, random_checkpoint
+):
+    start(bench, graph, random_checkpoint, require_controller=True)
+    bench.run(0.3, "policy")
+    missing = "not ready: no controller is heard on controller/status: start and activate it"
+    assert instruct(bench, "pick up the red cube").message == missing
+    assert instruct(bench, "").accepted  # to stop and hold is always right
+
+
+def test_a_text_that_the_model_cannot_hold_is_refused_with_both_numbers(bench, graph, random_checkpoint):
+    start(bench, graph, random_checkpoint)
+    bench.run(0.3, "policy")
+    answer = instruct(bench, "cube " * 25_000)
+    assert not answer.accepted
+    assert answer.message == "not ready: instruction of 25000 tokens: at most 410 fit"
 
 
 def test_contract_mismatch_ends_with_the_difference(random_checkpoint, tmp_path):

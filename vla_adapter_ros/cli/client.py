@@ -29,6 +29,7 @@ class ClientError(VlaAdapterError):
 
 
 REPEATABLE = ("instruct", "simulator/reset")
+READY_WITHIN_S = 20.0  # wall time that policy and controller get to be ready for an instruction
 ANSWER_S = 10.0  # wall time after which a repeatable request is sent again
 
 
@@ -123,18 +124,22 @@ class GraphClient:
         return future.result()
 
     def instruct(self, text: str) -> None:
-        """Give an instruction; retried while inputs are missing.
+        """Give an instruction; retried while policy or controller are not ready, which is then said.
 
         Raises:
             ClientError: refused for 20 s.
         """
-        deadline = time.monotonic() + 20.0
+        begun, told = time.monotonic(), False
         while True:
             answer = self.call("instruct", Instruct.Request(instruction=text))
             if answer.accepted:
                 return
-            if time.monotonic() > deadline:
+            waited = time.monotonic() - begun
+            if waited > READY_WITHIN_S:
                 raise ClientError(f"instruction refused: {answer.message}")
+            if waited > 1.0 and not told:
+                print(f"waiting: {answer.message}", flush=True)
+                told = True
             time.sleep(0.1)
 
     def reset(self, seed: int, objects: tuple[str, ...] = ()) -> list[str]:

@@ -16,9 +16,12 @@ from vla_adapter_ros.errors import ParameterError
 from vla_adapter_ros.nodes.graph import NodeSpec, node_list
 from vla_adapter_ros.nodes.parameters import RecorderParameters, build
 
-COMMANDS = ("toggle", "start", "stop", "discard", "rerecord", "save", "task", "quit")
-KEYS = {"space": "toggle", "s": "save", "d": "discard", "r": "rerecord", "t": "task", "q": "quit"}
-HELP = "space: start/stop   d: discard   r: record again   s: save a failed one   t: task   q: quit"
+COMMANDS = ("toggle", "start", "stop", "discard", "rerecord", "save", "task", "arm", "quit")
+KEYS = {"space": "toggle", "s": "save", "d": "discard", "r": "rerecord", "t": "task", "a": "arm", "q": "quit"}
+HELP = (
+    "space: start/stop   d: discard   r: record again   s: save a failed one   t: task   "
+    "a: arm the controller   q: quit"
+)
 REFRESH_S = 0.1
 
 
@@ -190,7 +193,9 @@ class Terminal:
 def status_line(status: Any) -> str:
     """A RecorderStatus in one line."""
     silent = [name for name, age in zip(status.streams, status.ages, strict=True) if not age < 1.0]
+    hint = " (a arms it)" if status.controller == "disarmed" else ""
     parts = [status.state]
+    parts.append("no controller" if status.controller == "none" else f"controller {status.controller}{hint}")
     if status.state != "idle":
         parts.append(f"episode {status.episode}" if status.episode >= 0 else "save it (s) or discard it (d)?")
         parts.append(f"{status.frames} frames, {status.rate_hz:.2f} Hz, {status.dropped} left out")

@@ -269,6 +269,16 @@ class Contract:
         """Topics of all joint states: the arm's joints and the gripper's may come from several drivers."""
         return tuple(topic for topic, entry in self.topics.items() if entry.type == "joint_state")
 
+    def max_age_s(self, stream: str) -> float:
+        """How old a sample of a camera, or of a topic, may be when a frame uses it [s]."""
+        if stream in self.cameras:
+            return self.cameras[stream].max_age_s
+        return self.topics[stream].max_age_s if stream in self.topics else self.action.max_age_s
+
+    def stream_title(self, stream: str) -> str:
+        """A camera with its topic, or a topic, for people."""
+        return f"camera {stream} ({self.cameras[stream].topic})" if stream in self.cameras else stream
+
     @property
     def driven_topics(self) -> tuple[str, ...]:
         """Topics that nobody but the arm's one controller should publish."""

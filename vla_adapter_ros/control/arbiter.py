@@ -89,11 +89,13 @@ class Arbiter:
             return reason
         return waits if reason == NO_INSTRUCTION else f"{reason}; {waits}"
 
-    def do(self, event: Event, why: str = "") -> Decision:
+    def do(self, event: Event, why: str = "", by_policy: bool = False) -> Decision:
         """Let an event happen, with all that it does besides changing the state."""
         decision = self.supervisor.handle(event, why)
         if Effect.END in decision.effect:
-            self.instructions.end(decision.reason, self._clock.time)
+            # What the policy ended itself says nothing about what it was told meanwhile.
+            until = -np.inf if by_policy else self._clock.time
+            self.instructions.end(decision.reason, until)
             self._sources.timeline.clear()
             self.slow = False
         if Effect.BLOCK in decision.effect:
@@ -250,9 +252,9 @@ class Arbiter:
         live = self.instructions.alive
         self.instructions.note(chunk)
         if chunk.reason and live:
-            self.do(Event.SILENCE, chunk.reason)
+            self.do(Event.SILENCE, chunk.reason, by_policy=True)
         elif live or self.supervisor.state in (RUNNING, GATED):
-            self.do(Event.END, chunk.reason or "the instruction was ended")
+            self.do(Event.END, chunk.reason or "the instruction was ended", by_policy=True)
 
     def _admit(self, target: np.ndarray, what: str) -> None:
         """The gate for the first target (J,) of a motion: refuse a far one, or approach it slowly.

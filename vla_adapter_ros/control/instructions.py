@@ -59,6 +59,8 @@ class Instructions:
         if self.is_new(chunk):
             given = chunk.instructed_at
             if given is not None and given <= self._ended_at:
+                if not self._alive:
+                    self.refuse(chunk, self._ended_by)  # so that its policy hears that it has ended
                 raise ChunkError(
                     f"its instruction was given {self._ended_at - given:.2f} s too early: {self._ended_by}"
                 )
@@ -88,7 +90,7 @@ class Instructions:
             self._remember(chunk)
             self._alive, self._ended_by = False, reason
 
-    def end(self, reason: str, now: float) -> None:
+    def end(self, reason: str, now: float = -np.inf) -> None:
         """End what is alive, and whatever was instructed until `now` [s] but was not heard of yet."""
         self._ended_at = max(self._ended_at, now)
         self._alive, self._ended_by = False, reason

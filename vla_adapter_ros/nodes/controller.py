@@ -20,6 +20,7 @@ from vla_adapter_ros.control import Chunk, MotionCore, Tick
 from vla_adapter_ros.control.kinematics import ArmKinematics
 from vla_adapter_ros.control.rows import RowStream
 from vla_adapter_ros.control.shadow import ShadowScore
+from vla_adapter_ros.control.supervisor import GATED, HOLDING, STOPPED
 from vla_adapter_ros.errors import ChunkError
 from vla_adapter_ros.msg import ActionChunk, ControllerStatus
 from vla_adapter_ros.nodes.base import CHUNK_TOPIC, STATUS_TOPIC, ManagedNode
@@ -95,7 +96,7 @@ class ControllerNode(ManagedNode):
         if self._score is not None:
             self._score.clear()
         self._ticks = self._sent = 0
-        self._last_state = ""
+        self._last_said = "", ""  # state and source
         self._human: tuple[np.ndarray | None, float] = (None, -np.inf)  # in shadow mode, with its receipt
         with self._lock:
             self._core.activate(self.now())
@@ -271,8 +272,9 @@ class ControllerNode(ManagedNode):
             self._sent += self._arm.send(self._still_timely(out))
             if not out.released:
                 self._sent += self._gripper.send(gripper, now, repeat=out.trajectory is not None)
-        if tick.state != self._last_state or self._ticks % self.parameters.status_every == 0:
-            source = tick.source if self._score is None else ("human" if leads else "none")
+        source = tick.source if self._score is None else ("human" if leads else "none")
+        changed = (tick.state, source) != self._last_said
+        if changed or self._ticks % self.parameters.status_every == 0:
             self._publish_status(tick, source)
         self.acknowledge(now, self._newest_chunk, self._sent)
 
@@ -300,13 +302,15 @@ class ControllerNode(ManagedNode):
         self._commands.publish(command_message(command, self.contract.action_names, now, action.field))
 
     def _publish_status(self, tick: Tick, source: str) -> None:
-        if tick.state != self._last_state:
-            text = f": {tick.reason}" if tick.reason else ""
-            self.get_logger().info(f"{self._last_state or 'start'} -> {tick.state}{text}")
-            self._last_state = tick.state
+        before, self._last_said = self._last_said, (tick.state, source)
+        # An arm that may move and only waits has no problem; a problem is logged by `diagnose`.
+        problem = tick.reason if tick.state in (GATED, HOLDING, STOPPED) else self._core.refusal
+        if tick.state != before[0]:
+            text = f": {tick.reason}" if tick.reason and not problem else ""
+            self.get_logger().info(f"{before[0] or 'start'} -> {tick.state}{text}")
         message = status_message(self._core, tick, self._mode, source, self._score)
         self._status.publish(message)
-        self.diagnose(tick.reason, **diagnostic_values(message))
+        self.diagnose(problem, **diagnostic_values(message))
 
 
 def _untracked(contract: Contract) -> Contract:

@@ -47,6 +47,11 @@ class PolicyParameters(CommonParameters):
     execution_horizon: int = parameter(
         4, "Rows of a chunk executed before the next one takes over.", min=1, max=1000
     )
+    require_controller: bool = parameter(
+        True,
+        "Accept instructions only while a controller of this package is ready for them, and drop them when "
+        "it ends them. False: the chunks go to something else.",
+    )
 
 
 @dataclass(frozen=True)

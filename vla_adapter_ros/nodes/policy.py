@@ -15,19 +15,23 @@ from std_msgs.msg import String
 from vla_adapter_ros.contract import checkpoints_folder, require_same
 from vla_adapter_ros.control.chunk import Chunk
 from vla_adapter_ros.control.pacing import ChunkPacer, budget_complaint
-from vla_adapter_ros.errors import CheckpointError, ParameterError, VlaAdapterError
+from vla_adapter_ros.errors import CheckpointError, ObservationError, ParameterError, VlaAdapterError
 from vla_adapter_ros.model import VlaAdapterPolicy
-from vla_adapter_ros.msg import ActionChunk
-from vla_adapter_ros.nodes.base import CHUNK_TOPIC, ManagedNode
+from vla_adapter_ros.msg import ActionChunk, ControllerStatus
+from vla_adapter_ros.nodes.base import CHUNK_TOPIC, STATUS_TOPIC, ManagedNode
 from vla_adapter_ros.nodes.conversions import chunk_message
+from vla_adapter_ros.nodes.instruction import Instruction
 from vla_adapter_ros.nodes.parameters import PolicyParameters
 from vla_adapter_ros.nodes.process import run
+from vla_adapter_ros.nodes.readiness import CONTROLLER_SILENCE_S, controller_problem, not_ready
+from vla_adapter_ros.nodes.silence import CONTROLLER, FRAMES, SilenceWatch, patience
 from vla_adapter_ros.nodes.streams import StreamSubscriber
 from vla_adapter_ros.recording.frame import Frame
 from vla_adapter_ros.srv import Instruct
 
 DEFAULT_CHECKPOINT = "franka_sim_tiny"
 BUDGET_RUNS = 10
+LOOK_PERIOD_S = 0.05  # between two looks for streams that are silent
 DTYPES = {"auto": None, "fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
@@ -59,14 +63,17 @@ class PolicyNode(ManagedNode):
             self.contract.rate_hz, self._policy.config.chunk, parameters.execution_horizon
         )
         self._session = secrets.token_hex(8)
-        self._lock = threading.Lock()  # guards instruction and its id
-        self._instruction, self._instruction_id = "", 0
+        self._lock = threading.Lock()  # guards the instruction and what is published for it
+        self._instruction, self._why_ended = Instruction(), ""
         self._wake, self._ended = threading.Event(), threading.Event()
         self._streams = StreamSubscriber(self, lambda _: self._wake.set(), with_action=False)
         self._chunks = self.publish_on(ActionChunk, CHUNK_TOPIC, QoSProfile(depth=1))
         latched = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
         self._current = self.publish_on(String, "instruction", latched)
         self.serve(Instruct, "instruct", self._on_instruct)
+        if parameters.require_controller:
+            self.listen(ControllerStatus, STATUS_TOPIC, self._on_status, QoSProfile(depth=10))
+        self.every(LOOK_PERIOD_S, self._look)
         self.get_logger().info(f"checkpoint {path}, {self._policy.config.chunk} rows per chunk")
 
     def _require_budget(self) -> None:
@@ -88,6 +95,11 @@ class PolicyNode(ManagedNode):
 
     def activate(self) -> None:
         self._builder = self._streams.start()
+        needed_s = CONTROLLER_SILENCE_S if self.parameters.require_controller else np.inf
+        self._silence = SilenceWatch(patience(self.contract, self._builder, needed_s))
+        self._status: ControllerStatus | None = None
+        self._heard, self._heard_ros = -np.inf, -np.inf  # when the status came, by the steady and ROS clocks
+        self._why_ended = ""
         self._pacer.reset()
         self._ended.clear()
         self._worker = threading.Thread(target=self._work, name="inference", daemon=True)
@@ -96,8 +108,7 @@ class PolicyNode(ManagedNode):
 
     def deactivate(self) -> None:
         """End the instruction: the arm stops, and the next activation does not move it."""
-        if self._instruction:
-            self._follow("")
+        self._end("the policy was deactivated: give a new instruction", tell=True)
         self._end_worker()
         self._chunks.flush()
 
@@ -108,30 +119,80 @@ class PolicyNode(ManagedNode):
 
     def _on_instruct(self, request: Instruct.Request, response: Instruct.Response) -> Instruct.Response:
         text = " ".join(request.instruction.split())
-        complaints = self._builder.complaints(self.now()) if text else []
-        if text and self._chunks.get_subscription_count() == 0:
-            complaints.append("no controller listens to the action chunks")
-        if complaints:
-            response.accepted, response.message = False, "not ready: " + "; ".join(complaints)
+        if text and (refusal := self._not_ready(text)):
+            response.accepted, response.message = False, refusal
             return response
         self._follow(text)
         response.accepted = True
-        response.message = f"instruction {self._instruction_id}: {text}" if text else "stopped and holding"
+        number = self._instruction.number
+        response.message = f"instruction {number}: {text}" if text else "stopped and holding"
         unknown = self._policy.tokenizer.unknown_words(text)
         if unknown:
             response.message += f" (this checkpoint does not know: {', '.join(unknown)})"
         self.get_logger().info(response.message)
         return response
 
+    def _not_ready(self, text: str) -> str:
+        """Why `text` cannot be followed now; empty if it can."""
+        long = ""
+        try:
+            self._policy.tokenize([text])
+        except ObservationError as error:
+            long = str(error)
+        controller = ""
+        if self.parameters.require_controller:
+            age = time.monotonic() - self._heard
+            if self.get_parameter("use_sim_time").value:  # while time stands still, nobody sends anything
+                age = min(age, abs(self.now() - self._heard_ros))
+            controller = controller_problem(self._status, age)
+        return not_ready(
+            inputs=self._streams.obstacles(self.now()),
+            controller=controller,
+            listeners=self._chunks.get_subscription_count(),
+            text=long,
+        )
+
     def _follow(self, text: str) -> None:
         """Make `text` the instruction; without words, what moves stops and holds."""
         with self._lock:
-            self._instruction, self._instruction_id = text, self._instruction_id + 1
+            self._instruction = Instruction(text, self._instruction.number + 1, self.now())
+            self._why_ended = ""
             self._pacer.reset()
+            self._silence.reset()
             if not text:
-                nothing = np.zeros((0, len(self.contract.action_names)))
-                self._publish(self._chunk(self.now(), nothing), self.now(), 0.0)
+                self._publish_end("")
         self._current.publish(String(data=text))
+
+    def _end(self, why: str, tell: bool) -> None:
+        """Follow the instruction no more: nothing moves until a new one is given.
+
+        Args:
+            why: In a sentence.
+            tell: Whether the controller does not know yet.
+        """
+        with self._lock:
+            if not self._instruction.text:
+                return
+            if tell:
+                self._publish_end(why)
+            self._instruction = Instruction("", self._instruction.number, self._instruction.given)
+            self._why_ended = why
+            self.diagnose(why)
+        self._current.publish(String())
+
+    def _on_status(self, status: ControllerStatus) -> None:
+        self._status, self._heard, self._heard_ros = status, time.monotonic(), self.now()
+        if self._instruction.text and (why := self._instruction.end_by(status, self._session)):
+            self._end(why, tell=False)
+
+    def _look(self) -> None:
+        """End the instruction when a stream has been silent for so long that the arm must not go on."""
+        newest = self._builder.newest_stamps()
+        newest |= {FRAMES: self._builder.last_good, CONTROLLER: self._heard}
+        silent = self._silence.look(self.now(), newest)
+        if silent and self._instruction.text:
+            why = self._silence.reason(silent, self.contract, self._builder.newest_problem)
+            self._end(why, tell=True)
 
     def _work(self) -> None:
         while not self._ended.is_set():
@@ -155,28 +216,28 @@ class PolicyNode(ManagedNode):
     def _handle(self, frame: Frame) -> None:
         """Infer from a frame if there is an instruction and the frame is due."""
         with self._lock:
-            instruction, number = self._instruction, self._instruction_id
-            if frame.problem or not instruction or not self._pacer.take(frame.stamp):
-                self.diagnose(frame.problem, instruction=instruction)
+            instruction = self._instruction
+            if frame.problem or not instruction.text or not self._pacer.take(frame.stamp):
+                self.diagnose(self._why_ended or frame.problem, instruction=instruction.text)
                 return
         started = time.monotonic()
         images = [frame.images[name] for name in self.contract.camera_names]
-        rows = self._policy.predict(images, instruction, frame.state)
+        rows = self._policy.predict(images, instruction.text, frame.state)
         duration = time.monotonic() - started
         with self._lock:
-            if number != self._instruction_id:
-                return  # the instruction changed meanwhile: these rows answer the old one
+            if instruction is not self._instruction:
+                return  # it changed or ended meanwhile: these rows answer the old one
             self._publish(self._chunk(frame.stamp, rows), frame.oldest, duration)
             self._pacer.note_latency(self.now() - frame.stamp)
-        self.diagnose(
-            self._pacer.complaint(),
-            instruction=instruction,
-            inference_s=f"{duration:.4f}",
-            latency_p99_s=f"{self._pacer.latency_p99:.4f}",
-            images=self._streams.images,
-        )
+            self.diagnose(
+                self._pacer.complaint(),
+                instruction=instruction.text,
+                inference_s=f"{duration:.4f}",
+                latency_p99_s=f"{self._pacer.latency_p99:.4f}",
+                images=self._streams.images,
+            )
 
-    def _chunk(self, stamp: float, rows: np.ndarray) -> Chunk:
+    def _chunk(self, stamp: float, rows: np.ndarray, reason: str = "") -> Chunk:
         self._sequence += 1
         return Chunk(
             stamp=stamp,
@@ -184,10 +245,18 @@ class PolicyNode(ManagedNode):
             names=self.contract.action_names,
             rate_hz=self.contract.rate_hz,
             session_id=self._session,
-            instruction_id=self._instruction_id,
+            instruction_id=self._instruction.number,
             sequence=self._sequence,
             space=self.contract.action.space,
+            input_stamp=stamp,
+            instructed_at=self._instruction.given,
+            reason=reason,
         )
+
+    def _publish_end(self, reason: str) -> None:
+        """Tell the controller that the instruction has ended."""
+        now, nothing = self.now(), np.zeros((0, len(self.contract.action_names)))
+        self._publish(self._chunk(now, nothing, reason), now, 0.0)
 
     def _publish(self, chunk: Chunk, oldest: float, duration: float) -> None:
         message = chunk_message(chunk, self.parameters.execution_horizon, oldest, duration)
@@ -198,8 +267,9 @@ class PolicyNode(ManagedNode):
     def _complain(self) -> None:
         """Without frames there is nothing to infer from: say which stream is silent."""
         complaints = self._builder.complaints(self.now())
-        if complaints:
-            self.diagnose("; ".join(complaints), instruction=self._instruction)
+        problem = self._why_ended or "; ".join(complaints)
+        if problem:
+            self.diagnose(problem, instruction=self._instruction.text)
 
 
 def main() -> int:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from typing import Any
 
 from rclpy.callback_groups import ReentrantCallbackGroup
@@ -16,11 +15,11 @@ from vla_adapter_ros.errors import ParameterError, VlaAdapterError
 from vla_adapter_ros.msg import ControllerStatus, RecorderStatus
 from vla_adapter_ros.nodes.base import STATUS_TOPIC, ManagedNode
 from vla_adapter_ros.nodes.buttons import ButtonMap
-from vla_adapter_ros.nodes.conversions import to_stamp
+from vla_adapter_ros.nodes.conversions import seconds, to_stamp
 from vla_adapter_ros.nodes.parameters import RecorderParameters
 from vla_adapter_ros.nodes.process import run
 from vla_adapter_ros.nodes.streams import StreamSubscriber
-from vla_adapter_ros.recording.layout import SOURCE_NUMBERS
+from vla_adapter_ros.recording.leader import Leader, Report
 from vla_adapter_ros.recording.memory import share_one_heap
 from vla_adapter_ros.recording.session import RECORDING, RecordingSession, Reply, SessionSettings, describe
 from vla_adapter_ros.recording.verdict import VerdictSettings, read_settings
@@ -28,7 +27,6 @@ from vla_adapter_ros.recording.writer import DatasetWriter
 from vla_adapter_ros.srv import StartEpisode
 
 STATUS_PERIOD_S = 0.2
-CONTROLLER_SILENCE_S = 1.0  # a controller that is silent for longer is none
 DEPTH = QoSProfile(depth=10)
 LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 
@@ -62,7 +60,11 @@ class RecorderNode(ManagedNode):
             gop=parameters.gop,
             preset=parameters.preset,
         )
-        self._session = RecordingSession(writer, self.contract, settings, verdict, self.get_logger().info)
+        humans = self.resolve_topic_name(self.contract.teleop.topic)
+        self._leader = Leader(self.contract, lambda: self.count_publishers(humans))
+        self._session = RecordingSession(
+            writer, self.contract, settings, verdict, self.get_logger().info, self._leader
+        )
         self.own(self._session.close)
         self._instruction = parameters.instruction
         real_time = not self.get_parameter("use_sim_time").value  # by which messages are received, too
@@ -81,7 +83,7 @@ class RecorderNode(ManagedNode):
             ("stop_episode", session.stop),
             ("discard_episode", session.discard),
             ("save_pending", session.save),
-            ("rerecord_episode", lambda: session.rerecord(self.now(), self._complaints())),
+            ("rerecord_episode", lambda: session.rerecord(self.now(), self._obstacles())),
         ):
 
             async def answer(_: Any, response: Trigger.Response, act: Any = act) -> Trigger.Response:
@@ -96,7 +98,6 @@ class RecorderNode(ManagedNode):
         self.get_logger().info(f"data set {parameters.dataset}, {writer.num_episodes} episodes so far")
 
     def activate(self) -> None:
-        self._source, self._controller, self._controller_at = 0, "none", 0.0
         self._problem = "no frame yet"
         self._streams.start()
 
@@ -105,22 +106,35 @@ class RecorderNode(ManagedNode):
             self._session.discard()
 
     def _on_controller(self, message: ControllerStatus) -> None:
-        self._source = SOURCE_NUMBERS.get(message.control_source, 0)
-        self._controller, self._controller_at = message.state, time.monotonic()
+        report = Report(
+            seconds(message.header.stamp),
+            message.state,
+            message.control_source,
+            message.blocked_by,
+            message.mode,
+            message.foreign_publisher,
+        )
+        self._leader.hear(report)
 
     def _on_instruction(self, message: String) -> None:
         if message.data:
             self._instruction = message.data
 
     def _complaints(self) -> list[str]:
+        """Streams that are silent."""
         self._streams.poll()
         complaints = self._streams.builder.complaints(self.now())
         return complaints + self._streams.mismatches() if complaints else []
 
+    def _obstacles(self) -> list[str]:
+        """Why no good frame could be recorded now."""
+        self._streams.poll()
+        return self._streams.obstacles(self.now())
+
     def _take(self, now: float) -> None:
         """Record the frames that became ready."""
         for frame in self._streams.builder.take(now):
-            self._session.add(frame, self._source)
+            self._session.add(frame)
             self._problem = frame.problem
             self.acknowledge(frame.stamp)
         self._session.watch(now, self._complaints)
@@ -128,7 +142,7 @@ class RecorderNode(ManagedNode):
     def _on_start(
         self, request: StartEpisode.Request, response: StartEpisode.Response
     ) -> StartEpisode.Response:
-        reply = self._session.start(request.instruction, self.now(), self._complaints())
+        reply = self._session.start(request.instruction, self.now(), self._obstacles())
         response.accepted, response.message = reply.ok, reply.message
         self._publish_status()
         return response
@@ -137,7 +151,7 @@ class RecorderNode(ManagedNode):
         """A command without an answer: what became of it is in the status."""
         if words.strip() in ("start", "toggle") and self._session.state == "idle" and self._instruction:
             words = f"start {self._instruction}"
-        self._session.command(words, self.now(), self._complaints())
+        self._session.command(words, self.now(), self._obstacles())
         self._publish_status()
 
     def _publish_status(self) -> None:
@@ -146,11 +160,10 @@ class RecorderNode(ManagedNode):
         # The problem of the newest frame is that of now only as long as frames come.
         problem = "; ".join(self._complaints()) or self._problem
         ages = self._streams.builder.newest_ages(self.now())
-        heard = time.monotonic() - self._controller_at < CONTROLLER_SILENCE_S
         message = RecorderStatus(
             state=status.state,
             reason=status.reason or problem,
-            controller=self._controller if heard else "none",
+            controller=self._leader.state,
             instruction=self._session.instruction,
             episode=status.episode,
             episodes=status.episodes,

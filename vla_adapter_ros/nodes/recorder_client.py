@@ -1,4 +1,7 @@
-"""A client of the recorder node: its newest status, its commands, and what changed in words."""
+"""A client of the recorder node: its newest status, its commands, and what changed in words.
+
+It arms the controller, too: whoever records by teleoperation needs both.
+"""
 
 from __future__ import annotations
 
@@ -22,6 +25,8 @@ SERVICES = {
     "rerecord": "rerecord_episode",
     "save": "save_pending",
 }
+FOUND_WITHIN_S = 2.0
+STILL = ("disarmed", "stopped", "none")  # states of a controller that moves nothing
 Answer = Callable[[bool, str], None]
 
 
@@ -30,9 +35,10 @@ class RecorderClient:
 
     Args:
         recorder: Name of the node, with its namespace.
+        controller: That of the controller.
     """
 
-    def __init__(self, recorder: str = "recorder_node") -> None:
+    def __init__(self, recorder: str = "recorder_node", controller: str = "controller_node") -> None:
         rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
         self.node = rclpy.create_node("recorder_client")
         self.status: RecorderStatus | None = None
@@ -41,6 +47,7 @@ class RecorderClient:
         """Answers to commands, and reasons that the recorder gave by itself: (good, sentence)."""
         self._starting = self.node.create_client(StartEpisode, f"{recorder}/start_episode")
         self._plain = {c: self.node.create_client(Trigger, f"{recorder}/{s}") for c, s in SERVICES.items()}
+        self._plain["arm"] = self.node.create_client(Trigger, f"{controller}/arm")
         self.node.create_subscription(
             RecorderStatus, f"{recorder}/status", self._on_status, QoSProfile(depth=10)
         )
@@ -73,8 +80,11 @@ class RecorderClient:
         self._send(self._starting, StartEpisode.Request(instruction=instruction), answer)
 
     def command(self, name: str, answer: Answer | None = None) -> None:
-        """Ask for stop, discard, rerecord or save; for `answer` see `start`."""
-        self._send(self._plain[name], Trigger.Request(), answer)
+        """Ask for stop, discard, rerecord or save, or the controller for arm; for `answer` see `start`."""
+        client = self._plain[name]
+        if name == "arm" and self.status is not None and self.status.controller != "none":
+            client.wait_for_service(FOUND_WITHIN_S)  # it is there, but perhaps not found yet
+        self._send(client, Trigger.Request(), answer)
 
     def _send(self, client: Any, request: Any, answer: Answer | None) -> None:
         tell = answer or (lambda good, sentence: self.events.put((good, sentence)))
@@ -92,8 +102,12 @@ class RecorderClient:
     def _on_status(self, message: RecorderStatus) -> None:
         before, self.status = self.status, message
         # A recorder that leaves `recording` says why; if it was not asked to, nobody else would tell.
-        if before is not None and before.state == "recording" and message.state == "pending":
+        if before is None or before.state != "recording":
+            return
+        if message.state == "pending":
             self.events.put((False, message.reason))
+        elif message.controller != before.controller and message.controller in STILL:
+            self.events.put((False, f"controller: {message.controller}: {message.reason}"))
 
     def _spin(self) -> None:
         try:

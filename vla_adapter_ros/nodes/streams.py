@@ -11,6 +11,7 @@ from geometry_msgs.msg import PoseStamped
 from rclpy.qos import QoSProfile, ReliabilityPolicy, qos_profile_sensor_data
 from sensor_msgs.msg import CompressedImage, Image, JointState
 
+from vla_adapter_ros.errors import VlaAdapterError
 from vla_adapter_ros.nodes.base import ManagedNode
 from vla_adapter_ros.nodes.conversions import seconds
 from vla_adapter_ros.nodes.images import image_to_array
@@ -69,6 +70,7 @@ class StreamSubscriber:
         """Camera -> images taken in."""
         self.builder = FrameBuilder(node.contract, with_action=with_action)
         """Takes the samples; a new one after each `start`."""
+        self._refused: dict[str, str] = {}  # stream -> why its newest message gave no sample
         self._order = threading.Lock()  # what one thread has found goes in before another looks
         self._polling = Polling(node) if polled else None
         if self._polling is not None:
@@ -90,6 +92,7 @@ class StreamSubscriber:
         """Begin anew, to be called in `activate`: what came before counts no more. Returns the builder."""
         self.builder = FrameBuilder(self._node.contract, with_action=self._with_action)
         self.images = dict.fromkeys(self.images, 0)
+        self._refused.clear()
         if self._polling is not None:
             self._polling.take(0.0)
             ended = threading.Event()
@@ -111,6 +114,12 @@ class StreamSubscriber:
                 for received, handle, message in self._polling.take(now):
                     self._accept(handle, message, received)
         return now
+
+    def obstacles(self, now: float) -> list[str]:
+        """Why no good frame could be made at `now` [s], the first cause first; empty if one can."""
+        found = self.builder.obstacles(now)
+        refused = [f"{stream}: {why}" for stream, why in self._refused.items() if why]
+        return refused + found + self.mismatches() if found else []
 
     def mismatches(self) -> list[str]:
         """Publishers of another type, whom polled streams cannot hear, in words."""
@@ -135,9 +144,15 @@ class StreamSubscriber:
         self._on_samples(now)
 
     def _accept(self, handle: Callable[[Any, float], None], message: Any, received: float) -> None:
-        stream = handle.args[0]
+        stream, why = handle.args[0], ""
         with self._node.boundary(self._called.get(stream, stream)):
-            handle(message, received)
+            try:
+                handle(message, received)
+            except VlaAdapterError as error:
+                why = str(error)
+                raise
+            finally:
+                self._refused[stream] = why
 
     def _image(self, name: str, message: Any, received: float) -> None:
         camera = self._node.contract.cameras[name]

@@ -35,6 +35,7 @@ from vla_adapter_ros.recording.schedule import RateSchedule
 
 JUMP_BACK_S = 0.5  # time that runs back this far was reset (a simulation, a bag that loops)
 MAX_WAITING = 256  # frames kept for a caller that does not take them
+NO_FRAME = "no frame yet"
 
 
 class FrameBuilder:
@@ -59,6 +60,10 @@ class FrameBuilder:
         self._last_reference = -math.inf
         self._now = -math.inf
         self._ready: list[Frame] = []
+        self.newest_problem = NO_FRAME
+        """What is wrong with the newest frame; empty if it is good."""
+        self.last_good = -math.inf
+        """Stamp of the newest good frame [s]; -inf while there was none."""
         self._lock = threading.RLock()
         self.late_images = 0
         """Images of the reference camera that came after their turn."""
@@ -179,6 +184,10 @@ class FrameBuilder:
             ages = self._histories.newest_ages(now, self._last_reference)
         return {stream: max(its.values()) for stream, its in ages.items()}
 
+    def newest_stamps(self) -> dict[str, float]:
+        """Stream -> stamp of its newest sample, or of its oldest value [s]; -inf if none came."""
+        return {stream: -age for stream, age in self.newest_ages(0.0).items()}
+
     def complaints(self, now: float) -> list[str]:
         """What keeps good frames from coming, in the order in which it began; empty if nothing does.
 
@@ -187,11 +196,27 @@ class FrameBuilder:
         found: list[tuple[float, str]] = []
         with self._lock:
             for stream, ages in self._histories.newest_ages(now, self._last_reference).items():
-                threshold = self._histories.max_age(stream) + self._contract.settle_s
-                if stream in self._contract.cameras:
-                    threshold += self._period  # images are looked at once per period
-                found += self._histories.late(stream, ages, now, threshold)
+                found += self._histories.late(stream, ages, now, self.allowed_age(stream))
         return oldest_first(found)
+
+    def allowed_age(self, stream: str) -> float:
+        """How old a stream's newest sample may become while all frames are good [s]."""
+        allowed = self._histories.max_age(stream) + self._contract.settle_s
+        if stream in self._contract.cameras:
+            allowed += self._period  # images are looked at once per period
+        return allowed
+
+    def obstacles(self, now: float) -> list[str]:
+        """Why no good frame could be made now, the first cause first; empty if one can.
+
+        Silent streams; where there are none, what is wrong with the newest frame, in the frame's own words.
+        A bad frame between good ones is none.
+        """
+        with self._lock:
+            self._advance(now)
+            recent = now - self.last_good <= self.allowed_age(self._contract.reference_camera)
+            problem = "" if recent else self.newest_problem
+            return self.complaints(now) or ([problem] if problem else [])
 
     def clear(self) -> None:
         """Forget all samples and frames, as after a reset of the simulation."""
@@ -201,8 +226,8 @@ class FrameBuilder:
             self._ready.clear()
             self._histories.clear()
             self._clocks.clear()
-            self._last_reference = -math.inf
-            self._now = -math.inf
+            self._last_reference = self.last_good = self._now = -math.inf
+            self.newest_problem = NO_FRAME
 
     def _time_of(
         self, stream: str, source: str, stamp: float, received: float, keys: Sequence[str]
@@ -237,7 +262,9 @@ class FrameBuilder:
                 if self._now < t + self._contract.settle_s and not self._histories.complete(t):
                     return
                 self._schedule.accept(t)
-                self._ready.append(self._histories.frame(t, image))
+                self._ready.append(frame := self._histories.frame(t, image))
+                self.newest_problem = frame.problem
+                self.last_good = self.last_good if frame.problem else t
                 if len(self._ready) > MAX_WAITING:
                     self._ready.pop(0)
                     self.lost_frames += 1

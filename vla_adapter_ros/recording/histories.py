@@ -119,10 +119,7 @@ class Histories:
 
     def max_age(self, stream: str) -> float:
         """Age that the contract allows [s]."""
-        contract = self._contract
-        if stream in contract.cameras:
-            return contract.cameras[stream].max_age_s
-        return contract.topics[stream].max_age_s if stream in contract.topics else contract.action.max_age_s
+        return self._contract.max_age_s(stream)
 
     def newest_ages(self, now: float, reference: float) -> dict[str, dict[str, float]]:
         """Stream -> value -> time since its newest sample [s]; the value of a camera is "".

@@ -22,6 +22,7 @@ from vla_adapter_ros.recording.bag import (
     bag_frames,
 )
 from vla_adapter_ros.recording.frame import Frame
+from vla_adapter_ros.recording.leader import Leader, Report
 from vla_adapter_ros.recording.opening import Dataset
 from vla_adapter_ros.recording.transfer import EpisodeReceiver, describe_timing, usual_codec
 from vla_adapter_ros.recording.verdict import EpisodeMonitor
@@ -88,14 +89,14 @@ class _Bounds:
     Attributes:
         recorder, texts: Whether the bag has such topics.
         task: What is to be done; empty: not known.
-        source: Who is in control.
+        leader: Knows who is in control.
         number: Raised with every episode that begins.
     """
 
     recorder: bool
     texts: bool
     task: str
-    source: int
+    leader: Leader
     number: int = 0
     _recording: int = -1
 
@@ -108,7 +109,9 @@ class _Bounds:
     def take(self, message: BagMessage) -> None:
         content = message.content
         if message.type == CONTROLLER_TYPE:
-            self.source = layout.SOURCE_NUMBERS.get(content.control_source, 0)
+            stamp = content.header.stamp
+            time = stamp.sec + 1e-9 * stamp.nanosec
+            self.leader.hear(Report(time, content.state, content.control_source))
         elif message.type == RECORDER_TYPE:
             now = int(content.episode) if content.state == "recording" else -1
             if now != self._recording:
@@ -153,7 +156,8 @@ def import_bag(
         texts = [] if instruction else _text_topics(bag, instruction_topic)
         if not instruction and not texts:
             raise BagError(f"{bag.path}: no topic says what was to be done: give an instruction")
-        bounds = _Bounds(bool(recorder), bool(texts), instruction, 0 if controller else layout.HUMAN)
+        leader = Leader(contract, alone=not controller)
+        bounds = _Bounds(bool(recorder), bool(texts), instruction, leader)
         with DatasetWriter(output, contract, codec=codec, crf=crf) as writer:
             take = _BagTake(writer, contract, bag.path.name, report, result)
             for item in bag_frames(bag, contract, {*recorder, *controller, *texts}, notes):
@@ -213,7 +217,7 @@ class _BagTake:
             return
         if not self._writer.recording:
             self._writer.start_episode(self._task)
-        self._writer.add(frame, bounds.source)
+        self._writer.add(frame, bounds.leader.source_at(frame.stamp))
         self._monitor.add(frame)
         self._stamps.append(frame.stamp)
 

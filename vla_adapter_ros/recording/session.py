@@ -10,6 +10,7 @@ that failed its verdict. No ROS here; times are passed in.
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections import deque
@@ -21,6 +22,8 @@ from vla_adapter_ros.contract import Contract
 from vla_adapter_ros.errors import FrameError, RecordingError, VlaAdapterError
 from vla_adapter_ros.recording.disk import DiskGauge
 from vla_adapter_ros.recording.frame import Frame
+from vla_adapter_ros.recording.layout import CONTROL_SOURCE, STAMP
+from vla_adapter_ros.recording.leader import Leader
 from vla_adapter_ros.recording.memory import give_back_memory
 from vla_adapter_ros.recording.session_types import (
     IDLE,
@@ -29,9 +32,11 @@ from vla_adapter_ros.recording.session_types import (
     Reply,
     SessionSettings,
     SessionStatus,
+    describe,
+    notes_of,
 )
 from vla_adapter_ros.recording.take import Take
-from vla_adapter_ros.recording.verdict import FAIL, EpisodeMonitor, Verdict, VerdictSettings
+from vla_adapter_ros.recording.verdict import FAIL, WARN, Check, EpisodeMonitor, Verdict, VerdictSettings
 from vla_adapter_ros.recording.writer import DatasetWriter, EpisodeSummary
 
 COMMANDS = ("start", "stop", "toggle", "discard", "rerecord", "save")
@@ -49,6 +54,7 @@ class RecordingSession:
         settings: Behaviour.
         verdict: Thresholds of the verdict.
         log: Told what happens, one line each.
+        leader: Knows who leads; None: there is no controller, so a human does.
     """
 
     def __init__(
@@ -58,10 +64,12 @@ class RecordingSession:
         settings: SessionSettings | None = None,
         verdict: VerdictSettings | None = None,
         log: Callable[[str], None] = lambda line: None,
+        leader: Leader | None = None,
     ) -> None:
         self._writer, self._contract = writer, contract
         self._settings, self._verdict_settings = settings or SessionSettings(), verdict
         self._log = log
+        self._leader = leader or Leader(contract)
         self._guard = threading.RLock()
         self._saver = ThreadPoolExecutor(1, thread_name_prefix="save")
         self._saving: list[Future[EpisodeSummary]] = []
@@ -99,9 +107,11 @@ class RecordingSession:
             instruction: The task in words; empty: that of the episode before.
             now: Time [s]; only frames stamped later belong to the episode.
             complaints: Streams that are missing, in words; any refuses the start.
+
+        A controller that lets nothing move refuses it as well: see `Leader.refusal`.
         """
         with self._guard:
-            refusal = self._refusal(complaints)
+            refusal = self._refusal(now, complaints)
             if refusal:
                 return self._said(False, refusal)
             try:
@@ -115,7 +125,9 @@ class RecordingSession:
             self._problem, self._verdict = "", ()
             self._stamps.clear()
             self._undoable = False
-            return self._said(True, f"recording episode {self._next_number()}: {self._instruction}")
+            notice = self._leader.begin(now)
+            text = f"recording episode {self._next_number()}: {self._instruction}"
+            return self._said(True, f"{text}; {notice}" if notice else text)
 
     def stop(self) -> Reply:
         """End the episode: judge it, and save it, ask or discard it as the verdict and the settings say."""
@@ -153,10 +165,10 @@ class RecordingSession:
         """Begin the episode again, with the same instruction.
 
         Drops the one being recorded, or else the pending one, or else takes the one back that was saved
-        last. When a stream is missing nothing is dropped.
+        last. When a stream is missing, or nothing can move, nothing is dropped.
         """
         with self._guard:
-            refusal = self._refusal(complaints, dropping=True)
+            refusal = self._refusal(now, complaints, dropping=True)
             if refusal:
                 return self._said(False, refusal)
             if self._writer.recording or self._pending:
@@ -189,13 +201,13 @@ class RecordingSession:
 
     # Frames and time
 
-    def add(self, frame: Frame, control_source: int) -> None:
+    def add(self, frame: Frame) -> None:
         """Take a frame; without an episode, or from before its start, it is ignored."""
         with self._guard:
             if not self._writer.recording or frame.stamp < self._started:
                 return
             try:
-                self._writer.add(frame, control_source, wait=False)
+                self._writer.add(frame, self._leader.source_at(frame.stamp), wait=False)
             except FrameError as error:
                 self._dropped += 1
                 self._monitor.drop()
@@ -221,8 +233,12 @@ class RecordingSession:
         with self._guard:
             steady = time.monotonic()
             before, self._clock = self._clock, (now, steady)
+            news = self._leader.news(now)
             if not self._writer.recording:
                 return
+            for sentence in news:
+                self._reason = sentence
+                self._log(sentence)
             if before is not None:
                 step, passed = now - before[0], steady - before[1]
                 if step < -CLOCK_JUMP_BACK_S or step - passed > CLOCK_JUMP_AHEAD_S:
@@ -276,10 +292,12 @@ class RecordingSession:
         self._log(message)
         return Reply(ok, message)
 
-    def _refusal(self, complaints: Sequence[str], *, dropping: bool = False) -> str:
+    def _refusal(self, now: float, complaints: Sequence[str], *, dropping: bool = False) -> str:
         """Why no episode can begin now; empty if one can."""
         if complaints:
             return "inputs are missing: " + "; ".join(complaints)
+        if stands_still := self._leader.refusal(now):
+            return stands_still
         if not dropping and self._pending:
             return "an episode waits: save or discard it first"
         if len(self._saving) > self._settings.max_saving:
@@ -296,11 +314,14 @@ class RecordingSession:
             self._writer.discard(take)
             why = fault or self._problem or "the reference camera is silent"
             return self._said(False, f"discarded, no frame was recorded: {why}")
-        verdict = self._monitor.judge()
+        take.mark(self._leader.source_at)
+        verdict = self._monitor.judge([row[CONTROL_SOURCE] for row in take.rows])
+        remarks = self._leader.remarks(take.rows[-1][STAMP])
+        verdict = Verdict(verdict.checks + tuple(Check("controller", WARN, math.nan, r) for r in remarks))
         self._verdict = verdict.lines + ((f"fail ended early: {fault}",) if fault else ())
         for line in self._verdict:
             self._log(line)
-        notes = _notes(verdict, self._dropped, fault)
+        notes = notes_of(verdict, self._dropped, fault)
         if (fault or verdict.level == FAIL) and self._settings.on_fail != "save":
             why = "; ".join(line for line in self._verdict if line.startswith("fail"))
             if self._settings.on_fail == "discard":
@@ -336,17 +357,3 @@ class RecordingSession:
 
     def _next_number(self) -> int:
         return self._writer.num_episodes + len(self._saving)
-
-
-def describe(summary: EpisodeSummary, dropped: int) -> str:
-    """A saved episode in one sentence."""
-    return (
-        f"saved episode {summary.index}: {summary.frames} frames in {summary.duration_s:.1f} s, "
-        f"{summary.rate_hz:.2f} Hz, {dropped} left out"
-    )
-
-
-def _notes(verdict: Verdict, dropped: int, fault: str) -> dict[str, Any]:
-    """What meta/recordings.json keeps of an episode."""
-    notes = {"dropped": dropped, "level": verdict.level, "verdict": [c.as_json() for c in verdict.checks]}
-    return notes | {"ended_early": fault} if fault else notes

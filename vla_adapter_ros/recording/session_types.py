@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from concurrent.futures import Future
 from dataclasses import dataclass
+from typing import Any
 
 from vla_adapter_ros.errors import ParameterError
+from vla_adapter_ros.recording.verdict import Verdict
 from vla_adapter_ros.recording.writer import EpisodeSummary
 
 IDLE, RECORDING, PENDING = "idle", "recording", "pending"
@@ -83,3 +85,17 @@ class SessionStatus:
     disk_left: float
     minutes_left: float
     verdict: tuple[str, ...]
+
+
+def describe(summary: EpisodeSummary, dropped: int) -> str:
+    """A saved episode in one sentence."""
+    return (
+        f"saved episode {summary.index}: {summary.frames} frames in {summary.duration_s:.1f} s, "
+        f"{summary.rate_hz:.2f} Hz, {dropped} left out"
+    )
+
+
+def notes_of(verdict: Verdict, dropped: int, fault: str) -> dict[str, Any]:
+    """What meta/recordings.json keeps of an episode."""
+    notes = {"dropped": dropped, "level": verdict.level, "verdict": [c.as_json() for c in verdict.checks]}
+    return notes | {"ended_early": fault} if fault else notes

@@ -229,7 +229,7 @@ def samples_of(
     if stamps is None:  # some formats keep real times in the timestamps
         grid = np.arange(count) / dataset.fps
         stamps = rows["timestamp"] if np.abs(rows["timestamp"] - grid).max() > _GRID_S else None
-    ages = rows.get(layout.AGE)
+    ages, sources = rows.get(layout.AGE), rows.get(layout.CONTROL_SOURCE)
     streams = dataset.features.get(layout.AGE, {}).get("names") or ()
     return Samples(
         dataset.fps,
@@ -243,6 +243,7 @@ def samples_of(
         images,
         every_image,
         lossy=True,
+        sources=None if sources is None else np.asarray(sources).reshape(count),
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -85,6 +85,11 @@ class Take:
                 layout.CONTROL_SOURCE: control_source,
             }
         )
+
+    def mark(self, source_at: Callable[[float], int]) -> None:
+        """Write into every row who led at its time: when it was added, the newest word was perhaps older."""
+        for row in self.rows:
+            row[layout.CONTROL_SOURCE] = source_at(row[layout.STAMP])
 
     def finish(self) -> dict[str, np.ndarray]:
         """Close the videos, each checked for one image per row.

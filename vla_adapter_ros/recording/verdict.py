@@ -121,8 +121,12 @@ class EpisodeMonitor:
         """Take note of frames that were left out."""
         self._dropped += count
 
-    def judge(self) -> Verdict:
-        """Judge the episode as it is so far; needs at least one frame."""
+    def judge(self, sources: Sequence[int] | None = None) -> Verdict:
+        """Judge the episode as it is so far; needs at least one frame.
+
+        Args:
+            sources: Who led in each row, (T,); None: not known.
+        """
         contract = self._contract
         samples = Samples(
             fps=contract.rate_hz,
@@ -135,6 +139,7 @@ class EpisodeMonitor:
             streams=self._streams,
             images={name: np.array(rows) for name, rows in self._images.items()},
             dropped=self._dropped,
+            sources=None if sources is None else np.array(sources),
         )
         return judge(samples, self._settings, contract)
 

@@ -7,6 +7,7 @@ from collections.abc import Callable
 import numpy as np
 
 from vla_adapter_ros.contract import Contract
+from vla_adapter_ros.recording.layout import CONTROL_SOURCES
 from vla_adapter_ros.recording.verdict_types import Check, Samples, VerdictSettings, grade, skip
 
 _CHANGE, _MEAN, _BRIGHTEST, _SATURATED = range(4)  # columns of measured images
@@ -234,6 +235,15 @@ def check_gripper_motion(s: Samples, settings: VerdictSettings, contract: Contra
     return grade("gripper_motion", way, settings, f"{way:.0%} of the way from open to closed")
 
 
+def check_unled_rows(s: Samples, settings: VerdictSettings, contract: Contract | None) -> Check:
+    """Whether anybody led. Where nobody does, the action is the command that holds the arm."""
+    if s.sources is None:
+        return skip("unled_rows", "nothing says who was in control")
+    count = {name: int((s.sources == number).sum()) for number, name in CONTROL_SOURCES.items()}
+    what = f"{count['none']} rows led by nobody, {count['human']} by a human, {count['policy']} by the policy"
+    return grade("unled_rows", count["none"] / len(s.sources), settings, what)
+
+
 CHECKS: tuple[Callable[[Samples, VerdictSettings, Contract | None], Check], ...] = (
     check_missing_values,
     check_dropped_frames,
@@ -252,6 +262,7 @@ CHECKS: tuple[Callable[[Samples, VerdictSettings, Contract | None], Check], ...]
     check_state_limits,
     check_action_limits,
     check_gripper_motion,
+    check_unled_rows,
 )
 """In the order in which they are reported."""
 

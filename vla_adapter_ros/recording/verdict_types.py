@@ -72,6 +72,9 @@ class VerdictSettings:
     gripper_motion: tuple[float, float] = _limits(
         0.2, -math.inf, "1", "way of the gripper's command, as a share of open to closed", below=True
     )
+    unled_rows: tuple[float, float] = _limits(
+        0.5, 0.99, "1", "share of rows in which nobody led, human or policy"
+    )
     still_range: float = _number(0.002, "rad, m", "a joint that stays within this never moves")
     idle_range: float = _number(0.005, "rad, m", "idle means within this of the first or last row")
     motion_speed: float = _number(0.1, "rad/s, m/s", "from this speed on a camera must see a change")
@@ -187,6 +190,7 @@ class Samples:
             images were looked at (`every_image` False).
         lossy: The images went through a video codec.
         dropped: Frames that the recorder says it left out.
+        sources: int (T,), who led: 0 nobody, 1 a human, 2 the policy.
     """
 
     fps: float
@@ -201,6 +205,7 @@ class Samples:
     every_image: bool = True
     lossy: bool = False
     dropped: int = 0
+    sources: np.ndarray | None = None
 
 
 def grade(name: str, value: float, settings: VerdictSettings, what: str) -> Check:

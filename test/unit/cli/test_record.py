@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import queue
 from types import SimpleNamespace
 
 import pytest
 
 from vla_adapter_ros.cli.keys import parse_keys, split_keys
 from vla_adapter_ros.cli.main import _parser
-from vla_adapter_ros.cli.record import COMMANDS, KEYS, recorder_nodes, status_line
+from vla_adapter_ros.cli.record import COMMANDS, KEYS, Terminal, recorder_nodes, status_line
 from vla_adapter_ros.errors import ParameterError
 
 
@@ -57,11 +58,42 @@ def test_wrong_options_are_refused_before_anything_starts(words, named):
 def test_the_status_line_names_what_matters():
     status = SimpleNamespace(
         state="recording", episode=3, frames=120, rate_hz=29.97, dropped=2, queue_depth=4, episodes=3,
-        saving=1, minutes_left=612.4, streams=["third_view", "/joint_states"], ages=[0.01, float("inf")],
+        saving=1, controller="running", minutes_left=612.4, streams=["third_view", "/joint_states"],
+        ages=[0.01, float("inf")],
     )  # fmt: skip
     assert status_line(status) == (
-        "recording | episode 3 | 120 frames, 29.97 Hz, 2 left out | queue 4 | 3 on disk + 1 being saved | "
-        "612 min left | silent: /joint_states"
+        "recording | controller running | episode 3 | 120 frames, 29.97 Hz, 2 left out | queue 4 | "
+        "3 on disk + 1 being saved | 612 min left | silent: /joint_states"
     )
     status.state, status.episode = "pending", -1
     assert "save it (s) or discard it (d)?" in status_line(status)
+    status.controller = "disarmed"
+    assert "| controller disarmed (a arms it) |" in status_line(status)
+    status.controller = "none"
+    assert "| no controller |" in status_line(status)
+
+
+class FakeClient:
+    """Stands for the recorder and the controller; notes what is asked for."""
+
+    ready = True
+
+    def __init__(self):
+        self.status = SimpleNamespace(
+            state="idle", episode=-1, frames=0, rate_hz=0.0, dropped=0, queue_depth=0, episodes=0, saving=0,
+            controller="disarmed", minutes_left=1.0, streams=[], ages=[], verdict=[], instruction="",
+        )  # fmt: skip
+        self.events, self.asked = queue.Queue(), []
+
+    def command(self, name):
+        self.asked.append(name)
+        self.events.put((True, "armed, state is idle"))
+
+
+def test_a_key_arms_the_controller_and_the_answer_is_shown(capsys):
+    client = FakeClient()
+    keyboard = SimpleNamespace(read=lambda patience: ["a"], ended=False)
+    assert Terminal(client, keyboard, "wave").turn(parse_keys("", COMMANDS, KEYS))
+    assert client.asked == ["arm"]
+    output = capsys.readouterr().out
+    assert "a: arm the controller" in output and "armed, state is idle" in output

@@ -262,6 +262,26 @@ def test_stop_is_latched_until_reset():
     assert arm.tick.state == "running" and np.abs(arm.position - resting).max() > 0.01
 
 
+def test_an_instruction_from_before_the_last_stop_is_refused_and_its_policy_hears_so():
+    arm = running(speed=0.3, rows=60)
+    given = arm.now
+    arm.core.stop()
+    arm.core.reset()
+    arm.run(1.0)
+    late = make_chunk(arm.now, ramp(start=arm.position), instruction_id=2, instructed_at=given)
+    with pytest.raises(ChunkError, match="too early: stop requested"):
+        arm.core.accept_chunk(late, arm.now)
+    assert arm.core.newest_chunk[:2] == ("session", 2) and arm.core.ended_instruction == 2
+    fresh = make_chunk(arm.now, ramp(start=arm.position), instruction_id=3, instructed_at=arm.now)
+    arm.core.accept_chunk(fresh, arm.now)
+    # An empty text and a new one at once, while simulated time stands still.
+    arm.core.accept_chunk(make_chunk(arm.now, np.zeros((0, 7)), instruction_id=4), arm.now)
+    again = make_chunk(arm.now, ramp(start=arm.position), instruction_id=5, instructed_at=arm.now)
+    arm.core.accept_chunk(again, arm.now)
+    arm.run(0.4)
+    assert arm.tick.state == "running"
+
+
 def test_two_policies_do_not_undo_a_hold_and_a_dead_session_stays_dead():
     arm = running(speed=0.3, rows=60)
     other = make_chunk(arm.now, ramp(0.1, start=arm.position), session_id="other")

@@ -89,7 +89,7 @@ def test_shipped_parameter_files_are_complete(kind):
     assert shipped.read_text(encoding="utf-8") == parameters.parameter_file(kind)
 
 
-@pytest.mark.parametrize("kind", ["controller", "recorder"])
+@pytest.mark.parametrize("kind", ["controller", "policy", "recorder"])
 def test_the_docs_show_the_parameters(kind):
     page = Path(__file__).resolve().parents[3] / "docs" / f"{kind}.md"
     assert parameters.parameter_table(kind) in page.read_text(encoding="utf-8")

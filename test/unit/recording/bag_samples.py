@@ -22,6 +22,13 @@ TYPES.register(
 )
 
 
+TYPES.register(
+    get_types_from_msg(
+        "std_msgs/Header header\nstring state\nstring control_source", "vla_adapter_ros/msg/ControllerStatus"
+    )
+)
+
+
 @dataclass(frozen=True)
 class Sample:
     """A message before it is one: stream (camera or topic), stamp and receipt [ns], values or image."""
@@ -127,6 +134,11 @@ def text(words: str) -> Any:
 def recorder_status(stamp: int, state: str, episode: int) -> Any:
     """The part of a recorder's status that says when it records."""
     return TYPES.types["vla_adapter_ros/msg/RecorderStatus"](header(stamp), state, episode)
+
+
+def controller_status(stamp: int, source: str) -> Any:
+    """The part of a controller's status that says who leads."""
+    return TYPES.types["vla_adapter_ros/msg/ControllerStatus"](header(stamp), "running", source)
 
 
 def write_bag(path: Path, messages: list[tuple[str, int, Any]], storage: str = "mcap") -> Path:

@@ -34,7 +34,7 @@ def main() -> None:
         print("recording", flush=True)
         assert session.start(f"task {number % 3}", 0.0).ok
         for frame in frames:
-            session.add(frame, 1)
+            session.add(frame)
         saved = session.stop().saved
         # Often the next episode is recorded while this one is being saved.
         saved.add_done_callback(lambda future: print("saved", future.result().index, flush=True))

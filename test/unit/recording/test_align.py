@@ -178,6 +178,36 @@ def test_silent_streams_are_named():
     assert any(c.startswith("camera third_view") for c in builder.complaints(102.0))
 
 
+def test_what_stands_against_a_good_frame_now_is_said_in_the_words_of_the_frame():
+    builder = FrameBuilder(CONTRACT, with_action=False)
+    good(builder)
+    assert builder.obstacles(100.0) == []
+    for n in range(1, 6):  # every stream lives, but no frame is good: the first one may be chance
+        now = 101.0 + 0.1 * n
+        for kind in ("joints", "pose", "third_view"):
+            feed(builder, (kind, now, now, 1))
+        builder.add_image("gripper", now, now, image(1, (480, 640)))
+    problem = "camera gripper: image is 640x480, the contract says 112x112"
+    assert builder.obstacles(now) == [problem] == [builder.newest_problem]
+    assert builder.last_good == 100.0
+    good(builder, now + 0.1)
+    assert builder.obstacles(now + 0.1) == []
+    feed(builder, ("third_view", now + 0.2, now + 0.2, 1))
+    assert builder.obstacles(now + 0.27)[0].startswith("/joint_states")
+    builder.clear()
+    assert builder.last_good == -math.inf
+
+
+def test_a_missing_joint_is_named_before_any_frame():
+    builder = FrameBuilder(CONTRACT, with_action=False)
+    good(builder)
+    builder.clear()
+    for kind in ("gripper", "pose", "third_view"):
+        feed(builder, (kind, 100.0, 100.0, 1))
+    builder.add_joint_state("/joint_states", 100.0, 100.0, JOINTS[1:], [0.0] * 7)
+    assert builder.obstacles(100.01) == ["/joint_states (fr3_joint1): no sample"]
+
+
 @pytest.mark.parametrize("bad", [math.nan, math.inf])
 def test_values_that_are_not_finite_are_named(bad):
     builder = FrameBuilder(CONTRACT, with_action=True)

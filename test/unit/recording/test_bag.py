@@ -12,6 +12,7 @@ pytest.importorskip("rosbags", reason="rosbags is not installed: pip install ros
 from bag_samples import (
     START_NS,
     bag_of,
+    controller_status,
     joint_names,
     joint_state,
     make_samples,
@@ -133,6 +134,22 @@ def test_the_recorder_bounds_the_episodes(tmp_path):
         bag_of(tmp_path / "bag", CONTRACT, samples, more), CONTRACT, tmp_path / "set", instruction="wave"
     )
     assert [abs(e.frames - n) <= 1 for e, n in zip(report.episodes, (8, 10), strict=True)] == [True, True]
+
+
+def test_rows_tell_who_led_at_their_own_time(tmp_path):
+    samples = make_samples(CONTRACT, 3.0, 0, longest_delay_s=0.01)
+    more = []
+    for n in range(60):
+        time = START_NS + n * 50_000_000
+        source = "none" if n < 20 else "human" if n < 40 else "policy"
+        # On its way for less time than a frame waits for the slowest stream.
+        more.append(("/controller/status", time + 1_000_000, controller_status(time, source)))
+    bag = bag_of(tmp_path / "bag", CONTRACT, samples, more)
+    import_bag(bag, CONTRACT, tmp_path / "set", instruction="wave")
+    rows = DatasetReader(tmp_path / "set").rows(0)
+    time = rows["capture.stamp"] - 1e-9 * START_NS
+    assert set(rows["control_source"]) == {0, 1, 2}
+    np.testing.assert_array_equal(rows["control_source"], np.floor(time + 1e-9).astype(int))
 
 
 def test_what_a_bag_lacks_is_named(tmp_path):

@@ -13,7 +13,9 @@ from recording_samples import CONTRACT, make_frame
 
 from vla_adapter_ros.errors import ParameterError, RecordingError
 from vla_adapter_ros.recording import session as sessions
+from vla_adapter_ros.recording.check import check_dataset
 from vla_adapter_ros.recording.disk import DiskGauge
+from vla_adapter_ros.recording.leader import Leader, Report
 from vla_adapter_ros.recording.reader import DatasetReader
 from vla_adapter_ros.recording.session import RecordingSession, SessionSettings
 from vla_adapter_ros.recording.verdict import VerdictSettings
@@ -36,10 +38,10 @@ def lines():
 def start_session(tmp_path, lines):
     made = []
 
-    def make(**settings):
+    def make(leader=None, **settings):
         settings = SessionSettings(**({"min_disk_bytes": 0.0} | settings))
         writer = DatasetWriter(tmp_path / "set", CONTRACT)
-        made.append(RecordingSession(writer, CONTRACT, settings, LENIENT, lines.append))
+        made.append(RecordingSession(writer, CONTRACT, settings, LENIENT, lines.append, leader))
         return made[-1]
 
     yield make
@@ -47,11 +49,11 @@ def start_session(tmp_path, lines):
         session.close()
 
 
-def play(session, first, count, source=1, spoil=None):
+def play(session, first, count, spoil=None):
     """Frames n = first ... of stamps 50 + n / 10."""
     for n in range(first, first + count):
         frame = make_frame(n)
-        session.add(spoil(frame) if spoil else frame, source)
+        session.add(spoil(frame) if spoil else frame)
 
 
 def at(n):
@@ -93,6 +95,59 @@ def test_a_start_is_refused_while_a_stream_is_missing(start_session):
     assert not reply.ok and "camera gripper" in reply.message
     assert session.state == "idle" and session.status().reason == reply.message
     assert not session.start("", at(0)).ok  # no task was ever given
+
+
+def test_a_controller_that_lets_nothing_move_refuses_start_and_rerecord(start_session):
+    leader = Leader(CONTRACT)
+    session = start_session(leader)
+    leader.hear(Report(at(0), "disarmed", "none", "not armed yet: call ~/arm"))
+    for words in ("start wave", "toggle"):
+        reply = session.command(words, at(0))
+        assert not reply.ok and "not armed yet: call ~/arm" in reply.message and session.state == "idle"
+    leader.hear(Report(at(0), "idle", "none"))
+    assert session.start("wave", at(0)).ok
+    play(session, 0, 5)
+    leader.hear(Report(at(1), "stopped", "none", "stopped (by hand): call ~/reset first"))
+    refused = session.rerecord(at(5))
+    assert not refused.ok and "call ~/reset first" in refused.message
+    assert session.state == "recording" and session.status().frames == 5  # nothing was dropped
+    assert session.start("again", at(5)).message == refused.message
+
+
+def test_rows_tell_who_led_at_their_own_time(start_session, tmp_path):
+    leader = Leader(CONTRACT)
+    session = start_session(leader)
+    leader.hear(Report(at(0), "idle", "none"))
+    session.start("wave", at(0))
+    play(session, 0, 8)
+    leader.hear(Report(at(3), "running", "human"))  # what was said of these frames comes after them
+    leader.hear(Report(at(7) + 0.01, "running", "policy"))
+    play(session, 8, 12)
+    assert saved(session.stop()).frames == 20
+    session.close()
+    found = DatasetReader(tmp_path / "set").rows(0)["control_source"].tolist()
+    assert found == [0] * 3 + [1] * 5 + [2] * 10 + [0] * 2  # the controller is silent from then on
+
+
+def test_an_episode_that_nobody_led_fails_and_one_with_a_block_tells_of_it(start_session, tmp_path, lines):
+    leader = Leader(CONTRACT)
+    session = start_session(leader)
+    leader.hear(Report(at(0), "idle", "none"))
+    session.start("wave", at(0))
+    play(session, 0, 10)
+    leader.hear(Report(at(9), "stopped", "none", "stopped (by hand): call ~/reset first"))
+    session.watch(at(9))
+    assert session.status().reason.startswith("the controller lets nothing move: stopped (by hand)")
+    reply = session.stop()
+    assert session.state == "pending"
+    assert "fail unled_rows: 10 rows led by nobody, 0 by a human, 0 by the policy" in reply.message
+    assert "warn controller: nothing could move from 0.9 s on: stopped (by hand)" in "; ".join(lines)
+    saved(session.save())
+    session.close()
+    (entry,) = sessions_of(DatasetReader(tmp_path / "set"))
+    assert [c["level"] for c in entry["verdict"] if c["name"] == "controller"] == ["warn"]
+    report = check_dataset(tmp_path / "set", settings=LENIENT)
+    assert report.episodes[0]["unled_rows"].level == "fail"
 
 
 def test_a_failed_verdict_asks_and_the_operator_decides(start_session, tmp_path):

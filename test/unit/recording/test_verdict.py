@@ -50,8 +50,9 @@ def good() -> Samples:
     images = {name: measure_images(moving_images(), SETTINGS) for name in CONTRACT.cameras}
     streams = (*CONTRACT.cameras, *CONTRACT.topics, CONTRACT.action.topic)
     return Samples(
-        FPS, state, action, CONTRACT.state_names, CONTRACT.action_names, 100 + t, ages, streams, images
-    )
+        FPS, state, action, CONTRACT.state_names, CONTRACT.action_names, 100 + t, ages, streams, images,
+        sources=np.ones(T, int),
+    )  # fmt: skip
 
 
 def with_images(samples: Samples, images: np.ndarray) -> Samples:
@@ -136,6 +137,8 @@ FAULTS = {
         "warn",
         lambda s: replace(s, action=changed(s.action, set_at(7, 3, 0.5))),
     ),
+    "led by nobody": ("unled_rows", "fail", lambda s: replace(s, sources=np.zeros(T, int))),
+    "led late": ("unled_rows", "warn", lambda s: replace(s, sources=(np.arange(T) > 0.6 * T).astype(int))),
     "no grasp": (
         "gripper_motion",
         "warn",
@@ -154,12 +157,13 @@ def test_a_fault_is_seen(fault):
 
 
 def test_what_is_unknown_is_skipped_and_not_passed():
-    samples = replace(good(), stamps=None, ages=None, images={})
+    samples = replace(good(), stamps=None, ages=None, images={}, sources=None)
     verdict = judge(samples, SETTINGS, None)
     skipped = {check.name for check in verdict.checks if check.level == "skip"}
     assert skipped == {
         "dropped_frames", "rate_error", "stream_age_p95", "stream_skew", "repeated_frames", "frozen_camera",
         "black_camera", "dark_images", "saturated_images", "state_limits", "action_limits", "gripper_motion",
+        "unled_rows",
     }  # fmt: skip
     assert verdict.level == "pass"
     assert verdict["state_limits"].as_json() == {
@@ -170,7 +174,7 @@ def test_what_is_unknown_is_skipped_and_not_passed():
 def test_one_row_is_judged_too():
     s = good()
     one = replace(s, state=s.state[:1], action=s.action[:1], stamps=s.stamps[:1], ages=s.ages[:1],
-                  images={name: m[:1] for name, m in s.images.items()})  # fmt: skip
+                  sources=s.sources[:1], images={name: m[:1] for name, m in s.images.items()})  # fmt: skip
     assert judge(one, SETTINGS, CONTRACT).level == "warn"  # the gripper does nothing
 
 
@@ -187,7 +191,7 @@ def test_live_and_from_arrays_give_the_same_verdict():
         if episode:
             monitor.drop(5)
     assert monitor.num_frames == T
-    verdict = monitor.judge()
+    verdict = monitor.judge(samples.sources)
     assert verdict["dropped_frames"].level == "fail"
     assert verdict.checks == judge(replace(samples, dropped=5), SETTINGS, CONTRACT).checks
 

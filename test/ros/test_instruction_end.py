@@ -1,0 +1,163 @@
+"""Policy and controller together: whatever ends an instruction ends it in both; nothing resumes by itself."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from bench import CONTRACT
+from robots import contract_file
+from std_msgs.msg import String
+from std_srvs.srv import Trigger
+
+from vla_adapter_ros.nodes.conversions import seconds
+from vla_adapter_ros.nodes.graph import NodeSpec
+
+BOTH = ("controller", "policy")
+TEXT = "pick up the red cube"
+
+
+@pytest.fixture(scope="module")
+def both(shared_bench, shared_graph, tmp_path_factory, random_checkpoint):
+    """The bench with both nodes."""
+    contract = contract_file(tmp_path_factory.mktemp("robot"), safety={"first_target_max_distance": 3.0})
+    common = {"use_sim_time": True, "lock_step": True, "contract": contract}
+    shared_bench.watch(String, "instruction")
+    shared_graph(
+        [
+            NodeSpec("controller", common | {"armed": True}),
+            NodeSpec("policy", common | {"checkpoint": str(random_checkpoint)}),
+        ]
+    )
+    shared_bench.wait_for(*BOTH)
+    shared_bench.run(0.3, *BOTH)
+    return shared_bench
+
+
+@pytest.fixture
+def robot(both):
+    """The bench with both nodes, ready for an instruction."""
+    both.cameras, both.joints_alive = set(CONTRACT.cameras), True
+    both.instruct(TEXT, *BOTH)  # once it is ready
+    both.instruct("")
+    both.run(0.5, *BOTH)
+    for topic in ("action_chunk", "instruction"):
+        both.received[topic].clear()
+    return both
+
+
+def call(bench, name):
+    answer = bench.call(Trigger, f"controller_node/{name}", Trigger.Request())
+    assert answer.success, answer.message
+
+
+def chunks(bench):
+    return [chunk for chunk in bench.received["action_chunk"] if chunk.num_rows]
+
+
+def dropped(bench):
+    """Whether the policy says that it follows nothing."""
+    return bench.until(lambda: bench.received["instruction"][-1:] == [String()], 5.0)
+
+
+def rests(bench, *awaited):
+    """Time passes, in which neither chunks come nor the arm moves."""
+    bench.run(0.5, *awaited)  # a stop takes its time
+    count, since = len(chunks(bench)), len(bench.path)
+    bench.run(1.0, *awaited)
+    assert len(chunks(bench)) == count
+    assert np.ptp(np.array(bench.path[since:]), axis=0).max() == 0
+    assert bench.newest("controller/status").control_source == "none"
+
+
+def obeys_again(bench):
+    bench.instruct(TEXT, *BOTH)
+    count = len(chunks(bench))
+    bench.run(0.5, *BOTH)
+    assert bench.until(lambda: len(chunks(bench)) > count)
+    assert bench.newest("controller/status").state == "running"
+
+
+def test_every_chunk_says_when_its_instruction_was_given(robot):
+    robot.instruct(TEXT)
+    given = robot.now
+    robot.run(1.0, *BOTH)
+    robot.instruct("")
+    robot.run(0.1, *BOTH)
+    first, *_, last = robot.received["action_chunk"]
+    for chunk in chunks(robot):
+        assert seconds(chunk.instruction_stamp) == pytest.approx(given)
+        assert chunk.input_stamp == chunk.header.stamp and not chunk.reason and chunk.uncertainty == 0
+    assert last.num_rows == 0 and last.instruction_id == first.instruction_id + 1
+    assert seconds(last.instruction_stamp) == pytest.approx(given + 1.0)
+
+
+def test_a_stop_before_the_first_chunk_ends_the_instruction(robot):
+    robot.instruct(TEXT)
+    call(robot, "stop")
+    robot.run(0.05, *BOTH)  # no image yet
+    assert dropped(robot)
+    call(robot, "reset")
+    rests(robot, *BOTH)
+    assert not chunks(robot)
+    obeys_again(robot)
+
+
+@pytest.mark.parametrize("how", ["hold", "stop", "fault"])
+def test_what_ends_the_motion_ends_the_instruction(robot, how):
+    robot.instruct(TEXT)
+    robot.run(0.5, *BOTH)
+    assert robot.newest("controller/status").state == "running"
+    if how == "fault":
+        robot.jump(5.0)
+        robot.run(0.2)
+    else:
+        call(robot, how)
+        robot.run(0.1, *BOTH)
+    assert dropped(robot)
+    rests(robot, *BOTH)
+    call(robot, "reset")
+    rests(robot, *BOTH)
+    obeys_again(robot)
+
+
+def test_a_short_gap_of_a_camera_lets_the_arm_go_on(robot):
+    robot.instruct(TEXT)
+    robot.run(0.5, *BOTH)
+    robot.cameras.discard("gripper")
+    robot.run(0.4, "controller")  # frames wait for what does not come
+    count = len(chunks(robot))
+    robot.cameras.add("gripper")
+    robot.run(0.5, *BOTH)
+    assert robot.until(lambda: len(chunks(robot)) > count)
+    assert robot.received["instruction"][-1] == String(data=TEXT)
+    assert robot.newest("controller/status").state == "running"
+
+
+@pytest.mark.parametrize("camera", CONTRACT.cameras)
+def test_a_long_gap_of_a_camera_ends_the_instruction_and_its_return_moves_nothing(robot, camera):
+    robot.instruct(TEXT)
+    robot.run(0.5, *BOTH)
+    robot.cameras.discard(camera)
+    robot.run(1.0, "controller")  # frames wait for what does not come
+    assert dropped(robot)
+    last = robot.received["action_chunk"][-1]
+    assert last.num_rows == 0 and last.reason.startswith(
+        f"camera {camera} ({CONTRACT.cameras[camera].topic})"
+    )
+    robot.run(0.5, "controller")
+    status = robot.newest("controller/status")
+    assert status.state == "holding" and status.first_cause == last.reason
+    robot.cameras.add(camera)
+    rests(robot, *BOTH)
+    obeys_again(robot)
+
+
+def test_joint_states_that_are_silent_end_the_instruction(robot):
+    robot.instruct(TEXT)
+    robot.run(0.5, *BOTH)
+    robot.joints_alive = False
+    robot.run(1.5, "controller")
+    assert dropped(robot)
+    robot.joints_alive = True
+    rests(robot, *BOTH)
+    obeys_again(robot)
