@@ -117,10 +117,11 @@ class GripperAction(GripperOutput):
 
     def _on_answer(self, future: Any) -> None:
         self._answered = True
+        last, self._last = self._last, None  # to be sent again, unless it was accepted
         with self._node.boundary(f"action {self._contract.command.gripper_topic}"):
-            answer = None if future.cancelled() else future.result()
-            if answer is None or not answer.accepted:
-                self._last = None  # to be sent again
+            if not future.cancelled() and future.result().accepted:
+                self._last = last
+            else:
                 self._node.get_logger().warning("gripper goal refused", throttle_duration_sec=1.0)
 
 
