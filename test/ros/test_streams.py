@@ -135,13 +135,16 @@ def test_a_message_that_cannot_be_used_is_a_fault_that_ends(streams, monkeypatch
     monkeypatch.setattr(faults, "ENDED_AFTER_S", 0.3)
     publisher = talker.create_publisher(JointState, contract.joint_state_topic, qos_profile_sensor_data)
     until(publisher.get_subscription_count)
-    publisher.publish(JointState(name=list(contract.arm_joints), position=[0.0]))
 
     def told():
         subscriber.poll()
         return listener._faults.current()
 
-    until(told)
+    def sent():  # again and again: the listener may know of the publisher later than this of it
+        publisher.publish(JointState(name=list(contract.arm_joints), position=[0.0]))
+        return told()
+
+    until(sent)
     assert "7 names but 1 values of position" in told()[0]
     until(lambda: not told())
     assert not listener.problems
