@@ -7,6 +7,7 @@ import time
 import numpy as np
 import pytest
 import rclpy
+from malformed_images import BAD_IMAGES, picture, png_of, raw
 from rclpy.lifecycle import TransitionCallbackReturn
 from rclpy.parameter import Parameter
 from rclpy.qos import QoSProfile, qos_profile_sensor_data
@@ -147,6 +148,49 @@ def test_a_message_that_cannot_be_used_is_a_fault_that_ends(streams, monkeypatch
     until(lambda: any("7 names but 1 values of position" in fault for fault in told()))
     until(lambda: not faults_now())
     assert not listener.problems
+
+
+@pytest.mark.parametrize(
+    ("transport", "name"),
+    [("raw", "bgr8: 0x0"), ("raw", "uyvy: odd width"), ("compressed", "PNG: damaged in the middle")],
+)
+def test_a_malformed_image_names_its_camera_and_later_ones_are_taken(tmp_path, transport, name):
+    contract = write_benchmark_contract(tmp_path / "contract.yaml", (64, 48), RATE_HZ)
+    text = (tmp_path / "contract.yaml").read_text().replace("transport: raw", f"transport: {transport}")
+    (tmp_path / "contract.yaml").write_text(text)
+    rclpy.init()
+    listener = Listener(tmp_path / "contract.yaml")
+    try:
+        assert listener.trigger_configure() == TransitionCallbackReturn.SUCCESS
+        kind = {"raw": Image, "compressed": CompressedImage}[transport]
+        topic = contract.cameras["gripper"].topic
+        publisher = listener.create_publisher(kind, topic, qos_profile_sensor_data)
+        until(publisher.get_subscription_count)
+        (bad,) = (bad for bad in BAD_IMAGES if bad.name == name)
+        huge = kind(format="png", data=png_of(30000, 30000)) if transport == "compressed" else None
+        good = kind(format="png", data=picture("png", 64, 48)) if huge else kind(**raw("bgr8", 64, 48))
+
+        count = listener.streams.images
+
+        def send(message, done):
+            def taken():
+                publisher.publish(message)
+                time.sleep(0.05)
+                listener.streams.poll()
+                return done()
+
+            until(taken)
+
+        send(kind(**bad.fields), listener._faults.current)
+        (sentence,) = listener._faults.current()
+        assert sentence.startswith(f"camera gripper ({topic}): ") and bad.words in sentence
+        assert not count["gripper"]
+        send(huge or good, lambda: count["gripper"])  # of another size it counts, for its frame to say so
+        send(good, lambda: count["gripper"] >= 2)
+    finally:
+        listener.end()
+        listener.destroy_node()
+        rclpy.try_shutdown()
 
 
 def test_a_publisher_of_another_type_is_named(streams):

@@ -89,7 +89,7 @@ def test_rooms_load_without(rooms, blocked):
 
 @pytest.mark.parametrize("node", ["controller", "recorder", "simulator"])
 def test_nodes_start_without_torch(node):
-    pytest.importorskip("rclpy", reason="ROS 2 is not installed")
+    pytest.importorskip("rclpy", reason="ROS 2 is not installed: make setup brings rclpy")
     code = f"import sys\nsys.modules['torch'] = None\nimport vla_adapter_ros.nodes.{node}\n"
     ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=PACKAGE.parent)
     assert ended.returncode == 0, ended.stderr

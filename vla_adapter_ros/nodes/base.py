@@ -314,6 +314,10 @@ class ManagedNode(LifecycleNode):
         return "" if self._taking else f"{self.get_name()} is inactive: activate it first"
 
     def _publish_diagnostics(self) -> None:
+        with self.boundary("diagnostics"):
+            self._diagnose()
+
+    def _diagnose(self) -> None:
         level, text, values = self._diagnosis
         if faults := self._faults.current():
             level = max(level, DiagnosticStatus.WARN)

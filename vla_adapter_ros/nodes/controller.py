@@ -21,7 +21,7 @@ from vla_adapter_ros.control.kinematics import ArmKinematics
 from vla_adapter_ros.control.rows import RowStream
 from vla_adapter_ros.control.shadow import ShadowScore
 from vla_adapter_ros.control.supervisor import GATED, HOLDING, STOPPED
-from vla_adapter_ros.errors import ChunkError, VlaAdapterError
+from vla_adapter_ros.errors import ChunkError
 from vla_adapter_ros.msg import ActionChunk, ControllerStatus
 from vla_adapter_ros.nodes.base import CHUNK_TOPIC, STATUS_TOPIC, ManagedNode
 from vla_adapter_ros.nodes.conversions import chunk_of, command_message, command_of, joint_positions, seconds
@@ -169,13 +169,13 @@ class ControllerNode(ManagedNode):
         """Follow a chunk. What takes long, in it or in a hostile one, is done without the lock."""
         # The sequence and not a count: of two chunks in quick succession the first may be replaced.
         self._newest_chunk = message.sequence
-        try:
-            self._follow(chunk_of(message))
-        except VlaAdapterError as error:
-            if isinstance(error, ChunkError):
+        with self.boundary(f"{self._chunks} refused"):
+            try:
+                self._follow(chunk_of(message))
+            except ChunkError as error:
                 with self._lock:
                     self._core.refuse_chunk(error)
-            self.diagnose(f"refused: {error}")
+                raise
         if self.active:
             self.acknowledge(0.0, self._newest_chunk, self._sent)
 
@@ -227,12 +227,9 @@ class ControllerNode(ManagedNode):
                 self._core.end_instruction("the policy is gone")
 
     def _guard(self, action: Callable[[], None]) -> None:
-        """Run `action` on the core; what it refuses is reported and has no effect."""
-        try:
-            with self._lock:
-                action()
-        except VlaAdapterError as error:
-            self.diagnose(f"refused: {error}")
+        """Run `action` on the core; what it refuses has no effect, and is reported by the boundary."""
+        with self._lock:
+            action()
 
     # The control thread
 

@@ -35,8 +35,8 @@ def watch_description(
         contract: The robot's contract; without an entry `kinematics` nothing happens.
         receive: Gets a function that builds kinematics, to be called once per thread
             that uses them (one object serves one thread).
-        complain: Gets what is wrong with a URDF that came by topic, or with kinematics
-            that cannot be had but are not needed.
+        complain: Gets what is wrong with kinematics that cannot be had but are not needed. What is wrong
+            with a URDF that comes by topic is reported as a fault of that topic.
 
     Raises:
         KinematicsError: kinematics are needed, and the URDF file or the library is no good.
@@ -47,14 +47,8 @@ def watch_description(
     def hand_over(text: str | None) -> None:
         receive(lambda: contract_kinematics(contract, text))
 
-    def on_description(message: String) -> None:
-        try:
-            hand_over(message.data)
-        except KinematicsError as error:
-            complain(f"robot_description: {error}")
-
     if contract.kinematics.urdf == ROBOT_DESCRIPTION:
-        node.listen(String, ROBOT_DESCRIPTION, on_description, DESCRIPTION_QOS, always=True)  # it comes once
+        node.listen(String, ROBOT_DESCRIPTION, lambda m: hand_over(m.data), DESCRIPTION_QOS, always=True)
         return
     try:
         hand_over(None)

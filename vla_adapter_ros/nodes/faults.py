@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import re
 import threading
 import time
 from typing import Any
 
 ENDED_AFTER_S = 3.0
 """A fault that has not shown itself for so long is over."""
+MOST_KINDS = 20
+"""So many ways of one thing to fail are logged; a stranger may write anything into a message."""
+LONGEST = 500
+"""Characters of a sentence, for the same reason."""
+NUMBER = re.compile(r"-?\d+(\.\d+)?")
 
 
 class Faults:
@@ -20,20 +26,25 @@ class Faults:
     def __init__(self, logger: Any) -> None:
         self._logger, self._lock = logger, threading.Lock()
         self._faults: dict[str, tuple[str, int, float]] = {}  # newest sentence, how often, when last
+        self._said: dict[str, set[str]] = {}  # what -> kinds of sentences that were logged
 
     def note(self, what: str, sentence: str, details: str = "") -> None:
-        """Something failed; the first time it is logged.
+        """Something failed; the first time, and the first time in another way, it is logged.
 
         Args:
             what: Topic, service or timer.
             sentence: What is wrong.
             details: A traceback, where nobody foresaw this.
         """
+        if len(sentence) > LONGEST:
+            sentence = f"{sentence[:LONGEST]}..."
         with self._lock:
             _, count, _ = self._faults.get(what, ("", 0, 0.0))
             self._faults[what] = (sentence, count + 1, time.monotonic())
-        if count:
-            return
+            said, kind = self._said.setdefault(what, set()), NUMBER.sub("", sentence)
+            if kind in said or len(said) >= MOST_KINDS:
+                return
+            said.add(kind)
         if details:
             self._logger.error(f"{what}: {sentence}\n{details}")
         else:
@@ -44,7 +55,8 @@ class Faults:
         now = time.monotonic()
         with self._lock:
             over = {w: f for w, f in self._faults.items() if now - f[2] >= ENDED_AFTER_S}
-            self._faults = {w: f for w, f in self._faults.items() if w not in over}
+            for what in over:
+                del self._faults[what], self._said[what]
             lasting = [f"{what}: {sentence}" for what, (sentence, _, _) in self._faults.items()]
         for what, (_, count, _) in over.items():
             self._logger.info(f"{what}: no failure any more, after {count}")

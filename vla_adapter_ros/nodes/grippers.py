@@ -117,9 +117,12 @@ class GripperAction(GripperOutput):
 
     def _on_answer(self, future: Any) -> None:
         self._answered = True
-        if not future.result().accepted:
-            self._last = None  # to be sent again
-            self._node.get_logger().warning("gripper goal refused", throttle_duration_sec=1.0)
+        last, self._last = self._last, None  # to be sent again, unless it was accepted
+        with self._node.boundary(f"action {self._contract.command.gripper_topic}"):
+            if not future.cancelled() and future.result().accepted:
+                self._last = last
+            else:
+                self._node.get_logger().warning("gripper goal refused", throttle_duration_sec=1.0)
 
 
 def gripper_command_type() -> Any:

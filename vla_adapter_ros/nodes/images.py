@@ -15,39 +15,35 @@ from types import ModuleType
 import numpy as np
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
-from vla_adapter_ros.recording.images import (
-    ENCODINGS,
-    check_size,
-    decode_compressed,
-    decode_with_opencv,
-    turn,
-)
+from vla_adapter_ros.recording.images import decode_image, decode_with_opencv, raw_size
 
 BRIDGED = ("rgb8", "bgr8", "rgba8", "bgra8", "mono8")  # what cv_bridge converts without guessing
 
 
-def image_to_array(message: Image | CompressedImage, rotation: int = 0) -> np.ndarray:
-    """Decode an image message.
+def image_to_array(
+    message: Image | CompressedImage, rotation: int = 0, size: tuple[int, int] | None = None
+) -> np.ndarray:
+    """Decode an image message: see `recording.images.decode_image`, with cv_bridge where that works.
 
     Args:
         message: Raw image of a usual encoding, or compressed JPEG or PNG.
         rotation: Counter-clockwise turn after decoding: 0, 90, 180 or 270 degrees.
+        size: Width and height that are wanted, after the turn; an image of another size comes black.
 
     Returns:
-        uint8 (H, W, 3) RGB, contiguous. 16-bit values keep their upper byte.
+        uint8 (H, W, 3) RGB. 16-bit values keep their upper byte.
 
     Raises:
-        ImageError: unknown encoding, less data than the header says, or damaged data.
+        ImageError: unknown encoding, no pixels or too many, less data than the header says, or damaged data.
     """
-    image = decode_compressed(message) if isinstance(message, CompressedImage) else decode_raw(message)
-    return turn(image, rotation)
+    return decode_image(message, rotation, size, decode_raw)
 
 
 def decode_raw(message: Image) -> np.ndarray:
     """Decode a raw image, uint8 (H, W, 3) RGB."""
     bridge = cv_bridge()
     if bridge is not None and message.encoding in BRIDGED:
-        check_size(message, *ENCODINGS[message.encoding][:2])
+        raw_size(message)
         return bridge.CvBridge().imgmsg_to_cv2(message, "rgb8")
     return decode_with_opencv(message)
 

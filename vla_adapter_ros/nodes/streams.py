@@ -76,7 +76,9 @@ class StreamSubscriber:
         if self._polling is not None:
             node.own(self._polling.destroy)
         quality = best_effort(POLLED_IMAGES if polled else qos_profile_sensor_data.depth)
-        for name, camera in node.contract.cameras.items():
+        cameras = node.contract.cameras.items()
+        self._called = {name: f"camera {name} ({camera.topic})" for name, camera in cameras}
+        for name, camera in cameras:
             self._subscribe(IMAGE_TYPES[camera.transport], camera.topic, partial(self._image, name), quality)
         topics = {topic: TOPIC_TYPES[entry.type] for topic, entry in node.contract.topics.items()}
         if with_action:
@@ -143,7 +145,7 @@ class StreamSubscriber:
 
     def _accept(self, handle: Callable[[Any, float], None], message: Any, received: float) -> None:
         stream, why = handle.args[0], ""
-        with self._node.boundary(stream):
+        with self._node.boundary(self._called.get(stream, stream)):
             try:
                 handle(message, received)
             except VlaAdapterError as error:
@@ -153,7 +155,8 @@ class StreamSubscriber:
                 self._refused[stream] = why
 
     def _image(self, name: str, message: Any, received: float) -> None:
-        image = image_to_array(message, self._node.contract.cameras[name].rotation)
+        camera = self._node.contract.cameras[name]
+        image = image_to_array(message, camera.rotation, (camera.width, camera.height))
         self.images[name] += 1
         self.builder.add_image(name, seconds(message.header.stamp), received, image)
 

@@ -142,7 +142,7 @@ def add_message(builder: FrameBuilder, contract: Contract, message: BagMessage) 
     stamp = content.header.stamp.sec + content.header.stamp.nanosec * 1e-9
     for name, camera in contract.cameras.items():
         if camera.topic == message.topic:
-            image = decode_image(content, camera.rotation)
+            image = decode_image(content, camera.rotation, (camera.width, camera.height))
             builder.add_image(name, stamp, message.received, image)
     if message.type == TOPIC_TYPES["joint_state"]:
         builder.add_joint_state(

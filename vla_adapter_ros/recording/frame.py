@@ -30,6 +30,15 @@ class Frame:
     problem: str = ""
 
 
+FLOAT32_MAX = float(np.finfo(np.float32).max)
+"""Data sets and networks hold float32: larger values would become infinite there."""
+
+
+def fits_float32(values: np.ndarray | float) -> bool:
+    """Whether all values are finite, also as float32."""
+    return bool((np.abs(values) <= FLOAT32_MAX).all())  # False for NaN
+
+
 def value_key(joint: str, field: str) -> str:
     """Name of a value within its topic: joint (for its position), joint/velocity, position.x."""
     if not joint:

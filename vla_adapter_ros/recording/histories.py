@@ -10,7 +10,7 @@ import numpy as np
 from vla_adapter_ros.contract import Contract
 from vla_adapter_ros.errors import FrameError
 from vla_adapter_ros.recording.buffers import ImageBuffer, ValueBuffer
-from vla_adapter_ros.recording.frame import Frame, image_problem, value_key
+from vla_adapter_ros.recording.frame import FLOAT32_MAX, Frame, fits_float32, image_problem, value_key
 from vla_adapter_ros.recording.lateness import ClockCheck, late_values, oldest_first
 
 
@@ -99,6 +99,8 @@ class Histories:
             fresh = {(topic, k): v for k, v in zip(buffer.keys, values, strict=True) if its[k] <= allowed}
             if bad := [key for (_, key), value in fresh.items() if not math.isfinite(value)]:
                 wrong.append(f"{topic}: {', '.join(bad)} not finite")
+            if large := [key for (_, key), value in fresh.items() if FLOAT32_MAX < abs(value) < math.inf]:
+                wrong.append(f"{topic}: {', '.join(large)} too large, allowed is up to {FLOAT32_MAX:.2g}")
             known |= fresh
         names = [(d.topic, value_key(d.joint, d.field)) for d in contract.state]
         state = np.array([known.get(name, math.nan) for name in names], dtype=np.float64)
@@ -113,7 +115,7 @@ class Histories:
             return None
         names = [(action.topic, value_key(name, action.field)) for name in self._contract.action_names]
         row = np.array([known.get(name, math.nan) for name in names], dtype=np.float64)
-        return row if np.isfinite(row).all() else None
+        return row if fits_float32(row) else None
 
     def max_age(self, stream: str) -> float:
         """Age that the contract allows [s]."""

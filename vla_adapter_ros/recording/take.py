@@ -11,7 +11,7 @@ import numpy as np
 from vla_adapter_ros.contract import Contract
 from vla_adapter_ros.errors import FrameError, RecordingError
 from vla_adapter_ros.recording import layout
-from vla_adapter_ros.recording.frame import Frame
+from vla_adapter_ros.recording.frame import Frame, fits_float32
 from vla_adapter_ros.recording.video import VideoEncoder, VideoSettings, count_frames
 
 
@@ -134,7 +134,7 @@ class Take:
             ("state", frame.state, self._contract.state_names),
             ("action", frame.action, self._contract.action_names),
         ):
-            if values is None or values.shape != (len(names),) or not np.isfinite(values).all():
-                raise FrameError(f"{what} = {values}: allowed are {len(names)} finite values")
+            if values is None or values.shape != (len(names),) or not fits_float32(values):
+                raise FrameError(f"{what} = {values}: allowed are {len(names)} finite values of float32")
         if self.rows and not frame.stamp > self.rows[-1][layout.STAMP]:
             raise FrameError(f"stamp {frame.stamp} does not come after {self.rows[-1][layout.STAMP]}")

@@ -13,6 +13,7 @@ import numpy as np
 from vla_adapter_ros.contract import Contract
 from vla_adapter_ros.errors import DatasetError
 from vla_adapter_ros.recording import files, layout
+from vla_adapter_ros.recording.frame import FLOAT32_MAX, fits_float32
 from vla_adapter_ros.recording.mapped import MappedDataset
 from vla_adapter_ros.recording.opening import Dataset
 from vla_adapter_ros.recording.remux import CODECS, copy_video, video_codec
@@ -180,10 +181,11 @@ class EpisodeReceiver(DatasetWriter):
             if name not in theirs:
                 raise DatasetError(f"{dataset.root}: no column {name}; it has {sorted(theirs)}")
             values = theirs[name].reshape(len(rows), -1).astype(np.float64)
-            if values.shape[1] != len(names) or not np.isfinite(values).all():
+            if values.shape[1] != len(names) or not fits_float32(values):
+                bad = int((~(np.abs(values) <= FLOAT32_MAX)).sum())
                 raise DatasetError(
                     f"{dataset.root}: {name} of episode {episode}: {values.shape[1]} values, "
-                    f"{int((~np.isfinite(values)).sum())} not finite: allowed are {len(names)} finite ones"
+                    f"{bad} not finite as float32: allowed are {len(names)} finite ones"
                 )
             columns[name] = values
         stamps, timing = _stamps(theirs, dataset.fps)

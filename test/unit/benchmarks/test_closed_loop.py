@@ -12,7 +12,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-pytest.importorskip("mujoco", reason="the simulated arm needs mujoco")
+pytest.importorskip("mujoco", reason="the simulated arm needs mujoco: pip install mujoco")
 
 from vla_adapter_ros.benchmarks.closed_loop import (
     Episode,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 
 import numpy as np
@@ -21,29 +20,23 @@ from vla_adapter_ros.benchmarks.reference import ReferencePath
 from vla_adapter_ros.errors import ModelConfigError
 from vla_adapter_ros.model import VlaAdapterPolicy, preset
 
-SHARED = Path(os.environ.get("VLA_ADAPTER_SHARED", Path(__file__).resolve().parents[4] / "shared"))
-GOLDEN = SHARED / "golden"
+from ..model.golden import Golden
 
 
-@pytest.mark.skipif(not GOLDEN.is_dir(), reason="no golden data: set VLA_ADAPTER_SHARED")
 @pytest.mark.parametrize("name", ["base", "pro"])
 @pytest.mark.parametrize(("key", "dtype"), [("fp32", torch.float32), ("bf16", torch.bfloat16)])
 def test_reference_path_gives_the_golden_actions(name: str, key: str, dtype: torch.dtype) -> None:
-    info = json.loads((GOLDEN / name / "io.json").read_text())
-    arrays = np.load(GOLDEN / name / "io.npz")
-    policy = VlaAdapterPolicy.from_pretrained(
-        GOLDEN / name / info["checkpoint_dir"], platform="libero", dtype=dtype
-    )
-    for i, sample in enumerate(info["samples"]):
-        images = np.stack([arrays[f"s{i}/cropped/{camera}"] for camera in sample["images"]])
-        proprio = policy.normalize_proprio(arrays[f"s{i}/proprio_raw"])
+    golden = Golden(name)
+    policy = VlaAdapterPolicy.from_pretrained(golden.checkpoint, platform="libero", dtype=dtype)
+    for i, sample in enumerate(golden.info["samples"]):
+        proprio = policy.normalize_proprio(golden.array(i, "proprio_raw"))
         actions = ReferencePath(policy.network).predict(
-            torch.from_numpy(images),
-            torch.from_numpy(arrays[f"s{i}/input_ids"]),
+            torch.from_numpy(np.stack(golden.images(i, "cropped"))),
+            torch.from_numpy(golden.array(i, "input_ids")),
             torch.from_numpy(proprio).float(),
         )
-        off = np.abs(actions.numpy() - arrays[f"s{i}/{key}/actions_norm"]).max()
-        assert off <= info["suggested_tolerance_abs"][key]["actions_norm"]
+        off = np.abs(actions.numpy() - golden.array(i, f"{key}/actions_norm")).max()
+        assert off <= golden.tolerance[key]["actions_norm"], sample["task"]
 
 
 def test_counted_work_is_that_of_the_published_model() -> None:

@@ -84,7 +84,7 @@ def test_use_of_cores_counts_what_runs() -> None:
 
 
 def test_report_of_a_short_run() -> None:
-    pytest.importorskip("rclpy", reason="ROS 2 is not installed")
+    pytest.importorskip("rclpy", reason="ROS 2 is not installed: make setup brings rclpy")
     result = run_jitter_benchmark(rates_hz=[100.0], seconds=0.5, busy=0)
     for kind in KINDS:
         part = result["100_hz"][kind]

@@ -47,7 +47,9 @@ def test_info_of_a_shipped_checkpoint(capsys: pytest.CaptureFixture[str]) -> Non
 
 
 def test_info_verify_and_convert(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    pytest.importorskip("simplejpeg", reason="the official JPEG step needs simplejpeg")
+    pytest.importorskip(
+        "simplejpeg", reason="the official JPEG step needs simplejpeg: pip install simplejpeg"
+    )
     source, ours = str(write_official(tmp_path / "official")), str(tmp_path / "ours")
     write_contract(fitting_contract(), tmp_path / "seven.yaml")
     assert main(["checkpoint", "info", source]) == 0

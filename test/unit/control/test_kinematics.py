@@ -12,7 +12,7 @@ from vla_adapter_ros.control.rotation import Pose, rotation_matrix, rotation_vec
 from vla_adapter_ros.control.urdf import contract_kinematics, read_urdf
 from vla_adapter_ros.errors import KinematicsError
 
-pytest.importorskip("pinocchio", reason="kinematics need pinocchio")
+pytest.importorskip("pinocchio", reason="kinematics need pinocchio: pip install pin")
 
 from vla_adapter_ros.control.kinematics import ArmKinematics
 

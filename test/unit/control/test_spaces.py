@@ -32,7 +32,7 @@ LOW, HIGH = np.array([limit.position for limit in TOOL.limits.values()]).T
 
 @pytest.fixture(scope="module")
 def franka():
-    pytest.importorskip("pinocchio", reason="kinematics need pinocchio")
+    pytest.importorskip("pinocchio", reason="kinematics need pinocchio: pip install pin")
     return contract_kinematics(TOOL)
 
 

@@ -14,8 +14,8 @@ from vla_adapter_ros.control.rotation import Pose, quaternion_vector, rotation_m
 from vla_adapter_ros.control.spaces import delta_between
 from vla_adapter_ros.control.urdf import contract_kinematics
 
-pytest.importorskip("pinocchio", reason="kinematics need pinocchio")
-pytest.importorskip("mujoco", reason="the simulated arm needs mujoco")
+pytest.importorskip("pinocchio", reason="kinematics need pinocchio: pip install pin")
+pytest.importorskip("mujoco", reason="the simulated arm needs mujoco: pip install mujoco")
 
 from vla_adapter_ros.benchmarks.policy_loop import PUBLISH_EVERY, measured_joints, send_trajectory
 from vla_adapter_ros.simulation.robot import SimulatedRobot

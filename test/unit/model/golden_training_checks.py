@@ -12,7 +12,7 @@ from torch import Tensor
 from vla_adapter_ros.model import VlaAdapter, VlaAdapterPolicy
 from vla_adapter_ros.training.adapters import add_lora
 
-from .golden import GOLDEN, Golden
+from .golden import Golden
 from .golden_checks import Check, distance
 
 ADAPTER = "base_model.model."
@@ -24,8 +24,8 @@ class Step:
     """The reference step of one fixture: `full` or `lora`."""
 
     def __init__(self, golden: Golden, kind: str) -> None:
-        self.arrays = np.load(GOLDEN / golden.name / f"train_{kind}.npz")
-        self.info: dict[str, Any] = json.loads((GOLDEN / golden.name / f"train_{kind}.json").read_text())
+        self.arrays = np.load(golden.folder / f"train_{kind}.npz")
+        self.info: dict[str, Any] = json.loads((golden.folder / f"train_{kind}.json").read_text())
         self.prefix = ADAPTER if kind == "lora" else ""
         # Our network has no word head; officially its adapter gets no gradient, so AdamW skips it.
         self.norms = {name: v for name, v in self.info["grad_norms"].items() if ".lm_head." not in name}
@@ -73,7 +73,7 @@ def training_step(policy: VlaAdapterPolicy, golden: Golden, step: Step) -> list[
     loss.backward()
     with torch.no_grad():
         actions = network.head_actions(conditions, proprio, noise)
-    states = conditions.action[:, LEVELS]
+    states = conditions.action[:, arrays["hidden_states_levels"] if golden.trimmed else LEVELS]
     checks += [
         Check("loss, relative", abs(loss.item() / info["loss"] - 1), 1e-5),
         Check("actions", distance(actions, arrays["predicted_actions"]), 1e-4),

@@ -16,7 +16,7 @@ from vla_adapter_ros.model import InferenceEngine, VlaAdapter, VlaAdapterConfig,
 from vla_adapter_ros.model.config import condition_levels
 from vla_adapter_ros.model.preprocessing import Preprocessor
 
-from .golden import GOLDEN, Golden
+from .golden import Golden
 from .golden_checks import open_policy
 from .small import LLAMA, small_config
 
@@ -169,7 +169,6 @@ def test_compiled_stages_give_the_same() -> None:
         torch.testing.assert_close(engine.predict(*inputs), plain(network, *inputs), rtol=0, atol=2e-5)
 
 
-@pytest.mark.skipif(not GOLDEN.is_dir(), reason="no golden data: set VLA_ADAPTER_SHARED")
 @pytest.mark.parametrize("name", ["base", "pro"])
 @pytest.mark.parametrize(("key", "dtype"), [("fp32", torch.float32), ("bf16", torch.bfloat16)])
 def test_golden_actions(name: str, key: str, dtype: torch.dtype) -> None:

@@ -76,7 +76,9 @@ def test_parts_are_counted_from_headers(tmp_path: Path) -> None:
 def test_verify_passes_good_checkpoints(folder: Path) -> None:
     names = ["files", "weights", "finite", "statistics", "contract", "prediction", "chunk"]
     assert results(SHIPPED) == dict.fromkeys(names, True)
-    pytest.importorskip("simplejpeg", reason="the official JPEG step needs simplejpeg")
+    pytest.importorskip(
+        "simplejpeg", reason="the official JPEG step needs simplejpeg: pip install simplejpeg"
+    )
     assert results(folder, platform="libero") == dict.fromkeys(names, True)
     assert results(checkpoints_folder() / "grounded_tiny")["prediction"]
 
@@ -95,7 +97,9 @@ def test_verify_says_what_is_wrong(folder: Path) -> None:
 
 
 def test_verify_tells_equal_rows(tmp_path: Path) -> None:
-    pytest.importorskip("simplejpeg", reason="the official JPEG step needs simplejpeg")
+    pytest.importorskip(
+        "simplejpeg", reason="the official JPEG step needs simplejpeg: pip install simplejpeg"
+    )
     base = list(verify(write_official(tmp_path / "base", "base"), platform="libero"))
     assert base[-1].ok and "base head" in base[-1].text
     policy = official_policy("pro")

@@ -97,7 +97,9 @@ def test_libero_images_are_turned_first(folder: Path) -> None:
 
 
 def test_the_turn_comes_before_jpeg_and_resize(folder: Path) -> None:
-    pytest.importorskip("simplejpeg", reason="the official JPEG step needs simplejpeg")
+    pytest.importorskip(
+        "simplejpeg", reason="the official JPEG step needs simplejpeg: pip install simplejpeg"
+    )
     image = np.random.default_rng(5).integers(0, 256, (96, 130, 3), dtype=np.uint8)
     plain, turned = load(folder, preprocessing={"rotate_180": False}), load(folder)
     np.testing.assert_array_equal(

@@ -6,19 +6,14 @@ import cv2
 import numpy as np
 import pytest
 
-pytest.importorskip("sensor_msgs", reason="ROS 2 is not installed")
+pytest.importorskip("sensor_msgs", reason="ROS 2 is not installed: make setup brings rclpy")
 
 from sensor_msgs.msg import CompressedImage, Image
 
 from vla_adapter_ros.errors import ImageError
 from vla_adapter_ros.nodes import images
-from vla_adapter_ros.nodes.images import (
-    BRIDGED,
-    ENCODINGS,
-    array_to_image,
-    decode_with_opencv,
-    image_to_array,
-)
+from vla_adapter_ros.nodes.images import BRIDGED, array_to_image, image_to_array
+from vla_adapter_ros.recording.images import ENCODINGS, decode_with_opencv
 
 RNG = np.random.default_rng(0)
 # Smooth, so that Bayer and chroma subsampling lose little.
@@ -84,7 +79,9 @@ def test_wrong_bayer_pattern_would_be_seen():
 @pytest.mark.parametrize("encoding", BRIDGED)
 def test_cv_bridge_agrees(encoding):
     if images.cv_bridge() is None:
-        pytest.skip("no cv_bridge that works with this NumPy")
+        pytest.skip(
+            "cv_bridge is not here or not for this NumPy: install ros-DISTRO-cv-bridge and source ROS"
+        )
     message = encode(RGB, encoding)
     np.testing.assert_array_equal(images.decode_raw(message), decode_with_opencv(message))
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+from contextlib import contextmanager
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
-pytest.importorskip("rclpy", reason="ROS 2 is not installed")
+pytest.importorskip("rclpy", reason="ROS 2 is not installed: make setup brings rclpy")
 
 from vla_adapter_ros.contract import read_contract
 from vla_adapter_ros.contract.schema import Kinematics
@@ -15,7 +17,7 @@ from vla_adapter_ros.control.motion import Due, Trajectory
 from vla_adapter_ros.control.urdf import contract_kinematics
 from vla_adapter_ros.errors import ParameterError
 from vla_adapter_ros.nodes.conversions import twist_values
-from vla_adapter_ros.nodes.grippers import gripper_output
+from vla_adapter_ros.nodes.grippers import GripperAction, gripper_output
 from vla_adapter_ros.nodes.outputs import REST_S, Outgoing, arm_output
 from vla_adapter_ros.recording.buffers import pose_values
 from vla_adapter_ros.simulation.cartesian_controllers import rotation_of
@@ -175,3 +177,40 @@ def test_the_gripper_action_names_what_is_missing():
             gripper_output(Listener(), contract(gripper="gripper_command"), 0.0)
     else:
         pytest.skip("control_msgs is installed")
+
+
+class Answered:
+    """A future of an action client that has its answer, or an error in place of it."""
+
+    def __init__(self, accepted: bool | None) -> None:
+        self.accepted = accepted
+
+    def cancelled(self) -> bool:
+        return False
+
+    def result(self):
+        if self.accepted is None:
+            raise RuntimeError("the server died")
+        return self
+
+
+@pytest.mark.parametrize(("accepted", "told", "again"), [(True, 0, False), (False, 0, True), (None, 1, True)])
+def test_an_answer_of_the_gripper_never_fails_a_callback(accepted, told, again, monkeypatch):
+    told_of = []
+
+    class Node(Listener):
+        @contextmanager
+        def boundary(self, what):
+            try:
+                yield
+            except Exception as error:
+                told_of.append(f"{what}: {error}")
+
+        def get_logger(self):
+            return SimpleNamespace(warning=lambda text, **_: None)
+
+    monkeypatch.setattr(GripperAction, "_open", lambda self: None)
+    gripper = GripperAction(Node(), contract(gripper="gripper_command"), 0.0)
+    gripper._last = 0.04
+    gripper._on_answer(Answered(accepted))
+    assert len(told_of) == told and (gripper._last is None) == again

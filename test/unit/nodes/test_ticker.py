@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-pytest.importorskip("rclpy", reason="ROS 2 is not installed")
+pytest.importorskip("rclpy", reason="ROS 2 is not installed: make setup brings rclpy")
 
 from rclpy.clock import Clock
 

@@ -221,6 +221,20 @@ def test_values_that_are_not_finite_are_named(bad):
     assert frame.problem == "/joint_states: fr3_joint3 not finite"
 
 
+@pytest.mark.parametrize("large", [1e39, -1e39, 1e300])
+def test_values_beyond_float32_are_named(large):
+    """Data sets and networks hold float32, where they would be infinite."""
+    builder = FrameBuilder(CONTRACT, with_action=True)
+    for kind in ("gripper", "pose", "action"):
+        feed(builder, (kind, 100.0, 100.0, 1))
+    positions = [3.4e38] * 8
+    positions[2] = large
+    builder.add_joint_state("/joint_states", 100.0, 100.0, JOINTS, positions)
+    feed(builder, ("third_view", 100.0, 100.0, 1))
+    (frame,) = builder.take(100.0)
+    assert frame.problem == "/joint_states: fr3_joint3 too large, allowed is up to 3.4e+38"
+
+
 def test_missing_joint_is_named_and_two_drivers_may_share_a_topic():
     builder = FrameBuilder(CONTRACT, with_action=False)
     for kind in ("gripper", "pose", "third_view"):

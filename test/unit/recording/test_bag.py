@@ -7,7 +7,7 @@ import dataclasses
 import numpy as np
 import pytest
 
-pytest.importorskip("rosbags", reason="rosbags is not installed")
+pytest.importorskip("rosbags", reason="rosbags is not installed: pip install rosbags")
 
 from bag_samples import (
     START_NS,

@@ -200,13 +200,14 @@ def test_a_drafted_contract_opens_its_data_set(tmp_path, ours, foreign):
 
 SHARED = Path(os.environ.get("VLA_ADAPTER_SHARED", Path(__file__).resolve().parents[4] / "shared"))
 real = pytest.mark.skipif(
-    not (SHARED / "data").is_dir(), reason="no real recordings: VLA_ADAPTER_SHARED names their folder"
+    not (SHARED / "data").is_dir(),
+    reason="real recordings are not here: VLA_ADAPTER_SHARED names the folder that holds data/",
 )
 
 
 @real
 def test_the_real_cr5_bag_becomes_a_data_set(tmp_path):
-    pytest.importorskip("rosbags", reason="rosbags is not installed")
+    pytest.importorskip("rosbags", reason="rosbags is not installed: pip install rosbags")
     from vla_adapter_ros.recording.importing import import_bag
 
     data = SHARED / "data"

@@ -29,7 +29,10 @@ def dataset(tmp_path) -> Path:
     return tmp_path
 
 
-@pytest.mark.skipif(not SO101.is_dir(), reason=f"real recording not there: {SO101}")
+@pytest.mark.skipif(
+    not SO101.is_dir(),
+    reason="real recordings are not here: VLA_ADAPTER_SHARED names the folder that holds data/",
+)
 def test_a_data_set_of_others_with_all_episodes_in_one_file():
     reader = DatasetReader(SO101)
     assert (reader.num_episodes, reader.num_frames, reader.fps) == (6, 1782, 30.0)

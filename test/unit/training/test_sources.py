@@ -72,7 +72,9 @@ def test_rows_of_the_second_follow_those_of_the_first(two):
 
 
 def test_a_data_set_on_the_hub_is_fetched(two, tmp_path, monkeypatch):
-    hub = pytest.importorskip("huggingface_hub", reason="huggingface_hub is not installed")
+    hub = pytest.importorskip(
+        "huggingface_hub", reason="huggingface_hub is not installed: pip install huggingface_hub"
+    )
     asked = {}
 
     def snapshot_download(name, **options):

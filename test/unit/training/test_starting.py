@@ -61,7 +61,9 @@ def test_a_folder_of_ours_a_published_file_and_a_missing_one(tmp_path, monkeypat
 
 
 def test_the_published_backbone_by_its_first_name(tmp_path, monkeypatch):
-    hub = pytest.importorskip("huggingface_hub", reason="huggingface_hub is not installed")
+    hub = pytest.importorskip(
+        "huggingface_hub", reason="huggingface_hub is not installed: pip install huggingface_hub"
+    )
     fetched, read = [], []
 
     def snapshot_download(name, **options):
