@@ -164,7 +164,8 @@ class Life:
         for _ in range(int(rng.integers(1, 30))):
             command = self.rows().rows[0] + rng.normal(0, size, len(self.contract.action_names))
             if rng.random() < 0.05:
-                command = command * float(rng.choice(ODD))
+                with np.errstate(over="ignore", invalid="ignore"):
+                    command = command * float(rng.choice(ODD))
             stamp = self.arm.now + rng.uniform(-0.05, 0.02)
             try:
                 self.arm.core.accept_teleop(command, stamp, self.arm.now)

@@ -14,6 +14,7 @@ def test_a_random_life_keeps_every_limit(seed):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 def test_ten_minutes_of_random_lives_keep_every_limit():
     seed = first = int(time.time())
     while time.time() < first + 600:
