@@ -25,7 +25,7 @@ SERVICES = {
     "rerecord": "rerecord_episode",
     "save": "save_pending",
 }
-FOUND_WITHIN_S = 2.0
+FOUND_WITHIN_S = 10.0
 STILL = ("disarmed", "stopped", "none")  # states of a controller that moves nothing
 Answer = Callable[[bool, str], None]
 

@@ -86,6 +86,9 @@ class Arm:
 
         From where the driver's set-point stands, at whatever speed: the device takes it over smoothly.
         """
+        for k in range(round(1.5 / self.core.period_s)):  # it announces itself, and drives once the arm rests
+            self.core.accept_teleop(np.full(columns, k % 2 * 1.0), self.now, self.now)
+            self.run(self.core.period_s)
         still, sampled = np.zeros((1, len(goal))), self.now + self.core.period_s
         self.controller.accept(
             self.core.contract.arm_joints, sampled, [seconds], goal[None], still, still, now=sampled
