@@ -31,17 +31,6 @@ def is_name(text: Any) -> bool:
     return isinstance(text, str) and bool(_NAME.fullmatch(text))
 
 
-def require_name(text: Any, what: str) -> str:
-    """Give a name back, or refuse it.
-
-    Raises:
-        UntrustedError: see `is_name`.
-    """
-    if not is_name(text):
-        raise UntrustedError(f"{what} {short(text)}: allowed are {NAME_RULE}")
-    return text
-
-
 def check_template(template: Any, fields: tuple[str, ...], what: str) -> str:
     """Give a template such as `data/chunk-{chunk_index:03d}/x.parquet` back, or refuse it.
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
+
 import pytest
 
 pytest.importorskip("rclpy", reason="ROS 2 is not installed")
@@ -21,17 +23,8 @@ def bench():
 @pytest.fixture
 def graph(tmp_path):
     """Start nodes: `graph([NodeSpec, ...])`; they are stopped after the test."""
-    runners = []
-
-    def start(nodes):
-        runner = GraphRunner(nodes, tmp_path / "logs")
-        runner.__enter__()
-        runners.append(runner)
-        return runner
-
-    yield start
-    for runner in runners:
-        runner.__exit__(None, None, None)
+    with ExitStack() as running:
+        yield lambda nodes: running.enter_context(GraphRunner(nodes, tmp_path / "logs"))
 
 
 @pytest.fixture(scope="module")
@@ -45,17 +38,8 @@ def shared_bench():
 @pytest.fixture(scope="module")
 def shared_graph(tmp_path_factory):
     """As `graph`, for all tests of a module."""
-    runners = []
-
-    def start(nodes):
-        runner = GraphRunner(nodes, tmp_path_factory.mktemp("logs"))
-        runner.__enter__()
-        runners.append(runner)
-        return runner
-
-    yield start
-    for runner in runners:
-        runner.__exit__(None, None, None)
+    with ExitStack() as running:
+        yield lambda nodes: running.enter_context(GraphRunner(nodes, tmp_path_factory.mktemp("logs")))
 
 
 @pytest.fixture(scope="session")

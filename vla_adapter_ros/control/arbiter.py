@@ -105,6 +105,7 @@ class Arbiter:
         return decision
 
     def answer(self, decision: Decision, done: str) -> tuple[bool, str]:
+        """What a service says of a call: whether it happened, and the state, or why it did not."""
         if decision.refused:
             return False, decision.reason
         reason = f": {self.supervisor.reason}" if self.supervisor.reason else ""
@@ -123,9 +124,7 @@ class Arbiter:
         check_chunk(chunk, self._contract, now)
         if not len(chunk.rows):
             return None
-        if self.instructions.is_new(chunk) and (refusal := self.supervisor.refusal):
-            self.instructions.refuse(chunk, refusal)
-            raise ChunkError(refusal)
+        self._refuse_new(chunk)
         return self._sources.start_of(chunk, self._arm, self._motion)
 
     def follow_chunk(self, chunk: Chunk, ready: SmoothRows | None, now: float) -> None:
@@ -140,9 +139,7 @@ class Arbiter:
             self._end_by_chunk(chunk)
             return
         new = instructions.is_new(chunk)
-        if new and (refusal := self.supervisor.refusal):
-            instructions.refuse(chunk, refusal)
-            raise ChunkError(refusal)
+        self._refuse_new(chunk)
         instructions.note(chunk)
         self._refused = ""
         if new:
@@ -247,6 +244,16 @@ class Arbiter:
 
     # Inside
 
+    def _refuse_new(self, chunk: Chunk) -> None:
+        """Refuse the first chunk of an instruction while something stands against it; it is over then.
+
+        Raises:
+            ChunkError: what stands against it.
+        """
+        if self.instructions.is_new(chunk) and (refusal := self.supervisor.refusal):
+            self.instructions.refuse(chunk, refusal)
+            raise ChunkError(refusal)
+
     def _end_by_chunk(self, chunk: Chunk) -> None:
         """A chunk without rows came: stop softly. With a reason the policy has lost something."""
         live = self.instructions.alive
@@ -280,7 +287,7 @@ class Arbiter:
     def _let_human_lead(self, time: float, direct: bool) -> bool:
         """Whether a human who wants to lead may."""
         if direct:
-            return not self.do(Event.COMMAND).refused or bool(self.supervisor.state not in STILL)
+            return not self.do(Event.COMMAND).refused or self.supervisor.state not in STILL
         if self.supervisor.refusal:
             return False
         if not self._admitted:

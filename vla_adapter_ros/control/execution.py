@@ -18,6 +18,7 @@ from vla_adapter_ros.control.supervisor import NONE, POLICY, Event
 
 RAMP_SPEED = 0.2  # share of the velocity limits while a far first target is approached
 RAMPED_RAD = 0.02  # this close to the reference, an approach is over
+TOLD_POSITIONS = ("forward_position", "cartesian_pose")  # drivers that stay where they were told to be last
 SHORT_GAP_TICKS = 2  # ticks that a position driver may miss without the motion beginning anew
 
 
@@ -79,7 +80,7 @@ class Execution:
         on: the arm begins anew where it is measured.
         """
         clock, motion, command = self._clock, self._motion, self._contract.command.type
-        if steps <= 1 or clock.tick is None:
+        if steps <= 1:
             return steps
         before, clock.tick = clock.tick, clock.tick + steps - 1
         if not motion.moving:
@@ -88,7 +89,7 @@ class Execution:
             if motion.catch_up(clock.tick + 1):
                 self.urgent = True
                 return 1
-        elif command in ("forward_position", "cartesian_pose"):
+        elif command in TOLD_POSITIONS:
             if steps - 1 > SHORT_GAP_TICKS:
                 motion.rest(clock.tick)
             else:
@@ -113,7 +114,7 @@ class Execution:
         )
         if ahead and moving and self._contract.command.type == "joint_trajectory":
             self._motion.catch_up(self._clock.tick + steps)
-        elif ahead and moving and self._contract.command.type in ("forward_position", "cartesian_pose"):
+        elif ahead and moving and self._contract.command.type in TOLD_POSITIONS:
             self._motion.rest(self._clock.tick + steps)
         elif ahead:
             self.forget()

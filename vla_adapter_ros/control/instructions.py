@@ -17,13 +17,9 @@ _MOST_SESSIONS = 64  # remembered
 
 
 class Instructions:
-    """The instructions that were heard of.
+    """The instructions that were heard of."""
 
-    Args:
-        begun: When the controller began to listen [s]: what was instructed earlier moves nothing.
-    """
-
-    def __init__(self, begun: float = -np.inf) -> None:
+    def __init__(self) -> None:
         self.session = ""
         """Session of the newest instruction that was heard of."""
         self.number = -1
@@ -33,7 +29,7 @@ class Instructions:
         self._stamp = -np.inf
         self._alive = False
         self._newest: dict[str, int] = {}  # by session
-        self._ended_at, self._ended_by = begun, "the controller was inactive"
+        self._ended_at, self._ended_by = -np.inf, "the controller was inactive"
 
     @property
     def alive(self) -> bool:
@@ -78,11 +74,8 @@ class Instructions:
 
     def note(self, chunk: Chunk) -> None:
         """Make `chunk` the newest; its instruction lives if it has rows."""
-        new = self.is_new(chunk)
+        self._alive = len(chunk.rows) > 0 and (self._alive or self.is_new(chunk))
         self._remember(chunk)
-        if new:
-            self._alive = len(chunk.rows) > 0
-        self._alive = self._alive and len(chunk.rows) > 0
 
     def refuse(self, chunk: Chunk, reason: str) -> None:
         """End an instruction that was refused when it was first heard of; it needs to be given anew."""

@@ -92,11 +92,6 @@ class CommittedMotion:
         """Gripper joint position that was due at the last `advance`; None before any."""
 
     @property
-    def position(self) -> np.ndarray | None:
-        """Last position decided, float64 (J,); None before the first motion."""
-        return self.limiter.state[0] if self._known else None
-
-    @property
     def known(self) -> bool:
         """Whether anything was decided since the start, or since `forget`."""
         return self._known
@@ -259,7 +254,7 @@ class CommittedMotion:
             self.gripper = self._past[-1].gripper
 
     def points(self, tick: int) -> tuple[np.ndarray, np.ndarray] | None:
-        """What to send at `tick`: everything due later, then a full stop. It counts as sent: see `not_sent`.
+        """What to send at `tick`: everything due later, then a full stop. It counts as sent (`still_timely`).
 
         Returns:
             Ticks (N,) and states (N, 3, J); None when nothing moves.

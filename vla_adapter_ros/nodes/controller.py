@@ -10,7 +10,7 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-from rclpy.qos import QoSProfile, ReliabilityPolicy
+from rclpy.qos import QoSProfile
 from sensor_msgs.msg import JointState
 from std_msgs.msg import Bool
 from std_srvs.srv import Trigger
@@ -32,11 +32,11 @@ from vla_adapter_ros.nodes.outputs import Outgoing, arm_output
 from vla_adapter_ros.nodes.parameters import ControllerParameters
 from vla_adapter_ros.nodes.process import run
 from vla_adapter_ros.nodes.status import diagnostic_values, status_message
+from vla_adapter_ros.nodes.streams import best_effort
 from vla_adapter_ros.nodes.ticker import Ticker
 
 DEPTH = QoSProfile(depth=10)
-# A best-effort subscription hears reliable publishers as well.
-HEARS_ALL = QoSProfile(depth=10, reliability=ReliabilityPolicy.BEST_EFFORT)
+HEARS_ALL = best_effort(10)
 WATCH_S = 1.0  # between two looks at the graph
 REST_WITHIN_S = 1.5  # wall time for a soft stop when the node is deactivated in motion
 
@@ -293,7 +293,7 @@ class ControllerNode(ManagedNode):
             self._virtual.publish(command_message(tick.command, names, now))
             if human is not None:
                 self._score.note(tick.command, human)
-        if human is not None and self.contract.teleop.topic != self.contract.action.topic:
+        if human is not None:
             self._publish_command(human, now)
 
     def _publish_command(self, command: np.ndarray, now: float) -> None:

@@ -23,10 +23,11 @@ from vla_adapter_ros.nodes.conversions import chunk_message
 from vla_adapter_ros.nodes.instruction import Instruction
 from vla_adapter_ros.nodes.parameters import PolicyParameters
 from vla_adapter_ros.nodes.process import run
-from vla_adapter_ros.nodes.readiness import CONTROLLER_SILENCE_S, controller_problem, not_ready
+from vla_adapter_ros.nodes.readiness import controller_problem, not_ready
 from vla_adapter_ros.nodes.silence import CONTROLLER, FRAMES, SilenceWatch, patience
 from vla_adapter_ros.nodes.streams import StreamSubscriber
 from vla_adapter_ros.recording.frame import Frame
+from vla_adapter_ros.recording.leader import SILENCE_S
 from vla_adapter_ros.srv import Instruct
 
 DEFAULT_CHECKPOINT = "franka_sim_tiny"
@@ -95,7 +96,7 @@ class PolicyNode(ManagedNode):
 
     def activate(self) -> None:
         self._builder = self._streams.start()
-        needed_s = CONTROLLER_SILENCE_S if self.parameters.require_controller else np.inf
+        needed_s = SILENCE_S if self.parameters.require_controller else np.inf
         self._silence = SilenceWatch(patience(self.contract, self._builder, needed_s))
         self._status: ControllerStatus | None = None
         self._heard, self._heard_ros = -np.inf, -np.inf  # when the status came, by the steady and ROS clocks

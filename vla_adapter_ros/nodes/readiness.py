@@ -7,9 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from vla_adapter_ros.control.supervisor import DISARMED, NOT_ARMED, STILL
-
-CONTROLLER_SILENCE_S = 1.0
-"""A controller whose status is older than this is none."""
+from vla_adapter_ros.recording.leader import SILENCE_S
 
 
 def controller_problem(status: Any, age_s: float) -> str:
@@ -21,10 +19,9 @@ def controller_problem(status: Any, age_s: float) -> str:
     """
     if status is None or not math.isfinite(age_s):
         return "no controller is heard on controller/status: start and activate it"
-    if age_s > CONTROLLER_SILENCE_S:
+    if age_s > SILENCE_S:
         return (
-            f"controller: its newest status is {age_s:.1f} s old, allowed are {CONTROLLER_SILENCE_S:g} s: "
-            "is it active?"
+            f"controller: its newest status is {age_s:.1f} s old, allowed are {SILENCE_S:g} s: is it active?"
         )
     why = status.blocked_by
     if not why:

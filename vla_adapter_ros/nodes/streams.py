@@ -76,9 +76,7 @@ class StreamSubscriber:
         if self._polling is not None:
             node.own(self._polling.destroy)
         quality = best_effort(POLLED_IMAGES if polled else qos_profile_sensor_data.depth)
-        cameras = node.contract.cameras.items()
-        self._called = {name: f"camera {name} ({camera.topic})" for name, camera in cameras}
-        for name, camera in cameras:
+        for name, camera in node.contract.cameras.items():
             self._subscribe(IMAGE_TYPES[camera.transport], camera.topic, partial(self._image, name), quality)
         topics = {topic: TOPIC_TYPES[entry.type] for topic, entry in node.contract.topics.items()}
         if with_action:
@@ -145,7 +143,7 @@ class StreamSubscriber:
 
     def _accept(self, handle: Callable[[Any, float], None], message: Any, received: float) -> None:
         stream, why = handle.args[0], ""
-        with self._node.boundary(self._called.get(stream, stream)):
+        with self._node.boundary(self._node.contract.stream_title(stream)):
             try:
                 handle(message, received)
             except VlaAdapterError as error:

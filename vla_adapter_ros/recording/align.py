@@ -201,7 +201,7 @@ class FrameBuilder:
 
     def allowed_age(self, stream: str) -> float:
         """How old a stream's newest sample may become while all frames are good [s]."""
-        allowed = self._histories.max_age(stream) + self._contract.settle_s
+        allowed = self._contract.max_age_s(stream) + self._contract.settle_s
         if stream in self._contract.cameras:
             allowed += self._period  # images are looked at once per period
         return allowed

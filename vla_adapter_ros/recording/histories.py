@@ -94,7 +94,7 @@ class Histories:
         for topic, buffer in self.values.items():
             values, stamps = buffer.at(t)
             its = dict(zip(buffer.keys, (t - stamps).tolist(), strict=True))
-            ages[topic], allowed = max(its.values()), self.max_age(topic)
+            ages[topic], allowed = max(its.values()), self._contract.max_age_s(topic)
             late += self.late(topic, its, t, allowed)
             fresh = {(topic, k): v for k, v in zip(buffer.keys, values, strict=True) if its[k] <= allowed}
             if bad := [key for (_, key), value in fresh.items() if not math.isfinite(value)]:
@@ -117,10 +117,6 @@ class Histories:
         row = np.array([known.get(name, math.nan) for name in names], dtype=np.float64)
         return row if fits_float32(row) else None
 
-    def max_age(self, stream: str) -> float:
-        """Age that the contract allows [s]."""
-        return self._contract.max_age_s(stream)
-
     def newest_ages(self, now: float, reference: float) -> dict[str, dict[str, float]]:
         """Stream -> value -> time since its newest sample [s]; the value of a camera is "".
 
@@ -141,5 +137,11 @@ class Histories:
         """Sentences about what of a stream is older than `threshold` at `t`, with the ages."""
         what = f"camera {stream}" if stream in self._contract.cameras else stream
         return late_values(
-            stream, what, ages, t, threshold=threshold, allowed=self.max_age(stream), clocks=self._clocks
+            stream,
+            what,
+            ages,
+            t,
+            threshold=threshold,
+            allowed=self._contract.max_age_s(stream),
+            clocks=self._clocks,
         )

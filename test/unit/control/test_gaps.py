@@ -31,6 +31,14 @@ def feed(arm, seconds: float, sequence: int) -> int:
     return sequence
 
 
+def told_arm(command: str) -> tuple[ToldArm, int]:
+    """An arm in motion behind a driver that is told values; and the next sequence."""
+    kind = dataclasses.replace(CONTRACT.command, type=command)
+    arm = ToldArm(MotionCore(dataclasses.replace(CONTRACT, command=kind)))
+    arm.run(0.1)
+    return arm, feed(arm, 1.0, 0)
+
+
 @pytest.mark.parametrize("gap", GAPS_S)
 @pytest.mark.parametrize("phase", [0, 1, 2, 3])
 def test_a_trajectory_goes_on_from_what_was_sent(gap, phase):
@@ -51,12 +59,7 @@ def test_a_trajectory_goes_on_from_what_was_sent(gap, phase):
 
 @pytest.mark.parametrize("gap", GAPS_S)
 def test_a_position_driver_is_told_no_step(gap):
-    contract = dataclasses.replace(
-        CONTRACT, command=dataclasses.replace(CONTRACT.command, type="forward_position")
-    )
-    arm = ToldArm(MotionCore(contract))
-    arm.run(0.1)
-    sequence = feed(arm, 1.0, 0)
+    arm, sequence = told_arm("forward_position")
     before = len(arm.told)
     assert np.abs(np.diff(arm.told, axis=0)[-5:, 0]).max() > 0.5 * DT
     arm.starve(gap)
@@ -73,12 +76,7 @@ def test_a_position_driver_is_told_no_step(gap):
 
 @pytest.mark.parametrize("gap", GAPS_S)
 def test_a_velocity_driver_begins_anew_where_the_arm_is(gap):
-    contract = dataclasses.replace(
-        CONTRACT, command=dataclasses.replace(CONTRACT.command, type="forward_velocity")
-    )
-    arm = ToldArm(MotionCore(contract))
-    arm.run(0.1)
-    sequence = feed(arm, 1.0, 0)
+    arm, sequence = told_arm("forward_velocity")
     before = len(arm.told)
     arm.starve(gap)
     arm.run(DT)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import json
 import random
 import shutil
@@ -14,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from nested import altered, places
 from safetensors.torch import load_file, save_file
 
 from vla_adapter_ros.cli.main import main
@@ -50,27 +50,6 @@ def predict(folder: Path, **options: Any) -> str:
         return str(error)
     assert np.isfinite(actions).all()
     return ""
-
-
-def places(value: Any, at: tuple = ()) -> Iterator[tuple]:
-    yield at
-    items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
-    for key, entry in items:
-        yield from places(entry, (*at, key))
-
-
-def altered(value: Any, at: tuple, new: Any) -> Any:
-    if not at:
-        return new
-    value = copy.deepcopy(value)
-    holder = value
-    for key in at[:-1]:
-        holder = holder[key]
-    if new is ...:
-        del holder[at[-1]]
-    else:
-        holder[at[-1]] = new
-    return value
 
 
 @pytest.mark.parametrize("name", ["vla_adapter.json", "dataset_statistics.json"])

@@ -208,30 +208,29 @@ def test_a_missing_joint_is_named_before_any_frame():
     assert builder.obstacles(100.01) == ["/joint_states (fr3_joint1): no sample"]
 
 
-@pytest.mark.parametrize("bad", [math.nan, math.inf])
-def test_values_that_are_not_finite_are_named(bad):
+def frame_with_joint_3(value, others):
+    """A frame in which all is well but perhaps the position of the third joint."""
     builder = FrameBuilder(CONTRACT, with_action=True)
     for kind in ("gripper", "pose", "action"):
         feed(builder, (kind, 100.0, 100.0, 1))
-    positions = [0.5] * 8
-    positions[2] = bad
+    positions = [others] * 8
+    positions[2] = value
     builder.add_joint_state("/joint_states", 100.0, 100.0, JOINTS, positions)
     feed(builder, ("third_view", 100.0, 100.0, 1))
     (frame,) = builder.take(100.0)
+    return frame
+
+
+@pytest.mark.parametrize("bad", [math.nan, math.inf])
+def test_values_that_are_not_finite_are_named(bad):
+    frame = frame_with_joint_3(bad, others=0.5)
     assert frame.problem == "/joint_states: fr3_joint3 not finite"
 
 
 @pytest.mark.parametrize("large", [1e39, -1e39, 1e300])
 def test_values_beyond_float32_are_named(large):
     """Data sets and networks hold float32, where they would be infinite."""
-    builder = FrameBuilder(CONTRACT, with_action=True)
-    for kind in ("gripper", "pose", "action"):
-        feed(builder, (kind, 100.0, 100.0, 1))
-    positions = [3.4e38] * 8
-    positions[2] = large
-    builder.add_joint_state("/joint_states", 100.0, 100.0, JOINTS, positions)
-    feed(builder, ("third_view", 100.0, 100.0, 1))
-    (frame,) = builder.take(100.0)
+    frame = frame_with_joint_3(large, others=3.4e38)
     assert frame.problem == "/joint_states: fr3_joint3 too large, allowed is up to 3.4e+38"
 
 

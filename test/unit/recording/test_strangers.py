@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import copy
 import json
 import os
 import random
@@ -14,6 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from foreign_samples import make_foreign
+from nested import altered, places
 from recording_samples import CONTRACT, record
 
 from vla_adapter_ros.cli.main import main
@@ -137,29 +137,6 @@ def test_templates(root, tmp_path, key, template):
 
 VALUES = (None, True, -1, 0, 7, 10**30, 1.5, float("nan"), float("inf"), "", "x", "../../x", [], [[]], [1],
           {}, {"a": 1}, ["a", None], "{chunk_index:99999999}")  # fmt: skip
-
-
-def places(value, at=()):
-    """Every place in nested data."""
-    yield at
-    items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
-    for key, entry in items:
-        yield from places(entry, (*at, key))
-
-
-def altered(value, at, new):
-    """A copy with another value at a place; `...` takes it away."""
-    if not at:
-        return new
-    value = copy.deepcopy(value)
-    holder = value
-    for key in at[:-1]:
-        holder = holder[key]
-    if new is ...:
-        del holder[at[-1]]
-    else:
-        holder[at[-1]] = new
-    return value
 
 
 @pytest.mark.parametrize("seed", range(3))
