@@ -40,6 +40,15 @@ def start(stage, text="wave"):
     return stage.bench.call(StartEpisode, "recorder_node/start_episode", request)
 
 
+def said(process, words):
+    """Read what the command shows until it says `words`: keys that follow are for what it knows by then."""
+    shown = ""
+    while words not in shown:
+        line = process.stdout.readline()
+        assert line, shown
+        shown += line
+
+
 def test_a_disarmed_controller_refuses_the_start_and_a_key_arms_it(disarmed):
     stage = disarmed
     assert stage.status(lambda s: s.controller != "none").controller == "disarmed"
@@ -54,21 +63,17 @@ def test_a_disarmed_controller_refuses_the_start_and_a_key_arms_it(disarmed):
         stdin=inside, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=REPOSITORY,
     )  # fmt: skip
     try:
-        shown = process.stdout.readline()
-        assert "a: arm the controller" in shown
+        said(process, "a: arm the controller")
         os.write(terminal, b"a")
-        while "armed, state is idle" not in shown:
-            line = process.stdout.readline()
-            assert line, shown
-            shown += line
+        said(process, "armed, state is idle")
         stage.play(0.1)
         stage.status(lambda s: s.controller == "idle")
         os.write(terminal, b" ")
-        stage.status(lambda s: s.state == "recording")
+        said(process, "recording episode 0")
         os.write(terminal, b"d")
-        stage.status(lambda s: s.state == "idle")
+        said(process, "discarded an episode")
         os.write(terminal, b"q")
-        shown += process.communicate(timeout=PATIENCE_S)[0]
+        shown = process.communicate(timeout=PATIENCE_S)[0]
     finally:
         process.kill()
         os.close(terminal)

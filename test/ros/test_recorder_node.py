@@ -29,7 +29,9 @@ def test_episodes_are_saved_discarded_and_read_back(graph, tmp_path):
             client.sleep(0.5)
             return ended
 
-        assert record(1, "stop_episode", "pick up the first cube").success
+        until_the_human_leads(client)
+        saved = record(1, "stop_episode", "pick up the first cube")
+        assert saved.success, f"{saved.message}; controller: {client.status}"
         assert record(2, "discard_episode").success
         assert record(3, "stop_episode", "nimm den zweiten Würfel").success
         refused = client.call("recorder_node/stop_episode", Trigger.Request())
@@ -53,6 +55,21 @@ def test_episodes_are_saved_discarded_and_read_back(graph, tmp_path):
             frames = reader.decode(camera, number)
             assert frames.shape == (len(state), 112, 112, 3)
             assert np.abs(np.diff(frames.astype(int), axis=0)).max() > 20  # the pictures change
+
+
+def until_the_human_leads(client):
+    """Let the expert try until the controller hears it: nodes find each other's topics one by one."""
+    target = client.reset(0)[0]
+    for _ in range(20):
+        client.call("simulator/demonstrate", Demonstrate.Request(target=target))
+        begun = client.now
+        led = client.wait_until(lambda: client.status.control_source == "human" or client.now > begun + 0.5)
+        led = led and client.status.control_source == "human"
+        client.call("simulator/demonstrate", Demonstrate.Request(target=""))
+        client.sleep(0.5)
+        if led:
+            return
+    raise AssertionError(f"the human never leads: {client.status}")
 
 
 def test_missing_stream_is_refused_by_name(bench, graph, tmp_path):

@@ -23,12 +23,17 @@ def ramp(rows: int = 14) -> np.ndarray:
     return HOME + np.arange(rows)[:, None] * SPEED / CONTRACT.rate_hz * np.eye(7)[0]
 
 
-def stop_in_motion(bench, runner, seconds: float) -> None:
-    """A chunk moves the arm; after 0.6 s the process is stopped for `seconds`, then all goes on."""
+def stop_in_motion(bench, runner, seconds: float, told=()) -> int:
+    """A chunk moves the arm; after 0.6 s the process is stopped for `seconds`, then all goes on.
+
+    Returns:
+        How much had been `told` when the process was stopped.
+    """
     bench.send_chunk(ramp())
     bench.run(0.6, "controller")
     process = runner.processes["controller_node"]
     bench.stop_process(process)
+    before = len(told)
     try:
         bench.run(seconds)
         time.sleep(0.05)
@@ -36,6 +41,7 @@ def stop_in_motion(bench, runner, seconds: float) -> None:
         process.send_signal(signal.SIGCONT)
     bench.run(2.0, "controller")
     runner.check()
+    return before
 
 
 def judge(path: np.ndarray) -> None:
@@ -73,15 +79,16 @@ def follows_positions(bench, graph, tmp_path, seconds):
             run(PERIOD_S, *awaited)
 
     bench.run = following
-    stop_in_motion(bench, runner, seconds)
+    before = stop_in_motion(bench, runner, seconds, told)
     path = np.array([list(message.data) for message in told])
     velocity = np.diff(path, axis=0) / PERIOD_S
-    assert np.abs(velocity[:, 0]).max() > 0.5 * SPEED
+    assert np.abs(velocity[: before - 1, 0]).max() > 0.5 * SPEED
     assert (np.abs(velocity) <= LIMITS.velocity * 1.001).all()
-    assert not velocity[-20:].any()
-    # While the process was stopped the driver stood: it goes on as before, or begins anew from rest.
-    push = np.abs(np.diff(velocity, axis=0)) / PERIOD_S > LIMITS.acceleration * 1.01
-    assert push.any(axis=1).sum() <= 1
+    assert len(velocity) > before + 100 and not np.round(velocity[-20:], 9).any()
+    # While the process was stopped the driver stood: the motion begins anew from rest.
+    velocity[before - 2] = 0.0
+    pushes = np.diff(velocity[before - 2 :], axis=0) / PERIOD_S
+    assert (np.abs(pushes) <= LIMITS.acceleration * 1.01).all()
 
 
 @pytest.mark.parametrize("seconds", QUICK)
@@ -89,7 +96,7 @@ def test_trajectories_go_on_from_what_was_sent(bench, graph, seconds):
     follows_trajectories(bench, graph, seconds)
 
 
-@pytest.mark.parametrize("seconds", QUICK[1:2])
+@pytest.mark.parametrize("seconds", QUICK[1:])
 def test_positions_go_on_from_what_was_told(bench, graph, tmp_path, seconds):
     follows_positions(bench, graph, tmp_path, seconds)
 

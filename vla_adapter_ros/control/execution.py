@@ -119,6 +119,7 @@ class Execution:
         elif ahead:
             self.forget()
         if not ahead or not self._motion.moving:
+            self._clock.tick += max(steps - 1, 0)  # what was carried out meanwhile is past
             gap = self._clock.set(now)
             text = text if ahead else f"the clock jumped by {gap:.2f} s"
             steps = 1

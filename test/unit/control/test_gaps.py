@@ -9,6 +9,7 @@ import pytest
 from receiver import CONTRACT, DT, HOME, LIMITS, Arm, ToldArm, make_chunk
 
 from vla_adapter_ros.control import MotionCore
+from vla_adapter_ros.control.execution import SHORT_GAP_TICKS
 from vla_adapter_ros.control.limits import TOLERANCE
 from vla_adapter_ros.errors import ChunkError
 
@@ -60,12 +61,15 @@ def test_a_trajectory_goes_on_from_what_was_sent(gap, phase):
 @pytest.mark.parametrize("gap", GAPS_S)
 def test_a_position_driver_is_told_no_step(gap):
     arm, sequence = told_arm("forward_position")
-    before = len(arm.told)
+    before, stood = len(arm.told), len(arm.path)
     assert np.abs(np.diff(arm.told, axis=0)[-5:, 0]).max() > 0.5 * DT
     arm.starve(gap)
     arm.run(DT)
     feed(arm, 1.0, sequence)
     arm.run(1.5)
+    if gap > SHORT_GAP_TICKS * DT + 1e-6:
+        pushes = np.diff(arm.path[stood:], 2, axis=0) / DT**2
+        assert (np.abs(pushes) <= LIMITS.acceleration * (1 + TOLERANCE)).all()
     steps = np.diff(arm.told, axis=0) / DT
     most = 1 + TOLERANCE
     assert (np.abs(steps) <= LIMITS.velocity * most).all()
