@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pty
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -40,13 +41,15 @@ def start(stage, text="wave"):
     return stage.bench.call(StartEpisode, "recorder_node/start_episode", request)
 
 
-def said(process, words):
-    """Read what the command shows until it says `words`: keys that follow are for what it knows by then."""
+def press(terminal, key, process, words):
+    """Press a key (or none) and read what the command says until it says `words`, or that it got no answer."""
     shown = ""
-    while words not in shown:
+    os.write(terminal, key)
+    while words not in shown and "no answer" not in shown:
         line = process.stdout.readline()
         assert line, shown
         shown += line
+    return shown
 
 
 def test_a_disarmed_controller_refuses_the_start_and_a_key_arms_it(disarmed):
@@ -63,15 +66,20 @@ def test_a_disarmed_controller_refuses_the_start_and_a_key_arms_it(disarmed):
         stdin=inside, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=REPOSITORY,
     )  # fmt: skip
     try:
-        said(process, "a: arm the controller")
-        os.write(terminal, b"a")
-        said(process, "armed, state is idle")
+        press(terminal, b"", process, "a: arm the controller")
+        while "no answer" in press(terminal, b"a", process, "armed, state is idle"):
+            pass
         stage.play(0.1)
         stage.status(lambda s: s.controller == "idle")
-        os.write(terminal, b" ")
-        said(process, "recording episode 0")
-        os.write(terminal, b"d")
-        said(process, "discarded an episode")
+        press(terminal, b" ", process, "recording episode 0")
+        stage.status(lambda s: s.state == "recording")
+        press(terminal, b"d", process, "discarded an episode")
+        stage.status(lambda s: s.state == "idle")
+        controller = stage.runner.processes["controller_node"]
+        stage.bench.stop_process(controller)
+        shown = press(terminal, b"a", process, "armed")
+        controller.send_signal(signal.SIGCONT)
+        assert "! no answer from controller_node/arm within 3 s" in shown
         os.write(terminal, b"q")
         shown = process.communicate(timeout=PATIENCE_S)[0]
     finally:

@@ -60,16 +60,17 @@ def test_episodes_are_saved_discarded_and_read_back(graph, tmp_path):
 def until_the_human_leads(client):
     """Let the expert try until the controller hears it: nodes find each other's topics one by one."""
     target = client.reset(0)[0]
-    for _ in range(20):
+
+    def leads():
         client.call("simulator/demonstrate", Demonstrate.Request(target=target))
-        begun = client.now
-        led = client.wait_until(lambda: client.status.control_source == "human" or client.now > begun + 0.5)
-        led = led and client.status.control_source == "human"
+        end = client.now + 0.5
+        client.wait_until(lambda: client.status.control_source == "human" or client.now > end)
+        led = client.status.control_source == "human"
         client.call("simulator/demonstrate", Demonstrate.Request(target=""))
         client.sleep(0.5)
-        if led:
-            return
-    raise AssertionError(f"the human never leads: {client.status}")
+        return led
+
+    assert any(leads() for _ in range(20)), f"the human never leads: {client.status}"
 
 
 def test_missing_stream_is_refused_by_name(bench, graph, tmp_path):

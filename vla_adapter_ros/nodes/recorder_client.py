@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import queue
 import threading
+import time
 from collections.abc import Callable
 from typing import Any
 
 import rclpy
+from rclpy.clock import Clock, ClockType
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.qos import QoSProfile
 from rclpy.signals import SignalHandlerOptions
@@ -26,6 +28,8 @@ SERVICES = {
     "save": "save_pending",
 }
 FOUND_WITHIN_S = 10.0
+ANSWER_WITHIN_S = 3.0  # an answer is lost where a server on a busy machine has not found our reader yet
+SAVED_WITHIN_S = 60.0  # stop and save answer once the episode is on disk
 STILL = ("disarmed", "stopped", "none")  # states of a controller that moves nothing
 Answer = Callable[[bool, str], None]
 
@@ -51,6 +55,8 @@ class RecorderClient:
         self.node.create_subscription(
             RecorderStatus, f"{recorder}/status", self._on_status, QoSProfile(depth=10)
         )
+        self._awaited: dict[Any, tuple[float, str]] = {}  # future -> (deadline, say so)
+        self.node.create_timer(1.0, self._miss_answers, clock=Clock(clock_type=ClockType.STEADY_TIME))
         self._executor = SingleThreadedExecutor()
         self._executor.add_node(self.node)
         self._thread = threading.Thread(target=self._spin, name="recorder client", daemon=True)
@@ -75,7 +81,8 @@ class RecorderClient:
     def start(self, instruction: str, answer: Answer | None = None) -> None:
         """Ask for an episode; an empty instruction takes that of the one before.
 
-        `answer` is called with whether it began and a sentence; without one, both become an event.
+        `answer` is called with whether it began and a sentence; without one, both become an event. That no
+        answer comes in time is an event.
         """
         self._send(self._starting, StartEpisode.Request(instruction=instruction), answer)
 
@@ -93,11 +100,24 @@ class RecorderClient:
             return
 
         def answered(future: Any) -> None:
+            self._awaited.pop(future, None)
             response = future.result()
             good = response.accepted if hasattr(response, "accepted") else response.success
             tell(good, response.message)
 
-        client.call_async(request).add_done_callback(answered)
+        saving = client in (self._plain["stop"], self._plain["save"])
+        patience = SAVED_WITHIN_S if saving else ANSWER_WITHIN_S
+        missing = f"no answer from {client.srv_name} within {patience:.0f} s, yet it may have been heard"
+        future = client.call_async(request)
+        self._awaited[future] = time.monotonic() + patience, missing
+        future.add_done_callback(answered)
+
+    def _miss_answers(self) -> None:
+        now = time.monotonic()
+        for future, (deadline, missing) in list(self._awaited.items()):
+            if now > deadline:
+                self._awaited.pop(future, None)
+                self.events.put((False, missing))
 
     def _on_status(self, message: RecorderStatus) -> None:
         before, self.status = self.status, message
