@@ -153,6 +153,15 @@ class Bench:
                 if node == "controller" or image_due:
                     assert self._handled(node), f"{node} did not handle {self.now} s: {self.acks.get(node)}"
 
+    def run_until(self, condition: Callable[[], bool]) -> bool:
+        """Let time pass, no faster than the nodes look, until `condition`; False after 30 simulated s."""
+        for _ in range(300):
+            if condition():
+                return True
+            self.run(0.1)
+            time.sleep(0.1)
+        return condition()
+
     def _handled(self, node: str) -> bool:
         """Wait until the node has acknowledged this time; a new node may miss its first clock message."""
         for _ in range(round(PATIENCE_S / 2)):

@@ -40,13 +40,19 @@ class Watch:
         return np.array([t for t, _ in kept]), np.array([row for _, row in kept])
 
 
-@pytest.fixture
-def running(graph):
-    runner = graph(node_list(lock_step=True, client=True))
+@pytest.fixture(scope="module")
+def started(shared_graph):
+    runner = shared_graph(node_list(lock_step=True, client=True))
     with GraphClient(CONTRACT, runner.check, watch_images=True) as client:
-        watch = Watch()
-        client.on_message = watch.take
-        yield client, watch, runner
+        yield client, runner
+
+
+@pytest.fixture
+def running(started):
+    client, runner = started
+    watch = Watch()
+    client.on_message = watch.take
+    return client, watch, runner
 
 
 def lifted(client, patience_s=10.0):
@@ -97,22 +103,6 @@ def test_obeys_is_redirected_and_stops(running):
     runner.check()
 
 
-def test_policy_killed_in_motion_leaves_a_holding_arm(running):
-    client, watch, runner = running
-    objects = client.reset(1)
-    client.instruct(sentence(objects[0], 0))
-    client.sleep(0.8)
-    runner.processes["policy_node"].kill()
-    runner.processes["policy_node"].wait()
-    del runner.processes["policy_node"]
-    last = seconds([chunk for chunk in watch.chunks if chunk.num_rows][-1].header.stamp)
-    client.sleep(2.0)  # the simulator gives up waiting for the dead policy, then time goes on
-    _, path = watch.arm(last + 0.7 + 0.3 + CONTRACT.command.lead_s)
-    assert np.abs(path - path[-1]).max() < 2e-3  # at rest 0.3 s after the last row was due
-    assert client.status.state == "holding" and "no action chunk" in client.status.reason
-    runner.check()
-
-
 def test_footage_is_written(running, tmp_path):
     import av
 
@@ -129,3 +119,21 @@ def test_footage_is_written(running, tmp_path):
     assert len(frames) >= 10
     assert np.abs(frames[0].astype(int) - frames[-1]).max() > 50
     assert (tmp_path / "demo.png").stat().st_size > 10_000
+    client.on_message = lambda stream, message: None
+    client.instruct("")
+
+
+def test_policy_killed_in_motion_leaves_a_holding_arm(running):
+    client, watch, runner = running  # the last test: the policy does not come back
+    objects = client.reset(1)
+    client.instruct(sentence(objects[0], 0))
+    client.sleep(0.8)
+    runner.processes["policy_node"].kill()
+    runner.processes["policy_node"].wait()
+    del runner.processes["policy_node"]
+    last = seconds([chunk for chunk in watch.chunks if chunk.num_rows][-1].header.stamp)
+    client.sleep(2.0)  # the simulator gives up waiting for the dead policy, then time goes on
+    _, path = watch.arm(last + 0.7 + 0.3 + CONTRACT.command.lead_s)
+    assert np.abs(path - path[-1]).max() < 2e-3  # at rest 0.3 s after the last row was due
+    assert client.status.state == "holding" and "no action chunk" in client.status.reason
+    runner.check()

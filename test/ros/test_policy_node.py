@@ -5,9 +5,9 @@ from __future__ import annotations
 import dataclasses
 import subprocess
 import sys
-import time
 
 import numpy as np
+import pytest
 from bench import CONTRACT
 
 from vla_adapter_ros.contract import write_contract
@@ -18,10 +18,27 @@ from vla_adapter_ros.srv import Instruct
 
 def start(bench, graph, checkpoint, **changes):
     parameters = {"use_sim_time": True, "lock_step": True, "checkpoint": str(checkpoint)} | changes
-    parameters.setdefault("require_controller", False)
     runner = graph([NodeSpec("policy", parameters)])
     bench.wait_for("policy")
     return runner
+
+
+@pytest.fixture(scope="module")
+def policy(shared_bench, shared_graph, random_checkpoint):
+    return start(shared_bench, shared_graph, random_checkpoint, require_controller=False)
+
+
+@pytest.fixture
+def bench(shared_bench, policy):
+    """The bench beside a policy without an instruction, which lives on after the test."""
+    bench = shared_bench
+    bench.run(0.3, "policy")
+    assert bench.until(lambda: instruct(bench, "").accepted)
+    bench.run(0.3, "policy")
+    chunks(bench).clear()
+    yield bench
+    bench.cameras, bench.joint_override = set(CONTRACT.cameras), {}
+    policy.check()
 
 
 def instruct(bench, text):
@@ -32,8 +49,7 @@ def chunks(bench):
     return bench.received["action_chunk"]
 
 
-def test_chunks_are_stamped_with_the_image_and_paced_by_the_horizon(bench, graph, random_checkpoint):
-    start(bench, graph, random_checkpoint)
+def test_chunks_are_stamped_with_the_image_and_paced_by_the_horizon(bench):
     bench.run(0.3, "policy")
     assert not chunks(bench)  # nothing to do yet
     assert instruct(bench, "pick up the red cube").accepted
@@ -51,50 +67,43 @@ def test_chunks_are_stamped_with_the_image_and_paced_by_the_horizon(bench, graph
         assert np.isfinite(chunk.data).all()
 
 
-def test_change_and_clear_raise_the_instruction_id(bench, graph, random_checkpoint):
-    start(bench, graph, random_checkpoint)
-    bench.run(0.3, "policy")
+def test_change_and_clear_raise_the_instruction_id(bench):
     instruct(bench, "pick up the red cube")
     bench.run(0.5, "policy")
+    assert bench.until(lambda: chunks(bench))
+    first = chunks(bench)[0].instruction_id
     assert "does not know: bicycle" in instruct(bench, "pick up the blue bicycle").message
     bench.run(0.1, "policy")  # the next frame answers at once
-    assert bench.until(lambda: chunks(bench)[-1].instruction_id == 2)
+    assert bench.until(lambda: chunks(bench)[-1].instruction_id == first + 1)
     answer = instruct(bench, "   ")
     assert answer.accepted and "hold" in answer.message
-    assert bench.until(lambda: chunks(bench)[-1].instruction_id == 3)
+    assert bench.until(lambda: chunks(bench)[-1].instruction_id == first + 2)
     assert chunks(bench)[-1].num_rows == 0
     bench.run(1.0, "policy")
     assert chunks(bench)[-1].num_rows == 0
 
 
-def test_missing_camera_is_refused_by_name_and_a_silent_one_stops_chunks(bench, graph, random_checkpoint):
-    runner = start(bench, graph, random_checkpoint)
+def test_missing_camera_is_refused_by_name_and_a_silent_one_stops_chunks(bench):
     bench.cameras = {"third_view"}
-    bench.run(0.3)
-    time.sleep(0.5)
-    answer = instruct(bench, "pick up the red cube")
-    assert not answer.accepted and "gripper" in answer.message
+    assert bench.run_until(lambda: "gripper" in instruct(bench, "pick up the red cube").message)
     bench.cameras = set(CONTRACT.cameras)
     bench.run(0.3, "policy")
+    instruct(bench, "")
+    chunks(bench).clear()
     assert instruct(bench, "pick up the red cube").accepted
     bench.run(0.5, "policy")
-    before = len(chunks(bench))
-    assert before
+    assert bench.until(lambda: chunks(bench) and chunks(bench)[-1].num_rows)
     bench.cameras = set()
-    bench.run(1.5)
-    assert bench.until(lambda: len(chunks(bench)) > before)
-    ended = chunks(bench)[-1]
-    assert ended.num_rows == 0 and ended.instruction_id == chunks(bench)[0].instruction_id
+    assert bench.run_until(lambda: not chunks(bench)[-1].num_rows)
+    before, ended = len(chunks(bench)), chunks(bench)[-1]
+    assert ended.instruction_id == chunks(bench)[-2].instruction_id
     assert ended.reason.startswith("camera ") and "is silent for more than 0.58 s" in ended.reason
     bench.cameras = set(CONTRACT.cameras)
     bench.run(0.6, "policy")
-    assert len(chunks(bench)) == before + 1  # a camera that comes back moves nothing
-    runner.check()
+    assert len(chunks(bench)) == before  # a camera that comes back moves nothing
 
 
-def test_nan_joint_states_make_no_chunk(bench, graph, random_checkpoint):
-    runner = start(bench, graph, random_checkpoint)
-    bench.run(0.3, "policy")
+def test_nan_joint_states_make_no_chunk(bench):
     instruct(bench, "pick up the red cube")
     bench.joint_override = {"fr3_joint2": float("nan")}
     bench.run(0.5, "policy")
@@ -103,29 +112,28 @@ def test_nan_joint_states_make_no_chunk(bench, graph, random_checkpoint):
     bench.run(0.5, "policy")
     assert bench.until(lambda: chunks(bench))  # a short gap: it goes on
     bench.joint_override = {"fr3_joint2": float("nan")}
-    bench.run(1.5, "policy")
-    assert bench.until(lambda: chunks(bench)[-1].num_rows == 0)
+    assert bench.run_until(lambda: not chunks(bench)[-1].num_rows)
     reason = chunks(bench)[-1].reason
     assert reason.startswith("no good frame") and "/joint_states: fr3_joint2 not finite" in reason
-    runner.check()
+
+
+def test_a_text_that_the_model_cannot_hold_is_refused_with_both_numbers(bench):
+    answer = instruct(bench, "cube " * 25_000)
+    assert not answer.accepted
+    assert answer.message == "not ready: instruction of 25000 tokens: at most 410 fit"
 
 
 def test_a_policy_without_a_controller_refuses_unless_it_works_for_something_else(
-    bench, graph, random_checkpoint
+    shared_bench, policy, graph, random_checkpoint
 ):
+    bench = shared_bench
+    policy.__exit__()
+    bench.acks.clear()
     start(bench, graph, random_checkpoint, require_controller=True)
     bench.run(0.3, "policy")
     missing = "not ready: no controller is heard on controller/status: start and activate it"
     assert instruct(bench, "pick up the red cube").message == missing
     assert instruct(bench, "").accepted  # to stop and hold is always right
-
-
-def test_a_text_that_the_model_cannot_hold_is_refused_with_both_numbers(bench, graph, random_checkpoint):
-    start(bench, graph, random_checkpoint)
-    bench.run(0.3, "policy")
-    answer = instruct(bench, "cube " * 25_000)
-    assert not answer.accepted
-    assert answer.message == "not ready: instruction of 25000 tokens: at most 410 fit"
 
 
 def test_contract_mismatch_ends_with_the_difference(random_checkpoint, tmp_path):

@@ -42,7 +42,7 @@ def start(stage, text="wave"):
 
 
 def press(terminal, key, process, words):
-    """Press a key (or none) and read what the command says until it says `words`, or that it got no answer."""
+    """Press a key (or none); read what the command says until `words`, or that it got no answer."""
     shown = ""
     os.write(terminal, key)
     while words not in shown and "no answer" not in shown:
