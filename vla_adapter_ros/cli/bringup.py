@@ -31,6 +31,7 @@ def add_bringup(commands: Any, graph_options: Callable[[argparse.ArgumentParser]
             help=f"without the {node}, as where it runs on another computer",
         )  # fmt: skip
     bringup.add_argument("--record", default="", help="also record to this data set directory")
+    bringup.add_argument("--lock-step", action="store_true", help="simulated time waits for the nodes")
     bringup.add_argument("--device", default="auto", help="torch device of the policy")
     bringup.add_argument(
         "--mode", default="drive", choices=("drive", "dry_run", "shadow", "row_pass_through"),
@@ -47,6 +48,7 @@ def _bringup(options: argparse.Namespace) -> int:
         controller=options.controller,
         policy=options.policy,
         record=options.record,
+        lock_step=options.lock_step,
         renderer=options.renderer,
         seed=options.seed,
         device=options.device,
