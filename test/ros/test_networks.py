@@ -81,6 +81,38 @@ def computers():
         yield robot, policy
 
 
+# What a node's process has decided by the time that it joins the graph.
+DECIDED = """
+import os, rclpy
+from vla_adapter_ros.nodes.{kind} import main
+
+def init(**_):
+    print(os.environ.get("ROS_AUTOMATIC_DISCOVERY_RANGE"), os.environ["FASTDDS_DEFAULT_PROFILES_FILE"])
+    raise SystemExit
+
+rclpy.init = init
+main()
+"""
+
+
+@pytest.mark.parametrize(
+    ("kind", "reach", "profile"),
+    [
+        ("simulator", "LOCALHOST", "fastdds_loopback.xml"),
+        ("controller", "None", "fastdds_shm.xml"),
+        ("recorder", "None", "fastdds_shm.xml"),
+    ],
+)
+def test_a_node_that_is_run_alone_decides_as_a_launch_file_does(kind, reach, profile):
+    network = (RANGE, *ELSEWHERE, *TRANSPORTS)
+    environment = {name: value for name, value in os.environ.items() if name not in network}
+    words = [sys.executable, "-c", DECIDED.format(kind=kind)]
+    ended = subprocess.run(words, env=environment, capture_output=True, text=True, cwd=REPOSITORY)
+    found, path = ended.stdout.split()
+    assert (found, Path(path).name) == (reach, profile)
+    assert Path(path).is_file()
+
+
 def carried(computer: Computer) -> int:
     """Bytes that came over the cable."""
     return int(computer.sh("ip -s link show cable").split("RX:")[1].split("\n")[1].split()[0])
