@@ -362,7 +362,7 @@ def test_a_killed_recorder_comes_back_and_the_controllers_death_ends_our_nodes_a
     process = start(
         "record", arguments={"dataset": str(tmp_path / "data"), "simulate": "false"}, beside="sleep 300"
     )
-    read_until(process, "start -> idle", "0 episodes so far")
+    read_until(process, "start -> disarmed", "0 episodes so far")
     (recorder,) = children(process, "recorder_node")
     os.kill(recorder, signal.SIGKILL)
     read_until(process, "0 episodes so far")  # again

@@ -138,7 +138,7 @@ class StreamSubscriber:
         topic = self._node.resolve_topic_name(cameras[stream].topic if stream in cameras else stream)
         if self._node.count_publishers(topic) == 0:
             return UNPUBLISHED
-        return "" if heard else UNHEARD
+        return "" if heard or self.mismatches() else UNHEARD
 
     def _subscribe(
         self, kind: type, topic: str, handle: Callable[[Any, float], None], quality: QoSProfile
