@@ -15,6 +15,10 @@ from vla_adapter_ros.nodes.graph import NodeSpec, node_list
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 1.0, 30.0  # before a node is started again; doubled each time it fails
 WORKED_S = 60.0  # a process that has lived so long had no trouble to start
 LOOK_S = 0.2
+CONSEQUENCES = {
+    "policy": "the arm holds until there is a new instruction",
+    "recorder": "the episode that was being recorded is lost, saved ones are not",
+}
 
 
 def add_bringup(commands: Any, graph_options: Callable[[argparse.ArgumentParser], None]) -> None:
@@ -115,12 +119,6 @@ class Upkeep:
         if pause < LONGEST_PAUSE_S:
             return f"{how}: it starts again in {pause:g} s; {CONSEQUENCES[node.kind]}"
         return f"{how}, again and again: from now on it is tried every {pause:g} s, without a word"
-
-
-CONSEQUENCES = {
-    "policy": "the arm holds until there is a new instruction",
-    "recorder": "the episode that was being recorded is lost, saved ones are not",
-}
 
 
 class _Lives:

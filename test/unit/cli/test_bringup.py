@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import pytest
 
 from vla_adapter_ros.cli.bringup import LONGEST_PAUSE_S, WORKED_S, Upkeep
-from vla_adapter_ros.cli.main import main
+from vla_adapter_ros.cli.main import _parser, main
 from vla_adapter_ros.cli.runner import GraphError, how_it_ended
 from vla_adapter_ros.nodes.graph import node_list
 
@@ -98,3 +98,18 @@ def test_the_end_of_a_process_in_words():
 def test_nothing_to_start_is_refused(capsys):
     assert main(["bringup", "--robot", "--no-controller", "--no-policy"]) == 1
     assert "no node is left to start" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "simulate"),
+    [
+        ("demo", True),
+        ("record-demo", True),
+        ("bringup", True),
+        ("bringup --robot", False),
+        ("record --dataset x", False),
+        ("record --dataset x --simulate", True),
+    ],
+)
+def test_commands_know_whether_they_are_for_this_computer_alone(words, simulate):
+    assert _parser().parse_args(words.split()).simulate is simulate
