@@ -1,11 +1,11 @@
 """Teleoperation and recording: (simulated) robot, controller and recorder, no policy."""
 
 from launch import LaunchDescription
-from launch.actions import DeclareLaunchArgument, OpaqueFunction, SetEnvironmentVariable
+from launch.actions import DeclareLaunchArgument, OpaqueFunction
 from launch.substitutions import LaunchConfiguration
-from launch_ros.actions import LifecycleNode
 
-from vla_adapter_ros.nodes.graph import graph_environment, launch_options, node_list
+from vla_adapter_ros.nodes.graph import node_list
+from vla_adapter_ros.nodes.launching import launch_nodes
 
 ARGUMENTS = {
     "dataset": ("demonstrations", "Directory of the LeRobot data set; continued if it exists."),
@@ -26,6 +26,7 @@ def start_nodes(context, given):
     nodes = node_list(
         contract=values["contract"],
         simulate=values["simulate"].lower() == "true",
+        controller=values["controller"].lower() == "true",
         policy=False,
         record=values["dataset"],
     )
@@ -34,9 +35,7 @@ def start_nodes(context, given):
             node.parameters.update(
                 {n: values[n] for n in ("instruction", "joy_buttons", "on_fail", "verdict")}
             )
-    if values["controller"].lower() != "true":
-        nodes = [node for node in nodes if node.kind != "controller"]
-    return [LifecycleNode(**launch_options(node, ARGUMENTS.keys() - given)) for node in nodes]
+    return launch_nodes(nodes, ARGUMENTS.keys() - given)
 
 
 def generate_launch_description():
@@ -47,6 +46,5 @@ def generate_launch_description():
             DeclareLaunchArgument(name, default_value=value, description=text, choices=CHOICES.get(name))
             for name, (value, text) in ARGUMENTS.items()
         ]
-        + [SetEnvironmentVariable(name, value) for name, value in graph_environment().items()]
         + [OpaqueFunction(function=start_nodes, args=[given])]
     )

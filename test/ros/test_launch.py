@@ -19,17 +19,18 @@ pytest.importorskip("launch.actions", reason="no `launch` on this machine")
 pytest.importorskip("launch_ros", reason="no `launch_ros` on this machine")
 
 from launch import LaunchContext, LaunchDescription
-from launch.actions import DeclareLaunchArgument, SetEnvironmentVariable
+from launch.actions import DeclareLaunchArgument
 from launch_ros.actions import LifecycleNode
 
-from vla_adapter_ros.nodes.graph import graph_environment
+from vla_adapter_ros.nodes import launching
+from vla_adapter_ros.nodes.graph import RANGE, TRANSPORTS
 
 FOLDER = Path(__file__).resolve().parents[2] / "launch"
 # A launch file that includes ours; what it sets is told as JSON.
 START = """
 import json, sys
 from launch import LaunchDescription, LaunchService
-from launch.actions import EmitEvent, IncludeLaunchDescription, LogInfo, RegisterEventHandler
+from launch.actions import EmitEvent, ExecuteProcess, IncludeLaunchDescription, LogInfo, RegisterEventHandler
 from launch.actions import SetLaunchConfiguration
 from launch.launch_description_sources import PythonLaunchDescriptionSource as Source
 from launch_ros.actions import PushRosNamespace, SetParameter, SetParametersFromFile
@@ -62,6 +63,8 @@ def guided(node):
         return RegisterEventHandler(OnStateTransition(matcher=match, entities=entities))
     activate = change(Transition.TRANSITION_ACTIVATE)
     return [reached("active"), reached("inactive", activate), change(Transition.TRANSITION_CONFIGURE)]
+if "beside" in options:
+    entities.append(ExecuteProcess(cmd=options["beside"].split()))
 for node in options.get("guided", []):
     entities += guided(node)
 service = LaunchService()
@@ -96,14 +99,20 @@ def declared(description: LaunchDescription, **values: str) -> LaunchContext:
     return context
 
 
-def planned(name: str, **values: str) -> dict[str, dict]:
-    """The arguments with which the launch file would start each node, by executable."""
+def started(name: str, **values: str) -> list[SimpleNamespace]:
+    """The options with which the launch file would start each node."""
     module = load(name)
     context, given = declared(module.generate_launch_description(), **values), set(values)
     # as launch_ros accepts them
     assert all(isinstance(node, LifecycleNode) for node in module.start_nodes(context, given))
-    module.LifecycleNode = lambda **options: SimpleNamespace(**options)
-    nodes = module.start_nodes(context, given)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(launching, "LifecycleNode", lambda **options: SimpleNamespace(**options))
+        return module.start_nodes(context, given)
+
+
+def planned(name: str, **values: str) -> dict[str, dict]:
+    """The arguments with which the launch file would start each node, by executable."""
+    nodes = started(name, **values)
     for node in nodes:
         assert node.package == "vla_adapter_ros" and node.name == node.executable
         option, defaults = node.ros_arguments
@@ -122,7 +131,7 @@ def arguments_of(parameters: list[str]) -> dict:
     [
         (
             "bringup",
-            "contract checkpoint simulate record lock_step renderer seed device mode",
+            "contract checkpoint simulate controller policy record lock_step renderer seed device mode",
         ),
         ("record", "dataset contract simulate controller instruction joy_buttons on_fail verdict"),
     ],
@@ -177,19 +186,30 @@ def test_a_switch_that_is_neither_true_nor_false_is_refused(name):
         declared(load(name).generate_launch_description(), simulate="maybe")
 
 
+def test_single_nodes_can_be_left_out():
+    assert list(planned("bringup", policy="false")) == ["simulator_node", "controller_node"]
+    assert list(planned("bringup", simulate="false", controller="False")) == ["policy_node"]
+    assert list(planned("record", simulate="false", controller="false")) == ["recorder_node"]
+
+
 @pytest.mark.parametrize("name", ["bringup", "record"])
-def test_processes_get_the_environment_they_need(name, monkeypatch):
-    for variable in ("FASTDDS_DEFAULT_PROFILES_FILE", "ROS_AUTOMATIC_DISCOVERY_RANGE"):
+@pytest.mark.parametrize("simulate", ["true", "false"])
+def test_processes_get_the_environment_they_need_and_nobody_else_does(name, simulate, monkeypatch):
+    for variable in (RANGE, *TRANSPORTS):
         monkeypatch.delenv(variable, raising=False)
-    context = LaunchContext()
-    wanted = graph_environment()
-    assert Path(wanted["FASTDDS_DEFAULT_PROFILES_FILE"]).is_file()
-    for entity in load(name).generate_launch_description().entities:
-        if isinstance(entity, SetEnvironmentVariable):
-            entity.execute(context)
-    assert wanted.items() <= context.environment.items()
-    for variable in wanted:  # launch sets the variables of this very process
-        monkeypatch.setenv(variable, wanted[variable])
+    before = dict(os.environ)
+    environments = [node.additional_env for node in started(name, simulate=simulate)]
+    assert dict(os.environ) == before
+    for given in environments:
+        assert Path(given[TRANSPORTS[0]]).is_file()
+        assert given.get(RANGE) == ("LOCALHOST" if simulate == "true" else None)
+
+
+def test_only_what_may_die_without_harm_is_started_again():
+    again = {node.executable: node.respawn for node in started("bringup", record="x")}
+    assert again == {
+        "simulator_node": False, "controller_node": False, "policy_node": True, "recorder_node": True,
+    }  # fmt: skip
 
 
 @pytest.fixture
@@ -304,7 +324,7 @@ def read_until(process: subprocess.Popen, *texts: str) -> list[str]:
     for line in process.stdout:
         lines.append(line)
         missing = {text for text in missing if text not in line}
-        if not missing or "process has died" in line:
+        if not missing:
             break
     assert not missing, "".join(lines)
     return lines
@@ -336,3 +356,35 @@ def test_lifecycle_events_of_launch_guide_the_nodes(start, tmp_path):
     read_until(process, *(f"{node} is {state}" for node in guided for state in ("inactive", "active")))
     rest = end_with_ctrl_c(process)
     assert rest.count("process has finished cleanly") == 2, rest
+
+
+def test_a_killed_recorder_comes_back_and_the_controllers_death_ends_our_nodes_alone(start, tmp_path):
+    process = start(
+        "record", arguments={"dataset": str(tmp_path / "data"), "simulate": "false"}, beside="sleep 300"
+    )
+    read_until(process, "start -> disarmed", "0 episodes so far")
+    (recorder,) = children(process, "recorder_node")
+    os.kill(recorder, signal.SIGKILL)
+    read_until(process, "0 episodes so far")  # again
+    (controller,) = children(process, "controller_node")
+    os.kill(controller, signal.SIGKILL)
+    read_until(process, "controller_node has ended: nothing runs without it", "process has finished cleanly")
+    assert children(process, "sleep 300") and not children(process, "recorder_node")
+    end_with_ctrl_c(process)
+
+
+def test_a_recorder_that_fails_at_its_first_start_ends_our_nodes_with_its_reason(start, tmp_path):
+    (tmp_path / "data").write_text("a file where a folder should be")
+    process = start("record", arguments={"dataset": str(tmp_path / "data"), "simulate": "false"})
+    text, _ = process.communicate(timeout=60)
+    assert "recorder_node has ended: nothing runs without it" in text
+    assert text.count("process started with pid") == 2, text
+
+
+def children(process: subprocess.Popen, words: str) -> list[int]:
+    """Processes of a launch whose command line has these words."""
+    found = []
+    for child in Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split():
+        if words in Path(f"/proc/{child}/cmdline").read_text().replace("\0", " "):
+            found.append(int(child))
+    return found

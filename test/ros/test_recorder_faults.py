@@ -141,7 +141,11 @@ def test_a_killed_recorder_loses_only_its_episode_and_a_second_one_is_refused(st
     arguments = [sys.executable, "-m", "vla_adapter_ros.nodes.recorder", "--ros-args", "-r",
                  "__node:=second", "-p", f"dataset:={stage.root}"]  # fmt: skip
     second = subprocess.run(
-        arguments, env=os.environ | graph_environment(), capture_output=True, text=True, timeout=PATIENCE_S
+        arguments,
+        env=os.environ | graph_environment(simulate=True),
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE_S,
     )
     assert second.returncode == 1
     assert "another process is recording into this data set" in second.stdout + second.stderr

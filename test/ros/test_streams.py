@@ -19,7 +19,7 @@ from vla_adapter_ros.nodes.base import ManagedNode
 from vla_adapter_ros.nodes.conversions import to_stamp
 from vla_adapter_ros.nodes.images import array_to_image
 from vla_adapter_ros.nodes.parameters import CommonParameters
-from vla_adapter_ros.nodes.streams import StreamSubscriber
+from vla_adapter_ros.nodes.streams import UNHEARD, UNPUBLISHED, StreamSubscriber
 
 RATE_HZ, ARM_HZ, COUNT = 10, 100, 12
 
@@ -202,3 +202,23 @@ def test_a_publisher_of_another_type_is_named(streams):
     assert subscriber.mismatches() == [
         f"{camera} is published as sensor_msgs/msg/CompressedImage, allowed is sensor_msgs/msg/Image"
     ]
+
+
+def test_a_silent_stream_says_whether_its_publisher_is_known(streams):
+    contract, listener, subscriber, _, talker = streams
+    title, topic = f"camera {contract.reference_camera}", contract.cameras[contract.reference_camera].topic
+
+    def sentence() -> str:
+        subscriber.poll()
+        (found,) = [words for words in subscriber.obstacles(listener.now()) if words.startswith(title)]
+        return found
+
+    assert sentence() == f"{title}: no sample{UNPUBLISHED}"
+    publisher = talker.create_publisher(Image, topic, qos_profile_sensor_data)
+    until(lambda: sentence() == f"{title}: no sample{UNHEARD}")
+    image = array_to_image(np.zeros((64, 64, 3), np.uint8), "")
+    image.header.stamp = to_stamp(listener.now() - 1.0)  # by a clock that is behind
+    until(lambda: publisher.publish(image) or "before its receipt: check the clocks" in sentence())
+    assert sentence().startswith(f"{title}: newest sample is") and "published" not in sentence()
+    talker.destroy_publisher(publisher)
+    until(lambda: sentence().endswith(UNPUBLISHED))

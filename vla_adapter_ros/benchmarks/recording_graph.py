@@ -106,7 +106,7 @@ class RecorderProcess:
         with open(self.log, "w") as output:
             self.process = subprocess.Popen(
                 command,
-                env=os.environ | graph_environment(),
+                env=os.environ | graph_environment(simulate=True),
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
@@ -142,7 +142,7 @@ def sources(folder: Path, contract: Contract) -> Iterator[None]:
     for n, name in enumerate(contract.cameras):
         phase = 0.4 * n / contract.rate_hz  # cameras are not triggered together
         wanted.append(["camera", path, name, str(contract.rate_hz), str(phase), str(folder / f"{name}.npy")])
-    environment = os.environ | graph_environment()
+    environment = os.environ | graph_environment(simulate=True)
     processes = [
         subprocess.Popen([*command, *words], env=environment, start_new_session=True) for words in wanted
     ]

@@ -48,7 +48,7 @@ def add_benchmark_command(commands: Any) -> None:
     jitter.add_argument("--busy", type=int, default=1, help="busy cores, of the two that are used")
     jitter.add_argument("--priority", type=int, default=0, help="SCHED_FIFO priority; 0: none")
     jitter.add_argument("--json", type=Path, help="write the result here")
-    jitter.set_defaults(run=_jitter)
+    jitter.set_defaults(run=_jitter, simulate=True)
 
     recording = kinds.add_parser(
         "recording", help="the recorder beside two cameras and an arm: losses, stalls, cost (needs ROS 2)"
@@ -58,7 +58,7 @@ def add_benchmark_command(commands: Any) -> None:
     recording.add_argument("--cores", type=int, default=2, help="for everything together; 0: all")
     recording.add_argument("--output", type=Path, help="keep the data set in this folder")
     recording.add_argument("--json", type=Path, help="write the result here")
-    recording.set_defaults(run=_recording)
+    recording.set_defaults(run=_recording, simulate=True)
 
     training = kinds.add_parser("training", help="steps: the published recipe's way, and our loop")
     training.add_argument("--preset", default="tiny", choices=("tiny", "0.5b"))

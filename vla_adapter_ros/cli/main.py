@@ -10,13 +10,14 @@ import sys
 from pathlib import Path
 
 from vla_adapter_ros.cli.benchmark import add_benchmark_command
+from vla_adapter_ros.cli.bringup import add_bringup
 from vla_adapter_ros.cli.checkpoint import add_checkpoint
 from vla_adapter_ros.cli.dataset import add_dataset_command
 from vla_adapter_ros.cli.evaluate import add_evaluate
 from vla_adapter_ros.cli.finetune import add_finetune_command
 from vla_adapter_ros.cli.record import add_record_command
 from vla_adapter_ros.errors import VlaAdapterError
-from vla_adapter_ros.nodes.graph import graph_environment, node_list
+from vla_adapter_ros.nodes.graph import graph_environment
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -27,7 +28,7 @@ def main(arguments: list[str] | None = None) -> int:
     """
     options = _parser().parse_args(arguments)
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that child processes are stopped too
-    os.environ.update(graph_environment())  # before rclpy is imported
+    os.environ.update(graph_environment(options.simulate))  # before rclpy is imported
     try:
         return options.run(options)
     except VlaAdapterError as error:
@@ -51,6 +52,7 @@ def _sentence(error: BaseException) -> str:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="vla-adapter", description=__doc__)
+    parser.set_defaults(simulate=False)  # else commands that start a simulation say so
     commands = parser.add_subparsers(dest="command", required=True)
 
     demo = commands.add_parser("demo", help="the simulated arm carries out instructions")
@@ -59,24 +61,15 @@ def _parser() -> argparse.ArgumentParser:
     demo.add_argument("--no-swap", action="store_true", help="do not repeat each scene naming another object")
     demo.add_argument("--json", type=Path, help="write the result here")
     demo.add_argument("--output", type=Path, default=Path("out/demo"), help="folder for video, plot and logs")
-    demo.set_defaults(run=_demo, seed=100)
+    demo.set_defaults(run=_demo, seed=100, simulate=True)
 
-    bringup = commands.add_parser("bringup", help="start the nodes and keep them running")
-    _graph_options(bringup)
-    bringup.add_argument("--robot", action="store_true", help="a real robot: start no simulator")
-    bringup.add_argument("--record", default="", help="also record to this data set directory")
-    bringup.add_argument("--device", default="auto", help="torch device of the policy")
-    bringup.add_argument(
-        "--mode", default="drive", choices=("drive", "dry_run", "shadow", "row_pass_through"),
-        help="controller: drive; everything but commands; scored beside a human; rows as they are",
-    )  # fmt: skip
-    bringup.set_defaults(run=_bringup)
+    add_bringup(commands, _graph_options)
 
     record = commands.add_parser("record-demo", help="the scripted expert teleoperates, the recorder writes")
     _graph_options(record)
     record.add_argument("--episodes", type=int, default=300, help="demonstrations to record")
     record.add_argument("--dataset", type=Path, default=Path("out/demonstrations"))
-    record.set_defaults(run=_record_demo, seed=10_000)
+    record.set_defaults(run=_record_demo, seed=10_000, simulate=True)
 
     ground = commands.add_parser("pretrain-grounding", help="make the grounded tiny backbone from nothing")
     ground.add_argument("--output", type=Path, default=Path("out/grounded_tiny"))
@@ -117,24 +110,6 @@ def _demo(options: argparse.Namespace) -> int:
         options.json.parent.mkdir(parents=True, exist_ok=True)
         options.json.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
     return 0 if result["successes"] >= 0.9 * result["episodes"] else 1
-
-
-def _bringup(options: argparse.Namespace) -> int:
-    from vla_adapter_ros.cli.runner import GraphRunner
-
-    nodes = node_list(
-        contract=options.contract,
-        checkpoint=options.checkpoint,
-        simulate=not options.robot,
-        record=options.record,
-        renderer=options.renderer,
-        seed=options.seed,
-        device=options.device,
-        mode=options.mode,
-    )
-    with GraphRunner(nodes) as graph:
-        graph.wait()
-    return 0
 
 
 def _record_demo(options: argparse.Namespace) -> int:

@@ -11,13 +11,28 @@ import time
 from pathlib import Path
 
 from vla_adapter_ros.errors import VlaAdapterError
-from vla_adapter_ros.nodes.graph import NodeSpec, graph_environment
+from vla_adapter_ros.nodes.graph import NodeSpec, graph_environment, is_simulated
 
 STOP_AFTER_S = (10.0, 5.0)  # patience after SIGINT and after SIGTERM
 
 
 class GraphError(VlaAdapterError):
     """A process of the graph ended on its own."""
+
+
+def how_it_ended(name: str, status: int) -> str:
+    """The end of a process in words.
+
+    Args:
+        name: Of the node.
+        status: Exit status; negative: the signal that killed it.
+    """
+    if status >= 0:
+        return f"{name} ended with status {status}"
+    try:
+        return f"{name} was killed by {signal.Signals(-status).name}"
+    except ValueError:  # a real-time signal without a name
+        return f"{name} was killed by signal {-status}"
 
 
 class GraphRunner:
@@ -30,6 +45,7 @@ class GraphRunner:
 
     def __init__(self, nodes: list[NodeSpec], logs: Path | None = None) -> None:
         self.nodes, self._logs = nodes, logs
+        self._environment = graph_environment(is_simulated(nodes))
         self.processes: dict[str, subprocess.Popen] = {}
         self._scratch = tempfile.TemporaryDirectory(prefix="vla_adapter_")
 
@@ -39,7 +55,7 @@ class GraphRunner:
         return self
 
     def start(self, node: NodeSpec) -> None:
-        """Start one process."""
+        """Start one process, perhaps again."""
         arguments = node.write_arguments(Path(self._scratch.name))
         command = [sys.executable, "-m", node.module, "--ros-args"]
         for file in (node.defaults, arguments):
@@ -47,10 +63,10 @@ class GraphRunner:
         output = None
         if self._logs is not None:
             self._logs.mkdir(parents=True, exist_ok=True)
-            output = open(self._logs / f"{node.name}.log", "w")
+            output = open(self._logs / f"{node.name}.log", "a" if node.name in self.processes else "w")
         self.processes[node.name] = subprocess.Popen(
             command,
-            env={**os.environ, **graph_environment()},
+            env=os.environ | self._environment,
             stdout=output,
             stderr=subprocess.STDOUT if output else None,
             start_new_session=True,  # Ctrl-C reaches the runner alone, which then stops the nodes in order
@@ -66,13 +82,7 @@ class GraphRunner:
         """
         for name, process in self.processes.items():
             if process.poll() is not None:
-                raise GraphError(f"{name} ended with status {process.returncode}{self._log_end(name)}")
-
-    def wait(self) -> None:
-        """Block until a process ends or the user presses Ctrl-C."""
-        while True:
-            self.check()
-            time.sleep(0.2)
+                raise GraphError(f"{how_it_ended(name, process.returncode)}{self._log_end(name)}")
 
     def __exit__(self, *_: object) -> None:
         # Last started first: the recorder closes its files while the streams still run.

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import functools
 import os
 import sys
 import tempfile
-from collections.abc import Collection
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,13 +13,17 @@ from typing import Any
 import yaml
 
 from vla_adapter_ros.contract import config_folder
-from vla_adapter_ros.nodes.parameters import KINDS
 
 # Key of the files that hold a node's own arguments. ROS 2 takes, of several keys that fit a node, the
 # values under the last one, and a key keeps the place where it was first met, on the whole command
 # line. `/**` or the node's name may have been met early, in what a parent launch file sets, and would
 # then lose against a later key. This one fits every node too, and nobody else writes it.
 ARGUMENTS_KEY = "/**/**"
+
+# The user's variables: how far ROS looks for others, where else it looks, and how Fast DDS sends.
+RANGE, LOOPBACK = "ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST"
+ELSEWHERE = ("ROS_STATIC_PEERS", "ROS_DISCOVERY_SERVER")
+TRANSPORTS = ("FASTDDS_DEFAULT_PROFILES_FILE", "FASTRTPS_DEFAULT_PROFILES_FILE", "FASTDDS_BUILTIN_TRANSPORTS")
 
 
 @dataclass(frozen=True)
@@ -45,6 +48,23 @@ class NodeSpec:
         """The shipped parameter file."""
         return config_folder() / "nodes" / f"{self.kind}.yaml"
 
+    @property
+    def is_vital(self) -> bool:
+        """Whether nothing makes sense without this node: the robot, or who moves it."""
+        return self.kind in ("simulator", "controller")
+
+    def ends_all(self, status: int, lives: int) -> bool:
+        """Whether the other nodes must end when this one has; else it is started again.
+
+        All end with a vital node. What ends by itself with an error at its first
+        start, such as a policy without its checkpoint, would do so again.
+
+        Args:
+            status: Exit status; negative: the signal that killed it.
+            lives: How often it has been started, 1 or more.
+        """
+        return self.is_vital or (lives == 1 and status > 0)
+
     def write_arguments(self, folder: Path) -> Path:
         """Write `parameters` as a file that wins over every parameter named before it.
 
@@ -61,6 +81,7 @@ def node_list(
     contract: str = "franka_sim",
     checkpoint: str = "",
     simulate: bool = True,
+    controller: bool = True,
     policy: bool = True,
     record: str = "",
     lock_step: bool = False,
@@ -77,6 +98,7 @@ def node_list(
         contract: Robot contract, shipped name or path.
         checkpoint: Checkpoint directory; empty is the shipped one.
         simulate: Whether the simulator stands in for the robot.
+        controller: Whether the controller runs; not where it runs on another computer.
         policy: Whether the policy runs.
         record: Data set directory for the recorder; empty starts none.
         lock_step: Simulated time waits for the nodes (else real time).
@@ -91,69 +113,45 @@ def node_list(
     common = {"contract": contract, "lock_step": step}
     if simulate:  # else it is left to who includes the launch file, as another simulator may run
         common["use_sim_time"] = True
-    armed = simulate if armed is None else armed
-    nodes = [NodeSpec("controller", common | {"armed": armed, "mode": mode})]
-    awaited = ["controller"]
+    nodes = []
+    if controller:
+        armed = simulate if armed is None else armed
+        nodes.append(NodeSpec("controller", common | {"armed": armed, "mode": mode}))
     if policy:
         nodes.append(NodeSpec("policy", common | {"checkpoint": checkpoint, "device": device}))
-        awaited.append("policy")
     if record:
         nodes.append(NodeSpec("recorder", common | {"dataset": str(record)}))
-        awaited.append("recorder")
     if simulate:
-        if client:
-            awaited.append("client")
+        awaited = [node.kind for node in nodes] + ["client"] * client
         own = {"use_sim_time": False, "renderer": renderer, "seed": seed, "awaited": ",".join(awaited)}
         nodes.insert(0, NodeSpec("simulator", common | own))
     return nodes
 
 
-@functools.cache
-def _scratch() -> tempfile.TemporaryDirectory:
-    return tempfile.TemporaryDirectory(prefix="vla_adapter_launch_")  # removed when launch ends
+def graph_environment(simulate: bool, given: Mapping[str, str] = os.environ) -> dict[str, str]:
+    """Variables that a process of the graph needs beside what it is given: the one place that decides.
 
-
-def launch_options(node: NodeSpec, not_given: Collection[str] = ()) -> dict[str, Any]:
-    """Keyword arguments of the `LifecycleNode` of launch_ros that starts a node.
-
-    The shipped file comes first, so that parameters set by a parent launch file
-    hold, and the arguments of the launch file come last, so that nothing
-    overrides them.
+    What the user has set stays. A simulation is for this computer alone: discovery and traffic stay on the
+    loopback, unless the user's ROS variables ask for a network. With a real robot, ROS's own settings hold.
+    Both get shared memory large enough for images, and the prefix where the package's resources lie.
 
     Args:
-        node: What to start.
-        not_given: Launch arguments with which nobody set a value. Where such a value is the
-            node's own default too, it is left to the parameter files.
+        simulate: Whether the simulator stands in for the robot.
+        given: The environment so far.
     """
-    defaults = {name: field.default for name, field in KINDS[node.kind].__dataclass_fields__.items()}
-    arguments = {
-        name: value
-        for name, value in node.parameters.items()
-        if name not in not_given or name not in defaults or value != defaults[name]
-    }
-    file = NodeSpec(node.kind, arguments).write_arguments(Path(_scratch().name))
-    return {
-        "package": "vla_adapter_ros",
-        "executable": node.name,
-        "name": node.name,
-        "namespace": "",  # that of the launch file which includes ours
-        "output": "screen",
-        "ros_arguments": ["--params-file", str(node.defaults)],
-        "parameters": [str(file)],
-    }
-
-
-def graph_environment() -> dict[str, str]:
-    """Variables that all processes of the graph need; what the user has set stays.
-
-    Shared memory large enough for images, discovery on this machine only, and
-    the prefix where the package's resources lie.
-    """
-    wanted = {
-        "FASTDDS_DEFAULT_PROFILES_FILE": str(config_folder() / "fastdds_shm.xml"),
-        "ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST",
-        "PYTHONUNBUFFERED": "1",
-    }
+    wanted = {"PYTHONUNBUFFERED": "1"}
+    alone = simulate and given.get(RANGE) in (None, "", LOOPBACK) and not any(map(given.get, ELSEWHERE))
+    if alone:
+        wanted[RANGE] = LOOPBACK
+    if not any(map(given.get, TRANSPORTS)):
+        wanted[TRANSPORTS[0]] = str(
+            config_folder() / ("fastdds_loopback.xml" if alone else "fastdds_shm.xml")
+        )
     if (Path(sys.prefix) / "share" / "ament_index").is_dir():
         wanted["AMENT_PREFIX_PATH"] = sys.prefix  # ROS from wheels in a virtual environment
-    return {key: value for key, value in wanted.items() if not os.environ.get(key)}
+    return {key: value for key, value in wanted.items() if not given.get(key)}
+
+
+def is_simulated(nodes: Iterable[NodeSpec]) -> bool:
+    """Whether the simulator is among the nodes."""
+    return any(node.kind == "simulator" for node in nodes)

@@ -267,7 +267,7 @@ class PolicyNode(ManagedNode):
 
     def _complain(self) -> None:
         """Without frames there is nothing to infer from: say which stream is silent."""
-        complaints = self._builder.complaints(self.now())
+        complaints = self._streams.complaints(self.now())
         problem = self._why_ended or "; ".join(complaints)
         if problem:
             self.diagnose(problem, instruction=self._instruction.text)

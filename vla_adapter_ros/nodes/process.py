@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import threading
 import traceback
@@ -12,14 +13,20 @@ from rclpy.lifecycle import TransitionCallbackReturn
 from rclpy.signals import SignalHandlerOptions
 
 from vla_adapter_ros.nodes.base import ManagedNode
+from vla_adapter_ros.nodes.graph import graph_environment
 
 
-def run(kind: type[ManagedNode]) -> int:
+def run(kind: type[ManagedNode], simulate: bool = False) -> int:
     """Run a node until SIGINT or SIGTERM.
 
     rclpy's own handlers would end the context at once, under threads that still
     publish. Here the callbacks run in a thread, the main thread waits for the
     signal, and the context ends last.
+
+    Args:
+        kind: Class of the node.
+        simulate: Whether it is for this computer alone, where whoever starts it has not decided that. With
+            `ros2 run`, ROS's own network settings hold for every node but the simulator.
 
     Returns:
         Exit status: 1 if autostart was asked for and the configuration or the activation failed.
@@ -27,6 +34,7 @@ def run(kind: type[ManagedNode]) -> int:
     ended = threading.Event()
     for sign in (signal.SIGINT, signal.SIGTERM):
         signal.signal(sign, signal.default_int_handler)
+    os.environ.update(graph_environment(simulate))
     rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
     node = kind()
     executor = SingleThreadedExecutor()

@@ -123,8 +123,7 @@ class RecorderNode(ManagedNode):
     def _complaints(self) -> list[str]:
         """Streams that are silent."""
         self._streams.poll()
-        complaints = self._streams.builder.complaints(self.now())
-        return complaints + self._streams.mismatches() if complaints else []
+        return self._streams.complaints(self.now())
 
     def _obstacles(self) -> list[str]:
         """Why no good frame could be recorded now."""

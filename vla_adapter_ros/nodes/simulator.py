@@ -268,7 +268,7 @@ def _info_topic(image_topic: str) -> str:
 
 def main() -> int:
     """Entry point of `simulator_node`."""
-    return run(SimulatorNode)
+    return run(SimulatorNode, simulate=True)
 
 
 if __name__ == "__main__":

@@ -23,6 +23,10 @@ IMAGE_TYPES = {"raw": Image, "compressed": CompressedImage}
 TOPIC_TYPES = {"joint_state": JointState, "pose": PoseStamped}
 VALUE_DEPTH = 10  # messages without images that may wait for their callback
 POLL_PERIOD_S = 0.02
+UNPUBLISHED = (
+    " (no publisher is discovered: is it up, with this ROS_DOMAIN_ID and within the discovery range?)"
+)
+UNHEARD = " (published, but nothing arrives: large images need fastdds_shm.xml where they are sent)"
 # What may wait to be polled while the process gets no processor: a second of images, and of an arm at 1 kHz.
 POLLED_IMAGES, POLLED_VALUES = 30, 1000
 
@@ -115,13 +119,26 @@ class StreamSubscriber:
 
     def obstacles(self, now: float) -> list[str]:
         """Why no good frame could be made at `now` [s], the first cause first; empty if one can."""
-        found = self.builder.obstacles(now)
+        found = self.builder.obstacles(now, self._why_silent)
         refused = [f"{stream}: {why}" for stream, why in self._refused.items() if why]
         return refused + found + self.mismatches() if found else []
+
+    def complaints(self, now: float) -> list[str]:
+        """What keeps good frames from coming at `now` [s], in the order in which it began."""
+        found = self.builder.complaints(now, self._why_silent)
+        return found + self.mismatches() if found else []
 
     def mismatches(self) -> list[str]:
         """Publishers of another type, whom polled streams cannot hear, in words."""
         return [] if self._polling is None else self._polling.mismatches()
+
+    def _why_silent(self, stream: str, heard: bool) -> str:
+        """What ROS knows about a silent stream, as the end of a sentence."""
+        cameras = self._node.contract.cameras
+        topic = self._node.resolve_topic_name(cameras[stream].topic if stream in cameras else stream)
+        if self._node.count_publishers(topic) == 0:
+            return UNPUBLISHED
+        return "" if heard or self.mismatches() else UNHEARD
 
     def _subscribe(
         self, kind: type, topic: str, handle: Callable[[Any, float], None], quality: QoSProfile

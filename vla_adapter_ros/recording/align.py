@@ -22,7 +22,7 @@ from __future__ import annotations
 import bisect
 import math
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -36,6 +36,10 @@ from vla_adapter_ros.recording.schedule import RateSchedule
 JUMP_BACK_S = 0.5  # time that runs back this far was reset (a simulation, a bag that loops)
 MAX_WAITING = 256  # frames kept for a caller that does not take them
 NO_FRAME = "no frame yet"
+
+
+def _unknown(stream: str, heard: bool) -> str:
+    return ""
 
 
 class FrameBuilder:
@@ -188,15 +192,20 @@ class FrameBuilder:
         """Stream -> stamp of its newest sample, or of its oldest value [s]; -inf if none came."""
         return {stream: -age for stream, age in self.newest_ages(0.0).items()}
 
-    def complaints(self, now: float) -> list[str]:
+    def complaints(self, now: float, why: Callable[[str, bool], str] = _unknown) -> list[str]:
         """What keeps good frames from coming, in the order in which it began; empty if nothing does.
 
         One sentence per stream, or per group of its values that fell silent together.
+
+        Args:
+            now: Time [s].
+            why: Given a stream and whether it was ever heard, the end of its sentences.
         """
         found: list[tuple[float, str]] = []
         with self._lock:
             for stream, ages in self._histories.newest_ages(now, self._last_reference).items():
-                found += self._histories.late(stream, ages, now, self.allowed_age(stream))
+                late = self._histories.late(stream, ages, now, self.allowed_age(stream))
+                found += [(age, text + why(stream, math.isfinite(age))) for age, text in late]
         return oldest_first(found)
 
     def allowed_age(self, stream: str) -> float:
@@ -206,17 +215,17 @@ class FrameBuilder:
             allowed += self._period  # images are looked at once per period
         return allowed
 
-    def obstacles(self, now: float) -> list[str]:
+    def obstacles(self, now: float, why: Callable[[str, bool], str] = _unknown) -> list[str]:
         """Why no good frame could be made now, the first cause first; empty if one can.
 
-        Silent streams; where there are none, what is wrong with the newest frame, in the frame's own words.
-        A bad frame between good ones is none.
+        Silent streams (for `why` see `complaints`); where there are none, what is wrong with the newest
+        frame, in the frame's own words. A bad frame between good ones is none.
         """
         with self._lock:
             self._advance(now)
             recent = now - self.last_good <= self.allowed_age(self._contract.reference_camera)
             problem = "" if recent else self.newest_problem
-            return self.complaints(now) or ([problem] if problem else [])
+            return self.complaints(now, why) or ([problem] if problem else [])
 
     def clear(self) -> None:
         """Forget all samples and frames, as after a reset of the simulation."""

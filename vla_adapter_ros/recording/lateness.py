@@ -20,10 +20,10 @@ class _Refusals:
 
 
 class ClockCheck:
-    """Refuses samples whose stamps lie in the future.
+    """Refuses samples whose stamps lie in the future, and knows how late the others came.
 
-    Refusals are noted per value, since two drivers with clocks of their own
-    may share a topic. They are forgotten when a good sample of that value comes.
+    Both are noted per value, since two drivers with clocks of their own may share a
+    topic. Refusals are forgotten when a good sample of that value comes.
     """
 
     def __init__(self) -> None:
@@ -32,6 +32,7 @@ class ClockCheck:
         self.offset: dict[str, float] = {}
         """Stream -> stamp minus receive time of the newest refused sample [s]."""
         self._recent: dict[tuple[str, str], _Refusals] = {}
+        self._delays: dict[tuple[str, str], float] = {}  # receipt minus stamp of the newest good sample [s]
 
     def accept(self, stream: str, keys: Iterable[str], stamp: float, received: float) -> bool:
         """Whether a sample may be used that was stamped at `stamp` and came at `received` [s].
@@ -41,9 +42,9 @@ class ClockCheck:
             keys: Values in the sample; for an image, "".
         """
         if stamp <= received + FUTURE_TOLERANCE_S:
-            if self._recent:
-                for key in keys:
-                    self._recent.pop((stream, key), None)
+            for key in keys:
+                self._delays[stream, key] = received - stamp
+                self._recent.pop((stream, key), None)
             return True
         self.rejected[stream] = self.rejected.get(stream, 0) + 1
         self.offset[stream] = stamp - received
@@ -53,18 +54,24 @@ class ClockCheck:
             self._recent[stream, key] = _Refusals(count + 1, stamp - received, received)
         return False
 
-    def hint(self, stream: str, keys: Iterable[str], now: float) -> str:
-        """What was refused of these values lately, as the end of a sentence; empty if nothing was."""
+    def hint(self, stream: str, keys: Iterable[str], now: float, allowed: float) -> str:
+        """What is wrong with the stamps of these values, as the end of a sentence; empty if nothing is.
+
+        Some were refused lately, or the newest one was already older than `allowed` [s] when it came.
+        """
         found = [self._recent[stream, key] for key in keys if (stream, key) in self._recent]
         recent = [refusals for refusals in found if refusals.last >= now - RECENT_S]
         if not recent:
-            return ""
+            delay = max((self._delays.get((stream, key), 0.0) for key in keys), default=0.0)
+            late = f"; stamped {delay:.3f} s before its receipt: check the clocks, or what delays it"
+            return late if delay > allowed else ""
         most = max(recent, key=lambda refusals: refusals.count)
         return f"; {most.count} refused, stamped {most.offset:.3f} s after their receipt: check the clocks"
 
     def clear(self) -> None:
-        """Forget what was refused lately, as after a jump of the clock."""
+        """Forget what was refused lately, and delays, as after a jump of the clock."""
         self._recent.clear()
+        self._delays.clear()
 
 
 def late_values(
@@ -94,7 +101,7 @@ def late_values(
         which = f" ({', '.join(keys)})" if len(keys) < len(ages) else ""
         state = f"newest sample is {age:.3f} s old, allowed are {allowed:.3f} s"
         text = state if math.isfinite(age) else "no sample"
-        sentences.append((age, f"{what}{which}: {text}{clocks.hint(stream, keys, t)}"))
+        sentences.append((age, f"{what}{which}: {text}{clocks.hint(stream, keys, t, allowed)}"))
     return sentences
 
 

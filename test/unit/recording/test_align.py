@@ -456,3 +456,36 @@ def test_programming_errors_are_named():
     with pytest.raises(FrameError, match="period_s"):
         FrameBuilder(CONTRACT, with_action=False, period_s=0.0)
     builder.add_values(CONTRACT.action.topic, 0.0, 0.0, ["anything"], [1.0])  # not asked for: ignored
+
+
+def test_stamps_of_a_clock_that_is_behind_are_told_from_a_stream_that_is_silent():
+    builder = FrameBuilder(CONTRACT, with_action=False)
+    good(builder)
+    for n in range(
+        1, 4
+    ):  # the gripper's camera sends all the time, from a computer whose clock is 1.7 s behind
+        now = 101.7 + 0.1 * n
+        feed(builder, ("gripper", now - 1.7, now, 1))
+    (behind,) = [c for c in builder.complaints(now) if c.startswith("camera gripper")]
+    assert behind == (
+        "camera gripper: newest sample is 1.700 s old, allowed are 0.080 s"
+        "; stamped 1.700 s before its receipt: check the clocks, or what delays it"
+    )
+    (silent,) = [c for c in builder.complaints(now) if c.startswith("/end_effector_pose")]
+    assert silent == "/end_effector_pose: newest sample is 2.000 s old, allowed are 0.050 s"
+
+
+def test_what_ros_knows_of_a_silent_stream_ends_its_sentence():
+    builder = FrameBuilder(CONTRACT, with_action=False)
+    feed(builder, ("third_view", 100.0, 100.0, 1))
+    heard = {}
+
+    def why(stream, ever):
+        heard[stream] = ever
+        return f" <{stream}>"
+
+    assert "camera gripper: no sample <gripper>" in builder.complaints(101.0, why)
+    assert builder.obstacles(101.0, why) == builder.complaints(101.0, why)
+    assert heard == {
+        "third_view": True, "gripper": False, "/joint_states": False, "/end_effector_pose": False,
+    }  # fmt: skip

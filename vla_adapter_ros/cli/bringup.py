@@ -1,0 +1,149 @@
+"""`vla-adapter bringup`: start the nodes, keep them running, start again what may die without harm."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from collections.abc import Callable
+from typing import Any
+
+from vla_adapter_ros.cli.runner import GraphError, GraphRunner, how_it_ended
+from vla_adapter_ros.errors import ParameterError
+from vla_adapter_ros.nodes.graph import NodeSpec, node_list
+
+FIRST_PAUSE_S, LONGEST_PAUSE_S = 1.0, 30.0  # before a node is started again; doubled each time it fails
+WORKED_S = 60.0  # a process that has lived so long had no trouble to start
+LOOK_S = 0.2
+CONSEQUENCES = {
+    "policy": "the arm holds until there is a new instruction",
+    "recorder": "the episode that was being recorded is lost, saved ones are not",
+}
+
+
+def add_bringup(commands: Any, graph_options: Callable[[argparse.ArgumentParser], None]) -> None:
+    """Add `bringup` to the parser's commands; `graph_options` adds what it shares with others."""
+    bringup = commands.add_parser("bringup", help="start the nodes and keep them running")
+    graph_options(bringup)
+    bringup.add_argument(
+        "--robot", dest="simulate", action="store_false",
+        help="a real robot: no simulator, and ROS's own network settings hold",
+    )  # fmt: skip
+    for node in ("controller", "policy"):
+        bringup.add_argument(
+            f"--no-{node}", dest=node, action="store_false",
+            help=f"without the {node}, as where it runs on another computer",
+        )  # fmt: skip
+    bringup.add_argument("--record", default="", help="also record to this data set directory")
+    bringup.add_argument("--lock-step", action="store_true", help="simulated time waits for the nodes")
+    bringup.add_argument("--device", default="auto", help="torch device of the policy")
+    bringup.add_argument(
+        "--mode", default="drive", choices=("drive", "dry_run", "shadow", "row_pass_through"),
+        help="controller: drive; everything but commands; scored beside a human; rows as they are",
+    )  # fmt: skip
+    bringup.set_defaults(run=_bringup)
+
+
+def _bringup(options: argparse.Namespace) -> int:
+    nodes = node_list(
+        contract=options.contract,
+        checkpoint=options.checkpoint,
+        simulate=options.simulate,
+        controller=options.controller,
+        policy=options.policy,
+        record=options.record,
+        lock_step=options.lock_step,
+        renderer=options.renderer,
+        seed=options.seed,
+        device=options.device,
+        mode=options.mode,
+    )
+    if not nodes:
+        raise ParameterError("no node is left to start: leave one of --robot --no-controller --no-policy out")
+    with GraphRunner(nodes) as graph:
+        upkeep = Upkeep(graph)
+        while True:
+            for sentence in upkeep.look(time.monotonic()):
+                print(f"vla-adapter: {sentence}", file=sys.stderr, flush=True)
+            time.sleep(LOOK_S)
+
+
+class Upkeep:
+    """Looks after the processes of a graph.
+
+    A policy or a recorder that dies is started again: the new policy waits for an instruction, the
+    new recorder for an episode, with everything that was saved. The pause before that doubles with
+    each failure in a row, up to LONGEST_PAUSE_S, at which the tries go on without a further word.
+
+    Args:
+        graph: Runs; its processes are looked at and started again.
+    """
+
+    def __init__(self, graph: GraphRunner) -> None:
+        self._graph = graph
+        self._lives = {node.name: _Lives() for node in graph.nodes}
+
+    def look(self, now: float) -> list[str]:
+        """Start again what is due; to be called a few times per second.
+
+        Args:
+            now: By a steady clock [s].
+
+        Returns:
+            What happened, in sentences.
+
+        Raises:
+            GraphError: the others must end too, see `NodeSpec.ends_all`.
+        """
+        said = []
+        for node in self._graph.nodes:
+            lives = self._lives[node.name]
+            status = self._graph.processes[node.name].poll()
+            if status is None:
+                lives.seen(now)
+            elif lives.due is None:
+                if sentence := self._ended(node, lives, status, now):
+                    said.append(sentence)
+            elif now >= lives.due:
+                lives.begin()
+                self._graph.start(node)
+        return said
+
+    def _ended(self, node: NodeSpec, lives: _Lives, status: int, now: float) -> str:
+        how = how_it_ended(node.name, status)
+        if node.ends_all(status, lives.count):
+            raise GraphError(f"{how}: nothing runs without it" + "; its own words are above" * (status > 0))
+        before, pause = lives.pause, lives.end(now)
+        if before == LONGEST_PAUSE_S == pause:
+            return ""
+        if pause < LONGEST_PAUSE_S:
+            return f"{how}: it starts again in {pause:g} s; {CONSEQUENCES[node.kind]}"
+        return f"{how}, again and again: from now on it is tried every {pause:g} s, without a word"
+
+
+class _Lives:
+    """The lives of one node's process so far."""
+
+    def __init__(self) -> None:
+        self.count = 1
+        self.due: float | None = None  # when it is started again [s]; None: it has not ended, as far as seen
+        self.pause = 0.0  # before the newest start [s]
+        self._first_seen: float | None = None
+
+    def seen(self, now: float) -> None:
+        """It lives."""
+        if self._first_seen is None:
+            self._first_seen = now
+        if now - self._first_seen >= WORKED_S:
+            self.pause = 0.0
+
+    def end(self, now: float) -> float:
+        """It has ended; returns how long to wait before it is started again [s]."""
+        self.pause = min(2 * self.pause, LONGEST_PAUSE_S) or FIRST_PAUSE_S
+        self.due = now + self.pause
+        return self.pause
+
+    def begin(self) -> None:
+        """It is started again."""
+        self.count += 1
+        self.due = self._first_seen = None
