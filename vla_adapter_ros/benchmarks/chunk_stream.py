@@ -10,7 +10,7 @@ import numpy as np
 
 from vla_adapter_ros.benchmarks.policy_loop import run_policy
 from vla_adapter_ros.contract import checkpoints_folder, read_contract
-from vla_adapter_ros.errors import DatasetError
+from vla_adapter_ros.errors import ChunkError, DatasetError
 from vla_adapter_ros.simulation.robot import SimulatedRobot
 from vla_adapter_ros.simulation.sentences import SENTENCES, sentence
 
@@ -118,6 +118,9 @@ def record_stream(
         seed: Of the first scene.
         renderer: See `render.choose_backend`.
         report: Called with one line per episode.
+
+    Raises:
+        ChunkError: the controller refused a chunk.
     """
     from vla_adapter_ros.model import VlaAdapterPolicy
 
@@ -134,6 +137,8 @@ def record_stream(
             description, robot, policy, text,
             longest_s=LONGEST_S, after_lift_s=AFTER_LIFT_S, every_frame=True,
         )  # fmt: skip
+        if run.refused:
+            raise ChunkError(f"'{text}': {run.refused}")
         recorded.append(Episode(text, run.start, run.stamps, run.rows))
         report(f"'{text}': {len(run.stamps)} chunks, lifted: {run.lifted or 'nothing'}")
     robot.close()

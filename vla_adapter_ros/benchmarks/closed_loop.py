@@ -20,6 +20,7 @@ from vla_adapter_ros.benchmarks.policy_loop import Policy, run_policy
 from vla_adapter_ros.contract import Contract, read_contract, require_same
 from vla_adapter_ros.errors import ParameterError, SimulationError
 from vla_adapter_ros.model import VlaAdapterPolicy
+from vla_adapter_ros.model.device import resolve_device
 from vla_adapter_ros.simulation.robot import SimulatedRobot
 from vla_adapter_ros.simulation.sentences import SENTENCES, sentence
 
@@ -40,6 +41,7 @@ class Episode:
         lifted: The cube that was lifted first; empty if none was within the time allowed.
         duration_s: Simulated time until then, or all that was allowed [s].
         chunks: Inferences.
+        refused: Why the controller refused a chunk, which ended the episode; empty if it refused none.
     """
 
     scene: int
@@ -49,6 +51,7 @@ class Episode:
     lifted: str
     duration_s: float
     chunks: int
+    refused: str = ""
 
     @property
     def success(self) -> bool:
@@ -71,6 +74,7 @@ def evaluate_closed_loop(
     renderer: str = "raycast",
     longest_s: float = LONGEST_S,
     jobs: int = 1,
+    device: str = "auto",
     report: Callable[[str], None] = print,
 ) -> dict[str, Any]:
     """Let a policy obey sentences in the simulator, without ROS and without latency.
@@ -84,6 +88,7 @@ def evaluate_closed_loop(
         renderer: raycast, egl, osmesa, or auto.
         longest_s: Simulated time per sentence [s].
         jobs: Processes, each with one thread. The episodes are the same with any number.
+        device: Where the policy computes, see `resolve_device`.
         report: Called with one line per scene.
 
     Returns:
@@ -100,7 +105,8 @@ def evaluate_closed_loop(
     if sentences not in ("each", "one"):
         raise ParameterError(f"sentences = {sentences!r}: allowed is each or one")
     started = time.monotonic()
-    work = (str(checkpoint), str(contract), renderer, sentences, longest_s)
+    place = str(resolve_device(device))
+    work = (str(checkpoint), str(contract), renderer, sentences, longest_s, place)
     episodes: list[Episode] = []
     for found in _scenes(work, range(seed, seed + scenes), min(jobs, scenes)):
         episodes += found
@@ -108,6 +114,7 @@ def evaluate_closed_loop(
     result = summarize(episodes)
     return {
         "checkpoint": str(checkpoint),
+        "device": place,
         "renderer": renderer,
         "seed": seed,
         "scenes": scenes,
@@ -132,6 +139,7 @@ def summarize(episodes: list[Episode]) -> dict[str, Any]:
         "successes": right,
         "wrong_cube": sum(e.wrong for e in episodes),
         "nothing_lifted": sum(not e.lifted for e in episodes),
+        "refused": sum(bool(e.refused) for e in episodes),
         "scenes_all_right": sum(by_scene[scene] == count for scene, count in named.items()),
         "success_interval": wilson_interval(right, len(episodes)),
         "median_success_s": round(float(np.median(times)), 2) if times else None,
@@ -161,8 +169,8 @@ def run_scene(
         robot.reset(seed)
         text = sentence(colours[i], (seed + i) % len(SENTENCES))
         run = run_policy(contract, robot, policy, text, longest_s=longest_s)
-        lifted_s = round(run.lifted_s, 2)
-        found.append(Episode(seed, colours, text, colours[i], run.lifted, lifted_s, len(run.stamps)))
+        lifted_s, chunks = round(run.lifted_s, 2), len(run.stamps)
+        found.append(Episode(seed, colours, text, colours[i], run.lifted, lifted_s, chunks, run.refused))
     return found
 
 
@@ -172,7 +180,8 @@ def format_result(result: dict[str, Any]) -> str:
     lines = [
         f"{result['successes']} of {result['episodes']} named cubes lifted "
         f"(95 % interval {low:.0%} to {high:.0%}), another cube {result['wrong_cube']} times, "
-        f"none {result['nothing_lifted']} times",
+        f"none {result['nothing_lifted']} times"
+        + (f", {result['refused']} of these with a refused chunk" if result["refused"] else ""),
         f"{result['scenes_all_right']} of {result['scenes']} scenes without a failure; "
         f"{result['wall_s']:.0f} s with {result['jobs']} process{'es' if result['jobs'] > 1 else ''}",
     ]
@@ -180,7 +189,7 @@ def format_result(result: dict[str, Any]) -> str:
 
 
 def _line(found: list[Episode]) -> str:
-    words = (f"{e.target}: {'lifted' if e.success else e.lifted or 'nothing'}" for e in found)
+    words = (f"{e.target}: {'lifted' if e.success else e.lifted or e.refused or 'nothing'}" for e in found)
     return f"scene {found[0].scene}: " + ", ".join(words)
 
 
@@ -188,9 +197,9 @@ class _Loop:
     """What a process needs: policy and robot, made once."""
 
     def __init__(
-        self, checkpoint: str, contract: str, renderer: str, sentences: str, longest_s: float
+        self, checkpoint: str, contract: str, renderer: str, sentences: str, longest_s: float, device: str
     ) -> None:
-        self.policy = VlaAdapterPolicy.from_pretrained(checkpoint)
+        self.policy = VlaAdapterPolicy.from_pretrained(checkpoint, device=device)
         theirs = self.policy.contract
         if theirs is None and not contract:
             raise ParameterError(f"checkpoint {checkpoint} carries no contract: name the simulated robot's")

@@ -21,6 +21,7 @@ from vla_adapter_ros.benchmarks.machine import (
 from vla_adapter_ros.benchmarks.reference import ReferencePath
 from vla_adapter_ros.errors import ModelConfigError
 from vla_adapter_ros.model import InferenceEngine, VlaAdapter, VlaAdapterConfig, preset
+from vla_adapter_ros.model.device import resolve_device
 from vla_adapter_ros.model.preprocessing import Preprocessor
 
 STAGES = ("preprocess", "vision", "llm", "head", "total")
@@ -59,7 +60,7 @@ def random_network(config: VlaAdapterConfig, device: torch.device, dtype: torch.
 def run_inference_benchmark(
     name: str = "0.5b",
     *,
-    device: str = "cpu",
+    device: str = "auto",
     dtype: str = "bf16",
     variant: str = "pro",
     repeats: int = 10,
@@ -70,7 +71,7 @@ def run_inference_benchmark(
 
     Args:
         name: Preset of the sizes; the weights are random, which does not change the work.
-        device: `cpu` or `cuda`.
+        device: See `resolve_device`.
         dtype: One of `DTYPES`.
         variant: Head, `base` or `pro`.
         repeats: Timed predictions of each path.
@@ -83,13 +84,12 @@ def run_inference_benchmark(
         `machine`.
 
     Raises:
-        ModelConfigError: unknown preset, type or device.
+        ParameterError: there is no such device.
+        ModelConfigError: unknown preset or type.
     """
     if dtype not in DTYPES:
         raise ModelConfigError(f"dtype = {dtype!r}: allowed is one of {list(DTYPES)}")
-    if device.startswith("cuda") and not torch.cuda.is_available():
-        raise ModelConfigError(f"device = {device!r}: torch sees no GPU here; allowed is 'cpu'")
-    place = torch.device(device)
+    place = resolve_device(device)
     torch.set_num_threads(threads)
     config = preset(name, head=variant, **_SIZES)
     network = random_network(config, place, DTYPES[dtype])
@@ -125,7 +125,7 @@ def run_inference_benchmark(
                 memory[key] = max(memory.get(key, 0), peak_memory_bytes(place))
     peaks = measure_peaks(place, DTYPES[dtype])
     result: dict[str, Any] = {
-        "preset": name, "variant": variant, "dtype": dtype, "device": device, "repeats": repeats,
+        "preset": name, "variant": variant, "dtype": dtype, "device": str(place), "repeats": repeats,
         "prompt_tokens": len(ids), "camera_images": f"{config.num_images} of {CAMERA[1]}x{CAMERA[0]}",
     }  # fmt: skip
     for key in paths:

@@ -14,6 +14,7 @@ from vla_adapter_ros.contract import Contract
 from vla_adapter_ros.control import Chunk, MotionCore
 from vla_adapter_ros.control.pacing import ChunkPacer
 from vla_adapter_ros.control.urdf import contract_kinematics
+from vla_adapter_ros.errors import ChunkError
 from vla_adapter_ros.simulation.robot import SimulatedRobot
 
 TICK_S = 0.01
@@ -41,6 +42,7 @@ class Run:
         start: The arm before the first chunk, float64 (J,) [rad], order of the contract's arm joints.
         stamps: Times of the frames that the policy saw, since the first, float64 (N,) [s].
         rows: Their chunks, float64 (N, H, A), columns as in the contract's action.
+        refused: Why the controller refused the last of them, which ended the run; empty if it did not.
     """
 
     lifted: str
@@ -48,6 +50,7 @@ class Run:
     start: np.ndarray
     stamps: np.ndarray
     rows: np.ndarray
+    refused: str = ""
 
 
 def run_policy(
@@ -62,7 +65,8 @@ def run_policy(
 ) -> Run:
     """Let a policy obey one sentence, from the robot's present scene on.
 
-    The arm follows every fourth frame's chunk, as the nodes do by default.
+    The arm follows every fourth frame's chunk, as the nodes do by default. A chunk that the controller
+    refuses, as its values are not finite or far off, ends the run.
 
     Args:
         contract: The robot's.
@@ -75,14 +79,13 @@ def run_policy(
 
     Raises:
         SimulationError: the contract's driver takes no trajectories.
-        ChunkError: the policy's rows are not finite or far off.
     """
     core = MotionCore(contract, TICK_S, armed=True)
     if (kinematics := contract_kinematics(contract)) is not None:
         core.set_kinematics(kinematics)
     pacer = ChunkPacer(contract.rate_hz, policy.config.chunk, EXECUTION_HORIZON)
     ticks_per_frame = round(1.0 / contract.rate_hz / TICK_S)
-    begun, lifted, lifted_at = robot.time, "", np.inf
+    begun, lifted, lifted_at, refused = robot.time, "", np.inf, ""
     start = _arm(contract, robot)
     stamps, rows = [], []
     tick = 0
@@ -96,7 +99,11 @@ def run_policy(
                 stamps.append(now - begun)
                 rows.append(policy.predict(images, text, _state(contract, robot)))
             if followed:
-                core.accept_chunk(_chunk(contract, rows[-1], now, tick), now)
+                try:
+                    core.accept_chunk(_chunk(contract, rows[-1], now, tick), now)
+                except ChunkError as error:
+                    refused = str(error)
+                    break
         core.tick(now)
         if tick % PUBLISH_EVERY == 0:
             send_trajectory(core, robot, now)
@@ -107,7 +114,7 @@ def run_policy(
         robot.advance(TICK_S)
         tick += 1
     duration = (lifted_at if lifted else robot.time) - begun
-    return Run(lifted, duration, start, np.array(stamps), np.array(rows))
+    return Run(lifted, duration, start, np.array(stamps), np.array(rows), refused)
 
 
 def measured_joints(robot: SimulatedRobot) -> dict[str, float]:

@@ -26,6 +26,7 @@ from vla_adapter_ros.benchmarks.training_reference import ReferenceTraining, dec
 from vla_adapter_ros.contract import Contract, read_contract
 from vla_adapter_ros.errors import ModelConfigError
 from vla_adapter_ros.model import Tokenizer, VlaAdapterPolicy, preset
+from vla_adapter_ros.model.device import resolve_device
 from vla_adapter_ros.model.preprocessing import Preprocessor
 from vla_adapter_ros.training.adapters import add_lora, frozen_to_bf16
 from vla_adapter_ros.training.augmentation import resolve_augmentation
@@ -87,7 +88,7 @@ def made_data(contract: Contract, sentence: str, seed: int = 0) -> tuple[list[li
 def run_training_benchmark(
     name: str = "tiny",
     *,
-    device: str = "cpu",
+    device: str = "auto",
     batches: tuple[int, ...] = (32,),
     lora_rank: int = 0,
     checkpointing: bool = False,
@@ -99,7 +100,7 @@ def run_training_benchmark(
 
     Args:
         name: Preset of the sizes; the weights are random, which does not change the work.
-        device: `cpu` or `cuda`.
+        device: See `resolve_device`.
         batches: Samples per step; each is measured.
         lora_rank: Of the adapters in every linear layer; 0: all weights train.
         checkpointing: Let our loop compute activations again.
@@ -112,17 +113,16 @@ def run_training_benchmark(
         the time that waits for data, and hours per 100,000 samples; `speedup`; `machine`.
 
     Raises:
-        ModelConfigError: unknown preset or device.
+        ParameterError: there is no such device.
+        ModelConfigError: unknown preset.
     """
     if name not in PRESETS:
         raise ModelConfigError(f"preset = {name!r}: allowed is one of {list(PRESETS)}")
-    if device.startswith("cuda") and not torch.cuda.is_available():
-        raise ModelConfigError(f"device = {device!r}: torch sees no GPU here; allowed is 'cpu'")
+    place = resolve_device(device)
     torch.set_num_threads(threads)
-    place = torch.device(device)
     half = has_bf16(place)
     result: dict[str, Any] = {
-        "preset": name, "device": device, "lora_rank": lora_rank, "steps": steps, "rows": ROWS,
+        "preset": name, "device": str(place), "lora_rank": lora_rank, "steps": steps, "rows": ROWS,
         "camera_images": f"{CAMERA}x{CAMERA}", "checkpointing": checkpointing, "compile": compile_layers_too,
         "products": "bf16" if half else "fp32", "batches": {},
     }  # fmt: skip

@@ -7,6 +7,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+from vla_adapter_ros.cli.arguments import COUNT, DEVICE_HELP, SECONDS, SEED, announce_device, number, whole
+
 
 def add_benchmark_command(commands: Any) -> None:
     """Add `benchmark` and its kinds to the parser's commands."""
@@ -17,11 +19,11 @@ def add_benchmark_command(commands: Any) -> None:
         "inference", help="one chunk: the published way of computing it, and the engine"
     )
     inference.add_argument("--preset", default="0.5b", choices=("0.5b", "tiny"))
-    inference.add_argument("--device", default="cpu", help="torch device: cpu or cuda")
+    inference.add_argument("--device", default="auto", help=DEVICE_HELP)
     inference.add_argument("--dtype", default="bf16", choices=("bf16", "fp16", "fp32"))
     inference.add_argument("--variant", default="pro", choices=("base", "pro"), help="policy head")
-    inference.add_argument("--repeats", type=int, default=10, help="timed predictions of each path")
-    inference.add_argument("--threads", type=int, default=2, help="CPU threads")
+    inference.add_argument("--repeats", type=COUNT, default=10, help="timed predictions of each path")
+    inference.add_argument("--threads", type=COUNT, default=2, help="CPU threads")
     inference.add_argument("--compile", action="store_true", help="give the engine torch.compile")
     inference.add_argument("--json", type=Path, help="write the result here")
     inference.set_defaults(run=_inference)
@@ -29,9 +31,11 @@ def add_benchmark_command(commands: Any) -> None:
     control = kinds.add_parser(
         "control", help="recorded chunks with inference latency, driven by usual methods and by ours"
     )
-    control.add_argument("--latency", type=float, nargs="+", help="mean latencies [ms]; default 0 40 90 200")
-    control.add_argument("--seed", type=int, default=0, help="of the jitter")
-    control.add_argument("--horizon", type=int, default=4, help="rows that the default executes per chunk")
+    control.add_argument(
+        "--latency", type=number(), nargs="+", help="mean latencies [ms]; default 0 40 90 200"
+    )
+    control.add_argument("--seed", type=SEED, default=0, help="of the jitter")
+    control.add_argument("--horizon", type=COUNT, default=4, help="rows that the default executes per chunk")
     control.add_argument("--stream", type=Path, help="recorded chunks; default: those of the package")
     control.add_argument(
         "--record", type=Path, metavar="FILE", help="let the policy drive, and record its chunks here first"
@@ -43,32 +47,34 @@ def add_benchmark_command(commands: Any) -> None:
     jitter = kinds.add_parser(
         "jitter", help="the controller's thread beside a busy core, next to an rclpy timer (needs ROS 2)"
     )
-    jitter.add_argument("--rates", type=float, nargs="+", default=(100.0, 250.0, 500.0), help="[Hz]")
-    jitter.add_argument("--seconds", type=float, default=20.0, help="of each run")
-    jitter.add_argument("--busy", type=int, default=1, help="busy cores, of the two that are used")
-    jitter.add_argument("--priority", type=int, default=0, help="SCHED_FIFO priority; 0: none")
+    jitter.add_argument(
+        "--rates", type=number(above=True), nargs="+", default=(100.0, 250.0, 500.0), help="[Hz]"
+    )
+    jitter.add_argument("--seconds", type=SECONDS, default=20.0, help="of each run")
+    jitter.add_argument("--busy", type=whole(0, 2), default=1, help="busy cores, of the two that are used")
+    jitter.add_argument("--priority", type=whole(0, 99), default=0, help="SCHED_FIFO priority; 0: none")
     jitter.add_argument("--json", type=Path, help="write the result here")
     jitter.set_defaults(run=_jitter, simulate=True)
 
     recording = kinds.add_parser(
         "recording", help="the recorder beside two cameras and an arm: losses, stalls, cost (needs ROS 2)"
     )
-    recording.add_argument("--minutes", type=float, default=10.0, help="recorded time")
-    recording.add_argument("--episode", type=float, default=20.0, help="length of an episode [s]")
-    recording.add_argument("--cores", type=int, default=2, help="for everything together; 0: all")
+    recording.add_argument("--minutes", type=SECONDS, default=10.0, help="recorded time")
+    recording.add_argument("--episode", type=SECONDS, default=20.0, help="length of an episode [s]")
+    recording.add_argument("--cores", type=whole(), default=2, help="for everything together; 0: all")
     recording.add_argument("--output", type=Path, help="keep the data set in this folder")
     recording.add_argument("--json", type=Path, help="write the result here")
     recording.set_defaults(run=_recording, simulate=True)
 
     training = kinds.add_parser("training", help="steps: the published recipe's way, and our loop")
     training.add_argument("--preset", default="tiny", choices=("tiny", "0.5b"))
-    training.add_argument("--device", default="cpu", help="torch device: cpu or cuda")
-    training.add_argument("--batch", type=int, nargs="+", help="default: 32 for tiny, 1 for 0.5b")
-    training.add_argument("--lora-rank", type=int, help="default: 0 for tiny, 64 for 0.5b")
+    training.add_argument("--device", default="auto", help=DEVICE_HELP)
+    training.add_argument("--batch", type=COUNT, nargs="+", help="default: 32 for tiny, 1 for 0.5b")
+    training.add_argument("--lora-rank", type=whole(), help="default: 0 for tiny, 64 for 0.5b")
     training.add_argument("--checkpointing", action="store_true", help="our loop computes activations again")
     training.add_argument("--compile", action="store_true", help="give our loop torch.compile")
-    training.add_argument("--steps", type=int, default=10, help="timed steps of each way")
-    training.add_argument("--threads", type=int, default=1, help="CPU threads")
+    training.add_argument("--steps", type=COUNT, default=10, help="timed steps of each way")
+    training.add_argument("--threads", type=COUNT, default=1, help="CPU threads")
     training.add_argument("--json", type=Path, help="write the result here")
     training.set_defaults(run=_training)
 
@@ -78,7 +84,7 @@ def _inference(options: argparse.Namespace) -> int:
 
     result = run_inference_benchmark(
         options.preset,
-        device=options.device,
+        device=announce_device(options.device),
         dtype=options.dtype,
         variant=options.variant,
         repeats=options.repeats,
@@ -141,7 +147,7 @@ def _training(options: argparse.Namespace) -> int:
     rank = options.lora_rank if options.lora_rank is not None else (0 if tiny else 64)
     result = run_training_benchmark(
         options.preset,
-        device=options.device,
+        device=announce_device(options.device),
         batches=tuple(options.batch or ((32,) if tiny else (1,))),
         lora_rank=rank,
         checkpointing=options.checkpointing,

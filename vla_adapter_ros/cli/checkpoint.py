@@ -7,6 +7,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from vla_adapter_ros.cli.arguments import number
 from vla_adapter_ros.contract.resources import checkpoints_folder
 from vla_adapter_ros.errors import ParameterError
 
@@ -35,7 +36,9 @@ def add_checkpoint(commands: Any) -> None:
     convert.add_argument("--platform", required=True, help="what it was trained for, such as libero")
     convert.add_argument("--contract", required=True, help="robot contract: shipped name or path")
     convert.add_argument("--statistics", help="name of the entry to use, if there are several")
-    convert.add_argument("--rate", type=float, help="rows per second, if not the platform's usual rate")
+    convert.add_argument(
+        "--rate", type=number(above=True), help="rows per second, if not the platform's usual rate"
+    )
     convert.add_argument(
         "--set",
         action="append",

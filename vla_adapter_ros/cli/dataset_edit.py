@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from vla_adapter_ros.cli.arguments import number, whole
 from vla_adapter_ros.errors import DatasetError
 
 
@@ -19,7 +20,7 @@ def add_dataset_edit_commands(kinds: Any) -> None:
     bag.add_argument("--instruction", default="", help="what was to be done; default: the bag's own topic")
     bag.add_argument("--instruction-topic", default="", help="std_msgs/String that says what was to be done")
     bag.add_argument("--codec", default="h264", choices=("h264", "hevc", "av1"))
-    bag.add_argument("--crf", type=int, default=23, help="quality of the videos, smaller is better")
+    bag.add_argument("--crf", type=whole(0, 63), default=23, help="quality of the videos, smaller is better")
     bag.set_defaults(run=_import_bag)
 
     lerobot = kinds.add_parser("import-lerobot", help="a LeRobot data set by others: v3.0, v2.1 or v2.0")
@@ -46,8 +47,8 @@ def add_dataset_edit_commands(kinds: Any) -> None:
     trim = kinds.add_parser("trim-idle", help="cut the still rows before the first and after the last motion")
     trim.add_argument("path", type=Path, help="folder of the data set")
     trim.add_argument("--output", type=Path, required=True, help="new folder")
-    trim.add_argument("--margin", type=float, default=0.3, help="time that is kept on either side [s]")
-    trim.add_argument("--idle-range", type=float, default=0.005, help="less is no motion [rad or m]")
+    trim.add_argument("--margin", type=number(), default=0.3, help="time that is kept on either side [s]")
+    trim.add_argument("--idle-range", type=number(), default=0.005, help="less is no motion [rad or m]")
     trim.add_argument("--exact", action="store_true", help="cut between key images too: encodes videos again")
     trim.set_defaults(run=_trim)
 
@@ -60,8 +61,8 @@ def add_dataset_edit_commands(kinds: Any) -> None:
 
     replay = kinds.add_parser("replay", help="publish an episode into the running graph")
     replay.add_argument("path", type=Path, help="folder of the data set")
-    replay.add_argument("--episode", type=int, required=True)
-    replay.add_argument("--speed", type=float, default=1.0, help="2 is twice as fast")
+    replay.add_argument("--episode", type=whole(), required=True)
+    replay.add_argument("--speed", type=number(0.05, 20), default=1.0, help="2 is twice as fast")
     what = replay.add_mutually_exclusive_group()
     what.add_argument(
         "--frames", action="store_true", help="images, state and action on their topics (default)"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -75,7 +77,19 @@ def run_demo(
         f"{result['wall_s']:.0f} s"
     )
     print(f"video {output / 'demo.mp4'}, plot {output / 'demo.png'}")
+    print(how_to_go_on())
     return result
+
+
+def how_to_go_on() -> str:
+    """What to type next, in two terminals."""
+    activate = [f"source {os.path.relpath(sys.prefix)}/bin/activate"] if sys.prefix != sys.base_prefix else []
+    first = [*activate, "vla-adapter bringup"]
+    second = [*activate, f'vla-adapter instruct "{sentence("red", 0)}"']
+    return "\n".join(
+        ["Go on: let the arm run in one terminal, and tell it from a second one what to do.", "",
+         *(f"  {line}" for line in first), "", *(f"  {line}" for line in second)]
+    )  # fmt: skip
 
 
 def _obey(client: GraphClient, footage: Footage, target: str, text: str) -> dict[str, Any]:

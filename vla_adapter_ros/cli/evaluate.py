@@ -7,6 +7,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from vla_adapter_ros.cli.arguments import COUNT, DEVICE_HELP, SECONDS, SEED, announce_device, whole
 from vla_adapter_ros.cli.checkpoint import locate_checkpoint
 
 SHIPPED = "franka_sim_tiny"
@@ -30,9 +31,8 @@ def _add_open_loop(kinds: Any) -> None:
     parser.add_argument(
         "--episodes", default="", help="such as 0:5 or 3,8; default: the held-out ones if known, else all"
     )
-    parser.add_argument("--device", default="cpu", help="torch device")
-    parser.add_argument("--threads", type=int, default=1, help="CPU threads; 0: torch's choice")
-    parser.add_argument("--seed", type=int, default=0, help="draws the other sentences")
+    parser.add_argument("--threads", type=whole(), default=1, help="CPU threads; 0: torch's choice")
+    parser.add_argument("--seed", type=SEED, default=0, help="draws the other sentences")
     parser.add_argument("--json", type=Path, help="write all figures here")
     parser.add_argument("--html", type=Path, help="write one page with figures and pictures here")
     parser.add_argument("--pictures", type=Path, metavar="FOLDER", help="write the pictures here (.png)")
@@ -42,15 +42,15 @@ def _add_open_loop(kinds: Any) -> None:
 def _add_closed_loop(kinds: Any) -> None:
     parser = kinds.add_parser("closed-loop", help="unseen scenes in the simulator, without ROS")
     _checkpoint_options(parser)
-    parser.add_argument("--scenes", type=int, default=30)
-    parser.add_argument("--seed", type=int, default=900_000, help="first scene")
+    parser.add_argument("--scenes", type=COUNT, default=30)
+    parser.add_argument("--seed", type=SEED, default=900_000, help="first scene")
     parser.add_argument(
         "--sentences", default="each", choices=("each", "one"), help="name each cube of a scene, or one"
     )
     parser.add_argument("--renderer", default="raycast", choices=("auto", "egl", "osmesa", "raycast"))
-    parser.add_argument("--longest", type=float, default=10.0, help="simulated time per sentence [s]")
-    parser.add_argument("--jobs", type=int, default=1, help="processes, one thread each")
-    parser.add_argument("--require", type=int, default=0, help="fail with fewer successes than this")
+    parser.add_argument("--longest", type=SECONDS, default=10.0, help="simulated time per sentence [s]")
+    parser.add_argument("--jobs", type=COUNT, default=1, help="processes, one thread each")
+    parser.add_argument("--require", type=whole(), default=0, help="fail with fewer successes than this")
     parser.add_argument("--json", type=Path, help="write every episode here")
     parser.set_defaults(run=_closed_loop)
 
@@ -60,6 +60,7 @@ def _checkpoint_options(parser: argparse.ArgumentParser) -> None:
         "--checkpoint", default=SHIPPED, help="directory, hub id or shipped name; default: %(default)s"
     )
     parser.add_argument("--contract", default="", help="robot contract, where none is stored")
+    parser.add_argument("--device", default="auto", help=DEVICE_HELP)
 
 
 def _open_loop(options: argparse.Namespace) -> int:
@@ -67,6 +68,7 @@ def _open_loop(options: argparse.Namespace) -> int:
     from vla_adapter_ros.training.report import format_report
     from vla_adapter_ros.training.report_page import draw_pictures, write_page
 
+    device = announce_device(options.device)
     found = evaluate_open_loop(
         locate_checkpoint(options.checkpoint),
         options.dataset,
@@ -75,7 +77,7 @@ def _open_loop(options: argparse.Namespace) -> int:
         episodes=options.episodes,
         platform=options.platform,
         statistics_name=options.statistics,
-        device=options.device,
+        device=device,
         threads=options.threads,
         seed=options.seed,
     )
@@ -91,6 +93,7 @@ def _open_loop(options: argparse.Namespace) -> int:
 def _closed_loop(options: argparse.Namespace) -> int:
     from vla_adapter_ros.benchmarks.closed_loop import evaluate_closed_loop, format_result
 
+    device = announce_device(options.device)
     result = evaluate_closed_loop(
         locate_checkpoint(options.checkpoint),
         contract=options.contract,
@@ -100,6 +103,7 @@ def _closed_loop(options: argparse.Namespace) -> int:
         renderer=options.renderer,
         longest_s=options.longest,
         jobs=options.jobs,
+        device=device,
         report=lambda line: print(line, flush=True),
     )
     print(format_result(result))

@@ -6,6 +6,8 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from vla_adapter_ros.cli.arguments import DEVICE_HELP, SEED, UsageError, whole
+from vla_adapter_ros.errors import TrainingError
 from vla_adapter_ros.training.presets import MEMORIES, memory_preset
 from vla_adapter_ros.training.settings import (
     AUGMENTATIONS,
@@ -15,6 +17,7 @@ from vla_adapter_ros.training.settings import (
     SCHEDULES,
     SOURCES,
     TAKES,
+    make_settings,
 )
 
 _SETTINGS = (  # options that are passed on only if they are given, so that a memory preset may set them
@@ -39,9 +42,9 @@ def add_finetune_command(commands: Any) -> None:
     tune.add_argument("--output", type=Path, required=True, help="checkpoint directory to write")
     tune.add_argument("--contract", help="for a data set that carries none: shipped name or path")
     tune.add_argument("--resume", action="store_true", help="go on from the output's last state")
-    tune.add_argument("--device", default="cpu", help="torch device")
-    tune.add_argument("--threads", type=int, default=1, help="CPU threads; 0: torch's choice")
-    tune.add_argument("--seed", type=int, default=0)
+    tune.add_argument("--device", default="auto", help=DEVICE_HELP)
+    tune.add_argument("--threads", type=whole(), default=1, help="CPU threads; 0: torch's choice")
+    tune.add_argument("--seed", type=SEED, default=0)
     tune.add_argument("--wandb", default="", metavar="PROJECT", help="also report to Weights & Biases")
 
     start = tune.add_argument_group("where to start")
@@ -57,7 +60,8 @@ def add_finetune_command(commands: Any) -> None:
 
     what = tune.add_argument_group("what trains")
     what.add_argument("--memory", type=int, choices=MEMORIES, metavar="GB",
-                      help=f"settings for a GPU of this memory: {', '.join(map(str, MEMORIES))}")  # fmt: skip
+                      help="settings of the published model (0.5B) for a GPU of this memory: "
+                      + ", ".join(map(str, MEMORIES)))  # fmt: skip
     what.add_argument("--lora-rank", type=int, help="train adapters of this rank; 0: the weights")
     what.add_argument("--lora-alpha", type=float, help="scale of the adapters; default: twice the rank")
     what.add_argument("--lora-dropout", type=float)
@@ -116,20 +120,45 @@ def _source_weights(text: str) -> tuple[float, ...]:
 
 
 def chosen_settings(options: argparse.Namespace) -> dict[str, Any]:
-    """Settings as given: the defaults, over them the memory preset's, over them single ones."""
+    """Settings as given: the defaults, over them the memory preset's, over them single ones.
+
+    Raises:
+        UsageError: a value makes no sense, or `--memory` where it means nothing.
+    """
+    from vla_adapter_ros.training.starting import is_tiny_start, start_name
+
     given = {name: getattr(options, name) for name in _SETTINGS if getattr(options, name) is not None}
     if "lora_targets" in given and "," in given["lora_targets"]:
         given["lora_targets"] = tuple(given["lora_targets"].split(","))
     preset = memory_preset(options.memory) if options.memory else {}
-    return {**_DEFAULTS, **preset, **given}
+    if options.memory and is_tiny_start(options.init, options.preset):
+        raise UsageError(
+            f"--memory {options.memory} sets batches and adapters for the published model, and this trains "
+            f"the tiny one ({start_name(options.init, options.preset)}), which needs none: leave it out, or "
+            "name a published start, such as --init prismatic"
+        )
+    chosen = {**_DEFAULTS, **preset, **given}
+    try:
+        make_settings(**chosen)
+    except TrainingError as error:
+        raise UsageError(str(error)) from None
+    return chosen
 
 
 def _finetune(options: argparse.Namespace) -> int:
     from vla_adapter_ros.contract import read_contract
+    from vla_adapter_ros.model.device import resolve_device
+    from vla_adapter_ros.training.distributed import several_processes
     from vla_adapter_ros.training.finetune import finetune
 
+    settings = chosen_settings(options)
     if options.check_only:
-        return _check(options)
+        return _check(options, settings)
+    if options.memory and options.device == "auto" and resolve_device().type == "cpu":
+        raise TrainingError(
+            f"--memory {options.memory} is for a GPU, and torch sees none: --device cpu trains without one, "
+            "slowly"
+        )
     result = finetune(
         options.dataset,
         options.output,
@@ -143,12 +172,13 @@ def _finetune(options: argparse.Namespace) -> int:
         threads=options.threads,
         contract=read_contract(options.contract) if options.contract else None,
         wandb=options.wandb,
-        **chosen_settings(options),
+        **settings,
     )
-    return result.report.exit_status
+    # A launcher takes any other status of one process for a crash, and ends the others.
+    return 0 if several_processes() else result.report.exit_status
 
 
-def _check(options: argparse.Namespace) -> int:
+def _check(options: argparse.Namespace, settings: dict[str, Any]) -> int:
     from vla_adapter_ros.contract import read_contract
     from vla_adapter_ros.training.inspection import PAGE, check_data
 
@@ -162,7 +192,7 @@ def _check(options: argparse.Namespace) -> int:
         platform=options.platform,
         contract=read_contract(options.contract) if options.contract else None,
         seed=options.seed,
-        **chosen_settings(options),
+        **settings,
     )
     print("\n".join((*found.lines, f"page: {page}")))
     return 0

@@ -9,28 +9,41 @@ import signal
 import sys
 from pathlib import Path
 
+from vla_adapter_ros.cli.arguments import COUNT, SEED, UsageError
 from vla_adapter_ros.cli.benchmark import add_benchmark_command
 from vla_adapter_ros.cli.bringup import add_bringup
 from vla_adapter_ros.cli.checkpoint import add_checkpoint
 from vla_adapter_ros.cli.dataset import add_dataset_command
 from vla_adapter_ros.cli.evaluate import add_evaluate
 from vla_adapter_ros.cli.finetune import add_finetune_command
+from vla_adapter_ros.cli.instruct import add_instruct_commands
 from vla_adapter_ros.cli.record import add_record_command
 from vla_adapter_ros.errors import VlaAdapterError
 from vla_adapter_ros.nodes.graph import graph_environment
+
+STATUSES = """exit status:
+  0    it did what was asked
+  1    it did not, and says why
+  2    the arguments make no sense; nothing was begun
+  3    finetune, evaluate open-loop: the policy does not listen to its sentence; all else was done
+  130  stopped by Ctrl-C or SIGTERM
+"""
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run a sub-command.
 
     Returns:
-        Exit status: 0 if it did what was asked, 1 if not, 2 for wrong arguments.
+        Exit status, see `STATUSES`.
     """
     options = _parser().parse_args(arguments)
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that child processes are stopped too
     os.environ.update(graph_environment(options.simulate))  # before rclpy is imported
     try:
         return options.run(options)
+    except UsageError as error:
+        print(f"vla-adapter {options.command}: error: {error}", file=sys.stderr)
+        return 2
     except VlaAdapterError as error:
         print(f"vla-adapter: {error}", file=sys.stderr)
         return 1
@@ -51,13 +64,18 @@ def _sentence(error: BaseException) -> str:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="vla-adapter", description=__doc__)
+    parser = argparse.ArgumentParser(
+        prog="vla-adapter",
+        description=__doc__,
+        epilog=STATUSES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     parser.set_defaults(simulate=False)  # else commands that start a simulation say so
     commands = parser.add_subparsers(dest="command", required=True)
 
     demo = commands.add_parser("demo", help="the simulated arm carries out instructions")
     _graph_options(demo)
-    demo.add_argument("--episodes", type=int, default=10, help="scenes to try")
+    demo.add_argument("--episodes", type=COUNT, default=10, help="scenes to try")
     demo.add_argument("--no-swap", action="store_true", help="do not repeat each scene naming another object")
     demo.add_argument("--json", type=Path, help="write the result here")
     demo.add_argument("--output", type=Path, default=Path("out/demo"), help="folder for video, plot and logs")
@@ -66,18 +84,23 @@ def _parser() -> argparse.ArgumentParser:
     add_bringup(commands, _graph_options)
 
     record = commands.add_parser("record-demo", help="the scripted expert teleoperates, the recorder writes")
-    _graph_options(record)
-    record.add_argument("--episodes", type=int, default=300, help="demonstrations to record")
-    record.add_argument("--dataset", type=Path, default=Path("out/demonstrations"))
-    record.set_defaults(run=_record_demo, seed=10_000, simulate=True)
+    record.add_argument("--contract", default="franka_sim", help="robot contract: shipped name or path")
+    record.add_argument("--renderer", default="auto", choices=("auto", "egl", "osmesa", "raycast"))
+    record.add_argument("--episodes", type=COUNT, default=300, help="demonstrations to record")
+    record.add_argument(
+        "--dataset", type=Path, default=Path("out/demonstrations"), help="made if missing, else continued"
+    )
+    record.add_argument("--seed", type=SEED, help="first scene; default: 10000, or the first new one")
+    record.set_defaults(run=_record_demo, simulate=True)
 
     ground = commands.add_parser("pretrain-grounding", help="make the grounded tiny backbone from nothing")
     ground.add_argument("--output", type=Path, default=Path("out/grounded_tiny"))
     ground.add_argument("--contract", default="franka_sim", help="robot contract: shipped name or path")
-    ground.add_argument("--scenes", type=int, default=6000, help="rendered scenes")
-    ground.add_argument("--seed", type=int, default=0)
+    ground.add_argument("--scenes", type=COUNT, default=6000, help="rendered scenes")
+    ground.add_argument("--seed", type=SEED, default=0)
     ground.set_defaults(run=_ground)
 
+    add_instruct_commands(commands)
     add_finetune_command(commands)
     add_evaluate(commands)
     add_record_command(commands)
@@ -91,7 +114,7 @@ def _graph_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--contract", default="franka_sim", help="robot contract: shipped name or path")
     parser.add_argument("--checkpoint", default="", help="checkpoint directory; default: the shipped one")
     parser.add_argument("--renderer", default="auto", choices=("auto", "egl", "osmesa", "raycast"))
-    parser.add_argument("--seed", type=int, default=0, help="first scene")
+    parser.add_argument("--seed", type=SEED, default=0, help="first scene")
 
 
 def _demo(options: argparse.Namespace) -> int:
@@ -113,8 +136,9 @@ def _demo(options: argparse.Namespace) -> int:
 
 
 def _record_demo(options: argparse.Namespace) -> int:
-    from vla_adapter_ros.cli.record_demo import record_demonstrations
+    from vla_adapter_ros.cli.record_demo import first_scene, record_demonstrations
 
+    print(f"scenes from {first_scene(options.dataset, options.seed)} on", flush=True)
     result = record_demonstrations(
         options.dataset,
         options.episodes,

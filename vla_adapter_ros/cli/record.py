@@ -12,8 +12,8 @@ from typing import Any
 import yaml
 
 from vla_adapter_ros.cli.keys import Keyboard, parse_keys
-from vla_adapter_ros.errors import ParameterError
-from vla_adapter_ros.nodes.graph import NodeSpec, node_list
+from vla_adapter_ros.errors import ParameterError, RecordingError
+from vla_adapter_ros.nodes.graph import NodeSpec, nobody_here, node_list
 from vla_adapter_ros.nodes.parameters import RecorderParameters, build
 
 COMMANDS = ("toggle", "start", "stop", "discard", "rerecord", "save", "task", "arm", "quit")
@@ -83,7 +83,7 @@ def recorder_nodes(options: argparse.Namespace) -> list[NodeSpec]:
 
 def _record(options: argparse.Namespace) -> int:
     from vla_adapter_ros.cli.runner import GraphRunner
-    from vla_adapter_ros.nodes.recorder_client import RecorderClient
+    from vla_adapter_ros.nodes.recorder_client import FOUND_WITHIN_S, RecorderClient
 
     keys = parse_keys(options.keys, COMMANDS, KEYS)
     nodes = recorder_nodes(options)
@@ -91,6 +91,8 @@ def _record(options: argparse.Namespace) -> int:
         runner = stack.enter_context(GraphRunner(nodes, options.logs)) if nodes else None
         client = stack.enter_context(RecorderClient())
         keyboard = stack.enter_context(Keyboard())
+        if runner is None and not client.wait(FOUND_WITHIN_S):
+            raise RecordingError(nobody_here("no recorder answers", "record --dataset PATH"))
         terminal = Terminal(client, keyboard, options.instruction, bell=options.bell)
         while True:
             if runner is not None:

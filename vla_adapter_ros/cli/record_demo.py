@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,14 +13,20 @@ from std_srvs.srv import Trigger
 from vla_adapter_ros.cli.client import ClientError, GraphClient
 from vla_adapter_ros.cli.runner import GraphRunner
 from vla_adapter_ros.contract import read_contract
+from vla_adapter_ros.errors import DatasetError
 from vla_adapter_ros.nodes.graph import node_list
 from vla_adapter_ros.simulation.sentences import SENTENCES, sentence
 from vla_adapter_ros.srv import Demonstrate, StartEpisode
+from vla_adapter_ros.untrusted import read_json
 
 DISTURBANCES_M = (0.0, 0.012, 0.024)
 """Of the tool, in turn: as far as policies trained on smaller pushes were seen to stray, 1 to 3 cm."""
 LONGEST_S = 8.0
 AFTER_LIFT_S = 0.3
+
+
+FIRST_SCENE = 10_000
+SCENES = "meta/scenes.json"  # in the data set: the seed after the last scene that it shows
 
 
 @dataclass(frozen=True)
@@ -32,7 +39,7 @@ class RecordingResult:
 
 
 def record_demonstrations(
-    dataset: Path, episodes: int, *, contract: str = "franka_sim", seed: int = 10_000,
+    dataset: Path, episodes: int, *, contract: str = "franka_sim", seed: int | None = None,
     renderer: str = "auto", logs: Path | None = None,
 ) -> RecordingResult:  # fmt: skip
     """Record `episodes` successful demonstrations, each on a scene of its own.
@@ -45,14 +52,15 @@ def record_demonstrations(
         dataset: Directory of the data set; continued if it exists.
         episodes: Demonstrations to add.
         contract: Robot contract.
-        seed: First scene.
+        seed: First scene, see `first_scene`.
         renderer: Of the simulator.
         logs: Folder for the nodes' logs.
 
     Raises:
         ClientError, GraphError: the graph did not work.
+        DatasetError: the scenes would be, or may be, in the data set already.
     """
-    started = time.monotonic()
+    started, first = time.monotonic(), first_scene(dataset, seed)
     nodes = node_list(
         contract=contract, policy=False, record=str(dataset), lock_step=True, renderer=renderer, client=True
     )
@@ -68,15 +76,43 @@ def record_demonstrations(
             number = saved + discarded
             if discarded > episodes + 10:
                 raise ClientError(f"{discarded} of {number} demonstrations failed: giving up")
-            objects = client.reset(seed + number)
+            objects = client.reset(first + number)
             target = objects[number % len(objects)]
             text = sentence(target, number % len(SENTENCES))
-            if _demonstrate(client, target, text, DISTURBANCES_M[number % 3], seed + number):
+            if _demonstrate(client, target, text, DISTURBANCES_M[number % 3], first + number):
                 saved += 1
+                (dataset / SCENES).write_text(json.dumps({"next_seed": first + number + 1}) + "\n")
                 progress.advance(bar)
             else:
                 discarded += 1
     return RecordingResult(saved, discarded, time.monotonic() - started)
+
+
+def first_scene(dataset: Path, seed: int | None) -> int:
+    """The seed at which recording begins: the one asked for, else the first that is new to the data set.
+
+    Raises:
+        DatasetError: the scenes from `seed` on are in the data set, or, without one, which they are is not
+            known.
+    """
+    if not (dataset / "meta" / "info.json").is_file():
+        return FIRST_SCENE if seed is None else seed
+    try:
+        free = int(read_json(dataset / SCENES)["next_seed"])
+    except FileNotFoundError:
+        if seed is None:
+            raise DatasetError(
+                f"{dataset} is there already and does not say which scenes it shows: name one that is new to "
+                "it with --seed, or another --dataset"
+            ) from None
+        return seed
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise DatasetError(f"{dataset / SCENES} cannot be read: {error}") from error
+    if seed is not None and seed < free:
+        raise DatasetError(
+            f"--seed {seed}: {dataset} may show the scenes from there on already; the next free one is {free}"
+        )
+    return free if seed is None else seed
 
 
 def _demonstrate(client: GraphClient, target: str, text: str, disturbance: float, seed: int) -> bool:

@@ -19,6 +19,7 @@ from vla_adapter_ros.contract import Contract
 from vla_adapter_ros.errors import DatasetError
 from vla_adapter_ros.msg import ControllerStatus
 from vla_adapter_ros.nodes.conversions import command_message, seconds, to_stamp
+from vla_adapter_ros.nodes.graph import nobody_here
 from vla_adapter_ros.nodes.images import array_to_image
 from vla_adapter_ros.nodes.streams import IMAGE_TYPES, TOPIC_TYPES
 from vla_adapter_ros.recording.images import turn
@@ -45,9 +46,9 @@ def replay_frames(dataset: Dataset, contract: Contract, episode: int, speed: flo
         Rows published.
 
     Raises:
-        DatasetError: no such episode, a speed that is not allowed, or a damaged data set.
+        DatasetError: no such episode, a damaged data set, or nobody listens.
     """
-    rows = _rows(dataset, episode, speed)
+    rows = _rows(dataset, episode)
     images = {name: dataset.images(name, episode) for name in contract.cameras}
     with _Publisher() as publisher:
         depth = QoSProfile(depth=10)  # reliable: whoever listens with best effort gets it too
@@ -87,7 +88,7 @@ def replay_commands(dataset: Dataset, contract: Contract, episode: int, speed: f
             f"teleop.route = {contract.teleop.route!r}: commands would pass the controller's limits by; "
             "allowed is 'through_controller'"
         )
-    rows = _rows(dataset, episode, speed)
+    rows = _rows(dataset, episode)
     followed, said = 0, ""
 
     def listen(status: ControllerStatus) -> None:
@@ -145,9 +146,7 @@ def image_message(image: np.ndarray, transport: str, now: float) -> Any:
     return message
 
 
-def _rows(dataset: Dataset, episode: int, speed: float) -> dict[str, np.ndarray]:
-    if not 0.05 <= speed <= 20:
-        raise DatasetError(f"speed = {speed}: allowed is 0.05 to 20")
+def _rows(dataset: Dataset, episode: int) -> dict[str, np.ndarray]:
     rows = dataset.rows(episode)
     count = len(rows["index"])
     return {
@@ -185,7 +184,11 @@ class _Publisher:
         return seconds(self.node.get_clock().now().to_msg())
 
     def settle(self) -> None:
-        """Let the graph find this node, until no more listeners come; take its clock if there is one."""
+        """Let the graph find this node, until no more listeners come; take its clock if there is one.
+
+        Raises:
+            DatasetError: nobody listens.
+        """
         self.spin(lambda: False, DISCOVERY_S)
         heard, since = -1, time.monotonic()
 
@@ -197,6 +200,8 @@ class _Publisher:
             return heard > 0 and time.monotonic() - since > SETTLED_S
 
         self.spin(settled, LISTENERS_S)
+        if not heard:
+            raise DatasetError(nobody_here(f"nobody listens to {', '.join(self._publishers)}", "bringup"))
         if self.node.count_publishers("/clock") and not self.node.get_parameter("use_sim_time").value:
             self.node.set_parameters([Parameter("use_sim_time", value=True)])
             self.spin(lambda: self.now() > 0, 10.0)

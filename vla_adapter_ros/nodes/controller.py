@@ -20,7 +20,7 @@ from vla_adapter_ros.control import Chunk, MotionCore, Tick
 from vla_adapter_ros.control.kinematics import ArmKinematics
 from vla_adapter_ros.control.rows import RowStream
 from vla_adapter_ros.control.shadow import ShadowScore
-from vla_adapter_ros.control.supervisor import GATED, HOLDING, STOPPED
+from vla_adapter_ros.control.supervisor import GATED, HOLDING, NOT_ARMED, STOPPED
 from vla_adapter_ros.errors import ChunkError
 from vla_adapter_ros.msg import ActionChunk, ControllerStatus
 from vla_adapter_ros.nodes.base import CHUNK_TOPIC, STATUS_TOPIC, ManagedNode
@@ -305,6 +305,11 @@ class ControllerNode(ManagedNode):
         before, self._last_said = self._last_said, (tick.state, source)
         # An arm that may move and only waits has no problem; a problem is logged by `diagnose`.
         problem = tick.reason if tick.state in (GATED, HOLDING, STOPPED) else self._core.refusal
+        if problem == NOT_ARMED:
+            arm = self.resolve_service_name("~/arm")
+            problem = (
+                f"not armed yet: `vla-adapter call arm`, or `ros2 service call {arm} std_srvs/srv/Trigger`"
+            )
         if tick.state != before[0]:
             text = f": {tick.reason}" if tick.reason and not problem else ""
             self.get_logger().info(f"{before[0] or 'start'} -> {tick.state}{text}")

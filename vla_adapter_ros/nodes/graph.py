@@ -128,6 +128,17 @@ def node_list(
     return nodes
 
 
+def nobody_here(what: str, command: str) -> str:
+    """What to say when nobody is there to speak to.
+
+    Args:
+        what: Who was looked for, such as `no recorder answers`.
+        command: That starts it.
+    """
+    domain = os.environ.get("ROS_DOMAIN_ID") or "0"
+    return f"{what} in ROS_DOMAIN_ID {domain}: start the nodes first, such as with `vla-adapter {command}`"
+
+
 def graph_environment(simulate: bool, given: Mapping[str, str] = os.environ) -> dict[str, str]:
     """Variables that a process of the graph needs beside what it is given: the one place that decides.
 

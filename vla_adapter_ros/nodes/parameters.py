@@ -36,7 +36,7 @@ class PolicyParameters(CommonParameters):
     """Parameters of the policy node."""
 
     checkpoint: str = parameter("", "Checkpoint directory; empty: the one shipped for the simulated Franka.")
-    device: str = parameter("auto", "torch device: auto, cpu, cuda, cuda:0 ...")
+    device: str = parameter("auto", "torch device: auto (the GPU where there is one), cpu, cuda, cuda:0 ...")
     dtype: str = parameter(
         "auto",
         "Type of the weights; auto: bf16 on a GPU, and for large models on CPUs that have it, else fp32.",

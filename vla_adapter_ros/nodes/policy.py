@@ -17,6 +17,7 @@ from vla_adapter_ros.control.chunk import Chunk
 from vla_adapter_ros.control.pacing import ChunkPacer, budget_complaint
 from vla_adapter_ros.errors import CheckpointError, ObservationError, ParameterError, VlaAdapterError
 from vla_adapter_ros.model import VlaAdapterPolicy
+from vla_adapter_ros.model.device import describe_device, resolve_device
 from vla_adapter_ros.msg import ActionChunk, ControllerStatus
 from vla_adapter_ros.nodes.base import CHUNK_TOPIC, STATUS_TOPIC, ManagedNode
 from vla_adapter_ros.nodes.conversions import chunk_message
@@ -48,9 +49,7 @@ class PolicyNode(ManagedNode):
         path = parameters.checkpoint or str(checkpoints_folder() / DEFAULT_CHECKPOINT)
         if parameters.threads:
             torch.set_num_threads(parameters.threads)
-        device = parameters.device
-        if device == "auto":
-            device = "cuda" if torch.cuda.is_available() else "cpu"
+        device = resolve_device(parameters.device)
         self._policy = VlaAdapterPolicy.from_pretrained(path, device=device, dtype=DTYPES[parameters.dtype])
         if parameters.compile:
             self._policy.compile()
@@ -75,7 +74,8 @@ class PolicyNode(ManagedNode):
         if parameters.require_controller:
             self.listen(ControllerStatus, STATUS_TOPIC, self._on_status, QoSProfile(depth=10))
         self.every(LOOK_PERIOD_S, self._look)
-        self.get_logger().info(f"checkpoint {path}, {self._policy.config.chunk} rows per chunk")
+        chunk, where = self._policy.config.chunk, describe_device(device)
+        self.get_logger().info(f"checkpoint {path}, {chunk} rows per chunk, {where}")
 
     def _require_budget(self) -> None:
         """Measure inference on blank images, and refuse an execution horizon that it cannot serve."""

@@ -78,6 +78,13 @@ class RecorderClient:
         """Whether the recorder is there."""
         return self.status is not None and self._starting.service_is_ready()
 
+    def wait(self, patience_s: float) -> bool:
+        """Wait until the recorder is there; False if it was not within so long [s]."""
+        deadline = time.monotonic() + patience_s
+        while not self.ready and time.monotonic() < deadline:
+            time.sleep(0.05)
+        return self.ready
+
     def start(self, instruction: str, answer: Answer | None = None) -> None:
         """Ask for an episode; an empty instruction takes that of the one before.
 

@@ -15,7 +15,13 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from vla_adapter_ros.errors import TrainingError
+from vla_adapter_ros.model.device import resolve_device
 from vla_adapter_ros.training.memory import repeated_layers
+
+
+def several_processes() -> bool:
+    """Whether this process was started as one of several, by `accelerate launch` or torchrun."""
+    return int(os.environ.get("WORLD_SIZE", "1")) > 1
 
 
 class Processes:
@@ -25,7 +31,7 @@ class Processes:
     each process has them all (DDP). Both are torch's own, so both run on CPUs too.
 
     Args:
-        device: Where to train, in torch's words. With several processes `cuda` is each one's own GPU.
+        device: See `resolve_device`. With several processes a GPU is each one's own.
 
     Attributes:
         rank: Number of this process, from 0.
@@ -34,12 +40,13 @@ class Processes:
         sharded: Whether each process holds a part of the weights only.
 
     Raises:
+        ParameterError: there is no such device.
         TrainingError: accelerate was asked for several processes and started one.
     """
 
-    def __init__(self, device: str = "cpu") -> None:
-        self.rank, self.count, self.device, self.sharded = 0, 1, torch.device(device), False
-        if int(os.environ.get("WORLD_SIZE", "1")) < 2:
+    def __init__(self, device: str = "auto") -> None:
+        self.rank, self.count, self.device, self.sharded = 0, 1, resolve_device(device), False
+        if not several_processes():
             _refuse_lonely_launch()
             return
         from accelerate import PartialState

@@ -19,6 +19,7 @@ from torch import nn
 from vla_adapter_ros.contract import Contract
 from vla_adapter_ros.errors import TrainingError
 from vla_adapter_ros.model import VlaAdapterPolicy
+from vla_adapter_ros.model.device import describe_device
 from vla_adapter_ros.training.adapters import add_lora, frozen_to_bf16, plain_copy
 from vla_adapter_ros.training.batches import prepare_preprocessing, training_images
 from vla_adapter_ros.training.data import Samples, compute_statistics
@@ -82,7 +83,7 @@ def finetune(
     seed: int = 0,
     resume: bool = False,
     progress: bool = True,
-    device: str = "cpu",
+    device: str = "auto",
     threads: int = 1,
     contract: Contract | None = None,
     wandb: str = "",
@@ -104,9 +105,10 @@ def finetune(
         init, preset, tokenizer, platform: Where to start, see `starting.starting_point`. A head of the same
             shape is kept, otherwise a new one is made.
         steps, batch, lr, seed: See `FinetuneSettings`.
-        resume: Go on with an interrupted run of the same settings, if there is one.
-        progress: Show a progress bar and print the report.
-        device: Where to train, in torch's words.
+        resume: Go on with an interrupted run of the same settings, if there is one; of one that has
+            finished, the result is given.
+        progress: Show a progress bar, say what is trained where, and print the report.
+        device: Where to train, see `resolve_device`.
         threads: CPU threads; two were slower than one on two busy cores. 0 leaves torch's own choice.
         contract: For data sets that carry none.
         wandb: Project at Weights & Biases; "" is none.
@@ -131,7 +133,15 @@ def finetune(
     output = Path(output)
     folder = output.with_name(output.name + ".training")
     if resume and (output / RESULT).is_file():
-        return _read_result(output)
+        result, saved = _read_result(output)
+        _require_same_run(saved, {**saved, **_as_json(settings), "init": start_name(init, preset)})
+        if progress and processes.is_first:
+            print(
+                f"{output} is finished: nothing is left to resume. To train on, take it as --init, with "
+                "another --output."
+            )
+            print(format_report(result.report))
+        return result
     _check_output(output, folder, resume)
     with only_one(folder, processes.is_first):
         _check_output(output, folder, resume)  # the one before may just have ended
@@ -167,7 +177,7 @@ def _train(
         "frames": sum(source.data.num_frames for source in sources),
         "init": start_name(init, preset),
     }
-    key = json.loads(json.dumps({**dataclasses.asdict(settings), **recorded}))
+    key = {**_as_json(settings), **recorded}
     resumes = (folder / STATE).is_file()
     if resumes:
         _require_same_run(read_settings(folder / STATE), key)
@@ -181,6 +191,11 @@ def _train(
             init, robot, sentences, preset_name=preset, tokenizer=tokenizer, platform=platform,
             device=processes.device,
         )  # fmt: skip
+        weights = sum(p.numel() for p in backbone.network.parameters())
+        show.note(
+            f"starts from {recorded['init']}, {weights / 1e6:,.1f} million parameters, "
+            f"{describe_device(processes.device)}"
+        )
         backbone = prepare_preprocessing(backbone, settings)
         page = output.with_name(output.name + PAGE) if pages and processes.is_first else None
         preflight, samples = inspect_data(sources, robot, backbone, settings, page)
@@ -302,11 +317,16 @@ def _check_output(output: Path, folder: Path, resume: bool) -> None:
     require_writable(folder)
 
 
+def _as_json(settings: FinetuneSettings) -> dict[str, Any]:
+    """Settings as they come back from a file."""
+    return json.loads(json.dumps(dataclasses.asdict(settings)))
+
+
 def _require_same_run(saved: dict[str, Any], key: dict[str, Any]) -> None:
     names = sorted(n for n in {*saved, *key} if n not in FREE and saved.get(n) != key.get(n))
     if names:
         lines = "\n  ".join(f"{n}: {saved.get(n)!r} then, {key.get(n)!r} now" for n in names)
-        raise TrainingError(f"the interrupted training differs from this one:\n  {lines}")
+        raise TrainingError(f"the training before differs from this one:\n  {lines}")
 
 
 def _finish(loop: TrainingLoop, output: Path, seconds: float, show: Display, pages: bool) -> TrainingResult:
@@ -339,7 +359,7 @@ def _finish(loop: TrainingLoop, output: Path, seconds: float, show: Display, pag
         temporary.rename(output)
         (loop.folder / STATE).unlink(missing_ok=True)
     processes.wait()
-    return result if processes.is_first else _read_result(output)
+    return result if processes.is_first else _read_result(output)[0]
 
 
 def _save(policy: VlaAdapterPolicy, folder: Path) -> None:
@@ -359,11 +379,12 @@ def _write_result(folder: Path, result: TrainingResult, key: dict[str, Any], tak
     (folder / RESULT).write_text(json.dumps(facts) + "\n", encoding="utf-8")
 
 
-def _read_result(output: Path) -> TrainingResult:
-    """Result of a run that had finished before."""
+def _read_result(output: Path) -> tuple[TrainingResult, dict[str, Any]]:
+    """Result and settings of a run that has finished."""
     try:
         facts = read_json(output / RESULT)
         lists = {k: tuple(v) if isinstance(v, list) else v for k, v in facts["report"].items()}
-        return TrainingResult(output, tuple(facts["losses"]), facts["seconds"], Report(**lists))
+        result = TrainingResult(output, tuple(facts["losses"]), facts["seconds"], Report(**lists))
+        return result, dict(facts["settings"])
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise TrainingError(f"{output / RESULT}: no result of a training: {error}") from error

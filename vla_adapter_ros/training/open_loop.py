@@ -14,6 +14,7 @@ import torch
 from vla_adapter_ros.contract import Contract, read_contract, require_same
 from vla_adapter_ros.errors import CheckpointError, ParameterError, TrainingError
 from vla_adapter_ros.model import VlaAdapterPolicy
+from vla_adapter_ros.model.device import resolve_device
 from vla_adapter_ros.recording.opening import Dataset, open_dataset
 from vla_adapter_ros.training.data import Samples, load_samples
 from vla_adapter_ros.training.evaluation import Reference
@@ -61,7 +62,7 @@ def evaluate_open_loop(
     episodes: str = "",
     platform: str | None = None,
     statistics_name: str | None = None,
-    device: str = "cpu",
+    device: str = "auto",
     threads: int = 0,
     seed: int = 0,
     progress: Callable[[int, int], None] = lambda done, total: None,
@@ -79,7 +80,7 @@ def evaluate_open_loop(
         contract: The robot's, for a data set that carries none; default: the checkpoint's.
         episodes: Such as `0:5` or `3,8,10:12`; ends do not count.
         platform, statistics_name: For official checkpoints, see `VlaAdapterPolicy.from_pretrained`.
-        device: Where to compute.
+        device: Where to compute, see `resolve_device`.
         threads: CPU threads of torch from now on; 0 leaves them as they are.
         seed: Draws the other sentences.
         progress: Called with (episodes read, episodes).
@@ -91,9 +92,9 @@ def evaluate_open_loop(
     """
     if threads:
         torch.set_num_threads(threads)
-    checkpoint = Path(checkpoint)
+    checkpoint, place = Path(checkpoint), resolve_device(device)
     policy = VlaAdapterPolicy.from_pretrained(
-        checkpoint, platform=platform, statistics_name=statistics_name, device=device
+        checkpoint, platform=platform, statistics_name=statistics_name, device=place
     )
     if policy.statistics is None:
         raise CheckpointError(f"{checkpoint} is a backbone without a trained head: fine-tune it first")
@@ -130,6 +131,7 @@ def evaluate_open_loop(
         "checkpoint": str(checkpoint),
         "dataset": str(dataset),
         "contract": robot.name,
+        "device": str(place),
         "trained_on_this_data_set": "not known" if training is None else "yes",
     }
     return OpenLoop(report, facts, policy, samples, robot.rate_hz)

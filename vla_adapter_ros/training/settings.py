@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -115,6 +117,9 @@ class FinetuneSettings:
             value = getattr(self, name)
             if not isinstance(value, str | tuple):
                 object.__setattr__(self, name, tuple(value))
+        for field in dataclasses.fields(self):
+            value = getattr(self, field.name)
+            self._require(field.name, not isinstance(value, float) or math.isfinite(value), "a finite number")
         for name in ("steps", "batch", "save_every", "accumulation"):
             self._require(name, getattr(self, name) >= 1, "at least 1")
         for name in ("lr", "clip"):

@@ -12,7 +12,7 @@ from vla_adapter_ros.errors import CheckpointError, TrainingError
 from vla_adapter_ros.hub import download
 from vla_adapter_ros.model import Tokenizer, VlaAdapter, VlaAdapterConfig, VlaAdapterPolicy, preset
 from vla_adapter_ros.model.backbones import LATEST, read_backbone
-from vla_adapter_ros.model.checkpoint import OURS, find_components
+from vla_adapter_ros.model.checkpoint import OURS, find_components, read_own_config
 from vla_adapter_ros.model.hub import find_checkpoint
 from vla_adapter_ros.model.tokenizer import TINY_WORDS
 from vla_adapter_ros.training.cameras import with_cameras
@@ -30,6 +30,13 @@ def start_name(init: str | Path | None, preset_name: str | None) -> str:
     if init is not None:
         return Path(init).name
     return f"scratch {preset_name}" if preset_name else BACKBONE
+
+
+def is_tiny_start(init: str | Path | None, preset_name: str | None) -> bool:
+    """Whether a start is known to be the tiny model, without reading any weights."""
+    if init is None:
+        return preset_name in (None, "tiny")
+    return (own := Path(init) / OURS).is_file() and bool(read_own_config(own).stem)
 
 
 def starting_point(

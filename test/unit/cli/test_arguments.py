@@ -1,0 +1,128 @@
+"""Values that make no sense are refused before anything starts: every numeric option of every command."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import pytest
+
+from vla_adapter_ros.cli.arguments import UsageError, number, whole
+from vla_adapter_ros.cli.finetune import chosen_settings
+from vla_adapter_ros.cli.main import STATUSES, _parser, main
+
+
+def leaves(parser: argparse.ArgumentParser, words: tuple[str, ...] = ()):
+    """Every command without sub-commands: its words and its parser."""
+    kinds = [a for a in parser._actions if isinstance(a, argparse._SubParsersAction)]
+    for action in kinds:
+        for name, child in action.choices.items():
+            yield from leaves(child, (*words, name))
+    if not kinds:
+        yield words, parser
+
+
+def needed(parser: argparse.ArgumentParser) -> list[str]:
+    """Words for what a command cannot do without."""
+    words = []
+    for action in parser._actions:
+        value = str(next(iter(action.choices))) if action.choices else "1"
+        if not action.option_strings:
+            words.append(value)
+        elif action.required:
+            words += [action.option_strings[0], value]
+    return words
+
+
+COMMANDS = dict(leaves(_parser()))
+NUMBERS = [
+    (words, action.option_strings[0])
+    for words, parser in COMMANDS.items()
+    for action in parser._actions
+    if action.option_strings and action.type not in (None, Path) and action.metavar != "human=1,policy=0.2"
+]
+
+
+def parse(words, *more: str) -> argparse.Namespace:
+    options = _parser().parse_args([*words, *needed(COMMANDS[words]), *more])
+    if options.command == "finetune":
+        chosen_settings(options)
+    return options
+
+
+def test_all_commands_are_looked_at():
+    assert len(COMMANDS) >= 25 and len(NUMBERS) >= 60
+    for words in COMMANDS:
+        parse(words)
+
+
+@pytest.mark.parametrize(("words", "option"), NUMBERS, ids=lambda value: "-".join([*value]).strip("-"))
+def test_numbers_that_make_no_sense(words, option, capsys):
+    for value in ("nan", "-5", "inf", "many", ""):
+        with pytest.raises((SystemExit, UsageError)) as caught:
+            parse(words, option, value)
+        if isinstance(caught.value, SystemExit):
+            assert caught.value.code == 2
+            assert f"argument {option}" in capsys.readouterr().err
+        else:
+            assert "allowed is" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("words", "option", "value"),
+    [
+        (("demo",), "--episodes", "0"),
+        (("record-demo",), "--episodes", "0"),
+        (("demo",), "--seed", str(2**32)),
+        (("finetune",), "--steps", "0"),
+        (("finetune",), "--lr", "0"),
+        (("finetune",), "--holdout", "1"),
+        (("finetune",), "--ema", "1.5"),
+        (("finetune",), "--batch", "0"),
+        (("finetune",), "--accumulation", "3"),
+        (("finetune",), "--memory", "24"),
+        (("evaluate", "closed-loop"), "--longest", "0"),
+        (("benchmark", "jitter"), "--busy", "3"),
+        (("dataset", "replay"), "--speed", "0"),
+        (("dataset", "import-bag"), "--crf", "64"),
+    ],
+)
+def test_zeros_and_numbers_that_are_too_large(words, option, value):
+    with pytest.raises((SystemExit, UsageError)):
+        parse(words, option, value)
+
+
+def test_what_is_allowed_is_said():
+    assert whole(1)("3") == 3 and number(0, 20)("0.5") == 0.5 and number()("0") == 0.0
+    for kind, text, allowed in (
+        (whole(1), "0", "a whole number from 1"),
+        (whole(0, 63), "64", "a whole number from 0 to 63"),
+        (number(0.05, 20), "0", "a number from 0.05 to 20"),
+        (number(above=True), "0", "a number above 0"),
+    ):
+        with pytest.raises(argparse.ArgumentTypeError, match=f"'{text}': allowed is {allowed}$"):
+            kind(text)
+
+
+def test_arguments_that_do_not_fit_together_end_with_status_2(tmp_path, capsys):
+    words = ["finetune", "--dataset", str(tmp_path), "--output", str(tmp_path / "out")]
+    assert main([*words, "--batch", "32", "--accumulation", "3"]) == 2
+    assert "vla-adapter finetune: error: batch = 32: allowed is a multiple of 3" in capsys.readouterr().err
+    for start in ([], ["--preset", "tiny"], ["--init", "vla_adapter_ros/checkpoints/grounded_tiny"]):
+        assert main([*words, "--memory", "24", *start]) == 2
+        assert "the published model, and this trains the tiny one" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
+
+
+def test_options_that_mean_nothing_are_not_there(capsys):
+    with pytest.raises(SystemExit) as caught:
+        main(["record-demo", "--checkpoint", "nope"])
+    assert caught.value.code == 2 and "--checkpoint" in capsys.readouterr().err
+
+
+def test_the_help_lists_every_status(capsys):
+    with pytest.raises(SystemExit) as caught:
+        main(["--help"])
+    assert caught.value.code == 0
+    assert STATUSES in capsys.readouterr().out
+    assert [line.split()[0] for line in STATUSES.splitlines()[1:]] == ["0", "1", "2", "3", "130"]

@@ -1,0 +1,35 @@
+"""Where torch computes: one rule for every command and node."""
+
+from __future__ import annotations
+
+import torch
+
+from vla_adapter_ros.errors import ParameterError
+
+
+def resolve_device(name: str = "auto") -> torch.device:
+    """The torch device of a name; `auto` is the first GPU where there is one, else the CPU.
+
+    Args:
+        name: auto, cpu, cuda (the current GPU) or cuda:N.
+
+    Raises:
+        ParameterError: another name, or a GPU that torch does not see.
+    """
+    gpus = torch.cuda.device_count()
+    if name == "cpu" or (name == "auto" and not gpus):
+        return torch.device("cpu")
+    if gpus and name in ("auto", "cuda"):
+        return torch.device("cuda", torch.cuda.current_device())
+    kind, _, number = name.partition(":")
+    if kind == "cuda" and number.isdecimal() and int(number) < gpus:
+        return torch.device("cuda", int(number))
+    seen = f"cuda or cuda:0 to cuda:{gpus - 1}" if gpus else "no other here, as torch sees no GPU"
+    raise ParameterError(f"device = {name!r}: allowed is auto, cpu, {seen}")
+
+
+def describe_device(device: torch.device) -> str:
+    """Such as `on cuda:0, NVIDIA H200` or `on the CPU: no GPU found`."""
+    if device.type == "cuda":
+        return f"on {device}, {torch.cuda.get_device_name(device)}"
+    return "on the CPU" if torch.cuda.is_available() else "on the CPU: no GPU found"
