@@ -1,16 +1,20 @@
-"""`vla-adapter instruct` and `vla-adapter call`: speak to the running graph where there is no `ros2`."""
+"""`vla-adapter instruct` and `vla-adapter call`: speak to the running nodes where there is no `ros2`."""
 
 from __future__ import annotations
 
 import argparse
 import os
+import re
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from vla_adapter_ros.cli.arguments import number
 from vla_adapter_ros.errors import VlaAdapterError
 from vla_adapter_ros.nodes.graph import nobody_here
 
+READY_S = 3.0  # nodes that have just come up get so long to find each other before a refusal counts
 ANSWER_S = 10.0  # longest wait for an answer
 AGAIN_S = 3.0  # an answer is lost if the server has not found our reader yet: then it is asked again
 
@@ -28,21 +32,25 @@ def add_instruct_commands(commands: Any) -> None:
     call.add_argument("service", choices=("arm", "hold", "stop", "reset"))
     call.set_defaults(run=_call)
     for parser in (instruct, call):
-        parser.add_argument("--namespace", default="", help="of the nodes, such as /left; default: none")
-        parser.add_argument(
-            "--wait",
-            type=number(),
-            default=10.0,
-            metavar="SECONDS",
-            help="for the graph; default: %(default)g",
-        )
+        parser.add_argument("--namespace", type=_namespace, help="of the nodes, such as /left; default: none")
+        parser.add_argument("--wait", type=number(), default=10.0, help="for the nodes [s]; default: 10")
+
+
+def _namespace(text: str) -> str:
+    if not re.fullmatch(r"/?[A-Za-z_]\w*(/[A-Za-z_]\w*)*", text, re.ASCII):
+        raise argparse.ArgumentTypeError(f"{text!r}: allowed are letters, digits, _ and /, such as /left")
+    return text
 
 
 def _instruct(options: argparse.Namespace) -> int:
     from vla_adapter_ros.srv import Instruct
 
     request = Instruct.Request(instruction=options.instruction)
-    answer = call_service(Instruct, "instruct", request, namespace=options.namespace, wait_s=options.wait)
+    with service(Instruct, "instruct", options.namespace, options.wait) as call:
+        begun, answer = time.monotonic(), call(request)
+        while not answer.accepted and time.monotonic() < begun + READY_S:
+            time.sleep(0.2)
+            answer = call(request)
     return _tell(answer.accepted, answer.message)
 
 
@@ -50,7 +58,8 @@ def _call(options: argparse.Namespace) -> int:
     from std_srvs.srv import Trigger
 
     name = f"controller_node/{options.service}"
-    answer = call_service(Trigger, name, Trigger.Request(), namespace=options.namespace, wait_s=options.wait)
+    with service(Trigger, name, options.namespace, options.wait) as call:
+        answer = call(Trigger.Request())
     return _tell(answer.success, answer.message)
 
 
@@ -59,38 +68,39 @@ def _tell(done: bool, message: str) -> int:
     return 0 if done else 1
 
 
-def call_service(kind: Any, name: str, request: Any, *, namespace: str = "", wait_s: float = 10.0) -> Any:
-    """Call a service that may be called twice, from a node of its own.
+@contextmanager
+def service(kind: Any, name: str, namespace: str | None, wait_s: float) -> Iterator[Callable[[Any], Any]]:
+    """A function that calls a service from a node of its own; one that may be carried out twice.
 
     Args:
         kind: Its type.
         name: Relative to the namespace.
-        request: Of this type.
-        namespace: Of the nodes.
+        namespace: Of the nodes; None: none.
         wait_s: Longest wait until the service is there [s].
 
     Raises:
-        NoAnswer: it is not there, or does not answer.
+        NoAnswer: it is not there, or, from the function, does not answer.
     """
     import rclpy
-    from rclpy.exceptions import InvalidNamespaceException
     from rclpy.signals import SignalHandlerOptions
 
     rclpy.init(signal_handler_options=SignalHandlerOptions.NO)  # signals end the command, not just ROS
     try:
-        node = rclpy.create_node(f"vla_adapter_{os.getpid()}", namespace=namespace or None)
-        client = node.create_client(kind, name)
+        node = rclpy.create_node(f"vla_adapter_{os.getpid()}", namespace=namespace)
+        client, full_name = node.create_client(kind, name), node.resolve_service_name(name)
         if not client.wait_for_service(wait_s):
-            raise NoAnswer(nobody_here(f"no service {client.srv_name} after {wait_s:g} s", "bringup"))
-        deadline = time.monotonic() + ANSWER_S
-        while time.monotonic() < deadline:
-            future = client.call_async(request)
-            rclpy.spin_until_future_complete(node, future, timeout_sec=AGAIN_S)
-            if future.done():
-                return future.result()
-            client.remove_pending_request(future)
-        raise NoAnswer(f"{client.srv_name} is there, but did not answer within {ANSWER_S:g} s")
-    except InvalidNamespaceException as error:
-        raise NoAnswer(f"--namespace {namespace}: {' '.join(str(error).split())}") from None
+            raise NoAnswer(nobody_here(f"no service {full_name} after {wait_s:g} s", "bringup"))
+
+        def call(request: Any) -> Any:
+            deadline = time.monotonic() + ANSWER_S
+            while time.monotonic() < deadline:
+                future = client.call_async(request)
+                rclpy.spin_until_future_complete(node, future, timeout_sec=AGAIN_S)
+                if future.done():
+                    return future.result()
+                client.remove_pending_request(future)
+            raise NoAnswer(f"{full_name} is there, but did not answer within {ANSWER_S:g} s")
+
+        yield call
     finally:
         rclpy.try_shutdown()

@@ -1,0 +1,107 @@
+"""Users without `ros2` speak to the running nodes through `vla-adapter instruct` and `vla-adapter call`."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import threading
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import rclpy
+from bench import CONTRACT
+from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+from sensor_msgs.msg import JointState
+
+from vla_adapter_ros.nodes.graph import node_list
+from vla_adapter_ros.srv import Instruct
+
+
+def run(*words: str) -> SimpleNamespace:
+    command = [sys.executable, "-m", "vla_adapter_ros.cli.main", *words]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert "Traceback" not in done.stderr
+    return SimpleNamespace(status=done.returncode, out=done.stdout.strip(), error=done.stderr.strip())
+
+
+@pytest.fixture
+def node():
+    """A node that spins in a thread."""
+    rclpy.init()
+    node, executor = rclpy.create_node("policy_stand_in", namespace="/left"), SingleThreadedExecutor()
+    executor.add_node(node)
+
+    def spin() -> None:
+        try:
+            executor.spin()
+        except ExternalShutdownException:
+            pass
+
+    thread = threading.Thread(target=spin, daemon=True)
+    thread.start()
+    yield node
+    rclpy.try_shutdown()
+    thread.join()
+
+
+def test_an_instruction_in_a_namespace_is_accepted_or_refused(node):
+    heard = []
+
+    def answer(request: Instruct.Request, response: Instruct.Response) -> Instruct.Response:
+        heard.append(request.instruction)
+        response.accepted = request.instruction != "fly" and len(heard) > 1  # the first is too early
+        response.message = f"heard {request.instruction}"
+        return response
+
+    node.create_service(Instruct, "instruct", answer)
+    done = run("instruct", "pick up the red cube", "--namespace", "/left", "--wait", "30")
+    assert (done.status, done.out) == (0, "heard pick up the red cube")
+    assert len(heard) == 2
+    refused = run("instruct", "fly", "--namespace", "left", "--wait", "30")
+    assert (refused.status, refused.out) == (1, "refused: heard fly")
+
+
+def test_without_nodes_one_sentence_says_what_to_start():
+    for words, service in ((("instruct", "wave"), "instruct"), (("call", "arm"), "controller_node/arm")):
+        done = run(*words, "--namespace", "/nobody", "--wait", "0.2")
+        assert done.status == 1 and done.out == ""
+        assert f"no service /nobody/{service} after 0.2 s in ROS_DOMAIN_ID" in done.error
+        assert "start the nodes first, such as with `vla-adapter bringup`" in done.error
+        assert len(done.error.splitlines()) == 1
+
+
+def test_a_disarmed_controller_says_once_how_to_arm_it_and_is_armed(graph, tmp_path):
+    runner = graph(node_list(policy=False, armed=False))
+    armed = run("call", "arm", "--wait", "40")
+    log = (tmp_path / "logs" / "controller_node.log").read_text()
+    assert (armed.status, armed.out) == (0, "armed, state is idle: waits for an instruction"), log
+    assert (
+        log.count("`vla-adapter call arm`, or `ros2 service call /controller_node/arm std_srvs/srv/Trigger`")
+        == 1
+    )
+    assert log.count("not armed yet") == 1
+    assert run("call", "stop").status == 0
+    refused = run("call", "arm")
+    assert refused.status == 1 and refused.out.startswith("refused: stopped")
+    runner.check()
+
+
+@pytest.mark.slow
+def test_the_arm_of_a_bring_up_moves_when_told_to_from_a_second_terminal(graph, node):
+    seen: list[np.ndarray] = []
+
+    def note(message: JointState) -> None:
+        joints = dict(zip(message.name, message.position, strict=True))
+        seen.append(np.array([joints[name] for name in CONTRACT.arm_joints]))
+
+    node.create_subscription(JointState, "/joint_states", note, 10)
+    graph(node_list())
+    assert run("instruct", "pick up the red cube", "--wait", "60").status == 0
+    moved = threading.Event()
+    for _ in range(600):
+        if seen and np.abs(seen[-1] - seen[0]).max() > 0.1:
+            break
+        moved.wait(0.1)
+    assert np.abs(seen[-1] - seen[0]).max() > 0.1
+    assert run("instruct", "").out == "stopped and holding"
