@@ -4,15 +4,27 @@ from __future__ import annotations
 
 import argparse
 import math
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
 
-from vla_adapter_ros.errors import VlaAdapterError
+from vla_adapter_ros.errors import ParameterError, VlaAdapterError
 
 DEVICE_HELP = "torch device: auto (the GPU where there is one), cpu, cuda, cuda:0 ..."
 
 
-class UsageError(VlaAdapterError):
+class UsageError(ParameterError):
     """Arguments that do not fit together: the command ends with status 2, as for a single wrong one."""
+
+
+@contextmanager
+def wrong_arguments(*kinds: type[VlaAdapterError]) -> Iterator[None]:
+    """Inside, errors of these kinds are the fault of what was typed."""
+    try:
+        yield
+    except kinds as error:
+        raise UsageError(str(error)) from None
 
 
 def whole(least: int = 0, most: int | None = None) -> Callable[[str], int]:
@@ -49,11 +61,36 @@ def number(least: float = 0.0, most: float = math.inf, *, above: bool = False) -
     return parse
 
 
+def output_file(text: str) -> Path:
+    """A file to write when the work is done; what stands against it is said before."""
+    path = Path(text)
+    if path.is_dir():
+        raise argparse.ArgumentTypeError(f"{text!r} is a folder: allowed is a file")
+    _require_writable(path.parent)
+    return path
+
+
+def output_folder(text: str) -> Path:
+    """A folder to write to, there already or not; what stands against it is said before."""
+    path = Path(text)
+    _require_writable(path)
+    return path
+
+
+def _require_writable(folder: Path) -> None:
+    nearest = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    if not nearest.is_dir():
+        raise argparse.ArgumentTypeError(f"{str(nearest)!r} is a file: allowed is a folder")
+    if not os.access(nearest, os.W_OK):
+        raise argparse.ArgumentTypeError(f"{str(nearest)!r} cannot be written to")
+
+
 def announce_device(name: str) -> str:
     """Resolve the device of `--device`, and say which it is."""
     from vla_adapter_ros.model.device import describe_device, resolve_device
 
-    device = resolve_device(name)
+    with wrong_arguments(ParameterError):
+        device = resolve_device(name)
     print(describe_device(device), flush=True)
     return str(device)
 

@@ -7,7 +7,17 @@ import json
 from pathlib import Path
 from typing import Any
 
-from vla_adapter_ros.cli.arguments import COUNT, DEVICE_HELP, SECONDS, SEED, announce_device, number, whole
+from vla_adapter_ros.cli.arguments import (
+    COUNT,
+    DEVICE_HELP,
+    SECONDS,
+    SEED,
+    announce_device,
+    number,
+    output_file,
+    output_folder,
+    whole,
+)
 
 
 def add_benchmark_command(commands: Any) -> None:
@@ -25,7 +35,7 @@ def add_benchmark_command(commands: Any) -> None:
     inference.add_argument("--repeats", type=COUNT, default=10, help="timed predictions of each path")
     inference.add_argument("--threads", type=COUNT, default=2, help="CPU threads")
     inference.add_argument("--compile", action="store_true", help="give the engine torch.compile")
-    inference.add_argument("--json", type=Path, help="write the result here")
+    inference.add_argument("--json", type=output_file, help="write the result here")
     inference.set_defaults(run=_inference)
 
     control = kinds.add_parser(
@@ -38,10 +48,13 @@ def add_benchmark_command(commands: Any) -> None:
     control.add_argument("--horizon", type=COUNT, default=4, help="rows that the default executes per chunk")
     control.add_argument("--stream", type=Path, help="recorded chunks; default: those of the package")
     control.add_argument(
-        "--record", type=Path, metavar="FILE", help="let the policy drive, and record its chunks here first"
+        "--record",
+        type=output_file,
+        metavar="FILE",
+        help="let the policy drive, and record its chunks here first",
     )
-    control.add_argument("--json", type=Path, help="write the result here")
-    control.add_argument("--plot", type=Path, help="draw it here (.png)")
+    control.add_argument("--json", type=output_file, help="write the result here")
+    control.add_argument("--plot", type=output_file, help="draw it here (.png)")
     control.set_defaults(run=_control)
 
     jitter = kinds.add_parser(
@@ -53,7 +66,7 @@ def add_benchmark_command(commands: Any) -> None:
     jitter.add_argument("--seconds", type=SECONDS, default=20.0, help="of each run")
     jitter.add_argument("--busy", type=whole(0, 2), default=1, help="busy cores, of the two that are used")
     jitter.add_argument("--priority", type=whole(0, 99), default=0, help="SCHED_FIFO priority; 0: none")
-    jitter.add_argument("--json", type=Path, help="write the result here")
+    jitter.add_argument("--json", type=output_file, help="write the result here")
     jitter.set_defaults(run=_jitter, simulate=True)
 
     recording = kinds.add_parser(
@@ -62,8 +75,8 @@ def add_benchmark_command(commands: Any) -> None:
     recording.add_argument("--minutes", type=SECONDS, default=10.0, help="recorded time")
     recording.add_argument("--episode", type=SECONDS, default=20.0, help="length of an episode [s]")
     recording.add_argument("--cores", type=whole(), default=2, help="for everything together; 0: all")
-    recording.add_argument("--output", type=Path, help="keep the data set in this folder")
-    recording.add_argument("--json", type=Path, help="write the result here")
+    recording.add_argument("--output", type=output_folder, help="keep the data set in this folder")
+    recording.add_argument("--json", type=output_file, help="write the result here")
     recording.set_defaults(run=_recording, simulate=True)
 
     training = kinds.add_parser("training", help="steps: the published recipe's way, and our loop")
@@ -75,7 +88,7 @@ def add_benchmark_command(commands: Any) -> None:
     training.add_argument("--compile", action="store_true", help="give our loop torch.compile")
     training.add_argument("--steps", type=COUNT, default=10, help="timed steps of each way")
     training.add_argument("--threads", type=COUNT, default=1, help="CPU threads")
-    training.add_argument("--json", type=Path, help="write the result here")
+    training.add_argument("--json", type=output_file, help="write the result here")
     training.set_defaults(run=_training)
 
 

@@ -7,9 +7,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-from vla_adapter_ros.cli.arguments import number
+from vla_adapter_ros.cli.arguments import UsageError, number
 from vla_adapter_ros.contract.resources import checkpoints_folder
-from vla_adapter_ros.errors import ParameterError
 
 
 def add_checkpoint(commands: Any) -> None:
@@ -55,13 +54,13 @@ def read_settings(pairs: list[str]) -> dict[str, Any]:
     """`key=value` texts to a mapping; a value is JSON if it can be, else a text.
 
     Raises:
-        ParameterError: no `=`, or a key twice.
+        UsageError: no `=`, or a key twice.
     """
     settings: dict[str, Any] = {}
     for pair in pairs:
         key, equals, value = pair.partition("=")
         if not equals or not key or key in settings:
-            raise ParameterError(f"--set {pair}: KEY=VALUE is needed, each key once")
+            raise UsageError(f"--set {pair}: KEY=VALUE is needed, each key once")
         try:
             settings[key] = json.loads(value)
         except ValueError:

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from vla_adapter_ros.cli.arguments import COUNT, whole
+from vla_adapter_ros.cli.arguments import COUNT, output_folder, whole
 from vla_adapter_ros.cli.dataset_edit import add_dataset_edit_commands
 
 
@@ -40,7 +40,7 @@ def add_dataset_command(commands: Any) -> None:
     _source(view)
     view.add_argument("--episode", type=whole(), action="append", help="number; repeatable")
     view.add_argument("--most", type=COUNT, default=20, help="without --episode: this many, evenly spread")
-    view.add_argument("--output", type=Path, help="new folder; default: out/view/NAME")
+    view.add_argument("--output", type=output_folder, help="new folder; default: out/view/NAME")
     view.set_defaults(run=_view)
 
     add_dataset_edit_commands(kinds)

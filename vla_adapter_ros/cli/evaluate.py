@@ -7,7 +7,16 @@ import json
 from pathlib import Path
 from typing import Any
 
-from vla_adapter_ros.cli.arguments import COUNT, DEVICE_HELP, SECONDS, SEED, announce_device, whole
+from vla_adapter_ros.cli.arguments import (
+    COUNT,
+    DEVICE_HELP,
+    SECONDS,
+    SEED,
+    announce_device,
+    output_file,
+    output_folder,
+    whole,
+)
 from vla_adapter_ros.cli.checkpoint import locate_checkpoint
 
 SHIPPED = "franka_sim_tiny"
@@ -33,9 +42,11 @@ def _add_open_loop(kinds: Any) -> None:
     )
     parser.add_argument("--threads", type=whole(), default=1, help="CPU threads; 0: torch's choice")
     parser.add_argument("--seed", type=SEED, default=0, help="draws the other sentences")
-    parser.add_argument("--json", type=Path, help="write all figures here")
-    parser.add_argument("--html", type=Path, help="write one page with figures and pictures here")
-    parser.add_argument("--pictures", type=Path, metavar="FOLDER", help="write the pictures here (.png)")
+    parser.add_argument("--json", type=output_file, help="write all figures here")
+    parser.add_argument("--html", type=output_file, help="write one page with figures and pictures here")
+    parser.add_argument(
+        "--pictures", type=output_folder, metavar="FOLDER", help="write the pictures here (.png)"
+    )
     parser.set_defaults(run=_open_loop)
 
 
@@ -51,7 +62,7 @@ def _add_closed_loop(kinds: Any) -> None:
     parser.add_argument("--longest", type=SECONDS, default=10.0, help="simulated time per sentence [s]")
     parser.add_argument("--jobs", type=COUNT, default=1, help="processes, one thread each")
     parser.add_argument("--require", type=whole(), default=0, help="fail with fewer successes than this")
-    parser.add_argument("--json", type=Path, help="write every episode here")
+    parser.add_argument("--json", type=output_file, help="write every episode here")
     parser.set_defaults(run=_closed_loop)
 
 

@@ -6,8 +6,8 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from vla_adapter_ros.cli.arguments import DEVICE_HELP, SEED, UsageError, whole
-from vla_adapter_ros.errors import TrainingError
+from vla_adapter_ros.cli.arguments import DEVICE_HELP, SEED, UsageError, whole, wrong_arguments
+from vla_adapter_ros.errors import ParameterError, TrainingError
 from vla_adapter_ros.training.presets import MEMORIES, memory_preset
 from vla_adapter_ros.training.settings import (
     AUGMENTATIONS,
@@ -125,6 +125,7 @@ def chosen_settings(options: argparse.Namespace) -> dict[str, Any]:
     Raises:
         UsageError: a value makes no sense, or `--memory` where it means nothing.
     """
+    from vla_adapter_ros.training.sources import parse_source
     from vla_adapter_ros.training.starting import is_tiny_start, start_name
 
     given = {name: getattr(options, name) for name in _SETTINGS if getattr(options, name) is not None}
@@ -138,10 +139,10 @@ def chosen_settings(options: argparse.Namespace) -> dict[str, Any]:
             "name a published start, such as --init prismatic"
         )
     chosen = {**_DEFAULTS, **preset, **given}
-    try:
+    with wrong_arguments(TrainingError):
         make_settings(**chosen)
-    except TrainingError as error:
-        raise UsageError(str(error)) from None
+        for source in options.dataset:
+            parse_source(source)
     return chosen
 
 
@@ -154,7 +155,9 @@ def _finetune(options: argparse.Namespace) -> int:
     settings = chosen_settings(options)
     if options.check_only:
         return _check(options, settings)
-    if options.memory and options.device == "auto" and resolve_device().type == "cpu":
+    with wrong_arguments(ParameterError):
+        device = resolve_device(options.device)
+    if options.memory and options.device == "auto" and device.type == "cpu":
         raise TrainingError(
             f"--memory {options.memory} is for a GPU, and torch sees none: --device cpu trains without one, "
             "slowly"

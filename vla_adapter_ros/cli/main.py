@@ -9,7 +9,7 @@ import signal
 import sys
 from pathlib import Path
 
-from vla_adapter_ros.cli.arguments import COUNT, SEED, UsageError
+from vla_adapter_ros.cli.arguments import COUNT, SEED, UsageError, output_file, output_folder
 from vla_adapter_ros.cli.benchmark import add_benchmark_command
 from vla_adapter_ros.cli.bringup import add_bringup
 from vla_adapter_ros.cli.checkpoint import add_checkpoint
@@ -77,8 +77,10 @@ def _parser() -> argparse.ArgumentParser:
     _graph_options(demo)
     demo.add_argument("--episodes", type=COUNT, default=10, help="scenes to try")
     demo.add_argument("--no-swap", action="store_true", help="do not repeat each scene naming another object")
-    demo.add_argument("--json", type=Path, help="write the result here")
-    demo.add_argument("--output", type=Path, default=Path("out/demo"), help="folder for video, plot and logs")
+    demo.add_argument("--json", type=output_file, help="write the result here")
+    demo.add_argument(
+        "--output", type=output_folder, default=Path("out/demo"), help="folder for video, plot and logs"
+    )
     demo.set_defaults(run=_demo, seed=100, simulate=True)
 
     add_bringup(commands, _graph_options)
@@ -88,13 +90,16 @@ def _parser() -> argparse.ArgumentParser:
     record.add_argument("--renderer", default="auto", choices=("auto", "egl", "osmesa", "raycast"))
     record.add_argument("--episodes", type=COUNT, default=300, help="demonstrations to record")
     record.add_argument(
-        "--dataset", type=Path, default=Path("out/demonstrations"), help="made if missing, else continued"
+        "--dataset",
+        type=output_folder,
+        default=Path("out/demonstrations"),
+        help="made if missing, else continued",
     )
     record.add_argument("--seed", type=SEED, help="first scene; default: 10000, or the first new one")
     record.set_defaults(run=_record_demo, simulate=True)
 
     ground = commands.add_parser("pretrain-grounding", help="make the grounded tiny backbone from nothing")
-    ground.add_argument("--output", type=Path, default=Path("out/grounded_tiny"))
+    ground.add_argument("--output", type=output_folder, default=Path("out/grounded_tiny"))
     ground.add_argument("--contract", default="franka_sim", help="robot contract: shipped name or path")
     ground.add_argument("--scenes", type=COUNT, default=6000, help="rendered scenes")
     ground.add_argument("--seed", type=SEED, default=0)

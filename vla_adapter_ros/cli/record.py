@@ -11,7 +11,9 @@ from typing import Any
 
 import yaml
 
+from vla_adapter_ros.cli.arguments import output_folder, wrong_arguments
 from vla_adapter_ros.cli.keys import Keyboard, parse_keys
+from vla_adapter_ros.contract import read_contract
 from vla_adapter_ros.errors import ParameterError, RecordingError
 from vla_adapter_ros.nodes.graph import NodeSpec, nobody_here, node_list
 from vla_adapter_ros.nodes.parameters import RecorderParameters, build
@@ -30,7 +32,9 @@ def add_record_command(commands: Any) -> None:
     record = commands.add_parser(
         "record", help="record demonstrations, with live status and keys", epilog=f"Keys: {HELP}"
     )
-    record.add_argument("--dataset", type=Path, help="LeRobot data set; made if missing, else continued")
+    record.add_argument(
+        "--dataset", type=output_folder, help="LeRobot data set; made if missing, else continued"
+    )
     record.add_argument("--contract", default="franka_sim", help="robot contract: shipped name or path")
     record.add_argument("--instruction", default="", help="task of the first episode; key t changes it")
     record.add_argument("--simulate", action="store_true", help="the simulated robot instead of a real one")
@@ -45,7 +49,7 @@ def add_record_command(commands: Any) -> None:
         "--bell", action="store_true", help="ring when an episode starts, and twice at its end"
     )
     record.add_argument(
-        "--logs", type=Path, default=Path("out/record_logs"), help="folder of the nodes' logs"
+        "--logs", type=output_folder, default=Path("out/record_logs"), help="folder of the nodes' logs"
     )
     record.set_defaults(run=_record)
 
@@ -54,12 +58,14 @@ def recorder_nodes(options: argparse.Namespace) -> list[NodeSpec]:
     """The processes to start.
 
     Raises:
+        ContractError: see `read_contract`.
         ParameterError: no data set, or a parameter that the recorder does not have or take.
     """
     if options.attach:
         return []
     if options.dataset is None:
         raise ParameterError("--dataset is missing: allowed is the directory of the data set")
+    read_contract(options.contract)  # a wrong one is told here, not in a log
     given = {"instruction": options.instruction}
     for pair in options.set:
         name, _, value = pair.partition("=")
@@ -67,7 +73,7 @@ def recorder_nodes(options: argparse.Namespace) -> list[NodeSpec]:
     known = RecorderParameters.__dataclass_fields__
     if unknown := sorted(set(given) - set(known)):
         raise ParameterError(f"--set {', '.join(unknown)}: allowed are {', '.join(known)}")
-    build(RecorderParameters, given)  # a wrong value is told here, not in a log
+    build(RecorderParameters, given)
     nodes = node_list(
         contract=options.contract,
         simulate=options.simulate,
@@ -85,8 +91,9 @@ def _record(options: argparse.Namespace) -> int:
     from vla_adapter_ros.cli.runner import GraphRunner
     from vla_adapter_ros.nodes.recorder_client import FOUND_WITHIN_S, RecorderClient
 
-    keys = parse_keys(options.keys, COMMANDS, KEYS)
-    nodes = recorder_nodes(options)
+    with wrong_arguments(ParameterError):
+        keys = parse_keys(options.keys, COMMANDS, KEYS)
+        nodes = recorder_nodes(options)
     with contextlib.ExitStack() as stack:
         runner = stack.enter_context(GraphRunner(nodes, options.logs)) if nodes else None
         client = stack.enter_context(RecorderClient())

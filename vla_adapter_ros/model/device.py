@@ -24,8 +24,8 @@ def resolve_device(name: str = "auto") -> torch.device:
     kind, _, number = name.partition(":")
     if kind == "cuda" and number.isdecimal() and int(number) < gpus:
         return torch.device("cuda", int(number))
-    seen = f"cuda or cuda:0 to cuda:{gpus - 1}" if gpus else "no other here, as torch sees no GPU"
-    raise ParameterError(f"device = {name!r}: allowed is auto, cpu, {seen}")
+    allowed = f"auto, cpu, cuda, cuda:0 to cuda:{gpus - 1}" if gpus else "auto or cpu, as torch sees no GPU"
+    raise ParameterError(f"device = {name!r}: allowed is {allowed}")
 
 
 def describe_device(device: torch.device) -> str:

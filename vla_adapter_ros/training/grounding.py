@@ -108,12 +108,14 @@ def ground(
         report: Called with a line of progress now and then.
 
     Raises:
-        TrainingError: settings that cannot work, or the loss left the finite numbers.
+        TrainingError: settings that cannot work, an output that is not empty, or a loss that is not finite.
         SimulationError: the simulator cannot start.
     """
     settings = settings or GroundingSettings()
     if settings.batch < 1 or settings.vision_steps < 0 or settings.sentence_steps < 1:
         raise TrainingError(f"{settings}: batch and sentence_steps must be at least 1")
+    if Path(output).is_dir() and any(Path(output).iterdir()):
+        raise TrainingError(f"{output} is there already: choose another output, or remove it")
     say = report or (lambda line: None)
     started = time.perf_counter()
     torch.set_num_threads(settings.threads)

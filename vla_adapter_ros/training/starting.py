@@ -108,7 +108,8 @@ def _from_scratch(
         raise TrainingError(f"preset = {name!r}: allowed from scratch is one of {list(SCRATCH)}")
     if tokenizer is not None:
         config = _sized(name, robot)
-        return VlaAdapterPolicy(VlaAdapter(config), config, Tokenizer.from_folder(tokenizer, config.prompt))
+        known = Tokenizer.from_folder(tokenizer, config.prompt)  # quick to refuse, before weights are drawn
+        return VlaAdapterPolicy(VlaAdapter(config), config, known)
     if name != "tiny":
         raise TrainingError(f"preset {name!r} from scratch needs a tokenizer: name the folder of Qwen2.5's")
     words = sorted({word for sentence in sentences for word in sentence.lower().split()})
