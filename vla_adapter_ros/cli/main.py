@@ -12,7 +12,7 @@ from pathlib import Path
 from vla_adapter_ros.cli.arguments import COUNT, SEED, UsageError, output_file, output_folder
 from vla_adapter_ros.cli.benchmark import add_benchmark_command
 from vla_adapter_ros.cli.bringup import add_bringup
-from vla_adapter_ros.cli.checkpoint import add_checkpoint
+from vla_adapter_ros.cli.checkpoint import add_checkpoint, locate_checkpoint
 from vla_adapter_ros.cli.dataset import add_dataset_command
 from vla_adapter_ros.cli.evaluate import add_evaluate
 from vla_adapter_ros.cli.finetune import add_finetune_command
@@ -129,7 +129,7 @@ def _demo(options: argparse.Namespace) -> int:
         episodes=options.episodes,
         swap=not options.no_swap,
         contract=options.contract,
-        checkpoint=options.checkpoint,
+        checkpoint=str(locate_checkpoint(options.checkpoint)) if options.checkpoint else "",
         renderer=options.renderer,
         seed=options.seed,
         output=options.output,

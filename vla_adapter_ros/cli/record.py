@@ -97,9 +97,9 @@ def _record(options: argparse.Namespace) -> int:
     with contextlib.ExitStack() as stack:
         runner = stack.enter_context(GraphRunner(nodes, options.logs)) if nodes else None
         client = stack.enter_context(RecorderClient())
-        keyboard = stack.enter_context(Keyboard())
         if runner is None and not client.wait(FOUND_WITHIN_S):
             raise RecordingError(nobody_here("no recorder answers", "record --dataset PATH"))
+        keyboard = stack.enter_context(Keyboard())
         terminal = Terminal(client, keyboard, options.instruction, bell=options.bell)
         while True:
             if runner is not None:

@@ -26,6 +26,7 @@ from vla_adapter_ros.benchmarks.policy_loop import run_policy
 from vla_adapter_ros.cli.main import main
 from vla_adapter_ros.contract import checkpoints_folder, read_contract
 from vla_adapter_ros.errors import CheckpointError, ContractMismatch, ParameterError
+from vla_adapter_ros.model import VlaAdapterPolicy
 from vla_adapter_ros.simulation.robot import SimulatedRobot
 from vla_adapter_ros.simulation.sentences import colour_in
 
@@ -106,6 +107,22 @@ def test_every_frame_is_seen_when_asked_for_and_the_motion_is_the_same(robot):
     assert np.abs(few.rows[2] - few.rows[0]).max() > 0.05  # it has moved
 
 
+@pytest.mark.parametrize(("value", "why"), [(np.nan, "not finite"), (2.5, "first target")])
+def test_a_refused_chunk_is_a_failure_with_its_reason_and_the_next_episodes_go_on(robot, value, why):
+    def predict(images, text, state):
+        return np.tile(np.append(state[:7], 1.0) if "red" not in text else np.full(8, value), (ROWS, 1))
+
+    found = run_scene(CONTRACT, robot, SimpleNamespace(config=Oracle.config, predict=predict), 4, "each", 0.5)
+    refused = [e for e in found if e.target == "red"]
+    assert len(refused) == 1 < len(found) and not refused[0].success
+    assert why in refused[0].refused and refused[0].chunks == 1 and refused[0].duration_s < 0.5
+    assert all(e.refused == "" and e.duration_s == 0.5 for e in found if e not in refused)
+    result = summarize(found)
+    assert (result["episodes"], result["refused"], result["nothing_lifted"]) == (3, 1, 3)
+    told = format_result(result | {"scenes": 1, "wall_s": 1.0, "jobs": 1})
+    assert "none 3 times, 1 of these with a refused chunk" in told
+
+
 def test_counts():
     def episode(scene: int, lifted: str, seconds: float = 2.0) -> Episode:
         return Episode(scene, ("red", "blue"), "pick up the red cube", "red", lifted, seconds, 5)
@@ -118,6 +135,15 @@ def test_counts():
     assert wilson_interval(85, 90) == pytest.approx((0.8765, 0.9760), abs=1e-3)
     assert wilson_interval(0, 10)[0] == 0.0
     assert summarize([episode(1, "")])["median_success_s"] is None
+
+
+def test_a_policy_of_nonsense_is_judged_and_not_a_crash(tmp_path, monkeypatch, capsys):
+    predict = VlaAdapterPolicy.predict
+    monkeypatch.setattr(VlaAdapterPolicy, "predict", lambda *args: predict(*args) * np.nan)
+    status, result = run_command(tmp_path / "result.json", "--require", "1")
+    assert status == 1 and (result["successes"], result["refused"]) == (0, 2)
+    assert all("not finite" in run["refused"] for run in result["runs"])
+    assert "2 of these with a refused chunk" in capsys.readouterr().out
 
 
 def run_command(path, *more: str) -> tuple[int, dict]:

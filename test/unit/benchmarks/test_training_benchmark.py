@@ -12,7 +12,7 @@ import torch
 
 from vla_adapter_ros.benchmarks import training
 from vla_adapter_ros.cli.main import main
-from vla_adapter_ros.errors import ModelConfigError
+from vla_adapter_ros.errors import ModelConfigError, ParameterError
 
 
 def test_both_ways_are_measured_and_learn_from_the_same_data(tmp_path, monkeypatch, capsys):
@@ -42,7 +42,7 @@ def test_refusals():
     with pytest.raises(ModelConfigError, match=r"preset = '7b': allowed is one of \['tiny', '0.5b'\]"):
         training.run_training_benchmark("7b")
     if not torch.cuda.is_available():
-        with pytest.raises(ModelConfigError, match="torch sees no GPU"):
+        with pytest.raises(ParameterError, match="torch sees no GPU"):
             training.run_training_benchmark(device="cuda")
 
 

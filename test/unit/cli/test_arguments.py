@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import os
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -126,3 +128,63 @@ def test_the_help_lists_every_status(capsys):
     assert caught.value.code == 0
     assert STATUSES in capsys.readouterr().out
     assert [line.split()[0] for line in STATUSES.splitlines()[1:]] == ["0", "1", "2", "3", "130"]
+
+
+@pytest.mark.parametrize(
+    ("words", "option"),
+    [
+        (words, action.option_strings[0])
+        for words, parser in COMMANDS.items()
+        for action in parser._actions
+        if {"--json", "--html", "--plot", "--pictures"} & {*action.option_strings} and action.nargs != 0
+    ],
+    ids=lambda value: "-".join([*value]).strip("-"),
+)
+def test_outputs_that_cannot_be_written_are_refused_before_the_work(words, option, tmp_path, capsys):
+    (tmp_path / "file").write_text("x")
+    wrong = [tmp_path / "file" / "out", tmp_path / "file" if option == "--pictures" else tmp_path]
+    for path in wrong:
+        with pytest.raises(SystemExit) as caught:
+            parse(words, option, str(path))
+        assert caught.value.code == 2
+        assert (
+            f"argument {option}: " in (told := capsys.readouterr().err) and "allowed is a fi" in told
+        ) or ("allowed is a folder" in told)
+    parse(words, option, str(tmp_path / "new" / "out"))
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+def test_a_folder_that_cannot_be_written_to_is_refused(tmp_path, capsys):
+    tmp_path.chmod(0o500)
+    with pytest.raises(SystemExit):
+        parse(("pretrain-grounding",), "--output", str(tmp_path / "out"))
+    assert "cannot be written to" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("processes", "status"), [("1", 3), ("2", 0)])
+def test_a_language_blind_policy_is_status_3_but_never_a_crash_of_a_launcher(monkeypatch, processes, status):
+    from vla_adapter_ros.training import finetune
+
+    report = SimpleNamespace(exit_status=3)
+    monkeypatch.setattr(finetune, "finetune", lambda *_, **__: SimpleNamespace(report=report))
+    monkeypatch.setenv("WORLD_SIZE", processes)
+    assert main(["finetune", "--dataset", "x", "--output", "y"]) == status
+
+
+def test_memory_without_a_gpu_is_refused_unless_the_cpu_is_named(monkeypatch, capsys):
+    from vla_adapter_ros.training import finetune
+
+    begun = []
+    result = SimpleNamespace(report=SimpleNamespace(exit_status=0))
+    monkeypatch.setattr(finetune, "finetune", lambda *_, **given: begun.append(given) or result)
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 0)
+    words = ["finetune", "--dataset", "x", "--output", "y", "--memory", "24", "--init", "prismatic"]
+    assert main(words) == 1 and not begun
+    assert "--memory 24 is for a GPU, and torch sees none" in capsys.readouterr().err
+    assert main([*words, "--device", "cpu"]) == 0
+    assert (begun[0]["lora_rank"], begun[0]["batch"], begun[0]["device"]) == (64, 16, "cpu")
+
+
+def test_every_command_with_a_device_takes_the_gpu_where_there_is_one():
+    found = {words: parse(words).device for words in COMMANDS if "device" in vars(parse(words))}
+    assert set(found.values()) == {"auto"} and len(found) >= 6, found

@@ -28,6 +28,25 @@ def start(tmp_path_factory) -> dict:
     return {"dataset": make_dataset(folder / "set", 4), "init": make_backbone(folder / "tiny")}
 
 
+def test_a_run_that_has_finished_says_so_and_gives_its_result(start, tmp_path, capsys):
+    settings = {**SHORT, "progress": True}
+    made = finetune(output=tmp_path / "policy", **start, **settings)
+    told = " ".join(capsys.readouterr().out.split())
+    assert "starts from tiny, " in told and " million parameters, on " in told
+    before = (tmp_path / "policy/training.json").read_bytes()
+    again = finetune(output=tmp_path / "policy", resume=True, **start, **settings)
+    first, *_, last = capsys.readouterr().out.splitlines()
+    assert first.startswith(
+        f"{tmp_path / 'policy'} is finished: nothing is left to resume. To train on, take"
+    )
+    assert "sentence" in last and again.losses == pytest.approx(made.losses, rel=1e-4)
+    with pytest.raises(TrainingError, match=r"differs from this one:\n  steps: 4 then, 6 now$"):
+        finetune(output=tmp_path / "policy", resume=True, **start, **{**settings, "steps": 6})
+    with pytest.raises(TrainingError, match="is there already: choose another output"):
+        finetune(output=tmp_path / "policy", **start, **settings)
+    assert (tmp_path / "policy/training.json").read_bytes() == before
+
+
 HOLD = """
 import sys, time
 from pathlib import Path
