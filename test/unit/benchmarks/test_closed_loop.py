@@ -107,7 +107,7 @@ def test_every_frame_is_seen_when_asked_for_and_the_motion_is_the_same(robot):
     assert np.abs(few.rows[2] - few.rows[0]).max() > 0.05  # it has moved
 
 
-@pytest.mark.parametrize(("value", "why"), [(np.nan, "not finite"), (2.5, "first target")])
+@pytest.mark.parametrize(("value", "why"), [(np.nan, "must be finite"), (2.5, "first target")])
 def test_a_refused_chunk_is_a_failure_with_its_reason_and_the_next_episodes_go_on(robot, value, why):
     def predict(images, text, state):
         return np.tile(np.append(state[:7], 1.0) if "red" not in text else np.full(8, value), (ROWS, 1))
@@ -142,7 +142,7 @@ def test_a_policy_of_nonsense_is_judged_and_not_a_crash(tmp_path, monkeypatch, c
     monkeypatch.setattr(VlaAdapterPolicy, "predict", lambda *args: predict(*args) * np.nan)
     status, result = run_command(tmp_path / "result.json", "--require", "1")
     assert status == 1 and (result["successes"], result["refused"]) == (0, 2)
-    assert all("not finite" in run["refused"] for run in result["runs"])
+    assert all("must be finite" in run["refused"] for run in result["runs"])
     assert "2 of these with a refused chunk" in capsys.readouterr().out
 
 
