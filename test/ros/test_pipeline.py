@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from vla_adapter_ros.cli.demo import run_demo
-from vla_adapter_ros.cli.record_demo import record_demonstrations
+from vla_adapter_ros.cli.record_demo import first_scene, record_demonstrations
 from vla_adapter_ros.recording.reader import DatasetReader
 from vla_adapter_ros.training.finetune import finetune
 
@@ -16,6 +16,7 @@ def test_what_is_recorded_trains_a_checkpoint_that_runs(tmp_path):
     dataset, checkpoint = tmp_path / "demonstrations", tmp_path / "checkpoint"
     recorded = record_demonstrations(dataset, 4, logs=tmp_path / "logs")
     assert recorded.episodes == 4 == DatasetReader(dataset).num_episodes
+    assert first_scene(dataset, None) == 10_000 + recorded.episodes + recorded.discarded
     result = finetune(dataset, checkpoint, steps=60, progress=False)
     assert sum(result.losses[-10:]) < 0.6 * sum(result.losses[:10])
     demo = run_demo(episodes=1, swap=False, checkpoint=str(checkpoint), output=tmp_path / "demo")
