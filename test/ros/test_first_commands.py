@@ -9,12 +9,13 @@ import shlex
 import numpy as np
 import pytest
 
-from vla_adapter_ros.cli import record, replay
+from vla_adapter_ros.cli import replay
 from vla_adapter_ros.cli.demo import how_to_go_on
 from vla_adapter_ros.cli.main import _parser, main
 from vla_adapter_ros.cli.record_demo import FIRST_SCENE, SCENES, first_scene
 from vla_adapter_ros.contract import read_contract
 from vla_adapter_ros.errors import DatasetError
+from vla_adapter_ros.nodes import recorder_client
 from vla_adapter_ros.recording import Frame
 from vla_adapter_ros.recording.writer import DatasetWriter
 
@@ -45,7 +46,7 @@ def sentence(capsys, *words: str) -> str:
 def test_without_nodes_replay_and_attach_say_what_to_start(dataset, monkeypatch, capsys):
     monkeypatch.setattr(replay, "DISCOVERY_S", 0.1)
     monkeypatch.setattr(replay, "LISTENERS_S", 0.2)
-    monkeypatch.setattr(record, "FOUND_WITHIN_S", 0.2)
+    monkeypatch.setattr(recorder_client, "FOUND_WITHIN_S", 0.2)
     for more in ((), ("--commands",)):
         told = sentence(capsys, "dataset", "replay", str(dataset), "--episode", "0", *more)
         assert "nobody listens to /" in told and "start the nodes first" in told
@@ -56,7 +57,7 @@ def test_without_nodes_replay_and_attach_say_what_to_start(dataset, monkeypatch,
 def test_scenes_are_not_recorded_twice(dataset, tmp_path, capsys):
     assert first_scene(tmp_path / "new", None) == FIRST_SCENE
     assert first_scene(tmp_path / "new", 7) == 7
-    with pytest.raises(DatasetError, match="does not say which scenes it shows: name one .* with --seed"):
+    with pytest.raises(DatasetError, match=r"does not say which scenes it shows: name one .* with --seed"):
         first_scene(dataset, None)
     assert first_scene(dataset, 500) == 500
     (dataset / SCENES).write_text(json.dumps({"next_seed": 510}))
