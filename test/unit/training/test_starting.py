@@ -101,7 +101,8 @@ def parsed(*arguments: str) -> dict:
 def test_options_go_over_the_memory_preset_and_that_over_the_defaults():
     plain = FinetuneSettings(**parsed())
     assert (plain.steps, plain.batch, plain.lr) == (1600, 32, 1e-3)
-    preset = FinetuneSettings(**parsed("--memory", "10", "--no-checkpointing", "--lr", "1e-4"))
+    published = ("--init", "prismatic", "--memory", "10")
+    preset = FinetuneSettings(**parsed(*published, "--no-checkpointing", "--lr", "1e-4"))
     assert (preset.lora_rank, preset.accumulation, preset.checkpointing, preset.lr) == (64, 8, False, 1e-4)
     named = FinetuneSettings(**parsed("--lora-rank", "4", "--lora-targets", "a,b", "--freeze", "action_head"))
     assert named.lora_targets == ("a", "b") and named.freeze == ("action_head",)
