@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import threading
+import time
 from types import SimpleNamespace
 
 import numpy as np
@@ -73,7 +74,11 @@ def test_without_nodes_one_sentence_says_what_to_start():
 
 def test_a_disarmed_controller_says_once_how_to_arm_it_and_is_armed(graph, tmp_path):
     runner = graph(node_list(policy=False, armed=False))
-    armed = run("call", "arm", "--wait", "40")
+    log, deadline = "", time.monotonic() + 40
+    while "not armed yet" not in log and time.monotonic() < deadline:
+        time.sleep(0.1)
+        log = (tmp_path / "logs" / "controller_node.log").read_text()
+    armed = run("call", "arm")
     log = (tmp_path / "logs" / "controller_node.log").read_text()
     assert (armed.status, armed.out) == (0, "armed, state is idle: waits for an instruction"), log
     assert (
