@@ -65,10 +65,10 @@ $(V)/.installed: $(V)/.packages $(SOURCES)
 demo: setup
 	@$(RUN) $(V)/bin/vla-adapter demo $(DEMO_ARGS)
 
-# Processes of tests of nodes compete for the processor enough as they are, so those run one by one.
+# Tests of nodes start several processes each and mostly wait: two at a time, whatever the machine has.
 # Both kinds run, also if the first fails.
 UNIT_TESTS := OMP_NUM_THREADS=1 $(V)/bin/python -m pytest -n auto --maxprocesses 4 --dist loadfile test/unit
-ROS_TESTS := $(V)/bin/python -m pytest test/ros
+ROS_TESTS := $(V)/bin/python -m pytest -n 2 --dist loadfile test/ros
 
 test: QUICK := -m "not slow"
 test test-all: setup

@@ -51,16 +51,16 @@ def test_an_instruction_in_a_namespace_is_accepted_or_refused(node):
 
     def answer(request: Instruct.Request, response: Instruct.Response) -> Instruct.Response:
         heard.append(request.instruction)
-        response.accepted = request.instruction != "fly" and len(heard) > 1  # the first is too early
+        response.accepted = request.instruction != "fly"
         response.message = f"heard {request.instruction}"
         return response
 
     node.create_service(Instruct, "instruct", answer)
     done = run("instruct", "pick up the red cube", "--namespace", "/left", "--wait", "30")
     assert (done.status, done.out) == (0, "heard pick up the red cube")
-    assert len(heard) == 2
     refused = run("instruct", "fly", "--namespace", "left", "--wait", "30")
     assert (refused.status, refused.out) == (1, "refused: heard fly")
+    assert heard == ["pick up the red cube", "fly"]  # what begins motion is sent once
 
 
 def test_without_nodes_one_sentence_says_what_to_start():
@@ -102,7 +102,8 @@ def test_the_arm_of_a_bring_up_moves_when_told_to_from_a_second_terminal(graph, 
 
     node.create_subscription(JointState, "/joint_states", note, 10)
     graph(node_list())
-    assert run("instruct", "pick up the red cube", "--wait", "60").status == 0
+    while run("instruct", "pick up the red cube", "--wait", "60").status:
+        time.sleep(1.0)  # it is not ready yet
     moved = threading.Event()
     for _ in range(600):
         if seen and np.abs(seen[-1] - seen[0]).max() > 0.1:

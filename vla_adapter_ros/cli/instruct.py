@@ -14,9 +14,8 @@ from vla_adapter_ros.cli.arguments import number
 from vla_adapter_ros.errors import VlaAdapterError
 from vla_adapter_ros.nodes.graph import nobody_here
 
-READY_S = 3.0  # nodes that have just come up get so long to find each other before a refusal counts
 ANSWER_S = 10.0  # longest wait for an answer
-AGAIN_S = 3.0  # an answer is lost if the server has not found our reader yet: then it is asked again
+FOUND_S = 0.5  # until the server has found our reader too, without which its answer is lost
 
 
 class NoAnswer(VlaAdapterError):
@@ -47,10 +46,7 @@ def _instruct(options: argparse.Namespace) -> int:
 
     request = Instruct.Request(instruction=options.instruction)
     with service(Instruct, "instruct", options.namespace, options.wait) as call:
-        begun, answer = time.monotonic(), call(request)
-        while not answer.accepted and time.monotonic() < begun + READY_S:
-            time.sleep(0.2)
-            answer = call(request)
+        answer = call(request)
     return _tell(answer.accepted, answer.message)
 
 
@@ -70,7 +66,7 @@ def _tell(done: bool, message: str) -> int:
 
 @contextmanager
 def service(kind: Any, name: str, namespace: str | None, wait_s: float) -> Iterator[Callable[[Any], Any]]:
-    """A function that calls a service from a node of its own; one that may be carried out twice.
+    """A function that calls a service from a node of its own, once: what begins motion is never repeated.
 
     Args:
         kind: Its type.
@@ -90,16 +86,16 @@ def service(kind: Any, name: str, namespace: str | None, wait_s: float) -> Itera
         client, full_name = node.create_client(kind, name), node.resolve_service_name(name)
         if not client.wait_for_service(wait_s):
             raise NoAnswer(nobody_here(f"no service {full_name} after {wait_s:g} s", "bringup"))
+        time.sleep(FOUND_S)
 
         def call(request: Any) -> Any:
-            deadline = time.monotonic() + ANSWER_S
-            while time.monotonic() < deadline:
-                future = client.call_async(request)
-                rclpy.spin_until_future_complete(node, future, timeout_sec=AGAIN_S)
-                if future.done():
-                    return future.result()
-                client.remove_pending_request(future)
-            raise NoAnswer(f"{full_name} is there, but did not answer within {ANSWER_S:g} s")
+            future = client.call_async(request)
+            rclpy.spin_until_future_complete(node, future, timeout_sec=ANSWER_S)
+            if not future.done():
+                raise NoAnswer(
+                    f"no answer from {full_name} within {ANSWER_S:g} s, yet it may have been heard"
+                )
+            return future.result()
 
         yield call
     finally:
