@@ -72,6 +72,7 @@ def test_without_nodes_one_sentence_says_what_to_start():
         assert len(done.error.splitlines()) == 1
 
 
+@pytest.mark.slow
 def test_a_disarmed_controller_says_once_how_to_arm_it_and_is_armed(graph, tmp_path):
     runner = graph(node_list(policy=False, armed=False))
     log, deadline = "", time.monotonic() + 40
