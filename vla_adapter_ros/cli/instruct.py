@@ -32,7 +32,7 @@ def add_instruct_commands(commands: Any) -> None:
     call.set_defaults(run=_call)
     for parser in (instruct, call):
         parser.add_argument("--namespace", type=_namespace, help="of the nodes, such as /left; default: none")
-        parser.add_argument("--wait", type=number(), default=10.0, help="for the nodes [s]; default: 10")
+        parser.add_argument("--wait", type=number(), default=30.0, help="for the nodes [s]; default: 30")
 
 
 def _namespace(text: str) -> str:
