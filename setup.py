@@ -2,7 +2,7 @@
 
 from setuptools import find_packages, setup
 
-POLICY = ["torch>=2.4", "transformers>=4.56,<6", "tokenizers", "safetensors", "simplejpeg"]
+POLICY = ["torch>=2.4", "transformers>=4.56,<6", "tokenizers", "safetensors"]
 TRAIN = [
     *POLICY,
     "peft>=0.17",
@@ -29,7 +29,7 @@ setup(
         "vla_adapter_ros": ["checkpoints/*/*", "benchmarks/data/*"],
         "vla_adapter_ros.config": ["*.xml", "robots/*.yaml", "nodes/*.yaml"],
     },
-    install_requires=["numpy>=1.24", "pyyaml", "opencv-python-headless", "ruckig>=0.14"],
+    install_requires=["numpy>=1.24", "pyyaml", "opencv-python-headless", "simplejpeg", "ruckig>=0.14"],
     extras_require={
         "policy": POLICY,
         "train": TRAIN,

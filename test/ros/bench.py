@@ -53,6 +53,7 @@ class Bench:
         self.image_size: tuple[int, int] | None = (
             None  # height and width of all images, if not the contract's
         )
+        self.image_encoding: dict[str, str] = {}  # camera -> what its messages say, if not rgb8
         self.joints_alive = True
         self.joint_override: dict[str, float] = {}
         self.joint_names = ["fr3_finger_joint1", *reversed(CONTRACT.arm_joints)]  # those that are reported
@@ -145,6 +146,7 @@ class Bench:
                     height, width = self.image_size or (camera.height, camera.width)
                     image = array_to_image(np.full((height, width, 3), 90, np.uint8), name)
                     image.header.stamp = stamp
+                    image.encoding = self.image_encoding.get(name, image.encoding)
                     self._images[name].publish(image)
             for topic in self.held:
                 self.switch(topic, True)

@@ -11,12 +11,12 @@ from typing import Any
 import cv2
 import numpy as np
 
-from vla_adapter_ros.recording.images import ENCODINGS
+from vla_adapter_ros.contract.encodings import PIXELS, PLANAR
 
 WIDTH, HEIGHT = 8, 6
 UNKNOWN = (
-    "", "RGB8", "rgb8 ", "rgba16", "32FC1", "32FC3", "64FC1", "16UC1", "8UC2", "8UC4", "bayer_rggb16",
-    "bayer_gray8", "nv12", "nv21", "yuv444", "jpeg", "png", "depth", "b\u00e4yer", "x" * 10_000,
+    "", "RGB8", "rgb8 ", "32FC1", "32FC3", "64FC1", "16UC1", "8UC1", "8UC2", "8UC3", "8UC4", "8UC5", "16UC3",
+    "bayer_gray8", "bayer_rggb12", "nv24", "yuv444", "jpeg", "png", "depth", "b\u00e4yer", "x" * 10_000,
 )  # fmt: skip
 
 
@@ -35,27 +35,37 @@ class BadImage:
 
 def raw(encoding: str, width: int = WIDTH, height: int = HEIGHT, **changes: Any) -> dict[str, Any]:
     """Fields of a raw image that is good but for the changes."""
-    size, channels, _ = ENCODINGS.get(encoding, (1, 3, None))
+    size, channels = PIXELS.get(encoding, (1, 3))
     step = width * size * channels
     fields = {"encoding": encoding, "width": width, "height": height, "step": step, "is_bigendian": 0}
-    return {**fields, "data": bytes(min(step * height, 1_000_000)), **changes}
+    return {**fields, "data": bytes(min(step * lines_of(encoding, height), 1_000_000)), **changes}
+
+
+def lines_of(encoding: str, height: int = HEIGHT) -> int:
+    """Rows of `step` bytes of an image."""
+    return height * 3 // 2 if encoding in PLANAR else height
 
 
 def bad_raw() -> Iterator[BadImage]:
-    for encoding, (size, channels, _) in ENCODINGS.items():
+    for encoding, (size, channels) in PIXELS.items():
         step = WIDTH * size * channels
+        short = step * lines_of(encoding) - 1
         for name, words, fields in (
             ("0x0", "0x0", raw(encoding, 0, 0)),
             ("no rows", f"{WIDTH}x0", raw(encoding, WIDTH, 0)),
             ("no columns", "0x6", raw(encoding, 0, HEIGHT)),
-            ("a byte short", f"{step * HEIGHT - 1} bytes", raw(encoding, data=bytes(step * HEIGHT - 1))),
+            ("a byte short", f"{short} bytes", raw(encoding, data=bytes(short))),
             ("a short step", f"step {step - 1}", raw(encoding, step=step - 1)),
             ("step 0", "step 0", raw(encoding, step=0)),
             ("a huge width", "2147483646x6", raw(encoding, step=2**32 - 1) | {"width": 2**31 - 2}),
         ):
             yield BadImage(f"{encoding}: {name}", words, fields)
-        if channels == 2:
+        if channels == 2 or encoding in PLANAR:
             yield BadImage(f"{encoding}: odd width", "7 pixels wide: allowed are even", raw(encoding, 7))
+        if encoding in PLANAR:
+            yield BadImage(
+                f"{encoding}: odd height", "5 pixels high: allowed are even", raw(encoding, WIDTH, 5)
+            )
         if encoding.startswith("bayer"):
             yield BadImage(f"{encoding}: 2x2", "2x2: allowed is 3x3", raw(encoding, 2, 2))
         if size == 2:
@@ -101,7 +111,6 @@ def bad_compressed() -> Iterator[BadImage]:
         ("TIFF", "no readable JPEG or PNG", picture("tiff")),
         ("WebP", "begins with 52 49 46 46", picture("webp")),
         ("GIF", "begins with 47 49 46", b"GIF89a" + bytes(100)),
-        ("compressedDepth", "no readable JPEG or PNG", bytes(12) + png),
         ("PNG: signature alone", "cut off", png[:8]),
         ("PNG: cut in the header", "cut off", png[:20]),
         ("PNG: cut in half", "cut off", png[:middle]),
@@ -121,6 +130,13 @@ def bad_compressed() -> Iterator[BadImage]:
         ("JPEG: garbage after the start", "cut off", b"\xff\xd8\xff" + bytes(500) + b"\xff\xd9"),
     ):
         yield BadImage(name, words, {"format": "png" if "PNG" in name else "jpeg", "data": data})
+    for format in (
+        "16UC1; compressedDepth", "32FC1; compressedDepth rvl", "16UC1; png compressed ", "8UC3; png compressed ",
+        "rgb8; jpeg compressed rgb8", "yuv422; jpeg compressed mono8", "32FC1; tiff compressed ",
+    ):  # fmt: skip
+        yield BadImage(f"format {format}", f"'{format}'", {"format": format, "data": bytes(12) + png})
+    for format in ("zstd", "h264", "tiff"):
+        yield BadImage(f"format {format}", "no readable JPEG or PNG", {"format": format, "data": bytes(500)})
     yield BadImage("PNG: 30000x30000", "30000x30000", {"format": "png", "data": png_of(30000, 30000)})
     yield BadImage("JPEG: 65500x65500", "65500x65500", {"format": "jpeg", "data": jpeg_of(65500, 65500)})
 

@@ -63,6 +63,11 @@ def test_a_whole_good_frame_must_be_there(robot):
         ({"joint_names": [n for n in names if n != "fr3_joint4"]}, "/joint_states (fr3_joint4): newest"),
         ({"joints_alive": False}, "/joint_states: newest sample is"),
         ({"cameras": {"third_view"}}, "camera gripper: newest sample is"),
+        (
+            {"image_encoding": {"gripper": "8UC3"}},
+            f"camera gripper ({CONTRACT.cameras['gripper'].topic}): image encoding '8UC3' does not say what its "
+            "values mean: allowed is one with the camera's key encoding in the contract, rgb8 or bgr8",
+        ),
     ):
         before = {name: getattr(bench, name) for name in changes}
         for name, value in changes.items():
@@ -70,6 +75,7 @@ def test_a_whole_good_frame_must_be_there(robot):
         bench.run(0.4, "controller")  # frames wait for what does not come
         answer = bench.ask(TEXT, "controller", until=bool)
         assert answer.startswith(f"not ready: {first}")
+        assert answer.count("camera gripper") <= 1  # the cause, and not its echo
         for name, value in before.items():
             setattr(bench, name, value)
         assert not bench.ask(TEXT, *BOTH)

@@ -79,6 +79,34 @@ def test_a_camera_that_dies_or_changes_and_a_clock_that_jumps_end_the_episode(st
     assert len(lengths) == 3 and min(lengths) >= 9
 
 
+def test_images_that_cannot_be_used_refuse_the_start_and_are_told_by_the_verdict(stage):
+    stage.start()
+    bench, request = stage.bench, StartEpisode.Request(instruction="wave")
+    bench.image_encoding = {"gripper": "32FC1"}
+    stage.play(0.5, waited=False)
+    answer = bench.call(StartEpisode, "recorder_node/start_episode", request)
+    topic = CONTRACT.cameras["gripper"].topic
+    first = (
+        f"inputs are missing: camera gripper ({topic}): image encoding '32FC1' is no colour: depth is allowed"
+    )
+    assert not answer.accepted and answer.message.startswith(first)
+    assert answer.message.count("camera gripper") == 1  # the cause, and not its echo
+
+    bench.image_encoding = {}
+    stage.play(0.5)
+    stage.begin()
+    stage.play(2.0)
+    bench.image_encoding = {"gripper": "8UC3"}
+    stage.play(0.3, waited=False)
+    bench.image_encoding = {}
+    stage.play(1.0, waited=False)
+    stage.call("stop_episode")
+    status = stage.status(lambda s: s.state != "recording" and any(s.verdict))
+    (line,) = (line for line in status.verdict if "refused_images" in line)
+    assert line.startswith("fail refused_images: 3 images in") and "(camera gripper), the first: " in line
+    assert "image encoding '8UC3' does not say" in line
+
+
 def test_topics_and_joysticks_control_the_recorder(stage):
     stage.start()
 

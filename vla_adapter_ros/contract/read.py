@@ -132,8 +132,12 @@ def _check_range(value: Any, rule: Any, where: str) -> None:
 def _check(contract: Contract) -> None:
     """Rules that span several keys."""
     cameras, topics = contract.cameras, contract.topics
-    for name in cameras:  # they become parts of paths
-        _require(is_name(name), "contract.cameras", name, NAME_RULE)
+    for name, camera in cameras.items():
+        _require(is_name(name), "contract.cameras", name, NAME_RULE)  # they become parts of paths
+        _require(
+            not camera.encoding or camera.transport == "raw",
+            f"contract.cameras.{name}.encoding", camera.encoding, "none with transport compressed",
+        )  # fmt: skip
     _require(
         contract.reference_camera in cameras,
         "contract.reference_camera", contract.reference_camera, f"one of {list(cameras)}",

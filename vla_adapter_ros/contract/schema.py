@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from vla_adapter_ros.contract.encodings import PIXELS
+
 SCHEMA = 1
 ACTION_SPACES = ("joint_position", "joint_delta", "ee_delta", "ee_pose")
 TOOL_COLUMNS = ("x", "y", "z", "rx", "ry", "rz")
@@ -38,7 +40,11 @@ HAND_BACKS = ("auto", "instruct")
 
 @dataclass(frozen=True)
 class Camera:
-    """One camera. `rotation` [degrees, counter-clockwise] is applied right after decoding."""
+    """One camera. `rotation` [degrees, counter-clockwise] is applied right after decoding.
+
+    `encoding` says what raw images are whose messages do not: 8UC3 may be rgb8 or bgr8. Messages that say
+    something else are refused.
+    """
 
     topic: str
     width: int = field(metadata={"min": 8, "max": 16384})
@@ -47,6 +53,12 @@ class Camera:
     rotation: int = field(default=0, metadata={"choices": ROTATIONS})
     max_age_s: float = field(default=0.1, metadata={"above": 0.0})
     time: str = field(default="header", metadata={"choices": TIMES})
+    encoding: str = field(default="", metadata={"choices": ("", *PIXELS)})
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Width and height [px], after the turn."""
+        return self.width, self.height
 
 
 @dataclass(frozen=True)

@@ -15,37 +15,40 @@ from types import ModuleType
 import numpy as np
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
-from vla_adapter_ros.recording.images import decode_image, decode_with_opencv, raw_size
+from vla_adapter_ros.recording.images import decode_image, decode_with_opencv
 
 BRIDGED = ("rgb8", "bgr8", "rgba8", "bgra8", "mono8")  # what cv_bridge converts without guessing
 
 
 def image_to_array(
-    message: Image | CompressedImage, rotation: int = 0, size: tuple[int, int] | None = None
+    message: Image | CompressedImage,
+    rotation: int = 0,
+    size: tuple[int, int] | None = None,
+    encoding: str = "",
 ) -> np.ndarray:
     """Decode an image message: see `recording.images.decode_image`, with cv_bridge where that works.
 
     Args:
-        message: Raw image of a usual encoding, or compressed JPEG or PNG.
+        message: Raw image, or compressed JPEG or PNG.
         rotation: Counter-clockwise turn after decoding: 0, 90, 180 or 270 degrees.
         size: Width and height that are wanted, after the turn; an image of another size comes black.
+        encoding: What the contract says that raw images are; empty: what they say.
 
     Returns:
         uint8 (H, W, 3) RGB. 16-bit values keep their upper byte.
 
     Raises:
-        ImageError: unknown encoding, no pixels or too many, less data than the header says, or damaged data.
+        ImageError: as `decode_image`.
     """
-    return decode_image(message, rotation, size, decode_raw)
+    return decode_image(message, rotation, size, encoding, decode_raw)
 
 
-def decode_raw(message: Image) -> np.ndarray:
-    """Decode a raw image, uint8 (H, W, 3) RGB."""
+def decode_raw(message: Image, encoding: str) -> np.ndarray:
+    """Decode a raw image that was checked, by an encoding: uint8 (H, W, 3) RGB."""
     bridge = cv_bridge()
-    if bridge is not None and message.encoding in BRIDGED:
-        raw_size(message)
+    if bridge is not None and encoding == message.encoding and encoding in BRIDGED:
         return bridge.CvBridge().imgmsg_to_cv2(message, "rgb8")
-    return decode_with_opencv(message)
+    return decode_with_opencv(message, encoding)
 
 
 def array_to_image(image: np.ndarray, frame_id: str) -> Image:

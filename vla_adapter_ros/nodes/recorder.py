@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from typing import Any
 
 from rclpy.callback_groups import ReentrantCallbackGroup
@@ -68,7 +69,14 @@ class RecorderNode(ManagedNode):
         self.own(self._session.close)
         self._instruction = parameters.instruction
         real_time = not self.get_parameter("use_sim_time").value  # by which messages are received, too
-        self._streams = StreamSubscriber(self, self._take, with_action=True, polled=real_time)
+        self._refused: deque[tuple[str, str]] = deque()  # images that could not be used: camera, why
+        self._streams = StreamSubscriber(
+            self,
+            self._take,
+            with_action=True,
+            polled=real_time,
+            on_refused=lambda camera, why: self._refused.append((camera, why)),
+        )
         self._status = self.publish_on(RecorderStatus, "~/status", DEPTH)
         self.listen(ControllerStatus, STATUS_TOPIC, self._on_controller, DEPTH)
         self.listen(String, "instruction", self._on_instruction, LATCHED, always=True)
@@ -131,7 +139,9 @@ class RecorderNode(ManagedNode):
         return self._streams.obstacles(self.now())
 
     def _take(self, now: float) -> None:
-        """Record the frames that became ready."""
+        """Record the frames that became ready, and count the images that made none."""
+        while self._refused:
+            self._session.refuse(*self._refused.popleft())
         for frame in self._streams.builder.take(now):
             self._session.add(frame)
             self._problem = frame.problem

@@ -12,6 +12,7 @@ from rclpy.qos import QoSProfile, ReliabilityPolicy, qos_profile_sensor_data
 from sensor_msgs.msg import CompressedImage, Image, JointState
 
 from vla_adapter_ros.errors import VlaAdapterError
+from vla_adapter_ros.nodes import faults
 from vla_adapter_ros.nodes.base import ManagedNode
 from vla_adapter_ros.nodes.conversions import seconds
 from vla_adapter_ros.nodes.images import image_to_array
@@ -59,6 +60,8 @@ class StreamSubscriber:
         with_action: Whether frames need the command as well.
         polled: Whether to look at all streams at once instead of waiting for each message. For nodes that
             need everything, in real time; others get the newest of what waits, by a callback each.
+        on_refused: Called with the camera and the reason for each image that cannot be used; it must not
+            wait for anything, since nothing else comes in meanwhile.
     """
 
     def __init__(
@@ -68,13 +71,15 @@ class StreamSubscriber:
         *,
         with_action: bool,
         polled: bool = False,
+        on_refused: Callable[[str, str], None] = lambda camera, why: None,
     ) -> None:
         self._node, self._on_samples, self._with_action = node, on_samples, with_action
+        self._on_refused = on_refused
         self.images: dict[str, int] = dict.fromkeys(node.contract.cameras, 0)
         """Camera -> images taken in."""
         self.builder = FrameBuilder(node.contract, with_action=with_action)
         """Takes the samples; a new one after each `start`."""
-        self._refused: dict[str, str] = {}  # stream -> why its newest message gave no sample
+        self._refused: dict[str, tuple[str, float]] = {}  # stream -> why its newest message was, when
         self._order = threading.Lock()  # what one thread has found goes in before another looks
         self._polling = Polling(node) if polled else None
         if self._polling is not None:
@@ -119,14 +124,11 @@ class StreamSubscriber:
 
     def obstacles(self, now: float) -> list[str]:
         """Why no good frame could be made at `now` [s], the first cause first; empty if one can."""
-        found = self.builder.obstacles(now, self._why_silent)
-        refused = [f"{stream}: {why}" for stream, why in self._refused.items() if why]
-        return refused + found + self.mismatches() if found else []
+        return self._with_causes(self.builder.obstacles(now, self._why_silent), now)
 
     def complaints(self, now: float) -> list[str]:
         """What keeps good frames from coming at `now` [s], in the order in which it began."""
-        found = self.builder.complaints(now, self._why_silent)
-        return found + self.mismatches() if found else []
+        return self._with_causes(self.builder.complaints(now, self._why_silent), now)
 
     def mismatches(self) -> list[str]:
         """Publishers of another type, whom polled streams cannot hear, in words."""
@@ -139,6 +141,17 @@ class StreamSubscriber:
         if self._node.count_publishers(topic) == 0:
             return UNPUBLISHED
         return "" if heard or self.mismatches() else UNHEARD
+
+    def _with_causes(self, found: list[str], now: float) -> list[str]:
+        """What a frame lacks, after what was refused lately: of that camera, its age is only the echo."""
+        if not found:
+            return []
+        title = self._node.contract.stream_title
+        newest = list(self._refused.items())
+        refused = {stream: why for stream, (why, at) in newest if now - at < faults.ENDED_AFTER_S}
+        echoes = tuple(f"camera {stream}: {age}" for stream in refused for age in ("newest ", "no sample"))
+        causes = [f"{title(stream)}: {why}" for stream, why in refused.items()]
+        return causes + [text for text in found if not text.startswith(echoes)] + self.mismatches()
 
     def _subscribe(
         self, kind: type, topic: str, handle: Callable[[Any, float], None], quality: QoSProfile
@@ -159,19 +172,20 @@ class StreamSubscriber:
         self._on_samples(now)
 
     def _accept(self, handle: Callable[[Any, float], None], message: Any, received: float) -> None:
-        stream, why = handle.args[0], ""
+        stream = handle.args[0]
         with self._node.boundary(self._node.contract.stream_title(stream)):
             try:
                 handle(message, received)
+                self._refused.pop(stream, None)
             except VlaAdapterError as error:
-                why = str(error)
+                self._refused[stream] = str(error), received
+                if stream in self._node.contract.cameras:
+                    self._on_refused(stream, str(error))
                 raise
-            finally:
-                self._refused[stream] = why
 
     def _image(self, name: str, message: Any, received: float) -> None:
         camera = self._node.contract.cameras[name]
-        image = image_to_array(message, camera.rotation, (camera.width, camera.height))
+        image = image_to_array(message, camera.rotation, camera.size, camera.encoding)
         self.images[name] += 1
         self.builder.add_image(name, seconds(message.header.stamp), received, image)
 

@@ -6,6 +6,7 @@ its frames are those that a recorder would have built live.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -41,10 +42,12 @@ class BagNotes:
 
     Attributes:
         unusable: Topic -> first complaint about its messages, and their number.
+        refused: Topics of such messages with the complaints, for whoever counts them to take out.
         last: Log time of the last message [s].
     """
 
     unusable: dict[str, tuple[str, int]] = field(default_factory=dict)
+    refused: deque[tuple[str, str]] = field(default_factory=deque)
     last: float = 0.0
 
 
@@ -142,7 +145,7 @@ def add_message(builder: FrameBuilder, contract: Contract, message: BagMessage) 
     stamp = content.header.stamp.sec + content.header.stamp.nanosec * 1e-9
     for name, camera in contract.cameras.items():
         if camera.topic == message.topic:
-            image = decode_image(content, camera.rotation, (camera.width, camera.height))
+            image = decode_image(content, camera.rotation, camera.size, camera.encoding)
             builder.add_image(name, stamp, message.received, image)
     if message.type == TOPIC_TYPES["joint_state"]:
         builder.add_joint_state(
@@ -181,6 +184,7 @@ def bag_frames(
             except VlaAdapterError as error:
                 first, count = notes.unusable.get(message.topic, (str(error), 0))
                 notes.unusable[message.topic] = first, count + 1
+                notes.refused.append((message.topic, str(error)))
             yield from builder.take(message.received)
     yield from builder.take(notes.last + contract.settle_s + 1.0 / contract.rate_hz)
     for stream, count in builder.rejected.items():

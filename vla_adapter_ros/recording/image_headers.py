@@ -6,6 +6,7 @@ A PNG of some megabytes may unfold to gigabytes: 30000 x 30000 pixels took 157 s
 from __future__ import annotations
 
 import struct
+from dataclasses import dataclass
 
 from vla_adapter_ros.errors import ImageError
 
@@ -14,49 +15,70 @@ PNG_END, JPEG_END = b"IEND", b"\xff\xd9"
 # Start of frame, baseline to arithmetic; C4, C8 and CC lie between them and are tables.
 _FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _WITHOUT_LENGTH = frozenset((0x01, *range(0xD0, 0xD8)))
+_PNG_COLORS = (2, 3, 6)  # true colour, palette, true colour with alpha; the others are grey
 _LAYOUTS = {"PNG": "signature, IHDR, ..., IEND", "JPEG": "start of frame before the scan, end marker"}
 
 
-def picture_size(data: bytes) -> tuple[int, int]:
-    """Width and height of a JPEG or PNG, by its header; the data is not decoded.
+@dataclass(frozen=True)
+class PictureHeader:
+    """What a JPEG or PNG says about itself.
+
+    Attributes:
+        kind: JPEG or PNG.
+        width, height: [px], at least 1.
+        grey: Whether it has one value per pixel, beside alpha.
+        bits: Per value.
+    """
+
+    kind: str
+    width: int
+    height: int
+    grey: bool
+    bits: int
+
+
+def picture_header(data: bytes) -> PictureHeader:
+    """Header of a JPEG or PNG; the data is not decoded.
 
     Args:
         data: The whole file.
 
     Raises:
-        ImageError: another format, or a file that is cut off or has no size.
+        ImageError: another format, or a file that is cut off or has no size or other colours.
     """
     if data.startswith(PNG_START):
-        kind, size, whole = "PNG", _png_size(data), data.rfind(PNG_END) > 0
+        kind, facts, whole = "PNG", _png_facts(data), data.rfind(PNG_END) > 0
     elif data.startswith(JPEG_START):
-        kind, size, whole = "JPEG", _jpeg_size(data), data.rfind(JPEG_END) > 0
+        kind, facts, whole = "JPEG", _jpeg_facts(data), data.rfind(JPEG_END) > 0
     else:
         start = data[:8].hex(" ") or "nothing"
         raise ImageError(
             f"compressed image of {len(data)} bytes is no readable JPEG or PNG: it begins with {start}, "
             f"allowed are {JPEG_START.hex(' ')} and {PNG_START.hex(' ')}"
         )
-    if size is None or not whole:
+    if facts is None or not whole:
         raise ImageError(
             f"{kind} of {len(data)} bytes is no readable JPEG or PNG, it is cut off or damaged: "
             f"allowed is {_LAYOUTS[kind]}"
         )
-    width, height = size
+    width, height, values, bits = facts
     if not (width > 0 and height > 0):
         raise ImageError(f"{kind} is {width}x{height}: allowed is 1x1 and more")
-    return width, height
+    if values not in (1, 3):
+        raise ImageError(f"{kind} has {values} values per pixel: allowed are 1 (grey) and 3 (colours)")
+    return PictureHeader(kind, width, height, values == 1, bits)
 
 
-def _png_size(data: bytes) -> tuple[int, int] | None:
-    """Of the IHDR chunk, which comes first; None if it does not."""
+def _png_facts(data: bytes) -> tuple[int, int, int, int] | None:
+    """Width, height, values per pixel without alpha, bits: of the IHDR chunk; None if it is not the first."""
     if len(data) < 33 or data[12:16] != b"IHDR":
         return None
-    width, height = struct.unpack(">II", data[16:24])
-    return width, height
+    width, height, bits, color = struct.unpack(">IIBB", data[16:26])
+    return width, height, 3 if color in _PNG_COLORS else 1, bits
 
 
-def _jpeg_size(data: bytes) -> tuple[int, int] | None:
-    """Of the start of frame, before the first scan; None if there is none."""
+def _jpeg_facts(data: bytes) -> tuple[int, int, int, int] | None:
+    """Width, height, values per pixel, bits: of the start of frame before the first scan; None without one."""
     at = 2
     while at + 4 <= len(data) and data[at] == 0xFF:
         marker = data[at + 1]
@@ -67,10 +89,10 @@ def _jpeg_size(data: bytes) -> tuple[int, int] | None:
         elif marker in (0xD9, 0xDA):
             return None
         elif marker in _FRAMES:
-            if at + 9 > len(data):
+            if at + 10 > len(data):
                 return None
-            height, width = struct.unpack(">HH", data[at + 5 : at + 9])
-            return width, height
+            bits, height, width, values = struct.unpack(">BHHB", data[at + 4 : at + 10])
+            return width, height, values, bits
         else:
             at += 2 + int.from_bytes(data[at + 2 : at + 4], "big")
     return None

@@ -161,6 +161,8 @@ def import_bag(
         with DatasetWriter(output, contract, codec=codec, crf=crf) as writer:
             take = _BagTake(writer, contract, bag.path.name, report, result)
             for item in bag_frames(bag, contract, {*recorder, *controller, *texts}, notes):
+                while notes.refused:
+                    take.refuse(*notes.refused.popleft())
                 if isinstance(item, Frame):
                     take.add(item, bounds)
                 else:
@@ -220,6 +222,12 @@ class _BagTake:
         self._writer.add(frame, bounds.leader.source_at(frame.stamp))
         self._monitor.add(frame)
         self._stamps.append(frame.stamp)
+
+    def refuse(self, topic: str, why: str) -> None:
+        """Count a message that could not be used, if it is an image of the episode."""
+        for name, camera in self._contract.cameras.items():
+            if camera.topic == topic and self._writer.recording:
+                self._monitor.refuse(name, why)
 
     def end(self) -> None:
         if self._writer.recording:

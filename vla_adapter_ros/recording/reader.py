@@ -10,15 +10,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from vla_adapter_ros.contract import Contract, read_contract
-from vla_adapter_ros.errors import DatasetError
+from vla_adapter_ros.errors import DatasetError, ImageError
 from vla_adapter_ros.recording import layout
 from vla_adapter_ros.recording.description import check_info, fill
+from vla_adapter_ros.recording.images import decode_picture
 from vla_adapter_ros.recording.tables import (
     plain_columns,
     read_json,
@@ -188,13 +188,10 @@ class DatasetReader:
             cell = cells[row].as_py() if row < len(cells) else None
             data = cell.get("bytes") if isinstance(cell, dict) else None
             try:
-                data = data if isinstance(data, bytes) and data else b"\0"
-                image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
-            except cv2.error:  # an image of more than 2^30 pixels
-                image = None
-            if image is None:
-                raise DatasetError(f"{facts.data}: no image in row {row} of {key}, episode {facts.index}")
-            yield cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
+                yield decode_picture(data if isinstance(data, bytes) else b"")
+            except ImageError as error:
+                where = f"{facts.data}: row {row} of {key}, episode {facts.index}"
+                raise DatasetError(f"{where}: {error}") from error
 
     def _stored_number(self, facts: Episode) -> int:
         """Number that an episode's rows carry in their file."""

@@ -223,6 +223,12 @@ class RecordingSession:
                 self._last_good = frame.stamp
                 self._stamps.append(frame.stamp)
 
+    def refuse(self, camera: str, why: str) -> None:
+        """Take note of an image that could not be used; without an episode it is ignored."""
+        with self._guard:
+            if self._writer.recording:
+                self._monitor.refuse(camera, why)
+
     def watch(self, now: float, complaints: Callable[[], Sequence[str]] = tuple) -> None:
         """Look for faults that end an episode; to be called often, at least a few times per second.
 

@@ -99,6 +99,7 @@ class EpisodeMonitor:
         self._images: dict[str, list[np.ndarray]] = {}
         self._blocks: dict[str, np.ndarray] = {}
         self._dropped = 0
+        self._refused: dict[str, tuple[int, str]] = {}
 
     @property
     def num_frames(self) -> int:
@@ -121,6 +122,11 @@ class EpisodeMonitor:
         """Take note of frames that were left out."""
         self._dropped += count
 
+    def refuse(self, camera: str, why: str) -> None:
+        """Take note of an image that could not be used."""
+        count, first = self._refused.get(camera, (0, why))
+        self._refused[camera] = count + 1, first
+
     def judge(self, sources: Sequence[int] | None = None) -> Verdict:
         """Judge the episode as it is so far; needs at least one frame.
 
@@ -139,6 +145,7 @@ class EpisodeMonitor:
             streams=self._streams,
             images={name: np.array(rows) for name, rows in self._images.items()},
             dropped=self._dropped,
+            refused=dict(self._refused),
             sources=None if sources is None else np.array(sources),
         )
         return judge(samples, self._settings, contract)

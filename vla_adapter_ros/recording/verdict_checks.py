@@ -39,6 +39,18 @@ def check_dropped_frames(s: Samples, settings: VerdictSettings, contract: Contra
     return grade("dropped_frames", share, settings, f"{missing} frames ({share:.1%}){longest}")
 
 
+def check_refused_images(s: Samples, settings: VerdictSettings, contract: Contract | None) -> Check:
+    """Images that came but could not be used: damaged ones, or of an encoding that is not taken."""
+    if s.refused is None:
+        return skip("refused_images", "nothing says which images could not be used")
+    if not s.refused:
+        return grade("refused_images", 0.0, settings, "none")
+    camera = max(s.refused, key=lambda name: s.refused[name][0])
+    count, why = s.refused[camera]
+    what = f"{count} images in {len(s.state)} rows (camera {camera}), the first: {why}"
+    return grade("refused_images", count / len(s.state), settings, what)
+
+
 def check_repeated_frames(s: Samples, settings: VerdictSettings, contract: Contract | None) -> Check:
     """Images that stay the same although the arm moves."""
     why = _without_changes(s)
@@ -247,6 +259,7 @@ def check_unled_rows(s: Samples, settings: VerdictSettings, contract: Contract |
 CHECKS: tuple[Callable[[Samples, VerdictSettings, Contract | None], Check], ...] = (
     check_missing_values,
     check_dropped_frames,
+    check_refused_images,
     check_repeated_frames,
     check_rate_error,
     check_stream_age,

@@ -37,6 +37,9 @@ class VerdictSettings:
 
     missing_values: tuple[float, float] = _limits(0.0, 0.0, "1", "share of rows with a value not finite")
     dropped_frames: tuple[float, float] = _limits(0.0, 0.05, "1", "share of frames that are not there")
+    refused_images: tuple[float, float] = _limits(
+        0.0, 0.05, "1", "images that could not be used, per row, worst camera"
+    )
     repeated_frames: tuple[float, float] = _limits(
         0.05, 0.3, "1", "share of rows in motion whose image is that of the row before, worst camera"
     )
@@ -190,6 +193,7 @@ class Samples:
             images were looked at (`every_image` False).
         lossy: The images went through a video codec.
         dropped: Frames that the recorder says it left out.
+        refused: Camera -> how many of its images could not be used, and why the first could not.
         sources: int (T,), who led: 0 nobody, 1 a human, 2 the policy.
     """
 
@@ -205,6 +209,7 @@ class Samples:
     every_image: bool = True
     lossy: bool = False
     dropped: int = 0
+    refused: Mapping[str, tuple[int, str]] | None = None
     sources: np.ndarray | None = None
 
 

@@ -10,10 +10,11 @@ pytest.importorskip("sensor_msgs", reason="ROS 2 is not installed: make setup br
 
 from sensor_msgs.msg import CompressedImage, Image
 
+from vla_adapter_ros.contract.encodings import GREY, PIXELS, layout_of
 from vla_adapter_ros.errors import ImageError
 from vla_adapter_ros.nodes import images
 from vla_adapter_ros.nodes.images import BRIDGED, array_to_image, image_to_array
-from vla_adapter_ros.recording.images import ENCODINGS, decode_with_opencv
+from vla_adapter_ros.recording.images import decode_image, decode_with_opencv
 
 RNG = np.random.default_rng(0)
 # Smooth, so that Bayer and chroma subsampling lose little.
@@ -22,16 +23,16 @@ RGB = cv2.resize(RNG.integers(0, 256, (4, 5, 3), np.uint8), (20, 16), interpolat
 
 def encode(rgb: np.ndarray, encoding: str, padding: int = 0, big: bool = False) -> Image:
     """An independent encoder: plain NumPy except for luma and chroma."""
-    size = ENCODINGS[encoding][0]
+    size = PIXELS[encoding][0]
     height, width, _ = rgb.shape
-    if encoding in ("rgb8", "rgb16", "8UC3"):
+    if encoding in ("rgb8", "rgb16"):
         pixels = rgb
     elif encoding in ("bgr8", "bgr16"):
         pixels = rgb[..., ::-1]
-    elif encoding in ("rgba8", "bgra8"):
+    elif encoding[:4] in ("rgba", "bgra"):
         alpha = np.full((height, width, 1), 7, np.uint8)
-        pixels = np.concatenate([rgb if encoding == "rgba8" else rgb[..., ::-1], alpha], axis=2)
-    elif encoding in ("mono8", "mono16", "8UC1"):
+        pixels = np.concatenate([rgb if encoding[0] == "r" else rgb[..., ::-1], alpha], axis=2)
+    elif encoding in GREY:
         pixels = rgb[..., :1]
     elif encoding.startswith("bayer"):
         letters = encoding[6:10]
@@ -39,6 +40,11 @@ def encode(rgb: np.ndarray, encoding: str, padding: int = 0, big: bool = False) 
         for i, letter in enumerate(letters):
             y, x = divmod(i, 2)
             pixels[y::2, x::2, 0] = rgb[y::2, x::2, "rgb".index(letter)]
+    elif encoding in ("nv12", "nv21"):
+        yuv = cv2.cvtColor(rgb, cv2.COLOR_RGB2YUV_I420)  # luma, then a plane of each chroma
+        planes = yuv[height:].reshape(2, height // 2, width // 2)
+        chroma = np.stack(planes if encoding == "nv12" else planes[::-1], axis=-1).reshape(-1, width)
+        pixels = np.concatenate([yuv[:height], chroma])[..., None]
     else:
         yuv = cv2.cvtColor(rgb, cv2.COLOR_RGB2YUV)
         luma, chroma = yuv[..., :1], np.empty((height, width, 1), np.uint8)
@@ -46,8 +52,8 @@ def encode(rgb: np.ndarray, encoding: str, padding: int = 0, big: bool = False) 
         order = [chroma, luma] if encoding in ("uyvy", "yuv422") else [luma, chroma]
         pixels = np.concatenate(order, axis=2)
     values = pixels.astype(np.uint16) * 257 if size == 2 else pixels
-    raw = values.astype(f"{'>' if big else '<'}u{size}").reshape(height, -1).view(np.uint8)
-    padded = np.concatenate([raw, np.full((height, padding), 99, np.uint8)], axis=1)
+    raw = values.astype(f"{'>' if big else '<'}u{size}").reshape(len(pixels), -1).view(np.uint8)
+    padded = np.concatenate([raw, np.full((len(raw), padding), 99, np.uint8)], axis=1)
     message = Image(
         height=height, width=width, encoding=encoding, is_bigendian=int(big), step=padded.shape[1]
     )
@@ -55,15 +61,15 @@ def encode(rgb: np.ndarray, encoding: str, padding: int = 0, big: bool = False) 
     return message
 
 
-@pytest.mark.parametrize("encoding", ENCODINGS)
+@pytest.mark.parametrize("encoding", PIXELS)
 @pytest.mark.parametrize("padding", [0, 12])
 @pytest.mark.parametrize("big", [False, True])
 def test_encodings(encoding, padding, big):
-    image = decode_with_opencv(encode(RGB, encoding, padding, big))
+    image = decode_image(encode(RGB, encoding, padding, big))
     assert image.shape == RGB.shape and image.dtype == np.uint8
-    expected = np.repeat(RGB[..., :1], 3, axis=2) if encoding in ("mono8", "mono16", "8UC1") else RGB
+    expected = np.repeat(RGB[..., :1], 3, axis=2) if encoding in GREY else RGB
     difference = np.abs(image.astype(int) - expected)
-    if encoding.startswith("bayer") or "yu" in encoding or encoding == "uyvy":
+    if encoding.startswith("bayer") or PIXELS[encoding][1] == 2 or encoding.startswith("nv"):
         inner = difference[2:-2, 2:-2]
         assert np.median(inner) <= 12  # interpolated colours; a wrong pattern gives about 60
     else:
@@ -73,17 +79,42 @@ def test_encodings(encoding, padding, big):
 def test_wrong_bayer_pattern_would_be_seen():
     wrong = encode(RGB, "bayer_rggb8")
     wrong.encoding = "bayer_bggr8"
-    assert np.median(np.abs(decode_with_opencv(wrong).astype(int) - RGB)[2:-2, 2:-2]) > 12
+    assert np.median(np.abs(decode_image(wrong).astype(int) - RGB)[2:-2, 2:-2]) > 12
 
 
-@pytest.mark.parametrize("encoding", BRIDGED)
+@pytest.mark.parametrize("encoding", PIXELS)
 def test_cv_bridge_agrees(encoding):
+    """Where it converts an encoding at all; it does not know uyvy, yuyv, nv12 and nv21."""
     if images.cv_bridge() is None:
         pytest.skip(
             "cv_bridge is not here or not for this NumPy: install ros-DISTRO-cv-bridge and source ROS"
         )
     message = encode(RGB, encoding)
-    np.testing.assert_array_equal(images.decode_raw(message), decode_with_opencv(message))
+    try:
+        theirs = images.cv_bridge().CvBridge().imgmsg_to_cv2(message, "rgb8")
+    except Exception as error:
+        assert encoding in ("uyvy", "yuyv", "nv12", "nv21"), error
+        return
+    # It rounds 16 bits to 8, and makes colours of Bayer patterns before that.
+    difference = np.abs(decode_with_opencv(message, encoding).astype(int) - theirs)
+    assert difference.max() <= (2 if PIXELS[encoding][0] == 2 else 0)
+    np.testing.assert_array_equal(images.decode_raw(message, encoding), theirs if encoding in BRIDGED else
+                                  decode_with_opencv(message, encoding))  # fmt: skip
+
+
+@pytest.mark.parametrize("said", ["8UC1", "8UC2", "8UC3", "8UC4", "16UC1", "16UC3", "16UC4"])
+def test_what_says_nothing_about_colours_is_refused_as_by_cv_bridge(said):
+    encoding = next(name for name in PIXELS if layout_of(name) == said)
+    message = encode(RGB, encoding)
+    message.encoding = said
+    with pytest.raises(ImageError, match=said):
+        image_to_array(message)
+    np.testing.assert_array_equal(
+        image_to_array(message, encoding=encoding), image_to_array(encode(RGB, encoding))
+    )
+    if (bridge := images.cv_bridge()) is not None:
+        with pytest.raises(bridge.CvBridgeError):
+            bridge.CvBridge().imgmsg_to_cv2(message, "rgb8")
 
 
 def test_compressed_png_and_jpeg():

@@ -192,3 +192,13 @@ def test_messages_that_cannot_be_used_are_counted(tmp_path):
         assert len([f for f in bag_frames(bag, CONTRACT, notes=notes) if not f.problem]) >= 8
     assert notes.unusable["/joint_states"] == ("/joint_states: 1 names but 2 values of position", 1)
     assert "stamped 10.000 s after" in notes.unusable["/joint_states (clock)"][0]
+
+
+def test_an_image_that_cannot_be_used_is_in_the_verdict_of_its_episode(tmp_path):
+    samples = make_samples(CONTRACT, 2.0, 0, longest_delay_s=0.01)
+    messages = [(topic, s.received, m) for s in samples for topic, m in [to_message(CONTRACT, s)]]
+    third = [n for n, (topic, _, _) in enumerate(messages) if topic == CONTRACT.cameras["gripper"].topic][30]
+    messages[third][2].encoding = "8UC3"
+    report = import_bag(write_bag(tmp_path / "bag", messages), CONTRACT, tmp_path / "set", instruction="wave")
+    (remark,) = (text for text in report.episodes[0].remarks if "refused_images" in text)
+    assert remark.startswith("fail refused_images: 1 images in ") and "'8UC3' does not say" in remark

@@ -51,7 +51,7 @@ def good() -> Samples:
     streams = (*CONTRACT.cameras, *CONTRACT.topics, CONTRACT.action.topic)
     return Samples(
         FPS, state, action, CONTRACT.state_names, CONTRACT.action_names, 100 + t, ages, streams, images,
-        sources=np.ones(T, int),
+        refused={}, sources=np.ones(T, int),
     )  # fmt: skip
 
 
@@ -107,6 +107,16 @@ FAULTS = {
     "nan": ("missing_values", "fail", lambda s: replace(s, state=changed(s.state, set_at(4, 2, np.nan)))),
     "one gap": ("dropped_frames", "warn", lambda s: replace(s, stamps=s.stamps + 0.2 * (np.arange(T) > 30))),
     "counted": ("dropped_frames", "fail", lambda s: replace(s, dropped=5)),
+    "damaged once": (
+        "refused_images",
+        "warn",
+        lambda s: replace(s, refused={"gripper": (1, "JPEG is damaged")}),
+    ),
+    "damaged": (
+        "refused_images",
+        "fail",
+        lambda s: replace(s, refused={"third_view": (1, "a"), "gripper": (T // 10, "b")}),
+    ),
     "18 of 20 Hz": ("rate_error", "fail", lambda s: replace(s, stamps=s.stamps[0] + np.arange(T) / 9.0)),
     "3 % slow": ("rate_error", "warn", lambda s: replace(s, stamps=s.stamps[0] + np.arange(T) / 9.7)),
     "old": ("stream_age_p95", "fail", lambda s: replace(s, ages=s.ages + np.array([0, 0, 0.25, 0, 0]))),
@@ -157,13 +167,13 @@ def test_a_fault_is_seen(fault):
 
 
 def test_what_is_unknown_is_skipped_and_not_passed():
-    samples = replace(good(), stamps=None, ages=None, images={}, sources=None)
+    samples = replace(good(), stamps=None, ages=None, images={}, refused=None, sources=None)
     verdict = judge(samples, SETTINGS, None)
     skipped = {check.name for check in verdict.checks if check.level == "skip"}
     assert skipped == {
         "dropped_frames", "rate_error", "stream_age_p95", "stream_skew", "repeated_frames", "frozen_camera",
         "black_camera", "dark_images", "saturated_images", "state_limits", "action_limits", "gripper_motion",
-        "unled_rows",
+        "unled_rows", "refused_images",
     }  # fmt: skip
     assert verdict.level == "pass"
     assert verdict["state_limits"].as_json() == {
@@ -190,10 +200,14 @@ def test_live_and_from_arrays_give_the_same_verdict():
             monitor.add(frame)
         if episode:
             monitor.drop(5)
+            monitor.refuse("gripper", "first")
+            monitor.refuse("gripper", "second")
     assert monitor.num_frames == T
     verdict = monitor.judge(samples.sources)
     assert verdict["dropped_frames"].level == "fail"
-    assert verdict.checks == judge(replace(samples, dropped=5), SETTINGS, CONTRACT).checks
+    assert "2 images in 60 rows (camera gripper), the first: first;" in verdict["refused_images"].text
+    spoilt = replace(samples, dropped=5, refused={"gripper": (2, "first")})
+    assert verdict.checks == judge(spoilt, SETTINGS, CONTRACT).checks
 
 
 @pytest.mark.parametrize("crf", [18, 30])
