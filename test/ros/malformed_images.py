@@ -131,7 +131,8 @@ def bad_compressed() -> Iterator[BadImage]:
     ):
         yield BadImage(name, words, {"format": "png" if "PNG" in name else "jpeg", "data": data})
     for format in (
-        "16UC1; compressedDepth", "32FC1; compressedDepth rvl", "16UC1; png compressed ", "8UC3; png compressed ",
+        "16UC1; compressedDepth", "32FC1; compressedDepth rvl", "16UC1; png compressed ",
+        "8UC3; png compressed ",
         "rgb8; jpeg compressed rgb8", "yuv422; jpeg compressed mono8", "32FC1; tiff compressed ",
     ):  # fmt: skip
         yield BadImage(f"format {format}", f"'{format}'", {"format": format, "data": bytes(12) + png})

@@ -65,8 +65,8 @@ def test_a_whole_good_frame_must_be_there(robot):
         ({"cameras": {"third_view"}}, "camera gripper: newest sample is"),
         (
             {"image_encoding": {"gripper": "8UC3"}},
-            f"camera gripper ({CONTRACT.cameras['gripper'].topic}): image encoding '8UC3' does not say what its "
-            "values mean: allowed is one with the camera's key encoding in the contract, rgb8 or bgr8",
+            f"camera gripper ({CONTRACT.cameras['gripper'].topic}): image encoding '8UC3' does not say what "
+            "its values mean: allowed is one with the camera's key encoding in the contract, rgb8 or bgr8",
         ),
     ):
         before = {name: getattr(bench, name) for name in changes}

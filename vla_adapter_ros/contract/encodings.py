@@ -2,7 +2,8 @@
 
 Names are those of sensor_msgs/image_encodings.hpp, formats those of compressed_image_transport. Some
 encodings say what their values mean (`bgr8`), others only how they lie in memory (`8UC3`, OpenCV's name of
-the layout). Nothing is guessed: what leaves the order of its colours open is refused, or the contract says it.
+the layout). Nothing is guessed: what leaves the order of its colours open is refused, or the contract
+says it.
 """
 
 from __future__ import annotations
@@ -56,8 +57,8 @@ def meaning_of(said: str, wanted: str = "") -> str:
         raise ImageError(f"image encoding '{said}' is no colour: {_depth_allowed(meanings)}")
     if meanings:
         raise ImageError(
-            f"image encoding '{said}' does not say what its values mean: allowed is one with the camera's key "
-            f"encoding in the contract, {' or '.join(meanings)}"
+            f"image encoding '{said}' does not say what its values mean: allowed is one with the camera's "
+            f"key encoding in the contract, {' or '.join(meanings)}"
         )
     raise ImageError(f"image encoding '{shortened(said)}': allowed are {', '.join(PIXELS)}")
 

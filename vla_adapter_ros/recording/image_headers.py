@@ -78,7 +78,7 @@ def _png_facts(data: bytes) -> tuple[int, int, int, int] | None:
 
 
 def _jpeg_facts(data: bytes) -> tuple[int, int, int, int] | None:
-    """Width, height, values per pixel, bits: of the start of frame before the first scan; None without one."""
+    """Width, height, values per pixel, bits: of the start of frame, before the first scan; None without."""
     at = 2
     while at + 4 <= len(data) and data[at] == 0xFF:
         marker = data[at + 1]

@@ -42,7 +42,8 @@ def test_others_are_refused_with_what_is_allowed(said: str, words: str) -> None:
 
 @pytest.mark.parametrize(
     ("said", "wanted"),
-    [("rgb8", "bgr8"), ("8UC4", "bgr8"), ("16UC3", "bgr8"), ("32FC1", "mono16"), ("uyvy", "yuyv"), ("8UC1", "nv12")],
+    [("rgb8", "bgr8"), ("8UC4", "bgr8"), ("16UC3", "bgr8"), ("32FC1", "mono16"), ("uyvy", "yuyv"),
+     ("8UC1", "nv12")],
 )  # fmt: skip
 def test_the_contract_contradicts_no_message(said: str, wanted: str) -> None:
     with pytest.raises(ImageError, match=f"'{said}', the contract says {wanted}: allowed are {wanted}"):
@@ -78,7 +79,8 @@ def test_formats_that_say_enough(format: str, grey: bool, bits: int) -> None:
         ("rgb8; jpeg compressed bgr8", True, 8, "says that it has colours, it is grey"),
         ("bayer_rggb8; jpeg compressed mono8", True, 8, "makes grey of a colour camera"),
         ("bayer_gbrg8; png compressed ", True, 8, "makes grey of a colour camera"),
-        ("rgb8; jpeg compressed rgb8", False, 8, "the order of its colours: allowed are 'rgb8; jpeg compressed bgr8'"),
+        ("rgb8; jpeg compressed rgb8", False, 8,
+         "the order of its colours: allowed are 'rgb8; jpeg compressed bgr8'"),
         ("rgb8; jpeg", False, 8, "does not say the order of its colours"),
         ("bgr8; png compressed", False, 8, "allowed are 'bgr8; png compressed bgr8'"),
         ("8UC3; png compressed ", False, 8, "does not say what its values mean"),
@@ -108,7 +110,9 @@ def test_the_key_of_a_camera() -> None:
     assert parse_contract(plain).cameras["gripper"].encoding == ""
     camera["encoding"] = "bgr8"
     assert parse_contract(plain).cameras["gripper"].encoding == "bgr8"
-    for wrong, words in (({"encoding": "8UC3"}, "'8UC3': allowed is one of"),
-                         ({"transport": "compressed"}, "'bgr8': allowed is none with transport compressed")):  # fmt: skip
+    for wrong, words in (
+        ({"encoding": "8UC3"}, "'8UC3': allowed is one of"),
+        ({"transport": "compressed"}, "'bgr8': allowed is none with transport compressed"),
+    ):
         with pytest.raises(ContractError, match=words):
             parse_contract({**plain, "cameras": plain["cameras"] | {"gripper": camera | wrong}})

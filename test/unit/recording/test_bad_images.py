@@ -156,5 +156,5 @@ def test_a_png_with_one_bad_byte_is_refused() -> None:
     for at in np.linspace(50, len(good) - 20, 20).astype(int):
         data = bytearray(good)
         data[at] ^= 0x10
-        with pytest.raises(ImageError, match="damaged|cut off"):
+        with pytest.raises(ImageError, match=r"damaged|cut off"):
             decode_image(SimpleNamespace(format="png", data=bytes(data)))
