@@ -27,10 +27,38 @@ DEPTH = {"16UC1": "mm", "32FC1": "m"}
 """Depth images -> unit of their values (REP 118)."""
 
 
+LAYOUTS: dict[str, tuple[int, int]] = PIXELS | {"16UC1": (2, 1), "32FC1": (4, 1)}
+"""All encodings that are read -> (bytes per value, values per pixel)."""
+
+
 def layout_of(encoding: str) -> str:
     """OpenCV's name of how an encoding's values lie in memory, such as 8UC3; empty for planar ones."""
     size, values = PIXELS[encoding]
     return "" if encoding in PLANAR else f"{8 * size}UC{values}"
+
+
+def depth_codec(format: str) -> tuple[str, str]:
+    """Encoding of the depth in a compressed image, one of `DEPTH`, and what it is compressed with.
+
+    Returns:
+        For `16UC1; png compressed`: 16UC1 and png. For `32FC1; compressedDepth png`, and the old
+        `32FC1; compressedDepth`: 32FC1 and compressedDepth.
+
+    Raises:
+        ImageError: no depth, or compressed in another way.
+    """
+    source, _, rest = (part.strip() for part in format.partition(";"))
+    codec = {
+        "png compressed": "png",
+        "compressedDepth": "compressedDepth",
+        "compressedDepth png": "compressedDepth",
+    }
+    if source in DEPTH and rest in codec and (source, rest) != ("32FC1", "png compressed"):
+        return source, codec[rest]
+    raise _undecided(
+        format, "is no depth that can be read: allowed are '16UC1; compressedDepth png', '32FC1; compressedDepth "
+        "png', '16UC1; png compressed', and transport raw",
+    )  # fmt: skip
 
 
 def meaning_of(said: str, wanted: str = "") -> str:

@@ -103,9 +103,11 @@ def _build_dataclass(kind: Any, value: Any, where: str) -> Any:
     arguments = {}
     for name, entry in fields.items():
         if name in value:
-            if entry.metadata.get("may_be_empty") and value[name] == []:
-                arguments[name] = ()
-                continue
+            if entry.metadata.get("may_be_empty"):
+                empty, nothing = ({}, {}) if typing.get_origin(types[name]) is dict else ([], ())
+                if value[name] == empty:
+                    arguments[name] = nothing
+                    continue
             arguments[name] = _build(types[name], value[name], f"{where}.{name}")
             _check_range(arguments[name], entry.metadata, f"{where}.{name}")
         else:
@@ -137,6 +139,13 @@ def _check(contract: Contract) -> None:
         _require(
             not camera.encoding or camera.transport == "raw",
             f"contract.cameras.{name}.encoding", camera.encoding, "none with transport compressed",
+        )  # fmt: skip
+    for name, camera in contract.depth_cameras.items():
+        _require(is_name(name), "contract.depth_cameras", name, NAME_RULE)
+        _require(name not in cameras, "contract.depth_cameras", name, "a name that no camera has")
+        _require(
+            not camera.encoding, f"contract.depth_cameras.{name}.encoding", camera.encoding,
+            "none: depth is what its messages say, 16UC1 [mm] or 32FC1 [m]",
         )  # fmt: skip
     _require(
         contract.reference_camera in cameras,

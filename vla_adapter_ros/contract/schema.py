@@ -243,11 +243,18 @@ class Contract:
     workspace: Workspace | None = None
     safety: Safety = field(default_factory=Safety)
     settle_s: float = field(default=0.05, metadata={"min": 0.0, "max": 1.0})
+    depth_cameras: dict[str, Camera] = field(default_factory=dict, metadata={"may_be_empty": True})
+    """Recorded beside the cameras; no input of a model."""
 
     @property
     def camera_names(self) -> tuple[str, ...]:
         """Camera names in the order in which the model sees them."""
         return tuple(self.cameras)
+
+    @property
+    def recorded_cameras(self) -> dict[str, Camera]:
+        """All cameras, those of depth last."""
+        return self.cameras | self.depth_cameras
 
     @property
     def state_names(self) -> tuple[str, ...]:
@@ -283,13 +290,14 @@ class Contract:
 
     def max_age_s(self, stream: str) -> float:
         """How old a sample of a camera, or of a topic, may be when a frame uses it [s]."""
-        if stream in self.cameras:
-            return self.cameras[stream].max_age_s
+        if stream in self.recorded_cameras:
+            return self.recorded_cameras[stream].max_age_s
         return self.topics[stream].max_age_s if stream in self.topics else self.action.max_age_s
 
     def stream_title(self, stream: str) -> str:
         """A camera with its topic, or a topic, for people."""
-        return f"camera {stream} ({self.cameras[stream].topic})" if stream in self.cameras else stream
+        camera = self.recorded_cameras.get(stream)
+        return f"camera {stream} ({camera.topic})" if camera else stream
 
     @property
     def driven_topics(self) -> tuple[str, ...]:

@@ -19,6 +19,7 @@ from vla_adapter_ros.nodes.images import image_to_array
 from vla_adapter_ros.nodes.polling import Polling
 from vla_adapter_ros.recording.align import FrameBuilder
 from vla_adapter_ros.recording.buffers import pose_values
+from vla_adapter_ros.recording.depth_images import decode_depth
 
 IMAGE_TYPES = {"raw": Image, "compressed": CompressedImage}
 TOPIC_TYPES = {"joint_state": JointState, "pose": PoseStamped}
@@ -75,17 +76,17 @@ class StreamSubscriber:
     ) -> None:
         self._node, self._on_samples, self._with_action = node, on_samples, with_action
         self._on_refused = on_refused
-        self.images: dict[str, int] = dict.fromkeys(node.contract.cameras, 0)
-        """Camera -> images taken in."""
         self.builder = FrameBuilder(node.contract, with_action=with_action)
         """Takes the samples; a new one after each `start`."""
+        self.images: dict[str, int] = dict.fromkeys(self.builder.cameras, 0)
+        """Camera -> images taken in."""
         self._refused: dict[str, tuple[str, float]] = {}  # stream -> why its newest message was, when
         self._order = threading.Lock()  # what one thread has found goes in before another looks
         self._polling = Polling(node) if polled else None
         if self._polling is not None:
             node.own(self._polling.destroy)
         quality = best_effort(POLLED_IMAGES if polled else qos_profile_sensor_data.depth)
-        for name, camera in node.contract.cameras.items():
+        for name, camera in self.builder.cameras.items():
             self._subscribe(IMAGE_TYPES[camera.transport], camera.topic, partial(self._image, name), quality)
         topics = {topic: TOPIC_TYPES[entry.type] for topic, entry in node.contract.topics.items()}
         if with_action:
@@ -179,13 +180,16 @@ class StreamSubscriber:
                 self._refused.pop(stream, None)
             except VlaAdapterError as error:
                 self._refused[stream] = str(error), received
-                if stream in self._node.contract.cameras:
+                if stream in self.builder.cameras:
                     self._on_refused(stream, str(error))
                 raise
 
     def _image(self, name: str, message: Any, received: float) -> None:
-        camera = self._node.contract.cameras[name]
-        image = image_to_array(message, camera.rotation, camera.size, camera.encoding)
+        camera = self.builder.cameras[name]
+        if name in self._node.contract.depth_cameras:
+            image = decode_depth(message, camera.rotation, camera.size)
+        else:
+            image = image_to_array(message, camera.rotation, camera.size, camera.encoding)
         self.images[name] += 1
         self.builder.add_image(name, seconds(message.header.stamp), received, image)
 

@@ -22,11 +22,12 @@ from __future__ import annotations
 import bisect
 import math
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
 from vla_adapter_ros.contract import Contract
+from vla_adapter_ros.contract.schema import Camera
 from vla_adapter_ros.errors import FrameError
 from vla_adapter_ros.recording.frame import Frame
 from vla_adapter_ros.recording.histories import Histories
@@ -89,7 +90,12 @@ class FrameBuilder:
     @property
     def streams(self) -> tuple[str, ...]:
         """All streams a frame needs: camera names, then topics."""
-        return (*self._contract.camera_names, *self._histories.values)
+        return (*self.cameras, *self._histories.values)
+
+    @property
+    def cameras(self) -> Mapping[str, Camera]:
+        """Cameras that a frame needs: with the action, those of depth as well."""
+        return self._histories.cameras
 
     def add_image(self, camera: str, stamp: float, received: float, image: np.ndarray) -> None:
         """Take in an image.
@@ -98,16 +104,16 @@ class FrameBuilder:
             camera: Name in the contract.
             stamp: Header stamp [s].
             received: When it arrived [s].
-            image: uint8 (H, W, 3) RGB, turned as the contract says; it must not be changed afterwards.
+            image: uint8 (H, W, 3) RGB, or uint16 (H, W) [mm] of a depth camera, turned as the contract says; it must not be changed afterwards.
 
         Raises:
             FrameError: unknown camera.
         """
-        if camera not in self._contract.cameras:
-            raise FrameError(f"camera {camera!r}: allowed are {list(self._contract.cameras)}")
+        if camera not in self.cameras:
+            raise FrameError(f"camera {camera!r}: allowed are {list(self.cameras)}")
         with self._lock:
             self._advance(received)
-            time = self._time_of(camera, self._contract.cameras[camera].time, stamp, received, ("",))
+            time = self._time_of(camera, self.cameras[camera].time, stamp, received, ("",))
             if time is None:
                 return
             if camera == self._contract.reference_camera:
@@ -211,7 +217,7 @@ class FrameBuilder:
     def allowed_age(self, stream: str) -> float:
         """How old a stream's newest sample may become while all frames are good [s]."""
         allowed = self._contract.max_age_s(stream) + self._contract.settle_s
-        if stream in self._contract.cameras:
+        if stream in self.cameras:
             allowed += self._period  # images are looked at once per period
         return allowed
 

@@ -16,6 +16,7 @@ from vla_adapter_ros.contract import Contract
 from vla_adapter_ros.errors import BagError, VlaAdapterError
 from vla_adapter_ros.recording.align import FrameBuilder
 from vla_adapter_ros.recording.buffers import pose_values
+from vla_adapter_ros.recording.depth_images import decode_depth
 from vla_adapter_ros.recording.frame import Frame
 from vla_adapter_ros.recording.images import decode_image
 
@@ -120,7 +121,9 @@ class Bag:
         Raises:
             BagError: one is missing or of another type.
         """
-        wanted = {camera.topic: IMAGE_TYPES[camera.transport] for camera in contract.cameras.values()}
+        wanted = {
+            camera.topic: IMAGE_TYPES[camera.transport] for camera in contract.recorded_cameras.values()
+        }
         wanted |= {name: TOPIC_TYPES[topic.type] for name, topic in contract.topics.items()}
         wanted[contract.action.topic] = TOPIC_TYPES["joint_state"]
         wrong = [
@@ -143,9 +146,12 @@ def add_message(builder: FrameBuilder, contract: Contract, message: BagMessage) 
     """
     content = message.content
     stamp = content.header.stamp.sec + content.header.stamp.nanosec * 1e-9
-    for name, camera in contract.cameras.items():
+    for name, camera in contract.recorded_cameras.items():
         if camera.topic == message.topic:
-            image = decode_image(content, camera.rotation, camera.size, camera.encoding)
+            if name in contract.depth_cameras:
+                image = decode_depth(content, camera.rotation, camera.size)
+            else:
+                image = decode_image(content, camera.rotation, camera.size, camera.encoding)
             builder.add_image(name, stamp, message.received, image)
     if message.type == TOPIC_TYPES["joint_state"]:
         builder.add_joint_state(

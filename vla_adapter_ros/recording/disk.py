@@ -22,7 +22,7 @@ class DiskGauge:
 
     def __init__(self, root: Path, contract: Contract, floor: float) -> None:
         self._root, self._floor = root, floor
-        pixels = sum(camera.width * camera.height for camera in contract.cameras.values())
+        pixels = sum(camera.width * camera.height for camera in contract.recorded_cameras.values())
         self._usual = BYTES_PER_PIXEL * pixels * contract.rate_hz
         self._bytes = self._seconds = 0.0
 

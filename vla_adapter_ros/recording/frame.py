@@ -13,7 +13,8 @@ class Frame:
 
     Attributes:
         stamp: t [s].
-        images: Camera name -> uint8 (H, W, 3) RGB. Only good images are in it.
+        images: Camera name -> uint8 (H, W, 3) RGB, or uint16 (H, W) [mm] of a depth camera, 0 where it is
+            unknown. Only good images are in it; those of depth cameras only where the action is asked for.
         state: float64 (S,), in the contract's order and units; NaN where unknown.
         action: float64 (A,), the command in force at t; None if unknown or not asked for.
         ages: Stream (camera name or topic) -> t minus the stamp of its sample [s].
@@ -46,11 +47,12 @@ def value_key(joint: str, field: str) -> str:
     return joint if field == "position" else f"{joint}/{field}"
 
 
-def image_problem(name: str, image: np.ndarray, height: int, width: int) -> str:
+def image_problem(name: str, image: np.ndarray, height: int, width: int, *, depth: bool = False) -> str:
     """What is wrong with an image, in words; empty if it is as the contract says."""
-    if image.shape == (height, width, 3) and image.dtype == np.uint8:
+    shape, kind = ((height, width), np.uint16) if depth else ((height, width, 3), np.uint8)
+    if image.shape == shape and image.dtype == kind:
         return ""
     size = "x".join(str(n) for n in image.shape[:2][::-1])
     if image.shape[:2] != (height, width):
         return f"camera {name}: image is {size}, the contract says {width}x{height}"
-    return f"camera {name}: image is {image.dtype} {image.shape}, allowed is uint8 ({height}, {width}, 3)"
+    return f"camera {name}: image is {image.dtype} {image.shape}, allowed is {np.dtype(kind)} {shape}"

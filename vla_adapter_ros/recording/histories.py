@@ -25,7 +25,9 @@ class Histories:
 
     def __init__(self, contract: Contract, clocks: ClockCheck, *, with_action: bool) -> None:
         self._contract, self._clocks, self._with_action = contract, clocks, with_action
-        self.images = {n: ImageBuffer() for n in contract.cameras if n != contract.reference_camera}
+        self.cameras = contract.recorded_cameras if with_action else contract.cameras
+        """Cameras of which a frame needs images: those of depth are recorded, and no input of a policy."""
+        self.images = {n: ImageBuffer() for n in self.cameras if n != contract.reference_camera}
         """Camera -> images; the reference camera has none, its images make the frames."""
         wanted = [(d.topic, d.field, d.joint) for d in contract.state]
         if with_action:
@@ -81,12 +83,13 @@ class Histories:
         wrong: list[str] = []
         ages: dict[str, float] = {}
         images: dict[str, np.ndarray] = {}
-        for name, camera in contract.cameras.items():
+        for name, camera in self.cameras.items():
+            depth = name in contract.depth_cameras
             found = (t, reference) if name == contract.reference_camera else self.images[name].at(t)
             ages[name] = t - found[0] if found else math.inf
             if found is None or ages[name] > camera.max_age_s:
                 late += self.late(name, {"": ages[name]}, t, camera.max_age_s)
-            elif problem := image_problem(name, found[1], camera.height, camera.width):
+            elif problem := image_problem(name, found[1], camera.height, camera.width, depth=depth):
                 wrong.append(problem)
             else:
                 images[name] = found[1]
@@ -126,7 +129,7 @@ class Histories:
         """
         newest = {
             name: {"": self.images[name].newest if name in self.images else reference}
-            for name in self._contract.cameras
+            for name in self.cameras
         }
         newest |= {topic: buffer.newest_stamps() for topic, buffer in self.values.items()}
         return {stream: {k: now - s for k, s in stamps.items()} for stream, stamps in newest.items()}
@@ -135,7 +138,7 @@ class Histories:
         self, stream: str, ages: dict[str, float], t: float, threshold: float
     ) -> list[tuple[float, str]]:
         """Sentences about what of a stream is older than `threshold` at `t`, with the ages."""
-        what = f"camera {stream}" if stream in self._contract.cameras else stream
+        what = f"camera {stream}" if stream in self.cameras else stream
         return late_values(
             stream,
             what,

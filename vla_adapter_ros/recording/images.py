@@ -14,6 +14,7 @@ import numpy as np
 import simplejpeg
 
 from vla_adapter_ros.contract.encodings import (
+    LAYOUTS,
     PIXELS,
     PLANAR,
     meaning_of,
@@ -157,13 +158,13 @@ def raw_size(message: Any, encoding: str) -> tuple[int, int]:
 
     Args:
         message: A sensor_msgs Image.
-        encoding: One of `PIXELS`, by which it is to be read.
+        encoding: One of `LAYOUTS`, by which it is to be read.
 
     Raises:
         ImageError: a size that the encoding cannot have, less data than the header says.
     """
     width, height, step = message.width, message.height, message.step
-    size, values = PIXELS[encoding]
+    size, values = LAYOUTS[encoding]
     planar = encoding in PLANAR
     least = 3 if encoding.startswith("bayer") else 1  # of fewer, OpenCV makes black
     if width < least or height < least:
@@ -172,7 +173,7 @@ def raw_size(message: Any, encoding: str) -> tuple[int, int]:
         raise ImageError(f"{encoding} image is {width} pixels wide: allowed are even widths")
     if planar and height % 2:
         raise ImageError(f"{encoding} image is {height} pixels high: allowed are even heights")
-    if size == 2 and message.is_bigendian not in (0, 1):
+    if size > 1 and message.is_bigendian not in (0, 1):
         raise ImageError(f"{encoding} image has is_bigendian = {message.is_bigendian}: allowed are 0 and 1")
     row, lines = width * values * size, height * 3 // 2 if planar else height
     if step < row or len(message.data) < lines * step:

@@ -225,7 +225,7 @@ class _BagTake:
 
     def refuse(self, topic: str, why: str) -> None:
         """Count a message that could not be used, if it is an image of the episode."""
-        for name, camera in self._contract.cameras.items():
+        for name, camera in self._contract.recorded_cameras.items():
             if camera.topic == topic and self._writer.recording:
                 self._monitor.refuse(name, why)
 
@@ -310,11 +310,14 @@ def require_fit(dataset: Dataset, contract: Contract) -> None:
     """
     if dataset.fps != contract.rate_hz:
         raise DatasetError(f"{dataset.root}: {dataset.fps:g} Hz, the contract says {contract.rate_hz:g} Hz")
-    lacking = [name for name in contract.cameras if name not in dataset.cameras]
-    if lacking:
-        raise DatasetError(
-            f"{dataset.root} lacks the cameras {lacking}; it has {list(dataset.cameras)}: give a mapping"
-        )
+    for what, ours, theirs in (
+        ("cameras", contract.cameras, dataset.cameras),
+        ("depth cameras", contract.depth_cameras, dataset.depth_cameras),
+    ):
+        if lacking := [name for name in ours if name not in theirs]:
+            raise DatasetError(
+                f"{dataset.root} lacks the {what} {lacking}; it has {list(theirs)}: give a mapping"
+            )
 
 
 def require_elsewhere(output: str | Path, *originals: Dataset) -> None:

@@ -14,8 +14,10 @@ from typing import Any
 import pyarrow as pa
 
 from vla_adapter_ros.contract import Contract
+from vla_adapter_ros.contract.schema import Camera
 from vla_adapter_ros.errors import DatasetError
-from vla_adapter_ros.recording.video import VideoSettings
+from vla_adapter_ros.recording import depth
+from vla_adapter_ros.recording.video import VideoSettings, encodes_depth
 
 VERSION = "v3.0"
 FILES_PER_CHUNK = 1000
@@ -42,7 +44,7 @@ def image_key(camera: str) -> str:
 def stream_names(contract: Contract) -> list[str]:
     """Streams whose ages are recorded: cameras, topics of the state, the command."""
     topics = dict.fromkeys(d.topic for d in contract.state)
-    return [*contract.camera_names, *topics, contract.action.topic]
+    return [*contract.recorded_cameras, *topics, contract.action.topic]
 
 
 def build_features(contract: Contract, settings: VideoSettings) -> dict[str, dict[str, Any]]:
@@ -56,9 +58,10 @@ def build_features(contract: Contract, settings: VideoSettings) -> dict[str, dic
         ACTION: _numbers("float32", len(contract.action_names), list(contract.action_names)),
         STATE: _numbers("float32", len(contract.state_names), list(contract.state_names)),
     }
-    for name, camera in contract.cameras.items():
+    for name, camera in contract.recorded_cameras.items():
         if camera.width % 2 or camera.height % 2:
             raise DatasetError(f"camera {name}: {camera.width}x{camera.height}: allowed are even sizes")
+    for name, camera in contract.cameras.items():
         features[image_key(name)] = {
             "dtype": "video",
             "shape": [camera.height, camera.width, 3],
@@ -78,6 +81,8 @@ def build_features(contract: Contract, settings: VideoSettings) -> dict[str, dic
                 "video.preset": settings.preset,
             },
         }
+    for name, camera in contract.depth_cameras.items():
+        features[image_key(name)] = _depth_feature(name, camera, fps)
     streams = stream_names(contract)
     # Named so that no training tool takes them for an observation.
     features[STAMP] = _numbers("float64", 1, None)
@@ -86,6 +91,29 @@ def build_features(contract: Contract, settings: VideoSettings) -> dict[str, dic
     features["timestamp"] = _numbers("float32", 1, None)
     features.update((name, _numbers("int64", 1, None)) for name in INDEX_FEATURES)
     return features
+
+
+def _depth_feature(name: str, camera: Camera, fps: int) -> dict[str, Any]:
+    """A depth camera as LeRobot 0.6 declares it; its statistics are in `depth_unit`."""
+    if not encodes_depth():
+        raise DatasetError(f"camera {name}: this FFmpeg cannot encode {depth.PIXEL_FORMAT} as {depth.CODEC}")
+    return {
+        "dtype": "video",
+        "shape": [camera.height, camera.width, 1],
+        "names": ["height", "width", "channels"],
+        "info": {
+            "video.height": camera.height,
+            "video.width": camera.width,
+            "video.codec": depth.CODEC,
+            "video.pix_fmt": depth.PIXEL_FORMAT,
+            "video.fps": fps,
+            "video.channels": 1,
+            "is_depth_map": True,
+            "has_audio": False,
+            "depth_unit": depth.UNIT,
+            **depth.DepthCoding().info,
+        },
+    }
 
 
 def _numbers(dtype: str, width: int, names: list[str] | None) -> dict[str, Any]:

@@ -65,6 +65,9 @@ class MappedDataset:
         self.num_episodes, self.num_frames = reader.num_episodes, reader.num_frames
         self.missing: tuple[int, ...] = getattr(reader, "missing", ())
         self._cameras = self._look_up_cameras(mapping)
+        wanted = contract.depth_cameras if contract else reader.depth_cameras
+        self.depth_cameras = tuple(name for name in reader.depth_cameras if name in wanted)
+        """Names of the depth cameras, as the data set has them; a mapping cannot rename them."""
         names, action_names = (contract.state_names, contract.action_names) if contract else (None, None)
         self._state = self._look_up(mapping.state, layout.STATE, names)
         self._action = self._look_up(mapping.action, layout.ACTION, action_names)
@@ -89,6 +92,8 @@ class MappedDataset:
         Raises:
             MappingError: no such camera.
         """
+        if camera in self.depth_cameras:
+            return CameraSource(camera)
         if camera not in self._cameras:
             raise MappingError(f"{self.root}: camera {camera!r}: allowed are {list(self._cameras)}")
         return self._cameras[camera]
@@ -118,18 +123,18 @@ class MappedDataset:
         return self.reader.task_of(episode)
 
     def images(self, camera: str, episode: int) -> Iterator[np.ndarray]:
-        """Give out the images of an episode one by one, uint8 (H, W, 3) RGB. Errors as in `DatasetReader`."""
+        """Give out the images of an episode one by one. Kinds and errors as in `DatasetReader`."""
         source = self.source_of(camera)
         for image in self.reader.images(source.name, episode):
             yield turn(image, source.rotation)
 
     def image(self, camera: str, episode: int, row: int) -> np.ndarray:
-        """Decode one image of an episode: uint8 (H, W, 3) RGB. Errors as in `images`."""
+        """Decode one image of an episode. Kinds and errors as in `images`."""
         source = self.source_of(camera)
         return turn(self.reader.image(source.name, episode, row), source.rotation)
 
     def decode(self, camera: str, episode: int) -> np.ndarray:
-        """Decode the images of an episode: uint8 (T, H, W, 3) RGB. Errors as in `images`."""
+        """Decode the images of an episode: (T, H, W, 3) or (T, H, W). Kinds and errors as in `images`."""
         return np.stack(list(self.images(camera, episode)))
 
     def _look_up_cameras(self, mapping: DatasetMapping) -> dict[str, CameraSource]:
@@ -247,10 +252,13 @@ class MappedDataset:
                         f"{ours.width}x{ours.height}"
                     )
             features[layout.image_key(name)] = feature
-        return features
+        return features | {
+            layout.image_key(name): theirs[self.reader.camera_feature(name)] for name in self.depth_cameras
+        }
 
     def _episode_of(self, theirs: Episode) -> Episode:
         videos = {n: theirs.videos[s.name] for n, s in self._cameras.items() if s.name in theirs.videos}
+        videos |= {name: theirs.videos[name] for name in self.depth_cameras}
         return dataclasses.replace(theirs, videos=videos)
 
 

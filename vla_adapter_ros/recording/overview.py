@@ -57,6 +57,7 @@ def describe_dataset(
         "seconds": dataset.num_frames / dataset.fps,
         "bytes": sum(path.stat().st_size for path in Path(root).rglob("*") if path.is_file()),
         "cameras": cameras,
+        "depth_cameras": list(dataset.depth_cameras),
         "state": _names(dataset.features, layout.STATE),
         "action": _names(dataset.features, layout.ACTION),
         "tasks": dict(tasks.most_common()),
@@ -78,6 +79,7 @@ def overview(found: dict[str, Any]) -> list[str]:
     for name, camera in found["cameras"].items():
         size = " x ".join(str(n) for n in camera["shape"])
         lines.append(f"camera {name}: {size} (height x width x channels), {camera['codec']}")
+    lines += [f"depth camera {name}: uint16 [mm]" for name in found["depth_cameras"]]
     for part in ("state", "action"):
         lines.append(f"{part} ({len(found[part])}): {', '.join(found[part]) or 'none'}")
     for task, count in found["tasks"].items():

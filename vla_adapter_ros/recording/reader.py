@@ -5,7 +5,7 @@ Older formats and foreign names: `opening.open_dataset`.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ import pyarrow.parquet as pq
 from vla_adapter_ros.contract import Contract, read_contract
 from vla_adapter_ros.errors import DatasetError, ImageError
 from vla_adapter_ros.recording import layout
+from vla_adapter_ros.recording.depth import DepthCoding, coding_of, is_depth
 from vla_adapter_ros.recording.description import check_info, fill
 from vla_adapter_ros.recording.images import decode_picture
 from vla_adapter_ros.recording.tables import (
@@ -80,17 +81,25 @@ class DatasetReader:
 
     @property
     def cameras(self) -> tuple[str, ...]:
-        """Names of the cameras, e.g. `third_view`, whether as videos or as images in the data files."""
-        return self._cameras("video", "image")
+        """Names of the cameras, e.g. `third_view`, whether as videos or as images in the data files.
+
+        Those of depth are not among them: see `depth_cameras`.
+        """
+        return self._cameras(lambda f: f["dtype"] in ("video", "image") and not is_depth(f))
+
+    @property
+    def depth_cameras(self) -> tuple[str, ...]:
+        """Names of the depth cameras that can be read: those with a video of LeRobot's codes."""
+        return self._cameras(lambda f: coding_of(f) is not None)
 
     @property
     def video_cameras(self) -> tuple[str, ...]:
-        """Names of the cameras with a video."""
-        return self._cameras("video")
+        """Names of the cameras with a video, of colours or depth."""
+        return self._cameras(lambda f: f["dtype"] == "video")
 
-    def _cameras(self, *kinds: str) -> tuple[str, ...]:
+    def _cameras(self, wanted: Callable[[dict[str, Any]], bool]) -> tuple[str, ...]:
         prefix = layout.image_key("")
-        return tuple(name.removeprefix(prefix) for name, f in self.features.items() if f["dtype"] in kinds)
+        return tuple(name.removeprefix(prefix) for name, f in self.features.items() if wanted(f))
 
     def camera_feature(self, camera: str) -> str:
         """Feature of a camera; of some data sets by others, the name of the camera itself."""
@@ -149,32 +158,36 @@ class DatasetReader:
         return self.tasks[task]
 
     def images(self, camera: str, episode: int) -> Iterator[np.ndarray]:
-        """Give out the images of an episode one by one, uint8 (H, W, 3) RGB.
+        """Give out the images of an episode one by one: uint8 (H, W, 3) RGB, or depth, uint16 (H, W) [mm].
 
         Raises:
             DatasetError: no such camera or episode, or the video lacks images.
         """
         facts = self._episode(episode)
-        if camera not in self.cameras:
-            raise DatasetError(f"{self.root}: camera {camera!r}: allowed are {list(self.cameras)}")
+        if camera not in (known := (*self.cameras, *self.depth_cameras)):
+            raise DatasetError(f"{self.root}: camera {camera!r}: allowed are {list(known)}")
         if camera not in facts.videos:
             return self._stored_images(camera, facts, range(facts.length))
         part = facts.videos[camera]
-        return decode_frames(part.path, part.start_s, facts.length, self.fps)
+        return decode_frames(part.path, part.start_s, facts.length, self.fps, self._coding_of(camera))
 
     def image(self, camera: str, episode: int, row: int) -> np.ndarray:
-        """Decode one image of an episode: uint8 (H, W, 3) RGB. Errors as in `images`."""
+        """Decode one image of an episode. Kinds and errors as in `images`."""
         facts = self._episode(episode)
-        if camera not in self.cameras or not 0 <= row < facts.length:
+        if camera not in (*self.cameras, *self.depth_cameras) or not 0 <= row < facts.length:
             raise DatasetError(f"{self.root}: no image {row} of camera {camera!r} in episode {episode}")
         if camera not in facts.videos:
             return next(self._stored_images(camera, facts, range(row, row + 1)))
         part = facts.videos[camera]
-        return next(decode_frames(part.path, part.start_s + row / self.fps, 1, self.fps))
+        start = part.start_s + row / self.fps
+        return next(decode_frames(part.path, start, 1, self.fps, self._coding_of(camera)))
 
     def decode(self, camera: str, episode: int) -> np.ndarray:
-        """Decode the images of an episode: uint8 (T, H, W, 3) RGB. Errors as in `images`."""
+        """Decode the images of an episode: (T, H, W, 3) or (T, H, W). Kinds and errors as in `images`."""
         return np.stack(list(self.images(camera, episode)))
+
+    def _coding_of(self, camera: str) -> DepthCoding | None:
+        return coding_of(self.features[self.camera_feature(camera)])
 
     def _stored_images(self, camera: str, facts: Episode, rows: range) -> Iterator[np.ndarray]:
         """Decode images that lie in the data file as PNG or JPEG, one by one."""

@@ -10,6 +10,7 @@ import av
 import numpy as np
 
 from vla_adapter_ros.errors import DatasetError
+from vla_adapter_ros.recording.depth import CODEC, PIXEL_FORMAT
 from vla_adapter_ros.recording.video import decode_frames
 
 CODECS = ("h264", "hevc", "av1")
@@ -79,8 +80,9 @@ def copy_video(source: Path, start_s: float, count: int, fps: int, target: Path)
 def _copy(source: Path, start_s: float, count: int, fps: int, target: Path) -> str:
     with av.open(str(source)) as container:
         stream = container.streams.video[0]
-        if _codec_of(stream) not in CODECS or stream.codec_context.pix_fmt != "yuv420p":
-            return f"{_codec_of(stream)} {stream.codec_context.pix_fmt}, allowed are {CODECS} in yuv420p"
+        codec, pixels = _codec_of(stream), stream.codec_context.pix_fmt
+        if (codec not in CODECS or pixels != "yuv420p") and (codec, pixels) != (CODEC, PIXEL_FORMAT):
+            return f"{codec} {pixels}, allowed are {CODECS} in yuv420p"
         with av.open(str(target), "w", format="mp4") as out:
             copy = out.add_stream_from_template(stream, opaque=True)  # a decoder's name is no encoder's
             copy.time_base = Fraction(1, fps)

@@ -16,6 +16,7 @@ import pyarrow as pa
 from vla_adapter_ros.contract import Contract, read_contract
 from vla_adapter_ros.errors import DatasetError, VlaAdapterError
 from vla_adapter_ros.recording import layout
+from vla_adapter_ros.recording.depth import coding_of
 from vla_adapter_ros.recording.description import check_info, fill
 from vla_adapter_ros.recording.reader import DatasetReader
 from vla_adapter_ros.recording.rebuild import Found, rebuild_dataset
@@ -166,9 +167,9 @@ class _Wreck:
                 raise DatasetError(f"videos/{key}/from_timestamp = {short(start)}: allowed is a time")
             if start == 0.0 and self._episodes_in(key, place) == 1 and count_frames(path) != length:
                 raise DatasetError(f"{self._name(path)} has {count_frames(path)} images, {length} rows")
-            histograms[key] = np.zeros((3, 256), dtype=np.int64)
-            for image in decode_frames(path, start, length, float(self.info["fps"])):
-                histograms[key] += image_histogram(image)
+            coding, fps = coding_of(self.info["features"][key]), float(self.info["fps"])
+            images = decode_frames(path, start, length, fps, coding)
+            histograms[key] = sum(image_histogram(image) for image in images)
             videos[key] = (path, start)
         return Found(facts["episode_index"], rows, self.tasks[task], data, videos, histograms)
 

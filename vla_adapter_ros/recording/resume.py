@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 from vla_adapter_ros.contract import Contract, read_contract, require_same
 from vla_adapter_ros.errors import DatasetError
 from vla_adapter_ros.recording import files, layout
+from vla_adapter_ros.recording.depth import CODES
 from vla_adapter_ros.recording.folder import WrittenFolder
 from vla_adapter_ros.recording.journal import Journal, number_of
 from vla_adapter_ros.recording.reader import DatasetReader
@@ -31,7 +32,7 @@ class Totals:
         next_file: Number of the files that the next episode goes into.
         columns: Feature -> one array per episode. Kept in memory (about 250 bytes a row), since exact
             quantiles need all values.
-        histograms: Camera -> counts over all images, int64 (3, 256).
+        histograms: Camera -> counts over all images, as of `image_histogram`.
     """
 
     episodes: int = 0
@@ -146,19 +147,18 @@ def _require_same_features(
 
 def _histograms(reader: DatasetReader) -> dict[str, np.ndarray]:
     """Image histograms from our own file, or from the videos if a crash left it behind the data."""
+    shapes = dict.fromkeys(reader.cameras, (3, 256)) | dict.fromkeys(reader.depth_cameras, (1, CODES))
     try:
         stored = read_json(reader.root / layout.HISTOGRAMS)
-        if stored["total_episodes"] == reader.num_episodes and set(stored["histograms"]) == set(
-            reader.cameras
-        ):
+        if stored["total_episodes"] == reader.num_episodes and set(stored["histograms"]) == set(shapes):
             counts = {name: np.array(c, dtype=np.int64) for name, c in stored["histograms"].items()}
-            if all(array.shape == (3, 256) for array in counts.values()):
+            if all(array.shape == shapes[name] for name, array in counts.items()):
                 return counts
     except (OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError):
         pass
     histograms = {}
-    for camera in reader.cameras:
-        histograms[camera] = np.zeros((3, 256), dtype=np.int64)
+    for camera, shape in shapes.items():
+        histograms[camera] = np.zeros(shape, dtype=np.int64)
         for episode in reader.episodes:
             for image in reader.images(camera, episode.index):
                 histograms[camera] += image_histogram(image)

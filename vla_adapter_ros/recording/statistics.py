@@ -11,6 +11,8 @@ from typing import Any
 import cv2
 import numpy as np
 
+from vla_adapter_ros.recording.depth import CODES, DepthCoding
+
 QUANTILES = {"q01": 0.01, "q10": 0.10, "q50": 0.50, "q90": 0.90, "q99": 0.99}
 _IMAGE_WIDTH = 150  # images are thinned to about this width before they are counted
 
@@ -35,16 +37,24 @@ def column_statistics(values: np.ndarray) -> dict[str, list[Any]]:
 
 
 def image_histogram(image: np.ndarray) -> np.ndarray:
-    """Count the values of an image, uint8 (H, W, 3), per channel: int64 (3, 256)."""
+    """Count the values of an image: uint8 (H, W, 3) per channel, int64 (3, 256); depth, uint16 (H, W) [mm], by
+    its codes, int64 (1, 4096)."""
     step = max(1, image.shape[1] // _IMAGE_WIDTH)
+    if image.ndim == 2:
+        codes = DepthCoding().encode(image[::step, ::step])
+        return np.bincount(codes.ravel(), minlength=CODES)[np.newaxis].astype(np.int64)
     thinned = np.ascontiguousarray(image[::step, ::step])
     counts = [cv2.calcHist([thinned], [channel], None, [256], [0, 256]) for channel in range(3)]
     return np.concatenate(counts, axis=1).T.astype(np.int64)
 
 
 def histogram_statistics(histogram: np.ndarray, frames: int) -> dict[str, list[Any]]:
-    """Image statistics, (3, 1, 1) each and in [0, 1], of a histogram (3, 256) over `frames` images."""
-    levels = np.arange(256) / 255.0
+    """Statistics of a camera over `frames` images, (C, 1, 1) each, of its histogram.
+
+    Colours, (3, 256), in [0, 1]; depth, (1, 4096), in mm.
+    """
+    channels, count = histogram.shape
+    levels = DepthCoding().levels.astype(np.float64) if count == CODES else np.arange(256) / 255.0
     share = histogram / histogram.sum(axis=1, keepdims=True)
     mean = share @ levels
     variance = share @ levels**2 - mean**2
@@ -52,13 +62,13 @@ def histogram_statistics(histogram: np.ndarray, frames: int) -> dict[str, list[A
     used = histogram > 0
     values = {
         "min": levels[used.argmax(axis=1)],
-        "max": levels[255 - used[:, ::-1].argmax(axis=1)],
+        "max": levels[count - 1 - used[:, ::-1].argmax(axis=1)],
         "mean": mean,
         "std": np.sqrt(np.maximum(variance, 0.0)),
     }
     for name, q in QUANTILES.items():
         # Rounding may leave the last sum just below 1.
-        values[name] = levels[np.minimum((cumulative < q - 1e-12).sum(axis=1), 255)]
-    statistics: dict[str, list[Any]] = {key: v.reshape(3, 1, 1).tolist() for key, v in values.items()}
+        values[name] = levels[np.minimum((cumulative < q - 1e-12).sum(axis=1), count - 1)]
+    statistics: dict[str, list[Any]] = {key: v.reshape(channels, 1, 1).tolist() for key, v in values.items()}
     statistics["count"] = [frames]
     return statistics

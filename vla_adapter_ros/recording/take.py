@@ -38,9 +38,11 @@ class Take:
         self._streams = layout.stream_names(contract)
         self.encoders: dict[str, VideoEncoder] = {}
         for name, path in self.videos.items():
-            camera = contract.cameras[name]
+            camera = contract.recorded_cameras[name]
             path.parent.mkdir(parents=True, exist_ok=True)
-            self.encoders[name] = VideoEncoder(path, fps, camera.width, camera.height, settings)
+            self.encoders[name] = VideoEncoder(
+                path, fps, camera.width, camera.height, settings, depth=name in contract.depth_cameras
+            )
 
     @property
     def queue_depth(self) -> int:
@@ -95,7 +97,7 @@ class Take:
         """Close the videos, each checked for one image per row.
 
         Returns:
-            Camera -> histogram, int64 (3, 256).
+            Camera -> histogram, as of `image_histogram`.
 
         Raises:
             RecordingError: no frames, an encoder failed, or images and rows differ in number.
@@ -126,10 +128,11 @@ class Take:
             raise FrameError(frame.problem)
         if control_source not in layout.CONTROL_SOURCES:
             raise FrameError(f"control_source = {control_source!r}: allowed are {layout.CONTROL_SOURCES}")
-        for name, camera in self._contract.cameras.items():
+        for name, camera in self._contract.recorded_cameras.items():
             shape = frame.images[name].shape if name in frame.images else None
-            if shape != (camera.height, camera.width, 3):
-                raise FrameError(f"camera {name}: {shape}, allowed is {(camera.height, camera.width, 3)}")
+            allowed = (camera.height, camera.width, *(() if name in self._contract.depth_cameras else (3,)))
+            if shape != allowed:
+                raise FrameError(f"camera {name}: {shape}, allowed is {allowed}")
         for what, values, names in (
             ("state", frame.state, self._contract.state_names),
             ("action", frame.action, self._contract.action_names),

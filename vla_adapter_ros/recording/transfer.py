@@ -13,6 +13,7 @@ import numpy as np
 from vla_adapter_ros.contract import Contract
 from vla_adapter_ros.errors import DatasetError
 from vla_adapter_ros.recording import files, layout
+from vla_adapter_ros.recording.depth import DepthCoding, coding_of
 from vla_adapter_ros.recording.frame import FLOAT32_MAX, fits_float32
 from vla_adapter_ros.recording.mapped import MappedDataset
 from vla_adapter_ros.recording.opening import Dataset
@@ -47,7 +48,7 @@ class EpisodeCopy:
         task: What was to be done.
         columns: Columns that are recorded, (T, D) or (T,).
         videos: Camera -> finished video, T images each.
-        histograms: Camera -> counts, int64 (3, 256).
+        histograms: Camera -> counts, as of `image_histogram`.
     """
 
     encode_cpu_s = 0.0
@@ -155,7 +156,7 @@ class EpisodeReceiver(DatasetWriter):
         self._require_same()
         reasons: dict[str, str] = {}
         try:
-            for camera in self._contract.cameras:
+            for camera in self._contract.recorded_cameras:
                 path = files.temporary_path(layout.video_file(self.root, camera, self._totals.next_file))
                 self._list_unfinished([path])
                 path.parent.mkdir(parents=True, exist_ok=True)
@@ -218,25 +219,28 @@ class EpisodeReceiver(DatasetWriter):
         """Copy or encode a camera's images; returns why it was encoded, and the histogram."""
         part = dataset.episodes[episode].videos.get(camera)
         rotation = dataset.source_of(camera).rotation if isinstance(dataset, MappedDataset) else 0
-        ours = self._contract.cameras[camera]
+        ours = self._contract.recorded_cameras[camera]
+        depth = camera in self._contract.depth_cameras
+        shape = (ours.height, ours.width) if depth else (ours.height, ours.width, 3)
         reason = (
             "it is no video" if part is None else f"it is turned by {rotation} degrees" if rotation else ""
         )
+        if depth and coding_of(dataset.features[layout.image_key(camera)]) != DepthCoding():
+            reason = "its depth has other codes"
         if part is not None and not reason:
             start = part.start_s + rows.start / dataset.fps
             reason = copy_video(part.path, start, len(rows), self._fps, path)
         images = itertools.islice(dataset.images(camera, episode), rows.start, rows.stop)
-        histogram = np.zeros((3, 256), dtype=np.int64)
-        encoder = VideoEncoder(path, self._fps, ours.width, ours.height, self._settings) if reason else None
+        histogram: np.ndarray | int = 0
+        encoder = None
+        if reason:
+            encoder = VideoEncoder(path, self._fps, ours.width, ours.height, self._settings, depth=depth)
         try:
             for image in images:
-                if image.shape != (ours.height, ours.width, 3):
-                    raise DatasetError(
-                        f"{dataset.root}: camera {camera}: {image.shape}, allowed is "
-                        f"{(ours.height, ours.width, 3)}"
-                    )
+                if image.shape != shape:
+                    raise DatasetError(f"{dataset.root}: camera {camera}: {image.shape}, allowed is {shape}")
                 if encoder is None:
-                    histogram += image_histogram(image)
+                    histogram = histogram + image_histogram(image)
                 else:
                     encoder.add(image)
         except BaseException:

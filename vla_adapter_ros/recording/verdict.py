@@ -112,7 +112,8 @@ class EpisodeMonitor:
         self._stamps.append(frame.stamp)
         self._rows.append((frame.state, frame.action))
         self._ages.append([frame.ages.get(name, math.nan) for name in self._streams])
-        for name, image in frame.images.items():
+        for name in self._contract.cameras:
+            image = frame.images[name]
             blocks, saturated = summarize_image(image, self._settings.saturated_level)
             measured = measure_image(blocks, saturated, self._blocks.get(name))
             self._images.setdefault(name, []).append(measured)

@@ -16,6 +16,7 @@ import cv2
 import numpy as np
 
 from vla_adapter_ros.errors import DatasetError, RecordingError
+from vla_adapter_ros.recording.depth import CODEC, CODES, PIXEL_FORMAT, DepthCoding
 from vla_adapter_ros.recording.statistics import image_histogram
 
 _ENCODERS = {"h264": "libx264", "hevc": "libx265", "av1": "libsvtav1"}
@@ -59,17 +60,22 @@ class VideoSettings:
 class VideoEncoder:
     """Encodes the images of one camera in a thread of its own, into an mp4 without B-frames.
 
+    Depth becomes codes that are encoded without loss, whatever the settings say of quality.
+
     Args:
         path: File to write.
         fps: Images per second, whole.
         width: Image width [px], even.
         height: Image height [px], even.
         settings: Codec and quality.
+        depth: Whether images are depth, uint16 (H, W) [mm], and not uint8 (H, W, 3) RGB.
     """
 
-    def __init__(self, path: Path, fps: int, width: int, height: int, settings: VideoSettings) -> None:
+    def __init__(
+        self, path: Path, fps: int, width: int, height: int, settings: VideoSettings, *, depth: bool = False
+    ) -> None:
         self._path, self._fps, self._settings = path, fps, settings
-        self._width, self._height = width, height
+        self._width, self._height, self._depth = width, height, depth
         self._queue: queue.Queue[np.ndarray | None] = queue.Queue(_QUEUE_LENGTH)
         self._error: BaseException | None = None
         self._cancelled = False
@@ -78,8 +84,8 @@ class VideoEncoder:
         """Processor time of the thread [s], known once it has ended."""
         self.frames = 0
         """Images encoded so far."""
-        self.histogram = np.zeros((3, 256), dtype=np.int64)
-        """Values counted so far, per channel."""
+        self.histogram = np.zeros((1, CODES) if depth else (3, 256), dtype=np.int64)
+        """Values counted so far, as of `image_histogram`."""
         self._thread = threading.Thread(target=self._run, name=f"encode {path.name}", daemon=True)
         self._thread.start()
 
@@ -99,7 +105,7 @@ class VideoEncoder:
             raise RecordingError(f"{self._path}: encoding failed: {self._error}") from self._error
 
     def add(self, image: np.ndarray) -> None:
-        """Hand over an image, uint8 (H, W, 3) RGB; waits while the queue is full.
+        """Hand over an image; waits while the queue is full.
 
         Raises:
             RecordingError: the encoder failed or hangs.
@@ -141,17 +147,20 @@ class VideoEncoder:
     def _encode(self) -> None:
         settings = self._settings
         with av.open(str(self._path), "w", format="mp4") as container:
-            stream = container.add_stream(_ENCODERS[settings.codec], rate=self._fps)
-            stream.width, stream.height, stream.pix_fmt = self._width, self._height, "yuv420p"
+            codec, pixels = (CODEC, PIXEL_FORMAT) if self._depth else (settings.codec, "yuv420p")
+            stream = container.add_stream(_ENCODERS[codec], rate=self._fps)
+            stream.width, stream.height, stream.pix_fmt = self._width, self._height, pixels
             stream.time_base = stream.codec_context.time_base = Fraction(1, self._fps)
             stream.codec_context.thread_count = 1
-            stream.options = _options(settings)
+            stream.options = _DEPTH_OPTIONS if self._depth else _options(settings)
             while (image := self._queue.get()) is not None:
                 if self._cancelled:
                     continue
-                # OpenCV's conversion (BT.601, as the reader's) takes a quarter of swscale's time.
-                planes = cv2.cvtColor(image, cv2.COLOR_RGB2YUV_I420)
-                frame = av.VideoFrame.from_ndarray(planes, format="yuv420p")
+                if self._depth:
+                    planes = DepthCoding().encode(image)
+                else:  # OpenCV's conversion (BT.601, as the reader's) takes a quarter of swscale's time.
+                    planes = cv2.cvtColor(image, cv2.COLOR_RGB2YUV_I420)
+                frame = av.VideoFrame.from_ndarray(planes, format=pixels)
                 frame.pts, frame.time_base = self.frames, Fraction(1, self._fps)
                 container.mux(stream.encode(frame))
                 self.histogram += image_histogram(image)
@@ -161,6 +170,11 @@ class VideoEncoder:
                 container.mux(stream.encode())
 
 
+_DEPTH_OPTIONS = {
+    "g": "2", "bf": "0", "preset": "ultrafast", "x265-params": "lossless=1:bframes=0:log-level=error"
+}  # fmt: skip
+
+
 def _options(settings: VideoSettings) -> dict[str, str]:
     options = {"crf": str(settings.crf), "g": str(settings.gop), "preset": settings.preset}
     if settings.codec == "hevc":
@@ -168,6 +182,15 @@ def _options(settings: VideoSettings) -> dict[str, str]:
     if settings.codec == "h264":
         return {**options, "bf": "0"}
     return options  # SVT-AV1 puts no image out of order into the file
+
+
+def encodes_depth() -> bool:
+    """Whether this build of FFmpeg encodes depth: its x265 may have been built for 8 bits only."""
+    try:
+        formats = av.codec.Codec(_ENCODERS[CODEC], "w").video_formats or ()
+    except av.codec.codec.UnknownCodecError:
+        return False
+    return PIXEL_FORMAT in {kind.name for kind in formats}
 
 
 def count_frames(path: Path) -> int:
@@ -183,8 +206,12 @@ def count_frames(path: Path) -> int:
         raise DatasetError(f"{path}: no readable video: {error}") from error
 
 
-def decode_frames(path: Path, start_s: float, count: int, fps: float) -> Iterator[np.ndarray]:
-    """Give out `count` images, uint8 (H, W, 3) RGB, from `start_s` [s] on, one per 1/fps.
+def decode_frames(
+    path: Path, start_s: float, count: int, fps: float, coding: DepthCoding | None = None
+) -> Iterator[np.ndarray]:
+    """Give out `count` images from `start_s` [s] on, one per 1/fps.
+
+    They are uint8 (H, W, 3) RGB or, with a `coding`, depth, uint16 (H, W) [mm].
 
     Raises:
         DatasetError: the video cannot be read, or has not one image for each of these times.
@@ -204,7 +231,10 @@ def decode_frames(path: Path, start_s: float, count: int, fps: float) -> Iterato
                     continue  # before the start: a video can only be entered at key images
                 if at > found + 0.5:
                     raise DatasetError(f"{path}: no image at {start_s + found / fps:.4f} s")
-                yield frame.to_ndarray(format="rgb24")
+                if coding is None:
+                    yield frame.to_ndarray(format="rgb24")
+                else:
+                    yield coding.decode(frame.to_ndarray(format=PIXEL_FORMAT))
                 found += 1
                 if found == count:
                     return

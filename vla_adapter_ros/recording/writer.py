@@ -149,7 +149,10 @@ class DatasetWriter:
             raise RecordingError(f"task = {task!r}: allowed is a text that says what is to be done")
         # The episode's number is not known before it is saved, so that the videos have names of their own.
         name, folder = f"take-{next(self._numbers):06d}.mp4{files.TEMPORARY}", self._totals.next_file
-        videos = {c: layout.video_file(self.root, c, folder).with_name(name) for c in self._contract.cameras}
+        videos = {
+            c: layout.video_file(self.root, c, folder).with_name(name)
+            for c in self._contract.recorded_cameras
+        }
         try:
             self._require_same()
             self._list_unfinished(videos.values())
@@ -280,13 +283,13 @@ class DatasetWriter:
 
     def _list_episode(self, totals: Totals) -> None:
         """List the files that a crash may leave while the episode after `totals` is put into place."""
-        names = [*episode_names(self._contract.cameras, totals.next_file), *TABLE_TEMPORARIES]
+        names = [*episode_names(self._contract.recorded_cameras, totals.next_file), *TABLE_TEMPORARIES]
         names += TABLES if not totals.episodes else ()
         self._journal.add(names)
 
     def _remove(self, totals: Totals) -> None:
         """Remove the files of the episode after `totals`, as far as they are listed, and write the tables."""
-        names = episode_names(self._contract.cameras, totals.next_file)
+        names = episode_names(self._contract.recorded_cameras, totals.next_file)
         for name in self._journal.names.intersection(names):
             (self.root / name).unlink(missing_ok=True)
         try:
@@ -340,7 +343,7 @@ class DatasetWriter:
             if not self._counts(new.episodes):
                 raise
         self._totals, self._undo, self._recordings = new, totals, recordings
-        done = episode_names(self._contract.cameras, number)
+        done = episode_names(self._contract.recorded_cameras, number)
         self._journal.remove([*done, *TABLES, *TABLE_TEMPORARIES, *self._names(take.videos.values())])
         return summary
 
@@ -391,7 +394,7 @@ class DatasetWriter:
         row: dict[str, Any] = {"episode_index": totals.episodes, "tasks": [take.task], "length": count}
         row |= {f"data/{key}": value for key, value in place.items()}
         row |= {"dataset_from_index": totals.frames, "dataset_to_index": totals.frames + count}
-        for camera in self._contract.cameras:
+        for camera in self._contract.recorded_cameras:
             key = layout.image_key(camera)
             row |= {f"videos/{key}/{name}": value for name, value in place.items()}
             row |= {f"videos/{key}/from_timestamp": 0.0, f"videos/{key}/to_timestamp": count / self._fps}

@@ -1,6 +1,6 @@
 """The tables of docs/cameras.md: what becomes of every encoding and format, asked of the code itself.
 
-    python test/unit/recording/camera_page.py      prints them
+python test/unit/recording/camera_page.py      prints them
 """
 
 from __future__ import annotations
