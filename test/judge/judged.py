@@ -29,8 +29,9 @@ def stand_in_torchvision() -> None:
         def __call__(self, image: object) -> torch.Tensor:
             return torch.from_numpy(np.asarray(image).copy()).permute(2, 0, 1) / 255.0
 
-    names = ("torchvision", "torchvision.transforms", "torchvision.transforms.v2",
-             "torchvision.transforms.v2.functional")  # fmt: skip
+    unused_parts = ("torchvision.io", "torchvision.transforms.functional", "torchvision.transforms.v2",
+                    "torchvision.transforms.v2.functional")  # fmt: skip
+    names = ("torchvision", "torchvision.transforms", *unused_parts)
     for name in names:
         sys.modules[name] = types.ModuleType(name)
         sys.modules[name].__spec__ = importlib.machinery.ModuleSpec(name, None)
@@ -40,12 +41,13 @@ def stand_in_torchvision() -> None:
     sys.modules["torchvision.transforms"].ToTensor = ToTensor
     sys.modules["torchvision.transforms.v2"].Transform = object
 
-    def augmentation(name: str) -> type:
+    def unused(name: str) -> type:
         if name.startswith("__"):
             raise AttributeError(name)
         return object
 
-    sys.modules["torchvision.transforms.v2"].__getattr__ = augmentation
+    for name in unused_parts:
+        sys.modules[name].__getattr__ = unused
 
 
 class Judge:

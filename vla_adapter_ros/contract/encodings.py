@@ -56,9 +56,10 @@ def depth_codec(format: str) -> tuple[str, str]:
     if source in DEPTH and rest in codec and (source, rest) != ("32FC1", "png compressed"):
         return source, codec[rest]
     raise _undecided(
-        format, "is no depth that can be read: allowed are '16UC1; compressedDepth png', '32FC1; compressedDepth "
-        "png', '16UC1; png compressed', and transport raw",
-    )  # fmt: skip
+        format,
+        "is no depth that can be read: allowed are '16UC1; compressedDepth png', "
+        "'32FC1; compressedDepth png', '16UC1; png compressed', and transport raw",
+    )
 
 
 def meaning_of(said: str, wanted: str = "") -> str:
@@ -111,11 +112,13 @@ def says_grey(format: str) -> bool | None:
             format,
             "does not say what its values mean: allowed before the semicolon are " + ", ".join(PIXELS),
         )
+    if codec not in ("jpeg", "jpg", "png"):
+        raise _undecided(format, f"is compressed by '{shortened(codec)}': allowed are jpeg and png")
     if source in GREY and target in ("", *GREY):
         return True
     if source not in GREY and target in ("bgr8", "bgr16"):
         return False
-    allowed = f"'{source}; {codec or 'jpeg'} compressed {'mono8' if source in GREY else 'bgr8'}'"
+    allowed = f"'{source}; {codec} compressed {'mono8' if source in GREY else 'bgr8'}'"
     if target in GREY or (not target and source.startswith("bayer")):
         raise _undecided(format, f"makes grey of a colour camera: allowed are {allowed}, and transport raw")
     raise _undecided(

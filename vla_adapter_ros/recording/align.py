@@ -104,7 +104,8 @@ class FrameBuilder:
             camera: Name in the contract.
             stamp: Header stamp [s].
             received: When it arrived [s].
-            image: uint8 (H, W, 3) RGB, or uint16 (H, W) [mm] of a depth camera, turned as the contract says; it must not be changed afterwards.
+            image: uint8 (H, W, 3) RGB, or uint16 (H, W) [mm] of a depth camera, turned as the contract says;
+                it must not be changed afterwards.
 
         Raises:
             FrameError: unknown camera.

@@ -35,7 +35,7 @@ class DepthCoding:
         return _code_of_mm(self)[depth]
 
     def decode(self, codes: np.ndarray) -> np.ndarray:
-        """Depth, uint16 (H, W) [mm], of codes, uint16 (H, W): what LeRobot reads. Unknown depth is `depth_min`."""
+        """Depth, uint16 (H, W) [mm], of codes, uint16 (H, W), as LeRobot reads it: `depth_min` if unknown."""
         return self.levels[np.minimum(codes, CODES - 1)]
 
     @property

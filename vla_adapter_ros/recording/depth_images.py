@@ -39,8 +39,8 @@ def decode_depth(message: Any, rotation: int = 0, size: tuple[int, int] | None =
         header = picture_header(data[skipped:])
         if (header.kind, header.grey, header.bits) != ("PNG", True, 16):
             raise ImageError(
-                f"compressed image '{shortened(message.format)}' holds a {header.kind} of {header.bits} bits: "
-                "allowed is a grey PNG of 16 bits"
+                f"compressed image '{shortened(message.format)}' holds a {header.kind} of {header.bits} "
+                "bits: allowed is a grey PNG of 16 bits"
             )
         width, height = header.width, header.height
     elif message.encoding in DEPTH:
@@ -48,7 +48,8 @@ def decode_depth(message: Any, rotation: int = 0, size: tuple[int, int] | None =
         width, height = raw_size(message, encoding)
     else:
         raise ImageError(
-            f"image encoding '{shortened(message.encoding)}' is no depth: allowed are 16UC1 [mm] and 32FC1 [m]"
+            f"image encoding '{shortened(message.encoding)}' is no depth: "
+            "allowed are 16UC1 [mm] and 32FC1 [m]"
         )
     shape = (width, height) if rotation % 180 else (height, width)
     if size is not None and shape != size[::-1]:
@@ -72,7 +73,10 @@ def _raw_values(message: Any, encoding: str) -> np.ndarray:
 
 
 def _decode_png(data: bytes) -> np.ndarray:
-    values = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
+    try:
+        values = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
+    except cv2.error:  # more than 2^30 pixels
+        values = None
     if values is None or values.dtype != np.uint16 or values.ndim != 2:
         raise ImageError(
             f"PNG of {len(data)} bytes is damaged: its data does not fit its checksums or its size"
@@ -81,7 +85,7 @@ def _decode_png(data: bytes) -> np.ndarray:
 
 
 def _from_inverse(values: np.ndarray, data: bytes) -> np.ndarray:
-    """Depth [m] of inverse depth, as compressed_depth_image_transport sends floats; NaN where it is unknown."""
+    """Depth [m] of inverse depth, as compressed_depth_image_transport sends floats; NaN where unknown."""
     _, a, b = _QUANTIZATION.unpack_from(data)
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         return np.where(values > 0, a / (values.astype(np.float64) - b), np.nan)

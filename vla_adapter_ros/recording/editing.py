@@ -16,7 +16,7 @@ import numpy as np
 from vla_adapter_ros.contract import Contract, require_same
 from vla_adapter_ros.errors import DatasetError
 from vla_adapter_ros.recording import layout
-from vla_adapter_ros.recording.importing import EpisodeReport, receive_all, require_elsewhere
+from vla_adapter_ros.recording.importing import EpisodeReport, receive_all, require_elsewhere, require_fit
 from vla_adapter_ros.recording.opening import Dataset
 from vla_adapter_ros.recording.remux import key_images
 from vla_adapter_ros.recording.transfer import EpisodeReceiver, usual_codec
@@ -45,13 +45,14 @@ def merge(
 
     Raises:
         ContractMismatch: their contracts differ; the message lists the differences.
-        DatasetError: one carries no contract, or the output is not new.
+        DatasetError: one carries no contract or lacks a depth camera of the first, or the output is not new.
     """
     if not datasets:
         raise DatasetError("nothing to merge: allowed is at least one data set")
     contract = contract_of(datasets[0])
     for dataset in datasets[1:]:
         require_same(contract, contract_of(dataset), f"data set {dataset.root}")
+        require_fit(dataset, contract)
     _require_new(output, *datasets)
     episodes = []
     with EpisodeReceiver(output, contract, codec=usual_codec(datasets[0], contract)) as receiver:

@@ -37,8 +37,11 @@ def column_statistics(values: np.ndarray) -> dict[str, list[Any]]:
 
 
 def image_histogram(image: np.ndarray) -> np.ndarray:
-    """Count the values of an image: uint8 (H, W, 3) per channel, int64 (3, 256); depth, uint16 (H, W) [mm], by
-    its codes, int64 (1, 4096)."""
+    """Count the values of an image.
+
+    Returns:
+        int64 (3, 256) of uint8 (H, W, 3), per channel; int64 (1, 4096) of depth, uint16 (H, W) [mm], by code.
+    """
     step = max(1, image.shape[1] // _IMAGE_WIDTH)
     if image.ndim == 2:
         codes = DepthCoding().encode(image[::step, ::step])
