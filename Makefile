@@ -5,6 +5,7 @@
 # make record-demo, make train-demo   demonstrations and a checkpoint from them
 # make judge      the real LeRobotDataset opens a recorded data set (environment of its own; JUDGE_DATASET=...),
 #                 and its tools delete, merge and continue one
+# make judge-depth   LeRobot 0.6 on Python 3.12 opens one with a depth camera
 
 PYTHON ?= python3
 ROS_WHEELS ?= kilted
@@ -21,7 +22,7 @@ endif
 
 RUN := env AMENT_PREFIX_PATH=$(V)$(if $(AMENT_PREFIX_PATH),:$(AMENT_PREFIX_PATH)) PATH=$(V)/bin:$(PATH)
 
-.PHONY: setup demo test test-all record-demo train-demo pretrain judge lint clean
+.PHONY: setup demo test test-all record-demo train-demo pretrain judge judge-depth lint clean
 
 setup: $(V)/.installed
 
@@ -101,6 +102,20 @@ JUDGE_DATASET ?= out/demonstrations
 judge: .venv-judge/.packages
 	.venv-judge/bin/python test/judge/check_with_lerobot.py $(JUDGE_DATASET)
 	SVT_LOG=1 .venv-judge/bin/python test/judge/check_tools.py
+
+# LeRobot 0.6 knows depth and asks for Python 3.12.
+PYTHON_DEPTH ?= python3.12
+.venv-judge-depth/.packages: requirements/judge_depth.txt
+	$(PYTHON_DEPTH) -m venv .venv-judge-depth
+	touch .venv-judge-depth/COLCON_IGNORE
+	.venv-judge-depth/bin/pip install -q -r requirements/judge_depth.txt
+	.venv-judge-depth/bin/pip install -q --no-deps lerobot==0.6.1
+	touch $@
+
+judge-depth: .venv-judge-depth/.packages
+	rm -rf out/judged_depth
+	.venv-judge-depth/bin/python test/judge/record_depth.py out/judged_depth
+	.venv-judge-depth/bin/python test/judge/check_with_lerobot.py out/judged_depth --video-backend pyav
 
 lint: setup
 	$(V)/bin/ruff check . && $(V)/bin/ruff format --check .

@@ -20,6 +20,7 @@ from judged import Judge, stand_in_torchvision
 
 CHUNK = 8
 PIXEL_TOLERANCE = 1.01 / 255  # decoders may round colours differently
+DEPTH_SINCE, DEPTH_TOLERANCE_MM = (0, 6), 1.01  # it computes in single precision, and rounds
 INDEX = ("timestamp", "frame_index", "episode_index", "index", "task_index")
 
 
@@ -63,6 +64,25 @@ def check_rows(judge: Judge, dataset: object, reader: object) -> None:
     judge.check("states, actions, stamps, indices and tasks", not wrong, "; ".join(wrong[:5]))
     judge.check("images equal ours", worst <= PIXEL_TOLERANCE, f"largest difference {worst * 255:.2f} of 255")
     judge.equal("images nearest to ours of the same row", nearer, count)
+
+
+def check_depth(judge: Judge, dataset: object, reader: object, version: str) -> None:
+    """Depth of single rows in mm, and its statistics, by a LeRobot that knows depth."""
+    if reader.depth_cameras and tuple(map(int, version.split(".")[:2])) < DEPTH_SINCE:
+        print(f"skip   depth: LeRobot {version} shows it as grey pictures, 0.6 reads it")
+        return
+    for camera in reader.depth_cameras:
+        key, worst = f"observation.images.{camera}", 0.0
+        for number, row in rows_to_check([episode.length for episode in reader.episodes]):
+            depth = dataset[reader.episodes[number].first_row + row][key].numpy()
+            ours = reader.image(camera, number, row)[np.newaxis].astype(np.float32)
+            worst = max(worst, float(np.abs(depth - ours).max()) if depth.shape == ours.shape else np.inf)
+        judge.check(f"depth of {camera} equals ours", worst <= DEPTH_TOLERANCE_MM, f"{worst:.2f} mm apart")
+        judge.check(f"{camera} is depth", key in dataset.meta.depth_keys)
+        mean = np.mean([reader.decode(camera, e.index).mean() for e in reader.episodes])
+        stored = float(np.ravel(dataset.meta.stats[key]["mean"])[0])
+        close = abs(stored - mean) < 0.03 * mean
+        judge.check(f"mean of {camera}", close, f"{stored:.0f} mm stored, {mean:.0f} mm decoded")
 
 
 def check_statistics(judge: Judge, dataset: object, reader: object) -> None:
@@ -127,13 +147,16 @@ def main() -> int:
     judge.equal("episodes", dataset.num_episodes, reader.num_episodes)
     judge.equal("rate", float(dataset.fps), reader.fps)
     judge.equal(
-        "cameras", sorted(dataset.meta.camera_keys), sorted(f"observation.images.{c}" for c in reader.cameras)
+        "cameras",
+        sorted(dataset.meta.camera_keys),
+        sorted(f"observation.images.{c}" for c in (*reader.cameras, *reader.depth_cameras)),
     )
     judge.equal("tasks", tuple(dataset.meta.tasks.index), reader.tasks)
     bounds = [(e["dataset_from_index"], e["dataset_to_index"]) for e in dataset.meta.episodes]
     wanted = [(e.first_row, e.first_row + e.length) for e in reader.episodes]
     judge.check("bounds of episodes", bounds == wanted)
     check_rows(judge, dataset, reader)
+    check_depth(judge, dataset, reader, version)
     check_chunks(judge, arguments.dataset, reader, open_dataset)
     check_statistics(judge, dataset, reader)
     print("everything as it should be" if not judge.failed else f"{judge.failed} checks failed")

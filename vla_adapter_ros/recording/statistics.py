@@ -47,8 +47,9 @@ def image_histogram(image: np.ndarray) -> np.ndarray:
         codes = DepthCoding().encode(image[::step, ::step])
         return np.bincount(codes.ravel(), minlength=CODES)[np.newaxis].astype(np.int64)
     thinned = np.ascontiguousarray(image[::step, ::step])
-    counts = [cv2.calcHist([thinned], [channel], None, [256], [0, 256]) for channel in range(3)]
-    return np.concatenate(counts, axis=1).T.astype(np.int64)
+    # OpenCV 4 gives (256, 1), OpenCV 5 (256,).
+    counts = [cv2.calcHist([thinned], [channel], None, [256], [0, 256]).ravel() for channel in range(3)]
+    return np.stack(counts).astype(np.int64)
 
 
 def histogram_statistics(histogram: np.ndarray, frames: int) -> dict[str, list[Any]]:
