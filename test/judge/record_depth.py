@@ -1,6 +1,6 @@
 """Record a small data set with a colour and a depth camera, for the judge.
 
-    python test/judge/record_depth.py FOLDER
+python test/judge/record_depth.py FOLDER
 """
 
 from __future__ import annotations

@@ -5,12 +5,16 @@ python test/unit/recording/camera_page.py      prints them
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from itertools import groupby
 from types import SimpleNamespace
 
 import cv2
 import numpy as np
 
+from vla_adapter_ros.contract.encodings import PIXELS
 from vla_adapter_ros.errors import ImageError
+from vla_adapter_ros.recording.depth_images import decode_depth
 from vla_adapter_ros.recording.images import decode_image
 
 _OPENCV = [f"{bits}{kind}C{n}" for bits, kinds in ((8, "US"), (16, "US"), (32, "SF"), (64, "F"))
@@ -44,30 +48,46 @@ def raw_image(encoding: str) -> SimpleNamespace:
 
 
 def compressed_image(format: str) -> SimpleNamespace:
-    """A picture of 16 x 12 pixels as its format says."""
-    target = format.rpartition(" compressed")[2].strip() if ";" in format else "bgr8"
-    values = np.zeros((12, 16, 3) if target.startswith("bgr") else (12, 16), np.uint8)
-    if target == "bgr16" or format.startswith("mono16; png"):
-        values = values.astype(np.uint16)
-    data = cv2.imencode(".jpg" if "jp" in format else ".png", values)[1].tobytes()
-    return SimpleNamespace(format=format, data=bytes(500) if format in ("zstd", "tiff") else data)
+    """A picture of 16 x 12 pixels, as its format says."""
+    colours = ";" not in format or format.rstrip().endswith(("bgr8", "bgr16", "rgb8"))
+    deep = format.startswith(("16UC1", "32FC1", "mono16; png")) or "16" in format.rpartition(" ")[2]
+    values = np.zeros((12, 16, 3) if colours else (12, 16), np.uint16 if deep else np.uint8)
+    data = cv2.imencode(
+        ".jpg" if "jp" in format else ".png", values.astype(np.uint8) if "jp" in format else values
+    )[1].tobytes()
+    before = bytes(12) if "compressedDepth" in format else b""
+    return SimpleNamespace(format=format, data=bytes(500) if format == "zstd" else before + data)
 
 
-def outcome(message: SimpleNamespace) -> str:
-    """What becomes of an image: taken, or the sentence that refuses it."""
+def outcome(message: SimpleNamespace, decode: Callable[[SimpleNamespace], np.ndarray]) -> str:
+    """What becomes of an image: taken, or the end of the sentence that refuses it."""
     try:
-        decode_image(message)
+        decode(message)
     except ImageError as error:
-        return f"refused: {error}"
+        name = message.format if hasattr(message, "format") else message.encoding
+        words = str(error).replace(f"image encoding '{name}'", "").replace(f"compressed image '{name}'", "")
+        words = words.replace(", ".join(PIXELS), "those that are taken").strip(" :")
+        return f"refused: {words}"
     return "taken"
+
+
+def table(first: str, names: tuple[str, ...], make: Callable[[str], SimpleNamespace]) -> Iterator[str]:
+    """Lines of a table; neighbours of the same fate share one."""
+    yield f"| {first} | from a camera | from a depth camera |"
+    yield "|---|---|---|"
+    fates = [
+        (name, outcome(make(name), decode_image), outcome(make(name), decode_depth).partition(":")[0])
+        for name in names
+    ]
+    for fate, group in groupby(fates, key=lambda entry: entry[1:]):
+        which = ", ".join(f"`{name.strip()}`" for name, *_ in group)
+        yield f"| {which} | {' | '.join(fate)} |"
 
 
 def tables() -> str:
     """Both tables in Markdown."""
-    lines = ["| encoding of a raw image | from a colour camera |", "|---|---|"]
-    lines += [f"| `{name}` | {outcome(raw_image(name))} |" for name in ENCODINGS]
-    lines += ["", "| format of a compressed image | from a colour camera |", "|---|---|"]
-    lines += [f"| `{name.strip()}` | {outcome(compressed_image(name))} |" for name in FORMATS]
+    lines = [*table("encoding of a raw image", ENCODINGS, raw_image), ""]
+    lines += table("format of a compressed image", FORMATS, compressed_image)
     return "\n".join(lines) + "\n"
 
 
