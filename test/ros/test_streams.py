@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from functools import partial
 
 import numpy as np
 import pytest
@@ -187,6 +188,39 @@ def test_a_malformed_image_names_its_camera_and_later_ones_are_taken(tmp_path, t
         assert not count["gripper"]
         send(huge or good, lambda: count["gripper"])  # of another size it counts, for its frame to say so
         send(good, lambda: count["gripper"] >= 2)
+    finally:
+        listener.end()
+        listener.destroy_node()
+        rclpy.try_shutdown()
+
+
+@pytest.mark.parametrize("with_action", [True, False])
+def test_depth_is_taken_for_recording_and_refused_by_name(tmp_path, with_action):
+    write_benchmark_contract(tmp_path / "contract.yaml", (64, 48), RATE_HZ)
+    depth = "\ndepth_cameras:\n  depth: {topic: /depth, width: 64, height: 48}\n"
+    text = (tmp_path / "contract.yaml").read_text().replace("\ndepth_cameras: {}\n", "\n")
+    (tmp_path / "contract.yaml").write_text(text + depth)
+    rclpy.init()
+    listener = Listener(tmp_path / "contract.yaml")
+    try:
+        assert listener.trigger_configure() == TransitionCallbackReturn.SUCCESS
+        refused = []
+        streams = StreamSubscriber(
+            listener, lambda now: None, with_action=with_action, on_refused=lambda *its: refused.append(its)
+        )
+        assert ("depth" in streams.images) is with_action
+        if with_action:
+            topic = streams.builder.cameras["depth"].topic
+            good = {"width": 64, "height": 48, "step": 128, "data": bytes(128 * 48)}
+            for encoding in ("16UC1", "mono16"):
+                handle = partial(streams._image, "depth")
+                streams._accept(handle, Image(encoding=encoding, **good), listener.now())
+            assert streams.images["depth"] == 1
+            assert refused[0][0] == "depth" and "'mono16' is no depth: allowed are 16UC1" in refused[0][1]
+            (said,) = listener._faults.current()
+            assert said.startswith(f"camera depth ({topic}): ")
+            found = streams.complaints(listener.now() + 1.0)
+            assert sum(text.startswith("camera depth") for text in found) == 1
     finally:
         listener.end()
         listener.destroy_node()

@@ -171,7 +171,7 @@ class VideoEncoder:
 
 
 _DEPTH_OPTIONS = {
-    "g": "2", "bf": "0", "preset": "ultrafast", "x265-params": "lossless=1:bframes=0:log-level=error"
+    "g": "10", "bf": "0", "preset": "ultrafast", "x265-params": "lossless=1:bframes=0:log-level=error"
 }  # fmt: skip
 
 
