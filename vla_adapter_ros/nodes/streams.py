@@ -137,7 +137,7 @@ class StreamSubscriber:
 
     def _why_silent(self, stream: str, heard: bool) -> str:
         """What ROS knows about a silent stream, as the end of a sentence."""
-        cameras = self._node.contract.cameras
+        cameras = self.builder.cameras
         topic = self._node.resolve_topic_name(cameras[stream].topic if stream in cameras else stream)
         if self._node.count_publishers(topic) == 0:
             return UNPUBLISHED
