@@ -75,7 +75,9 @@ def test_our_own_data_set_passes(sound):
     report = check_dataset(sound)
     assert report.level == "pass", report.lines
     assert {check.level for check in report.structure} == {"pass"}
-    assert [{check.level for check in verdict.checks} for verdict in report.episodes] == [{"pass"}] * 2
+    for verdict in report.episodes:  # which images were refused is known while recording only
+        assert {check.level for check in verdict.checks if check.name != "refused_images"} == {"pass"}
+        assert verdict["refused_images"].level == "skip"
     found = json.loads(json.dumps(report.as_json(), allow_nan=False))
     assert [episode["level"] for episode in found["episodes"]] == ["pass", "pass"]
     assert len(found["episodes"][0]["checks"]) == len(report.lines) - len(report.structure)
