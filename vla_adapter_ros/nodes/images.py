@@ -46,7 +46,8 @@ def image_to_array(
 def decode_raw(message: Image, encoding: str) -> np.ndarray:
     """Decode a raw image that was checked, by an encoding: uint8 (H, W, 3) RGB."""
     bridge = cv_bridge()
-    if bridge is not None and encoding == message.encoding and encoding in BRIDGED:
+    exact = len(message.data) == message.height * message.step  # it refuses further data
+    if bridge is not None and exact and encoding == message.encoding and encoding in BRIDGED:
         return bridge.CvBridge().imgmsg_to_cv2(message, "rgb8")
     return decode_with_opencv(message, encoding)
 

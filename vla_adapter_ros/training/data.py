@@ -10,7 +10,7 @@ import numpy as np
 from vla_adapter_ros.contract import Contract
 from vla_adapter_ros.errors import TrainingError
 from vla_adapter_ros.model import Statistics
-from vla_adapter_ros.recording.layout import ACTION, CONTROL_SOURCE, CONTROL_SOURCES, HUMAN, STATE, image_key
+from vla_adapter_ros.recording.layout import ACTION, CONTROL_SOURCE, CONTROL_SOURCES, HUMAN, STATE
 from vla_adapter_ros.recording.opening import Dataset
 from vla_adapter_ros.training.images import ImageStore
 from vla_adapter_ros.training.sources import OpenSource
@@ -207,7 +207,7 @@ def require_fit(data: Dataset, contract: Contract) -> None:
         raise TrainingError(f"{data.root} is empty: record demonstrations first")
     if data.fps != contract.rate_hz:
         raise TrainingError(f"{data.root}: {data.fps} Hz, the contract says {contract.rate_hz} Hz")
-    lacking = [name for name in contract.camera_names if image_key(name) not in data.features]
+    lacking = [name for name in contract.camera_names if name not in data.cameras]
     if lacking:
         raise TrainingError(f"{data.root} lacks the cameras {lacking}; it has {list(data.cameras)}")
     for name, wanted in ((STATE, contract.state_names), (ACTION, contract.action_names)):

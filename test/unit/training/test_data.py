@@ -97,6 +97,15 @@ def test_a_contract_that_does_not_fit_is_refused(reader, change, message):
         load_samples(reader, replace(CONTRACT, **change), halve, 56)
 
 
+def test_a_depth_camera_is_no_input(tmp_path):
+    root = make_dataset(tmp_path, episodes=1)
+    info = json.loads((root / "meta/info.json").read_text())
+    info["features"]["observation.images.gripper"]["info"]["is_depth_map"] = True
+    (root / "meta/info.json").write_text(json.dumps(info))
+    with pytest.raises(TrainingError, match=r"lacks the cameras \['gripper'\]; it has \['third_view'\]"):
+        load_samples(DatasetReader(root), CONTRACT, halve, 56)
+
+
 def test_an_empty_data_set_is_refused(tmp_path):
     make_dataset(tmp_path, episodes=1)
     info = json.loads((tmp_path / "meta/info.json").read_text())
