@@ -50,6 +50,9 @@ class VerdictSettings:
     stream_skew: tuple[float, float] = _limits(
         1.5, 3.0, "periods", "largest spread of the streams' ages within one row"
     )
+    camera_lag: tuple[float, float] = _limits(
+        0.75, math.inf, "periods", "age that a camera's images always have, in its own periods, worst camera"
+    )
     frozen_camera: tuple[float, float] = _limits(
         0.5, 2.0, "s", "longest motion during which a camera's image does not change"
     )
@@ -189,6 +192,7 @@ class Samples:
         state: float64 (T, S); `state_names` has S names.
         action: float64 (T, A), scaled as recorded; `action_names` has A names.
         ages: float64 (T, N), age of each of the N `streams` [s].
+        periods: Camera -> time between its images [s]; inf, or no entry, where it was not measured.
         images: Camera -> float64 (M, 4), rows as of `measure_image`; M is T, or less where only some
             images were looked at (`every_image` False).
         lossy: The images went through a video codec.
@@ -205,6 +209,7 @@ class Samples:
     stamps: np.ndarray | None = None
     ages: np.ndarray | None = None
     streams: tuple[str, ...] = ()
+    periods: Mapping[str, float] = field(default_factory=dict)
     images: Mapping[str, np.ndarray] = field(default_factory=dict)
     every_image: bool = True
     lossy: bool = False
