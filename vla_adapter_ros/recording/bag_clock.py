@@ -80,10 +80,14 @@ def _largest_group(streams: Mapping[str, np.ndarray]) -> list[str]:
 def _newest(pairs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Log times at which a new time was heard, and that time, of (N, 2) in the order of log times."""
     logged, shown = [], []
-    newest, heard = -np.inf, -np.inf
+    newest, heard, before = -np.inf, -np.inf, -np.inf
     for time, stamp in pairs.tolist():
         if stamp > newest or time > heard + MEMORY_S:
+            if stamp < newest:  # set back: until now the old time was believed
+                logged.append(before)
+                shown.append(newest)
             newest, heard = stamp, time
             logged.append(time)
             shown.append(stamp)
+        before = time
     return np.array(logged), np.array(shown)

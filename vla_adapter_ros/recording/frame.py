@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+JOINT = "; "  # between the sentences of a problem
+
 
 @dataclass(frozen=True)
 class Frame:
@@ -21,7 +23,7 @@ class Frame:
         ages: Stream (camera name or topic) -> t minus the stamp of its sample [s]; below 0 for an image
             of t that is stamped a little later.
         oldest: Stamp of the oldest sample used [s].
-        problem: Why the frame must not be used, in words; empty if it is good.
+        problem: Why the frame must not be used, in words, the first cause first; empty if it is good.
         periods: Camera but the reference -> time between its images [s]; inf while unknown.
     """
 
@@ -33,6 +35,11 @@ class Frame:
     oldest: float
     problem: str = ""
     periods: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def first_cause(self) -> str:
+        """What was wrong first; empty if the frame is good."""
+        return self.problem.partition(JOINT)[0]
 
 
 FLOAT32_MAX = float(np.finfo(np.float32).max)

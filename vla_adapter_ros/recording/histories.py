@@ -10,7 +10,7 @@ import numpy as np
 from vla_adapter_ros.contract import Contract
 from vla_adapter_ros.errors import FrameError
 from vla_adapter_ros.recording.buffers import ImageBuffer, ValueBuffer
-from vla_adapter_ros.recording.frame import FLOAT32_MAX, Frame, fits_float32, image_problem, value_key
+from vla_adapter_ros.recording.frame import FLOAT32_MAX, JOINT, Frame, fits_float32, image_problem, value_key
 from vla_adapter_ros.recording.lateness import ClockCheck, late_values, oldest_first
 
 
@@ -116,7 +116,7 @@ class Histories:
         names = [(d.topic, value_key(d.joint, d.field)) for d in contract.state]
         state = np.array([known.get(name, math.nan) for name in names], dtype=np.float64)
         used = [age for age in ages.values() if math.isfinite(age)]
-        problem = "; ".join(oldest_first(late) + wrong)
+        problem = JOINT.join(oldest_first(late) + wrong)
         periods = {name: buffer.period for name, buffer in self.images.items()}
         return Frame(t, images, state, self._action(known), ages, t - max(used), problem, periods)
 
@@ -128,8 +128,8 @@ class Histories:
             return ""
         reference = self._contract.reference_camera
         return (
-            f"; its images are stamped {after:.3f} s after those of {reference}: make {camera} the reference "
-            f"camera, or raise its sync_tolerance_s ({buffer.tolerance:.3f})"
+            f" (stamped {after:.3f} s after {reference}: make {camera} the reference camera, or raise its "
+            f"sync_tolerance_s, {buffer.tolerance:g})"
         )
 
     def _action(self, known: dict[tuple[str, str], float]) -> np.ndarray | None:

@@ -43,7 +43,7 @@ class EpisodeReport:
         frames: Number of rows.
         task: What was to be done.
         remarks: What is to be said about it, one sentence each.
-        left_out: Reason -> frames that were left out for it; of some that differ in numbers only, the first.
+        left_out: First cause -> frames left out for it; of causes that differ in numbers only, the first one.
     """
 
     index: int
@@ -222,7 +222,7 @@ class _BagTake:
             return
         self._task = bounds.task
         if frame.problem or not self._task:
-            reason = frame.problem or "nothing said what was to be done"
+            reason = frame.first_cause or "nothing said what was to be done"
             self._left_out[self._reasons.setdefault(kind_of(reason), reason)] += 1
             self._monitor.drop()
             return

@@ -118,13 +118,11 @@ class ClockCheck:
         recent = [refusals for refusals in found if refusals.last >= now - RECENT_S]
         if recent:
             most = max(recent, key=lambda refusals: refusals.count)
-            return f"; {most.count} refused, {most.fault}: {cure(most.fault)}"
+            return f" ({most.count} refused, {most.fault}: {cure(most.fault)})"
         delay = max((self._delays.get((stream, key), 0.0) for key in keys), default=0.0)
         settle = self._contract.settle_s
         if delay > settle and age <= allowed + delay:
-            return (
-                f"; it comes {delay:.3f} s after its stamp: raise settle_s ({settle:g}) or check the clocks"
-            )
+            return f" (comes {delay:.3f} s after its stamp: raise settle_s, {settle:g}, or check the clocks)"
         return ""
 
     def two_clocks(self, streams: Sequence[str], now: float) -> str:

@@ -26,6 +26,7 @@ from recording_samples import CONTRACT
 from vla_adapter_ros.errors import BagError
 from vla_adapter_ros.recording import Frame, FrameBuilder
 from vla_adapter_ros.recording.bag import Bag, BagNotes, bag_frames
+from vla_adapter_ros.recording.images import decode_image
 from vla_adapter_ros.recording.importing import import_bag
 from vla_adapter_ros.recording.lateness import losses_since
 from vla_adapter_ros.recording.reader import DatasetReader
@@ -38,7 +39,8 @@ def live_frames(contract, samples, seed: int, with_action: bool = True) -> list[
     for sample in samples:
         stamp, received = sample.stamp // 10**9 + sample.stamp % 10**9 * 1e-9, sample.received * 1e-9
         if sample.stream in contract.cameras:
-            builder.add_image(sample.stream, stamp, received, sample.content)
+            _, message = to_message(contract, sample)
+            builder.add_image(sample.stream, stamp, received, decode_image(message))
         elif sample.stream == contract.action.topic:
             builder.add_values(sample.stream, stamp, received, contract.action_names, sample.content)
         elif contract.topics[sample.stream].type == "pose":
@@ -73,7 +75,7 @@ def test_a_bag_gives_the_frames_of_the_live_graph(tmp_path, seed, storage):
 
 def test_policy_recorder_and_import_see_the_same(tmp_path):
     # Images that overtake each other may be too late for one who waits less: the policy needs no action.
-    samples = make_samples(CONTRACT, 3.0, 3, in_order=CONTRACT.reference_camera)
+    samples = make_samples(CONTRACT, 3.0, 3, in_order=[CONTRACT.reference_camera])
     good = [frame for frame in live_frames(CONTRACT, samples, 3) if not frame.problem]
     with DatasetWriter(tmp_path / "live", CONTRACT) as writer:
         writer.start_episode("wave")

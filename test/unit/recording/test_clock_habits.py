@@ -180,8 +180,8 @@ def test_a_camera_that_comes_just_after_the_reference_is_named_with_the_cure():
     graph = Graph(stamps={GRIPPER: lambda t, n: t + 0.008}, contract=with_gripper(max_age_s=0.08))
     bad = [frame.problem for frame in graph.play()[5:-1]]
     assert not graph.good and set(bad) == {
-        "camera gripper: newest sample is 0.092 s old, allowed are 0.080 s; its images are stamped 0.008 s "
-        "after those of third_view: make gripper the reference camera, or raise its sync_tolerance_s (0.005)"
+        "camera gripper: newest sample is 0.092 s old, allowed are 0.080 s (stamped 0.008 s after third_view: "
+        "make gripper the reference camera, or raise its sync_tolerance_s, 0.005)"
     }
 
 
@@ -206,7 +206,7 @@ def test_the_stream_with_other_stamps_is_named_alone_with_the_cure(stream, fault
     (complaint,) = graph.builder.obstacles(graph.now)
     what = f"camera {stream}" if stream in CONTRACT.cameras else stream
     assert (
-        complaint.startswith(f"{what}: no sample; ") and words in complaint and "time: receive" in complaint
+        complaint.startswith(f"{what}: no sample (") and words in complaint and "time: receive" in complaint
     )
     (lost,) = graph.losses
     sent = 20 if stream in CONTRACT.cameras else 200
@@ -297,7 +297,7 @@ def test_a_machine_whose_clock_is_a_little_ahead_is_reported():
 def test_a_stream_that_comes_later_than_frames_wait_is_named_with_the_cure():
     graph = Graph(delays={GRIPPER: lambda n: 0.12})  # or its machine's clock is behind
     bad = [frame.problem for frame in graph.play()[3:]]
-    cure = "it comes 0.120 s after its stamp: raise settle_s (0.05) or check the clocks"
+    cure = "(comes 0.120 s after its stamp: raise settle_s, 0.05, or check the clocks)"
     assert bad and all(problem.startswith("camera gripper: ") and problem.endswith(cure) for problem in bad)
 
 
