@@ -146,11 +146,11 @@ class EpisodeMonitor:
             stamps=np.array(self._stamps),
             ages=np.array(self._ages) if self._streams else None,
             streams=self._streams,
-            periods=self._periods,
             images={name: np.array(rows) for name, rows in self._images.items()},
             dropped=self._dropped,
             refused=dict(self._refused),
             sources=None if sources is None else np.array(sources),
+            periods=self._periods,
         )
         return judge(samples, self._settings, contract)
 

@@ -192,13 +192,13 @@ class Samples:
         state: float64 (T, S); `state_names` has S names.
         action: float64 (T, A), scaled as recorded; `action_names` has A names.
         ages: float64 (T, N), age of each of the N `streams` [s].
-        periods: Camera -> time between its images [s]; inf, or no entry, where it was not measured.
         images: Camera -> float64 (M, 4), rows as of `measure_image`; M is T, or less where only some
             images were looked at (`every_image` False).
         lossy: The images went through a video codec.
         dropped: Frames that the recorder says it left out.
         refused: Camera -> how many of its images could not be used, and why the first could not.
         sources: int (T,), who led: 0 nobody, 1 a human, 2 the policy.
+        periods: Camera -> time between its images [s]; inf, or no entry, where it was not measured.
     """
 
     fps: float
@@ -209,13 +209,13 @@ class Samples:
     stamps: np.ndarray | None = None
     ages: np.ndarray | None = None
     streams: tuple[str, ...] = ()
-    periods: Mapping[str, float] = field(default_factory=dict)
     images: Mapping[str, np.ndarray] = field(default_factory=dict)
     every_image: bool = True
     lossy: bool = False
     dropped: int = 0
     refused: Mapping[str, tuple[int, str]] | None = None
     sources: np.ndarray | None = None
+    periods: Mapping[str, float] = field(default_factory=dict)
 
 
 def grade(name: str, value: float, settings: VerdictSettings, what: str) -> Check:

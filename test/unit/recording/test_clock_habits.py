@@ -14,6 +14,7 @@ from vla_adapter_ros.errors import ContractError
 from vla_adapter_ros.recording import Frame, FrameBuilder
 from vla_adapter_ros.recording.buffers import ImageBuffer
 from vla_adapter_ros.recording.lateness import losses_since
+from vla_adapter_ros.recording.verdict import EpisodeMonitor
 
 CONTRACT = read_contract("franka_sim")
 REFERENCE, GRIPPER, JOINTS = "third_view", "gripper", "/joint_states"
@@ -180,9 +181,24 @@ def test_a_camera_that_comes_just_after_the_reference_is_named_with_the_cure():
     graph = Graph(stamps={GRIPPER: lambda t, n: t + 0.008}, contract=with_gripper(max_age_s=0.08))
     bad = [frame.problem for frame in graph.play()[5:-1]]
     assert not graph.good and set(bad) == {
-        "camera gripper: newest sample is 0.092 s old, allowed are 0.080 s (stamped 0.008 s after third_view: "
-        "make gripper the reference camera, or raise its sync_tolerance_s, 0.005)"
+        "camera gripper: newest sample is 0.092 s old, allowed are 0.080 s (stamped 0.008 s after "
+        "third_view: make gripper the reference camera, or raise its sync_tolerance_s, 0.005)"
     }
+
+
+@pytest.mark.parametrize("rate", [10.0, 30.0])
+def test_a_camera_that_is_always_one_period_old_is_in_the_verdict(rate):
+    """Both cameras at 30 Hz: no frame is bad, and no row shows what belongs together."""
+    graph = Graph(replace(CONTRACT, rate_hz=rate), 30.0, {GRIPPER: lambda t, n: t + 0.0055})
+    monitor = EpisodeMonitor(graph.contract)
+    graph.play()
+    for frame in graph.good:
+        monitor.add(frame)
+    check = monitor.judge()["camera_lag"]
+    assert len(graph.good) >= 5 * rate - 2 and check.level == "warn"
+    assert check.text.startswith(
+        "camera gripper is always one period old (0.83): make it the reference camera"
+    )
 
 
 # Stamps of another clock
