@@ -6,7 +6,8 @@ policy sees in deployment what it was trained on.
 - t is the stamp of an image of the reference camera; of a camera that is
   faster than the contract's rate, only every n-th image counts.
 - A frame is ready once every camera and every value has a sample stamped at or
-  after t, or `settle_s` has passed since t.
+  after t, or `settle_s` has passed since t and since the receipt of its image: what comes from a
+  slow network, or from a machine whose clock is behind, is waited for as well.
 - It holds, per camera and per value, the newest sample stamped not later than t
   and no older than its stream's `max_age_s`; otherwise it says what is wrong.
 - Cameras only: the image nearest to t, if it is stamped within `sync_tolerance_s` of it, is the image
@@ -63,7 +64,8 @@ class FrameBuilder:
         if not self._period > 0:
             raise FrameError(f"period_s = {period_s!r}: allowed is more than 0")
         self._schedule = RateSchedule(self._period)
-        self._pending: list[tuple[float, np.ndarray]] = []  # reference images without a frame yet
+        # Reference images without a frame yet: stamp, when their frame is due at the latest, image.
+        self._pending: list[tuple[float, float, np.ndarray]] = []
         self.losses: Counter[str] = Counter()
         """What was refused or lost so far, in words -> how often; see `losses_since`."""
         self._clocks = ClockCheck(contract, self.losses)
@@ -108,7 +110,7 @@ class FrameBuilder:
             if time is None:
                 return
             if camera == self._contract.reference_camera:
-                self._add_reference(time, image)
+                self._add_reference(time, received, image)
             else:
                 self._add_image(camera, time, image)
             self._advance(received)
@@ -196,12 +198,19 @@ class FrameBuilder:
         """
         found: list[tuple[float, str]] = []
         with self._lock:
-            if other := self._clocks.two_clocks(self.streams, now):
+            if other := self._clocks.two_clocks(now):
                 return [other]
             for stream, ages in self._histories.newest_ages(now, self._last_reference).items():
                 late = self._histories.late(stream, ages, now, self.allowed_age(stream))
                 found += [(age, text + why(stream, math.isfinite(age))) for age, text in late]
         return oldest_first(found)
+
+    def refused(self, stream: str, now: float) -> str:
+        """What was refused of a stream lately since its stamps are wrong, in words; empty if nothing was."""
+        with self._lock:
+            values = self._histories.values
+            keys = values[stream].keys if stream in values else ("",)
+            return self._clocks.refused(stream, keys, now)
 
     def allowed_age(self, stream: str) -> float:
         """How old a stream's newest sample may become while all frames are good [s]."""
@@ -243,7 +252,7 @@ class FrameBuilder:
         if not self._histories.images[camera].add(time, image):
             self._lose_image(camera, REPEATED)
 
-    def _add_reference(self, time: float, image: np.ndarray) -> None:
+    def _add_reference(self, time: float, received: float, image: np.ndarray) -> None:
         if time <= self._schedule.last:
             camera = self._contract.reference_camera
             self._lose_image(camera, REPEATED if time == self._schedule.last else "came after its turn")
@@ -253,7 +262,7 @@ class FrameBuilder:
         if at < len(self._pending) and self._pending[at][0] == time:
             self._lose_image(self._contract.reference_camera, REPEATED)
             return
-        self._pending.insert(at, (time, image))
+        self._pending.insert(at, (time, max(time, received) + self._contract.settle_s, image))
 
     def _lose_image(self, camera: str, why: str) -> None:
         self.losses[f"image of {self._contract.stream_title(camera)} {why}"] += 1
@@ -265,9 +274,9 @@ class FrameBuilder:
             self.clear()
         self._now = max(self._now, now)
         while self._pending:
-            t, image = self._pending[0]
+            t, latest, image = self._pending[0]
             if self._schedule.is_due(t):
-                if self._now < t + self._contract.settle_s and not self._histories.complete(t):
+                if self._now < latest and not self._histories.complete(t):
                     return
                 self._schedule.accept(t)
                 self._ready.append(frame := self._histories.frame(t, image))

@@ -6,7 +6,7 @@ newest stamp that was heard so far tells the time: nothing is stamped later than
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 import numpy as np
 
@@ -23,9 +23,10 @@ class BagClock:
     Args:
         stamps: Topic -> log time and stamp of its messages, float64 (N, 2) [s], in the order of log times.
             Only streams that are stamped by their headers, and /clock if the bag has it.
+        cameras: Topics of cameras, whose drivers may share a clock that is nobody else's.
     """
 
-    def __init__(self, stamps: Mapping[str, np.ndarray]) -> None:
+    def __init__(self, stamps: Mapping[str, np.ndarray], cameras: Collection[str] = ()) -> None:
         self.remark = ""
         """That log times and stamps are of two clocks, in a sentence; empty if they are not."""
         self._logged = self._shown = np.empty(0)
@@ -35,8 +36,9 @@ class BagClock:
         if not streams.keys() & moving.keys():
             return
         agreeing = _largest_group(moving)
-        of_the_log = sum(_of_the_log(pairs) for pairs in streams.values())
-        if of_the_log and not (CLOCK_TOPIC in agreeing and len(agreeing) - 1 > of_the_log):
+        of_the_log = {topic for topic, pairs in streams.items() if _of_the_log(pairs)}
+        others = streams.keys() & set(agreeing) - of_the_log
+        if of_the_log and (len(others) <= len(of_the_log) or others <= set(cameras)):
             return
         pairs = np.concatenate([moving[topic] for topic in agreeing])
         self._logged, self._shown = _newest(pairs[np.argsort(pairs[:, 0], kind="stable")])
@@ -53,10 +55,10 @@ class BagClock:
 
 
 def _rate(pairs: np.ndarray) -> float:
-    """How fast stamps run, by the log times."""
-    if not np.ptp(pairs[:, 0]) > 0:
-        return 0.0
-    return float(np.polyfit(*(pairs - pairs[0]).T, 1)[0])
+    """How fast stamps run by the log times, from one half of them to the other: single ones do not matter."""
+    half = len(pairs) // 2
+    logged, stamped = np.median(pairs[half:], axis=0) - np.median(pairs[:half], axis=0)
+    return float(stamped / logged) if logged > 0 else 0.0
 
 
 def _of_the_log(pairs: np.ndarray) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from vla_adapter_ros.contract import Contract
@@ -15,6 +15,7 @@ PAST_TOLERANCE_S = 2.0  # and one this much older at its receipt than a frame ma
 AHEAD_S = 0.03  # a stamp this far after its receipt is more than a step of a simulated clock: worth a word
 BEHIND_S = 0.5  # and so is one this much older at its receipt than a frame may use
 RECENT_S = 2.0  # what was refused longer ago than this says nothing about now
+UNSTAMPED = "without a stamp"
 RECEIVE = "say `time: receive` for it in the contract"
 _NUMBER = re.compile(r"(?<![\w.])-?\d+(\.\d+)?")
 
@@ -30,7 +31,7 @@ def stamp_fault(stamp: float, received: float, max_age_s: float) -> str:
     if -(max_age_s + PAST_TOLERANCE_S) <= lead <= FUTURE_TOLERANCE_S:
         return ""
     if stamp == 0.0:
-        return "without a stamp"
+        return UNSTAMPED
     return _lead(lead, "their")
 
 
@@ -40,7 +41,7 @@ def _lead(lead: float, whose: str) -> str:
 
 def cure(fault: str) -> str:
     """What helps against a fault of stamps."""
-    return RECEIVE if fault == "without a stamp" else f"check the clocks, or {RECEIVE}"
+    return RECEIVE if fault == UNSTAMPED else f"check the clocks, or {RECEIVE}"
 
 
 def kind_of(sentence: str) -> str:
@@ -114,26 +115,31 @@ class ClockCheck:
             now, age, allowed: Time, age of the newest sample (inf without one) and age that is allowed [s].
         """
         keys = tuple(keys)
-        found = [self._recent[stream, key] for key in keys if (stream, key) in self._recent]
-        recent = [refusals for refusals in found if refusals.last >= now - RECENT_S]
-        if recent:
-            most = max(recent, key=lambda refusals: refusals.count)
-            return f" ({most.count} refused, {most.fault}: {cure(most.fault)})"
+        if refused := self.refused(stream, keys, now):
+            return f" ({refused})"
         delay = max((self._delays.get((stream, key), 0.0) for key in keys), default=0.0)
         settle = self._contract.settle_s
-        if delay > settle and age <= allowed + delay:
+        waits = settle + max(self._delays.get((self._contract.reference_camera, ""), 0.0), 0.0)
+        if delay > waits and age <= allowed + delay:
             return f" (comes {delay:.3f} s after its stamp: raise settle_s, {settle:g}, or check the clocks)"
         return ""
 
-    def two_clocks(self, streams: Sequence[str], now: float) -> str:
-        """That all streams are stamped by one clock, but not by this node's; empty if they are not."""
-        stamped = [s for s in streams if self._contract.time_source(s) == "header"]
-        recent = {s: r for (s, _), r in self._recent.items() if r.last >= now - RECENT_S and r.fault}
-        leads = [r.lead for r in recent.values()]
-        alike = (
-            len(stamped) > 1 and len(recent) == len(stamped) and max(leads) - min(leads) < PAST_TOLERANCE_S
-        )
-        if not alike or any(r.fault == "without a stamp" for r in recent.values()):
+    def refused(self, stream: str, keys: Iterable[str], now: float) -> str:
+        """What was refused of values lately, why, and the cure; empty if nothing was."""
+        found = [self._recent[stream, key] for key in keys if (stream, key) in self._recent]
+        recent = [refusals for refusals in found if refusals.last >= now - RECENT_S]
+        if not recent:
+            return ""
+        most = max(recent, key=lambda refusals: refusals.count)
+        return f"{most.count} refused, {most.fault}: {cure(most.fault)}"
+
+    def two_clocks(self, now: float) -> str:
+        """That all streams that come are stamped by one clock that is not this node's; empty if not."""
+        recent = {s: r for (s, _), r in self._recent.items() if r.last >= now - RECENT_S}
+        leads = [refusals.lead for refusals in recent.values()]
+        if len(recent) < 2 or self._delays or max(leads) - min(leads) > PAST_TOLERANCE_S:
+            return ""  # one stream alone is at fault, or one is all right
+        if any(refusals.fault == UNSTAMPED for refusals in recent.values()):
             return ""
         return (
             f"all streams are {_lead(leads[0], 'their')}: give this node the clock of the stamps "

@@ -122,7 +122,7 @@ def test_live_recorder_and_replay_agree_under_random_delays(seed, settle_s, join
     if joints is IN_HALVES:  # of each half what its newest message says, of those that came and that count
         for frame in (f for f in seen_recorded if not f.problem):
             image_came = next(e[2] for e in events if e[:2] == ("third_view", frame.stamp))
-            decided = max(image_came, frame.stamp + settle_s)
+            decided = image_came + settle_s
             came = [e for e in events if e[1] <= frame.stamp and e[2] < decided]
             left, right = (max(e[3] for e in came if e[0] == half) for half in IN_HALVES)
             wanted = [left + i for i in range(4)] + [right + i for i in range(4, 8)]

@@ -170,8 +170,16 @@ LOG = START_NS * 1e-9 + np.arange(300) / 30
     ],
 )
 def test_log_times_of_the_clock_of_any_stream_are_taken_as_they_are(streams):
-    found = BagClock(streams)
+    found = BagClock(streams, cameras=["b", "c"])
     assert found.remark == "" and found.at(LOG[7]) == LOG[7]
+
+
+def test_one_stream_that_is_stamped_by_the_wall_clock_does_not_outvote_a_simulation():
+    shown = LOG - LOG[0]
+    found = BagClock(
+        {"a": pairs(LOG, LOG), "b": pairs(LOG, shown), "c": pairs(LOG, shown)}, cameras=["a", "b"]
+    )
+    assert "two clocks" in found.remark and found.at(LOG[7]) == pytest.approx(shown[7])
 
 
 @pytest.mark.parametrize("rate", [0.25, 0.9, 1.0, 3.0])

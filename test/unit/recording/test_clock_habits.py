@@ -257,6 +257,14 @@ def test_all_streams_of_another_clock_are_one_sentence(stamp, side):
     assert not graph.frames
 
 
+def test_streams_that_are_silent_do_not_hide_that_the_others_are_of_another_clock():
+    graph = Graph(stamps=dict.fromkeys(STREAMS, lambda t, n: t - START))
+    graph.events = [event for event in graph.events if event[1] != CONTRACT.action.topic]
+    graph.play(until=2.0)
+    (sentence,) = graph.builder.obstacles(graph.now)
+    assert sentence.startswith("all streams are stamped")
+
+
 def test_a_camera_whose_stamps_stand_still_is_counted():
     graph = Graph(stamps={GRIPPER: lambda t, n: min(t, START + 1.0)})
     graph.play(until=2.0)
@@ -308,6 +316,17 @@ def test_a_machine_whose_clock_is_a_little_ahead_is_reported():
     quiet = Graph(stamps={REFERENCE: lambda t, n: t + 0.01})  # a step of a simulated clock
     quiet.play()
     assert not quiet.losses
+
+
+@pytest.mark.parametrize("late", [CONTRACT.camera_names, STREAMS], ids=["cameras", "all streams"])
+@pytest.mark.parametrize("delay", [0.08, 0.4])
+def test_what_is_under_way_longer_than_frames_wait_is_waited_for_all_the_same(late, delay):
+    """A slow network or a camera's own pipeline, or a machine whose clock is behind the recorder's."""
+    delays = dict.fromkeys(late, lambda n: delay) | {GRIPPER: lambda n: delay + 0.002}
+    graph = Graph(replace(CONTRACT, rate_hz=30.0), 30.0, delays=delays)
+    graph.play()
+    assert len(graph.good) >= 148 and not graph.losses
+    assert shown(graph.good, GRIPPER) == shown(graph.good, REFERENCE)
 
 
 def test_a_stream_that_comes_later_than_frames_wait_is_named_with_the_cure():
