@@ -16,6 +16,7 @@ from test_bag import live_frames
 from vla_adapter_ros.recording import Frame
 from vla_adapter_ros.recording.bag import Bag, BagNotes, bag_frames
 from vla_adapter_ros.recording.bag_clock import BagClock
+from vla_adapter_ros.recording.check import check_dataset
 from vla_adapter_ros.recording.importing import ImportReport, import_bag
 from vla_adapter_ros.recording.reader import DatasetReader
 
@@ -235,6 +236,17 @@ def test_left_out_frames_that_differ_in_an_age_are_one_line(tmp_path):
     (episode,) = report.episodes
     assert sum(episode.left_out.values()) >= 110 and len(episode.left_out) <= 3
     assert any("make gripper the reference camera" in reason for reason in episode.left_out)
+
+
+def test_a_camera_that_is_always_one_period_old_is_named_by_import_and_check(tmp_path):
+    contract = dataclasses.replace(CONTRACT, rate_hz=30.0)
+    samples = make_samples(contract, 2.0, 0, 0.005, in_order=STREAMS, apart_s=0.0055)
+    report, lines = report_of(tmp_path, samples, contract)
+    checked = check_dataset(tmp_path / "set").lines
+    for found in (lines, checked):
+        (line,) = [line for line in found if "camera_lag" in line]
+        assert "camera gripper is always one period old" in line and "make it the reference camera" in line
+    assert report.kept == 1
 
 
 def test_images_that_are_lost_are_in_the_report(tmp_path):
