@@ -202,7 +202,8 @@ class FrameBuilder:
                 return [other]
             for stream, ages in self._histories.newest_ages(now, self._last_reference).items():
                 late = self._histories.late(stream, ages, now, self.allowed_age(stream))
-                found += [(age, text + why(stream, math.isfinite(age))) for age, text in late]
+                refused = bool(self.refused(stream, now))
+                found += [(age, text + why(stream, refused or math.isfinite(age))) for age, text in late]
         return oldest_first(found)
 
     def refused(self, stream: str, now: float) -> str:

@@ -121,7 +121,10 @@ class ClockCheck:
         settle = self._contract.settle_s
         waits = settle + max(self._delays.get((self._contract.reference_camera, ""), 0.0), 0.0)
         if delay > waits and age <= allowed + delay:
-            return f" (comes {delay:.3f} s after its stamp: raise settle_s, {settle:g}, or check the clocks)"
+            return (
+                f" (stamped {delay:.3f} s before its receipt: check the clocks, or what delays it, or raise "
+                f"settle_s, {settle:g})"
+            )
         return ""
 
     def refused(self, stream: str, keys: Iterable[str], now: float) -> str:

@@ -470,8 +470,8 @@ def test_stamps_of_a_clock_that_is_behind_are_told_from_a_stream_that_is_silent(
         feed(builder, ("gripper", now - 1.7, now, 1))
     (behind,) = [c for c in builder.complaints(now) if c.startswith("camera gripper")]
     assert behind == (
-        "camera gripper: newest sample is 1.700 s old, allowed are 0.080 s"
-        "; stamped 1.700 s before its receipt: check the clocks, or what delays it"
+        "camera gripper: newest sample is 1.700 s old, allowed are 0.080 s (stamped 1.700 s before its "
+        "receipt: check the clocks, or what delays it, or raise settle_s, 0.05)"
     )
     (silent,) = [c for c in builder.complaints(now) if c.startswith("/end_effector_pose")]
     assert silent == "/end_effector_pose: newest sample is 2.000 s old, allowed are 0.050 s"
@@ -491,3 +491,5 @@ def test_what_ros_knows_of_a_silent_stream_ends_its_sentence():
     assert heard == {
         "third_view": True, "gripper": False, "/joint_states": False, "/end_effector_pose": False,
     }  # fmt: skip
+    feed(builder, ("gripper", 0.0, 101.0, 1))  # it arrives, but without a stamp
+    assert builder.complaints(101.0, why) and heard["gripper"]

@@ -332,7 +332,9 @@ def test_what_is_under_way_longer_than_frames_wait_is_waited_for_all_the_same(la
 def test_a_stream_that_comes_later_than_frames_wait_is_named_with_the_cure():
     graph = Graph(delays={GRIPPER: lambda n: 0.12})  # or its machine's clock is behind
     bad = [frame.problem for frame in graph.play()[3:]]
-    cure = "(comes 0.120 s after its stamp: raise settle_s, 0.05, or check the clocks)"
+    cure = (
+        "(stamped 0.120 s before its receipt: check the clocks, or what delays it, or raise settle_s, 0.05)"
+    )
     assert bad and all(problem.startswith("camera gripper: ") and problem.endswith(cure) for problem in bad)
 
 
