@@ -5,9 +5,9 @@ policy sees in deployment what it was trained on.
 
 - t is the stamp of an image of the reference camera; of a camera that is
   faster than the contract's rate, only every n-th image counts.
-- A frame is ready once every camera and every value has a sample stamped at or
-  after t, or `settle_s` has passed since t and since the receipt of its image: what comes from a
-  slow network, or from a machine whose clock is behind, is waited for as well.
+- A frame is ready once every camera and every value has a sample stamped at or after t (and no image
+  of a camera seems to be missing just before), or `settle_s` has passed since t and since the receipt of
+  its image: what comes from a slow network, or from a machine whose clock is behind, is waited for too.
 - It holds, per camera and per value, the newest sample stamped not later than t
   and no older than its stream's `max_age_s`; otherwise it says what is wrong.
 - Cameras only: the image nearest to t, if it is stamped within `sync_tolerance_s` of it, is the image

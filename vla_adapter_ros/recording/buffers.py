@@ -16,6 +16,7 @@ import numpy as np
 MAX_IMAGES = 32
 MAX_VALUES = 4096
 SYNC_TOLERANCE_S = 0.005  # cameras that are triggered together differ by microseconds to a few milliseconds
+GAP = 1.5  # periods between two images, from which on one is missing between them: lost, or overtaken
 STEPS = 9  # a camera's period is the median of so many steps
 
 
@@ -54,7 +55,7 @@ class ImageBuffer:
             return False
         if self._stamps and at == len(self._stamps):
             self._steps.append(stamp - self._stamps[-1])
-            self.period = statistics.median(self._steps)
+            self.period = statistics.median_low(self._steps)  # of two, the one without a gap
         self._stamps.insert(at, stamp)
         self._images.insert(at, image)
         if len(self._stamps) > MAX_IMAGES:
@@ -62,17 +63,27 @@ class ImageBuffer:
         return True
 
     def covers(self, t: float) -> bool:
-        """Whether the image of `t` [s], or a later one, has come."""
-        return self.newest >= t - self.tolerance
+        """Whether the image of `t` [s] has come, or a later one and none seems to be missing between them."""
+        if self._synchronised(t) is not None:
+            return True
+        after = bisect.bisect_right(self._stamps, t)
+        if after == len(self._stamps):
+            return False
+        return after == 0 or self._stamps[after] - self._stamps[after - 1] <= GAP * self.period
 
     def at(self, t: float) -> tuple[float, np.ndarray] | None:
         """The image of `t`, else the newest one stamped before, with its stamp; None if there is none."""
+        found = self._synchronised(t)
+        if found is None:
+            found = bisect.bisect_right(self._stamps, t) - 1
+        return None if found < 0 else (self._stamps[found], self._images[found])
+
+    def _synchronised(self, t: float) -> int | None:
+        """Place of the image nearest to `t` [s], if it is within the tolerance."""
         after = bisect.bisect_right(self._stamps, t)
         near = [i for i in (after - 1, after) if 0 <= i < len(self._stamps)]
-        nearest = min(near, key=lambda i: abs(self._stamps[i] - t), default=-1)
-        synchronised = nearest >= 0 and abs(self._stamps[nearest] - t) <= self.tolerance
-        found = nearest if synchronised else after - 1
-        return None if found < 0 else (self._stamps[found], self._images[found])
+        nearest = min(near, key=lambda i: abs(self._stamps[i] - t), default=None)
+        return nearest if nearest is not None and abs(self._stamps[nearest] - t) <= self.tolerance else None
 
     def following(self, t: float) -> float:
         """Stamp of the first image after `t` [s]; inf while there is none."""

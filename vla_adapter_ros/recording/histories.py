@@ -67,7 +67,7 @@ class Histories:
         return keys, values
 
     def complete(self, t: float) -> bool:
-        """Whether every camera has the image of `t` [s], and every value a sample of `t`, or later ones."""
+        """Whether every camera has its image for `t` [s], and every value a sample of `t` or later."""
         images, values = self.images.values(), self.values.values()
         return all(buffer.covers(t) for buffer in images) and all(buffer.newest >= t for buffer in values)
 

@@ -363,6 +363,30 @@ def test_images_in_bursts_and_jittering_are_put_in_their_places():
     assert shown(graph.good, GRIPPER) == shown(graph.good, REFERENCE)
 
 
+@pytest.mark.parametrize("apart", [12e-6, -12e-6, 0.012], ids=["after", "before", "free"])
+def test_an_image_that_the_next_one_overtakes_is_waited_for(apart):
+    graph = Graph(
+        replace(CONTRACT, rate_hz=30.0),
+        30.0,
+        {GRIPPER: lambda t, n: t + apart},
+        {GRIPPER: lambda n: 0.045 if n % 5 == 2 else 0.005},
+        overtaking=GRIPPER,
+    )
+    graph.play()
+    assert len(graph.good) >= 148
+    behind = 1 if apart > 0.005 else 0  # of unsynchronised cameras the one before, as ever
+    assert [n - behind for n in shown(graph.good, REFERENCE)] == shown(graph.good, GRIPPER)
+
+
+def test_an_image_that_is_lost_delays_its_own_frame_alone():
+    graph = Graph(replace(CONTRACT, rate_hz=30.0), 30.0)
+    graph.events = [event for event in graph.events if event[1] != GRIPPER or event[3] % 5 != 2]
+    graph.play()
+    pairs = zip(shown(graph.good, REFERENCE), shown(graph.good, GRIPPER), strict=True)
+    assert [other for _, other in pairs] == [n - (n % 5 == 2) for n in shown(graph.good, REFERENCE)]
+    assert len(graph.good) >= 148
+
+
 def test_images_of_the_reference_camera_that_come_too_late_are_counted():
     graph = Graph(delays={REFERENCE: lambda n: 0.25 if n == 20 else 1e-3}, overtaking=REFERENCE)
     graph.play()
