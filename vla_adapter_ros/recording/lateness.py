@@ -119,8 +119,7 @@ class ClockCheck:
             return f" ({refused})"
         delay = max((self._delays.get((stream, key), 0.0) for key in keys), default=0.0)
         settle = self._contract.settle_s
-        waits = settle + max(self._delays.get((self._contract.reference_camera, ""), 0.0), 0.0)
-        if delay > waits and age <= allowed + delay:
+        if delay > settle and age <= allowed + delay:
             return (
                 f" (stamped {delay:.3f} s before its receipt: check the clocks, or what delays it, or raise "
                 f"settle_s, {settle:g})"
