@@ -105,8 +105,8 @@ def test_a_simulation_recorded_by_the_wall_clock_gives_its_rows(tmp_path, rate_h
     np.testing.assert_array_equal(rows["observation.state"], np.float32([frame.state for frame in live]))
     assert len(live) >= 3 * rate_hz - 3 and report.kept == 1
     sentence = report.remarks[0]
-    assert sentence.startswith("log times and stamps are of two clocks, 17649999") or "two clocks" in sentence
-    assert (f"at {pace:.2f} of the rate" in sentence.replace("at 3.99", "at 4.00")) == (pace != 1.0)
+    assert sentence.startswith("log times and stamps are of two clocks, 17649999")
+    assert ("of the rate" in sentence) == (pace != 1.0)
 
 
 def test_the_clock_topic_decides_where_there_is_one(tmp_path):
