@@ -148,7 +148,9 @@ class Bag:
         streams |= {topic: topic for topic in (*contract.topics, contract.action.topic)}
         stamped = {topic for topic, name in streams.items() if contract.time_source(name) == "header"}
         also = {CLOCK_TOPIC} & set(self.topics_of(CLOCK_TYPE))
-        return BagClock(self.stamps(stamped | also), [camera.topic for camera in contract.cameras.values()])
+        return BagClock(
+            self.stamps(stamped | also), [camera.topic for camera in contract.recorded_cameras.values()]
+        )
 
     def _raw(self, topics: set[str]) -> Iterator[tuple[Any, int, bytes]]:
         wanted = [connection for connection in self._reader.connections if connection.topic in topics]

@@ -126,9 +126,9 @@ class Histories:
         after = buffer.following(t) - t
         if not after < buffer.period / 2 < math.inf:
             return ""
-        reference = self._contract.reference_camera
+        swap = f"make {camera} the reference camera, or " if camera in self._contract.cameras else ""
         return (
-            f" (stamped {after:.3f} s after {reference}: make {camera} the reference camera, or raise its "
+            f" (stamped {after:.3f} s after {self._contract.reference_camera}: {swap}raise its "
             f"sync_tolerance_s, {buffer.tolerance:g})"
         )
 
