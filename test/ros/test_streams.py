@@ -93,10 +93,10 @@ def test_frames_are_right_after_a_stall(streams):
             publisher.publish(message)
         if n % (ARM_HZ // RATE_HZ) == 5:
             sent.append(n)
-            stamp = to_stamp(listener.now())
-            for name, publisher in cameras.items():
+            stamp = listener.now()
+            for later, (name, publisher) in enumerate(cameras.items()):  # triggered together
                 message = array_to_image(np.full((64, 320, 3), n, np.uint8), name)
-                message.header.stamp = stamp
+                message.header.stamp = to_stamp(stamp + 12e-6 * later)
                 publisher.publish(message)
     for _ in range(500):
         time.sleep(0.01)

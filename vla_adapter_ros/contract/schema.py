@@ -44,6 +44,8 @@ class Camera:
 
     `encoding` says what raw images are whose messages do not: 8UC3 may be rgb8 or bgr8. Messages that say
     something else are refused.
+    `sync_tolerance_s`: an image stamped at most so far from that of the reference camera is of the same time
+    [s]. Without an entry it is the smaller of 5 ms and a quarter of the camera's measured period.
     """
 
     topic: str
@@ -54,6 +56,7 @@ class Camera:
     max_age_s: float = field(default=0.1, metadata={"above": 0.0})
     time: str = field(default="header", metadata={"choices": TIMES})
     encoding: str = field(default="", metadata={"choices": ("", *PIXELS)})
+    sync_tolerance_s: float | None = field(default=None, metadata={"min": 0.0, "max": 0.5})
 
     @property
     def size(self) -> tuple[int, int]:
@@ -95,7 +98,8 @@ class Action:
     """What a row of a chunk, a recorded action and a teleoperation command consist of.
 
     `field` says in which part of the JointState messages on `topic` and on the teleoperation topic the
-    values stand: some drivers send velocity commands as velocities.
+    values stand: some drivers send velocity commands as velocities. `time` says which clock stamps the
+    messages on `topic`.
     Only for deltas: `delta_reference` says what the first row is added to: the arm as `measured` at
     the chunk's stamp, as `commanded` then, or `chunk_start`: as measured, and every row is relative to
     it, not to the row before. Only for ee_delta: `frame` is what its axes belong to.
@@ -107,6 +111,7 @@ class Action:
     max_age_s: float = field(default=0.1, metadata={"above": 0.0})
     delta_reference: str = field(default="commanded", metadata={"choices": DELTA_REFERENCES})
     frame: str = field(default="base", metadata={"choices": FRAMES})
+    time: str = field(default="header", metadata={"choices": TIMES})
     field: str = field(default="position", metadata={"choices": FIELDS["joint_state"]})
 
 
@@ -290,9 +295,14 @@ class Contract:
 
     def max_age_s(self, stream: str) -> float:
         """How old a sample of a camera, or of a topic, may be when a frame uses it [s]."""
-        if stream in self.recorded_cameras:
-            return self.recorded_cameras[stream].max_age_s
-        return self.topics[stream].max_age_s if stream in self.topics else self.action.max_age_s
+        return self._input(stream).max_age_s
+
+    def time_source(self, stream: str) -> str:
+        """Which clock stamps a camera, or a topic: "header" or "receive"."""
+        return self._input(stream).time
+
+    def _input(self, stream: str) -> Camera | Topic | Action:
+        return self.recorded_cameras.get(stream) or self.topics.get(stream) or self.action
 
     def stream_title(self, stream: str) -> str:
         """A camera with its topic, or a topic, for people."""

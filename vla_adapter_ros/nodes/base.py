@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import time
 import traceback
 from collections.abc import Callable, Iterator
@@ -24,6 +23,7 @@ from vla_adapter_ros.nodes.entities import GatedPublisher, GatedService
 from vla_adapter_ros.nodes.faults import Faults
 from vla_adapter_ros.nodes.node_parameters import declare, read
 from vla_adapter_ros.nodes.twins import claim_name
+from vla_adapter_ros.recording.lateness import kind_of
 from vla_adapter_ros.simulation.lock_step import LEAVING_S
 
 ACK_TOPIC = "simulator/step_ack"
@@ -31,7 +31,6 @@ ACK_TOPIC = "simulator/step_ack"
 ACK_QOS = QoSProfile(depth=100, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 CHUNK_TOPIC = "action_chunk"
 STATUS_TOPIC = "controller/status"
-MEASURED = re.compile(r"-?\d+\.\d+")
 STEADY = Clock(clock_type=ClockType.STEADY_TIME)
 
 
@@ -181,11 +180,11 @@ class ManagedNode(LifecycleNode):
     def diagnose(self, problem: str, **values: Any) -> None:
         """Say how the node is: an empty `problem` is good.
 
-        A new problem is logged once; one that differs in measured numbers only is not new.
+        A new problem is logged once; one that differs in numbers only is not new.
         """
         level = DiagnosticStatus.WARN if problem else DiagnosticStatus.OK
         self._diagnosis = (level, problem or "ok", values)
-        kind = MEASURED.sub("", problem)
+        kind = kind_of(problem)
         if problem and kind != self._reported:
             self.get_logger().warning(problem, throttle_duration_sec=1.0)
         self._reported = kind

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import re
 import threading
 import time
 from typing import Any
+
+from vla_adapter_ros.recording.lateness import kind_of
 
 ENDED_AFTER_S = 3.0
 """A fault that has not shown itself for so long is over."""
@@ -13,7 +14,6 @@ MOST_KINDS = 20
 """So many ways of one thing to fail are logged; a stranger may write anything into a message."""
 LONGEST = 500
 """Characters of a sentence, for the same reason."""
-NUMBER = re.compile(r"-?\d+(\.\d+)?")
 
 
 class Faults:
@@ -41,7 +41,7 @@ class Faults:
         with self._lock:
             _, count, _ = self._faults.get(what, ("", 0, 0.0))
             self._faults[what] = (sentence, count + 1, time.monotonic())
-            said, kind = self._said.setdefault(what, set()), NUMBER.sub("", sentence)
+            said, kind = self._said.setdefault(what, set()), kind_of(sentence)
             if kind in said or len(said) >= MOST_KINDS:
                 return
             said.add(kind)

@@ -192,8 +192,7 @@ class PolicyNode(ManagedNode):
         newest |= {FRAMES: self._builder.last_good, CONTROLLER: self._heard}
         silent = self._silence.look(self.now(), newest)
         if silent and self._instruction.text:
-            why = self._silence.reason(silent, self.contract, self._builder.newest_problem)
-            self._end(why, tell=True)
+            self._end(self._silence.reason(silent, self.contract, self._builder, self.now()), tell=True)
 
     def _work(self) -> None:
         while not self._ended.is_set():

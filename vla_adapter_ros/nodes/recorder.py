@@ -20,6 +20,7 @@ from vla_adapter_ros.nodes.conversions import seconds, to_stamp
 from vla_adapter_ros.nodes.parameters import RecorderParameters
 from vla_adapter_ros.nodes.process import run
 from vla_adapter_ros.nodes.streams import StreamSubscriber
+from vla_adapter_ros.recording.lateness import losses_since
 from vla_adapter_ros.recording.leader import Leader, Report
 from vla_adapter_ros.recording.memory import share_one_heap
 from vla_adapter_ros.recording.session import RECORDING, RecordingSession, Reply, SessionSettings, describe
@@ -64,7 +65,13 @@ class RecorderNode(ManagedNode):
         humans = self.resolve_topic_name(self.contract.teleop.topic)
         self._leader = Leader(self.contract, lambda: self.count_publishers(humans))
         self._session = RecordingSession(
-            writer, self.contract, settings, verdict, self.get_logger().info, self._leader
+            writer,
+            self.contract,
+            settings,
+            verdict,
+            self.get_logger().info,
+            self._leader,
+            lambda: self._streams.builder.losses,
         )
         self.own(self._session.close)
         self._instruction = parameters.instruction
@@ -195,6 +202,7 @@ class RecorderNode(ManagedNode):
             frames=status.frames,
             dropped=status.dropped,
             images=self._streams.images,
+            losses="; ".join(losses_since({}, self._streams.builder.losses)),
             saving=status.saving,
             disk_gb=f"{status.disk_left / 1e9:.2f}",
         )

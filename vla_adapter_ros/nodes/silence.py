@@ -69,16 +69,19 @@ class SilenceWatch:
         worst = max(beyond, key=beyond.__getitem__)
         return worst if beyond[worst] > 1e-9 else ""
 
-    def reason(self, stream: str, contract: Contract, problem: str = "") -> str:
+    def reason(self, stream: str, contract: Contract, builder: FrameBuilder, now: float) -> str:
         """Why the instruction ends, in a sentence.
 
         Args:
             stream: What `look` returned.
             contract: Names the streams.
-            problem: What is wrong with the newest frame.
+            builder: Knows what is wrong with the newest frame, and what was refused of the stream.
+            now: Time [s].
         """
         after = f"for more than {self._limits[stream]:.3g} s: give a new instruction"
         if stream == FRAMES:
-            return f"no good frame {after} ({problem})"
-        title = stream if stream == CONTROLLER else contract.stream_title(stream)
-        return f"{title} is silent {after}"
+            return f"no good frame {after} ({builder.newest_problem})"
+        if stream == CONTROLLER:
+            return f"{stream} is silent {after}"
+        refused = builder.refused(stream, now)
+        return f"{contract.stream_title(stream)} is silent {after}" + (f" ({refused})" if refused else "")

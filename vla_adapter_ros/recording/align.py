@@ -5,10 +5,13 @@ policy sees in deployment what it was trained on.
 
 - t is the stamp of an image of the reference camera; of a camera that is
   faster than the contract's rate, only every n-th image counts.
-- A frame is ready once every camera and every value has a sample stamped at or
-  after t, or `settle_s` has passed since t.
+- A frame is ready once every camera and every value has a sample stamped at or after t (and no image
+  of a camera seems to be missing just before), or `settle_s` has passed since t and since the receipt of
+  its image: what comes from a slow network, or from a machine whose clock is behind, is waited for too.
 - It holds, per camera and per value, the newest sample stamped not later than t
   and no older than its stream's `max_age_s`; otherwise it says what is wrong.
+- Cameras only: the image nearest to t, if it is stamped within `sync_tolerance_s` of it, is the image
+  of t, and nothing more is waited for from that camera.
 - Values are found by name: a message may carry any part of a topic's values, and
   several publishers may share the topic. Only what the contract uses is looked at.
 - Nothing is ever filled in.
@@ -22,6 +25,7 @@ from __future__ import annotations
 import bisect
 import math
 import threading
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
@@ -37,6 +41,7 @@ from vla_adapter_ros.recording.schedule import RateSchedule
 JUMP_BACK_S = 0.5  # time that runs back this far was reset (a simulation, a bag that loops)
 MAX_WAITING = 256  # frames kept for a caller that does not take them
 NO_FRAME = "no frame yet"
+REPEATED = "repeats the stamp of one before"
 
 
 def _unknown(stream: str, heard: bool) -> str:
@@ -59,8 +64,11 @@ class FrameBuilder:
         if not self._period > 0:
             raise FrameError(f"period_s = {period_s!r}: allowed is more than 0")
         self._schedule = RateSchedule(self._period)
-        self._pending: list[tuple[float, np.ndarray]] = []  # reference images without a frame yet
-        self._clocks = ClockCheck()
+        # Reference images without a frame yet: stamp, when their frame is due at the latest, image.
+        self._pending: list[tuple[float, float, np.ndarray]] = []
+        self.losses: Counter[str] = Counter()
+        """What was refused or lost so far, in words -> how often; see `losses_since`."""
+        self._clocks = ClockCheck(contract, self.losses)
         self._histories = Histories(contract, self._clocks, with_action=with_action)
         self._last_reference = -math.inf
         self._now = -math.inf
@@ -70,22 +78,6 @@ class FrameBuilder:
         self.last_good = -math.inf
         """Stamp of the newest good frame [s]; -inf while there was none."""
         self._lock = threading.RLock()
-        self.late_images = 0
-        """Images of the reference camera that came after their turn."""
-        self.lost_frames = 0
-        """Frames that nobody took in time."""
-        self.resets = 0
-        """How often time ran backwards."""
-
-    @property
-    def rejected(self) -> dict[str, int]:
-        """Stream -> samples refused so far since their stamps lay in the future."""
-        return self._clocks.rejected
-
-    @property
-    def clock_offset(self) -> dict[str, float]:
-        """Stream -> stamp minus receive time of the newest refused sample [s]."""
-        return self._clocks.offset
 
     @property
     def streams(self) -> tuple[str, ...]:
@@ -114,16 +106,13 @@ class FrameBuilder:
             raise FrameError(f"camera {camera!r}: allowed are {list(self.cameras)}")
         with self._lock:
             self._advance(received)
-            time = self._time_of(camera, self.cameras[camera].time, stamp, received, ("",))
+            time = self._time_of(camera, stamp, received, ("",))
             if time is None:
                 return
             if camera == self._contract.reference_camera:
-                self._add_reference(time, image)
+                self._add_reference(time, received, image)
             else:
-                buffer = self._histories.images[camera]
-                if time < buffer.newest - JUMP_BACK_S:
-                    buffer.clear()
-                buffer.add(time, image)
+                self._add_image(camera, time, image)
             self._advance(received)
 
     def add_values(
@@ -148,14 +137,13 @@ class FrameBuilder:
             raise FrameError(f"topic {topic!r}: allowed are {list(self._histories.values)}")
         if len(names) != len(values):
             raise FrameError(f"{topic}: {len(names)} names but {len(values)} values")
-        known = self._contract.topics.get(topic)
         with self._lock:
             self._advance(received)
             buffer = self._histories.values[topic]
             keys = buffer.wanted(names)
             if not keys:
                 return
-            time = self._time_of(topic, known.time if known else "header", stamp, received, keys)
+            time = self._time_of(topic, stamp, received, keys)
             if time is None:
                 return
             buffer.add(time, names, values)
@@ -210,10 +198,20 @@ class FrameBuilder:
         """
         found: list[tuple[float, str]] = []
         with self._lock:
+            if other := self._clocks.two_clocks(now):
+                return [other]
             for stream, ages in self._histories.newest_ages(now, self._last_reference).items():
                 late = self._histories.late(stream, ages, now, self.allowed_age(stream))
-                found += [(age, text + why(stream, math.isfinite(age))) for age, text in late]
+                refused = bool(self.refused(stream, now))
+                found += [(age, text + why(stream, refused or math.isfinite(age))) for age, text in late]
         return oldest_first(found)
+
+    def refused(self, stream: str, now: float) -> str:
+        """What was refused of a stream lately since its stamps are wrong, in words; empty if nothing was."""
+        with self._lock:
+            values = self._histories.values
+            keys = values[stream].keys if stream in values else ("",)
+            return self._clocks.refused(stream, keys, now)
 
     def allowed_age(self, stream: str) -> float:
         """How old a stream's newest sample may become while all frames are good [s]."""
@@ -245,37 +243,41 @@ class FrameBuilder:
             self._last_reference = self.last_good = self._now = -math.inf
             self.newest_problem = NO_FRAME
 
-    def _time_of(
-        self, stream: str, source: str, stamp: float, received: float, keys: Sequence[str]
-    ) -> float | None:
+    def _time_of(self, stream: str, stamp: float, received: float, keys: Sequence[str]) -> float | None:
         """Time of a sample by the clock that the contract names; None if it is refused."""
-        if source == "receive":
+        if self._contract.time_source(stream) == "receive":
             return received
         return stamp if self._clocks.accept(stream, keys, stamp, received) else None
 
-    def _add_reference(self, time: float, image: np.ndarray) -> None:
-        if time < self._last_reference - JUMP_BACK_S:
-            self.resets += 1
-            self.clear()
+    def _add_image(self, camera: str, time: float, image: np.ndarray) -> None:
+        if not self._histories.images[camera].add(time, image):
+            self._lose_image(camera, REPEATED)
+
+    def _add_reference(self, time: float, received: float, image: np.ndarray) -> None:
         if time <= self._schedule.last:
-            self.late_images += 1
+            camera = self._contract.reference_camera
+            self._lose_image(camera, REPEATED if time == self._schedule.last else "came after its turn")
             return
         self._last_reference = max(self._last_reference, time)
         at = bisect.bisect_left(self._pending, time, key=lambda entry: entry[0])
         if at < len(self._pending) and self._pending[at][0] == time:
+            self._lose_image(self._contract.reference_camera, REPEATED)
             return
-        self._pending.insert(at, (time, image))
+        self._pending.insert(at, (time, max(time, received) + self._contract.settle_s, image))
+
+    def _lose_image(self, camera: str, why: str) -> None:
+        self.losses[f"image of {self._contract.stream_title(camera)} {why}"] += 1
 
     def _advance(self, now: float) -> None:
         """Build every frame that is ready at `now`, before a sample that came later can change it."""
         if now < self._now - JUMP_BACK_S:
-            self.resets += 1
+            self.losses["the clock ran backwards: all samples from before were forgotten"] += 1
             self.clear()
         self._now = max(self._now, now)
         while self._pending:
-            t, image = self._pending[0]
+            t, latest, image = self._pending[0]
             if self._schedule.is_due(t):
-                if self._now < t + self._contract.settle_s and not self._histories.complete(t):
+                if self._now < latest and not self._histories.complete(t):
                     return
                 self._schedule.accept(t)
                 self._ready.append(frame := self._histories.frame(t, image))
@@ -283,6 +285,6 @@ class FrameBuilder:
                 self.last_good = self.last_good if frame.problem else t
                 if len(self._ready) > MAX_WAITING:
                     self._ready.pop(0)
-                    self.lost_frames += 1
+                    self.losses["frame that nobody took in time"] += 1
                 self._histories.prune(t)
             self._pending.pop(0)

@@ -1,20 +1,25 @@
 """Reads rosbag2 recordings, without ROS, as the samples that a contract asks for.
 
-A bag's log time is taken for the time at which a message was received, so that
-its frames are those that a recorder would have built live.
+A bag's log time, on the clock of the stamps, is taken for the time at which a message
+was received, so that its frames are those that a recorder would have built live.
 """
 
 from __future__ import annotations
 
+import struct
 from collections import deque
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from vla_adapter_ros.contract import Contract
 from vla_adapter_ros.errors import BagError, VlaAdapterError
 from vla_adapter_ros.recording.align import FrameBuilder
+from vla_adapter_ros.recording.bag_clock import CLOCK_TOPIC, BagClock
 from vla_adapter_ros.recording.buffers import pose_values
 from vla_adapter_ros.recording.depth_images import decode_depth
 from vla_adapter_ros.recording.frame import Frame
@@ -23,13 +28,14 @@ from vla_adapter_ros.recording.images import decode_image
 IMAGE_TYPES = {"raw": "sensor_msgs/msg/Image", "compressed": "sensor_msgs/msg/CompressedImage"}
 TOPIC_TYPES = {"joint_state": "sensor_msgs/msg/JointState", "pose": "geometry_msgs/msg/PoseStamped"}
 TEXT_TYPE = "std_msgs/msg/String"
+CLOCK_TYPE = "rosgraph_msgs/msg/Clock"
 RECORDER_TYPE = "vla_adapter_ros/msg/RecorderStatus"
 CONTROLLER_TYPE = "vla_adapter_ros/msg/ControllerStatus"
 
 
 @dataclass(frozen=True)
 class BagMessage:
-    """A message as a bag has it: where it was sent, its type, when it was logged [s], and its content."""
+    """A message as a bag has it: where it was sent, its type, when it was received [s], and its content."""
 
     topic: str
     type: str
@@ -44,11 +50,15 @@ class BagNotes:
     Attributes:
         unusable: Topic -> first complaint about its messages, and their number.
         refused: Topics of such messages with the complaints, for whoever counts them to take out.
-        last: Log time of the last message [s].
+        clocks: That log times and stamps are of two clocks, in a sentence; empty if they are not.
+        losses: What was refused or lost so far: see `FrameBuilder.losses`.
+        last: When the last message was received [s].
     """
 
     unusable: dict[str, tuple[str, int]] = field(default_factory=dict)
     refused: deque[tuple[str, str]] = field(default_factory=deque)
+    clocks: str = ""
+    losses: dict[str, int] = field(default_factory=dict)
     last: float = 0.0
 
 
@@ -104,12 +114,53 @@ class Bag:
         Raises:
             BagError: a damaged file or message.
         """
-        reader = self._reader
-        wanted = [connection for connection in reader.connections if connection.topic in topics]
-        try:
-            for connection, time, data in reader.messages(connections=wanted):
-                content = reader.deserialize(data, connection.msgtype)
+        with self._readable():
+            for connection, time, data in self._raw(topics):
+                content = self._reader.deserialize(data, connection.msgtype)
                 yield BagMessage(connection.topic, connection.msgtype, time * 1e-9, content)
+
+    def stamps(self, topics: set[str]) -> dict[str, np.ndarray]:
+        """Log time and stamp of each message on `topics`, float64 (N, 2) [s]; nothing is decoded.
+
+        Args:
+            topics: Of types that begin with a header or a time.
+
+        Raises:
+            BagError: a damaged file.
+        """
+        found: dict[str, list[tuple[float, float]]] = {topic: [] for topic in topics}
+        with self._readable():
+            for connection, time, data in self._raw(topics):
+                if (
+                    len(data) >= 12
+                ):  # CDR: four bytes, of which the second tells the order of bytes, then the time
+                    seconds, nanoseconds = struct.unpack_from("<iI" if data[1] & 1 else ">iI", data, 4)
+                    found[connection.topic].append((time * 1e-9, seconds + nanoseconds * 1e-9))
+        return {topic: np.array(pairs).reshape(-1, 2) for topic, pairs in found.items()}
+
+    def clock(self, contract: Contract) -> BagClock:
+        """The clock of a contract's streams; goes through the bag once.
+
+        Raises:
+            BagError: a damaged file.
+        """
+        streams = {camera.topic: name for name, camera in contract.recorded_cameras.items()}
+        streams |= {topic: topic for topic in (*contract.topics, contract.action.topic)}
+        stamped = {topic for topic, name in streams.items() if contract.time_source(name) == "header"}
+        also = {CLOCK_TOPIC} & set(self.topics_of(CLOCK_TYPE))
+        return BagClock(
+            self.stamps(stamped | also), [camera.topic for camera in contract.recorded_cameras.values()]
+        )
+
+    def _raw(self, topics: set[str]) -> Iterator[tuple[Any, int, bytes]]:
+        wanted = [connection for connection in self._reader.connections if connection.topic in topics]
+        return self._reader.messages(connections=wanted)
+
+    @contextmanager
+    def _readable(self) -> Iterator[None]:
+        """Whatever goes wrong inside is a damaged bag."""
+        try:
+            yield
         except VlaAdapterError:
             raise
         except Exception as error:
@@ -178,8 +229,10 @@ def bag_frames(
     """
     notes = notes if notes is not None else BagNotes()
     streams = bag.require(contract)
-    builder = FrameBuilder(contract, with_action=True)
-    for message in bag.messages(streams | others):
+    clock, builder = bag.clock(contract), FrameBuilder(contract, with_action=True)
+    notes.clocks, notes.losses = clock.remark, builder.losses
+    for logged in bag.messages(streams | others):
+        message = replace(logged, received=clock.at(logged.received))
         notes.last = message.received
         if message.topic in others:
             yield from builder.take(message.received)
@@ -193,7 +246,3 @@ def bag_frames(
                 notes.refused.append((message.topic, str(error)))
             yield from builder.take(message.received)
     yield from builder.take(notes.last + contract.settle_s + 1.0 / contract.rate_hz)
-    for stream, count in builder.rejected.items():
-        notes.unusable[f"{stream} (clock)"] = (
-            f"stamped {builder.clock_offset[stream]:.3f} s after it was logged", count
-        )  # fmt: skip

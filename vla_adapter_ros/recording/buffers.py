@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import bisect
 import math
+import statistics
+from collections import deque
 from collections.abc import Sequence
 from typing import Any
 
@@ -13,35 +15,80 @@ import numpy as np
 # matter while the reference camera is silent, since every decided frame prunes what is behind it.
 MAX_IMAGES = 32
 MAX_VALUES = 4096
+SYNC_TOLERANCE_S = 0.005  # cameras that are triggered together differ by microseconds to a few milliseconds
+GAP = 1.5  # periods between two images, from which on one is missing between them: lost, or overtaken
+STEPS = 9  # a camera's period is the median of so many steps
 
 
 class ImageBuffer:
-    """Images of one camera, ordered by stamp [s]."""
+    """Images of one camera, ordered by stamp [s].
 
-    def __init__(self) -> None:
+    Args:
+        tolerance_s: Largest distance of an image that is of the same time as another camera's [s]; None:
+            the smaller of 5 ms and a quarter of the period.
+    """
+
+    def __init__(self, tolerance_s: float | None = None) -> None:
         self._stamps: list[float] = []
         self._images: list[np.ndarray] = []
+        self._given = tolerance_s
+        self._steps: deque[float] = deque(maxlen=STEPS)
+        self.period = math.inf
+        """Median time between the newest images [s]; inf while there is only one."""
 
     @property
     def newest(self) -> float:
         """Stamp of the newest image [s]; -inf while there is none."""
         return self._stamps[-1] if self._stamps else -math.inf
 
-    def add(self, stamp: float, image: np.ndarray) -> None:
-        """Keep an image; a second one with the same stamp replaces the first."""
+    @property
+    def tolerance(self) -> float:
+        """How far from `t` the image of `t` may be stamped [s]; never so far that two could be."""
+        given = min(SYNC_TOLERANCE_S, self.period / 4) if self._given is None else self._given
+        return min(given, self.period / 2)
+
+    def add(self, stamp: float, image: np.ndarray) -> bool:
+        """Keep an image; False if its stamp is known: then it takes the place of the other."""
         at = bisect.bisect_left(self._stamps, stamp)
         if at < len(self._stamps) and self._stamps[at] == stamp:
             self._images[at] = image
-            return
+            return False
+        if self._stamps and at == len(self._stamps):
+            self._steps.append(stamp - self._stamps[-1])
+            self.period = statistics.median_low(self._steps)  # of two, the one without a gap
         self._stamps.insert(at, stamp)
         self._images.insert(at, image)
         if len(self._stamps) > MAX_IMAGES:
             del self._stamps[0], self._images[0]
+        return True
+
+    def covers(self, t: float) -> bool:
+        """Whether the image of `t` [s] has come, or a later one and none seems to be missing between them."""
+        if self._synchronised(t) is not None:
+            return True
+        after = bisect.bisect_right(self._stamps, t)
+        if after == len(self._stamps):
+            return False
+        return after == 0 or self._stamps[after] - self._stamps[after - 1] <= GAP * self.period
 
     def at(self, t: float) -> tuple[float, np.ndarray] | None:
-        """Newest image stamped not later than `t`, with its stamp; None if there is none."""
-        found = bisect.bisect_right(self._stamps, t) - 1
+        """The image of `t`, else the newest one stamped before, with its stamp; None if there is none."""
+        found = self._synchronised(t)
+        if found is None:
+            found = bisect.bisect_right(self._stamps, t) - 1
         return None if found < 0 else (self._stamps[found], self._images[found])
+
+    def _synchronised(self, t: float) -> int | None:
+        """Place of the image nearest to `t` [s], if it is within the tolerance."""
+        after = bisect.bisect_right(self._stamps, t)
+        near = [i for i in (after - 1, after) if 0 <= i < len(self._stamps)]
+        nearest = min(near, key=lambda i: abs(self._stamps[i] - t), default=None)
+        return nearest if nearest is not None and abs(self._stamps[nearest] - t) <= self.tolerance else None
+
+    def following(self, t: float) -> float:
+        """Stamp of the first image after `t` [s]; inf while there is none."""
+        after = bisect.bisect_right(self._stamps, t)
+        return self._stamps[after] if after < len(self._stamps) else math.inf
 
     def prune(self, t: float) -> None:
         """Drop what no frame after `t` can use: all images up to `t` but the newest of them."""
@@ -52,6 +99,8 @@ class ImageBuffer:
         """Forget everything."""
         self._stamps.clear()
         self._images.clear()
+        self._steps.clear()
+        self.period = math.inf
 
 
 class ValueBuffer:

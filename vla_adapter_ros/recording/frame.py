@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 import numpy as np
+
+JOINT = "; "  # between the sentences of a problem
 
 
 @dataclass(frozen=True)
@@ -17,9 +20,11 @@ class Frame:
             unknown. Only good images are in it; those of depth cameras only where the action is asked for.
         state: float64 (S,), in the contract's order and units; NaN where unknown.
         action: float64 (A,), the command in force at t; None if unknown or not asked for.
-        ages: Stream (camera name or topic) -> t minus the stamp of its sample [s].
+        ages: Stream (camera name or topic) -> t minus the stamp of its sample [s]; below 0 for an image
+            of t that is stamped a little later.
         oldest: Stamp of the oldest sample used [s].
-        problem: Why the frame must not be used, in words; empty if it is good.
+        problem: Why the frame must not be used, in words, the first cause first; empty if it is good.
+        periods: Camera but the reference -> time between its images [s]; inf while unknown.
     """
 
     stamp: float
@@ -29,6 +34,12 @@ class Frame:
     ages: dict[str, float]
     oldest: float
     problem: str = ""
+    periods: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def first_cause(self) -> str:
+        """What was wrong first; empty if the frame is good."""
+        return self.problem.partition(JOINT)[0]
 
 
 FLOAT32_MAX = float(np.finfo(np.float32).max)

@@ -10,7 +10,7 @@ import numpy as np
 from vla_adapter_ros.contract import Contract
 from vla_adapter_ros.errors import FrameError
 from vla_adapter_ros.recording.buffers import ImageBuffer, ValueBuffer
-from vla_adapter_ros.recording.frame import FLOAT32_MAX, Frame, fits_float32, image_problem, value_key
+from vla_adapter_ros.recording.frame import FLOAT32_MAX, JOINT, Frame, fits_float32, image_problem, value_key
 from vla_adapter_ros.recording.lateness import ClockCheck, late_values, oldest_first
 
 
@@ -27,7 +27,11 @@ class Histories:
         self._contract, self._clocks, self._with_action = contract, clocks, with_action
         self.cameras = contract.recorded_cameras if with_action else contract.cameras
         """Cameras of which a frame needs images: those of depth are recorded, and no input of a policy."""
-        self.images = {n: ImageBuffer() for n in self.cameras if n != contract.reference_camera}
+        self.images = {
+            name: ImageBuffer(camera.sync_tolerance_s)
+            for name, camera in self.cameras.items()
+            if name != contract.reference_camera
+        }
         """Camera -> images; the reference camera has none, its images make the frames."""
         wanted = [(d.topic, d.field, d.joint) for d in contract.state]
         if with_action:
@@ -63,8 +67,9 @@ class Histories:
         return keys, values
 
     def complete(self, t: float) -> bool:
-        """Whether every camera and every value has a sample stamped at or after `t` [s]."""
-        return all(buffer.newest >= t for buffer in (*self.images.values(), *self.values.values()))
+        """Whether every camera has its image for `t` [s], and every value a sample of `t` or later."""
+        images, values = self.images.values(), self.values.values()
+        return all(buffer.covers(t) for buffer in images) and all(buffer.newest >= t for buffer in values)
 
     def prune(self, t: float) -> None:
         """Drop what no frame after `t` [s] can use."""
@@ -88,7 +93,10 @@ class Histories:
             found = (t, reference) if name == contract.reference_camera else self.images[name].at(t)
             ages[name] = t - found[0] if found else math.inf
             if found is None or ages[name] > camera.max_age_s:
-                late += self.late(name, {"": ages[name]}, t, camera.max_age_s)
+                late += [
+                    (age, text + self._just_missed(name, t))
+                    for age, text in self.late(name, {"": ages[name]}, t, camera.max_age_s)
+                ]
             elif problem := image_problem(name, found[1], camera.height, camera.width, depth=depth):
                 wrong.append(problem)
             else:
@@ -108,8 +116,21 @@ class Histories:
         names = [(d.topic, value_key(d.joint, d.field)) for d in contract.state]
         state = np.array([known.get(name, math.nan) for name in names], dtype=np.float64)
         used = [age for age in ages.values() if math.isfinite(age)]
-        problem = "; ".join(oldest_first(late) + wrong)
-        return Frame(t, images, state, self._action(known), ages, t - max(used), problem)
+        problem = JOINT.join(oldest_first(late) + wrong)
+        periods = {name: buffer.period for name, buffer in self.images.items()}
+        return Frame(t, images, state, self._action(known), ages, t - max(used), problem, periods)
+
+    def _just_missed(self, camera: str, t: float) -> str:
+        """That a camera's images come soon after those of the reference camera, as the end of a sentence."""
+        buffer = self.images[camera]
+        after = buffer.following(t) - t
+        if not after < buffer.period / 2 < math.inf:
+            return ""
+        swap = f"make {camera} the reference camera, or " if camera in self._contract.cameras else ""
+        return (
+            f" (stamped {after:.3f} s after {self._contract.reference_camera}: {swap}raise its "
+            f"sync_tolerance_s, {buffer.tolerance:g})"
+        )
 
     def _action(self, known: dict[tuple[str, str], float]) -> np.ndarray | None:
         """The command among the known values, float64 (A,); None if it is not asked for or not whole."""

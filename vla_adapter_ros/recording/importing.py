@@ -22,6 +22,7 @@ from vla_adapter_ros.recording.bag import (
     bag_frames,
 )
 from vla_adapter_ros.recording.frame import Frame
+from vla_adapter_ros.recording.lateness import kind_of, losses_since
 from vla_adapter_ros.recording.leader import Leader, Report
 from vla_adapter_ros.recording.opening import Dataset
 from vla_adapter_ros.recording.transfer import EpisodeReceiver, describe_timing, usual_codec
@@ -42,7 +43,7 @@ class EpisodeReport:
         frames: Number of rows.
         task: What was to be done.
         remarks: What is to be said about it, one sentence each.
-        left_out: Reason -> frames that were left out for it.
+        left_out: First cause -> frames left out for it; of causes that differ in numbers only, the first one.
     """
 
     index: int
@@ -159,7 +160,7 @@ def import_bag(
         leader = Leader(contract, alone=not controller)
         bounds = _Bounds(bool(recorder), bool(texts), instruction, leader)
         with DatasetWriter(output, contract, codec=codec, crf=crf) as writer:
-            take = _BagTake(writer, contract, bag.path.name, report, result)
+            take = _BagTake(writer, contract, bag.path.name, notes, report, result)
             for item in bag_frames(bag, contract, {*recorder, *controller, *texts}, notes):
                 while notes.refused:
                     take.refuse(*notes.refused.popleft())
@@ -173,6 +174,10 @@ def import_bag(
         f"{topic}: {count} messages could not be used: {first}"
         for topic, (first, count) in notes.unusable.items()
     ]
+    if not result.episodes:  # which would say what was lost
+        result.remarks = losses_since({}, notes.losses) + result.remarks
+    if notes.clocks:
+        result.remarks.insert(0, notes.clocks)
     return result
 
 
@@ -193,15 +198,18 @@ class _BagTake:
         writer: DatasetWriter,
         contract: Contract,
         source: str,
+        notes: BagNotes,
         report: Callable[[EpisodeReport], None],
         result: ImportReport,
     ) -> None:
-        self._writer, self._contract, self._source = writer, contract, source
+        self._writer, self._contract, self._source, self._notes = writer, contract, source, notes
         self._report, self._result = report, result
         self._monitor = EpisodeMonitor(contract)
         self._number, self._task = 0, ""
         self._stamps: list[float] = []
         self._left_out: Counter[str] = Counter()
+        self._reasons: dict[str, str] = {}  # kind -> the first reason of that kind
+        self._lost_before: dict[str, int] = {}
 
     def follow(self, bounds: _Bounds) -> None:
         """End the episode if another began or it is over."""
@@ -214,7 +222,8 @@ class _BagTake:
             return
         self._task = bounds.task
         if frame.problem or not self._task:
-            self._left_out[frame.problem or "nothing said what was to be done"] += 1
+            reason = frame.first_cause or "nothing said what was to be done"
+            self._left_out[self._reasons.setdefault(kind_of(reason), reason)] += 1
             self._monitor.drop()
             return
         if not self._writer.recording:
@@ -229,6 +238,17 @@ class _BagTake:
             if camera.topic == topic and self._writer.recording:
                 self._monitor.refuse(name, why)
 
+    def _losses(self) -> list[str]:
+        """What was lost since the episode before, without refusals for which frames were left out."""
+        told = [kind_of(reason) for reason in self._left_out]
+        found = losses_since(self._lost_before, self._notes.losses)
+        return [
+            text
+            for text in found
+            if " refused, " not in text
+            or not any(kind_of(text.partition(" refused, ")[2]) in r for r in told)
+        ]
+
     def end(self) -> None:
         if self._writer.recording:
             timing = describe_timing(np.array(self._stamps), self._contract.rate_hz)
@@ -241,12 +261,15 @@ class _BagTake:
             entry = EpisodeReport(-1, self._source, 0, self._task, ["no good frame"])
         else:
             return
+        entry.remarks += self._losses()
         entry.left_out = dict(self._left_out)
+        self._lost_before = dict(self._notes.losses)
         self._result.episodes.append(entry)
         self._report(entry)
         self._monitor.clear()
         self._stamps.clear()
         self._left_out.clear()
+        self._reasons.clear()
 
 
 def import_lerobot(

@@ -22,6 +22,7 @@ from vla_adapter_ros.contract import Contract
 from vla_adapter_ros.errors import FrameError, RecordingError, VlaAdapterError
 from vla_adapter_ros.recording.disk import DiskGauge
 from vla_adapter_ros.recording.frame import Frame
+from vla_adapter_ros.recording.lateness import losses_since
 from vla_adapter_ros.recording.layout import CONTROL_SOURCE, STAMP
 from vla_adapter_ros.recording.leader import Leader
 from vla_adapter_ros.recording.memory import give_back_memory
@@ -55,6 +56,7 @@ class RecordingSession:
         verdict: Thresholds of the verdict.
         log: Told what happens, one line each.
         leader: Knows who leads; None: there is no controller, so a human does.
+        losses: Gives what the streams have lost so far: see `FrameBuilder.losses`.
     """
 
     def __init__(
@@ -65,11 +67,14 @@ class RecordingSession:
         verdict: VerdictSettings | None = None,
         log: Callable[[str], None] = lambda line: None,
         leader: Leader | None = None,
+        losses: Callable[[], Mapping[str, int]] = dict,
     ) -> None:
         self._writer, self._contract = writer, contract
         self._settings, self._verdict_settings = settings or SessionSettings(), verdict
         self._log = log
         self._leader = leader or Leader(contract)
+        self._losses = losses
+        self._lost_before: dict[str, int] = {}
         self._guard = threading.RLock()
         self._saver = ThreadPoolExecutor(1, thread_name_prefix="save")
         self._saving: list[Future[EpisodeSummary]] = []
@@ -125,6 +130,7 @@ class RecordingSession:
             self._problem, self._verdict = "", ()
             self._stamps.clear()
             self._undoable = False
+            self._lost_before = dict(self._losses())
             notice = self._leader.begin(now)
             text = f"recording episode {self._next_number()}: {self._instruction}"
             return self._said(True, f"{text}; {notice}" if notice else text)
@@ -322,8 +328,9 @@ class RecordingSession:
             return self._said(False, f"discarded, no frame was recorded: {why}")
         take.mark(self._leader.source_at)
         verdict = self._monitor.judge([row[CONTROL_SOURCE] for row in take.rows])
-        remarks = self._leader.remarks(take.rows[-1][STAMP])
-        verdict = Verdict(verdict.checks + tuple(Check("controller", WARN, math.nan, r) for r in remarks))
+        remarks = [("controller", text) for text in self._leader.remarks(take.rows[-1][STAMP])]
+        remarks += [("streams", text) for text in losses_since(self._lost_before, self._losses())]
+        verdict = Verdict(verdict.checks + tuple(Check(name, WARN, math.nan, text) for name, text in remarks))
         self._verdict = verdict.lines + ((f"fail ended early: {fault}",) if fault else ())
         for line in self._verdict:
             self._log(line)

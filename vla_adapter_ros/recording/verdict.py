@@ -96,6 +96,7 @@ class EpisodeMonitor:
         self._rows: list[tuple[np.ndarray, np.ndarray]] = []
         self._ages: list[list[float]] = []
         self._streams: tuple[str, ...] = ()
+        self._periods: Mapping[str, float] = {}
         self._images: dict[str, list[np.ndarray]] = {}
         self._blocks: dict[str, np.ndarray] = {}
         self._dropped = 0
@@ -110,6 +111,7 @@ class EpisodeMonitor:
         """Take note of a frame that was recorded (it has an action and all images)."""
         self._streams = self._streams or tuple(frame.ages)
         self._stamps.append(frame.stamp)
+        self._periods = frame.periods
         self._rows.append((frame.state, frame.action))
         self._ages.append([frame.ages.get(name, math.nan) for name in self._streams])
         for name in self._contract.cameras:
@@ -148,6 +150,7 @@ class EpisodeMonitor:
             dropped=self._dropped,
             refused=dict(self._refused),
             sources=None if sources is None else np.array(sources),
+            periods=self._periods,
         )
         return judge(samples, self._settings, contract)
 

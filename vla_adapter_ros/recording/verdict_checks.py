@@ -15,6 +15,7 @@ _EQUAL = 1e-5  # an action this close to a state is a copy of it: float32 roundi
 _IDLE_SHARE = 0.01  # part of a column's range that is no motion, whatever its unit
 _KEY_IMAGE_CHANGE = 8.0  # levels of 255 by which a key image of a still scene may differ
 _STILL_AROUND = 4  # still rows on each side of it
+_ALWAYS = 10  # what so many rows have in common is no chance
 _CLOCK = 1e-4  # stamps this close to row / rate are computed, not taken from a clock [s]
 
 
@@ -96,6 +97,24 @@ def check_stream_skew(s: Samples, settings: VerdictSettings, contract: Contract 
     oldest = s.streams[int(np.argmax(s.ages[row]))]
     what = f"{periods:.2f} periods ({1e3 * spread[row]:.0f} ms in row {row}, oldest {oldest})"
     return grade("stream_skew", periods, settings, what)
+
+
+def check_camera_lag(s: Samples, settings: VerdictSettings, contract: Contract | None) -> Check:
+    """Cameras whose images are always nearly one period old: the next come soon after the reference's."""
+    if s.ages is None or len(s.ages) < _ALWAYS:
+        return skip("camera_lag", "no ages recorded" if s.ages is None else f"fewer than {_ALWAYS} rows")
+    cameras = s.images if contract is None else contract.cameras
+    lags = {name: _lag(s, column, name) for column, name in enumerate(s.streams) if name in cameras}
+    if not lags:
+        return skip("camera_lag", "no ages of cameras recorded")
+    camera = max(lags, key=lags.__getitem__)
+    late = lags[camera] > settings.camera_lag[0]
+    what = f"camera {camera} is always " + (
+        f"one period old ({lags[camera]:.2f}): make it the reference camera"
+        if late
+        else f"{lags[camera]:.2f} old"
+    )
+    return grade("camera_lag", lags[camera], settings, what)
 
 
 def check_frozen_camera(s: Samples, settings: VerdictSettings, contract: Contract | None) -> Check:
@@ -264,6 +283,7 @@ CHECKS: tuple[Callable[[Samples, VerdictSettings, Contract | None], Check], ...]
     check_rate_error,
     check_stream_age,
     check_stream_skew,
+    check_camera_lag,
     check_frozen_camera,
     check_black_camera,
     check_dark_images,
@@ -283,6 +303,15 @@ CHECKS: tuple[Callable[[Samples, VerdictSettings, Contract | None], Check], ...]
 def _listed(names: list[str]) -> str:
     shown = ", ".join(names[:8]) + (", ..." if len(names) > 8 else "")
     return f" ({shown})" if names else ""
+
+
+def _lag(s: Samples, column: int, camera: str) -> float:
+    """Age that nearly all images of a camera have at least, in its periods, or else in steps of the rows."""
+    period = s.periods.get(camera, np.inf)
+    if not np.isfinite(period) and s.stamps is not None:
+        steps = np.diff(s.stamps - s.ages[:, column])
+        period = np.median(steps[steps > 0]) if (steps > 0).any() else np.inf
+    return float(np.quantile(s.ages[:, column], 0.05) / period)
 
 
 def _without_clock(s: Samples) -> str:

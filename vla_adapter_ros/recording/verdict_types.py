@@ -50,6 +50,9 @@ class VerdictSettings:
     stream_skew: tuple[float, float] = _limits(
         1.5, 3.0, "periods", "largest spread of the streams' ages within one row"
     )
+    camera_lag: tuple[float, float] = _limits(
+        0.75, math.inf, "periods", "age that a camera's images always have, in its own periods, worst camera"
+    )
     frozen_camera: tuple[float, float] = _limits(
         0.5, 2.0, "s", "longest motion during which a camera's image does not change"
     )
@@ -195,6 +198,7 @@ class Samples:
         dropped: Frames that the recorder says it left out.
         refused: Camera -> how many of its images could not be used, and why the first could not.
         sources: int (T,), who led: 0 nobody, 1 a human, 2 the policy.
+        periods: Camera -> time between its images [s]; inf, or no entry, where it was not measured.
     """
 
     fps: float
@@ -211,6 +215,7 @@ class Samples:
     dropped: int = 0
     refused: Mapping[str, tuple[int, str]] | None = None
     sources: np.ndarray | None = None
+    periods: Mapping[str, float] = field(default_factory=dict)
 
 
 def grade(name: str, value: float, settings: VerdictSettings, what: str) -> Check:

@@ -26,7 +26,7 @@ class Robot:
         self.watch = SilenceWatch(patience(contract, self.builder, 1.0))
         self.cameras, self.joints, self.value = set(contract.cameras), list(JOINTS), 0.0
         self.tick, self.controller = 0, True
-        self._status = 0.0
+        self._status = self.camera_lead = 0.0
         self.ended_after: float | None = None
         self.silent = ""
 
@@ -50,7 +50,7 @@ class Robot:
         now = self.now
         if self.tick % 10 == 0:
             for name in self.cameras:
-                self.builder.add_image(name, now, now, np.zeros((112, 112, 3), np.uint8))
+                self.builder.add_image(name, now + self.camera_lead, now, np.zeros((112, 112, 3), np.uint8))
         self.builder.add_joint_state("/joint_states", now, now, self.joints, [self.value] * len(self.joints))
         self.builder.add_values(
             "/end_effector_pose", now, now, ["position.x", "position.y", "position.z"], [0] * 3
@@ -60,9 +60,7 @@ class Robot:
     def look(self) -> str:
         newest = self.builder.newest_stamps() | {FRAMES: self.builder.last_good, CONTROLLER: self._status}
         self.silent = self.watch.look(self.now, newest)
-        return (
-            self.watch.reason(self.silent, self.contract, self.builder.newest_problem) if self.silent else ""
-        )
+        return self.watch.reason(self.silent, self.contract, self.builder, self.now) if self.silent else ""
 
 
 @pytest.fixture
@@ -87,6 +85,15 @@ def test_a_long_gap_names_the_camera(robot, name):
     topic = CONTRACT.cameras[name].topic
     assert why == f"camera {name} ({topic}) is silent for more than 0.58 s: give a new instruction"
     assert 0.58 <= robot.ended_after <= 0.58 + 0.1 + 2 * LOOK_S
+
+
+def test_a_camera_whose_clock_is_set_is_named_with_the_reason(robot):
+    robot.camera_lead = 3600.0
+    why = robot.run(2.0)
+    assert why.startswith(
+        "camera third_view (/third_view/image_raw) is silent for more than 0.58 s: give a new"
+    )
+    assert "refused, stamped 3600.000 s after their receipt: check the clocks, or say `time: receive`" in why
 
 
 def test_the_contract_says_how_long_a_gap_may_be():

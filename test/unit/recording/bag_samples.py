@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -31,20 +32,32 @@ TYPES.register(
 
 @dataclass(frozen=True)
 class Sample:
-    """A message before it is one: stream (camera or topic), stamp and receipt [ns], values or image."""
+    """A message before it is one: stream (camera or topic), stamp and receipt [ns], values or image.
+
+    `picture` is how a compressed image is coded.
+    """
 
     stream: str
     stamp: int
     received: int
     content: Any
+    picture: str = "png"
 
 
 def make_samples(
-    contract: Contract, seconds: float, seed: int, longest_delay_s: float = 0.08, *, in_order: str = ""
+    contract: Contract,
+    seconds: float,
+    seed: int,
+    longest_delay_s: float = 0.08,
+    *,
+    in_order: Collection[str] = (),
+    apart_s: float | None = None,
+    picture: str = "png",
 ) -> list[Sample]:
     """Samples of every stream at 30 (cameras), 20 (action) and 50 Hz, in the order of their receipt.
 
-    Each is delayed at random, so that those of one stream overtake each other, but for stream `in_order`.
+    Each is delayed at random, so that those of one stream overtake each other, but for streams `in_order`.
+    Cameras jitter each for itself or, with `apart_s`, are triggered together and stamped so far apart.
     """
     rng = np.random.default_rng(seed)
     samples = []
@@ -57,6 +70,9 @@ def make_samples(
         last = 0
         for n in range(int(seconds * rate)):
             stamp = START_NS + int((n / rate + rng.uniform(0, 0.004)) * 1e9)
+            if apart_s is not None and stream in contract.cameras:
+                step = contract.camera_names.index(stream) * apart_s
+                stamp = START_NS + int((n / rate + 0.002 + 0.002 * np.sin(n + seed) + step) * 1e9)
             delay = int(rng.uniform(0, longest_delay_s) * 1e9)
             if stream in contract.cameras:
                 camera = contract.cameras[stream]
@@ -67,8 +83,8 @@ def make_samples(
                 content = rng.normal(size=len(contract.action_names))
             else:
                 content = rng.normal(size=9)
-            last = max(last + 1, stamp + delay) if stream == in_order else stamp + delay
-            samples.append(Sample(stream, stamp, last, content))
+            last = max(last + 1, stamp + delay) if stream in in_order else stamp + delay
+            samples.append(Sample(stream, stamp, last, content, picture))
     return sorted(samples, key=lambda sample: sample.received)
 
 
@@ -89,12 +105,12 @@ def joint_state(stamp: int, names: list[str], **fields: Any) -> Any:
     return TYPES.types["sensor_msgs/msg/JointState"](header(stamp), names, **filled)
 
 
-def image_message(stamp: int, image: np.ndarray, transport: str) -> Any:
-    """An image as bgr8 or as PNG."""
+def image_message(stamp: int, image: np.ndarray, transport: str, picture: str = "png") -> Any:
+    """An image as bgr8 or, compressed, as PNG or JPEG."""
     bgr = cv2.cvtColor(image, cv2.COLOR_RGB2BGR)
     if transport == "compressed":
-        data = cv2.imencode(".png", bgr)[1].ravel()
-        return TYPES.types["sensor_msgs/msg/CompressedImage"](header(stamp), "png", data)
+        data = cv2.imencode(f".{picture}", bgr)[1].ravel()
+        return TYPES.types["sensor_msgs/msg/CompressedImage"](header(stamp), picture, data)
     height, width = image.shape[:2]
     kind = TYPES.types["sensor_msgs/msg/Image"]
     return kind(header(stamp), height, width, "bgr8", 0, 3 * width, bgr.ravel())
@@ -116,7 +132,7 @@ def to_message(contract: Contract, sample: Sample) -> tuple[str, Any]:
     """Topic and message of a sample."""
     if sample.stream in contract.cameras:
         camera = contract.cameras[sample.stream]
-        return camera.topic, image_message(sample.stamp, sample.content, camera.transport)
+        return camera.topic, image_message(sample.stamp, sample.content, camera.transport, sample.picture)
     if sample.stream == contract.action.topic:
         names = list(contract.action_names)
         return sample.stream, joint_state(sample.stamp, names, **{contract.action.field: sample.content})
@@ -129,6 +145,14 @@ def to_message(contract: Contract, sample: Sample) -> tuple[str, Any]:
 def text(words: str) -> Any:
     """A String message."""
     return TYPES.types["std_msgs/msg/String"](words)
+
+
+def clock(time: int) -> Any:
+    """What a simulation publishes on /clock."""
+    types = TYPES.types
+    return types["rosgraph_msgs/msg/Clock"](
+        types["builtin_interfaces/msg/Time"](*divmod(time, 1_000_000_000))
+    )
 
 
 def recorder_status(stamp: int, state: str, episode: int) -> Any:

@@ -26,7 +26,9 @@ from recording_samples import CONTRACT
 from vla_adapter_ros.errors import BagError
 from vla_adapter_ros.recording import Frame, FrameBuilder
 from vla_adapter_ros.recording.bag import Bag, BagNotes, bag_frames
+from vla_adapter_ros.recording.images import decode_image
 from vla_adapter_ros.recording.importing import import_bag
+from vla_adapter_ros.recording.lateness import losses_since
 from vla_adapter_ros.recording.reader import DatasetReader
 from vla_adapter_ros.recording.writer import DatasetWriter
 
@@ -37,7 +39,8 @@ def live_frames(contract, samples, seed: int, with_action: bool = True) -> list[
     for sample in samples:
         stamp, received = sample.stamp // 10**9 + sample.stamp % 10**9 * 1e-9, sample.received * 1e-9
         if sample.stream in contract.cameras:
-            builder.add_image(sample.stream, stamp, received, sample.content)
+            _, message = to_message(contract, sample)
+            builder.add_image(sample.stream, stamp, received, decode_image(message))
         elif sample.stream == contract.action.topic:
             builder.add_values(sample.stream, stamp, received, contract.action_names, sample.content)
         elif contract.topics[sample.stream].type == "pose":
@@ -72,7 +75,7 @@ def test_a_bag_gives_the_frames_of_the_live_graph(tmp_path, seed, storage):
 
 def test_policy_recorder_and_import_see_the_same(tmp_path):
     # Images that overtake each other may be too late for one who waits less: the policy needs no action.
-    samples = make_samples(CONTRACT, 3.0, 3, in_order=CONTRACT.reference_camera)
+    samples = make_samples(CONTRACT, 3.0, 3, in_order=[CONTRACT.reference_camera])
     good = [frame for frame in live_frames(CONTRACT, samples, 3) if not frame.problem]
     with DatasetWriter(tmp_path / "live", CONTRACT) as writer:
         writer.start_episode("wave")
@@ -191,7 +194,8 @@ def test_messages_that_cannot_be_used_are_counted(tmp_path):
     with Bag(write_bag(tmp_path / "bag", messages)) as bag:
         assert len([f for f in bag_frames(bag, CONTRACT, notes=notes) if not f.problem]) >= 8
     assert notes.unusable["/joint_states"] == ("/joint_states: 1 names but 2 values of position", 1)
-    assert "stamped 10.000 s after" in notes.unusable["/joint_states (clock)"][0]
+    (lost,) = losses_since({}, notes.losses)
+    assert lost.startswith("1 x sample of /joint_states refused, stamped 10.000 s after their receipt")
 
 
 def test_an_image_that_cannot_be_used_is_in_the_verdict_of_its_episode(tmp_path):

@@ -38,10 +38,10 @@ def lines():
 def start_session(tmp_path, lines):
     made = []
 
-    def make(leader=None, **settings):
+    def make(leader=None, losses=dict, **settings):
         settings = SessionSettings(**({"min_disk_bytes": 0.0} | settings))
         writer = DatasetWriter(tmp_path / "set", CONTRACT)
-        made.append(RecordingSession(writer, CONTRACT, settings, LENIENT, lines.append, leader))
+        made.append(RecordingSession(writer, CONTRACT, settings, LENIENT, lines.append, leader, losses))
         return made[-1]
 
     yield make
@@ -148,6 +148,24 @@ def test_an_episode_that_nobody_led_fails_and_one_with_a_block_tells_of_it(start
     assert [c["level"] for c in entry["verdict"] if c["name"] == "controller"] == ["warn"]
     report = check_dataset(tmp_path / "set", settings=LENIENT)
     assert report.episodes[0]["unled_rows"].level == "fail"
+
+
+def test_what_the_streams_lost_during_an_episode_is_in_its_verdict(start_session, lines):
+    losses = {"image that repeats": 7}
+    session = start_session(losses=lambda: losses)
+    session.start("wave", at(0))
+    play(session, 0, 20)
+    losses |= {"image that repeats": 9, "frame that nobody took in time": 1}
+    saved(session.stop())
+    lost = [line for line in session.status().verdict if " streams: " in line]
+    assert lost == [
+        "warn streams: 2 x image that repeats",
+        "warn streams: 1 x frame that nobody took in time",
+    ] and set(lost) <= set(lines)  # fmt: skip
+    session.start("wave", at(20))
+    play(session, 20, 20)
+    saved(session.stop())
+    assert not any(" streams: " in line for line in session.status().verdict)
 
 
 def test_a_failed_verdict_asks_and_the_operator_decides(start_session, tmp_path):

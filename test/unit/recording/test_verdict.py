@@ -121,6 +121,12 @@ FAULTS = {
     "3 % slow": ("rate_error", "warn", lambda s: replace(s, stamps=s.stamps[0] + np.arange(T) / 9.7)),
     "old": ("stream_age_p95", "fail", lambda s: replace(s, ages=s.ages + np.array([0, 0, 0.25, 0, 0]))),
     "skew": ("stream_skew", "warn", lambda s: replace(s, ages=changed(s.ages, set_at(9, 1, 0.2)))),
+    "one period old": (
+        "camera_lag",
+        "warn",
+        lambda s: replace(s, ages=s.ages + np.array([0, 0.05, 0, 0, 0])),
+    ),
+    "one measured period old": ("camera_lag", "warn", lambda s: replace(s, periods={"gripper": 1 / 30})),
     "frozen": ("frozen_camera", "warn", lambda s: with_images(s, frozen(12))),
     "frozen long": ("frozen_camera", "fail", lambda s: with_images(s, frozen(40))),
     "repeated": (
@@ -171,9 +177,9 @@ def test_what_is_unknown_is_skipped_and_not_passed():
     verdict = judge(samples, SETTINGS, None)
     skipped = {check.name for check in verdict.checks if check.level == "skip"}
     assert skipped == {
-        "dropped_frames", "rate_error", "stream_age_p95", "stream_skew", "repeated_frames", "frozen_camera",
-        "black_camera", "dark_images", "saturated_images", "state_limits", "action_limits", "gripper_motion",
-        "unled_rows", "refused_images",
+        "dropped_frames", "rate_error", "stream_age_p95", "stream_skew", "camera_lag", "repeated_frames",
+        "frozen_camera", "black_camera", "dark_images", "saturated_images", "state_limits", "action_limits",
+        "gripper_motion", "unled_rows", "refused_images",
     }  # fmt: skip
     assert verdict.level == "pass"
     assert verdict["state_limits"].as_json() == {
@@ -208,6 +214,17 @@ def test_live_and_from_arrays_give_the_same_verdict():
     assert "2 images in 60 rows (camera gripper), the first: first;" in verdict["refused_images"].text
     spoilt = replace(samples, dropped=5, refused={"gripper": (2, "first")})
     assert verdict.checks == judge(spoilt, SETTINGS, CONTRACT).checks
+
+
+def test_a_camera_that_is_always_one_period_old_is_named_with_the_cure():
+    late = replace(good(), ages=good().ages + np.array([0, 0.06, 0, 0, 0]))
+    line = "camera gripper is always one period old (0.90): make it the reference camera"
+    assert judge(late, SETTINGS, CONTRACT)["camera_lag"].text.startswith(line)
+    assert judge(late, SETTINGS)["camera_lag"].text.startswith(line)
+    drifting = changed(late.ages, set_at(slice(None), 1, np.arange(T) % 10 / 100))
+    assert judge(replace(late, ages=drifting), SETTINGS, CONTRACT)["camera_lag"].level == "pass"
+    jitter = changed(late.ages, set_at(slice(None), 1, -12e-6))  # of the same time, stamped a little later
+    assert judge(replace(late, ages=jitter), SETTINGS, CONTRACT)["camera_lag"].level == "pass"
 
 
 @pytest.mark.parametrize("crf", [18, 30])
