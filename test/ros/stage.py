@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 
 import numpy as np
@@ -104,3 +105,14 @@ class Stage:
             for camera in reader.cameras:
                 assert len(reader.decode(camera, episode.index)) == episode.length
         return [episode.length for episode in reader.episodes]
+
+
+def press(terminal, key, process, words):
+    """Press a key (or none); read what the command says until `words`, or that it got no answer."""
+    shown = ""
+    os.write(terminal, key)
+    while words not in shown and "no answer" not in shown:
+        line = process.stdout.readline()
+        assert line, shown
+        shown += line
+    return shown

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from bench import CONTRACT, PATIENCE_S
-from stage import Stage
+from stage import Stage, press
 from std_msgs.msg import String
 from std_srvs.srv import Trigger
 
@@ -39,17 +39,6 @@ def disarmed(bench, graph, tmp_path):
 def start(stage, text="wave"):
     request = StartEpisode.Request(instruction=text)
     return stage.bench.call(StartEpisode, "recorder_node/start_episode", request)
-
-
-def press(terminal, key, process, words):
-    """Press a key (or none); read what the command says until `words`, or that it got no answer."""
-    shown = ""
-    os.write(terminal, key)
-    while words not in shown and "no answer" not in shown:
-        line = process.stdout.readline()
-        assert line, shown
-        shown += line
-    return shown
 
 
 def test_a_disarmed_controller_refuses_the_start_and_a_key_arms_it(disarmed):
