@@ -82,6 +82,7 @@ class Journal:
             path = self._root / name
             if not counts and not _through_link(self._root, path):
                 path.unlink(missing_ok=True)
+        files.temporary_path(self._root / JOURNAL).unlink(missing_ok=True)  # of a list that was being begun
         self.remove(self._names)
 
     def _read(self) -> list[str]:

@@ -169,6 +169,7 @@ def test_the_episodes_are_the_same_with_two_processes_and_too_few_successes_fail
     assert one["runs"] == two["runs"]
 
 
+@pytest.mark.slow
 def test_the_installed_command_starts_worker_processes():
     """They read its file again, which must then not run the command again."""
     command = shutil.which("vla-adapter", path=Path(sys.executable).parent) or shutil.which("vla-adapter")

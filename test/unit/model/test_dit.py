@@ -79,6 +79,7 @@ def test_starts_as_the_identity() -> None:
     assert (moved - x).abs().amax(dim=(0, 2)).min() > 1e-3
 
 
+@pytest.mark.slow
 def test_learns_chunks_from_their_conditions() -> None:
     """Three observations, three chunks: the sampled ones come much nearer, each to its own."""
     network, (ids, mask, pixels, proprio, target) = build(), small_batch()

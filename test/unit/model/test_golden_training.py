@@ -74,6 +74,7 @@ def test_one_step_on_a_frozen_backbone(policy: VlaAdapterPolicy, golden: Golden)
     assert all(p.grad is None for p in backbone)
 
 
+@pytest.mark.slow
 def test_merged_adapters_act_like_the_adapters(policy: VlaAdapterPolicy, golden: Golden) -> None:
     step = Step(golden, "lora")
     plain = merge_lora(with_golden_lora(policy.network, step))
@@ -84,6 +85,7 @@ def test_merged_adapters_act_like_the_adapters(policy: VlaAdapterPolicy, golden:
     )
 
 
+@pytest.mark.slow
 def test_layers_that_nothing_reads_can_be_left_out(policy: VlaAdapterPolicy, golden: Golden) -> None:
     """They are the ones whose adapters get no gradient officially."""
     step = Step(golden, "lora")

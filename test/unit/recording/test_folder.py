@@ -122,6 +122,13 @@ def test_no_list_of_unfinished_files_stays(root):
     assert not (root / "meta/unfinished.json").exists()
 
 
+def test_a_list_that_was_being_begun_at_a_kill_is_gone_after_the_next_start(root):
+    (root / "meta/unfinished.json.tmp").write_text('{"unfin')
+    with DatasetWriter(root, CONTRACT) as writer:
+        assert writer.num_episodes == 1
+    assert not (root / "meta/unfinished.json.tmp").exists()
+
+
 def test_a_list_by_a_stranger_removes_nothing_else(root, tmp_path):
     (tmp_path / "victim").write_text("mine")
     counted = "data/chunk-000/file-000.parquet"

@@ -98,6 +98,7 @@ def test_an_interrupted_run_ends_as_if_it_had_not_been(dataset, backbone, tmp_pa
     assert again.report == parts.report
 
 
+@pytest.mark.slow
 def test_a_killed_run_goes_on_from_its_last_save(dataset, backbone, tmp_path):
     class Killed(Exception):
         pass
@@ -122,6 +123,7 @@ def test_a_killed_run_goes_on_from_its_last_save(dataset, backbone, tmp_path):
     assert result.losses == finetune(dataset, tmp_path / "whole", init=backbone, steps=7, **SHORT).losses
 
 
+@pytest.mark.slow
 def test_a_trained_head_is_kept_and_a_policy_of_another_robot_refused(trained, dataset, tmp_path):
     more = finetune(dataset, tmp_path / "more", init=trained.output, steps=2, lr=1e-5, **SHORT)
     assert more.losses[0] < 2 * np.mean(trained.losses[-10:])
@@ -133,6 +135,7 @@ def test_a_trained_head_is_kept_and_a_policy_of_another_robot_refused(trained, d
     assert not (tmp_path / "x").exists()
 
 
+@pytest.mark.slow
 def test_a_frozen_backbone_stays_as_it_was(dataset, backbone, tmp_path):
     result = finetune(
         dataset,

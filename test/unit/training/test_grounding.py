@@ -96,6 +96,7 @@ def test_a_short_run_writes_a_backbone_that_loads(tmp_path) -> None:
     assert told["settings"]["scenes"] == 12 and "simulator labels" in told["labels"]
 
 
+@pytest.mark.slow
 def test_a_run_repeats_exactly(tmp_path) -> None:
     settings = GroundingSettings(scenes=6, vision_steps=2, sentence_steps=2, batch=4, judged_scenes=2)
     for name in ("a", "b"):

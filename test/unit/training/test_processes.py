@@ -90,6 +90,7 @@ def require_same(two: Path, losses: list[float], one) -> None:
     np.testing.assert_allclose(facts["report"]["judged"]["policy"], one.report.error, rtol=1e-2, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_two_processes_train_as_one(folder):
     """The batch is that of both together, so one process with the same batch has twice their share."""
     runs = {"ddp": COMMON, "spread": {**COMMON, "lora_rank": 2, "checkpointing": True, "spread": True}}

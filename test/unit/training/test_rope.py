@@ -97,6 +97,7 @@ def make_dataset(root: Path, contract: Contract) -> Path:
     return root
 
 
+@pytest.mark.slow
 def test_the_stored_tables_are_those_of_the_training(
     official: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
