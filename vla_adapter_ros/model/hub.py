@@ -6,6 +6,7 @@ from pathlib import Path
 
 from vla_adapter_ros.errors import CheckpointError
 from vla_adapter_ros.hub import download, split_id
+from vla_adapter_ros.paths import locate
 
 ALLOWED = ("*.json", "*.txt", "*.safetensors", "*.pt", "*.yaml")
 """What is downloaded: data, and never code."""
@@ -22,7 +23,7 @@ def find_checkpoint(path_or_id: str | Path) -> Path:
     Raises:
         CheckpointError: neither a directory nor a repository that can be had.
     """
-    folder = Path(path_or_id)
+    folder = locate(path_or_id)
     if folder.is_dir():
         return folder
     if folder.exists():

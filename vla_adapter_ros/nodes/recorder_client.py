@@ -56,6 +56,7 @@ class RecorderClient:
             RecorderStatus, f"{recorder}/status", self._on_status, QoSProfile(depth=10)
         )
         self._awaited: dict[Any, tuple[float, str]] = {}  # future -> (deadline, say so)
+        self._answered = ""  # the newest answer
         self.node.create_timer(1.0, self._miss_answers, clock=Clock(clock_type=ClockType.STEADY_TIME))
         self._executor = SingleThreadedExecutor()
         self._executor.add_node(self.node)
@@ -109,6 +110,7 @@ class RecorderClient:
         def answered(future: Any) -> None:
             self._awaited.pop(future, None)
             response = future.result()
+            self._answered = response.message
             good = response.accepted if hasattr(response, "accepted") else response.success
             tell(good, response.message)
 
@@ -118,6 +120,12 @@ class RecorderClient:
         future = client.call_async(request)
         self._awaited[future] = time.monotonic() + patience, missing
         future.add_done_callback(answered)
+
+    @property
+    def _stopping(self) -> bool:
+        """Whether the answer to a stop is awaited."""
+        stop = self._plain["stop"].srv_name
+        return any(stop in missing for _, missing in list(self._awaited.values()))
 
     def _miss_answers(self) -> None:
         now = time.monotonic()
@@ -132,7 +140,8 @@ class RecorderClient:
         if before is None or before.state != "recording":
             return
         if message.state == "pending":
-            self.events.put((False, message.reason))
+            if not self._stopping and message.reason != self._answered:  # else the answer to the stop says so
+                self.events.put((False, message.reason))
         elif message.controller != before.controller and message.controller in STILL:
             self.events.put((False, f"controller: {message.controller}: {message.reason}"))
 

@@ -175,6 +175,12 @@ class Leader:
             news, self._news = self._news, []
             return news
 
+    @property
+    def obstacle(self) -> str:
+        """Why nothing could move at first in this episode; empty if all could."""
+        with self._lock:
+            return self._stretches[0][2] if self._stretches else ""
+
     def remarks(self, end: float) -> list[str]:
         """What is to be said of the episode, whose last row is of `end` [s]; one sentence each."""
         with self._lock:
