@@ -29,13 +29,11 @@ def expand(text: str | Path) -> Path:
         raise PathError(
             f"path {given[:60]!r}...: allowed are {LONGEST_NAME} bytes per name and {LONGEST} in all"
         )
-    try:
-        return Path(given).expanduser()
-    except RuntimeError:
+    found = os.path.expanduser(given)  # of the text: to pathlib `./~` is the home folder, too
+    if found == given and given.startswith("~"):
         name = given.split("/")[0]
-        raise PathError(
-            f"path {given!r}: there is no home folder {name}; ./{name} is a folder of that name"
-        ) from None
+        raise PathError(f"path {given!r}: there is no home folder {name}; ./{name} is a folder of that name")
+    return Path(found)
 
 
 def locate(text: str | Path) -> Path:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 GOOD = {
@@ -65,6 +64,4 @@ def furnish(folder: Path) -> None:
 
 def listing(folder: Path) -> list[str]:
     """All that lies below a folder."""
-    return sorted(
-        os.path.join(place, name) for place, *kinds in os.walk(folder) for kind in kinds for name in kind
-    )
+    return sorted(str(path) for path in folder.rglob("*"))

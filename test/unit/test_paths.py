@@ -1,4 +1,4 @@
-"""Odd paths through everything that reads and writes: each works, or ends with one sentence before any work."""
+"""Odd paths through all that reads and writes: each works, or ends with one sentence before any work."""
 
 from __future__ import annotations
 
@@ -6,7 +6,9 @@ import argparse
 import os
 import shutil
 import stat
+from pathlib import Path
 
+import numpy as np
 import pytest
 from odd_paths import BAD, GOOD, furnish, listing
 
@@ -25,13 +27,17 @@ from vla_adapter_ros.training.sources import open_sources, parse_source
 from vla_adapter_ros.untrusted import read_yaml
 
 good = pytest.mark.parametrize("text", GOOD.values(), ids=GOOD)
+QUICK = ("home", "colon", "like an address", "percent", "newline", "dash")  # of what takes seconds
+some = pytest.mark.parametrize(
+    "text",
+    [pytest.param(t, id=n, marks=() if n in QUICK else pytest.mark.slow) for n, t in GOOD.items()],
+)
 bad = pytest.mark.parametrize("text", BAD.values(), ids=BAD)
 CONTRACT = read_contract("franka_sim")
+NUMBERS = ("007", "yes", "0x10", "1_000", "infinity", "null", "1:30", "a: b")  # to some reader of YAML
 
 
 def record(root, rows=3):
-    import numpy as np
-
     images = {name: np.full((112, 112, 3), 90, np.uint8) for name in CONTRACT.cameras}
     with DatasetWriter(root, CONTRACT) as writer:
         writer.start_episode("wave")
@@ -84,7 +90,7 @@ def refused(status, capsys):
 def test_the_home_folder_is_filled_in_and_nothing_else(here):
     assert expand("~") == here / "home" and expand("~/a:b") == here / "home/a:b"
     for text in ("a/~", "./~", "$HOME/x", "a:b", "x~"):
-        assert str(expand(text)) == text.removeprefix("./") and locate(text) == here / text
+        assert expand(text) == Path(text) and locate(text) == here / text
     assert locate("link/../demos") == here / "elsewhere/demos"  # as the system follows it
     with pytest.raises(PathError, match="no home folder ~nobody-lives-here"):
         expand("~nobody-lives-here/x")
@@ -94,8 +100,6 @@ def test_every_option_that_is_a_path_is_read_there():
     from cli.test_arguments import COMMANDS
 
     kinds = [(w, a.dest, a.type) for w, p in COMMANDS.items() for a in p._actions if a.type is not None]
-    from pathlib import Path
-
     assert not [entry for entry in kinds if entry[2] is Path]
     typed = [kind for _, _, kind in kinds if kind.__name__ in ("any_path", "output_file", "output_folder")]
     assert len(typed) > 40
@@ -160,7 +164,7 @@ def test_the_proof_leaves_nothing_behind(here):
 # Merge, import and all other commands that write data sets
 
 
-@good
+@some
 def test_data_sets_are_merged_and_imported_there(text, here, recorded, capsys):
     put(recorded, text)
     assert main(["dataset", "info", "--", text]) == 0
@@ -181,7 +185,7 @@ def test_commands_refuse_to_write_there(words, text, here, recorded, capsys):
         status = main(["dataset", words, str(recorded), f"--output={text}"])
     except SystemExit as end:
         status = end.code
-    assert "allowed" in refused(status, capsys) or "cannot be written" in capsys.readouterr().err or True
+    assert refused(status, capsys)
     assert listing(here) == before
 
 
@@ -253,10 +257,9 @@ def test_fine_tuning_refuses_to_write_there(text, here, recorded, capsys):
 
 
 def test_a_refused_training_leaves_no_folder(here, checkpoint):
-    before = listing(here)
     with pytest.raises(VlaAdapterError):
         train("no such data", "new/policy", checkpoint)
-    assert listing(here) == before
+    assert not (here / "new").exists()
 
 
 # Files named inside of files, and small files
@@ -288,9 +291,7 @@ def test_data_sets_of_a_training_are_found_at_home(here, recorded):
     assert open_sources(["~/demos=2", "~/a,b=2"])[0][0].name == "demos"
 
 
-@pytest.mark.parametrize(
-    "text", [*GOOD.values(), "007", "yes", "0x10", "1_000", "infinity", "null", "1:30", "a: b"]
-)
+@pytest.mark.parametrize("text", [*GOOD.values(), *NUMBERS])
 def test_launch_arguments_reach_a_node_as_they_are(text, tmp_path):
     """ROS 2's own reader of parameters takes what stands in no quotes for a number where C does."""
     from vla_adapter_ros.nodes.graph import NodeSpec

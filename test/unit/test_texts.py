@@ -6,8 +6,8 @@ import pytest
 
 from vla_adapter_ros.texts import comma_list, visible
 
-UNSEEN = ["", " ", "\t\n", "\u200b", "\u200b \u2060", "\ufeff", "\u00a0", "\u3164", "\u2800", "\u00ad", "\u0301",
-          "\ufe0f", "\U000e0041", "\u202e", "\x00", "\ue000"]  # fmt: skip
+UNSEEN = ["", " ", "\t\n", "\u200b", "\u200b \u2060", "\ufeff", "\u00a0", "\u3164", "\u2800", "\u00ad"]
+UNSEEN += ["\u0301", "\ufe0f", "\U000e0041", "\u202e", "\x00", "\ue000"]
 
 
 @pytest.mark.parametrize("text", UNSEEN, ids=ascii)
