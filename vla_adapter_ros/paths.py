@@ -7,8 +7,6 @@ from pathlib import Path
 
 from vla_adapter_ros.errors import PathError
 
-LONGEST_NAME, LONGEST = 255, 4095  # bytes
-
 
 def expand(text: str | Path) -> Path:
     """A path with its home folder filled in: `~/demos`, `~ann/demos`. Nothing else in it means anything.
@@ -23,12 +21,6 @@ def expand(text: str | Path) -> Path:
         raise PathError("path '': allowed is the name of a file or folder, such as ~/demos")
     if "\0" in given or any("\ud800" <= letter <= "\udfff" for letter in given):
         raise PathError(f"path {given!r}: allowed is text in UTF-8 without zero bytes")
-    if len(os.fsencode(given)) > LONGEST or any(
-        len(os.fsencode(part)) > LONGEST_NAME for part in given.split("/")
-    ):
-        raise PathError(
-            f"path {given[:60]!r}...: allowed are {LONGEST_NAME} bytes per name and {LONGEST} in all"
-        )
     found = os.path.expanduser(given)  # of the text: to pathlib `./~` is the home folder, too
     if found == given and given.startswith("~"):
         name = given.split("/")[0]

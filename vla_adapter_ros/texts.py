@@ -19,8 +19,8 @@ def visible(text: str) -> str:
 
 
 def comma_list(text: str) -> list[str]:
-    """Entries of a list such as `a, b`, without the blanks around them and without empty ones."""
-    return [entry for entry in map(str.strip, text.split(",")) if entry]
+    """Entries of a list such as `a, b`, without the blanks around them; none of a text without any."""
+    return [entry.strip() for entry in text.split(",")] if text.strip() else []
 
 
 def _shows(character: str) -> bool:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from vla_adapter_ros.errors import ParameterError, PathError, VlaAdapterError
 from vla_adapter_ros.paths import locate
+from vla_adapter_ros.untrusted import short
 
 DEVICE_HELP = "torch device: auto (the GPU where there is one), cpu, cuda, cuda:0 ..."
 
@@ -90,6 +91,12 @@ def output_folder(text: str) -> Path:
 
 
 def _require_writable(folder: Path) -> None:
+    try:
+        os.lstat(folder)
+    except (FileNotFoundError, NotADirectoryError):
+        pass
+    except OSError as error:
+        raise argparse.ArgumentTypeError(f"{short(str(folder), 80)}: {error.strerror}") from None
     nearest = next(place for place in (folder, *folder.parents) if os.path.lexists(place))
     if not nearest.is_dir():
         kind = "link to nowhere" if nearest.is_symlink() and not nearest.exists() else "file"

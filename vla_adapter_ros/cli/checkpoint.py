@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -78,7 +79,7 @@ def locate_checkpoint(text: str) -> Path:
     from vla_adapter_ros.model.hub import find_checkpoint
 
     shipped = checkpoints_folder() / text
-    if "/" not in text and not expand(text).exists() and shipped.is_dir():
+    if "/" not in text and not os.path.exists(expand(text)) and shipped.is_dir():
         return shipped
     return find_checkpoint(text)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from vla_adapter_ros.errors import CheckpointError
@@ -24,9 +25,9 @@ def find_checkpoint(path_or_id: str | Path) -> Path:
         CheckpointError: neither a directory nor a repository that can be had.
     """
     folder = locate(path_or_id)
-    if folder.is_dir():
+    if os.path.isdir(folder):
         return folder
-    if folder.exists():
+    if os.path.exists(folder):
         raise CheckpointError(f"{folder} is a file: the directory of a checkpoint is needed")
     found = split_id(path_or_id) if isinstance(path_or_id, str) else None
     if found is None:

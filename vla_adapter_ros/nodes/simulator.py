@@ -54,7 +54,7 @@ class SimulatorNode(ManagedNode):
         self._image_every = max(1, round(1.0 / (rate * PERIOD_S)))
         self._lock_step = None
         if parameters.lock_step:
-            awaited = tuple(comma_list(parameters.awaited))
+            awaited = tuple(filter(None, comma_list(parameters.awaited)))
             self._lock_step = LockStep(awaited, parameters.patience_s)
         depth = QoSProfile(depth=10)
         self._clock_topic = self.publish_on(Clock, "/clock", depth)

@@ -41,7 +41,7 @@ def write_file(path: Path, write: Callable[[Path], None]) -> None:
 
 def missing_folders(folder: Path) -> list[Path]:
     """A folder and those above it, as far as they are not there, innermost first."""
-    return [place for place in (folder, *folder.parents) if not place.exists()]
+    return [place for place in (folder, *folder.parents) if not os.path.exists(place)]
 
 
 def remove_empty(folders: Iterable[Path]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,7 @@ def find_dataset(path_or_id: str | Path) -> Path:
         DatasetError: it looks like a name on the Hub, but cannot be had from there.
     """
     found = split_id(path_or_id) if isinstance(path_or_id, str) else None
-    if found is None or expand(path_or_id).exists():
+    if found is None or os.path.exists(expand(path_or_id)):
         return locate(path_or_id)
     return download(*found, kind="dataset", allowed=_FETCHED, error=DatasetError)
 

@@ -67,6 +67,6 @@ def take_file(root: Path, camera: str, number: int, take: int) -> Path:
 
 def _black(contract: Contract) -> Frame:
     images = {name: np.zeros((c.height, c.width, 3), np.uint8) for name, c in contract.cameras.items()}
-    images |= {name: np.zeros((c.height, c.width), np.float32) for name, c in contract.depth_cameras.items()}
+    images |= {name: np.zeros((c.height, c.width), np.uint16) for name, c in contract.depth_cameras.items()}
     state, action = np.zeros(len(contract.state_names)), np.zeros(len(contract.action_names))
     return Frame(0.0, images, state, action, {}, 0.0)

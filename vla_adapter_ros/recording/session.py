@@ -338,8 +338,10 @@ class RecordingSession:
             why = fault or self._problem or "the reference camera is silent"
             return self._said(False, f"discarded, no frame was recorded: {why}")
         take.mark(self._leader.source_at)
-        verdict = self._monitor.judge([row[CONTROL_SOURCE] for row in take.rows], self._leader.obstacle)
-        remarks = [("controller", text) for text in self._leader.remarks(take.rows[-1][STAMP])]
+        end = take.rows[-1][STAMP]
+        sources = [row[CONTROL_SOURCE] for row in take.rows]
+        verdict = self._monitor.judge(sources, self._leader.obstacle(end))
+        remarks = [("controller", text) for text in self._leader.remarks(end)]
         remarks += [("streams", text) for text in losses_since(self._lost_before, self._losses())]
         verdict = Verdict(verdict.checks + tuple(Check(name, WARN, math.nan, text) for name, text in remarks))
         self._verdict = verdict.lines + ((f"fail ended early: {fault}",) if fault else ())

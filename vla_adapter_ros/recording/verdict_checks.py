@@ -272,7 +272,8 @@ def check_unled_rows(s: Samples, settings: VerdictSettings, contract: Contract |
         return skip("unled_rows", "nothing says who was in control")
     count = {name: int((s.sources == number).sum()) for number, name in CONTROL_SOURCES.items()}
     what = f"{count['none']} rows led by nobody, {count['human']} by a human, {count['policy']} by the policy"
-    what = _cause(s) + what if count["none"] else what
+    if s.obstacle and count["none"]:
+        what = _cause(s) + what
     return grade("unled_rows", count["none"] / len(s.sources), settings, what)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -60,7 +61,7 @@ def parse_source(text: str | Path | Source) -> Source:
     """
     if isinstance(text, Source):
         return text
-    if isinstance(text, Path) or expand(text).is_dir():
+    if isinstance(text, Path) or os.path.isdir(expand(text)):
         return Source(str(text))
     path, *options = comma_list(text)
     values: dict[str, str] = {}
@@ -70,7 +71,7 @@ def parse_source(text: str | Path | Source) -> Source:
             raise TrainingError(f"data set {text!r}: {option!r}: allowed is {_FORM}")
         values[key] = value
     head, equals, tail = path.rpartition("=")
-    if equals and "weight" not in values and not expand(path).is_dir():
+    if equals and "weight" not in values and not os.path.isdir(expand(path)):
         path, values["weight"] = head, tail
     try:
         weight = float(values.get("weight", "1"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -37,7 +38,7 @@ def is_tiny_start(init: str | Path | None, preset_name: str | None) -> bool:
     """Whether a start is known to be the tiny model, without reading any weights."""
     if init is None:
         return preset_name in (None, "tiny")
-    return (own := expand(init) / OURS).is_file() and bool(read_own_config(own).stem)
+    return os.path.isfile(own := expand(init) / OURS) and bool(read_own_config(own).stem)
 
 
 def starting_point(
@@ -76,10 +77,10 @@ def starting_point(
         policy = _from_scratch(preset_name or "", robot, sentences, tokenizer)
         policy.network.to(device)
         return policy
-    if init == PRISMATIC and not expand(init).exists():
+    if init == PRISMATIC and not os.path.exists(expand(init)):
         init = _fetch(_PRISMATIC_ID, "config.json", LATEST.as_posix())
         tokenizer = tokenizer or _fetch(_TOKENIZER_ID, "tokenizer*.json")
-    path = locate(init) if expand(init).is_file() else find_checkpoint(init)
+    path = locate(init) if os.path.isfile(expand(init)) else find_checkpoint(init)
     if _is_policy(path):
         policy = VlaAdapterPolicy.from_pretrained(path, platform=platform, device=device)
     else:
