@@ -55,7 +55,7 @@ class RecorderClient:
         self.node.create_subscription(
             RecorderStatus, f"{recorder}/status", self._on_status, QoSProfile(depth=10)
         )
-        self._awaited: dict[Any, tuple[float, str]] = {}  # future -> (deadline, say so)
+        self._awaited: dict[Any, tuple[float, str, bool]] = {}  # future -> (deadline, say so, it is a stop)
         self._answered = ""  # the newest answer
         self.node.create_timer(1.0, self._miss_answers, clock=Clock(clock_type=ClockType.STEADY_TIME))
         self._executor = SingleThreadedExecutor()
@@ -118,18 +118,17 @@ class RecorderClient:
         patience = SAVED_WITHIN_S if saving else ANSWER_WITHIN_S
         missing = f"no answer from {client.srv_name} within {patience:.0f} s, yet it may have been heard"
         future = client.call_async(request)
-        self._awaited[future] = time.monotonic() + patience, missing
+        self._awaited[future] = time.monotonic() + patience, missing, client is self._plain["stop"]
         future.add_done_callback(answered)
 
     @property
     def _stopping(self) -> bool:
         """Whether the answer to a stop is awaited."""
-        stop = self._plain["stop"].srv_name
-        return any(stop in missing for _, missing in list(self._awaited.values()))
+        return any(stops for *_, stops in list(self._awaited.values()))
 
     def _miss_answers(self) -> None:
         now = time.monotonic()
-        for future, (deadline, missing) in list(self._awaited.items()):
+        for future, (deadline, missing, _) in list(self._awaited.items()):
             if now > deadline:
                 self._awaited.pop(future, None)
                 self.events.put((False, missing))
