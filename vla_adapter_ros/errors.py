@@ -5,6 +5,10 @@ class VlaAdapterError(Exception):
     """Parent of every error raised on purpose. The message says what was wrong and what is allowed."""
 
 
+class PathError(VlaAdapterError):
+    """A text names no file or folder: empty, or of a home folder that is not there."""
+
+
 class ContractError(VlaAdapterError):
     """A robot contract is malformed: unknown key, missing key, or a value outside what is allowed."""
 

@@ -75,6 +75,8 @@ def test_change_and_clear_raise_the_instruction_id(bench):
     assert "does not know: bicycle" in instruct(bench, "pick up the blue bicycle").message
     bench.run(0.1, "policy")  # the next frame answers at once
     assert bench.until(lambda: chunks(bench)[-1].instruction_id == first + 1)
+    unseen = instruct(bench, "\u200b \u2060")
+    assert not unseen.accepted and "allowed is a text that can be read" in unseen.message
     answer = instruct(bench, "   ")
     assert answer.accepted and "hold" in answer.message
     assert bench.until(lambda: chunks(bench)[-1].instruction_id == first + 2)

@@ -5,11 +5,14 @@ from __future__ import annotations
 import argparse
 import math
 import os
+import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from vla_adapter_ros.errors import ParameterError, VlaAdapterError
+from vla_adapter_ros.errors import ParameterError, PathError, VlaAdapterError
+from vla_adapter_ros.paths import locate
+from vla_adapter_ros.untrusted import short
 
 DEVICE_HELP = "torch device: auto (the GPU where there is one), cpu, cuda, cuda:0 ..."
 
@@ -61,28 +64,48 @@ def number(least: float = 0.0, most: float = math.inf, *, above: bool = False) -
     return parse
 
 
+def any_path(text: str) -> Path:
+    """A file or folder, wherever it is typed: see `paths.locate`."""
+    try:
+        return locate(text)
+    except PathError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
 def output_file(text: str) -> Path:
     """A file to write when the work is done; what stands against it is said before."""
-    path = Path(text)
-    if path.is_dir():
+    file = any_path(text)
+    if file.is_dir():
         raise argparse.ArgumentTypeError(f"{text!r} is a folder: allowed is a file")
-    _require_writable(path.parent)
-    return path
+    _require_writable(file.parent)
+    return file
 
 
 def output_folder(text: str) -> Path:
     """A folder to write to, there already or not; what stands against it is said before."""
-    path = Path(text)
-    _require_writable(path)
-    return path
+    folder = any_path(text)
+    if not folder.name:
+        raise argparse.ArgumentTypeError(f"{text!r} has no name: allowed is a folder below it")
+    _require_writable(folder)
+    return folder
 
 
 def _require_writable(folder: Path) -> None:
-    nearest = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    try:
+        os.lstat(folder)
+    except (FileNotFoundError, NotADirectoryError):
+        pass
+    except OSError as error:
+        raise argparse.ArgumentTypeError(f"{short(str(folder), 80)}: {error.strerror}") from None
+    nearest = next(place for place in (folder, *folder.parents) if os.path.lexists(place))
     if not nearest.is_dir():
-        raise argparse.ArgumentTypeError(f"{str(nearest)!r} is a file: allowed is a folder")
-    if not os.access(nearest, os.W_OK):
-        raise argparse.ArgumentTypeError(f"{str(nearest)!r} cannot be written to")
+        kind = "link to nowhere" if nearest.is_symlink() and not nearest.exists() else "file"
+        raise argparse.ArgumentTypeError(f"{str(nearest)!r} is a {kind}: allowed is a folder")
+    try:
+        with tempfile.TemporaryFile(dir=nearest):
+            pass
+    except OSError as error:
+        raise argparse.ArgumentTypeError(f"{str(nearest)!r} cannot be written to: {error.strerror}") from None
 
 
 def announce_device(name: str) -> str:

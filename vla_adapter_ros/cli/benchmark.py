@@ -13,6 +13,7 @@ from vla_adapter_ros.cli.arguments import (
     SECONDS,
     SEED,
     announce_device,
+    any_path,
     number,
     output_file,
     output_folder,
@@ -46,7 +47,7 @@ def add_benchmark_command(commands: Any) -> None:
     )
     control.add_argument("--seed", type=SEED, default=0, help="of the jitter")
     control.add_argument("--horizon", type=COUNT, default=4, help="rows that the default executes per chunk")
-    control.add_argument("--stream", type=Path, help="recorded chunks; default: those of the package")
+    control.add_argument("--stream", type=any_path, help="recorded chunks; default: those of the package")
     control.add_argument(
         "--record",
         type=output_file,

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from vla_adapter_ros.cli.arguments import output_folder
 from vla_adapter_ros.cli.runner import GraphError, GraphRunner, how_it_ended
 from vla_adapter_ros.errors import ParameterError
 from vla_adapter_ros.nodes.graph import NodeSpec, node_list
@@ -34,7 +35,7 @@ def add_bringup(commands: Any, graph_options: Callable[[argparse.ArgumentParser]
             f"--no-{node}", dest=node, action="store_false",
             help=f"without the {node}, as where it runs on another computer",
         )  # fmt: skip
-    bringup.add_argument("--record", default="", help="also record to this data set directory")
+    bringup.add_argument("--record", type=output_folder, help="also record to this data set directory")
     bringup.add_argument("--lock-step", action="store_true", help="simulated time waits for the nodes")
     bringup.add_argument("--device", default="auto", help="torch device of the policy")
     bringup.add_argument(
@@ -51,7 +52,7 @@ def _bringup(options: argparse.Namespace) -> int:
         simulate=options.simulate,
         controller=options.controller,
         policy=options.policy,
-        record=options.record,
+        record=str(options.record or ""),
         lock_step=options.lock_step,
         renderer=options.renderer,
         seed=options.seed,

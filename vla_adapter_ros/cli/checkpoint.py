@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 from pathlib import Path
 from typing import Any
 
-from vla_adapter_ros.cli.arguments import UsageError, number
+from vla_adapter_ros.cli.arguments import UsageError, number, output_folder
 from vla_adapter_ros.contract.resources import checkpoints_folder
+from vla_adapter_ros.paths import expand
 
 
 def add_checkpoint(commands: Any) -> None:
@@ -31,7 +33,7 @@ def add_checkpoint(commands: Any) -> None:
 
     convert = tasks.add_parser("convert", help="adopt an official checkpoint for a robot")
     convert.add_argument("source", help="official checkpoint: directory or hub id; it is only read")
-    convert.add_argument("destination", type=Path, help="new directory")
+    convert.add_argument("destination", type=output_folder, help="new directory")
     convert.add_argument("--platform", required=True, help="what it was trained for, such as libero")
     convert.add_argument("--contract", required=True, help="robot contract: shipped name or path")
     convert.add_argument("--statistics", help="name of the entry to use, if there are several")
@@ -77,7 +79,7 @@ def locate_checkpoint(text: str) -> Path:
     from vla_adapter_ros.model.hub import find_checkpoint
 
     shipped = checkpoints_folder() / text
-    if "/" not in text and not Path(text).exists() and shipped.is_dir():
+    if "/" not in text and not os.path.exists(expand(text)) and shipped.is_dir():
         return shipped
     return find_checkpoint(text)
 

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from vla_adapter_ros.cli.arguments import COUNT, output_folder, whole
+from vla_adapter_ros.cli.arguments import COUNT, any_path, output_folder, whole
 from vla_adapter_ros.cli.dataset_edit import add_dataset_edit_commands
 
 
@@ -26,13 +26,13 @@ def add_dataset_command(commands: Any) -> None:
     _source(check)
     check.add_argument("--json", action="store_true", help="print plain JSON, episode by episode")
     check.add_argument("--decode", action="store_true", help="every image, also of long episodes")
-    check.add_argument("--settings", type=Path, help="YAML file with thresholds of the verdicts")
+    check.add_argument("--settings", type=any_path, help="YAML file with thresholds of the verdicts")
     check.add_argument("--strict", action="store_true", help="a warning is a failure too")
     check.set_defaults(run=_check)
 
     repair = kinds.add_parser("repair", help="save what a crash left into a new folder")
-    repair.add_argument("path", type=Path, help="folder of the data set; nothing in it is changed")
-    repair.add_argument("--output", type=Path, help="new folder; default: PATH_repaired")
+    repair.add_argument("path", type=any_path, help="folder of the data set; nothing in it is changed")
+    repair.add_argument("--output", type=output_folder, help="new folder; default: PATH_repaired")
     repair.add_argument("--json", action="store_true", help="print plain JSON")
     repair.set_defaults(run=_repair)
 
@@ -47,8 +47,8 @@ def add_dataset_command(commands: Any) -> None:
 
 
 def _source(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("path", type=Path, help="folder of the data set: LeRobot v3.0, v2.1 or v2.0")
-    parser.add_argument("--mapping", type=Path, help="YAML file: its names in a contract")
+    parser.add_argument("path", type=any_path, help="folder of the data set: LeRobot v3.0, v2.1 or v2.0")
+    parser.add_argument("--mapping", type=any_path, help="YAML file: its names in a contract")
     parser.add_argument("--contract", help="for a data set that carries none: shipped name or path")
 
 
@@ -102,7 +102,7 @@ def _repair(options: argparse.Namespace) -> int:
 def _view(options: argparse.Namespace) -> int:
     from vla_adapter_ros.cli.dataset_view import draw_dataset
 
-    output = options.output or Path("out/view") / options.path.resolve().name
+    output = options.output or Path("out/view") / options.path.name
     page = draw_dataset(
         options.path,
         output,

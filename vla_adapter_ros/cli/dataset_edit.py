@@ -7,16 +7,16 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from vla_adapter_ros.cli.arguments import number, whole
+from vla_adapter_ros.cli.arguments import any_path, number, output_file, output_folder, whole
 from vla_adapter_ros.errors import DatasetError
 
 
 def add_dataset_edit_commands(kinds: Any) -> None:
     """Add the sub-commands; none of them changes what it reads."""
     bag = kinds.add_parser("import-bag", help="a rosbag2 recording, as the recorder would have recorded it")
-    bag.add_argument("path", type=Path, nargs="+", help="folder of a bag (mcap or sqlite3); repeatable")
+    bag.add_argument("path", type=any_path, nargs="+", help="folder of a bag (mcap or sqlite3); repeatable")
     bag.add_argument("--contract", required=True, help="shipped name or path")
-    bag.add_argument("--output", type=Path, required=True, help="data set: new, or continued")
+    bag.add_argument("--output", type=output_folder, required=True, help="data set: new, or continued")
     bag.add_argument("--instruction", default="", help="what was to be done; default: the bag's own topic")
     bag.add_argument("--instruction-topic", default="", help="std_msgs/String that says what was to be done")
     bag.add_argument("--codec", default="h264", choices=("h264", "hevc", "av1"))
@@ -24,8 +24,8 @@ def add_dataset_edit_commands(kinds: Any) -> None:
     bag.set_defaults(run=_import_bag)
 
     lerobot = kinds.add_parser("import-lerobot", help="a LeRobot data set by others: v3.0, v2.1 or v2.0")
-    lerobot.add_argument("path", type=Path, help="folder of the data set")
-    lerobot.add_argument("--output", type=Path, required=True, help="data set: new, or continued")
+    lerobot.add_argument("path", type=any_path, help="folder of the data set")
+    lerobot.add_argument("--output", type=output_folder, required=True, help="data set: new, or continued")
     _names(lerobot)
     lerobot.add_argument(
         "--control-source", default="human", choices=("human", "policy", "none"),
@@ -34,33 +34,35 @@ def add_dataset_edit_commands(kinds: Any) -> None:
     lerobot.set_defaults(run=_import_lerobot)
 
     merge = kinds.add_parser("merge", help="several data sets of one contract as one")
-    merge.add_argument("path", type=Path, nargs="+", help="folders of the data sets, in their order")
-    merge.add_argument("--output", type=Path, required=True, help="new folder")
+    merge.add_argument("path", type=any_path, nargs="+", help="folders of the data sets, in their order")
+    merge.add_argument("--output", type=output_folder, required=True, help="new folder")
     merge.set_defaults(run=_merge)
 
     split = kinds.add_parser("split", help="chosen episodes as data sets of their own")
-    split.add_argument("path", type=Path, help="folder of the data set")
+    split.add_argument("path", type=any_path, help="folder of the data set")
     split.add_argument("parts", nargs="+", metavar="NAME=EPISODES", help="such as train=0-79 test=80-99")
-    split.add_argument("--output", type=Path, required=True, help="folder that gets one folder per part")
+    split.add_argument(
+        "--output", type=output_folder, required=True, help="folder that gets one folder per part"
+    )
     split.set_defaults(run=_split)
 
     trim = kinds.add_parser("trim-idle", help="cut the still rows before the first and after the last motion")
-    trim.add_argument("path", type=Path, help="folder of the data set")
-    trim.add_argument("--output", type=Path, required=True, help="new folder")
+    trim.add_argument("path", type=any_path, help="folder of the data set")
+    trim.add_argument("--output", type=output_folder, required=True, help="new folder")
     trim.add_argument("--margin", type=number(), default=0.3, help="time that is kept on either side [s]")
     trim.add_argument("--idle-range", type=number(), default=0.005, help="less is no motion [rad or m]")
     trim.add_argument("--exact", action="store_true", help="cut between key images too: encodes videos again")
     trim.set_defaults(run=_trim)
 
     draft = kinds.add_parser("draft-contract", help="begin a contract from a data set by others")
-    draft.add_argument("path", type=Path, help="folder of the data set")
-    draft.add_argument("--output", type=Path, help="YAML file to write; default: print it")
+    draft.add_argument("path", type=any_path, help="folder of the data set")
+    draft.add_argument("--output", type=output_file, help="YAML file to write; default: print it")
     draft.add_argument("--name", help="of the contract; default: of the folder")
     draft.add_argument("--space", default="", help="action space, if the guess is wrong")
     draft.set_defaults(run=_draft)
 
     replay = kinds.add_parser("replay", help="publish an episode into the running graph")
-    replay.add_argument("path", type=Path, help="folder of the data set")
+    replay.add_argument("path", type=any_path, help="folder of the data set")
     replay.add_argument("--episode", type=whole(), required=True)
     replay.add_argument("--speed", type=number(0.05, 20), default=1.0, help="2 is twice as fast")
     what = replay.add_mutually_exclusive_group()
@@ -74,14 +76,14 @@ def add_dataset_edit_commands(kinds: Any) -> None:
     replay.set_defaults(run=_replay)
 
     export = kinds.add_parser("export", help="upload to the Hugging Face Hub, tagged v3.0")
-    export.add_argument("path", type=Path, help="folder of the data set")
+    export.add_argument("path", type=any_path, help="folder of the data set")
     export.add_argument("--repo-id", required=True, help="USER/NAME on the Hub")
     export.add_argument("--public", action="store_true", help="visible to everybody; default: private")
     export.set_defaults(run=_export)
 
 
 def _names(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--mapping", type=Path, help="YAML file: its names in a contract")
+    parser.add_argument("--mapping", type=any_path, help="YAML file: its names in a contract")
     parser.add_argument("--contract", help="shipped name or path; default: the mapping's or the data set's")
 
 
@@ -177,7 +179,7 @@ def _draft(options: argparse.Namespace) -> int:
     from vla_adapter_ros.recording.draft import PLACEHOLDER, draft_contract
     from vla_adapter_ros.recording.opening import open_dataset
 
-    name = options.name or options.path.resolve().name
+    name = options.name or options.path.name
     text = draft_contract(open_dataset(options.path), name, options.space)
     if options.output is None:
         print(text, end="")

@@ -12,6 +12,7 @@ import numpy as np
 
 from vla_adapter_ros.contract import Contract
 from vla_adapter_ros.errors import DatasetError
+from vla_adapter_ros.paths import locate
 from vla_adapter_ros.recording import layout
 from vla_adapter_ros.recording.opening import Dataset, open_dataset
 from vla_adapter_ros.recording.overview import describe_dataset, overview
@@ -52,7 +53,7 @@ def draw_dataset(
     Raises:
         DatasetError: it cannot be opened or read, or has no such episode.
     """
-    dataset, output = open_dataset(root, mapping, contract), Path(output)
+    dataset, output = open_dataset(root, mapping, contract), locate(output)
     if episodes is None:
         count = min(max(most, 1), dataset.num_episodes)
         episodes = np.unique(np.linspace(0, dataset.num_episodes - 1, count).round().astype(int)).tolist()

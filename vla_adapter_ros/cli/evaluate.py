@@ -13,6 +13,7 @@ from vla_adapter_ros.cli.arguments import (
     SECONDS,
     SEED,
     announce_device,
+    any_path,
     output_file,
     output_folder,
     whole,
@@ -33,8 +34,8 @@ def add_evaluate(commands: Any) -> None:
 def _add_open_loop(kinds: Any) -> None:
     parser = kinds.add_parser("open-loop", help="predicted against recorded actions of a LeRobot data set")
     _checkpoint_options(parser)
-    parser.add_argument("--dataset", type=Path, required=True, help="LeRobot v3.0 or v2.1")
-    parser.add_argument("--mapping", type=Path, help="file that gives foreign columns the contract's names")
+    parser.add_argument("--dataset", type=any_path, required=True, help="LeRobot v3.0 or v2.1")
+    parser.add_argument("--mapping", type=any_path, help="YAML file: its names in a contract")
     parser.add_argument("--platform", help="needed for an official checkpoint that was not adopted")
     parser.add_argument("--statistics", help="name of the entry to use, if there are several")
     parser.add_argument(

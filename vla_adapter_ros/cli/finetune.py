@@ -3,11 +3,19 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 from typing import Any
 
-from vla_adapter_ros.cli.arguments import DEVICE_HELP, SEED, UsageError, whole, wrong_arguments
+from vla_adapter_ros.cli.arguments import (
+    DEVICE_HELP,
+    SEED,
+    UsageError,
+    any_path,
+    output_folder,
+    whole,
+    wrong_arguments,
+)
 from vla_adapter_ros.errors import ParameterError, TrainingError
+from vla_adapter_ros.texts import comma_list
 from vla_adapter_ros.training.presets import MEMORIES, memory_preset
 from vla_adapter_ros.training.settings import (
     AUGMENTATIONS,
@@ -17,6 +25,7 @@ from vla_adapter_ros.training.settings import (
     SCHEDULES,
     SOURCES,
     TAKES,
+    TARGETS,
     make_settings,
 )
 
@@ -39,7 +48,7 @@ def add_finetune_command(commands: Any) -> None:
     tune.add_argument(
         "--check-only", action="store_true", help="check the data, write OUTPUT.data.html, and do not train"
     )
-    tune.add_argument("--output", type=Path, required=True, help="checkpoint directory to write")
+    tune.add_argument("--output", type=output_folder, required=True, help="checkpoint directory to write")
     tune.add_argument("--contract", help="for a data set that carries none: shipped name or path")
     tune.add_argument("--resume", action="store_true", help="go on from the output's last state")
     tune.add_argument("--device", default="auto", help=DEVICE_HELP)
@@ -55,7 +64,7 @@ def add_finetune_command(commands: Any) -> None:
     )
     start.add_argument("--preset", choices=("tiny", "0.5b", "llama2-7b", "openvla-7b"),
                        help="sizes: alone, from scratch; with --init, of a published backbone")  # fmt: skip
-    start.add_argument("--tokenizer", type=Path, help="folder with tokenizer.json, where --init has none")
+    start.add_argument("--tokenizer", type=any_path, help="folder with tokenizer.json, where --init has none")
     start.add_argument("--platform", help="of an official checkpoint: libero, calvin, aloha, bridge")
 
     what = tune.add_argument_group("what trains")
@@ -65,7 +74,9 @@ def add_finetune_command(commands: Any) -> None:
     what.add_argument("--lora-rank", type=int, help="train adapters of this rank; 0: the weights")
     what.add_argument("--lora-alpha", type=float, help="scale of the adapters; default: twice the rank")
     what.add_argument("--lora-dropout", type=float)
-    what.add_argument("--lora-targets", help="all-linear, used-linear, or layers, separated by commas")
+    what.add_argument(
+        "--lora-targets", type=_lora_targets, help="all-linear, used-linear, or layers such as q_proj,v_proj"
+    )
     what.add_argument("--backbone-lr-factor", type=float, help="of the backbone; 0 freezes it")
     what.add_argument("--freeze", nargs="+", choices=POLICY_PARTS, help="parts of the policy that stay")
 
@@ -105,11 +116,15 @@ def add_finetune_command(commands: Any) -> None:
     tune.set_defaults(run=_finetune)
 
 
+def _lora_targets(text: str) -> str | tuple[str, ...]:
+    return text if text in TARGETS else tuple(comma_list(text))
+
+
 def _source_weights(text: str) -> tuple[float, ...]:
     """`human=1,policy=0.2` as weights of none, human, policy."""
     weights = dict.fromkeys(SOURCES, 0.0)
-    for part in text.split(","):
-        name, _, value = part.partition("=")
+    for part in comma_list(text):
+        name, _, value = map(str.strip, part.partition("="))
         if name not in weights:
             raise argparse.ArgumentTypeError(f"{name!r}: allowed are {', '.join(SOURCES)}")
         try:
@@ -129,8 +144,6 @@ def chosen_settings(options: argparse.Namespace) -> dict[str, Any]:
     from vla_adapter_ros.training.starting import is_tiny_start, start_name
 
     given = {name: getattr(options, name) for name in _SETTINGS if getattr(options, name) is not None}
-    if "lora_targets" in given and "," in given["lora_targets"]:
-        given["lora_targets"] = tuple(given["lora_targets"].split(","))
     preset = memory_preset(options.memory) if options.memory else {}
     if options.memory and is_tiny_start(options.init, options.preset):
         raise UsageError(

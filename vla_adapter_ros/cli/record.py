@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import math
+import shutil
 import sys
 import time
 from pathlib import Path
@@ -17,6 +19,7 @@ from vla_adapter_ros.contract import read_contract
 from vla_adapter_ros.errors import ParameterError, RecordingError
 from vla_adapter_ros.nodes.graph import NodeSpec, nobody_here, node_list
 from vla_adapter_ros.nodes.parameters import RecorderParameters, build
+from vla_adapter_ros.texts import visible
 
 COMMANDS = ("toggle", "start", "stop", "discard", "rerecord", "save", "task", "arm", "quit")
 KEYS = {"space": "toggle", "s": "save", "d": "discard", "r": "rerecord", "t": "task", "a": "arm", "q": "quit"}
@@ -25,6 +28,7 @@ HELP = (
     "a: arm the controller   q: quit"
 )
 REFRESH_S = 0.1
+LONG_MIN = 24 * 60  # more than this is no estimate that anybody needs [min]
 
 
 def add_record_command(commands: Any) -> None:
@@ -168,27 +172,30 @@ class Terminal:
     def _ask(self) -> None:
         with self._keyboard.whole_lines():
             self._clear()
-            self._instruction = input("task: ").strip() or self._instruction
+            self._instruction = visible(input("task: ")) or self._instruction
 
     def _show(self) -> None:
         status = self._client.status
+        events = []
         while not self._client.events.empty():
-            good, sentence = self._client.events.get()
+            events.append(self._client.events.get())
+        if status is not None and list(status.verdict) != self._verdict:
+            self._verdict = list(status.verdict)
+            told = [status.reason, *(sentence for _, sentence in events)]
+            for line in self._verdict:
+                if not line.startswith(("pass", "skip")) and not any(line in sentence for sentence in told):
+                    self._say(f"  {line}")
+        for good, sentence in events:  # after the warnings: what is to be decided comes last
             self._say(sentence if good else f"! {sentence}")
         if status is None:
             return
-        if list(status.verdict) != self._verdict:
-            self._verdict = list(status.verdict)
-            for line in self._verdict:
-                if not line.startswith(("pass", "skip")):
-                    self._say(f"  {line}")
         if status.state != self._state:
             if self._bell and self._state:
                 print("\a" if status.state == "recording" else "\a\a", end="", flush=True)
             self._state = status.state
         if self._live:
             self._clear()
-            print(status_line(status), end="", flush=True)
+            print(status_line(status)[: shutil.get_terminal_size().columns - 1], end="", flush=True)
 
     def _say(self, sentence: str) -> None:
         self._clear()
@@ -204,13 +211,25 @@ def status_line(status: Any) -> str:
     silent = [name for name, age in zip(status.streams, status.ages, strict=True) if not age < 1.0]
     hint = " (a arms it)" if status.controller == "disarmed" else ""
     parts = [status.state]
+    if status.state == "pending":
+        parts += [
+            *(line for line in status.verdict if line.startswith("fail")),
+            "save it (s) or discard it (d)?",
+        ]
     parts.append("no controller" if status.controller == "none" else f"controller {status.controller}{hint}")
     if status.state != "idle":
-        parts.append(f"episode {status.episode}" if status.episode >= 0 else "save it (s) or discard it (d)?")
+        parts += [f"episode {status.episode}"] if status.episode >= 0 else []
         parts.append(f"{status.frames} frames, {status.rate_hz:.2f} Hz, {status.dropped} left out")
         parts.append(f"queue {status.queue_depth}")
     parts.append(f"{status.episodes} on disk" + (f" + {status.saving} being saved" if status.saving else ""))
-    parts.append(f"{status.minutes_left:.0f} min left")
+    parts += _time_left(status.minutes_left)
     if silent:
         parts.append(f"silent: {', '.join(silent)}")
     return " | ".join(parts)
+
+
+def _time_left(minutes: float) -> list[str]:
+    """How long can still be recorded, as a part of the status line; nothing where nobody knows."""
+    if not math.isfinite(minutes):
+        return []
+    return ["> 24 h left" if minutes > LONG_MIN else f"{minutes:.0f} min left"]

@@ -13,6 +13,7 @@ import yaml
 from vla_adapter_ros.contract.resources import robots_folder
 from vla_adapter_ros.contract.schema import FIELDS, TOOL_COLUMNS, Contract
 from vla_adapter_ros.errors import ContractError
+from vla_adapter_ros.paths import expand, locate
 from vla_adapter_ros.untrusted import NAME_RULE, is_finite, is_name, read_yaml, short
 
 
@@ -25,9 +26,9 @@ def read_contract(name_or_path: str | Path) -> Contract:
     Raises:
         ContractError: no such file, bad YAML, or a value that is not allowed.
     """
-    path = Path(name_or_path)
+    path = locate(name_or_path)
     if path.suffix not in (".yaml", ".yml"):
-        path = robots_folder() / f"{name_or_path}.yaml"
+        path = robots_folder() / f"{expand(name_or_path)}.yaml"
     try:
         if not path.is_file():
             shipped = sorted(p.stem for p in robots_folder().glob("*.yaml"))
@@ -55,7 +56,7 @@ def parse_contract(data: Any) -> Contract:
 def write_contract(contract: Contract, path: str | Path) -> None:
     """Write a contract as YAML; `read_contract` gives an equal object back."""
     text = yaml.safe_dump(_plain(contract), sort_keys=False, allow_unicode=True, width=100)
-    Path(path).write_text(text, encoding="utf-8")
+    locate(path).write_text(text, encoding="utf-8")
 
 
 def _plain(value: Any) -> Any:

@@ -8,6 +8,7 @@ from pathlib import Path
 from vla_adapter_ros.contract import Contract
 from vla_adapter_ros.control.kinematics import ArmKinematics
 from vla_adapter_ros.errors import KinematicsError
+from vla_adapter_ros.paths import expand
 
 ROBOT_DESCRIPTION = "robot_description"
 _PACKAGE = "package:"
@@ -28,7 +29,7 @@ def read_urdf(source: str) -> str:
     if source.startswith(_PACKAGE):
         path = _in_package(source)
     else:
-        path = Path(source).expanduser()
+        path = expand(source)
     if not path.is_absolute():
         raise KinematicsError(
             f"URDF '{source}': allowed are an absolute path, 'package:NAME/PATH' in a Python package, "

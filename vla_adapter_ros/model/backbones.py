@@ -35,6 +35,7 @@ from vla_adapter_ros.model.weights import (
     read_safetensors,
     read_safetensors_file,
 )
+from vla_adapter_ros.paths import locate
 
 PARTS = ("vision_backbone", "llm_backbone", "projector")
 LATEST = Path("checkpoints") / "latest-checkpoint.pt"
@@ -81,7 +82,7 @@ def read_backbone(
     Raises:
         CheckpointError: missing, damaged, or weights that do not fit `config`; the message names them.
     """
-    path = Path(path)
+    path = locate(path)
     folder = path if path.is_dir() else None
     if tokenizer is None and folder is None:
         raise CheckpointError(f"{path} is a file without a tokenizer: name the tokenizer's folder")

@@ -41,6 +41,7 @@ from vla_adapter_ros.model.weights import (
     read_plain_pt,
     read_safetensors,
 )
+from vla_adapter_ros.paths import locate
 from vla_adapter_ros.untrusted import leaves, read_json
 
 COMPONENTS = ("action_head", "proprio_projector")
@@ -89,7 +90,7 @@ def read_checkpoint(
         ModelConfigError: an override that is not allowed.
         StatisticsError: the statistics are unusable.
     """
-    folder = Path(folder)
+    folder = locate(folder)
     if not folder.is_dir():
         raise CheckpointError(f"no checkpoint directory at {folder}")
     files = find_components(folder)
@@ -151,7 +152,7 @@ def write_checkpoint(checkpoint: Checkpoint, folder: str | Path, *, dtype: torch
         raise CheckpointError(
             "the network carries LoRA layers: merge them first (training.adapters.merge_lora)"
         )
-    folder = Path(folder)
+    folder = locate(folder)
     folder.mkdir(parents=True, exist_ok=True)
     for stale in (
         OURS,

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from vla_adapter_ros.errors import CheckpointError
 from vla_adapter_ros.hub import download, split_id
+from vla_adapter_ros.paths import locate
 
 ALLOWED = ("*.json", "*.txt", "*.safetensors", "*.pt", "*.yaml")
 """What is downloaded: data, and never code."""
@@ -22,10 +24,10 @@ def find_checkpoint(path_or_id: str | Path) -> Path:
     Raises:
         CheckpointError: neither a directory nor a repository that can be had.
     """
-    folder = Path(path_or_id)
-    if folder.is_dir():
+    folder = locate(path_or_id)
+    if os.path.isdir(folder):
         return folder
-    if folder.exists():
+    if os.path.exists(folder):
         raise CheckpointError(f"{folder} is a file: the directory of a checkpoint is needed")
     found = split_id(path_or_id) if isinstance(path_or_id, str) else None
     if found is None:

@@ -12,6 +12,8 @@ from tokenizers import Tokenizer as RawTokenizer
 from torch import Tensor
 
 from vla_adapter_ros.errors import CheckpointError, ObservationError
+from vla_adapter_ros.paths import locate
+from vla_adapter_ros.texts import visible
 from vla_adapter_ros.untrusted import leaves
 
 CHAT_PROMPT = (
@@ -62,12 +64,18 @@ class Tokenizer:
 
     @classmethod
     def from_words(cls, words: Iterable[str] = TINY_WORDS) -> Tokenizer:
-        """Build a word-level tokenizer: lower case, no punctuation, unknown words become `<unk>`."""
-        vocabulary = [PAD, UNKNOWN, *sorted({word.lower() for word in words})]
-        raw = RawTokenizer(models.WordLevel({w: i for i, w in enumerate(vocabulary)}, unk_token=UNKNOWN))
-        raw.normalizer = normalizers.Sequence(
+        """Build a word-level tokenizer: lower case, no punctuation, unknown words become `<unk>`.
+
+        Args:
+            words: What it knows, as words or whole sentences.
+        """
+        plain = normalizers.Sequence(
             [normalizers.NFC(), normalizers.Lowercase(), normalizers.Replace(Regex(r"[^\w\s]"), " ")]
         )
+        known = {part for word in words for part in plain.normalize_str(word).split()}
+        vocabulary = [PAD, UNKNOWN, *sorted(known)]
+        raw = RawTokenizer(models.WordLevel({w: i for i, w in enumerate(vocabulary)}, unk_token=UNKNOWN))
+        raw.normalizer = plain
         raw.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
         return cls(raw, "plain")
 
@@ -78,7 +86,7 @@ class Tokenizer:
         Raises:
             CheckpointError: the file is missing or damaged.
         """
-        folder = Path(folder)
+        folder = locate(folder)
         path = folder / "tokenizer.json"
         try:
             raw = RawTokenizer.from_str(path.read_text(encoding="utf-8"))
@@ -94,7 +102,7 @@ class Tokenizer:
 
     def save(self, folder: str | Path) -> None:
         """Write `tokenizer.json` and the files that came with it, as they were read."""
-        folder = Path(folder)
+        folder = locate(folder)
         for name, data in self._side_files.items():
             (folder / name).write_bytes(data)
         if "tokenizer.json" not in self._side_files:
@@ -118,6 +126,10 @@ class Tokenizer:
         spans = zip(encoding.ids, encoding.offsets, strict=True)
         return tuple(instruction[start:end] for i, (start, end) in spans if i == unknown)
 
+    def has_words(self, instruction: str) -> bool:
+        """Whether anything of an instruction is left for the model to read, known or not."""
+        return bool(visible(instruction)) and bool(self.raw.encode(instruction, add_special_tokens=False).ids)
+
     def ids(self, instruction: str) -> list[int]:
         """Token ids of the prompt with this instruction.
 
@@ -126,7 +138,7 @@ class Tokenizer:
         """
         if not isinstance(instruction, str):
             raise ObservationError(f"instruction {instruction!r} is a {type(instruction).__name__}, not text")
-        if not instruction.strip():
+        if not visible(instruction):
             raise ObservationError(f"instruction {instruction!r} is empty: at least one word is needed")
         text = instruction.lower()
         if self.prompt == "qwen_chat":

@@ -20,10 +20,19 @@ from vla_adapter_ros.contract import config_folder
 # then lose against a later key. This one fits every node too, and nobody else writes it.
 ARGUMENTS_KEY = "/**/**"
 
+_TEXT = "tag:yaml.org,2002:str"
+
 # The user's variables: how far ROS looks for others, where else it looks, and how Fast DDS sends.
 RANGE, LOOPBACK = "ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST"
 ELSEWHERE = ("ROS_STATIC_PEERS", "ROS_DISCOVERY_SERVER")
 TRANSPORTS = ("FASTDDS_DEFAULT_PROFILES_FILE", "FASTRTPS_DEFAULT_PROFILES_FILE", "FASTDDS_BUILTIN_TRANSPORTS")
+
+
+class _Quoted(yaml.SafeDumper):
+    """Writes every text in quotes: to ROS 2 a folder called 1e5 or nan is a number, unlike to PyYAML."""
+
+
+_Quoted.add_representer(str, lambda dumper, text: dumper.represent_scalar(_TEXT, text, style='"'))
 
 
 @dataclass(frozen=True)
@@ -72,7 +81,9 @@ class NodeSpec:
         """
         descriptor, path = tempfile.mkstemp(prefix=f"{self.name}_", suffix=".yaml", dir=folder)
         with open(descriptor, "w", encoding="utf-8") as file:
-            yaml.safe_dump({ARGUMENTS_KEY: {"ros__parameters": self.parameters}}, file)
+            yaml.dump(
+                {ARGUMENTS_KEY: {"ros__parameters": self.parameters}}, file, _Quoted, allow_unicode=True
+            )
         return Path(path)
 
 

@@ -30,6 +30,7 @@ from vla_adapter_ros.nodes.streams import StreamSubscriber
 from vla_adapter_ros.recording.frame import Frame
 from vla_adapter_ros.recording.leader import SILENCE_S
 from vla_adapter_ros.srv import Instruct
+from vla_adapter_ros.texts import visible
 
 DEFAULT_CHECKPOINT = "franka_sim_tiny"
 BUDGET_RUNS = 10
@@ -119,7 +120,13 @@ class PolicyNode(ManagedNode):
         self._worker.join()
 
     def _on_instruct(self, request: Instruct.Request, response: Instruct.Response) -> Instruct.Response:
-        text = " ".join(request.instruction.split())
+        given = " ".join(request.instruction.split())
+        text = visible(given)
+        if given and not text:
+            response.message = (
+                f"instruction {given!r}: allowed is a text that can be read, or '' to stop and hold"
+            )
+            return response
         if text and (refusal := self._not_ready(text)):
             response.accepted, response.message = False, refusal
             return response

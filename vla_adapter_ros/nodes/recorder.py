@@ -27,6 +27,7 @@ from vla_adapter_ros.recording.session import RECORDING, RecordingSession, Reply
 from vla_adapter_ros.recording.verdict import VerdictSettings, read_settings
 from vla_adapter_ros.recording.writer import DatasetWriter
 from vla_adapter_ros.srv import StartEpisode
+from vla_adapter_ros.texts import visible
 
 STATUS_PERIOD_S = 0.2
 DEPTH = QoSProfile(depth=10)
@@ -69,9 +70,10 @@ class RecorderNode(ManagedNode):
             self.contract,
             settings,
             verdict,
-            self.get_logger().info,
-            self._leader,
-            lambda: self._streams.builder.losses,
+            log=self.get_logger().info,
+            leader=self._leader,
+            alarm=self.get_logger().error,
+            losses=lambda: self._streams.builder.losses,
         )
         self.own(self._session.close)
         self._instruction = parameters.instruction
@@ -110,7 +112,7 @@ class RecorderNode(ManagedNode):
             self.serve(Trigger, f"~/{name}", answer, group=group)
         # People watch the status by their own time, not by that of a simulation.
         self.every(STATUS_PERIOD_S, self._publish_status, steady=True)
-        self.get_logger().info(f"data set {parameters.dataset}, {writer.num_episodes} episodes so far")
+        self.get_logger().info(f"data set {writer.root}, {writer.num_episodes} episodes so far")
 
     def activate(self) -> None:
         self._problem = "no frame yet"
@@ -132,8 +134,8 @@ class RecorderNode(ManagedNode):
         self._leader.hear(report)
 
     def _on_instruction(self, message: String) -> None:
-        if message.data:
-            self._instruction = message.data
+        if task := visible(message.data):
+            self._instruction = task
 
     def _complaints(self) -> list[str]:
         """Streams that are silent."""

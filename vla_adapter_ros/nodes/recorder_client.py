@@ -55,7 +55,8 @@ class RecorderClient:
         self.node.create_subscription(
             RecorderStatus, f"{recorder}/status", self._on_status, QoSProfile(depth=10)
         )
-        self._awaited: dict[Any, tuple[float, str]] = {}  # future -> (deadline, say so)
+        self._awaited: dict[Any, tuple[float, str, bool]] = {}  # future -> (deadline, say so, it is a stop)
+        self._answered = ""  # the newest answer
         self.node.create_timer(1.0, self._miss_answers, clock=Clock(clock_type=ClockType.STEADY_TIME))
         self._executor = SingleThreadedExecutor()
         self._executor.add_node(self.node)
@@ -109,6 +110,7 @@ class RecorderClient:
         def answered(future: Any) -> None:
             self._awaited.pop(future, None)
             response = future.result()
+            self._answered = response.message
             good = response.accepted if hasattr(response, "accepted") else response.success
             tell(good, response.message)
 
@@ -116,12 +118,17 @@ class RecorderClient:
         patience = SAVED_WITHIN_S if saving else ANSWER_WITHIN_S
         missing = f"no answer from {client.srv_name} within {patience:.0f} s, yet it may have been heard"
         future = client.call_async(request)
-        self._awaited[future] = time.monotonic() + patience, missing
+        self._awaited[future] = time.monotonic() + patience, missing, client is self._plain["stop"]
         future.add_done_callback(answered)
+
+    @property
+    def _stopping(self) -> bool:
+        """Whether the answer to a stop is awaited."""
+        return any(stops for *_, stops in list(self._awaited.values()))
 
     def _miss_answers(self) -> None:
         now = time.monotonic()
-        for future, (deadline, missing) in list(self._awaited.items()):
+        for future, (deadline, missing, _) in list(self._awaited.items()):
             if now > deadline:
                 self._awaited.pop(future, None)
                 self.events.put((False, missing))
@@ -132,7 +139,8 @@ class RecorderClient:
         if before is None or before.state != "recording":
             return
         if message.state == "pending":
-            self.events.put((False, message.reason))
+            if not self._stopping and message.reason != self._answered:  # else the answer to the stop says so
+                self.events.put((False, message.reason))
         elif message.controller != before.controller and message.controller in STILL:
             self.events.put((False, f"controller: {message.controller}: {message.reason}"))
 

@@ -31,6 +31,7 @@ from vla_adapter_ros.simulation.lock_step import LockStep
 from vla_adapter_ros.simulation.mjcf import arm_assets
 from vla_adapter_ros.simulation.robot import SimulatedRobot
 from vla_adapter_ros.srv import Demonstrate, ResetScene
+from vla_adapter_ros.texts import comma_list
 
 PERIOD_S = 0.01  # joint states, /clock and the expert run at 100 Hz
 BASE_FRAME = "fr3_link0"
@@ -53,7 +54,7 @@ class SimulatorNode(ManagedNode):
         self._image_every = max(1, round(1.0 / (rate * PERIOD_S)))
         self._lock_step = None
         if parameters.lock_step:
-            awaited = tuple(name.strip() for name in parameters.awaited.split(",") if name.strip())
+            awaited = tuple(filter(None, comma_list(parameters.awaited)))
             self._lock_step = LockStep(awaited, parameters.patience_s)
         depth = QoSProfile(depth=10)
         self._clock_topic = self.publish_on(Clock, "/clock", depth)

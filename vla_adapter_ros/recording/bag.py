@@ -18,6 +18,7 @@ import numpy as np
 
 from vla_adapter_ros.contract import Contract
 from vla_adapter_ros.errors import BagError, VlaAdapterError
+from vla_adapter_ros.paths import locate
 from vla_adapter_ros.recording.align import FrameBuilder
 from vla_adapter_ros.recording.bag_clock import CLOCK_TOPIC, BagClock
 from vla_adapter_ros.recording.buffers import pose_values
@@ -78,7 +79,7 @@ class Bag:
             from rosbags.typesys import Stores, get_typestore
         except ImportError:
             raise BagError("reading bags needs the package rosbags: pip install rosbags") from None
-        self.path = Path(path)
+        self.path = locate(path)
         folder = self.path if self.path.is_dir() else self.path.parent
         if not (folder / "metadata.yaml").is_file():
             raise BagError(

@@ -10,6 +10,7 @@ from typing import Any
 
 from vla_adapter_ros.contract import Contract
 from vla_adapter_ros.errors import VlaAdapterError
+from vla_adapter_ros.paths import locate
 from vla_adapter_ros.recording.opening import open_dataset
 from vla_adapter_ros.recording.survey import Survey, named, samples_of
 from vla_adapter_ros.recording.verdict_types import (
@@ -91,7 +92,7 @@ def check_dataset(
             more than 100 rows.
         progress: Called with the number of episodes that are done, and of all.
     """
-    settings, root = settings or VerdictSettings(), Path(root)
+    settings, root = settings or VerdictSettings(), locate(root)
     try:
         dataset = open_dataset(root, mapping, contract)
     except VlaAdapterError as error:

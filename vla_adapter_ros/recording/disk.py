@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import shutil
 from pathlib import Path
 
@@ -34,13 +35,14 @@ class DiskGauge:
         self._seconds += max(0.0, seconds)
 
     def free(self) -> float:
-        """Free space [byte]."""
-        return float(shutil.disk_usage(self._root).free)
+        """Free space [byte]; NaN where the file system does not tell its size."""
+        usage = shutil.disk_usage(self._root)
+        return float(usage.free) if usage.total > 0 else math.nan
 
     def shortage(self) -> str:
         """Why nothing more may be recorded; empty if there is room."""
         free = self.free()
-        if free >= self._floor:
+        if not free < self._floor:
             return ""
         return (
             f"the disk of {self._root} is full: {free / 1e9:.2f} GB left, "
@@ -48,7 +50,12 @@ class DiskGauge:
         )
 
     def minutes_left(self, size: float = 0.0, seconds: float = 0.0) -> float:
-        """Recording time until the floor is reached [min]; size and seconds of the current episode so far."""
+        """Recording time until the floor is reached [min], NaN if nobody knows.
+
+        Args:
+            size, seconds: Of the current episode so far [byte], [s].
+        """
         written, lasted = self._bytes + size, self._seconds + max(0.0, seconds)
         speed = written / lasted if lasted > _MEASURED_S and written > 0 else self._usual
-        return max(0.0, self.free() - self._floor) / speed / 60
+        room = self.free() - self._floor
+        return room / speed / 60 if not room < 0 else 0.0

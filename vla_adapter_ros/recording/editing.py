@@ -15,6 +15,7 @@ import numpy as np
 
 from vla_adapter_ros.contract import Contract, require_same
 from vla_adapter_ros.errors import DatasetError
+from vla_adapter_ros.paths import locate
 from vla_adapter_ros.recording import layout
 from vla_adapter_ros.recording.importing import EpisodeReport, receive_all, require_elsewhere, require_fit
 from vla_adapter_ros.recording.opening import Dataset
@@ -22,6 +23,7 @@ from vla_adapter_ros.recording.remux import key_images
 from vla_adapter_ros.recording.transfer import EpisodeReceiver, usual_codec
 from vla_adapter_ros.recording.verdict import VerdictSettings
 from vla_adapter_ros.recording.verdict_checks import idle_rows
+from vla_adapter_ros.texts import comma_list
 from vla_adapter_ros.untrusted import NAME_RULE, is_name, short
 
 _MOST_EPISODES = 1_000_000
@@ -89,11 +91,13 @@ def split(
             raise DatasetError(
                 f"part {name}: {wrong or 'no episodes'}: allowed are 0 to {dataset.num_episodes - 1}"
             )
-        _require_new(Path(output) / name, dataset)
+        _require_new(locate(output) / name, dataset)
     result: dict[str, list[EpisodeReport]] = {}
     for name, episodes in parts.items():
         result[name] = []
-        with EpisodeReceiver(Path(output) / name, contract, codec=usual_codec(dataset, contract)) as receiver:
+        with EpisodeReceiver(
+            locate(output) / name, contract, codec=usual_codec(dataset, contract)
+        ) as receiver:
             for entry in receive_all(receiver, dataset, episodes=list(episodes)):
                 result[name].append(entry)
                 report(name, entry)
@@ -193,14 +197,16 @@ def parse_episodes(text: str) -> list[int]:
         DatasetError: another text.
     """
     numbers: list[int] = []
-    for part in text.split(","):
-        found = _RANGE.match(part.strip())
+    for part in comma_list(text):
+        found = _RANGE.match(part)
         if found is None or len(part) > 40 or (found[2] and int(found[2]) < int(found[1])):
             raise DatasetError(f"episodes {text!r}: allowed are numbers and ranges such as 0-9,12")
         first, last = int(found[1]), int(found[2] or found[1])
         if last >= _MOST_EPISODES:
             raise DatasetError(f"episodes {text!r}: allowed are numbers below {_MOST_EPISODES}")
         numbers += range(first, last + 1)
+    if not numbers:
+        raise DatasetError(f"episodes {text!r}: allowed are numbers and ranges such as 0-9,12")
     twice = sorted(number for number, count in Counter(numbers).items() if count > 1)
     if twice:
         raise DatasetError(f"episodes {text!r}: {twice} more than once")
@@ -230,5 +236,5 @@ def _cut_at_key(dataset: Dataset, episode: int, row: int) -> int:
 
 def _require_new(output: str | Path, *originals: Dataset) -> None:
     require_elsewhere(output, *originals)
-    if Path(output).exists() and any(Path(output).iterdir()):
+    if locate(output).exists() and any(locate(output).iterdir()):
         raise DatasetError(f"output {output} is not empty: allowed is a new folder")

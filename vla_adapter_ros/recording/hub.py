@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
 from vla_adapter_ros.errors import DatasetError
 from vla_adapter_ros.hub import download, split_id
+from vla_adapter_ros.paths import expand, locate
 from vla_adapter_ros.recording import layout
 from vla_adapter_ros.recording.reader import DatasetReader
 from vla_adapter_ros.untrusted import find_links, leaves
@@ -24,8 +26,8 @@ def find_dataset(path_or_id: str | Path) -> Path:
         DatasetError: it looks like a name on the Hub, but cannot be had from there.
     """
     found = split_id(path_or_id) if isinstance(path_or_id, str) else None
-    if found is None or Path(path_or_id).exists():
-        return Path(path_or_id)
+    if found is None or os.path.exists(expand(path_or_id)):
+        return locate(path_or_id)
     return download(*found, kind="dataset", allowed=_FETCHED, error=DatasetError)
 
 

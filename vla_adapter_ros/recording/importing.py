@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -11,6 +12,7 @@ import numpy as np
 
 from vla_adapter_ros.contract import Contract
 from vla_adapter_ros.errors import BagError, DatasetError
+from vla_adapter_ros.paths import locate
 from vla_adapter_ros.recording import layout
 from vla_adapter_ros.recording.bag import (
     CONTROLLER_TYPE,
@@ -28,6 +30,7 @@ from vla_adapter_ros.recording.opening import Dataset
 from vla_adapter_ros.recording.transfer import EpisodeReceiver, describe_timing, usual_codec
 from vla_adapter_ros.recording.verdict import EpisodeMonitor
 from vla_adapter_ros.recording.writer import DatasetWriter
+from vla_adapter_ros.texts import visible
 
 INSTRUCTION_NAMES = ("instruction", "task", "language_instruction")
 """Last parts of the names of topics that are taken for instructions."""
@@ -118,7 +121,7 @@ class _Bounds:
             if now != self._recording:
                 self._recording, self.number = now, self.number + 1
         elif message.type == TEXT_TYPE:
-            self.task = content.data.strip()
+            self.task = visible(content.data)
             self.number += not self.recorder
 
 
@@ -153,7 +156,9 @@ def import_bag(
     with Bag(path) as bag:
         bag.require(contract)
         recorder, controller = bag.topics_of(RECORDER_TYPE)[:1], bag.topics_of(CONTROLLER_TYPE)[:1]
-        instruction = instruction.strip()
+        given, instruction = instruction.strip(), visible(instruction)
+        if given and not instruction:
+            raise BagError(f"instruction {given!r}: allowed is a text that can be read")
         texts = [] if instruction else _text_topics(bag, instruction_topic)
         if not instruction and not texts:
             raise BagError(f"{bag.path}: no topic says what was to be done: give an instruction")
@@ -349,7 +354,7 @@ def require_elsewhere(output: str | Path, *originals: Dataset) -> None:
     Raises:
         DatasetError: it is.
     """
-    target = Path(output).resolve()
+    target = Path(os.path.realpath(locate(output)))
     for dataset in originals:
         root = dataset.root.resolve()
         if target == root or root in target.parents:

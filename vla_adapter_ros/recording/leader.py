@@ -175,6 +175,12 @@ class Leader:
             news, self._news = self._news, []
             return news
 
+    def obstacle(self, end: float) -> str:
+        """Why nothing could move in most of the episode, which ends at `end` [s]; empty if it could."""
+        with self._lock:
+            still = sum(max(min(until, end) - begin, 0.0) for begin, until, _ in self._stretches)
+            return self._stretches[0][2] if still > 0.5 * (end - self._began) else ""
+
     def remarks(self, end: float) -> list[str]:
         """What is to be said of the episode, whose last row is of `end` [s]; one sentence each."""
         with self._lock:

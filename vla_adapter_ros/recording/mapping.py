@@ -28,6 +28,7 @@ from pathlib import Path
 from typing import Any
 
 from vla_adapter_ros.errors import MappingError
+from vla_adapter_ros.paths import expand, locate
 from vla_adapter_ros.untrusted import NAME_RULE, is_finite, is_name, read_yaml, short
 
 SCHEMA = 1
@@ -102,7 +103,7 @@ def read_mapping(path: str | Path) -> DatasetMapping:
     Raises:
         MappingError: no such file, bad YAML, or a value that is not allowed.
     """
-    path = Path(path)
+    path = locate(path)
     try:
         data = read_yaml(path)
     except OSError as error:
@@ -130,7 +131,7 @@ def parse_mapping(data: Any, folder: Path = Path()) -> DatasetMapping:
     contract = data.get("contract", "")
     _require(isinstance(contract, str), "mapping.contract", contract, "a name or a file")
     if contract.endswith((".yaml", ".yml")):
-        contract = str((folder / contract).absolute())
+        contract = str(locate(folder / expand(contract)))
     cameras = data.get("cameras", {})
     _require(isinstance(cameras, dict), "mapping.cameras", cameras, "a mapping of our names to theirs")
     for name in cameras:

@@ -55,7 +55,7 @@ def describe_dataset(
         },
         "rate_hz": dataset.fps,
         "seconds": dataset.num_frames / dataset.fps,
-        "bytes": sum(path.stat().st_size for path in Path(root).rglob("*") if path.is_file()),
+        "bytes": sum(path.stat().st_size for path in dataset.root.rglob("*") if path.is_file()),
         "cameras": cameras,
         "depth_cameras": list(dataset.depth_cameras),
         "state": _names(dataset.features, layout.STATE),

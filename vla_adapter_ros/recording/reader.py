@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 
 from vla_adapter_ros.contract import Contract, read_contract
 from vla_adapter_ros.errors import DatasetError, ImageError
+from vla_adapter_ros.paths import locate
 from vla_adapter_ros.recording import layout
 from vla_adapter_ros.recording.depth import DepthCoding, coding_of, is_depth
 from vla_adapter_ros.recording.description import check_info, fill
@@ -63,7 +64,7 @@ class DatasetReader:
     """
 
     def __init__(self, root: str | Path, versions: tuple[str, ...] = (layout.VERSION,)) -> None:
-        self.root = Path(root)
+        self.root = locate(root)
         self.info: dict[str, Any] = read_json(self.root / layout.INFO)
         version = self.info.get("codebase_version")
         if version not in versions:

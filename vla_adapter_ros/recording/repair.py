@@ -15,6 +15,7 @@ import pyarrow as pa
 
 from vla_adapter_ros.contract import Contract, read_contract
 from vla_adapter_ros.errors import DatasetError, VlaAdapterError
+from vla_adapter_ros.paths import locate
 from vla_adapter_ros.recording import layout
 from vla_adapter_ros.recording.depth import coding_of
 from vla_adapter_ros.recording.description import check_info, fill
@@ -89,8 +90,8 @@ def repair_dataset(
     Raises:
         DatasetError: it is being recorded, of another format, the output exists, or no episode is whole.
     """
-    root = Path(root)
-    output = Path(output) if output else root.with_name(f"{root.resolve().name}_repaired")
+    root = locate(root)
+    output = locate(output) if output else root.with_name(f"{root.name}_repaired")
     with _no_recording(root):
         return _repair(root, output, progress)
 

@@ -39,6 +39,7 @@ from vla_adapter_ros.recording.session_types import (
 from vla_adapter_ros.recording.take import Take
 from vla_adapter_ros.recording.verdict import FAIL, WARN, Check, EpisodeMonitor, Verdict, VerdictSettings
 from vla_adapter_ros.recording.writer import DatasetWriter, EpisodeSummary
+from vla_adapter_ros.texts import visible
 
 COMMANDS = ("start", "stop", "toggle", "discard", "rerecord", "save")
 CLOCK_JUMP_BACK_S = 0.5
@@ -55,6 +56,7 @@ class RecordingSession:
         settings: Behaviour.
         verdict: Thresholds of the verdict.
         log: Told what happens, one line each.
+        alarm: Told that an episode is lost; None: `log` is.
         leader: Knows who leads; None: there is no controller, so a human does.
         losses: Gives what the streams have lost so far: see `FrameBuilder.losses`.
     """
@@ -68,10 +70,11 @@ class RecordingSession:
         log: Callable[[str], None] = lambda line: None,
         leader: Leader | None = None,
         losses: Callable[[], Mapping[str, int]] = dict,
+        alarm: Callable[[str], None] | None = None,
     ) -> None:
         self._writer, self._contract = writer, contract
         self._settings, self._verdict_settings = settings or SessionSettings(), verdict
-        self._log = log
+        self._log, self._alarm = log, alarm or log
         self._leader = leader or Leader(contract)
         self._losses = losses
         self._lost_before: dict[str, int] = {}
@@ -119,11 +122,14 @@ class RecordingSession:
             refusal = self._refusal(now, complaints)
             if refusal:
                 return self._said(False, refusal)
+            task = visible(instruction)
+            if instruction.strip() and not task:
+                return self._said(False, f"task = {instruction!r}: allowed is a text that can be read")
             try:
-                self._writer.start_episode(instruction.strip() or self._instruction)
+                self._writer.start_episode(task or self._instruction)
             except RecordingError as error:
                 return self._said(False, str(error))
-            self._instruction = instruction.strip() or self._instruction
+            self._instruction = task or self._instruction
             self._monitor = EpisodeMonitor(self._contract, self._verdict_settings)
             self._started = self._last_good = now
             self._frames = self._dropped = 0
@@ -221,7 +227,7 @@ class RecordingSession:
                     self._log(f"frame left out: {error}")
                 self._problem = str(error)
             except RecordingError as error:  # an encoder failed: the writer has dropped the episode
-                self._said(False, f"episode lost: {error}")
+                self._lost(error)
             else:
                 self._monitor.add(frame)
                 self._frames += 1
@@ -304,6 +310,11 @@ class RecordingSession:
         self._log(message)
         return Reply(ok, message)
 
+    def _lost(self, error: BaseException) -> None:
+        self._reason = f"episode lost: {error}"
+        self._failures += 1
+        self._alarm(self._reason)
+
     def _refusal(self, now: float, complaints: Sequence[str], *, dropping: bool = False) -> str:
         """Why no episode can begin now; empty if one can."""
         if complaints:
@@ -327,8 +338,10 @@ class RecordingSession:
             why = fault or self._problem or "the reference camera is silent"
             return self._said(False, f"discarded, no frame was recorded: {why}")
         take.mark(self._leader.source_at)
-        verdict = self._monitor.judge([row[CONTROL_SOURCE] for row in take.rows])
-        remarks = [("controller", text) for text in self._leader.remarks(take.rows[-1][STAMP])]
+        end = take.rows[-1][STAMP]
+        sources = [row[CONTROL_SOURCE] for row in take.rows]
+        verdict = self._monitor.judge(sources, self._leader.obstacle(end))
+        remarks = [("controller", text) for text in self._leader.remarks(end)]
         remarks += [("streams", text) for text in losses_since(self._lost_before, self._losses())]
         verdict = Verdict(verdict.checks + tuple(Check(name, WARN, math.nan, text) for name, text in remarks))
         self._verdict = verdict.lines + ((f"fail ended early: {fault}",) if fault else ())
@@ -366,7 +379,7 @@ class RecordingSession:
                     self._said(True, done)
                 return
             self._undoable = False
-            self._said(False, f"episode lost: {error}")
+            self._lost(error)
 
     def _next_number(self) -> int:
         return self._writer.num_episodes + len(self._saving)

@@ -23,6 +23,7 @@ from vla_adapter_ros.recording.verdict_types import (
     VerdictSettings,
 )
 from vla_adapter_ros.recording.video import count_frames
+from vla_adapter_ros.texts import visible
 
 _GRID_S = 1e-3  # timestamps this far from row / fps are no longer rounding [s]
 _SHORT = 100  # rows up to which all images are decoded: finding three in a video costs as much as 30
@@ -170,7 +171,7 @@ class Survey:
     def _check_tasks(self) -> Check:
         tasks = self._dataset.tasks
         beyond = sorted(n for n in self._used_tasks if not 0 <= n < len(tasks))
-        empty = [n for n in sorted(self._used_tasks - set(beyond)) if not tasks[n].strip()]
+        empty = [n for n in sorted(self._used_tasks - set(beyond)) if not visible(tasks[n])]
         if beyond:
             return Check("tasks", FAIL, len(beyond), f"task_index {beyond}, there are {len(tasks)} tasks")
         if empty:

@@ -21,6 +21,7 @@ from vla_adapter_ros.recording.remux import CODECS, copy_video, video_codec
 from vla_adapter_ros.recording.statistics import image_histogram
 from vla_adapter_ros.recording.video import VideoEncoder, count_frames
 from vla_adapter_ros.recording.writer import DatasetWriter, EpisodeSummary
+from vla_adapter_ros.texts import visible
 from vla_adapter_ros.untrusted import leaves
 
 _GRID_TOLERANCE_S = 1e-3  # LeRobot's own times are float32 and stand on the grid of the rate
@@ -151,8 +152,13 @@ class EpisodeReceiver(DatasetWriter):
         for path in (facts.data, *(part.path for part in facts.videos.values())):
             if leaves(path, dataset.root):
                 raise DatasetError(f"{path} is a link out of the data set: links are not followed")
+        task = visible(task or dataset.task_of(episode))
+        if not task:
+            raise DatasetError(
+                f"{dataset.root}: episode {episode} has no task: allowed is a text that can be read"
+            )
         columns, timing = self._take_columns(dataset, episode, rows, control_source)
-        copy = EpisodeCopy(task or dataset.task_of(episode), columns, {}, {})
+        copy = EpisodeCopy(task, columns, {}, {})
         self._require_same()
         reasons: dict[str, str] = {}
         try:

@@ -130,11 +130,12 @@ class EpisodeMonitor:
         count, first = self._refused.get(camera, (0, why))
         self._refused[camera] = count + 1, first
 
-    def judge(self, sources: Sequence[int] | None = None) -> Verdict:
+    def judge(self, sources: Sequence[int] | None = None, obstacle: str = "") -> Verdict:
         """Judge the episode as it is so far; needs at least one frame.
 
         Args:
             sources: Who led in each row, (T,); None: not known.
+            obstacle: Why nothing could move; empty: nothing says so.
         """
         contract = self._contract
         samples = Samples(
@@ -151,6 +152,7 @@ class EpisodeMonitor:
             refused=dict(self._refused),
             sources=None if sources is None else np.array(sources),
             periods=self._periods,
+            obstacle=obstacle,
         )
         return judge(samples, self._settings, contract)
 

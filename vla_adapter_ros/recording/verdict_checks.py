@@ -174,7 +174,7 @@ def check_constant_joints(s: Samples, settings: VerdictSettings, contract: Contr
     still = np.ptp(s.state[:, columns], axis=0) <= settings.still_range
     names = [s.state_names[c] for c, is_still in zip(columns, still, strict=True) if is_still]
     share = float(still.mean())
-    what = f"{len(names)} of {len(columns)}{_listed(names)}"
+    what = f"{_cause(s) if names else ''}{len(names)} of {len(columns)}{_listed(names)}"
     return grade("constant_joints", share, settings, what)
 
 
@@ -272,6 +272,8 @@ def check_unled_rows(s: Samples, settings: VerdictSettings, contract: Contract |
         return skip("unled_rows", "nothing says who was in control")
     count = {name: int((s.sources == number).sum()) for number, name in CONTROL_SOURCES.items()}
     what = f"{count['none']} rows led by nobody, {count['human']} by a human, {count['policy']} by the policy"
+    if s.obstacle and count["none"]:
+        what = _cause(s) + what
     return grade("unled_rows", count["none"] / len(s.sources), settings, what)
 
 
@@ -298,6 +300,14 @@ CHECKS: tuple[Callable[[Samples, VerdictSettings, Contract | None], Check], ...]
     check_unled_rows,
 )
 """In the order in which they are reported."""
+
+
+def _cause(s: Samples) -> str:
+    """Why the arm stood still, ahead of what was seen of that; empty where nothing says so."""
+    if s.obstacle:
+        return f"the controller let nothing move ({s.obstacle}); "
+    unled = s.sources is not None and not np.any(s.sources)
+    return "nobody led the arm; " if unled else ""
 
 
 def _listed(names: list[str]) -> str:

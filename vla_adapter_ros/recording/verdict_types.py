@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from vla_adapter_ros.errors import ParameterError
+from vla_adapter_ros.paths import locate
 from vla_adapter_ros.untrusted import is_finite, read_yaml, short
 
 PASS, WARN, FAIL, SKIP = "pass", "warn", "fail", "skip"
@@ -120,7 +121,7 @@ def read_settings(source: str | Path | Mapping[str, Any]) -> VerdictSettings:
         given = dict(source)
     else:
         try:
-            given = read_yaml(Path(source)) or {}
+            given = read_yaml(locate(source)) or {}
         except (OSError, ValueError) as error:
             raise ParameterError(f"verdict settings {source}: not readable: {error}") from error
     known = [f.name for f in fields(VerdictSettings)]
@@ -199,6 +200,7 @@ class Samples:
         refused: Camera -> how many of its images could not be used, and why the first could not.
         sources: int (T,), who led: 0 nobody, 1 a human, 2 the policy.
         periods: Camera -> time between its images [s]; inf, or no entry, where it was not measured.
+        obstacle: Why nothing could move, as the controller said; empty: it did not.
     """
 
     fps: float
@@ -216,6 +218,7 @@ class Samples:
     refused: Mapping[str, tuple[int, str]] | None = None
     sources: np.ndarray | None = None
     periods: Mapping[str, float] = field(default_factory=dict)
+    obstacle: str = ""
 
 
 def grade(name: str, value: float, settings: VerdictSettings, what: str) -> Check:

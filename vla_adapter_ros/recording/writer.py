@@ -28,14 +28,17 @@ import pyarrow.parquet as pq
 from vla_adapter_ros import __version__
 from vla_adapter_ros.contract import Contract, write_contract
 from vla_adapter_ros.errors import DatasetError, RecordingError
+from vla_adapter_ros.paths import locate
 from vla_adapter_ros.recording import files, layout
 from vla_adapter_ros.recording.folder import WrittenFolder
 from vla_adapter_ros.recording.frame import Frame
 from vla_adapter_ros.recording.journal import TABLE_TEMPORARIES, TABLES, Journal, episode_names
+from vla_adapter_ros.recording.proof import prove_writable, take_file
 from vla_adapter_ros.recording.resume import Totals, read_recordings, resume
 from vla_adapter_ros.recording.statistics import column_statistics, histogram_statistics
 from vla_adapter_ros.recording.take import Take
 from vla_adapter_ros.recording.video import VideoSettings
+from vla_adapter_ros.texts import visible
 from vla_adapter_ros.untrusted import read_json
 
 
@@ -73,7 +76,8 @@ class DatasetWriter:
 
     Raises:
         ContractMismatch: the data set there was recorded with another contract.
-        DatasetError: the folder holds something else, a damaged data set, or one that is being written.
+        DatasetError: the folder holds something else, a damaged data set, one that is being written, or no
+            episode can be written there.
     """
 
     def __init__(
@@ -86,19 +90,22 @@ class DatasetWriter:
         gop: int = 10,
         preset: str = "",
     ) -> None:
-        self.root = Path(root)
+        self.root = locate(root)
         self._contract = contract
         self._settings = VideoSettings(codec, crf, gop, preset)
         self._fps = layout.whole_rate(contract)
         self._features = layout.build_features(contract, self._settings)
+        made = files.missing_folders(self.root / "meta")
         self._folder = WrittenFolder(self.root)
         try:
             self._journal = Journal(self.root)
             self._totals: Totals = resume(self.root, contract, self._features, self._folder, self._journal)
+            prove_writable(self.root, contract, self._settings, self._totals.next_file, self._journal)
             if not (self.root / layout.CONTRACT).is_file():
                 files.write_file(self.root / layout.CONTRACT, lambda path: write_contract(contract, path))
         except BaseException:
             self._folder.close()
+            files.remove_empty(made)
             raise
         self._recordings = read_recordings(self.root, self._totals.episodes)
         self._take: Take | None = None
@@ -145,18 +152,15 @@ class DatasetWriter:
             raise RecordingError("the data set is closed")
         if self.recording:
             raise RecordingError(f"episode {self.num_episodes} is being recorded: save or discard it first")
-        if not task.strip():
+        if not (said := visible(task)):
             raise RecordingError(f"task = {task!r}: allowed is a text that says what is to be done")
         # The episode's number is not known before it is saved, so that the videos have names of their own.
-        name, folder = f"take-{next(self._numbers):06d}.mp4{files.TEMPORARY}", self._totals.next_file
-        videos = {
-            c: layout.video_file(self.root, c, folder).with_name(name)
-            for c in self._contract.recorded_cameras
-        }
+        folder, number = self._totals.next_file, next(self._numbers)
+        videos = {c: take_file(self.root, c, folder, number) for c in self._contract.recorded_cameras}
         try:
             self._require_same()
             self._list_unfinished(videos.values())
-            self._take = Take(task.strip(), self._contract, self._fps, self._settings, videos)
+            self._take = Take(said, self._contract, self._fps, self._settings, videos)
         except OSError as error:
             raise RecordingError(f"the episode cannot begin: {error}") from error
 

@@ -20,11 +20,10 @@ from torch import Tensor, nn
 
 from vla_adapter_ros.errors import TrainingError
 from vla_adapter_ros.model import VlaAdapter
-from vla_adapter_ros.training.settings import POLICY_PARTS
+from vla_adapter_ros.training.settings import POLICY_PARTS, TARGETS
 from vla_adapter_ros.untrusted import is_finite, read_json, short
 
 BACKBONE_PARTS = ("vision_backbone", "projector", "language_model")
-TARGETS = ("all-linear", "used-linear")
 ADAPTER, ADAPTER_CONFIG, POLICY = "adapter_model.safetensors", "adapter_config.json", "policy.safetensors"
 _NAME = "default"  # the adapter's name inside the layers; in files it is left out
 _PREFIX = "base_model.model."
@@ -92,7 +91,8 @@ def add_lora(
         rank: Rank of the updates, >= 1. Published recipes use 64.
         alpha: Scale; default 2 * rank, as published.
         dropout: On the adapters' input, 0 to below 1.
-        targets: `all-linear`, `used-linear` (see `backbone_layers`), or full names of layers.
+        targets: `all-linear`, `used-linear` (see `backbone_layers`), or names of layers: full ones, or their
+            ends, such as `q_proj` for all layers called so.
 
     Raises:
         TrainingError: a value that is not allowed, an unknown layer, or adapters are there already.
@@ -107,10 +107,7 @@ def add_lora(
     if not 0 <= dropout < 1:
         raise TrainingError(f"dropout = {dropout!r}: allowed is 0 to below 1")
     known = backbone_layers(network)
-    names = backbone_layers(network, targets) if isinstance(targets, str) else tuple(targets)
-    unknown = sorted(set(names) - set(known))
-    if unknown or not names:
-        raise TrainingError(f"LoRA targets {unknown}: allowed are layers of the backbone such as {known[:2]}")
+    names = backbone_layers(network, targets) if targets in TARGETS else _chosen_layers(known, targets)
     from peft import LoraConfig, inject_adapter_in_model  # takes seconds to import
 
     settings = LoraConfig(
@@ -124,6 +121,18 @@ def add_lora(
     for name, parameter in network.named_parameters():
         parameter.requires_grad_(_part(name) in POLICY_PARTS or ".lora_" in name)
     return network
+
+
+def _chosen_layers(known: Collection[str], targets: str | Collection[str]) -> tuple[str, ...]:
+    targets = [targets] if isinstance(targets, str) else list(targets)
+    unknown = [t for t in targets if not any(f".{name}".endswith(f".{t}") for name in known)]
+    if unknown or not targets:
+        ends = ", ".join(sorted({name.rpartition(".")[2] for name in known}))
+        raise TrainingError(
+            f"LoRA targets {unknown}: allowed are {' or '.join(TARGETS)}, or layers of the backbone by their "
+            f"full names or their ends: {ends}"
+        )
+    return tuple(name for name in known if any(f".{name}".endswith(f".{t}") for t in targets))
 
 
 def frozen_to_bf16(network: VlaAdapter) -> VlaAdapter:

@@ -20,6 +20,8 @@ from vla_adapter_ros.contract import Contract
 from vla_adapter_ros.errors import TrainingError
 from vla_adapter_ros.model import VlaAdapterPolicy
 from vla_adapter_ros.model.device import describe_device
+from vla_adapter_ros.paths import locate
+from vla_adapter_ros.recording.files import missing_folders, remove_empty
 from vla_adapter_ros.training.adapters import add_lora, frozen_to_bf16, plain_copy
 from vla_adapter_ros.training.batches import prepare_preprocessing, training_images
 from vla_adapter_ros.training.data import Samples, compute_statistics
@@ -130,7 +132,7 @@ def finetune(
     processes.share(settings.batch, settings.accumulation)
     if settings.frozen_bf16 and settings.precision == "auto" and not has_bf16(processes.device):
         raise TrainingError("frozen_bf16 without bf16 units here: ask for precision 'bf16', or leave it out")
-    output = Path(output)
+    output = locate(output)
     folder = output.with_name(output.name + ".training")
     if resume and (output / RESULT).is_file():
         result, saved = _read_result(output)
@@ -142,13 +144,17 @@ def finetune(
             )
             print(format_report(result.report))
         return result
-    _check_output(output, folder, resume)
-    with only_one(folder, processes.is_first):
-        _check_output(output, folder, resume)  # the one before may just have ended
-        return _train(
-            dataset, contract, settings, processes, output, folder, init, preset, tokenizer, platform,
-            progress, wandb, pages, on_step,
-        )  # fmt: skip
+    made = missing_folders(folder)
+    try:
+        _check_output(output, folder, resume)
+        with only_one(folder, processes.is_first):
+            _check_output(output, folder, resume)  # the one before may just have ended
+            return _train(
+                dataset, contract, settings, processes, output, folder, init, preset, tokenizer, platform,
+                progress, wandb, pages, on_step,
+            )  # fmt: skip
+    finally:
+        remove_empty(made)  # of a training that was refused
 
 
 def _train(

@@ -33,6 +33,7 @@ from torch import Tensor, nn
 from vla_adapter_ros.contract import Contract
 from vla_adapter_ros.errors import TrainingError
 from vla_adapter_ros.model import Tokenizer, VlaAdapter, VlaAdapterPolicy, preset
+from vla_adapter_ros.paths import locate
 from vla_adapter_ros.simulation.sentences import SENTENCES, sentence
 from vla_adapter_ros.training.grounding_data import COLOUR_NAMES, GroundingScenes, render_scenes
 
@@ -114,7 +115,8 @@ def ground(
     settings = settings or GroundingSettings()
     if settings.batch < 1 or settings.vision_steps < 0 or settings.sentence_steps < 1:
         raise TrainingError(f"{settings}: batch and sentence_steps must be at least 1")
-    if Path(output).is_dir() and any(Path(output).iterdir()):
+    output = locate(output)
+    if output.is_dir() and any(output.iterdir()):
         raise TrainingError(f"{output} is there already: choose another output, or remove it")
     say = report or (lambda line: None)
     started = time.perf_counter()
@@ -145,7 +147,7 @@ def ground(
         {"settings": dataclasses.asdict(settings), "figures": dataclasses.asdict(figures),
          "labels": "simulator labels were used for this stage, and for no other"}, indent=2,
     )  # fmt: skip
-    (Path(output) / "grounding.json").write_text(text + "\n", encoding="utf-8")
+    (output / "grounding.json").write_text(text + "\n", encoding="utf-8")
     return figures
 
 

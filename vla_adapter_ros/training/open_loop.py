@@ -16,6 +16,7 @@ from vla_adapter_ros.errors import CheckpointError, ParameterError, TrainingErro
 from vla_adapter_ros.model import VlaAdapterPolicy
 from vla_adapter_ros.model.device import resolve_device
 from vla_adapter_ros.recording.opening import Dataset, open_dataset
+from vla_adapter_ros.texts import comma_list
 from vla_adapter_ros.training.data import Samples, load_samples
 from vla_adapter_ros.training.evaluation import Reference
 from vla_adapter_ros.training.report import Report, conclusions, make_report
@@ -144,7 +145,7 @@ def pick_episodes(text: str, count: int) -> list[int]:
         ParameterError: something else, or an episode that is not there.
     """
     chosen: set[int] = set()
-    for part in filter(None, text.split(",")):
+    for part in comma_list(text):
         first, colon, end = part.partition(":")
         try:
             numbers = (

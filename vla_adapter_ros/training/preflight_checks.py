@@ -10,6 +10,7 @@ import numpy as np
 from vla_adapter_ros.contract import Contract
 from vla_adapter_ros.model import Tokenizer
 from vla_adapter_ros.recording.verdict_types import FAIL, PASS, SKIP, WARN, Check
+from vla_adapter_ros.texts import visible
 from vla_adapter_ros.training.data import HARDLY_MOVES, Rows
 
 DEGREES = 180 / math.pi
@@ -23,15 +24,23 @@ OTHER_EPISODES = 6.0  # spreads: a joint this far from where it is in other epis
 LIKE_ANOTHER = 3.0  # spreads: a joint this near to another one's place has been taken for it
 _SPREAD_FLOOR = 0.05  # smallest spread between episodes [rad or m]
 _FEWEST_EPISODES = 4
+WAY_OUT = (
+    "what helps: other words for the tasks, a tiny model from scratch that learns these words "
+    "(--preset tiny), or a published one that reads every script (--init prismatic)"
+)
 
 
 def check_sentences(rows: Rows, tokenizer: Tokenizer) -> Check:
     """Whether every row has a sentence, and the model can tell the sentences apart."""
     used = [rows.tasks[n] for n in np.unique(rows.task)]
-    empty = int(np.isin(rows.task, [n for n, task in enumerate(rows.tasks) if not task.strip()]).sum())
+    empty = int(np.isin(rows.task, [n for n, task in enumerate(rows.tasks) if not visible(task)]).sum())
     if empty:
         share = empty / len(rows.task)
         return Check("instructions", FAIL, share, f"{share:.1%} of rows have none; allowed is none")
+    mute = [task for task in used if not tokenizer.has_words(task)]
+    if mute:
+        text = f"{_listed(mute)} has no word that the model can read; allowed are words; {WAY_OUT}"
+        return Check("instructions", FAIL, len(mute), text)
     unknown = sorted({word for task in used for word in tokenizer.unknown_words(task)})
     alike: dict[tuple[int, ...], list[str]] = {}
     for task in used:
@@ -41,12 +50,14 @@ def check_sentences(rows: Rows, tokenizer: Tokenizer) -> Check:
     if same:
         text = (
             f"{_listed(same[0])} look the same to the model{words}; allowed are sentences it can tell apart"
+            + f"; {WAY_OUT}" * bool(unknown)
         )
         return Check("instructions", FAIL, len(same), text)
     what = f"{len(used)} sentence{'s' if len(used) > 1 else ''}"
     if len(used) == 1:
         what += ": the policy cannot learn to listen"
-    return Check("instructions", WARN if unknown or len(used) == 1 else PASS, len(used), what + words)
+    what += words + f"; {WAY_OUT}" * bool(unknown)
+    return Check("instructions", WARN if unknown or len(used) == 1 else PASS, len(used), what)
 
 
 def check_constant(rows: Rows) -> Check:

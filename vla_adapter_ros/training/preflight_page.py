@@ -53,7 +53,7 @@ def draw_pictures(
         ("Action: q01 and q99 dashed, limits or gripper positions in red", plot_values(rows, "action")),
         ("Episodes", plot_episodes(rows)),
     ]  # fmt: skip
-    if preflight.stamps:
+    if any(len(times) > 1 for times in preflight.stamps):
         pictures.append(("Timing", plot_timing(preflight.stamps, contract.rate_hz)))
     return pictures
 

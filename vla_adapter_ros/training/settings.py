@@ -12,6 +12,7 @@ from vla_adapter_ros.errors import TrainingError
 SCHEDULES = ("cosine", "constant")
 PRECISIONS = ("auto", "fp32", "bf16")
 POLICY_PARTS = ("action_queries", "action_head", "proprio_projector")
+TARGETS = ("all-linear", "used-linear")
 TAKES = ("last", "best")
 PADDINGS = ("repeat", "mask", "drop")
 SOURCES = ("none", "human", "policy")
@@ -38,7 +39,7 @@ class FinetuneSettings:
             are merged into the weights at the end. See `training.adapters`.
         lora_alpha: Scale of the adapters; None: twice the rank, as published.
         lora_dropout: On the adapters' input.
-        lora_targets: `all-linear`, `used-linear`, or names of layers; see `adapters.backbone_layers`.
+        lora_targets: `all-linear`, `used-linear`, or layers such as `q_proj`; see `adapters.add_lora`.
         freeze: Parts of the policy (`POLICY_PARTS`) that stay as they are.
         warmup: Steps over which the learning rate rises; afterwards it follows the schedule.
         schedule: `cosine` falls to `final_lr`; `constant` stays, as the published recipe in effect does.

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from vla_adapter_ros.contract import Contract, require_same
 from vla_adapter_ros.errors import TrainingError
+from vla_adapter_ros.paths import expand
 from vla_adapter_ros.recording.opening import Dataset, open_dataset
+from vla_adapter_ros.texts import comma_list
 
 _FORM = "PATH, PATH=WEIGHT, or PATH[,weight=WEIGHT][,mapping=FILE]"
 
@@ -58,17 +61,17 @@ def parse_source(text: str | Path | Source) -> Source:
     """
     if isinstance(text, Source):
         return text
-    if isinstance(text, Path) or Path(text).is_dir():
+    if isinstance(text, Path) or os.path.isdir(expand(text)):
         return Source(str(text))
-    path, *options = text.split(",")
+    path, *options = comma_list(text)
     values: dict[str, str] = {}
     for option in options:
-        key, _, value = option.partition("=")
+        key, _, value = map(str.strip, option.partition("="))
         if key not in ("weight", "mapping") or not value or key in values:
             raise TrainingError(f"data set {text!r}: {option!r}: allowed is {_FORM}")
         values[key] = value
     head, equals, tail = path.rpartition("=")
-    if equals and "weight" not in values and not Path(path).is_dir():
+    if equals and "weight" not in values and not os.path.isdir(expand(path)):
         path, values["weight"] = head, tail
     try:
         weight = float(values.get("weight", "1"))
@@ -116,7 +119,7 @@ def open_sources(
             require_same(
                 shared, data.contract, f"data set {source.path} (the others are like {opened[0].name})"
             )
-        here = Path(source.path)
+        here = expand(source.path)
         name = here.resolve().name if here.exists() else source.path.partition("@")[0].rpartition("/")[2]
         taken = [other.name for other in opened]
         while name in taken:

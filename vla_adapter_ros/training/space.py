@@ -49,17 +49,23 @@ def only_one(folder: Path, active: bool = True) -> Iterator[None]:
         yield
         return
     require_writable(folder)
+    removed = True
     descriptor = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o644)
     try:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            removed = os.fstat(descriptor).st_nlink == 0  # by a training that was refused just now
         except OSError:
+            removed = True
+        if removed:
             raise TrainingError(
                 f"{folder}: another training is writing to it: wait for its end, stop it, or choose "
                 "another output"
-            ) from None
+            )
         yield
     finally:
+        if not removed and [path.name for path in folder.iterdir()] == [LOCK]:
+            (folder / LOCK).unlink()  # it has left nothing
         os.close(descriptor)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from vla_adapter_ros.model.backbones import LATEST, read_backbone
 from vla_adapter_ros.model.checkpoint import OURS, find_components, read_own_config
 from vla_adapter_ros.model.hub import find_checkpoint
 from vla_adapter_ros.model.tokenizer import TINY_WORDS
+from vla_adapter_ros.paths import expand, locate
 from vla_adapter_ros.training.cameras import with_cameras
 
 BACKBONE = "grounded_tiny"
@@ -28,7 +30,7 @@ _TOKENIZER_ID = "Qwen/Qwen2.5-0.5B"
 def start_name(init: str | Path | None, preset_name: str | None) -> str:
     """How a start is called in records: the name of its folder or file, or `scratch PRESET`."""
     if init is not None:
-        return Path(init).name
+        return locate(init).name
     return f"scratch {preset_name}" if preset_name else BACKBONE
 
 
@@ -36,7 +38,7 @@ def is_tiny_start(init: str | Path | None, preset_name: str | None) -> bool:
     """Whether a start is known to be the tiny model, without reading any weights."""
     if init is None:
         return preset_name in (None, "tiny")
-    return (own := Path(init) / OURS).is_file() and bool(read_own_config(own).stem)
+    return os.path.isfile(own := expand(init) / OURS) and bool(read_own_config(own).stem)
 
 
 def starting_point(
@@ -75,10 +77,10 @@ def starting_point(
         policy = _from_scratch(preset_name or "", robot, sentences, tokenizer)
         policy.network.to(device)
         return policy
-    if init == PRISMATIC and not Path(init).exists():
+    if init == PRISMATIC and not os.path.exists(expand(init)):
         init = _fetch(_PRISMATIC_ID, "config.json", LATEST.as_posix())
         tokenizer = tokenizer or _fetch(_TOKENIZER_ID, "tokenizer*.json")
-    path = Path(init) if Path(init).is_file() else find_checkpoint(init)
+    path = locate(init) if os.path.isfile(expand(init)) else find_checkpoint(init)
     if _is_policy(path):
         policy = VlaAdapterPolicy.from_pretrained(path, platform=platform, device=device)
     else:
@@ -112,8 +114,7 @@ def _from_scratch(
         return VlaAdapterPolicy(VlaAdapter(config), config, known)
     if name != "tiny":
         raise TrainingError(f"preset {name!r} from scratch needs a tokenizer: name the folder of Qwen2.5's")
-    words = sorted({word for sentence in sentences for word in sentence.lower().split()})
-    known = Tokenizer.from_words((*TINY_WORDS, *(word for word in words if word not in TINY_WORDS)))
+    known = Tokenizer.from_words((*TINY_WORDS, *sentences))
     config = _sized(name, robot, known.vocab_size)
     return VlaAdapterPolicy(VlaAdapter(config), config, known)
 

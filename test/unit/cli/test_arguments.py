@@ -198,3 +198,34 @@ def test_memory_without_a_gpu_is_refused_unless_the_cpu_is_named(monkeypatch, ca
 def test_every_command_with_a_device_takes_the_gpu_where_there_is_one():
     found = {words: parse(words).device for words in COMMANDS if "device" in vars(parse(words))}
     assert set(found.values()) == {"auto"} and len(found) >= 6, found
+
+
+@pytest.mark.parametrize(
+    ("option", "text", "read"),
+    [
+        ("--lora-targets", "q_proj,v_proj", ("q_proj", "v_proj")),
+        ("--lora-targets", "q_proj, v_proj", ("q_proj", "v_proj")),
+        ("--lora-targets", "q_proj", ("q_proj",)),
+        ("--lora-targets", "used-linear", "used-linear"),
+        ("--source-weights", "human=1, policy = 0.2", (0.0, 1.0, 0.2)),
+    ],
+)
+def test_blanks_beside_commas_mean_nothing(option, text, read):
+    assert chosen_settings(parse(("finetune",), option, text))[option[2:].replace("-", "_")] == read
+
+
+def test_episodes_may_have_blanks_beside_commas():
+    from vla_adapter_ros.training.open_loop import pick_episodes
+
+    assert pick_episodes("0:2, 5", 9) == pick_episodes("0:2,5", 9) == [0, 1, 5]
+
+
+@pytest.mark.parametrize(
+    "words", [words for words in COMMANDS if "device" in vars(parse(words)) and words != ("bringup",)],
+    ids="-".join,
+)  # fmt: skip
+def test_a_gpu_that_is_not_there_is_one_sentence(words, monkeypatch, capsys):
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 0)
+    for device in ("cuda", "cuda:0", "gpu", ""):
+        assert main([*words, *needed(COMMANDS[words]), "--device", device]) == 2
+        assert f"device = {device!r}: allowed is auto or cpu" in capsys.readouterr().err

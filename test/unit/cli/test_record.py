@@ -12,6 +12,8 @@ from vla_adapter_ros.cli.main import _parser
 from vla_adapter_ros.cli.record import COMMANDS, KEYS, Terminal, recorder_nodes, status_line
 from vla_adapter_ros.errors import ParameterError
 
+NAN, INF = float("nan"), float("inf")
+
 
 def test_keys_are_split_as_terminals_and_pedals_send_them():
     assert split_keys(b"a \x1b[5~\x1bq\n") == ["a", "space", "pageup", "escape", "q", "enter"]
@@ -59,18 +61,57 @@ def test_the_status_line_names_what_matters():
     status = SimpleNamespace(
         state="recording", episode=3, frames=120, rate_hz=29.97, dropped=2, queue_depth=4, episodes=3,
         saving=1, controller="running", minutes_left=612.4, streams=["third_view", "/joint_states"],
-        ages=[0.01, float("inf")],
+        ages=[0.01, float("inf")], verdict=[],
     )  # fmt: skip
     assert status_line(status) == (
         "recording | controller running | episode 3 | 120 frames, 29.97 Hz, 2 left out | queue 4 | "
         "3 on disk + 1 being saved | 612 min left | silent: /joint_states"
     )
     status.state, status.episode = "pending", -1
-    assert "save it (s) or discard it (d)?" in status_line(status)
+    status.verdict = ["pass rate_error: 10 Hz", "fail dropped_frames: 9", "fail idle_head: 12 s"]
+    line = status_line(status)
+    assert line.startswith(
+        "pending | fail dropped_frames: 9 | fail idle_head: 12 s | save it (s) or discard it"
+    )
     status.controller = "disarmed"
     assert "| controller disarmed (a arms it) |" in status_line(status)
     status.controller = "none"
     assert "| no controller |" in status_line(status)
+
+
+@pytest.mark.parametrize(
+    ("minutes", "shown"),
+    [(0.2, "0 min left"), (1440, "1440 min left"), (63990652, "> 24 h left"), (NAN, ""), (INF, "")],
+)
+def test_a_time_that_means_nothing_is_not_shown(minutes, shown):
+    status = FakeClient().status
+    status.minutes_left = minutes
+    assert status_line(status).endswith(f"0 on disk | {shown}" if shown else "0 on disk")
+
+
+def test_a_pending_episode_says_once_what_failed_and_keeps_its_reason(capsys, monkeypatch):
+    client = FakeClient()
+    keyboard = SimpleNamespace(read=lambda patience: [], ended=False)
+    terminal = Terminal(client, keyboard, "wave")
+    terminal._live = True
+    monkeypatch.setenv("COLUMNS", "60")
+    failed, warned = (
+        "fail constant_joints: the controller was disarmed; 6 of 6 " + "j " * 40,
+        "warn idle_head: 3 s",
+    )
+    sentence = f"30 frames wait, save or discard them: {failed}"
+    client.status.state, client.status.verdict = "pending", ["pass rate_error: 10 Hz", failed, warned]
+    client.status.reason = sentence
+    client.events.put((False, sentence))
+    for _ in range(5):
+        assert terminal.turn(KEYS)
+    text = capsys.readouterr().out
+    assert text.count(sentence) == 1 and text.count(f"  {warned}") == 1 and f"  {failed}" not in text
+    assert text.index(warned) < text.index(sentence)  # what is to be decided comes last
+    *_, live = text.split("\r\x1b[2K")
+    assert (
+        live.startswith("pending | fail constant_joints: the controller") and len(live) < 60
+    )  # or it scrolls
 
 
 class FakeClient:
@@ -82,6 +123,7 @@ class FakeClient:
         self.status = SimpleNamespace(
             state="idle", episode=-1, frames=0, rate_hz=0.0, dropped=0, queue_depth=0, episodes=0, saving=0,
             controller="disarmed", minutes_left=1.0, streams=[], ages=[], verdict=[], instruction="",
+            reason="",
         )  # fmt: skip
         self.events, self.asked = queue.Queue(), []
 

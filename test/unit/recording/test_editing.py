@@ -10,7 +10,7 @@ import pytest
 from foreign_samples import make_foreign, make_ours
 from recording_samples import CONTRACT, make_frame, record
 
-from vla_adapter_ros.errors import ContractMismatch, DatasetError
+from vla_adapter_ros.errors import ContractMismatch, DatasetError, RecordingError
 from vla_adapter_ros.recording.editing import (
     TrimSettings,
     merge,
@@ -184,3 +184,19 @@ def test_upload_is_tagged_with_the_format(ours):
     assert b"tags: [LeRobot" in hub.calls[2][2]["path_or_fileobj"]
     with pytest.raises(DatasetError, match="allowed is USER/NAME"):
         push_to_hub(ours.root, "set", api=hub)
+
+
+@pytest.mark.parametrize("task", ["\u200b", "\u2060 \ufeff", "\u3164"], ids=ascii)
+def test_an_episode_whose_task_nobody_can_see_is_left_out(ours, task, tmp_path, monkeypatch):
+    monkeypatch.setattr(DatasetReader, "task_of", lambda self, number: "wave" if number else task)
+    first, *others = merge([ours], tmp_path / "out")
+    assert first.index == -1 and "allowed is a text" in first.remarks[0]
+    assert others and all(entry.index >= 0 and entry.task == "wave" for entry in others)
+
+
+def test_no_episode_begins_with_a_task_that_nobody_can_see(tmp_path):
+    with (
+        DatasetWriter(tmp_path, CONTRACT) as writer,
+        pytest.raises(RecordingError, match="allowed is a text"),
+    ):
+        writer.start_episode("\u200b \u2060")

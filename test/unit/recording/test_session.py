@@ -395,3 +395,58 @@ def test_settings_out_of_range_are_refused():
         SessionSettings(on_fail="shrug")
     with pytest.raises(ParameterError, match="silence_s"):
         SessionSettings(silence_s=float(np.nan))
+
+
+@pytest.mark.parametrize("task", ["\u200b", "\u2060 \u3164", "\ufeff\n"], ids=ascii)
+def test_a_task_that_nobody_can_see_is_refused(start_session, tmp_path, task):
+    session = start_session()
+    for reply in (session.start(task, at(0)), session.command(f"start {task}", at(0))):
+        assert not reply.ok and "allowed is a text" in reply.message and session.state == "idle"
+
+
+def test_a_lost_episode_raises_an_alarm(tmp_path, lines, monkeypatch):
+    alarms = []
+    writer = DatasetWriter(tmp_path / "set", CONTRACT)
+    settings = SessionSettings(min_disk_bytes=0.0)
+    session = RecordingSession(writer, CONTRACT, settings, LENIENT, lines.append, alarm=alarms.append)
+
+    def fail(*_):
+        raise RecordingError("the disk is gone")
+
+    session.start("wave", at(0))
+    play(session, 0, 5)
+    monkeypatch.setattr(writer, "commit", fail)
+    with pytest.raises(RecordingError):
+        session.stop().saved.result(20)
+    session.close()
+    assert alarms == ["episode lost: the disk is gone"] and not any("lost" in line for line in lines)
+
+
+@pytest.mark.parametrize(
+    ("report", "cause"),
+    [
+        (
+            Report(at(0), "disarmed", "none", "not armed yet: call ~/arm"),
+            "the controller let nothing move (not",
+        ),
+        (Report(at(0), "idle", "none"), "nobody led the arm"),
+    ],
+)
+def test_an_arm_that_stands_still_is_explained_by_the_first_cause(start_session, tmp_path, report, cause):
+    leader = Leader(replace(CONTRACT, teleop=replace(CONTRACT.teleop, route="direct")))  # else none begins
+    session = start_session(leader)
+    leader.hear(report)
+    assert session.start("wave", at(0)).ok
+    play(session, 0, 10, spoil=lambda frame: replace(frame, state=np.zeros(11)))
+    message = session.stop().message
+    assert re.search(rf"fail constant_joints: {re.escape(cause)}.*; \d of \d", message)
+    first = next(check for check in message.split("fail ")[1:] if check.startswith("constant_joints"))
+    assert first.index(cause) < first.index(" of ")
+
+
+def test_a_file_system_that_tells_no_size_stops_nothing(tmp_path, monkeypatch):
+    from vla_adapter_ros.recording import disk
+
+    monkeypatch.setattr(disk.shutil, "disk_usage", lambda _: disk.shutil._ntuple_diskusage(0, 0, 0))
+    gauge = DiskGauge(tmp_path, CONTRACT, 1e9)
+    assert gauge.shortage() == "" and np.isnan(gauge.minutes_left())

@@ -313,8 +313,8 @@ def test_the_last_episode_can_be_taken_back(tmp_path):
 def test_an_encoder_that_is_behind_refuses_the_whole_row(tmp_path, monkeypatch):
     go = threading.Event()
     encode = VideoEncoder._encode
-    monkeypatch.setattr(VideoEncoder, "_encode", lambda self: (go.wait(), encode(self)))
     with DatasetWriter(tmp_path, CONTRACT) as writer:
+        monkeypatch.setattr(VideoEncoder, "_encode", lambda self: (go.wait(), encode(self)))
         writer.start_episode("a")
         refused = 0
         for n in range(80):

@@ -207,3 +207,17 @@ def test_refusals(network, tmp_path: Path):
     (tmp_path / "adapter_config.json").write_text("{}")
     with pytest.raises(TrainingError, match="no settings of an adapter"):
         load_adapter(plain, tmp_path)
+
+
+def test_layers_are_chosen_by_the_ends_of_their_names(network):
+    add_lora(network, rank=2, targets=("q_proj", "self_attn.v_proj"))
+    adapted = {name.split(".lora_")[0] for name, _ in network.named_parameters() if ".lora_" in name}
+    assert adapted and all(name.endswith(("q_proj", "v_proj")) for name in adapted)
+    assert {name.rpartition(".")[2] for name in adapted} == {"q_proj", "v_proj"}
+    assert all(name.startswith(("language_model.", "vision_backbone.")) for name in adapted)
+
+
+@pytest.mark.parametrize("targets", ["proj_q", "", ("q_proj", ""), ("roj",)])
+def test_layers_that_are_not_there_are_refused_with_those_that_are(network, targets):
+    with pytest.raises(TrainingError, match=r"allowed are all-linear or used-linear, or layers .*q_proj"):
+        add_lora(network, rank=2, targets=targets)

@@ -18,6 +18,8 @@ from training_samples import make_backbone, make_dataset
 from vla_adapter_ros.contract import write_contract
 from vla_adapter_ros.errors import ContractMismatch, DatasetError, TrainingError, VlaAdapterError
 from vla_adapter_ros.model import Tokenizer, VlaAdapterPolicy
+from vla_adapter_ros.recording import Frame
+from vla_adapter_ros.recording.writer import DatasetWriter
 from vla_adapter_ros.training.finetune import finetune
 from vla_adapter_ros.training.inspection import check_data
 from vla_adapter_ros.training.preflight_checks import (
@@ -285,3 +287,47 @@ def test_a_damaged_table_is_named(copy, backbone, tmp_path):
     (copy / "data/chunk-000/file-001.parquet").write_bytes(b"nothing")
     with pytest.raises(DatasetError, match=r"file-001.parquet: not readable"):
         check_data(copy, tmp_path / "page.html", init=backbone, steps=1)
+
+
+@pytest.mark.parametrize(
+    ("tasks", "told"),
+    [
+        (("拿起红色方块", "拿起蓝色方块"), "look the same to the model"),
+        (("🟥", "🟦"), "has no word that the model can read"),
+        (("возьми cube", "take the cube"), "does not know"),
+    ],
+)
+def test_sentences_in_another_script_are_told_a_way_out(tasks, told):
+    check = check_sentences(changed(made_rows(), tasks=tasks), WORDS)
+    assert told in check.text and "--preset tiny" in check.text and "--init prismatic" in check.text
+
+
+def test_a_tiny_model_from_scratch_knows_the_words_of_every_script():
+    tasks = ("拿起，红色方块。", "पकड़ो, लाल घन!", "возьми: «кубик»")
+    own = Tokenizer.from_words(tasks)
+    assert not [word for task in tasks for word in own.unknown_words(task)]
+    assert check_sentences(changed(made_rows(), tasks=tasks[:2]), own).level == "pass"
+
+
+def test_a_task_that_nobody_can_see_is_none():
+    check = check_sentences(changed(made_rows(), tasks=("take it", "\u200b")), WORDS)
+    assert check.level == "fail" and "have none" in check.text
+
+
+@pytest.mark.parametrize("lengths", [(1,), (1, 1, 1, 1), (1, 5, 1)], ids=str)
+def test_episodes_of_one_row_are_looked_at(lengths, backbone, tmp_path):
+    with DatasetWriter(tmp_path / "set", CONTRACT) as writer:
+        for number, length in enumerate(lengths):
+            writer.start_episode("take it")
+            for n in range(length):
+                images = {name: np.full((112, 112, 3), 90, np.uint8) for name in CONTRACT.cameras}
+                action = np.full(8, 0.1 * (n + number))
+                stamp = 10.0 * number + 0.1 * n
+                writer.add(Frame(stamp, images, np.full(11, 0.1 * (n + number)), action, {}, stamp), 1)
+            writer.save_episode()
+    page = tmp_path / "page.html"
+    try:
+        check_data(tmp_path / "set", page, init=backbone, steps=1)
+    except TrainingError as error:
+        assert "cannot be trained on" in str(error)  # a single row moves nothing
+    assert page.is_file()
