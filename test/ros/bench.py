@@ -77,7 +77,7 @@ class Bench:
         subscribe(StepAck, ACK_TOPIC, self._on_ack, ACK_QOS)
         subscribe(JointTrajectory, CONTRACT.command.topic, self._on_trajectory, QoSProfile(depth=10))
         for kind, topic in (
-            (Float64MultiArray, CONTRACT.command.gripper_topic),
+            (Float64MultiArray, CONTRACT.grippers[0].topic),
             (JointState, CONTRACT.action.topic),
             (ControllerStatus, "controller/status"),
             (RecorderStatus, "recorder_node/status"),

@@ -25,7 +25,7 @@ class Arm:
     def _take(self, stream, message) -> None:
         if stream == "joints":
             positions = joint_positions(message)
-            self.fingers = positions[self.contract.gripper.joint]
+            self.fingers = positions[self.contract.grippers[0].joint]
             row = np.array([positions[joint] for joint in self.contract.arm_joints])
             self.path.append((seconds(message.header.stamp), row))
 

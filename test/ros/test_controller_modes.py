@@ -14,7 +14,7 @@ from vla_adapter_ros.control.limits import Limits
 from vla_adapter_ros.nodes.conversions import command_message
 
 LIMITS = Limits.of(CONTRACT)
-OUTPUTS = (CONTRACT.command.topic, CONTRACT.command.gripper_topic)
+OUTPUTS = (CONTRACT.command.topic, CONTRACT.grippers[0].topic)
 FIRST = np.eye(7)[0]
 
 

@@ -111,5 +111,5 @@ def test_teleoperation_is_published_before_limiting(bench, graph):
         zip(CONTRACT.action_names, target, strict=True)
     )
     assert status(bench).control_source == "human"
-    assert bench.newest(CONTRACT.command.gripper_topic).data[0] == CONTRACT.gripper.closed_position
+    assert bench.newest(CONTRACT.grippers[0].topic).data[0] == CONTRACT.grippers[0].closed_position
     assert (np.abs(bench.velocity_of_arm()) <= LIMITS.velocity + 1e-3).all()

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from robots import KINEMATICS, contract_file
+from robots import GRIPPER, KINEMATICS, contract_file
 from simulated import Arm
 
 from vla_adapter_ros.cli.client import GraphClient
@@ -78,7 +78,9 @@ def go(arm: Arm) -> tuple[np.ndarray, np.ndarray]:
 )
 def test_the_arm_gets_there(moved, command, gripper):
     arm = moved(
-        command={"type": command, "topic": "/arm/command", "gripper_type": gripper}, kinematics=KINEMATICS
+        command={"type": command, "topic": "/arm/command"},
+        grippers=[GRIPPER | {"type": gripper}],
+        kinematics=KINEMATICS,
     )
     start, end = go(arm)
     if command.startswith("cartesian"):  # the posture of a redundant arm is its own affair
@@ -178,6 +180,6 @@ def control_msgs(tmp_path, monkeypatch):
 
 @pytest.mark.slow
 def test_the_gripper_action_closes_the_hand(control_msgs, moved):
-    arm = moved(command={"gripper_type": "gripper_command", "gripper_topic": "/gripper/gripper_cmd"})
+    arm = moved(grippers=[GRIPPER | {"type": "gripper_command", "topic": "/gripper/gripper_cmd"}])
     start, end = go(arm)
     assert np.abs(end - start - WAY).max() < 0.01

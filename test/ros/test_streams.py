@@ -78,7 +78,7 @@ def test_frames_are_right_after_a_stall(streams):
         topic: (talker.create_publisher(JointState, topic, QoSProfile(depth=200)), list(names))
         for topic, names in topics.items()
     }
-    values[contract.joint_state_topic][1].append(contract.gripper.joint)
+    values[contract.joint_state_topic][1].append(contract.grippers[0].joint)
     publishers = [*cameras.values(), *(publisher for publisher, _ in values.values())]
     until(lambda: all(p.get_subscription_count() for p in publishers))
     until(lambda: all(listener.count_publishers(p.topic_name) for p in publishers))
@@ -124,7 +124,7 @@ def test_best_effort_publishers_are_heard_and_the_arm_may_come_in_parts(streams)
 
     def heard():
         send(arm, list(contract.arm_joints), velocity=[0.0])
-        send(gripper, [contract.gripper.joint])
+        send(gripper, [contract.grippers[0].joint])
         return builder.newest_ages(subscriber.poll())[topic] < 0.5
 
     until(heard)

@@ -44,7 +44,7 @@ class OnePoint:
 
     def __init__(self, contract: Contract, robot: SimulatedRobot) -> None:
         self._robot, self._contract = robot, contract
-        self._columns = [contract.action_names.index(joint) for joint in contract.arm_joints]
+        self._columns = contract.arm_places
         self._newest: Chunk | None = None
         self.hand_overs: list[float] = []
 
@@ -70,7 +70,7 @@ class OpenLoop:
 
     def __init__(self, contract: Contract, robot: SimulatedRobot) -> None:
         self._robot, self._contract = robot, contract
-        self._columns = [contract.action_names.index(joint) for joint in contract.arm_joints]
+        self._columns = contract.arm_places
         self._next: Chunk | None = None
         self._busy_until = -np.inf
         self.hand_overs: list[float] = []
@@ -104,7 +104,7 @@ class Ensembling:
 
     def __init__(self, contract: Contract, robot: SimulatedRobot) -> None:
         self._robot, self._contract = robot, contract
-        self._columns = [contract.action_names.index(joint) for joint in contract.arm_joints]
+        self._columns = contract.arm_places
         self._live: list[Chunk] = []
         self._newest_used = -np.inf
         self._begun: float | None = None

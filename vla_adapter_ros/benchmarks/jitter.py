@@ -39,7 +39,7 @@ class MovingCore:
         self.core = MotionCore(contract, 1.0 / rate_hz, armed=True)
         middle = [sum(contract.limits[joint].position) / 2 for joint in contract.arm_joints]
         self._middle = np.array(middle)
-        self._columns = [contract.action_names.index(joint) for joint in contract.arm_joints]
+        self._columns = contract.arm_places
         self._publish_every = max(1, round(rate_hz / PUBLISH_HZ))
         self._next_chunk, self._chunks = -np.inf, 0
         self.points = 0
@@ -67,7 +67,8 @@ class MovingCore:
     def _chunk(self, now: float) -> Chunk:
         contract = self._contract
         times = now + np.arange(_ROWS) / contract.rate_hz
-        rows = np.full((_ROWS, len(contract.action_names)), contract.gripper.open)
+        rows = np.zeros((_ROWS, len(contract.action_names)))
+        rows[:, contract.gripper_places] = [gripper.open for gripper in contract.grippers]
         rows[:, self._columns] = (
             self._middle + _AMPLITUDE_RAD * np.sin(2 * np.pi * times / _PERIOD_S)[:, None]
         )

@@ -107,8 +107,8 @@ def run_policy(
         core.tick(now)
         if tick % PUBLISH_EVERY == 0:
             send_trajectory(core, robot, now)
-        if core.gripper_position is not None:
-            robot.accept_gripper(core.gripper_position)
+        for position in core.gripper_positions or ():
+            robot.accept_gripper(position)
         if not lifted and (lifted := robot.lifted()):
             lifted_at = now
         robot.advance(TICK_S)

@@ -69,7 +69,6 @@ def run_arm(contract: Contract, rate_hz: float, log: str) -> None:
     states = node.create_publisher(JointState, contract.joint_state_topic, 10)
     commands = node.create_publisher(JointState, contract.action.topic, 10)
     middle = {name: sum(limit.position) / 2 for name, limit in contract.limits.items()}
-    gripper = contract.gripper
     stamps: list[float] = []
     motion: Callable[[float], float] = lambda t: 0.2 * float(np.sin(2 * np.pi * t / 4))  # noqa: E731
     try:
@@ -77,13 +76,14 @@ def run_arm(contract: Contract, rate_hz: float, log: str) -> None:
             t = number / rate_hz
             stamp = to_stamp(node.get_clock().now().nanoseconds * 1e-9)
             closed = int(t / 2) % 2
-            fingers = gripper.closed_position if closed else gripper.open_position
-            state = JointState(name=[*middle, gripper.joint])
-            state.position = [value + motion(t) for value in middle.values()] + [fingers]
-            values = {name: value + motion(t + 0.1) for name, value in middle.items()}
-            values[gripper.dimension] = gripper.closed if closed else gripper.open
-            command = JointState(name=list(contract.action_names))
-            command.position = [values[name] for name in contract.action_names]
+            measured = {joint: value + motion(t) for joint, value in middle.items()}
+            commanded = {joint: value + motion(t + 0.1) for joint, value in middle.items()}
+            values = np.array([commanded.get(joint, 0.0) for joint in contract.action_joints])
+            for place, gripper in zip(contract.gripper_places, contract.grippers, strict=True):
+                measured[gripper.joint] = gripper.closed_position if closed else gripper.open_position
+                values[place] = gripper.closed if closed else gripper.open
+            state = JointState(name=list(measured), position=list(measured.values()))
+            command = JointState(name=list(contract.action_names), position=values.tolist())
             state.header.stamp = command.header.stamp = stamp
             states.publish(state)
             commands.publish(command)

@@ -127,7 +127,7 @@ class Footage:
         figure = Figure(figsize=(9, 1.7 * len(names)))
         axes = figure.subplots(len(names), 1, sharex=True)
         for i, (axis, name) in enumerate(zip(axes, names, strict=True)):
-            column = self._contract.action_names.index(name)
+            column = self._contract.action_joints.index(name)
             for stamp, rows in self._chunks:
                 due = stamp - start + np.arange(len(rows)) / self._contract.rate_hz
                 axis.plot(

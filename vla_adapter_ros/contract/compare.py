@@ -8,7 +8,6 @@ from vla_adapter_ros.errors import ContractMismatch
 
 def _meaning(contract: Contract) -> dict[str, object]:
     """The parts that give numbers their meaning; topics, ages and limits may differ."""
-    gripper = contract.gripper
     return {
         "rate_hz": contract.rate_hz,
         "reference_camera": contract.reference_camera,
@@ -18,7 +17,7 @@ def _meaning(contract: Contract) -> dict[str, object]:
         "action.space": contract.action.space,
         "action.dimensions": tuple((d.name, d.unit, d.scale) for d in contract.action.dimensions),
         "action.delta": _delta(contract),
-        "gripper": (gripper.dimension, gripper.mode, gripper.open, gripper.closed),
+        "grippers": tuple((g.dimension, g.mode, g.open, g.closed) for g in contract.grippers),
         "command.lead_s": contract.command.lead_s,
     }
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import yaml
 
+from vla_adapter_ros.contract.older import with_grippers
 from vla_adapter_ros.contract.resources import robots_folder
 from vla_adapter_ros.contract.schema import FIELDS, TOOL_COLUMNS, Contract
 from vla_adapter_ros.errors import ContractError
@@ -48,7 +49,7 @@ def parse_contract(data: Any) -> Contract:
     Raises:
         ContractError: names the key, the value and what is allowed.
     """
-    contract = _build(Contract, data, "contract")
+    contract = _build(Contract, with_grippers(data), "contract")
     _check(contract)
     return contract
 
@@ -166,15 +167,11 @@ def _check(contract: Contract) -> None:
             f"{where}.joint", dimension.joint,
             "a joint name" if needs_joint else f"no joint on a {kind} topic",
         )  # fmt: skip
-    _require(
-        contract.gripper.dimension in contract.action_names,
-        "contract.gripper.dimension", contract.gripper.dimension, f"one of {contract.action_names}",
-    )  # fmt: skip
-    _require(contract.gripper.open != contract.gripper.closed, "contract.gripper.open",
-             contract.gripper.open, "another value than 'closed'")  # fmt: skip
-    measured = {d.joint for d in contract.state}
+    _check_grippers(contract)
+    _check_driven(contract)
     _check_teleop(contract)
     _check_tool(contract)
+    measured = set(contract.state_joints) - {""}
     for joint in contract.arm_joints:
         _require(
             joint in measured,
@@ -188,6 +185,40 @@ def _check(contract: Contract) -> None:
     for joint, limit in contract.limits.items():
         ok = len(limit.position) == 2 and limit.position[0] < limit.position[1]
         _require(ok, f"contract.limits.{joint}.position", list(limit.position), "[low, high] with low < high")
+
+
+def _check_grippers(contract: Contract) -> None:
+    """Every gripper moves by a dimension of its own, and is told on a topic of its own."""
+    for i, gripper in enumerate(contract.grippers):
+        where, before = f"contract.grippers[{i}]", contract.grippers[:i]
+        _require(
+            gripper.dimension in contract.action_names,
+            f"{where}.dimension", gripper.dimension, f"one of {contract.action_names}",
+        )  # fmt: skip
+        _require(gripper.open != gripper.closed, f"{where}.open", gripper.open, "another value than 'closed'")
+        for key in ("dimension", "joint", "topic"):
+            value = getattr(gripper, key)
+            _require(
+                value not in [getattr(other, key) for other in before],
+                f"{where}.{key}", value, "another one than that of a gripper before it",
+            )  # fmt: skip
+
+
+def _check_driven(contract: Contract) -> None:
+    """Every joint of the arm is driven by one dimension; `joint` stands only where it says something."""
+    for i, (dimension, joint) in enumerate(
+        zip(contract.action.dimensions, contract.action_joints, strict=True)
+    ):
+        where = f"contract.action.dimensions[{i}].joint"
+        why = (
+            f"none in {contract.action.space}" if contract.action.space.startswith("ee_")
+            else "none here: the joint is named with the gripper"
+        )  # fmt: skip
+        _require(joint or not dimension.joint, where, dimension.joint, why)
+        _require(
+            not joint or joint not in contract.action_joints[:i],
+            where, joint, "a joint that no dimension before drives",
+        )  # fmt: skip
 
 
 def _check_teleop(contract: Contract) -> None:

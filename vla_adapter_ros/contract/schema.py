@@ -75,7 +75,11 @@ class Topic:
 
 @dataclass(frozen=True)
 class StateDimension:
-    """One value of the proprioception: a field of a topic; `joint` picks by name in joint states."""
+    """One value of the proprioception: a field of a topic; `joint` picks by name in joint states.
+
+    Everywhere else in the contract a joint is called by that name, or, where joint states on several topics
+    have a joint of the same name (two arms of one kind), by the `name` of its position here.
+    """
 
     name: str
     topic: str
@@ -86,11 +90,16 @@ class StateDimension:
 
 @dataclass(frozen=True)
 class ActionDimension:
-    """One value of the action; times `scale` it has this unit."""
+    """One value of the action; times `scale` it has this unit.
+
+    `name` is what chunks, recordings and a leader's messages call it. `joint` is the robot's joint that it
+    drives, where that has another name; a gripper's joint is named with the gripper.
+    """
 
     name: str
     unit: str = field(metadata={"choices": UNITS})
     scale: float = field(default=1.0, metadata={"above": 0.0})
+    joint: str = ""
 
 
 @dataclass(frozen=True)
@@ -117,12 +126,18 @@ class Action:
 
 @dataclass(frozen=True)
 class Gripper:
-    """What opening and closing mean in the action, and on the joint that is commanded."""
+    """One gripper: the action dimension that moves it, what open and closed mean, and where it is told.
+
+    `open` and `closed` are values of `dimension`; `open_position` and `closed_position` those of `joint`
+    [rad or m]. `topic` is the name of the action server where `type` is gripper_command.
+    """
 
     dimension: str
     joint: str
     open_position: float
     closed_position: float
+    topic: str
+    type: str = field(default="forward_position", metadata={"choices": GRIPPER_COMMANDS})
     open: float = 1.0
     closed: float = 0.0
     mode: str = field(default="binary", metadata={"choices": ("binary", "continuous")})
@@ -163,16 +178,11 @@ class Teleop:
 
 @dataclass(frozen=True)
 class Command:
-    """What the controller sends to the robot. `lead_s`: a command for time s is reached at s + lead_s.
-
-    `gripper_topic` is the name of the action server where `gripper_type` is gripper_command.
-    """
+    """What the controller sends to the arm. `lead_s`: a command for time s is reached at s + lead_s."""
 
     type: str = field(metadata={"choices": COMMANDS})
     topic: str
-    gripper_topic: str
     lead_s: float = field(metadata={"min": 0.02, "max": 0.5})
-    gripper_type: str = field(default="forward_position", metadata={"choices": GRIPPER_COMMANDS})
 
 
 @dataclass(frozen=True)
@@ -240,10 +250,10 @@ class Contract:
     topics: dict[str, Topic]
     state: tuple[StateDimension, ...]
     action: Action
-    gripper: Gripper
     teleop: Teleop
     command: Command
     limits: dict[str, JointLimits]
+    grippers: tuple[Gripper, ...] = field(default=(), metadata={"may_be_empty": True})
     kinematics: Kinematics | None = None
     workspace: Workspace | None = None
     safety: Safety = field(default_factory=Safety)
@@ -267,31 +277,71 @@ class Contract:
         return tuple(dimension.name for dimension in self.state)
 
     @property
+    def state_joints(self) -> tuple[str, ...]:
+        """What the contract calls the joint of each proprioception value (S,); empty on pose topics."""
+        positions = {(d.topic, d.joint): d.name for d in self.state if d.joint and d.field == "position"}
+        joints = [joint for _, joint in positions]
+        return tuple(
+            positions.get((d.topic, d.joint), d.name) if joints.count(d.joint) > 1 else d.joint
+            for d in self.state
+        )
+
+    @property
     def action_names(self) -> tuple[str, ...]:
         """Names of the action values, in order (A,)."""
         return tuple(dimension.name for dimension in self.action.dimensions)
 
     @property
     def arm_joints(self) -> tuple[str, ...]:
-        """Joints of the arm, in order (J,): the action's in joint spaces, else those with limits."""
+        """Joints of the arm, or of both arms, in order (J,): the action's in joint spaces, else those with
+        limits."""
         if self.action.space.startswith("ee_"):
             return tuple(self.limits)
-        return self.arm_columns
+        return tuple(joint for joint in self.action_joints if joint)
+
+    @property
+    def action_joints(self) -> tuple[str, ...]:
+        """Joint that each action value drives, in order (A,); empty for grippers, and in the ee spaces."""
+        if self.action.space.startswith("ee_"):
+            return ("",) * len(self.action.dimensions)
+        grippers = {gripper.dimension for gripper in self.grippers}
+        return tuple("" if d.name in grippers else d.joint or d.name for d in self.action.dimensions)
 
     @property
     def arm_columns(self) -> tuple[str, ...]:
-        """Action names that move the arm (all but the gripper), in order."""
-        return tuple(name for name in self.action_names if name != self.gripper.dimension)
+        """Action names that move the arm (all but the grippers), in order."""
+        return tuple(self.action_names[n] for n in self.arm_places)
+
+    @property
+    def arm_places(self) -> list[int]:
+        """Places in the action of what moves the arm, in order."""
+        grippers = set(self.gripper_places)
+        return [n for n in range(len(self.action_names)) if n not in grippers]
+
+    @property
+    def gripper_places(self) -> list[int]:
+        """Place in the action of each gripper (G,), in the order of `grippers`."""
+        return [self.action_names.index(gripper.dimension) for gripper in self.grippers]
 
     @property
     def joint_state_topic(self) -> str:
         """Topic of the joint states that measure the arm's first joint."""
-        return next(d.topic for d in self.state if d.joint == self.arm_joints[0])
+        joints = zip(self.state, self.state_joints, strict=True)
+        return next(d.topic for d, joint in joints if joint == self.arm_joints[0])
 
     @property
     def joint_state_topics(self) -> tuple[str, ...]:
-        """Topics of all joint states: the arm's joints and the gripper's may come from several drivers."""
+        """Topics of all joint states: joints of arms and grippers may come from several drivers."""
         return tuple(topic for topic, entry in self.topics.items() if entry.type == "joint_state")
+
+    def joints_on(self, topic: str) -> dict[str, str]:
+        """Joints of the state on a topic: what its messages call them -> what the contract does."""
+        joints = zip(self.state, self.state_joints, strict=True)
+        return {d.joint: joint for d, joint in joints if d.topic == topic}
+
+    def joint_in_messages(self, joint: str) -> str:
+        """What the robot's messages call a joint."""
+        return dict(zip(self.state_joints, (d.joint for d in self.state), strict=True)).get(joint, joint)
 
     def max_age_s(self, stream: str) -> float:
         """How old a sample of a camera, or of a topic, may be when a frame uses it [s]."""
@@ -312,6 +362,5 @@ class Contract:
     @property
     def driven_topics(self) -> tuple[str, ...]:
         """Topics that nobody but the arm's one controller should publish."""
-        command = self.command
-        gripper = () if command.gripper_type == "gripper_command" else (command.gripper_topic,)
-        return (command.topic, *gripper, self.action.topic)
+        grippers = (gripper.topic for gripper in self.grippers if gripper.type != "gripper_command")
+        return (self.command.topic, *grippers, self.action.topic)

@@ -35,8 +35,8 @@ class ArmState:
         self._samples: dict[str, deque[tuple[float, float]]] = {
             joint: deque(maxlen=_MOST_SAMPLES) for joint in contract.arm_joints
         }
-        self.gripper: float | None = None
-        """Measured position of the gripper joint; None before the first."""
+        self.grippers: dict[str, float] = {}
+        """Newest measured position of each gripper joint that was ever measured [rad or m]."""
         self.refused = ""
         """Why the newest message was refused; empty once one is accepted."""
 
@@ -89,9 +89,9 @@ class ArmState:
                 samples.append((stamp, value))
                 while stamp - samples[0][0] > HISTORY_S:
                     samples.popleft()
-        gripper = positions.get(self._contract.gripper.joint)
-        if gripper is not None and np.isfinite(gripper):
-            self.gripper = float(gripper)
+        for joint in (gripper.joint for gripper in self._contract.grippers):
+            if joint in positions and np.isfinite(positions[joint]):
+                self.grippers[joint] = float(positions[joint])
         return arm
 
     def at(self, time: float) -> np.ndarray | None:
@@ -123,7 +123,8 @@ class ArmState:
         """Drop everything, as when the controller is activated."""
         for samples in self._samples.values():
             samples.clear()
-        self.gripper, self.refused = None, ""
+        self.grippers.clear()
+        self.refused = ""
 
 
 def _at(samples: deque[tuple[float, float]], time: float) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -106,14 +107,15 @@ def check_size(rows: int, rate_hz: float) -> None:
         raise ChunkError(f"{rows} rows at {rate_hz:g} Hz: allowed are at most {LONGEST_S:g} s")
 
 
-def within_limits(chunk: Chunk, limits: Limits, gripper: Gripper) -> Chunk:
-    """Absolute joint rows (gripper last), clamped to the position limits.
+def within_limits(chunk: Chunk, limits: Limits, grippers: Sequence[Gripper]) -> Chunk:
+    """Absolute joint rows (grippers last), clamped to the position limits.
 
     Raises:
         ChunkValueError: a joint more than `ABSURD_BEYOND` beyond its limit, or a gripper value far outside
             of what opens and closes it: nothing that a policy means.
     """
-    joints = chunk.rows[:, :-1]
+    width = len(limits.low)
+    joints = chunk.rows[:, :width]
     clamped = np.clip(joints, limits.low, limits.high)
     beyond = np.abs(joints - clamped)
     if not beyond.max() <= ABSURD_BEYOND:
@@ -122,9 +124,10 @@ def within_limits(chunk: Chunk, limits: Limits, gripper: Gripper) -> Chunk:
             f"row {row}, {chunk.names[column]} = {joints[row, column]:.2f}: allowed is "
             f"{limits.low[column]} to {limits.high[column]}, or at most {ABSURD_BEYOND} beyond"
         )
-    for row, value in enumerate(chunk.rows[:, -1]):
-        check_gripper(float(value), gripper, f"row {row}, ", ChunkValueError)
-    return dataclasses.replace(chunk, rows=np.column_stack([clamped, chunk.rows[:, -1]]))
+    for column, gripper in enumerate(grippers, width):
+        for row, value in enumerate(chunk.rows[:, column]):
+            check_gripper(float(value), gripper, f"row {row}, ", ChunkValueError)
+    return dataclasses.replace(chunk, rows=np.column_stack([clamped, chunk.rows[:, width:]]))
 
 
 def check_gripper(value: float, gripper: Gripper, where: str, error: type[VlaAdapterError]) -> None:

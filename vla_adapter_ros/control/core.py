@@ -311,9 +311,9 @@ class MotionCore:
         return self._arm.position, float(self._clock.outside(self._arm.stamp / self.period_s))
 
     @property
-    def gripper_position(self) -> float | None:
-        """Position of the gripper joint due at the last tick or `trajectory` call; None before any."""
-        return self._motion.gripper
+    def gripper_positions(self) -> tuple[float, ...] | None:
+        """Positions of the gripper joints (G,) due at the last tick or `trajectory` call; None before any."""
+        return self._motion.grippers
 
     @property
     def state(self) -> str:

@@ -8,7 +8,7 @@ from vla_adapter_ros.contract import Contract
 from vla_adapter_ros.control.arbiter import Arbiter
 from vla_adapter_ros.control.arm_state import ArmState
 from vla_adapter_ros.control.clock import TickClock
-from vla_adapter_ros.control.gripper import GripperSwitch
+from vla_adapter_ros.control.gripper import GripperSwitch, resting_value
 from vla_adapter_ros.control.kinematics import ArmKinematics
 from vla_adapter_ros.control.motion import CommittedMotion
 from vla_adapter_ros.control.sources import Sources
@@ -44,8 +44,8 @@ class Execution:
         self._contract, self._clock, self._arm = contract, clock, arm
         self._motion, self._sources, self._arbiter = motion, sources, arbiter
         self._counters = counters
-        self._gripper = GripperSwitch(contract.gripper)
-        self._commanded_gripper: float | None = None  # newest value of the gripper dimension
+        self._switches = [GripperSwitch(gripper) for gripper in contract.grippers]
+        self._commanded_grippers: np.ndarray | None = None  # newest values of the grippers' dimensions (G,)
         self.kinematics: ArmKinematics | None = None
         self.command: np.ndarray | None = None
         """Action before limiting (A,); see `Tick`."""
@@ -67,8 +67,9 @@ class Execution:
         """Drop what was sent so far; the next motion begins where the arm is."""
         self._motion.forget()
         if not self._arbiter.yields:
-            self._commanded_gripper = None
-        self._gripper = GripperSwitch(self._contract.gripper)
+            self._commanded_grippers = None
+        for switch in self._switches:
+            switch.forget()
 
     # Inside
 
@@ -143,7 +144,7 @@ class Execution:
             self.command = self._held()
             return
         self.command = self._sources.command(self._arbiter.source, time)
-        self._commanded_gripper = float(self.command[self._sources.gripper_column])
+        self._commanded_grippers = self.command[self._sources.gripper_places]
         if self._arbiter.yields:
             self.forget()
             return
@@ -158,17 +159,20 @@ class Execution:
         reference = self._sources.reference(self._arbiter.source)
         measured = self._arm.position
         if not motion.holds(measured):
-            value = self._commanded_gripper
+            values = self._commanded_grippers
             self.forget()
-            self._commanded_gripper = value
+            self._commanded_grippers = values
         self._arbiter.waits = "" if motion.known else self._arm.moving()
         if self._arbiter.waits:
             self.command = self._held()
             return
         # Whoever interpolates needs the whole time that a beginning leaves to come to its first point.
         self.urgent = self.urgent or not motion.moving
-        gripper = self._gripper.position(self._commanded_gripper, time)
-        step = motion.follow(tick, reference, gripper, measured, RAMP_SPEED if self._arbiter.slow else 1.0)
+        grippers = tuple(
+            switch.position(float(value), time)
+            for switch, value in zip(self._switches, self._commanded_grippers, strict=True)
+        )
+        step = motion.follow(tick, reference, grippers, measured, RAMP_SPEED if self._arbiter.slow else 1.0)
         if step is not None:
             self._counters.note_limits(step)
             near = np.abs(step.state[0] - reference.at(time)[0]).max() <= RAMPED_RAD
@@ -183,10 +187,7 @@ class Execution:
             self.forget()  # nothing was sent, or somebody else has moved the arm since
         if self._contract.action.space == "ee_pose" and self.kinematics is None:
             return None
-        gripper, value = self._contract.gripper, self._commanded_gripper
-        if value is None:
-            middle = (gripper.open_position + gripper.closed_position) / 2
-            there = gripper.open_position if self._arm.gripper is None else self._arm.gripper
-            opened = (there > middle) == (gripper.open_position > gripper.closed_position)
-            value = gripper.open if opened else gripper.closed
-        return resting_row(self._contract, self._motion.from_here(measured)[0], value, self.kinematics)
+        values = self._commanded_grippers
+        if values is None:
+            values = [resting_value(g, self._arm.grippers.get(g.joint)) for g in self._contract.grippers]
+        return resting_row(self._contract, self._motion.from_here(measured)[0], values, self.kinematics)

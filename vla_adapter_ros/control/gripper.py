@@ -6,7 +6,7 @@ from vla_adapter_ros.contract.schema import Gripper
 
 
 class GripperSwitch:
-    """Turns the gripper dimension of the action into a joint position.
+    """Turns the gripper's dimension of the action into a joint position.
 
     Binary: switches only when the value passes the middle between `closed` and
     `open` by half the hysteresis, and not sooner than `min_dwell_s` after the
@@ -15,6 +15,10 @@ class GripperSwitch:
 
     def __init__(self, gripper: Gripper) -> None:
         self._gripper = gripper
+        self.forget()
+
+    def forget(self) -> None:
+        """Begin anew: the next value decides alone."""
         self._is_open: bool | None = None
         self._switched = -float("inf")
 
@@ -32,3 +36,16 @@ class GripperSwitch:
             if self._is_open != (share > 0.5):
                 self._is_open, self._switched = share > 0.5, now
         return g.open_position if self._is_open else g.closed_position
+
+
+def resting_value(gripper: Gripper, measured: float | None) -> float:
+    """Value of the dimension that leaves a gripper as it is: open or closed, whichever is nearer.
+
+    Args:
+        gripper: What opens and closes it.
+        measured: Position of its joint [m or rad]; None: never measured, which counts as open.
+    """
+    middle = (gripper.open_position + gripper.closed_position) / 2
+    there = gripper.open_position if measured is None else measured
+    opened = (there > middle) == (gripper.open_position > gripper.closed_position)
+    return gripper.open if opened else gripper.closed

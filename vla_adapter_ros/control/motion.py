@@ -44,19 +44,19 @@ class Trajectory:
 
 @dataclass(frozen=True)
 class Due:
-    """What should be happening at a moment: the arm (J,) each, and the gripper joint's position, if known."""
+    """What should be happening at a moment: the arm (J,) each, and the gripper joints' positions, if known."""
 
     position: np.ndarray
     velocity: np.ndarray
     acceleration: np.ndarray
-    gripper: float | None
+    grippers: tuple[float, ...] | None
 
 
 @dataclass(frozen=True)
 class _Commitment:
     tick: int
     state: np.ndarray
-    gripper: float | None
+    grippers: tuple[float, ...] | None
     target: np.ndarray | None = None
 
 
@@ -88,8 +88,8 @@ class CommittedMotion:
         self._committed: deque[_Commitment] = deque()
         self._past: deque[_Commitment] = deque(maxlen=round(HISTORY_S / period_s))
         self._known = False
-        self.gripper: float | None = None
-        """Gripper joint position that was due at the last `advance`; None before any."""
+        self.grippers: tuple[float, ...] | None = None
+        """Gripper joints' positions (G,) that were due at the last `advance`; None before any."""
 
     @property
     def known(self) -> bool:
@@ -107,7 +107,12 @@ class CommittedMotion:
         return self._known and (bool(self._committed) or not self.limiter.resting)
 
     def follow(
-        self, tick: int, reference: Reference, gripper: float, measured: np.ndarray, speed: float = 1.0
+        self,
+        tick: int,
+        reference: Reference,
+        grippers: tuple[float, ...],
+        measured: np.ndarray,
+        speed: float = 1.0,
     ) -> Step | None:
         """Decide one tick towards a reference.
 
@@ -120,7 +125,7 @@ class CommittedMotion:
         Args:
             tick: Number of the tick.
             reference: See `Limiter.step`.
-            gripper: Position of the gripper joint.
+            grippers: Positions of the gripper joints (G,) [rad or m].
             measured: Measured position of the arm, float64 (J,).
             speed: Share of the velocity limits that may be used.
 
@@ -133,15 +138,15 @@ class CommittedMotion:
             if not self._known:
                 self.limiter.restart(_at_rest(np.stack([measured] * 3)))
                 self._known = True
-            self._committed.append(_Commitment(tick + ticks, self.limiter.state, self.gripper))
+            self._committed.append(_Commitment(tick + ticks, self.limiter.state, self.grippers))
         if self._committed and self._committed[-1].tick >= due:
             return None
         first = self._committed[-1].tick + 1 if self._committed else tick + 1
-        kept = self._committed[-1].gripper if self._committed else self.gripper
+        kept = self._committed[-1].grippers if self._committed else self.grippers
         for still in range(first, due):
             self._committed.append(_Commitment(still, self.limiter.state, kept))
         step = self.limiter.step(reference, tick * self._period_s, speed)
-        self._committed.append(_Commitment(due, step.state, gripper, step.target))
+        self._committed.append(_Commitment(due, step.state, grippers, step.target))
         return step
 
     def begins_after(self, measured: np.ndarray) -> float:
@@ -166,8 +171,8 @@ class CommittedMotion:
         """Decide one tick of the stop; at rest nothing happens."""
         if self.limiter.resting or (self._committed and self._committed[-1].tick >= tick + self._lead):
             return
-        gripper = self._committed[-1].gripper if self._committed else self.gripper
-        self._committed.append(_Commitment(tick + self._lead, self.limiter.brake(), gripper))
+        grippers = self._committed[-1].grippers if self._committed else self.grippers
+        self._committed.append(_Commitment(tick + self._lead, self.limiter.brake(), grippers))
 
     def cut(self, tick: int) -> None:
         """Replace what is due later than the margin by a full stop."""
@@ -182,7 +187,7 @@ class CommittedMotion:
         self._committed = deque(c for c in kept if c.tick > tick)
         self.limiter.restart(last.state)
         for i, state in enumerate(self.limiter.stop_path()):
-            self._committed.append(_Commitment(last.tick + 1 + i, state, last.gripper))
+            self._committed.append(_Commitment(last.tick + 1 + i, state, last.grippers))
         self.limiter.restart(self._committed[-1].state)
 
     def catch_up(self, tick: int) -> bool:
@@ -202,7 +207,7 @@ class CommittedMotion:
         self._committed = deque(c for c in self._sent if c.tick > tick)
         self._sent_until = max(tick, rest.tick)
         self.limiter.restart(_at_rest(rest.state))
-        self.gripper = self._past[-1].gripper if self._past else self.gripper
+        self.grippers = self._past[-1].grippers if self._past else self.grippers
         return True
 
     def delay(self, ticks: int) -> None:
@@ -216,7 +221,7 @@ class CommittedMotion:
         told = self._past[-1] if self._past else self._committed[0]
         self._committed.clear()
         self.limiter.restart(_at_rest(told.state))
-        self._past.append(_Commitment(tick, self.limiter.state, told.gripper))
+        self._past.append(_Commitment(tick, self.limiter.state, told.grippers))
 
     def still_timely(self, tick: int) -> bool:
         """Whether the newest trajectory may be sent at `tick`; if not, it counts as never given out."""
@@ -245,13 +250,13 @@ class CommittedMotion:
         self._past.clear()
         self._sent, self._sent_until = [], 0
         self._sent_before = self._sent, self._sent_until
-        self._known, self.gripper = False, None
+        self._known, self.grippers = False, None
 
     def advance(self, tick: int) -> None:
         """Let everything due at `tick` or before become past."""
         while self._committed and self._committed[0].tick <= tick:
             self._past.append(self._committed.popleft())
-            self.gripper = self._past[-1].gripper
+            self.grippers = self._past[-1].grippers
 
     def points(self, tick: int) -> tuple[np.ndarray, np.ndarray] | None:
         """What to send at `tick`: everything due later, then a full stop. It counts as sent (`still_timely`).
@@ -265,7 +270,7 @@ class CommittedMotion:
         last = self._committed[-1]
         tail = enumerate(self.limiter.stop_path(), last.tick + 1)
         self._sent_before = self._sent, self._sent_until
-        self._sent = [*self._committed, *(_Commitment(due, state, last.gripper) for due, state in tail)]
+        self._sent = [*self._committed, *(_Commitment(due, state, last.grippers) for due, state in tail)]
         self._sent_until = last.tick
         return np.array([c.tick for c in self._sent]), np.array([c.state for c in self._sent])
 
@@ -316,7 +321,7 @@ class CommittedMotion:
         span = gap * self._period_s
         points = control_points(before.state, later.state, span)
         state = state_at(points, span, time - before.tick * self._period_s)
-        return Due(*state, before.gripper)
+        return Due(*state, before.grippers)
 
 
 def _at_rest(state: np.ndarray) -> np.ndarray:
@@ -324,4 +329,4 @@ def _at_rest(state: np.ndarray) -> np.ndarray:
 
 
 def _as_due(commitment: _Commitment) -> Due:
-    return Due(*commitment.state, commitment.gripper)
+    return Due(*commitment.state, commitment.grippers)

@@ -36,9 +36,10 @@ class Sources:
         self.timeline = ChunkTimeline(limits, splice, handover_s, crossfade_s)
         self.teleop = TeleopStream(contract)
         self.takeover = Takeover(contract)
-        self.gripper_column = contract.action_names.index(contract.gripper.dimension)
-        self._arm_columns = [contract.action_names.index(name) for name in contract.arm_columns]
-        self._scale = np.array([contract.action.dimensions[i].scale for i in self._arm_columns])
+        self.gripper_places = contract.gripper_places
+        """Place in the action of each gripper (G,)."""
+        self._arm_places = contract.arm_places
+        self._scale = np.array([contract.action.dimensions[i].scale for i in self._arm_places])
         self._rows = np.zeros((0, len(contract.action_names)))  # of the newest chunk, as they came
         self._ahead = 0.0  # how much earlier they are due than in the chunk [s]
 
@@ -83,12 +84,13 @@ class Sources:
         if action.space.endswith("_delta") and action.delta_reference != "commanded":
             chunk = dataclasses.replace(chunk, stamp=chunk.stamp - self._contract.command.lead_s)
         absolute = absolute_chunk(chunk, self._contract, start, kinematics)
-        return SmoothRows(within_limits(absolute, self.timeline.limits, self._contract.gripper))
+        inside = within_limits(absolute, self.timeline.limits, self._contract.grippers)
+        return SmoothRows(inside, len(self._contract.arm_joints))
 
     def first_target(self, ready: Chunk, now: float) -> np.ndarray:
         """Joint positions (J,) of the newest absolute row that is due at `now` [s], or of the first."""
         index = int(np.floor((now - ready.stamp) * ready.rate_hz + 1e-6))
-        return ready.rows[min(max(index, 0), len(ready.rows) - 1), :-1]
+        return ready.rows[min(max(index, 0), len(ready.rows) - 1), : len(self._contract.arm_joints)]
 
     def follow(self, chunk: Chunk, ready: SmoothRows, now: float, state: np.ndarray, fade: bool) -> Seam:
         """Follow a chunk from `now` on, the motion being in `state` (3, J): see `ChunkTimeline`."""
@@ -127,13 +129,13 @@ class Sources:
             raise CommandError("no joint states yet, so a human's command cannot be followed")
         start = teleop.at(stamp)[0] if leading and teleop.stamp is not None else here[0]
         if contract.action.space == "joint_position":
-            teleop.accept_target(command, command[self._arm_columns] * self._scale, stamp)
+            teleop.accept_target(command, command[self._arm_places] * self._scale, stamp)
             self.takeover.accept(command, now)
             return
         chunk = Chunk(
             stamp, command[None], contract.action_names, contract.rate_hz, space=contract.action.space
         )
-        rows = absolute_chunk(chunk, contract, start, kinematics).rows[:, :-1]
+        rows = absolute_chunk(chunk, contract, start, kinematics).rows[:, : len(contract.arm_joints)]
         if contract.action.space == "ee_pose":
             teleop.accept_target(command, rows[0], stamp)
         else:
@@ -154,6 +156,6 @@ class Sources:
         if self._contract.action.space != "joint_position":
             return self._rows[min(self.timeline.row(now - self._ahead), len(self._rows) - 1)]
         command = np.empty(len(self._contract.action_names))
-        command[self._arm_columns] = self.timeline.at(now)[0] / self._scale
-        command[self.gripper_column] = self.timeline.gripper(now)
+        command[self._arm_places] = self.timeline.at(now)[0] / self._scale
+        command[self.gripper_places] = self.timeline.grippers(now)
         return command

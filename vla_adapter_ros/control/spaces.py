@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from vla_adapter_ros.contract import Contract
 from vla_adapter_ros.control.chunk import Chunk
@@ -29,8 +30,8 @@ def absolute_chunk(
 
     Rows of joint_position and ee_pose stay at their times. A delta row k is the
     way during [stamp + k / rate, stamp + (k + 1) / rate], so H rows become H + 1:
-    row 0 is `start`. The gripper column is never added up: row k keeps its
-    value, a last row that was added repeats the one before.
+    row 0 is `start`. Gripper columns are never added up: row k keeps their
+    values, a last row that was added repeats the one before.
 
     From row to row no joint is asked to go faster than its limit: where inverse
     kinematics would want that (near singular postures), the nearest posture
@@ -45,7 +46,7 @@ def absolute_chunk(
 
     Returns:
         A chunk in the space joint_position with the columns
-        `(*contract.arm_joints, contract.gripper.dimension)`. Rows may lie
+        `contract.arm_joints` and then the grippers' dimensions. Rows may lie
         outside the limits in joint spaces; in ee spaces they do not.
 
     Raises:
@@ -54,7 +55,7 @@ def absolute_chunk(
         KinematicsError: an ee space without kinematics.
     """
     space = contract.action.space
-    arm, gripper = _physical(chunk, contract)
+    arm, grippers = _physical(chunk, contract)
     start = np.asarray(start, dtype=np.float64)
     if not len(arm):
         arm = np.zeros((0, len(contract.arm_joints)))
@@ -62,24 +63,24 @@ def absolute_chunk(
         arm = _added_up(start, arm, contract.action.delta_reference)
     elif space.startswith("ee_"):
         arm = _joint_rows(arm, chunk.rate_hz, contract, start, _needed(kinematics, contract))
-    gripper = gripper[np.minimum(np.arange(len(arm)), len(gripper) - 1)]
+    grippers = grippers[np.minimum(np.arange(len(arm)), len(grippers) - 1)]
     return dataclasses.replace(
         chunk,
-        rows=np.column_stack([arm, gripper]),
-        names=(*contract.arm_joints, contract.gripper.dimension),
+        rows=np.column_stack([arm, grippers]),
+        names=(*contract.arm_joints, *(gripper.dimension for gripper in contract.grippers)),
         space="joint_position",
     )
 
 
 def resting_row(
-    contract: Contract, joints: np.ndarray, gripper: float, kinematics: ArmKinematics | None
+    contract: Contract, joints: np.ndarray, grippers: ArrayLike, kinematics: ArmKinematics | None
 ) -> np.ndarray:
     """The action that means "stay here": float64 (A,), in the contract's columns.
 
     Args:
         contract: The robot's contract.
         joints: Where the arm is, float64 (J,).
-        gripper: Value of the gripper column.
+        grippers: Values of the grippers' columns, float64 (G,).
         kinematics: Needed in ee_pose.
 
     Raises:
@@ -96,7 +97,7 @@ def resting_row(
     for name, value in zip(contract.arm_columns, arm, strict=True):
         column = contract.action_names.index(name)
         row[column] = value / contract.action.dimensions[column].scale
-    row[contract.action_names.index(contract.gripper.dimension)] = gripper
+    row[contract.gripper_places] = grippers
     return row
 
 
@@ -153,14 +154,14 @@ def target_poses(rows: np.ndarray, contract: Contract, start: Pose) -> list[Pose
 
 
 def _physical(chunk: Chunk, contract: Contract) -> tuple[np.ndarray, np.ndarray]:
-    """Arm columns times their scale (H, .), and the gripper column as it is (H,)."""
+    """Arm columns times their scale (H, .), and the grippers' as they are (H, G)."""
     missing = [name for name in contract.action_names if name not in chunk.names]
     if missing:
         raise ChunkError(f"columns {chunk.names}: {missing} missing, allowed are {contract.action_names}")
     scale = {d.name: d.scale for d in contract.action.dimensions}
     arm = chunk.rows[:, [chunk.names.index(name) for name in contract.arm_columns]]
     arm = arm * np.array([scale[name] for name in contract.arm_columns])
-    return arm, chunk.rows[:, chunk.names.index(contract.gripper.dimension)]
+    return arm, chunk.rows[:, [chunk.names.index(gripper.dimension) for gripper in contract.grippers]]
 
 
 def _added_up(start: np.ndarray, deltas: np.ndarray, reference: str) -> np.ndarray:

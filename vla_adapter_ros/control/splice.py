@@ -1,4 +1,4 @@
-"""How rows of overlapping chunks are combined. Joint rows only: the gripper always comes from the newest."""
+"""How rows of overlapping chunks are combined. Joint rows only: grippers always come from the newest."""
 
 from __future__ import annotations
 

@@ -60,9 +60,8 @@ class TeleopStream:
             )
         if (np.abs(command) > HUGE).any():
             raise CommandError(f"teleoperation command {command.tolist()}: values beyond {HUGE:g}")
-        gripper = self._contract.gripper
-        value = float(command[self._contract.action_names.index(gripper.dimension)])
-        check_gripper(value, gripper, "teleoperation command: ", CommandError)
+        for place, gripper in zip(self._contract.gripper_places, self._contract.grippers, strict=True):
+            check_gripper(float(command[place]), gripper, "teleoperation command: ", CommandError)
         if not np.isfinite(stamp):
             raise CommandError(f"teleoperation stamp {stamp}: must be finite")
         oldest = now - self._contract.teleop.timeout_s

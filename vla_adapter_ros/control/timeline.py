@@ -28,14 +28,15 @@ class SmoothRows:
     """One chunk of joint rows, joined smoothly.
 
     Args:
-        chunk: At least one row; the last column is the gripper.
+        chunk: At least one row; the first columns are the joints, the others the grippers.
+        joints: Number J of joints.
         rows: Rows of the joints to use instead of the chunk's (H, J); None: its own.
     """
 
-    def __init__(self, chunk: Chunk, rows: np.ndarray | None = None) -> None:
+    def __init__(self, chunk: Chunk, joints: int, rows: np.ndarray | None = None) -> None:
         self.chunk = chunk
         self._period = 1.0 / chunk.rate_hz
-        self._states = smooth_states(chunk.rows[:, :-1] if rows is None else rows, chunk.rate_hz)
+        self._states = smooth_states(chunk.rows[:, :joints] if rows is None else rows, chunk.rate_hz)
         self._points = control_points(self._states[:-1], self._states[1:], self._period)
 
     def at(self, time: float) -> np.ndarray:
@@ -116,8 +117,8 @@ class ChunkTimeline:
             state: The motion at `now`, float64 (3, J).
             fade: Whether the difference fades out; else the reference jumps, and who follows it catches up.
         """
-        chunk, merged = smooth.chunk, smooth
-        rows = chunk.rows[:, :-1]
+        chunk, merged, joints = smooth.chunk, smooth, len(self.limits.low)
+        rows = chunk.rows[:, :joints]
         same = self.chunk is not None and (self.chunk.session_id, self.chunk.instruction_id) == (
             chunk.session_id,
             chunk.instruction_id,
@@ -126,10 +127,11 @@ class ChunkTimeline:
             self._live.clear()
         self._live = [old for old in self._live if old.chunk.end >= now][-_MOST_CHUNKS:]
         if self.splice == "ensemble" and self._live:
-            merged = SmoothRows(chunk, ensembled_rows(chunk, rows, self._live, self._decay))
+            merged = SmoothRows(chunk, joints, ensembled_rows(chunk, rows, self._live, self._decay))
         elif self.splice == "crossfade" and self._live and self._rows is not None:
             until = self._rows.chunk.end
-            merged = SmoothRows(chunk, crossfaded_rows(chunk, rows, self.at, until, now, self._crossfade_s))
+            faded = crossfaded_rows(chunk, rows, self.at, until, now, self._crossfade_s)
+            merged = SmoothRows(chunk, joints, faded)
         self._live.append(smooth)
         step = state - merged.at(now)
         self.chunk, self._rows, self._switch = chunk, merged, now
@@ -147,9 +149,9 @@ class ChunkTimeline:
         index = int(np.floor((now - self.chunk.stamp) * self.chunk.rate_hz + 1e-6))
         return min(max(index, 0), len(self.chunk.rows) - 1)
 
-    def gripper(self, now: float) -> float:
-        """Gripper value of the newest row that is due."""
-        return float(self.chunk.rows[self.row(now), -1])
+    def grippers(self, now: float) -> np.ndarray:
+        """Gripper values (G,) of the newest row that is due."""
+        return self.chunk.rows[self.row(now), len(self.limits.low) :]
 
     def at(self, time: float) -> np.ndarray:
         """Reference state (3, J) at `time` [s]."""

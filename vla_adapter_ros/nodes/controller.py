@@ -1,4 +1,4 @@
-"""Controller node: action chunks and teleoperation in, limited commands to arm and gripper out."""
+"""Controller node: action chunks and teleoperation in, limited commands to arms and grippers out."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from vla_adapter_ros.msg import ActionChunk, ControllerStatus
 from vla_adapter_ros.nodes.base import CHUNK_TOPIC, STATUS_TOPIC, ManagedNode
 from vla_adapter_ros.nodes.conversions import chunk_of, command_message, command_of, joint_positions, seconds
 from vla_adapter_ros.nodes.description import watch_description
-from vla_adapter_ros.nodes.grippers import gripper_output
+from vla_adapter_ros.nodes.grippers import gripper_outputs
 from vla_adapter_ros.nodes.neighbours import foreign_publisher
 from vla_adapter_ros.nodes.outputs import Outgoing, arm_output
 from vla_adapter_ros.nodes.parameters import ControllerParameters
@@ -62,10 +62,10 @@ class ControllerNode(ManagedNode):
             parameters.armed or self._mode in ("shadow", "row_pass_through"),
             splice=parameters.splice,
         )
-        self._arm = self._gripper = None
+        self._arm, self._grippers = None, []
         if self._mode == "drive":
             self._arm = arm_output(self, contract, parameters.velocity_feedback)
-            self._gripper = gripper_output(self, contract, parameters.gripper_max_effort)
+            self._grippers = gripper_outputs(self, contract, parameters.gripper_max_effort)
         self._chunk_kinematics: ArmKinematics | None = None
         self._score = ShadowScore(contract) if self._mode == "shadow" else None
         self._rows = RowStream() if self._mode == "row_pass_through" else None
@@ -77,7 +77,8 @@ class ControllerNode(ManagedNode):
         self._row = self.publish_on(JointState, "~/row", DEPTH)
         self._status = self.publish_on(ControllerStatus, STATUS_TOPIC, DEPTH)
         for topic in contract.joint_state_topics:
-            self.listen(JointState, topic, partial(self._on_joints, topic), HEARS_ALL)
+            hear = partial(self._on_joints, topic, contract.joints_on(topic))
+            self.listen(JointState, topic, hear, HEARS_ALL)
         self.listen(JointState, contract.teleop.topic, self._on_teleop, HEARS_ALL)
         if contract.teleop.takeover_topic:
             self.listen(Bool, contract.teleop.takeover_topic, self._on_clutch, HEARS_ALL)
@@ -144,10 +145,11 @@ class ControllerNode(ManagedNode):
 
     # Inputs
 
-    def _on_joints(self, topic: str, message: JointState) -> None:
+    def _on_joints(self, topic: str, called: dict[str, str], message: JointState) -> None:
         now = self.now()
         stamp = now if self.contract.topics[topic].time == "receive" else seconds(message.header.stamp)
-        self._guard(lambda: self._core.measure(joint_positions(message), stamp, now))
+        positions = {called.get(name, name): value for name, value in joint_positions(message).items()}
+        self._guard(lambda: self._core.measure(positions, stamp, now))
 
     def _on_teleop(self, message: JointState) -> None:
         now = self.now()
@@ -257,7 +259,7 @@ class ControllerNode(ManagedNode):
                 *self._core.measured,
                 released=tick.source == "human" and self.contract.teleop.route == "direct",
             )
-            gripper = self._core.gripper_position
+            positions = self._core.gripper_positions
             row = self._rows.due(now) if self._rows is not None and tick.source == "policy" else None
             human, human_at = self._human
         self._ticks += 1
@@ -270,8 +272,9 @@ class ControllerNode(ManagedNode):
             self._row.publish(command_message(row, self.contract.action_names, now))
         if self._arm is not None:
             self._sent += self._arm.send(self._still_timely(out))
-            if not out.released:
-                self._sent += self._gripper.send(gripper, now, repeat=out.trajectory is not None)
+            if positions is not None and not out.released:
+                for gripper, position in zip(self._grippers, positions, strict=True):
+                    self._sent += gripper.send(position, now, repeat=out.trajectory is not None)
         source = tick.source if self._score is None else ("human" if leads else "none")
         changed = (tick.state, source) != self._last_said
         if changed or self._ticks % self.parameters.status_every == 0:

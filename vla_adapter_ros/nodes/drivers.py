@@ -27,7 +27,7 @@ def subscribe_to_commands(
     robot: Callable[[], SimulatedRobot],
     handle: Callable[[Callable[[], None]], None],
 ) -> None:
-    """Give the simulated arm and gripper what real drivers would subscribe to.
+    """Give the simulated arm and its gripper what real drivers would subscribe to.
 
     Args:
         node: Subscribes.
@@ -64,12 +64,13 @@ def subscribe_to_commands(
     }
     kind, use = arm[command.type]
     listen(kind, command.topic, use)
-    if command.gripper_type == "forward_position":
-        listen(Float64MultiArray, command.gripper_topic, lambda m: robot().accept_gripper(_single(m)))
-    elif command.gripper_type == "joint_trajectory":
-        listen(JointTrajectory, command.gripper_topic, gripper_trajectory)
-    else:
-        serve_gripper(node, command.gripper_topic, robot, handle)
+    for gripper in contract.grippers:
+        if gripper.type == "forward_position":
+            listen(Float64MultiArray, gripper.topic, lambda m: robot().accept_gripper(_single(m)))
+        elif gripper.type == "joint_trajectory":
+            listen(JointTrajectory, gripper.topic, gripper_trajectory)
+        else:
+            serve_gripper(node, gripper.topic, robot, handle)
 
 
 def serve_gripper(

@@ -1,7 +1,8 @@
-"""What the controller sends to the gripper: one small class per gripper type of the contract."""
+"""What the controller sends to a gripper: one small class per gripper type of the contract."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from rclpy.qos import QoSProfile
@@ -9,6 +10,7 @@ from std_msgs.msg import Float64MultiArray
 from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
 
 from vla_adapter_ros.contract import Contract
+from vla_adapter_ros.contract.schema import Gripper
 from vla_adapter_ros.errors import ParameterError
 from vla_adapter_ros.nodes.base import ManagedNode
 from vla_adapter_ros.nodes.conversions import to_stamp
@@ -21,22 +23,22 @@ GOAL_STEP = 0.02
 
 
 class GripperOutput:
-    """Sends a position of the contract's gripper joint when it changes."""
+    """Sends positions of one gripper's joint when they change."""
 
-    def __init__(self, node: ManagedNode, contract: Contract, max_effort: float) -> None:
-        self._node, self._contract, self._max_effort = node, contract, max_effort
+    def __init__(self, node: ManagedNode, gripper: Gripper, max_effort: float) -> None:
+        self._node, self._gripper, self._max_effort = node, gripper, max_effort
         self._last: float | None = None
         self._open()
 
-    def send(self, position: float | None, now: float, repeat: bool) -> int:
+    def send(self, position: float, now: float, repeat: bool) -> int:
         """Tell the gripper; returns the number of messages.
 
         Args:
-            position: Of the gripper joint [m or rad]; None: nothing was ever commanded.
+            position: Of the gripper's joint [m or rad].
             now: ROS time [s].
             repeat: Whether an unchanged position may be sent again.
         """
-        if position is None or (position == self._last and not repeat):
+        if position == self._last and not repeat:
             return 0
         sent = self._tell(position, now)
         if sent:
@@ -51,18 +53,16 @@ class GripperOutput:
 
     def _way(self, position: float) -> float:
         """Way from the last position as a share of the whole way; 1 if there is none."""
-        gripper = self._contract.gripper
         if self._last is None:
             return 1.0
-        return abs(position - self._last) / abs(gripper.open_position - gripper.closed_position)
+        return abs(position - self._last) / abs(self._gripper.open_position - self._gripper.closed_position)
 
 
 class GripperPosition(GripperOutput):
     """One value to a forward position controller; repeated, so that a late controller hears it too."""
 
     def _open(self) -> None:
-        topic = self._contract.command.gripper_topic
-        self._publisher = self._node.publish_on(Float64MultiArray, topic, QoSProfile(depth=10))
+        self._publisher = self._node.publish_on(Float64MultiArray, self._gripper.topic, QoSProfile(depth=10))
 
     def _tell(self, position: float, now: float) -> int:
         self._publisher.publish(Float64MultiArray(data=[position]))
@@ -73,13 +73,12 @@ class GripperTrajectory(GripperOutput):
     """One timed point to a joint trajectory controller, when the position changes."""
 
     def _open(self) -> None:
-        topic = self._contract.command.gripper_topic
-        self._publisher = self._node.publish_on(JointTrajectory, topic, QoSProfile(depth=10))
+        self._publisher = self._node.publish_on(JointTrajectory, self._gripper.topic, QoSProfile(depth=10))
 
     def _tell(self, position: float, now: float) -> int:
         if position == self._last:
             return 0
-        message = JointTrajectory(joint_names=[self._contract.gripper.joint])
+        message = JointTrajectory(joint_names=[self._gripper.joint])
         message.header.stamp = to_stamp(now)
         point = JointTrajectoryPoint(positions=[position], velocities=[0.0])
         nanoseconds = round(max(MIN_MOVE_S, STROKE_S * self._way(position)) * 1e9)
@@ -100,7 +99,7 @@ class GripperAction(GripperOutput):
         from rclpy.action import ActionClient
 
         self._kind = gripper_command_type()
-        self._client = ActionClient(self._node, self._kind, self._contract.command.gripper_topic)
+        self._client = ActionClient(self._node, self._kind, self._gripper.topic)
         self._node.own(self._client.destroy)
         self._answered = True
 
@@ -118,11 +117,13 @@ class GripperAction(GripperOutput):
     def _on_answer(self, future: Any) -> None:
         self._answered = True
         last, self._last = self._last, None  # to be sent again, unless it was accepted
-        with self._node.boundary(f"action {self._contract.command.gripper_topic}"):
+        with self._node.boundary(f"action {self._gripper.topic}"):
             if not future.cancelled() and future.result().accepted:
                 self._last = last
             else:
-                self._node.get_logger().warning("gripper goal refused", throttle_duration_sec=1.0)
+                self._node.get_logger().warning(
+                    f"gripper goal refused by {self._gripper.topic}", throttle_duration_sec=1.0
+                )
 
 
 def gripper_command_type() -> Any:
@@ -135,7 +136,7 @@ def gripper_command_type() -> Any:
         from control_msgs.action import GripperCommand
     except ImportError as error:
         raise ParameterError(
-            "command.gripper_type = gripper_command needs the package control_msgs "
+            "a gripper of type gripper_command needs the package control_msgs "
             "(ros-DISTRO-control-msgs of a ROS installation); without it, allowed are forward_position "
             "and joint_trajectory"
         ) from error
@@ -149,8 +150,8 @@ GRIPPERS: dict[str, type[GripperOutput]] = {
 }
 
 
-def gripper_output(node: ManagedNode, contract: Contract, max_effort: float) -> GripperOutput:
-    """The output that `contract.command.gripper_type` names.
+def gripper_outputs(node: ManagedNode, contract: Contract, max_effort: float) -> list[GripperOutput]:
+    """One output per gripper of the contract, as its `type` names it.
 
     Args:
         node: Publishes, or holds the action client.
@@ -160,4 +161,7 @@ def gripper_output(node: ManagedNode, contract: Contract, max_effort: float) -> 
     Raises:
         ParameterError: it needs control_msgs, which is not installed.
     """
-    return GRIPPERS[contract.command.gripper_type](node, contract, max_effort)
+    return [
+        GRIPPERS[g.type](node, replace(g, joint=contract.joint_in_messages(g.joint)), max_effort)
+        for g in contract.grippers
+    ]

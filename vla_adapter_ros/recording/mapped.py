@@ -200,11 +200,13 @@ class MappedDataset:
             factor *= into
             self._check_unit(name, unit, key, where)
         if source.open is not None and source.closed is not None:
-            gripper = self.contract.gripper if self.contract else None
-            if gripper is None or key != layout.ACTION or name != gripper.dimension:
+            grippers = {g.dimension: g for g in self.contract.grippers} if self.contract else {}
+            if key != layout.ACTION or name not in grippers:
                 raise MappingError(
-                    f"{where}: open and closed are allowed for the contract's gripper in action"
+                    f"{where}: open and closed are allowed for the contract's grippers in action: "
+                    f"{list(grippers)}"
                 )
+            gripper = grippers[name]
             factor = (gripper.open - gripper.closed) / (source.open - source.closed)
             offset = gripper.closed - factor * source.closed
         return _Column(source.column, place, factor, offset)

@@ -180,7 +180,8 @@ def check_constant_joints(s: Samples, settings: VerdictSettings, contract: Contr
 
 def check_action_is_next_state(s: Samples, settings: VerdictSettings, contract: Contract | None) -> Check:
     """Actions that were made from states afterwards: no command was recorded."""
-    pairs = [(s.action_names.index(n), s.state_names.index(n)) for n in s.action_names if n in s.state_names]
+    twins = _driven_state(s, contract)
+    pairs = [(n, s.state_names.index(twin)) for n, twin in enumerate(twins) if twin in s.state_names]
     if not pairs and s.action.shape == s.state.shape:
         pairs = [(n, n) for n in range(s.state.shape[1])]
     if not pairs or len(s.state) < 2:
@@ -217,10 +218,10 @@ def check_state_limits(s: Samples, settings: VerdictSettings, contract: Contract
     bad = np.zeros(len(s.state), dtype=bool)
     worst = ""
     steps = np.full(max(len(s.state) - 1, 0), 1 / s.fps) if s.stamps is None else np.diff(s.stamps)
-    for column, dimension in enumerate(contract.state):
-        if dimension.field != "position" or dimension.joint not in contract.limits:
+    for column, (dimension, joint) in enumerate(zip(contract.state, contract.state_joints, strict=True)):
+        if dimension.field != "position" or joint not in contract.limits:
             continue
-        limits, values = contract.limits[dimension.joint], s.state[:, column]
+        limits, values = contract.limits[joint], s.state[:, column]
         low, high = limits.position
         out = (values < low - settings.position_slack) | (values > high + settings.position_slack)
         speed = np.abs(np.diff(values)) / np.maximum(steps, 1e-3)
@@ -244,10 +245,10 @@ def check_action_limits(s: Samples, settings: VerdictSettings, contract: Contrac
         return skip("action_limits", f"{contract.action.space} commands no positions")
     bad = np.zeros(len(s.action), dtype=bool)
     worst = ""
-    for column, dimension in enumerate(contract.action.dimensions):
-        if dimension.name not in contract.limits:
+    for column, joint in enumerate(contract.action_joints):
+        if joint not in contract.limits:
             continue
-        low, high = contract.limits[dimension.name].position
+        dimension, (low, high) = contract.action.dimensions[column], contract.limits[joint].position
         values = s.action[:, column] * dimension.scale
         out = (values < low - settings.position_slack) | (values > high + settings.position_slack)
         if out.any() and not worst:
@@ -258,12 +259,19 @@ def check_action_limits(s: Samples, settings: VerdictSettings, contract: Contrac
 
 
 def check_gripper_motion(s: Samples, settings: VerdictSettings, contract: Contract | None) -> Check:
-    """Whether the gripper is told to open or close at all."""
-    if contract is None or contract.gripper.dimension not in s.action_names:
+    """Whether a gripper is told to open or close at all: of several, one may rest."""
+    grippers = [g for g in contract.grippers if g.dimension in s.action_names] if contract else []
+    if not grippers:
         return skip("gripper_motion", "no contract" if contract is None else "no gripper in the action")
-    values = s.action[:, s.action_names.index(contract.gripper.dimension)]
-    way = float(np.ptp(values) / max(abs(contract.gripper.open - contract.gripper.closed), 1e-9))
-    return grade("gripper_motion", way, settings, f"{way:.0%} of the way from open to closed")
+    ways = {
+        g.dimension: float(np.ptp(s.action[:, s.action_names.index(g.dimension)]) / abs(g.open - g.closed))
+        for g in grippers
+    }
+    most = max(ways, key=ways.__getitem__)
+    which = f" ({most})" if len(ways) > 1 else ""
+    return grade(
+        "gripper_motion", ways[most], settings, f"{ways[most]:.0%} of the way from open to closed{which}"
+    )
 
 
 def check_unled_rows(s: Samples, settings: VerdictSettings, contract: Contract | None) -> Check:
@@ -331,6 +339,19 @@ def _without_clock(s: Samples) -> str:
     return ""
 
 
+def _driven_state(s: Samples, contract: Contract | None) -> tuple[str, ...]:
+    """Name of the state value that measures what each action value drives; its own name where unknown."""
+    if contract is None or s.action_names != contract.action_names:
+        return s.action_names
+    measured = {
+        joint: d.name
+        for d, joint in zip(contract.state, contract.state_joints, strict=True)
+        if d.field == "position"
+    }
+    joints = zip(s.action_names, contract.action_joints, strict=True)
+    return tuple(name if name in s.state_names else measured.get(joint, name) for name, joint in joints)
+
+
 def _without_changes(s: Samples) -> str:
     """Why changes from image to image are not known; empty if they are."""
     if not s.images:
@@ -343,8 +364,8 @@ def _arm_columns(s: Samples, contract: Contract | None) -> list[int]:
     if contract is not None:
         columns = [
             n
-            for n, d in enumerate(contract.state)
-            if d.field == "position" and d.joint in contract.arm_joints
+            for n, (d, joint) in enumerate(zip(contract.state, contract.state_joints, strict=True))
+            if d.field == "position" and joint in contract.arm_joints
         ]
     else:
         hand = ("grip", "finger", "jaw")

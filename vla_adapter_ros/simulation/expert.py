@@ -47,18 +47,16 @@ class PickExpert:
             raise SimulationError(
                 f"no {target_colour!r} cube on the table: allowed are {', '.join(robot.scene.colours)}"
             )
-        names = robot.contract.action_names
-        lacking = [joint for joint in ARM_JOINTS if joint not in names]
-        if lacking or robot.contract.action.space != "joint_position":
+        contract = robot.contract
+        if contract.action.space != "joint_position":
             raise SimulationError(
-                f"action space {robot.contract.action.space} of {list(names)}: the scripted expert commands "
-                f"joint_position of {list(ARM_JOINTS)}"
+                f"action space {contract.action.space} of {list(contract.action_names)}: the scripted expert "
+                f"commands joint_position of {list(ARM_JOINTS)}"
             )
         self._robot = robot
-        self._gripper = robot.contract.gripper
-        self._columns = [names.index(joint) for joint in ARM_JOINTS]
-        self._width = len(names)
-        self._gripper_column = names.index(self._gripper.dimension)
+        self._columns = [contract.action_joints.index(joint) for joint in ARM_JOINTS]
+        self._width = len(contract.action_names)
+        (self._gripper,), (self._gripper_column,) = contract.grippers, contract.gripper_places
         self._target = target_colour
         self._phase = "approach"
         self._since = 0.0

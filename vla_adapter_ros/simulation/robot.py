@@ -51,13 +51,17 @@ class SimulatedRobot:
                 f"contract '{contract.name}' has the arm joints {list(contract.arm_joints)}; "
                 f"the simulated arm has {list(ARM_JOINTS)}"
             )
+        if len(contract.grippers) != 1:
+            raise SimulationError(
+                f"contract '{contract.name}' has {len(contract.grippers)} grippers; the simulated arm has 1"
+            )
         self.contract = contract
         sizes = {name: (camera.width, camera.height) for name, camera in contract.cameras.items()}
         self.world = World(sizes, backend, time_step_s)
         self.kinematics = Kinematics(self.world.model)
         self.joint_names = self.world.joint_names
         self._steps = 0
-        self._gripper = TrajectoryController((contract.gripper.joint,), np.array([FINGER_OPEN_M]))
+        self._gripper = TrajectoryController((contract.grippers[0].joint,), np.array([FINGER_OPEN_M]))
         self._disturbance: Disturbance | None = None
         self._controller = make_driver(contract, self.kinematics, settings)
         self._order = [contract.arm_joints.index(joint) for joint in ARM_JOINTS]

@@ -392,15 +392,15 @@ def test_arm_moved_by_others_is_not_pulled_back():
     arm.run(0.1)
     arm.core.accept_chunk(make_chunk(arm.now, ramp(0.1), gripper=0.0), arm.now)
     arm.run(1.5)
-    assert arm.core.gripper_position == CONTRACT.gripper.closed_position
+    assert arm.core.gripper_positions == (CONTRACT.grippers[0].closed_position,)
     elsewhere = HOME + 0.2
     arm.position = elsewhere
     arm.controller.hold(elsewhere)
     arm.path.clear()
     arm.run(0.2)
     np.testing.assert_array_equal(arm.position, elsewhere)
-    assert arm.core.gripper_position is None
-    assert arm.tick.command[-1] == CONTRACT.gripper.open
+    assert arm.core.gripper_positions is None
+    assert arm.tick.command[-1] == CONTRACT.grippers[0].open
     arm.core.accept_chunk(make_chunk(arm.now, ramp(0.1, start=elsewhere), sequence=1), arm.now)
     arm.run(0.05)
     np.testing.assert_allclose(arm.position, elsewhere, atol=1e-3)

@@ -9,7 +9,7 @@ import pytest
 from vla_adapter_ros.contract import read_contract
 from vla_adapter_ros.control.gripper import GripperSwitch
 
-GRIPPER = read_contract("franka_sim").gripper
+(GRIPPER,) = read_contract("franka_sim").grippers
 
 
 def test_hysteresis():

@@ -222,7 +222,7 @@ def test_resting_rows_leave_the_arm_where_it_is(franka):
         "ee_pose": scaled(with_action(TOOL, space="ee_pose"), *[2.0] * 7),
     }
     for contract in spaces.values():
-        row = resting_row(contract, READY, 0.25, franka)
+        row = resting_row(contract, READY, [0.25], franka)
         chunk = Chunk(0.0, row[None], contract.action_names, 10.0, space=contract.action.space)
         result = absolute_chunk(chunk, contract, READY, franka)
         np.testing.assert_allclose(result.rows[-1], [*READY, 0.25], atol=1e-5)
@@ -232,7 +232,7 @@ def test_tool_spaces_without_kinematics_say_what_is_missing():
     with pytest.raises(KinematicsError, match="ee_delta needs the arm's kinematics"):
         absolute_chunk(chunk_of(TOOL, np.zeros((2, 6))), TOOL, READY, None)
     with pytest.raises(KinematicsError, match="ee_pose"):
-        resting_row(with_action(TOOL, space="ee_pose"), READY, 1.0, None)
+        resting_row(with_action(TOOL, space="ee_pose"), READY, [1.0], None)
 
 
 def test_urdf_sources(tmp_path, franka, monkeypatch):

@@ -30,7 +30,7 @@ def test_a_human_leads_and_the_command_is_before_limiting():
     assert arm.tick.source == "human" and arm.tick.state == "running"
     np.testing.assert_array_equal(arm.tick.command, np.append(HOME + 0.3, 0.0))
     np.testing.assert_allclose(arm.position, HOME + 0.3, atol=1e-3)
-    assert arm.core.gripper_position == CONTRACT.gripper.closed_position
+    assert arm.core.gripper_positions == (CONTRACT.grippers[0].closed_position,)
     arm.run(CONTRACT.teleop.timeout_s + 0.1)
     assert arm.tick.source == "none" and arm.tick.state == "idle"
     with pytest.raises(CommandError):

@@ -141,7 +141,7 @@ def test_convert_refuses_a_robot_that_does_not_fit(folder: Path, tmp_path: Path)
         (dataclasses.replace(contract, cameras=one_camera), "1 values in cameras, the model 2"),
         (dataclasses.replace(contract, state=nine), "9 values in state, the model 8"),
         (
-            dataclasses.replace(contract, gripper=dataclasses.replace(contract.gripper, dimension="x")),
+            dataclasses.replace(contract, grippers=(dataclasses.replace(contract.grippers[0], dimension="x"),)),
             "gripper in column 0",
         ),
     ):

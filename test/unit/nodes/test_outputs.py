@@ -17,7 +17,7 @@ from vla_adapter_ros.control.motion import Due, Trajectory
 from vla_adapter_ros.control.urdf import contract_kinematics
 from vla_adapter_ros.errors import ParameterError
 from vla_adapter_ros.nodes.conversions import twist_values
-from vla_adapter_ros.nodes.grippers import GripperAction, gripper_output
+from vla_adapter_ros.nodes.grippers import GripperAction, gripper_outputs
 from vla_adapter_ros.nodes.outputs import REST_S, Outgoing, arm_output
 from vla_adapter_ros.recording.buffers import pose_values
 from vla_adapter_ros.simulation.cartesian_controllers import rotation_of
@@ -45,12 +45,21 @@ class Listener:
         return Publisher()
 
 
-def contract(command: str = "joint_trajectory", gripper: str = "forward_position"):
+def contract(command: str = "joint_trajectory"):
     return dataclasses.replace(
         SHIPPED,
-        command=dataclasses.replace(SHIPPED.command, type=command, gripper_type=gripper),
+        command=dataclasses.replace(SHIPPED.command, type=command),
         kinematics=Kinematics("package:franky_sim/assets/fr3.urdf", "fr3_link0", "fr3_hand_tcp"),
     )
+
+
+def gripper_of(kind: str):
+    return dataclasses.replace(SHIPPED.grippers[0], type=kind)
+
+
+def gripper_output(node, gripper):
+    (made,) = gripper_outputs(node, dataclasses.replace(SHIPPED, grippers=(gripper,)), 0.0)
+    return made
 
 
 def output(command: str, feedback: float = 2.0):
@@ -150,23 +159,22 @@ def test_without_kinematics_cartesian_outputs_are_silent():
 
 def test_the_gripper_is_told_when_something_changes():
     node = Listener()
-    gripper = gripper_output(node, contract(), 0.0)
-    sent = [gripper.send(p, 1.0, repeat) for p, repeat in ((None, True), (0.04, False), (0.04, False))]
-    assert sent == [0, 1, 0]
+    gripper = gripper_output(node, gripper_of("forward_position"))
+    assert [gripper.send(0.04, 1.0, False) for _ in range(2)] == [1, 0]
     assert gripper.send(0.04, 1.1, True) == 1 and gripper.send(0.0, 1.2, False) == 1
     assert [list(message.data) for message in node.heard] == [[0.04], [0.04], [0.0]]
 
 
 def test_a_gripper_trajectory_takes_its_time():
     node = Listener()
-    gripper = gripper_output(node, contract(gripper="joint_trajectory"), 0.0)
+    gripper = gripper_output(node, gripper_of("joint_trajectory"))
     gripper.send(0.04, 1.0, True)
     assert gripper.send(0.04, 1.1, True) == 0  # a repetition would begin the way anew
     gripper.send(0.03, 1.2, False)
     points = [message.points[0] for message in node.heard]
     assert [list(point.positions) for point in points] == [[0.04], [0.03]]
     assert [point.time_from_start.nanosec for point in points] == [500_000_000, 125_000_000]
-    assert list(node.heard[0].joint_names) == [SHIPPED.gripper.joint]
+    assert list(node.heard[0].joint_names) == [SHIPPED.grippers[0].joint]
 
 
 def test_the_gripper_action_names_what_is_missing():
@@ -174,7 +182,7 @@ def test_the_gripper_action_names_what_is_missing():
         import control_msgs.action  # noqa: F401
     except ImportError:
         with pytest.raises(ParameterError, match="needs the package control_msgs"):
-            gripper_output(Listener(), contract(gripper="gripper_command"), 0.0)
+            gripper_output(Listener(), gripper_of("gripper_command"))
     else:
         pytest.skip("control_msgs is installed")
 
@@ -210,7 +218,7 @@ def test_an_answer_of_the_gripper_never_fails_a_callback(accepted, told, again, 
             return SimpleNamespace(warning=lambda text, **_: None)
 
     monkeypatch.setattr(GripperAction, "_open", lambda self: None)
-    gripper = GripperAction(Node(), contract(gripper="gripper_command"), 0.0)
+    gripper = GripperAction(Node(), gripper_of("gripper_command"), 0.0)
     gripper._last = 0.04
     gripper._on_answer(Answered(accepted))
     assert len(told_of) == told and (gripper._last is None) == again

@@ -169,7 +169,7 @@ def test_a_blocked_arm_breaks_the_path_tolerance_and_the_driver_holds() -> None:
 
 def test_the_gripper_takes_a_trajectory() -> None:
     robot = SimulatedRobot(dataclasses.replace(CONTRACT, cameras={}), "raycast")
-    robot.accept_gripper_trajectory((CONTRACT.gripper.joint,), 0.0, [0.5], [[0.0]])
+    robot.accept_gripper_trajectory((CONTRACT.grippers[0].joint,), 0.0, [0.5], [[0.0]])
     robot.advance(0.25)
     assert robot.gripper_command == pytest.approx(0.02, abs=1e-3)
     robot.advance(0.5)

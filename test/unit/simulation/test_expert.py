@@ -36,8 +36,8 @@ def demonstrate(
         path = core.trajectory(now)
         if path is not None:
             robot.accept_trajectory(path.joints, now, path.times - now, path.positions, path.velocities)
-        if core.gripper_position is not None:
-            robot.accept_gripper(core.gripper_position)
+        for position in core.gripper_positions or ():
+            robot.accept_gripper(position)
         robot.advance(TICK_S)
         tick += 1
     return expert, commands
@@ -60,7 +60,7 @@ def test_commands_are_a_short_way_ahead_of_the_arm(robot: SimulatedRobot) -> Non
     robot.advance(0.1)
     before = robot.tool_pose()[:3]
     command = PickExpert(robot, scene.colours[0]).command(robot.time)
-    assert command.shape == (8,) and command[7] == CONTRACT.gripper.open
+    assert command.shape == (8,) and command[7] == CONTRACT.grippers[0].open
     way = robot.kinematics.forward(command[:7])[0] - before
     assert 0.01 < np.linalg.norm(way[:2]) <= STEP_M + 1e-6
     assert abs(way[2]) <= STEP_M + 1e-6
@@ -72,7 +72,7 @@ def test_after_the_lift_it_stands_still_and_keeps_the_cube(robot: SimulatedRobot
     assert expert.done and expert.phase == "done"
     later = [expert.command(robot.time + k * 0.1) for k in range(3)]
     assert all(np.array_equal(later[0], command) for command in later)
-    assert later[0][7] == CONTRACT.gripper.closed
+    assert later[0][7] == CONTRACT.grippers[0].closed
     assert np.allclose(later[0], commands[-1], atol=0.1)
 
 
@@ -91,7 +91,7 @@ def test_it_tries_again_when_the_cube_is_pulled_away(robot: SimulatedRobot) -> N
         command = expert.command(robot.time)
         robot.accept_gripper(0.04 if command[7] > 0.5 else 0.0)
         robot.advance(0.02)
-    assert expert.phase == "approach" and command[7] == CONTRACT.gripper.open
+    assert expert.phase == "approach" and command[7] == CONTRACT.grippers[0].open
 
 
 def test_a_cube_that_is_not_there_is_refused(robot: SimulatedRobot) -> None:
