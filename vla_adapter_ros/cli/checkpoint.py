@@ -47,7 +47,7 @@ def add_checkpoint(commands: Any) -> None:
         metavar="KEY=VALUE",
         help="such as center_crop=false; repeatable",
     )
-    convert.add_argument("--gripper-binarize", action="store_true", help="the gripper becomes -1 or +1")
+    convert.add_argument("--gripper-binarize", action="store_true", help="each gripper becomes -1 or +1")
     convert.add_argument("--gripper-invert", action="store_true", help="and changes its direction")
     convert.set_defaults(run=_convert)
 

@@ -14,7 +14,7 @@ def with_grippers(data: Any) -> Any:
     """A contract's plain data with `grippers:`, where it has the one `gripper:` of before.
 
     Args:
-        data: What the YAML holds; it is not changed. Anything but a mapping with `gripper` comes back as it is.
+        data: What the YAML holds; it is not changed. Without `gripper` it comes back as it is.
 
     Raises:
         ContractError: both keys.

@@ -44,7 +44,7 @@ class Trajectory:
 
 @dataclass(frozen=True)
 class Due:
-    """What should be happening at a moment: the arm (J,) each, and the gripper joints' positions, if known."""
+    """What should be happening at a moment: the arm (J,) each, the gripper joints (G,) once commanded."""
 
     position: np.ndarray
     velocity: np.ndarray

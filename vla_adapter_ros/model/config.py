@@ -177,13 +177,14 @@ class NormalizationConfig:
 
 @dataclass(frozen=True)
 class OutputConfig:
-    """What happens to the gripper's column after un-normalisation; all off unless it is asked for.
+    """What happens to the grippers' columns after un-normalisation; all off unless it is asked for.
 
     The official LIBERO evaluation maps 1 = open, 0 = close to -1 = open, +1 = close by binarising and
     inverting. The one of CALVIN inverts, binarises and inverts again: in sum it binarises.
     """
 
-    gripper_column: int = -1
+    gripper_columns: tuple[int, ...] = (-1,)
+    """-1 is the last; empty: there is no gripper."""
     gripper_binarize: bool = False
     """[0, 1] becomes -1 or +1 (0 exactly at 0.5)."""
     gripper_invert: bool = False
@@ -287,10 +288,11 @@ class VlaAdapterConfig:
         _require(
             self.head.denoising_steps >= 1, "head.denoising_steps", self.head.denoising_steps, "at least 1"
         )
-        column, width = self.output.gripper_column, self.action_dim
+        columns, width = self.output.gripper_columns, self.action_dim
         _require(
-            -width <= column < width, "output.gripper_column", column, f"{-width} to {width - 1}, a column"
-        )
+            all(-width <= column < width for column in columns),
+            "output.gripper_columns", columns, f"columns from {-width} to {width - 1}",
+        )  # fmt: skip
         kept = self.preprocessing.center_crop
         _require(0 < kept <= 1, "preprocessing.center_crop", kept, "above 0, at most 1")
         for name, width, heads in (
@@ -349,6 +351,10 @@ def config_from_dict(data: Any) -> VlaAdapterConfig:
     data = dict(data)
     version = data.pop("format", None)
     _require(version == FORMAT, "format", version, f"{FORMAT}")
+    output = data.get("output")
+    if isinstance(output, dict) and "gripper_column" in output:  # files from before there were several
+        kept = {key: value for key, value in output.items() if key != "gripper_column"}
+        data["output"] = kept | {"gripper_columns": [output["gripper_column"]]}
     return _build(VlaAdapterConfig, data, "configuration")
 
 

@@ -66,11 +66,11 @@ def convert(
     VlaAdapterPolicy(stored.network, stored.config, stored.tokenizer, stored.statistics, contract)
     output = stored.config.output
     if output.gripper_binarize or output.gripper_invert:
-        column = contract.action_names.index(contract.gripper.dimension)
-        if column != output.gripper_column % stored.config.action_dim:
+        columns = {column % stored.config.action_dim for column in output.gripper_columns}
+        if columns != set(contract.gripper_places):
             raise CheckpointError(
-                f"contract '{contract.name}' has its gripper in column {column}, gripper_column is "
-                f"{output.gripper_column}: they must be the same"
+                f"contract '{contract.name}' has its grippers in the columns {contract.gripper_places}, "
+                f"gripper_columns are {list(output.gripper_columns)}: they must be the same"
             )
     dtype = stored.network.dtype
     write_checkpoint(dataclasses.replace(stored, contract=contract), destination, dtype=dtype)

@@ -1,4 +1,4 @@
-"""Scale actions and proprioception with a data set's statistics, and back; the gripper's column.
+"""Scale actions and proprioception with a data set's statistics, and back; the grippers' columns.
 
 Rules for statistics, none of them silent: the six numbers must all be there, finite, of one length
 and in order; a missing mask means that everything is scaled; an unknown key is an error, since a
@@ -226,10 +226,10 @@ def unnormalize(values: np.ndarray, field: FieldStatistics, kind: str) -> np.nda
 
 
 def finish_gripper(actions: np.ndarray, output: OutputConfig) -> np.ndarray:
-    """What the published evaluations do to the gripper's column after un-normalisation.
+    """What the published evaluations do to a gripper's column after un-normalisation.
 
     Args:
-        actions: (..., A) with the gripper in [0, 1].
+        actions: (..., A) with the grippers in [0, 1].
         output: Which steps are on.
 
     Returns:
@@ -241,11 +241,12 @@ def finish_gripper(actions: np.ndarray, output: OutputConfig) -> np.ndarray:
     if not (output.gripper_binarize or output.gripper_invert):
         return actions
     actions = np.array(actions, dtype=np.float64)
-    gripper = actions[..., output.gripper_column]
+    columns = list(output.gripper_columns)
+    gripper = actions[..., columns]
     if output.gripper_binarize:
         gripper = np.sign(2 * gripper - 1)
         gripper = -gripper if output.gripper_invert else gripper
     else:
         gripper = 1 - gripper
-    actions[..., output.gripper_column] = gripper + 0.0  # no negative zero
+    actions[..., columns] = gripper + 0.0  # no negative zero
     return actions

@@ -15,6 +15,7 @@ from vla_adapter_ros.model.config import (
     HeadConfig,
     LlmConfig,
     NormalizationConfig,
+    OutputConfig,
     PreprocessingConfig,
     VitConfig,
     VlaAdapterConfig,
@@ -49,7 +50,7 @@ class Platform:
     """What an official checkpoint does not store about the robot that it was trained for.
 
     `ranges` is the kind of normalisation; `rate_hz` [rows/s] and `action_space` are those of the data
-    set. The gripper's column is never processed unless it is asked for.
+    set. The grippers' columns are never processed unless it is asked for.
     """
 
     chunk: int
@@ -62,6 +63,7 @@ class Platform:
     rotate_180: bool = False
     jpeg_round_trip: bool = True
     center_crop: float = OFFICIAL_PREPROCESSING.center_crop
+    gripper_columns: tuple[int, ...] = (-1,)
 
 
 PLATFORMS = {
@@ -75,7 +77,7 @@ PLATFORMS = {
     ),
     "aloha": Platform(
         chunk=25, action_dim=14, proprio_dim=14, num_images=3, ranges="min_max",
-        rate_hz=25.0, action_space="joint_position",
+        rate_hz=25.0, action_space="joint_position", gripper_columns=(6, 13),
     ),
     "bridge": Platform(
         chunk=5, action_dim=7, proprio_dim=7, num_images=1, ranges="q01_q99",
@@ -177,6 +179,7 @@ def read_official_config(
         normalization=NormalizationConfig(
             action=robot.ranges, proprio=robot.ranges, zero_range_to_zero=False
         ),
+        output=OutputConfig(gripper_columns=robot.gripper_columns),
     )
 
 

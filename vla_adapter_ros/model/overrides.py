@@ -18,7 +18,7 @@ _KINDS = {
     "resize": f"one of {list(RESIZES)}",
     "gripper_binarize": "true or false",
     "gripper_invert": "true or false",
-    "gripper_column": "a whole number: the column of the gripper",
+    "gripper_columns": "a list of whole numbers: the columns of the grippers",
     "num_images": f"one of {list(IMAGE_COUNTS)}, for an official checkpoint only",
 }
 OVERRIDES = tuple(_KINDS)
@@ -52,7 +52,8 @@ def override(
         if key == "center_crop" and isinstance(value, bool):
             value = OFFICIAL_PREPROCESSING.center_crop if value else 1.0
         part = "top" if key == "num_images" else "output" if key.startswith("gripper_") else "preprocessing"
-        parts[part][key] = float(value) if key == "center_crop" else value
+        made = {"center_crop": float, "gripper_columns": tuple}.get(key)
+        parts[part][key] = made(value) if made else value
     return dataclasses.replace(
         config,
         preprocessing=dataclasses.replace(config.preprocessing, **parts["preprocessing"]),
@@ -68,4 +69,6 @@ def _fits(key: str, value: Any) -> bool:
         return isinstance(value, bool | int | float)  # the range is the configuration's to check
     if key == "num_images":
         return type(value) is int and value in IMAGE_COUNTS
-    return type(value) is (int if key == "gripper_column" else bool)
+    if key == "gripper_columns":
+        return isinstance(value, list | tuple) and all(type(column) is int for column in value)
+    return type(value) is bool

@@ -108,7 +108,7 @@ class VlaAdapterPolicy:
                 `fastest_dtype`.
             preprocessing: Changes to single settings, kept by `save_pretrained`: `center_crop`,
                 `jpeg_round_trip`, `rotate_180`, `resize`, `gripper_binarize`, `gripper_invert`,
-                `gripper_column`; for official checkpoints also `num_images`.
+                `gripper_columns`; for official checkpoints also `num_images`.
             statistics_name: Which entry of the statistics to use, if there are several.
             attention: Attention implementation (`sdpa` or `eager`) in place of the stored one.
 
@@ -157,8 +157,11 @@ class VlaAdapterPolicy:
         head = self.config.head
         if head.rope_tables == "match":
             head = dataclasses.replace(head, rope_tables="fp32")
+        output = self.config.output
+        if contract is not None:
+            output = dataclasses.replace(output, gripper_columns=tuple(contract.gripper_places))
         config = dataclasses.replace(
-            self.config, action_dim=action_dim, proprio_dim=proprio_dim, chunk=chunk, head=head
+            self.config, action_dim=action_dim, proprio_dim=proprio_dim, chunk=chunk, head=head, output=output
         )
         network = VlaAdapter(config)
         backbone = {
@@ -181,7 +184,7 @@ class VlaAdapterPolicy:
             proprio: Proprioception in the robot's units, (S,).
 
         Returns:
-            Actions in the robot's units, float64 (H, A). The gripper's column is what the data set
+            Actions in the robot's units, float64 (H, A). The grippers' columns are what the data set
             had, unless `config.output` says otherwise.
 
         Raises:
@@ -215,7 +218,7 @@ class VlaAdapterPolicy:
         self.engine.warm_up(range(1, min(longest_prompt, self.config.max_prompt_tokens) + 1, 8))
 
     def finish(self, actions: np.ndarray) -> np.ndarray:
-        """The network's output (..., A) to what `predict` returns: robot's units, gripper's column done."""
+        """The network's output (..., A) to what `predict` returns: robot's units, grippers' columns done."""
         return finish_gripper(self.unnormalize_actions(actions), self.config.output)
 
     def prepare(self, images: Sequence[np.ndarray], instruction: str, proprio: np.ndarray) -> Observation:

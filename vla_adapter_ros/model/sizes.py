@@ -13,7 +13,7 @@ LARGEST = 1_000_000  # any width, length or vocabulary; the published ones stay 
 DEEPEST = 1_000  # layers and blocks
 _DEPTHS = ("layers", "depth", "blocks", "denoising_steps", "num_images")
 _FROM_ZERO = ("registers", "projector_width", "levels")
-_ANY = ("gripper_column",)  # checked with the widths
+_ANY = ("gripper_columns",)  # checked with the widths
 _ABOVE_ZERO = ("rope_theta", "rms_norm_eps", "stds", "clip_proprio", "center_crop")
 
 

@@ -34,8 +34,8 @@ class Rows:
         until: Last row up to which the commands belong together: the end of the episode, or the last row
             before someone takes over who is learned from where the one before was not, or the other way
             round, int64 (N,).
-        waypoint: Row at which the gripper first closes in the episode, int64 (N,); -1 if it never does,
-            or has done so before.
+        waypoint: Row at which a gripper that is open at the start first closes in the episode, int64 (N,);
+            -1 if none ever does, or one has done so before.
         weight: How often a row is drawn, relative to others, float64 (N,); 0: it is not learned from.
         tasks: Sentences, each once.
         names: Of the data sets.
@@ -172,9 +172,9 @@ def compute_statistics(
         return {"mean": mean, "std": std, "min": lowest, "max": highest, "q01": q01, "q99": q99}
 
     action = field(samples.action[rows])
-    if contract.gripper.mode == "binary":
-        at = contract.action_names.index(contract.gripper.dimension)
-        action["q01"][at], action["q99"][at] = sorted((contract.gripper.open, contract.gripper.closed))
+    for at, gripper in zip(contract.gripper_places, contract.grippers, strict=True):
+        if gripper.mode == "binary":
+            action["q01"][at], action["q99"][at] = sorted((gripper.open, gripper.closed))
     entry = {
         "action": action,
         "proprio": field(samples.state[rows]),
@@ -191,10 +191,10 @@ def _around(low: np.ndarray, high: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def is_closed(action: np.ndarray, contract: Contract) -> np.ndarray:
-    """Whether each command (N, A) closes the gripper, bool (N,)."""
-    gripper = contract.gripper
-    value = action[:, contract.action_names.index(gripper.dimension)]
-    return np.abs(value - gripper.closed) < np.abs(value - gripper.open)
+    """Whether each command (N, A) closes each gripper, bool (N, G)."""
+    values = action[:, contract.gripper_places]
+    opened, closed = (np.array([getattr(g, at) for g in contract.grippers]) for at in ("open", "closed"))
+    return np.abs(values - closed) < np.abs(values - opened)
 
 
 def require_fit(data: Dataset, contract: Contract) -> None:
@@ -252,7 +252,8 @@ def _read_source(
         rows = slice(episode.first_row, episode.first_row + episode.length)
         first[rows], last[rows] = rows.start, rows.stop - 1
         until[rows] = rows.start + _run_ends(weight[rows] > 0)
-        closing = np.flatnonzero(closed[rows])
+        opened = ~closed[rows.start]  # a hand that is closed from the start, as one that rests, tells nothing
+        closing = np.flatnonzero(closed[rows][:, opened].any(axis=1))
         if len(closing):
             waypoint[rows.start : rows.start + closing[0]] = rows.start + closing[0]
     index = joined["task_index"].astype(np.int64)

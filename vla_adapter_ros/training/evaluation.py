@@ -47,7 +47,7 @@ class Errors:
 class SentenceTest:
     """The same rows with the sentences of other tasks.
 
-    Only rows before the gripper first closes count, where there are any: later the scene itself tells
+    Only rows before a gripper first closes count, where there are any: later the scene itself tells
     what to do.
 
     Attributes:
@@ -169,7 +169,7 @@ def swap_sentences(
     if (samples.waypoint >= 0).any():
         early = samples.waypoint[rows] >= 0
         if not early.any():
-            return SentenceTest("no row lies before the gripper closes")
+            return SentenceTest("no row lies before a gripper closes")
         rows, predicted = rows[early], predicted[early]
     counts = samples.inside(rows, predicted.shape[1])
     wanted = samples.chunks(rows, predicted.shape[1])

@@ -31,7 +31,7 @@ from vla_adapter_ros.recording.video import count_frames
 from vla_adapter_ros.training.data import Rows
 from vla_adapter_ros.training.preflight_checks import (
     check_constant,
-    check_gripper,
+    check_grippers,
     check_joint_order,
     check_outliers,
     check_sentences,
@@ -95,8 +95,8 @@ def check_rows(
 ) -> Preflight:
     """Everything that the rows tell, over all data sets together; single episodes are judged one by one."""
     contract = rows.contract
-    binary = contract.gripper.dimension if contract.gripper.mode == "binary" else ""
-    columns = [n for n, name in enumerate(contract.action_names) if name != binary]
+    binary = [gripper.dimension for gripper in contract.grippers if gripper.mode == "binary"]
+    columns = [n for n, name in enumerate(contract.action_names) if name not in binary]
     names = [contract.action_names[n] for n in columns]
     stamps, verdicts = _judge_episodes(sources, contract)
     checks = (
@@ -105,7 +105,7 @@ def check_rows(
         check_timing(stamps, contract.rate_hz),
         check_units(rows),
         check_speeds(rows),
-        check_gripper(rows),
+        *check_grippers(rows),
         check_joint_order(rows),
         check_constant(rows),
         check_outliers("outliers_state", contract.state_names, rows.state),

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from vla_adapter_ros.contract import Contract
+from vla_adapter_ros.contract.schema import Gripper
 from vla_adapter_ros.model import Tokenizer
 from vla_adapter_ros.recording.verdict_types import FAIL, PASS, SKIP, WARN, Check
 from vla_adapter_ros.texts import visible
@@ -63,7 +64,7 @@ def check_sentences(rows: Rows, tokenizer: Tokenizer) -> Check:
 def check_constant(rows: Rows) -> Check:
     """State and action values that never change, or so little that normalisation would stretch noise."""
     contract = rows.contract
-    arm = [n for n, name in enumerate(contract.action_names) if name in contract.arm_columns]
+    arm = contract.arm_places
     if (np.ptp(rows.action[:, arm], axis=0) == 0).all():
         return Check("constant_values", FAIL, len(arm), "the arm's actions never change; allowed is a motion")
     constant, noisy = [], []
@@ -71,12 +72,12 @@ def check_constant(rows: Rows) -> Check:
         ("", contract.state_names, rows.state),
         ("action ", contract.action_names, rows.action),
     ):
-        binary = contract.gripper.dimension if prefix and contract.gripper.mode == "binary" else None
+        binary = [g.dimension for g in contract.grippers if prefix and g.mode == "binary"]
         low, high = np.quantile(values, [0.01, 0.99], axis=0)
         for name, whole, width in zip(names, np.ptp(values, axis=0), high - low, strict=True):
             if whole == 0:
                 constant.append(prefix + name)
-            elif width < HARDLY_MOVES and name != binary:
+            elif width < HARDLY_MOVES and name not in binary:
                 noisy.append(prefix + name)
     text = f"{len(constant)} values never change{_named(constant)}; allowed is 0"
     if noisy:
@@ -108,15 +109,17 @@ def check_units(rows: Rows) -> Check:
     """Joint positions against the limits of the contract: degrees or millimetres are told by their size."""
     contract, found = rows.contract, []
     columns = [
-        (d.name, contract.limits[d.joint].position, d.unit, rows.state[:, n])
-        for n, d in enumerate(contract.state)
-        if d.field == "position" and d.joint in contract.limits
+        (d.name, contract.limits[joint].position, d.unit, rows.state[:, n])
+        for n, (d, joint) in enumerate(zip(contract.state, contract.state_joints, strict=True))
+        if d.field == "position" and joint in contract.limits
     ]
     if contract.action.space == "joint_position":
         columns += [
-            (f"action {d.name}", contract.limits[d.name].position, d.unit, rows.action[:, n] * d.scale)
-            for n, d in enumerate(contract.action.dimensions)
-            if d.name in contract.limits
+            (f"action {d.name}", contract.limits[joint].position, d.unit, rows.action[:, n] * d.scale)
+            for n, (d, joint) in enumerate(
+                zip(contract.action.dimensions, contract.action_joints, strict=True)
+            )
+            if joint in contract.limits
         ]
     if not columns:
         return Check("units", SKIP, math.nan, "no joint positions with limits in the contract")
@@ -149,9 +152,9 @@ def check_speeds(rows: Rows) -> Check:
         return Check("speeds", SKIP, math.nan, f"{space} commands no steps of joints")
     ratios = [
         (float(np.quantile(np.abs(rows.action[:, n]), 0.99) * d.scale * contract.rate_hz)
-         / contract.limits[d.name].velocity, d.name)
-        for n, d in enumerate(contract.action.dimensions)
-        if d.name in contract.limits
+         / contract.limits[joint].velocity, d.name)
+        for n, (d, joint) in enumerate(zip(contract.action.dimensions, contract.action_joints, strict=True))
+        if joint in contract.limits
     ]  # fmt: skip
     if not ratios:
         return Check("speeds", SKIP, math.nan, "no limits in the contract")
@@ -163,10 +166,20 @@ def check_speeds(rows: Rows) -> Check:
     return Check("speeds", level, worst, text + ("; is `scale` right?" if level == FAIL else ""))
 
 
-def check_gripper(rows: Rows) -> Check:
-    """The gripper's commands against the contract's open, closed and mode."""
-    gripper = rows.contract.gripper
-    values = rows.action[:, rows.contract.action_names.index(gripper.dimension)]
+def check_grippers(rows: Rows) -> list[Check]:
+    """Each gripper's commands against the contract's open, closed and mode."""
+    if not rows.contract.grippers:
+        return [Check("gripper", SKIP, math.nan, "no gripper in the contract")]
+    alone = len(rows.contract.grippers) == 1
+    return [
+        _check_gripper("gripper" if alone else f"gripper {gripper.dimension}", gripper, values, rows)
+        for gripper, values in zip(
+            rows.contract.grippers, rows.action[:, rows.contract.gripper_places].T, strict=True
+        )
+    ]
+
+
+def _check_gripper(name: str, gripper: Gripper, values: np.ndarray, rows: Rows) -> Check:
     low, high = sorted((gripper.open, gripper.closed))
     near = 0.02 * (high - low)
     convention = f"open {gripper.open:g}, closed {gripper.closed:g}, {gripper.mode}"
@@ -177,15 +190,15 @@ def check_gripper(rows: Rows) -> Check:
         off = float(((values < low - near) | (values > high + near)).mean())
     span = f"{least:g} to {most:g}; the contract says {convention}"
     if off > 0.5:
-        return Check("gripper", FAIL, off, f"{off:.1%} of commands do not fit: they are {span}")
+        return Check(name, FAIL, off, f"{off:.1%} of commands do not fit: they are {span}")
     if most - least < 0.2 * (high - low):
-        return Check("gripper", WARN, most - least, f"it neither opens nor closes: commands are {span}")
+        return Check(name, WARN, most - least, f"it neither opens nor closes: commands are {span}")
     starts = values[np.unique(rows.first)]
     closed = float((np.abs(starts - gripper.closed) < np.abs(starts - gripper.open)).mean())
     text = f"{off:.1%} of commands do not fit ({span}), allowed {OFF_GRIPPER:.0%}"
     if closed > 0.9:
         text += f"; {closed:.0%} of episodes begin closed: are open and closed swapped?"
-    return Check("gripper", WARN if off > OFF_GRIPPER or closed > 0.9 else PASS, off, text)
+    return Check(name, WARN if off > OFF_GRIPPER or closed > 0.9 else PASS, off, text)
 
 
 def check_joint_order(rows: Rows) -> Check:
@@ -235,15 +248,15 @@ def check_timing(stamps: Sequence[np.ndarray], fps: float) -> Check:
 def _state_joints(contract: Contract) -> dict[str, int]:
     return {
         d.name: n
-        for n, d in enumerate(contract.state)
-        if d.field == "position" and d.joint in contract.arm_joints and d.unit == "rad"
+        for n, (d, joint) in enumerate(zip(contract.state, contract.state_joints, strict=True))
+        if d.field == "position" and joint in contract.arm_joints and d.unit == "rad"
     }
 
 
 def _action_joints(contract: Contract) -> dict[str, int]:
     if contract.action.space != "joint_position":
         return {}
-    return {name: n for n, name in enumerate(contract.action_names) if name in contract.arm_columns}
+    return {contract.action_names[n]: n for n in contract.arm_places}
 
 
 def _permuted(rows: Rows, what: str, names: dict[str, int], values: np.ndarray) -> Check | None:

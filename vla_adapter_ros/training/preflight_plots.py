@@ -130,21 +130,23 @@ def example_rows(usable: np.ndarray) -> np.ndarray:
 
 
 def _limits(contract: Contract, which: str, n: int) -> tuple[float, ...]:
-    """Limits, or the gripper's two values, or none."""
+    """Limits, or a gripper's two values, or none."""
     if which == "state":
         d = contract.state[n]
-        known = d.field == "position" and d.joint in contract.limits
-        return contract.limits[d.joint].position if known else ()
-    name = contract.action_names[n]
-    if name == contract.gripper.dimension:
+        joint = contract.state_joints[n]
+        known = d.field == "position" and joint in contract.limits
+        return contract.limits[joint].position if known else ()
+    if n in contract.gripper_places:
         scale = contract.action.dimensions[n].scale
-        return (contract.gripper.open * scale, contract.gripper.closed * scale)
-    if name not in contract.limits:
+        gripper = contract.grippers[contract.gripper_places.index(n)]
+        return (gripper.open * scale, gripper.closed * scale)
+    joint = contract.action_joints[n]
+    if joint not in contract.limits:
         return ()
     if contract.action.space == "joint_position":
-        return contract.limits[name].position
+        return contract.limits[joint].position
     if contract.action.space == "joint_delta" and contract.action.delta_reference != "chunk_start":
-        step = contract.limits[name].velocity / contract.rate_hz
+        step = contract.limits[joint].velocity / contract.rate_hz
         return (-step, step)
     return ()
 

@@ -30,7 +30,7 @@ th:first-child, td:first-child, td.words { text-align: left; }
 _LEGEND = """
 Mean absolute errors. <i>repeat</i>: the action before, kept. <i>mean</i>: always the mean action in training.
 <i>other sentence</i>: how much the policy's own actions change when another task is named in the same scene,
-before the gripper closes; its errors with the right and with wrong sentences are of the same rows.
+before a gripper closes; its errors with the right and with wrong sentences are of the same rows.
 """
 
 

@@ -57,7 +57,7 @@ def is_idle(samples: Rows, rows: np.ndarray, horizon: int, threshold: float) -> 
     """Whether a whole chunk commands no motion: bool (B,).
 
     In absolute spaces no command of the chunk is farther than `threshold` from the command before it
-    began, in spaces of deltas they do not add up to more; the gripper neither opens nor closes.
+    began, in spaces of deltas they do not add up to more; no gripper opens or closes.
 
     Args:
         samples: The data sets.
@@ -66,7 +66,7 @@ def is_idle(samples: Rows, rows: np.ndarray, horizon: int, threshold: float) -> 
         threshold: Largest way that counts as none, in any dimension of the arm [rad or m].
     """
     action = samples.contract.action
-    arm = [n for n, name in enumerate(samples.contract.action_names) if name in samples.contract.arm_columns]
+    arm = samples.contract.arm_places
     scale = np.array([action.dimensions[n].scale for n in arm])
     chunks = samples.chunks(rows, horizon)[:, :, arm] * scale  # (B, H, arm)
     before = np.maximum(rows - 1, samples.first[rows])
@@ -80,7 +80,7 @@ def is_idle(samples: Rows, rows: np.ndarray, horizon: int, threshold: float) -> 
     still = (np.abs(way) <= threshold).all(axis=(1, 2))
     closed = is_closed(samples.action, samples.contract)
     ahead = np.minimum(rows[:, None] + np.arange(horizon), samples.until[rows][:, None])
-    return still & (closed[ahead] == closed[before][:, None]).all(axis=1)
+    return still & (closed[ahead] == closed[before][:, None]).all(axis=(1, 2))
 
 
 def pick_rows(

@@ -29,9 +29,9 @@ def leave_no_trace() -> Iterator[None]:
 
 
 def test_settings_are_json_or_text() -> None:
-    pairs = ["center_crop=0.8", "rotate_180=false", "resize=area", "gripper_column=-1"]
+    pairs = ["center_crop=0.8", "rotate_180=false", "resize=area", "gripper_columns=[-1]"]
     assert read_settings(pairs) == {
-        "center_crop": 0.8, "rotate_180": False, "resize": "area", "gripper_column": -1,
+        "center_crop": 0.8, "rotate_180": False, "resize": "area", "gripper_columns": [-1],
     }  # fmt: skip
     for pairs in (["center_crop"], ["=1"], ["a=1", "a=2"]):
         with pytest.raises(ParameterError, match="KEY=VALUE"):
@@ -65,7 +65,7 @@ def test_info_verify_and_convert(tmp_path: Path, capsys: pytest.CaptureFixture[s
     assert main(["checkpoint", "info", ours, "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
     assert found["preprocessing"]["center_crop"] == 1.0 and found["contract"]["name"] == "seven"
-    assert found["output"] == {"gripper_column": -1, "gripper_binarize": True, "gripper_invert": True}
+    assert found["output"] == {"gripper_columns": [-1], "gripper_binarize": True, "gripper_invert": True}
     assert main(["checkpoint", "verify", ours]) == 0
     text = capsys.readouterr().out
     assert "FAIL" not in text and "ok   prediction" in text

@@ -141,8 +141,10 @@ def test_convert_refuses_a_robot_that_does_not_fit(folder: Path, tmp_path: Path)
         (dataclasses.replace(contract, cameras=one_camera), "1 values in cameras, the model 2"),
         (dataclasses.replace(contract, state=nine), "9 values in state, the model 8"),
         (
-            dataclasses.replace(contract, grippers=(dataclasses.replace(contract.grippers[0], dimension="x"),)),
-            "gripper in column 0",
+            dataclasses.replace(
+                contract, grippers=(dataclasses.replace(contract.grippers[0], dimension="x"),)
+            ),
+            r"grippers in the columns \[0\], gripper_columns are \[-1\]",
         ),
     ):
         with pytest.raises(CheckpointError, match=message):

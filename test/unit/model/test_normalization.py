@@ -175,8 +175,12 @@ def test_the_grippers_column(output: OutputConfig, expected: list[float]) -> Non
     np.testing.assert_allclose(done[:, 1], expected, atol=1e-12)
     np.testing.assert_array_equal(done[:, 0], before[:, 0])
     np.testing.assert_array_equal(GRIPPER, before)  # the input is left alone
-    swapped = finish_gripper(GRIPPER[:, ::-1], dataclasses.replace(output, gripper_column=0))
+    swapped = finish_gripper(GRIPPER[:, ::-1], dataclasses.replace(output, gripper_columns=(0,)))
     np.testing.assert_array_equal(swapped[:, ::-1], done)
+    two = np.hstack([GRIPPER, GRIPPER])
+    both = finish_gripper(two, dataclasses.replace(output, gripper_columns=(1, 3)))
+    np.testing.assert_array_equal(both, np.hstack([done, done]))
+    np.testing.assert_array_equal(finish_gripper(two, dataclasses.replace(output, gripper_columns=())), two)
 
 
 def test_reading_a_file(tmp_path: Path) -> None:

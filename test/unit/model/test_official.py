@@ -110,12 +110,12 @@ def test_the_turn_comes_before_jpeg_and_resize(folder: Path) -> None:
 def test_single_settings_can_be_changed_and_are_saved(folder: Path, tmp_path: Path) -> None:
     changes = {
         "center_crop": False, "jpeg_round_trip": False, "rotate_180": False, "resize": "area",
-        "gripper_binarize": True, "gripper_invert": True, "gripper_column": 6, "num_images": 1,
+        "gripper_binarize": True, "gripper_invert": True, "gripper_columns": [6], "num_images": 1,
     }  # fmt: skip
     policy = load(folder, preprocessing=changes)
     pre, output = policy.config.preprocessing, policy.config.output
     assert (pre.center_crop, pre.jpeg_round_trip, pre.rotate_180, pre.resize) == (1.0, False, False, "area")
-    assert output.gripper_binarize and output.gripper_invert and output.gripper_column == 6
+    assert output.gripper_binarize and output.gripper_invert and output.gripper_columns == (6,)
     actions = policy.predict(IMAGES[:1], "lift it?", np.zeros(8))
     assert set(np.abs(actions[:, 6])) == {1.0}
     policy.save_pretrained(tmp_path / "ours", dtype=torch.float32)
@@ -140,8 +140,9 @@ def test_single_settings_can_be_changed_and_are_saved(folder: Path, tmp_path: Pa
         ({"resize": "nearest"}, "lanczos3"),
         ({"num_images": 4}, r"one of \[1, 2, 3\]"),
         ({"num_images": True}, r"one of \[1, 2, 3\]"),
-        ({"gripper_column": 7}, "-7 to 6"),
-        ({"gripper_column": "last"}, "whole number"),
+        ({"gripper_columns": [7]}, "-7 to 6"),
+        ({"gripper_columns": "last"}, "list of whole numbers"),
+        ({"gripper_column": 6}, "'gripper_column' is unknown: allowed are .*'gripper_columns'"),
         (["rotate_180"], "a mapping"),
     ],
 )

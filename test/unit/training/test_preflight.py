@@ -24,7 +24,7 @@ from vla_adapter_ros.training.finetune import finetune
 from vla_adapter_ros.training.inspection import check_data
 from vla_adapter_ros.training.preflight_checks import (
     check_constant,
-    check_gripper,
+    check_grippers,
     check_joint_order,
     check_outliers,
     check_sentences,
@@ -176,7 +176,7 @@ def test_the_page_shows_all_there_is_to_see(good, backbone, tmp_path):
 def test_good_rows_pass():
     rows = made_rows()
     checks = [
-        check_sentences(rows, WORDS), check_constant(rows), check_units(rows), check_gripper(rows),
+        check_sentences(rows, WORDS), check_constant(rows), check_units(rows), *check_grippers(rows),
         check_joint_order(rows), check_outliers("x", rows.contract.state_names, rows.state),
         check_timing([np.arange(30) * 0.1 + np.random.default_rng(0).normal(scale=0.003, size=30)], 10.0),
     ]  # fmt: skip
@@ -239,7 +239,7 @@ def test_the_gripper_means_what_the_contract_says(change, level, message):
     action = rows.action.copy()
     value = np.where(np.arange(len(action)) % 30 >= 20, 0.0, 1.0)
     action[:, 7] = change(value)
-    check = check_gripper(changed(rows, action=action))
+    (check,) = check_grippers(changed(rows, action=action))
     assert (check.level, message in check.text) == (level, True), check.line
 
 

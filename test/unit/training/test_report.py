@@ -184,7 +184,7 @@ def test_only_rows_before_the_gripper_closes_tell_about_sentences(parts, say):
     assert judge(parts).sentences.rows == 12  # 6 of 10 rows of two episodes
     late = judge(parts, np.array([8, 9, 18]))
     assert late.sentence_change is None and late.language_blind is None and late.exit_status == 0
-    assert "not measurable: no row lies before the gripper closes" in format_report(late)
+    assert "not measurable: no row lies before a gripper closes" in format_report(late)
     one_task = dataclasses.replace(samples, tasks=samples.tasks[:1], task=np.zeros_like(samples.task))
     found = judge((parts[0], one_task))
     assert "not measurable: the data set has one task only" in format_report(found)
