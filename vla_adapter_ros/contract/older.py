@@ -28,7 +28,8 @@ def with_grippers(data: Any) -> Any:
         )
     rest = {key: value for key, value in data.items() if key != "gripper"}
     gripper, command = data["gripper"], data.get("command")
-    if isinstance(gripper, dict) and isinstance(command, dict):
-        gripper = gripper | {new: command[old] for old, new in _MOVED.items() if old in command}
+    if isinstance(command, dict):
         rest["command"] = {key: value for key, value in command.items() if key not in _MOVED}
+        if isinstance(gripper, dict):
+            gripper = gripper | {new: command[old] for old, new in _MOVED.items() if old in command}
     return rest | {"grippers": [gripper]}

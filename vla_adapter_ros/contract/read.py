@@ -206,6 +206,10 @@ def _check_grippers(contract: Contract) -> None:
 
 def _check_driven(contract: Contract) -> None:
     """Every joint of the arm is driven by one dimension; `joint` stands only where it says something."""
+    _require(
+        contract.arm_places,
+        "contract.action.dimensions", list(contract.action_names), "at least one that is no gripper's",
+    )  # fmt: skip
     for i, (dimension, joint) in enumerate(
         zip(contract.action.dimensions, contract.action_joints, strict=True)
     ):
@@ -264,6 +268,6 @@ def _check_tool(contract: Contract) -> None:
         )  # fmt: skip
 
 
-def _require(ok: bool, where: str, value: Any, allowed: str) -> None:
+def _require(ok: Any, where: str, value: Any, allowed: str) -> None:
     if not ok:
         raise ContractError(f"{where} = {short(value)}: allowed is {allowed}")

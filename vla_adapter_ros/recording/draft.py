@@ -66,13 +66,13 @@ def draft_contract(dataset: Dataset, name: str, space: str = "") -> str:
     if not dataset.cameras:
         raise DatasetError(f"{dataset.root} has no camera: a contract needs at least one")
     values = _load(dataset)
-    gripper = _gripper_of(values)
-    space = space or _guess_space(values, gripper)
-    joints = [n for i, n in enumerate(values.state_names) if not _GRIPPER.search(n) and n != gripper]
-    columns = _name_action(values, gripper, joints, space)
+    grippers = _grippers_of(values)
+    space = space or _guess_space(values, grippers)
+    joints = [name for name in values.state_names if not _GRIPPER.search(name) and name not in grippers]
+    columns = _name_action(values, grippers, joints, space)
     lines = [*_head(dataset, values, joints), *_top(dataset, name), *_cameras(dataset)]
-    lines += _state(values, joints) + _action(values, columns, gripper, space, dataset.fps)
-    lines += _gripper(values, gripper, columns[values.action_names.index(gripper)])
+    lines += _state(values, joints) + _action(values, columns, grippers, space, dataset.fps)
+    lines += _grippers(values, grippers, columns)
     limited = joints if space.startswith("ee_") else [c for c in columns if c in joints]
     lines += _rest(values, limited, space)
     text = "\n".join(lines) + "\n"
@@ -115,26 +115,25 @@ def _unique(names: tuple[str, ...] | None, width: int, prefix: str) -> list[str]
     return list(names)
 
 
-def _gripper_of(values: _Values) -> str:
-    """Action value that looks like the gripper: by its name, else the last."""
-    named = [name for name in values.action_names if _GRIPPER.search(name)]
-    return named[0] if named else values.action_names[-1]
+def _grippers_of(values: _Values) -> list[str]:
+    """Action values that look like grippers: by their names, else the last."""
+    return [name for name in values.action_names if _GRIPPER.search(name)] or values.action_names[-1:]
 
 
-def _guess_space(values: _Values, gripper: str) -> str:
-    names = [name.lower() for name in values.action_names if name != gripper]
+def _guess_space(values: _Values, grippers: list[str]) -> str:
+    names = [name.lower() for name in values.action_names if name not in grippers]
     if {"x", "y", "z"} <= {_SUFFIX.sub("", n).rpartition("_")[2].rpartition(".")[2] for n in names}:
         return "ee_delta"
     return "joint_delta" if names and all(_SPEED.search(name) for name in names) else "joint_position"
 
 
-def _name_action(values: _Values, gripper: str, joints: list[str], space: str) -> list[str]:
+def _name_action(values: _Values, grippers: list[str], joints: list[str], space: str) -> list[str]:
     """Names of the action's values in a contract: joints that they move, where that can be told."""
-    arm = [name for name in values.action_names if name != gripper]
+    arm = [name for name in values.action_names if name not in grippers]
     if space.startswith("ee_"):
         if len(arm) != len(TOOL_COLUMNS):
             raise DatasetError(
-                f"{len(arm)} action values besides the gripper: {space} has {list(TOOL_COLUMNS)}"
+                f"{len(arm)} action values besides the grippers: {space} has {list(TOOL_COLUMNS)}"
             )
         ours = dict(zip(arm, TOOL_COLUMNS, strict=True))
     else:
@@ -143,11 +142,15 @@ def _name_action(values: _Values, gripper: str, joints: list[str], space: str) -
         if "" in ours.values() or len(set(ours.values())) != len(arm):
             if len(arm) > len(joints):
                 raise DatasetError(
-                    f"{len(arm)} action values besides the gripper but {len(joints)} joints in state: say "
+                    f"{len(arm)} action values besides the grippers but {len(joints)} joints in state: say "
                     "which action space it is"
                 )
             ours = dict(zip(arm, joints, strict=False))
-    return [ours.get(name, "gripper" if name in ours.values() else name) for name in values.action_names]
+    taken = set(ours.values())
+    return [
+        ours.get(name) or (_numbered("gripper", grippers.index(name)) if name in taken else name)
+        for name in values.action_names
+    ]
 
 
 def _head(dataset: Dataset, values: _Values, joints: list[str]) -> list[str]:
@@ -200,7 +203,7 @@ def _state(values: _Values, joints: list[str]) -> list[str]:
     return lines
 
 
-def _action(values: _Values, columns: list[str], gripper: str, space: str, fps: float) -> list[str]:
+def _action(values: _Values, columns: list[str], grippers: list[str], space: str, fps: float) -> list[str]:
     lines = ["", "action:", f"  space: {space}        # CHECK: one of {', '.join(ACTION_SPACES)}"]
     if space.endswith("_delta"):
         lines.append("  delta_reference: measured        # CHECK: measured, commanded or chunk_start")
@@ -208,36 +211,47 @@ def _action(values: _Values, columns: list[str], gripper: str, space: str, fps: 
         lines.append("  frame: base        # CHECK: base or tool")
     lines += [f"  topic: /{PLACEHOLDER}/command", "  dimensions:"]
     for theirs, name in zip(values.action_names, columns, strict=True):
-        unit = "1" if theirs == gripper else "m" if name in TOOL_COLUMNS[:3] else "rad"
+        unit = "1" if theirs in grippers else "m" if name in TOOL_COLUMNS[:3] else "rad"
         speed = space == "joint_delta" and _SPEED.search(theirs) and "delta" not in theirs.lower()
         note = f"        # the data's {theirs}" if theirs != name else ""
         entry: dict[str, Any] = {"name": name, "unit": unit}
-        if speed and theirs != gripper:
+        if speed and theirs not in grippers:
             entry["scale"] = round(1.0 / fps, 6)
             note += "; CHECK: a speed, times the period"
         lines.append("    - " + _flow(entry) + note)
     return lines
 
 
-def _gripper(values: _Values, gripper: str, name: str) -> list[str]:
-    column = values.action[:, values.action_names.index(gripper)]
-    low, high = float(column.min()), float(column.max())
-    if high - low < 1e-6:
-        low, high = 0.0, 1.0
-    binary = len(np.unique(column.round(4))) <= 2
-    measured = [i for i, n in enumerate(values.state_names) if _GRIPPER.search(n)]
-    at = values.state[:, measured[0]] if measured else np.array([0.0, 1.0])
-    return [
-        "",
-        "gripper:",
-        f"  dimension: {_flow(name)}",
-        f"  mode: {'binary' if binary else 'continuous'}",
-        f"  open: {high:.6g}        # CHECK: which of the two opens",
-        f"  closed: {low:.6g}",
-        f"  joint: {_flow(values.state_names[measured[0]] if measured else PLACEHOLDER)}",
-        f"  open_position: {at.max():.6g}        # CHECK",
-        f"  closed_position: {at.min():.6g}",
-    ]
+def _grippers(values: _Values, grippers: list[str], columns: list[str]) -> list[str]:
+    """An entry per gripper; measured ones are taken in their order, as far as there are any."""
+    measured = [n for n, name in enumerate(values.state_names) if _GRIPPER.search(name)]
+    lines = ["", "grippers:"]
+    for number, gripper in enumerate(grippers):
+        place = values.action_names.index(gripper)
+        column = values.action[:, place]
+        low, high = float(column.min()), float(column.max())
+        if high - low < 1e-6:
+            low, high = 0.0, 1.0
+        binary = len(np.unique(column.round(4))) <= 2
+        known = number < len(measured)
+        joint = values.state_names[measured[number]] if known else _numbered(PLACEHOLDER, number)
+        at = values.state[:, measured[number]] if known else np.array([0.0, 1.0])
+        lines += [
+            f"  - dimension: {_flow(columns[place])}",
+            f"    mode: {'binary' if binary else 'continuous'}",
+            f"    open: {high:.6g}        # CHECK: which of the two opens",
+            f"    closed: {low:.6g}",
+            f"    joint: {_flow(joint)}",
+            f"    open_position: {at.max():.6g}        # CHECK",
+            f"    closed_position: {at.min():.6g}",
+            f"    topic: /{PLACEHOLDER}/{_numbered('gripper_commands', number)}",
+        ]
+    return lines
+
+
+def _numbered(text: str, number: int) -> str:
+    """The text, with a number from the second on."""
+    return f"{text}_{number + 1}" if number else text
 
 
 def _rest(values: _Values, joints: list[str], space: str) -> list[str]:
@@ -249,7 +263,6 @@ def _rest(values: _Values, joints: list[str], space: str) -> list[str]:
         "command:",
         "  type: joint_trajectory        # CHECK: what the arm's driver takes",
         f"  topic: /{PLACEHOLDER}/joint_trajectory",
-        f"  gripper_topic: /{PLACEHOLDER}/gripper_commands",
         "  lead_s: 0.1        # CHECK: a command given at time s is reached at s + lead_s",
         "",
         "limits:        # CHECK: extremes of the data with a margin",
