@@ -81,7 +81,7 @@ def make_frame(n: int, contract: Contract = CONTRACT) -> Frame:
     """Row n: both arms swing, the left hand closes at row 6, the right one bit by bit until row 10."""
     swing = 0.3 * np.sin(n / 3 + np.arange(4))
     right = min(n / 10, 1.0)
-    state = np.array([*swing[:2], 0.04, *swing[2:], 0.08 - 0.06 * right])
+    state = np.array([*swing[:2], 0.04 * (n < 7), *swing[2:], 0.08 - 0.06 * right])
     whole = np.array([*swing[:2] + 0.02, float(n < 6), *swing[2:] + 0.02, right])
     action = whole if contract.grippers else np.delete(whole, [2, 5])
     images = {name: np.full((48, 64, 3), 60 + 8 * n, np.uint8) for name in contract.cameras}
