@@ -8,6 +8,7 @@ import torch
 
 from vla_adapter_ros.errors import ModelConfigError
 from vla_adapter_ros.model import PRESETS, VlaAdapter, config_from_dict, preset
+from vla_adapter_ros.model.config import OutputConfig
 from vla_adapter_ros.model.network import LanguageModel
 
 
@@ -20,6 +21,16 @@ def count(module: torch.nn.Module) -> int:
 def test_json_round_trip(name: str, head: str) -> None:
     config = preset(name, head=head)
     assert config_from_dict(json.loads(json.dumps(config.to_dict()))) == config
+
+
+def test_a_file_from_before_there_were_several_grippers() -> None:
+    config = preset("tiny")
+    data = config.to_dict()
+    data["output"] = {"gripper_column": 7, "gripper_binarize": True, "gripper_invert": False}
+    assert config_from_dict(data).output == OutputConfig((7,), gripper_binarize=True)
+    data["output"]["gripper_column"] = "last"
+    with pytest.raises(ModelConfigError, match=r"output.gripper_columns\[0\] = 'last'"):
+        config_from_dict(data)
 
 
 @pytest.mark.parametrize(

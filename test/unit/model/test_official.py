@@ -15,11 +15,12 @@ from safetensors.torch import load_file, save_file
 
 from vla_adapter_ros.errors import CheckpointError, ModelConfigError, StatisticsError
 from vla_adapter_ros.model import VlaAdapterPolicy
+from vla_adapter_ros.model.conversion import convert
 from vla_adapter_ros.model.official import PLATFORMS
 from vla_adapter_ros.model.official_files import fitting_platforms, official_differences
 from vla_adapter_ros.model.presets import preset
 
-from .official_sample import official_config, official_policy, write_official
+from .official_sample import official_config, official_policy, two_arm_contract, write_official
 
 IMAGES = [np.random.default_rng(i).integers(0, 256, (224, 224, 3), dtype=np.uint8) for i in range(2)]
 
@@ -80,6 +81,39 @@ def test_platforms_differ_in_what_is_not_stored(folder: Path) -> None:
     assert {name: p.chunk for name, p in PLATFORMS.items()} == {
         "libero": 8, "calvin": 8, "aloha": 25, "bridge": 5,
     }  # fmt: skip
+
+
+def test_aloha_has_two_grippers(tmp_path: Path) -> None:
+    pytest.importorskip(
+        "simplejpeg", reason="the official JPEG step needs simplejpeg: pip install simplejpeg"
+    )
+    folder = write_official(tmp_path / "official", "base", "aloha")
+    images, state = [IMAGES[0]] * 3, np.zeros(14)
+    plain = load(folder, platform="aloha")
+    before = plain.predict(images, "lift it?", state)
+    assert before.shape == (25, 14) and plain.config.output.gripper_columns == (6, 13)
+    binary = load(folder, platform="aloha", preprocessing={"gripper_binarize": True})
+    after = binary.predict(images, "lift it?", state)
+    grippers, arms = [6, 13], [n for n in range(14) if n not in (6, 13)]
+    np.testing.assert_array_equal(after[:, grippers], np.sign(2 * before[:, grippers] - 1))
+    np.testing.assert_array_equal(after[:, arms], before[:, arms])
+    robot = two_arm_contract()
+    convert(
+        folder, tmp_path / "ours", platform="aloha", contract=robot, preprocessing={"gripper_binarize": True}
+    )
+    ours = VlaAdapterPolicy.from_pretrained(tmp_path / "ours")
+    assert ours.contract == robot and ours.config == binary.config
+    swapped = replace(robot, grippers=robot.grippers[:1])
+    with pytest.raises(
+        CheckpointError, match=r"grippers in the columns \[6\], gripper_columns are \[6, 13\]"
+    ):
+        convert(
+            folder,
+            tmp_path / "no",
+            platform="aloha",
+            contract=swapped,
+            preprocessing={"gripper_binarize": True},
+        )
 
 
 def test_a_checkpoint_of_ours_takes_no_platform(tmp_path: Path) -> None:
