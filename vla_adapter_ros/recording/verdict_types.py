@@ -77,7 +77,11 @@ class VerdictSettings:
         0.0, 0.1, "1", "share of rows that command a joint out of its range"
     )
     gripper_motion: tuple[float, float] = _limits(
-        0.2, -math.inf, "1", "way of the gripper's command, as a share of open to closed", below=True
+        0.2,
+        -math.inf,
+        "1",
+        "way of a gripper's command, as a share of open to closed; of several, the longest",
+        below=True,
     )
     unled_rows: tuple[float, float] = _limits(
         0.5, 0.99, "1", "share of rows in which nobody led, human or policy"

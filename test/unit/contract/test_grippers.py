@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+from pathlib import Path
 
 import pytest
 import two_hands
 import yaml
 
 from vla_adapter_ros.contract import (
+    Contract,
     checkpoints_folder,
     contract_differences,
     parse_contract,
@@ -17,6 +19,7 @@ from vla_adapter_ros.contract import (
     robots_folder,
     write_contract,
 )
+from vla_adapter_ros.contract.schema import Gripper
 from vla_adapter_ros.errors import ContractError
 
 SHIPPED = read_contract("franka_sim")
@@ -149,3 +152,14 @@ def test_an_arm_is_needed_and_tool_columns_name_no_joint():
         ContractError, match=r"dimensions\[0\].joint = 'fr3_joint1': allowed is none in ee_delta"
     ):
         parse_contract(data)
+
+
+def test_the_page_tells_every_key_and_its_example_is_a_contract():
+    page = (Path(__file__).parents[3] / "docs" / "contract.md").read_text(encoding="utf-8")
+    for name in [f.name for f in (*dataclasses.fields(Contract), *dataclasses.fields(Gripper))]:
+        assert name == "schema" or f"`{name}`" in page, name
+    data = two_hands.raw() | yaml.safe_load(page.split("```yaml\n")[1].split("```")[0])
+    data["limits"] = {joint: data["limits"][joint] for joint in ("left_waist", "right_waist")}
+    contract = parse_contract(data)
+    assert contract.action_joints == ("left_waist", "", "right_waist", "")
+    assert [gripper.joint for gripper in contract.grippers] == ["left_finger", "right_finger"]
