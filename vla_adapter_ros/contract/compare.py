@@ -16,6 +16,7 @@ def _meaning(contract: Contract) -> dict[str, object]:
         "state": tuple((d.name, d.field, d.unit) for d in contract.state),
         "action.space": contract.action.space,
         "action.dimensions": tuple((d.name, d.unit, d.scale) for d in contract.action.dimensions),
+        "action.dimensions drive": contract.driven_state,
         "action.delta": _delta(contract),
         "grippers": tuple((g.dimension, g.mode, g.open, g.closed) for g in contract.grippers),
         "command.lead_s": contract.command.lead_s,

@@ -308,6 +308,13 @@ class Contract:
         return tuple("" if d.name in grippers else d.joint or d.name for d in self.action.dimensions)
 
     @property
+    def driven_state(self) -> tuple[str, ...]:
+        """State value that measures the joint of each action value (A,); empty where none does."""
+        joints = zip(self.state_joints, self.state, strict=True)
+        measured = {joint: d.name for joint, d in joints if joint and d.field == "position"}
+        return tuple(measured.get(joint, "") for joint in self.action_joints)
+
+    @property
     def arm_columns(self) -> tuple[str, ...]:
         """Action names that move the arm (all but the grippers), in order."""
         return tuple(self.action_names[n] for n in self.arm_places)

@@ -343,13 +343,8 @@ def _driven_state(s: Samples, contract: Contract | None) -> tuple[str, ...]:
     """Name of the state value that measures what each action value drives; its own name where unknown."""
     if contract is None or s.action_names != contract.action_names:
         return s.action_names
-    measured = {
-        joint: d.name
-        for d, joint in zip(contract.state, contract.state_joints, strict=True)
-        if d.field == "position"
-    }
-    joints = zip(s.action_names, contract.action_joints, strict=True)
-    return tuple(name if name in s.state_names else measured.get(joint, name) for name, joint in joints)
+    twins = zip(s.action_names, contract.driven_state, strict=True)
+    return tuple(name if name in s.state_names else twin or name for name, twin in twins)
 
 
 def _without_changes(s: Samples) -> str:

@@ -123,6 +123,17 @@ def test_what_a_gripper_means_is_compared_and_where_it_is_told_is_not():
     assert line.startswith("grippers: (('left_grip', 'binary', 1.0, 0.0), ('right_grip',")
 
 
+def test_which_joint_a_dimension_drives_is_compared_and_what_its_driver_calls_it_is_not():
+    data = two_hands.raw()
+    for dimension in data["state"]:
+        dimension["joint"] = {"waist": "joint_1", "elbow": "joint_2", "finger": "joint_3"}[dimension["joint"]]
+    assert contract_differences(two_hands.CONTRACT, parse_contract(data)) == []
+    left, right = data["action"]["dimensions"][0], data["action"]["dimensions"][3]
+    left["joint"], right["joint"] = right["joint"], left["joint"]
+    (line,) = contract_differences(two_hands.CONTRACT, parse_contract(data))
+    assert line.startswith("action.dimensions drive: ('left_waist', 'left_elbow', '', 'right_waist',")
+
+
 @pytest.mark.parametrize(
     ("place", "key", "value", "words"),
     [
