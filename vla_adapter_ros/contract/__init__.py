@@ -1,9 +1,9 @@
 """What a robot gives and takes. Imports nothing else of this package but its errors."""
 
 from vla_adapter_ros.contract.compare import contract_differences, require_same
+from vla_adapter_ros.contract.contract import Contract
 from vla_adapter_ros.contract.read import parse_contract, read_contract, write_contract
 from vla_adapter_ros.contract.resources import checkpoints_folder, config_folder, robots_folder
-from vla_adapter_ros.contract.schema import Contract
 
 __all__ = [
     "Contract",

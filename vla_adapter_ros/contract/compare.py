@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from vla_adapter_ros.contract.schema import Contract
+from vla_adapter_ros.contract.contract import Contract
 from vla_adapter_ros.errors import ContractMismatch
 
 

@@ -10,9 +10,10 @@ from typing import Any
 
 import yaml
 
+from vla_adapter_ros.contract.contract import Contract
 from vla_adapter_ros.contract.older import with_grippers
 from vla_adapter_ros.contract.resources import robots_folder
-from vla_adapter_ros.contract.schema import FIELDS, TOOL_COLUMNS, Contract
+from vla_adapter_ros.contract.schema import FIELDS, TOOL_COLUMNS
 from vla_adapter_ros.errors import ContractError
 from vla_adapter_ros.paths import expand, locate
 from vla_adapter_ros.untrusted import NAME_RULE, is_finite, is_name, read_yaml, short

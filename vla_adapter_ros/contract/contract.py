@@ -1,0 +1,161 @@
+"""The robot contract: what a robot gives and takes.
+
+One YAML file per robot is read into `Contract` (see `read.py`). The same
+object drives recording, training and deployment, and is stored in every data
+set and checkpoint.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from vla_adapter_ros.contract.schema import (
+    SCHEMA,
+    Action,
+    Camera,
+    Command,
+    Gripper,
+    JointLimits,
+    Kinematics,
+    Safety,
+    StateDimension,
+    Teleop,
+    Topic,
+    Workspace,
+)
+
+
+@dataclass(frozen=True)
+class Contract:
+    """Everything that recording, training and deployment must agree on for one robot."""
+
+    schema: int = field(metadata={"choices": (SCHEMA,)})
+    name: str
+    robot_type: str
+    rate_hz: float = field(metadata={"above": 0.0, "max": 200.0})
+    reference_camera: str
+    cameras: dict[str, Camera]
+    topics: dict[str, Topic]
+    state: tuple[StateDimension, ...]
+    action: Action
+    teleop: Teleop
+    command: Command
+    limits: dict[str, JointLimits]
+    grippers: tuple[Gripper, ...] = field(default=(), metadata={"may_be_empty": True})
+    kinematics: Kinematics | None = None
+    workspace: Workspace | None = None
+    safety: Safety = field(default_factory=Safety)
+    settle_s: float = field(default=0.05, metadata={"min": 0.0, "max": 1.0})
+    depth_cameras: dict[str, Camera] = field(default_factory=dict, metadata={"may_be_empty": True})
+    """Recorded beside the cameras; no input of a model."""
+
+    @property
+    def camera_names(self) -> tuple[str, ...]:
+        """Camera names in the order in which the model sees them."""
+        return tuple(self.cameras)
+
+    @property
+    def recorded_cameras(self) -> dict[str, Camera]:
+        """All cameras, those of depth last."""
+        return self.cameras | self.depth_cameras
+
+    @property
+    def state_names(self) -> tuple[str, ...]:
+        """Names of the proprioception values, in order (S,)."""
+        return tuple(dimension.name for dimension in self.state)
+
+    @property
+    def state_joints(self) -> tuple[str, ...]:
+        """What the contract calls the joint of each proprioception value (S,); empty on pose topics."""
+        positions = {(d.topic, d.joint): d.name for d in self.state if d.joint and d.field == "position"}
+        joints = [joint for _, joint in positions]
+        return tuple(
+            positions.get((d.topic, d.joint), d.name) if joints.count(d.joint) > 1 else d.joint
+            for d in self.state
+        )
+
+    @property
+    def action_names(self) -> tuple[str, ...]:
+        """Names of the action values, in order (A,)."""
+        return tuple(dimension.name for dimension in self.action.dimensions)
+
+    @property
+    def arm_joints(self) -> tuple[str, ...]:
+        """Joints of the arm, or of both arms, in order (J,): the action's in joint spaces, else those with
+        limits."""
+        if self.action.space.startswith("ee_"):
+            return tuple(self.limits)
+        return tuple(joint for joint in self.action_joints if joint)
+
+    @property
+    def action_joints(self) -> tuple[str, ...]:
+        """Joint that each action value drives, in order (A,); empty for grippers, and in the ee spaces."""
+        if self.action.space.startswith("ee_"):
+            return ("",) * len(self.action.dimensions)
+        grippers = {gripper.dimension for gripper in self.grippers}
+        return tuple("" if d.name in grippers else d.joint or d.name for d in self.action.dimensions)
+
+    @property
+    def driven_state(self) -> tuple[str, ...]:
+        """State value that measures the joint of each action value (A,); empty where none does."""
+        joints = zip(self.state_joints, self.state, strict=True)
+        measured = {joint: d.name for joint, d in joints if joint and d.field == "position"}
+        return tuple(measured.get(joint, "") for joint in self.action_joints)
+
+    @property
+    def arm_columns(self) -> tuple[str, ...]:
+        """Action names that move the arm (all but the grippers), in order."""
+        return tuple(self.action_names[n] for n in self.arm_places)
+
+    @property
+    def arm_places(self) -> list[int]:
+        """Places in the action of what moves the arm, in order."""
+        grippers = set(self.gripper_places)
+        return [n for n in range(len(self.action_names)) if n not in grippers]
+
+    @property
+    def gripper_places(self) -> list[int]:
+        """Place in the action of each gripper (G,), in the order of `grippers`."""
+        return [self.action_names.index(gripper.dimension) for gripper in self.grippers]
+
+    @property
+    def joint_state_topic(self) -> str:
+        """Topic of the joint states that measure the arm's first joint."""
+        joints = zip(self.state, self.state_joints, strict=True)
+        return next(d.topic for d, joint in joints if joint == self.arm_joints[0])
+
+    @property
+    def joint_state_topics(self) -> tuple[str, ...]:
+        """Topics of all joint states: joints of arms and grippers may come from several drivers."""
+        return tuple(topic for topic, entry in self.topics.items() if entry.type == "joint_state")
+
+    def joints_on(self, topic: str) -> dict[str, str]:
+        """Joints of the state on a topic: what its messages call them -> what the contract does."""
+        joints = zip(self.state, self.state_joints, strict=True)
+        return {d.joint: joint for d, joint in joints if d.topic == topic}
+
+    def joint_in_messages(self, joint: str) -> str:
+        """What the robot's messages call a joint."""
+        return dict(zip(self.state_joints, (d.joint for d in self.state), strict=True)).get(joint, joint)
+
+    def max_age_s(self, stream: str) -> float:
+        """How old a sample of a camera, or of a topic, may be when a frame uses it [s]."""
+        return self._input(stream).max_age_s
+
+    def time_source(self, stream: str) -> str:
+        """Which clock stamps a camera, or a topic: "header" or "receive"."""
+        return self._input(stream).time
+
+    def _input(self, stream: str) -> Camera | Topic | Action:
+        return self.recorded_cameras.get(stream) or self.topics.get(stream) or self.action
+
+    def stream_title(self, stream: str) -> str:
+        """A camera with its topic, or a topic, for people."""
+        camera = self.recorded_cameras.get(stream)
+        return f"camera {stream} ({camera.topic})" if camera else stream
+
+    @property
+    def driven_topics(self) -> tuple[str, ...]:
+        """Topics that nobody but the arm's one controller should publish."""
+        grippers = (gripper.topic for gripper in self.grippers if gripper.type != "gripper_command")
+        return (self.command.topic, *grippers, self.action.topic)
