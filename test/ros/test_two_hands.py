@@ -1,4 +1,4 @@
-"""Two arms with a gripper each, and arms without any: the controller's own process, simulated time."""
+"""Two arms with a gripper each, and arms without any: controller and recorder, each a process of its own."""
 
 from __future__ import annotations
 
@@ -6,15 +6,19 @@ import numpy as np
 import pytest
 import two_hands
 from bench import PERIOD_S
-from rclpy.qos import QoSProfile
-from sensor_msgs.msg import JointState
+from rclpy.qos import QoSProfile, qos_profile_sensor_data
+from sensor_msgs.msg import Image, JointState
 from std_msgs.msg import Float64MultiArray
 from std_srvs.srv import Trigger
 from trajectory_msgs.msg import JointTrajectory
 
 from vla_adapter_ros.contract import write_contract
 from vla_adapter_ros.nodes.conversions import command_message, to_stamp, trajectory_arrays
+from vla_adapter_ros.nodes.graph import NodeSpec
+from vla_adapter_ros.nodes.images import array_to_image
+from vla_adapter_ros.recording.reader import DatasetReader
 from vla_adapter_ros.simulation.trajectory_controller import TrajectoryController
+from vla_adapter_ros.srv import StartEpisode
 
 START = np.array([0.1, -0.2, 0.3, 0.4])
 LEFT = np.array([1.0, 1.0, 0.45, 0.3, 0.55, 0.7, 0.7, 0.7])  # closes at row 3, opens at row 5
@@ -27,6 +31,10 @@ class Arms:
     def __init__(self, bench, contract) -> None:
         self.bench, self.contract = bench, contract
         self.driver = TrajectoryController(contract.arm_joints, START)
+        self._images = {
+            name: bench.node.create_publisher(Image, camera.topic, qos_profile_sensor_data)
+            for name, camera in contract.cameras.items()
+        }
         self._states = [
             bench.node.create_publisher(JointState, topic, QoSProfile(depth=10)) for topic in two_hands.TOPICS
         ]
@@ -46,16 +54,21 @@ class Arms:
         with self.bench._changed:
             return self.driver.sample(self.bench.now)[0]
 
-    def run(self, seconds: float, command=None) -> None:
+    def run(self, seconds: float, command=None, awaited=("controller",)) -> None:
         for _ in range(round(seconds / PERIOD_S)):
             stamp, joints = round(self.bench.now + PERIOD_S, 6), self.position
             for publisher, two in zip(self._states, (joints[:2], joints[2:]), strict=True):
                 message = JointState(name=list(two_hands.IN_MESSAGES), position=[*two, 0.03])
                 message.header.stamp = to_stamp(stamp)
                 publisher.publish(message)
+            if (self.bench._tick + 1) % 10 == 0:
+                for name, publisher in self._images.items():
+                    image = array_to_image(np.full((48, 64, 3), 90, np.uint8), name)
+                    image.header.stamp = to_stamp(stamp)
+                    publisher.publish(image)
             if command is not None:
                 self.teleop.publish(command_message(command, self.contract.action_names, stamp))
-            self.bench.run(PERIOD_S, "controller")
+            self.bench.run(PERIOD_S, *awaited)
 
     def send_chunk(self) -> None:
         columns = [*START[:2], 1.0, *START[2:], 0.0]
@@ -128,3 +141,41 @@ def test_a_robot_without_grippers_is_driven(bench, start):
     np.testing.assert_allclose(arms.position - START, 0.14 * np.array([1, -1, -1, 1]), atol=0.01)
     assert len(bench.newest("/controller/command").position) == 4
     assert bench.node.count_publishers("/left/gripper") == bench.node.count_publishers("/right/gripper") == 0
+
+
+def test_both_hands_are_recorded_under_their_names(bench, graph, tmp_path):
+    contract, both = two_hands.CONTRACT, ("controller", "recorder")
+    write_contract(contract, tmp_path / "contract.yaml")
+    arms = Arms(bench, contract)
+    shared = {"use_sim_time": True, "lock_step": True, "contract": str(tmp_path / "contract.yaml")}
+    recorder = shared | {"dataset": str(tmp_path / "set"), "on_fail": "save", "min_disk_gb": 0.0}
+    graph([NodeSpec("controller", shared | {"armed": True}), NodeSpec("recorder", recorder)])
+    bench.wait_for(*both)
+    for _ in range(40):  # until all topics are connected
+        arms.run(0.3)
+        started = bench.call(
+            StartEpisode, "recorder_node/start_episode", StartEpisode.Request(instruction="lift the box")
+        )
+        if started.accepted:
+            break
+    assert started.accepted, started.message
+    arms.run(0.2, awaited=both)
+    arms.send_chunk()
+    arms.run(1.5, awaited=both)
+    stopped = bench.call(Trigger, "recorder_node/stop_episode", Trigger.Request())
+    assert stopped.success, stopped.message
+    reader = DatasetReader(tmp_path / "set")
+    assert reader.contract == contract
+    columns = dict(zip(contract.action_names, reader.rows(0)["action"].T, strict=True))
+    pairs = list(zip(columns["left_grip"].tolist(), columns["right_grip"].tolist(), strict=True))
+    resting = (1.0, 1.0)  # as both are measured: the left one rather open, the right one rather closed
+    rows = [(float(np.float32(left)), right) for left, right in zip(LEFT, RIGHT, strict=True)]
+    assert pairs[0] == resting and set(pairs) == {resting, *rows}
+    state = dict(zip(contract.state_names, reader.rows(0)["observation.state"].T, strict=True))
+    np.testing.assert_allclose([state["left_finger"], state["right_finger"]], 0.03)
+    for n, name in enumerate(contract.arm_joints):
+        assert (
+            abs(state[name][0] - START[n]) < 1e-6
+            and abs(state[name][-1] - columns[f"lead_{name}"][-1]) < 0.01
+        )
+        assert 0.05 < abs(state[name][-1] - START[n]) < 0.15
