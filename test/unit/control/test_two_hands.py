@@ -74,14 +74,17 @@ def test_what_is_recorded_has_every_value_in_its_column():
 
 
 @pytest.mark.parametrize("call", ["hold", "stop"])
-def test_a_hold_and_a_stop_leave_both_grippers_where_they_are(call):
+@pytest.mark.parametrize(("at", "row"), [(0.43, 3), (0.46, 4)])
+def test_a_hold_and_a_stop_leave_both_grippers_where_they_were_told_to_be_last(call, at, row):
+    """Row 4 is due 0.5 s after the stamp: beyond the margin of the first stop, within that of the second."""
     arm = make_arm()
     arm.core.accept_chunk(make_chunk(arm.now), arm.now)
-    arm.run(0.43)  # row 4 is decided, and due 70 ms later: it is cut off
-    half_closed = arm.core.gripper_positions
-    assert half_closed == (0.0, pytest.approx(RIGHT_POSITIONS[3]))
+    arm.run(at)
+    assert arm.core.gripper_positions == (0.0, pytest.approx(RIGHT_POSITIONS[3]))
     getattr(arm.core, call)()
-    assert (positions(arm, 2.0) == half_closed).all()
+    told = positions(arm, 2.0)
+    assert (told[:, 0] == 0.0).all()
+    np.testing.assert_allclose(told[5:, 1], RIGHT_POSITIONS[row])
     assert arm.resting
     held = dict(zip(CONTRACT.action_names, arm.tick.command, strict=True))
     assert held["left_grip"] == LEFT[4] and held["right_grip"] == RIGHT[4]
