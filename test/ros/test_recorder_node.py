@@ -60,6 +60,7 @@ def test_episodes_are_saved_discarded_and_read_back(graph, tmp_path):
 def until_the_human_leads(client):
     """Let the expert try until the controller hears it: nodes find each other's topics one by one."""
     target = client.reset(0)[0]
+    assert client.wait_until(lambda: client.status is not None), "no controller is heard"
 
     def leads():
         client.call("simulator/demonstrate", Demonstrate.Request(target=target))
