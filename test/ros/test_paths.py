@@ -6,7 +6,7 @@ import subprocess
 import sys
 
 import pytest
-from odd_paths import BAD, furnish, listing
+from odd_paths import BAD, listing, move_in
 from stage import Stage
 
 from vla_adapter_ros.nodes.graph import NodeSpec
@@ -23,9 +23,7 @@ QUICK = ("home and colon",)
 @pytest.fixture
 def here(tmp_path, monkeypatch):
     """The current folder of the nodes, furnished."""
-    furnish(tmp_path)
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    move_in(tmp_path, monkeypatch)
     return tmp_path
 
 

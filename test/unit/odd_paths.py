@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 GOOD = {
     "home": "~/demos",
     "home alone below": "~/a/b/c/demos",
@@ -52,14 +54,16 @@ BAD = {
 }
 
 
-def furnish(folder: Path) -> None:
-    """Put there what the paths above speak of; `HOME` is to be `folder / "home"`."""
+def move_in(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Make a folder the current one, with what the paths above speak of, and a home folder in it."""
     for name in ("home", "there", "elsewhere/inside"):
         (folder / name).mkdir(parents=True)
     (folder / "file").write_text("in the way")
     (folder / "link").symlink_to(folder / "elsewhere/inside")
     (folder / "nowhere").symlink_to(folder / "gone")
     (folder / "loop").symlink_to("loop")
+    monkeypatch.chdir(folder)
+    monkeypatch.setenv("HOME", str(folder / "home"))
 
 
 def listing(folder: Path) -> list[str]:

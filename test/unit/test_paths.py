@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from odd_paths import BAD, GOOD, furnish, listing
+from odd_paths import BAD, GOOD, listing, move_in
 
 from vla_adapter_ros.cli.main import main
 from vla_adapter_ros.contract import read_contract, write_contract
@@ -64,9 +64,7 @@ def checkpoint(tmp_path_factory):
 @pytest.fixture
 def here(tmp_path, monkeypatch):
     """The current folder, furnished."""
-    furnish(tmp_path)
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    move_in(tmp_path, monkeypatch)
     return tmp_path
 
 

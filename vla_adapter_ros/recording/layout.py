@@ -62,25 +62,15 @@ def build_features(contract: Contract, settings: VideoSettings) -> dict[str, dic
         if camera.width % 2 or camera.height % 2:
             raise DatasetError(f"camera {name}: {camera.width}x{camera.height}: allowed are even sizes")
     for name, camera in contract.cameras.items():
-        features[image_key(name)] = {
-            "dtype": "video",
-            "shape": [camera.height, camera.width, 3],
-            "names": ["height", "width", "channels"],
-            "info": {
-                "video.height": camera.height,
-                "video.width": camera.width,
-                "video.codec": settings.codec,
-                "video.pix_fmt": "yuv420p",
-                "video.fps": fps,
-                "video.channels": 3,
-                "video.is_depth_map": False,
-                "is_depth_map": False,
-                "has_audio": False,
-                "video.g": settings.gop,
-                "video.crf": settings.crf,
-                "video.preset": settings.preset,
-            },
+        more = {
+            "video.is_depth_map": False,
+            "is_depth_map": False,
+            "has_audio": False,
+            "video.g": settings.gop,
+            "video.crf": settings.crf,
+            "video.preset": settings.preset,
         }
+        features[image_key(name)] = _video_feature(camera, 3, settings.codec, "yuv420p", fps, more)
     for name, camera in contract.depth_cameras.items():
         features[image_key(name)] = _depth_feature(name, camera, fps)
     streams = stream_names(contract)
@@ -97,21 +87,26 @@ def _depth_feature(name: str, camera: Camera, fps: int) -> dict[str, Any]:
     """A depth camera as LeRobot 0.6 declares it; its statistics are in `depth_unit`."""
     if not encodes_depth():
         raise DatasetError(f"camera {name}: this FFmpeg cannot encode {depth.PIXEL_FORMAT} as {depth.CODEC}")
+    more = {"is_depth_map": True, "has_audio": False, "depth_unit": depth.UNIT, **depth.DepthCoding().info}
+    return _video_feature(camera, 1, depth.CODEC, depth.PIXEL_FORMAT, fps, more)
+
+
+def _video_feature(
+    camera: Camera, channels: int, codec: str, pixel_format: str, fps: int, more: Mapping[str, Any]
+) -> dict[str, Any]:
+    """A camera whose images are a video; `more` is what its `info` says beside what every video's does."""
     return {
         "dtype": "video",
-        "shape": [camera.height, camera.width, 1],
+        "shape": [camera.height, camera.width, channels],
         "names": ["height", "width", "channels"],
         "info": {
             "video.height": camera.height,
             "video.width": camera.width,
-            "video.codec": depth.CODEC,
-            "video.pix_fmt": depth.PIXEL_FORMAT,
+            "video.codec": codec,
+            "video.pix_fmt": pixel_format,
             "video.fps": fps,
-            "video.channels": 1,
-            "is_depth_map": True,
-            "has_audio": False,
-            "depth_unit": depth.UNIT,
-            **depth.DepthCoding().info,
+            "video.channels": channels,
+            **more,
         },
     }
 

@@ -16,7 +16,6 @@ _IDLE_SHARE = 0.01  # part of a column's range that is no motion, whatever its u
 _KEY_IMAGE_CHANGE = 8.0  # levels of 255 by which a key image of a still scene may differ
 _STILL_AROUND = 4  # still rows on each side of it
 _ALWAYS = 10  # what so many rows have in common is no chance
-_CLOCK = 1e-4  # stamps this close to row / rate are computed, not taken from a clock [s]
 
 
 def check_missing_values(s: Samples, settings: VerdictSettings, contract: Contract | None) -> Check:
