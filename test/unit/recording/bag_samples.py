@@ -62,7 +62,7 @@ def make_samples(
     rng = np.random.default_rng(seed)
     samples = []
     streams = [
-        *((c, 30) for c in contract.cameras),
+        *((c, 30) for c in contract.recorded_cameras),
         *((t, 50) for t in contract.topics),
         (contract.action.topic, 20),
     ]
@@ -70,8 +70,8 @@ def make_samples(
         last = 0
         for n in range(int(seconds * rate)):
             stamp = START_NS + int((n / rate + rng.uniform(0, 0.004)) * 1e9)
-            if apart_s is not None and stream in contract.cameras:
-                step = contract.camera_names.index(stream) * apart_s
+            if apart_s is not None and stream in contract.recorded_cameras:
+                step = list(contract.recorded_cameras).index(stream) * apart_s
                 stamp = START_NS + int((n / rate + 0.002 + 0.002 * np.sin(n + seed) + step) * 1e9)
             delay = int(rng.uniform(0, longest_delay_s) * 1e9)
             if stream in contract.cameras:
@@ -79,6 +79,9 @@ def make_samples(
                 image = np.full((camera.height, camera.width, 3), (n * 8) % 256, np.uint8)
                 image[: camera.height // 2, :, 1] = rng.integers(0, 256)
                 content = image
+            elif stream in contract.depth_cameras:
+                camera = contract.depth_cameras[stream]
+                content = rng.integers(0, 9000, (camera.height, camera.width), np.uint16)
             elif stream == contract.action.topic:
                 content = rng.normal(size=len(contract.action_names))
             else:
@@ -106,13 +109,19 @@ def joint_state(stamp: int, names: list[str], **fields: Any) -> Any:
 
 
 def image_message(stamp: int, image: np.ndarray, transport: str, picture: str = "png") -> Any:
-    """An image as bgr8 or, compressed, as PNG or JPEG."""
+    """An image as bgr8 or, compressed, as PNG or JPEG; depth [mm] as 16UC1 or, compressed, as PNG."""
+    kind = TYPES.types["sensor_msgs/msg/Image"]
+    compressed = TYPES.types["sensor_msgs/msg/CompressedImage"]
+    if image.ndim == 2:
+        height, width = image.shape
+        if transport == "compressed":
+            return compressed(header(stamp), "16UC1; png compressed", cv2.imencode(".png", image)[1].ravel())
+        return kind(header(stamp), height, width, "16UC1", 0, 2 * width, image.view(np.uint8).ravel())
     bgr = cv2.cvtColor(image, cv2.COLOR_RGB2BGR)
     if transport == "compressed":
         data = cv2.imencode(f".{picture}", bgr)[1].ravel()
-        return TYPES.types["sensor_msgs/msg/CompressedImage"](header(stamp), picture, data)
+        return compressed(header(stamp), picture, data)
     height, width = image.shape[:2]
-    kind = TYPES.types["sensor_msgs/msg/Image"]
     return kind(header(stamp), height, width, "bgr8", 0, 3 * width, bgr.ravel())
 
 
@@ -130,8 +139,8 @@ def pose_message(stamp: int, values: np.ndarray) -> Any:
 
 def to_message(contract: Contract, sample: Sample) -> tuple[str, Any]:
     """Topic and message of a sample."""
-    if sample.stream in contract.cameras:
-        camera = contract.cameras[sample.stream]
+    if sample.stream in contract.recorded_cameras:
+        camera = contract.recorded_cameras[sample.stream]
         return camera.topic, image_message(sample.stamp, sample.content, camera.transport, sample.picture)
     if sample.stream == contract.action.topic:
         names = list(contract.action_names)

@@ -26,6 +26,7 @@ from recording_samples import CONTRACT
 from vla_adapter_ros.errors import BagError
 from vla_adapter_ros.recording import Frame, FrameBuilder
 from vla_adapter_ros.recording.bag import Bag, BagNotes, bag_frames
+from vla_adapter_ros.recording.depth_images import decode_depth
 from vla_adapter_ros.recording.images import decode_image
 from vla_adapter_ros.recording.importing import import_bag
 from vla_adapter_ros.recording.lateness import losses_since
@@ -38,9 +39,12 @@ def live_frames(contract, samples, seed: int, with_action: bool = True) -> list[
     rng, builder, frames = np.random.default_rng(seed), FrameBuilder(contract, with_action=with_action), []
     for sample in samples:
         stamp, received = sample.stamp // 10**9 + sample.stamp % 10**9 * 1e-9, sample.received * 1e-9
-        if sample.stream in contract.cameras:
+        if sample.stream in contract.recorded_cameras:
             _, message = to_message(contract, sample)
-            builder.add_image(sample.stream, stamp, received, decode_image(message))
+            if sample.stream in contract.cameras:
+                builder.add_image(sample.stream, stamp, received, decode_image(message))
+            elif with_action:  # a policy does not listen to depth cameras
+                builder.add_image(sample.stream, stamp, received, decode_depth(message))
         elif sample.stream == contract.action.topic:
             builder.add_values(sample.stream, stamp, received, contract.action_names, sample.content)
         elif contract.topics[sample.stream].type == "pose":
