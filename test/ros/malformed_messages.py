@@ -150,7 +150,7 @@ def bad_messages() -> Iterator[BadMessage]:
         yield BadMessage(
             f"status: {state[:10]!r}",
             "controller/status",
-            lambda now, state=state: ControllerStatus(state=state, control_source=state, seam_step=NAN),
+            lambda now, state=state: ControllerStatus(state=state, control_source=state, transition_step=NAN),
         )
 
 

@@ -127,7 +127,7 @@ class Arbiter:
         self._refuse_new(chunk)
         return self._sources.start_of(chunk, self._arm, self._motion)
 
-    def follow_chunk(self, chunk: Chunk, ready: SmoothRows | None, now: float) -> None:
+    def follow_chunk(self, chunk: Chunk, smooth: SmoothRows | None, now: float) -> None:
         """Last step: follow the chunk, unless something has happened meanwhile.
 
         Raises:
@@ -135,7 +135,7 @@ class Arbiter:
         """
         instructions = self.instructions
         instructions.check(chunk)
-        if ready is None:
+        if smooth is None:
             self._end_by_chunk(chunk)
             return
         new = instructions.is_new(chunk)
@@ -145,14 +145,14 @@ class Arbiter:
         if new:
             self._sources.takeover.pass_on()
         if self.supervisor.state != RUNNING:
-            self._admit(self._sources.first_target(ready.chunk, now), "first target")
+            self._admit(self._sources.first_target(smooth.chunk, now), "first target")
             if self.do(Event.INSTRUCTION if new else Event.CHUNK).refused:
                 return  # joint states are late: the next chunk goes on once they are back
         measured = self._arm.position
         begin = self._clock.time + self._motion.begins_after(measured)
         here = self._motion.from_here(measured)
-        seam = self._sources.follow(chunk, ready, begin, here, fade=not self.slow)
-        self._counters.note_seam(seam)
+        transition = self._sources.follow(chunk, smooth, begin, here, fade=not self.slow)
+        self._counters.count_transition(transition)
         self.uncommanded = chunk.stamp if chunk.input_stamp is None else chunk.input_stamp
 
     def refuse_chunk(self, error: ChunkError) -> None:

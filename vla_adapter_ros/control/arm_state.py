@@ -133,7 +133,7 @@ def _at(samples: deque[tuple[float, float]], time: float) -> float:
         if stamp <= time:
             if later is None or later[0] <= stamp or not np.isfinite(stamp):
                 return value
-            share = (time - stamp) / (later[0] - stamp)
-            return value + share * (later[1] - value)
+            fraction = (time - stamp) / (later[0] - stamp)
+            return value + fraction * (later[1] - value)
         later = (stamp, value)
     return later[1]

@@ -15,7 +15,9 @@ from vla_adapter_ros.errors import ChunkError, ChunkValueError, VlaAdapterError
 
 FUTURE_TOLERANCE_S = 0.1
 ABSURD_BEYOND = 3.2  # rows this far beyond a joint's limit [rad or m] are refused; nearer ones are clamped
-ABSURD_GRIPPER = 10.0  # gripper values this many times the way from closed to open beyond either are refused
+ABSURD_GRIPPER = (
+    10.0  # gripper values this many times the stroke from closed to open beyond either are refused
+)
 HUGE = 1000.0  # no value of any action space, scaled or not, is larger than this
 MOST_ROWS = 1000  # of a chunk, and its length [s]: what a controller works on between two ticks is bounded
 LONGEST_S = 60.0
@@ -28,7 +30,7 @@ class Chunk:
     Attributes:
         stamp: Time of row 0 [s].
         rows: float64 (H, A), columns and units of the contract's action; H = 0 means stop and hold. In
-            delta spaces row k is the way from its time to that of row k + 1.
+            delta spaces row k is the displacement from its time to that of row k + 1.
         names: A column names.
         rate_hz: Rows per second.
         session_id, instruction_id, sequence: Who made it, for which instruction, as which number.
@@ -140,7 +142,7 @@ def check_gripper(value: float, gripper: Gripper, where: str, error: type[VlaAda
         error: What to raise.
 
     Raises:
-        error: the value is not finite, or more than `ABSURD_GRIPPER` times the way beyond open and closed.
+        error: the value is not finite, or more than `ABSURD_GRIPPER` times the stroke beyond open and closed.
     """
     low, high = sorted((gripper.closed, gripper.open))
     room = ABSURD_GRIPPER * (high - low)

@@ -22,7 +22,7 @@ from vla_adapter_ros.control.execution import Execution
 from vla_adapter_ros.control.kinematics import ArmKinematics
 from vla_adapter_ros.control.limiter import Limiter
 from vla_adapter_ros.control.limits import Limits
-from vla_adapter_ros.control.motion import CommittedMotion, Due, Trajectory
+from vla_adapter_ros.control.motion import CommittedMotion, Setpoint, Trajectory
 from vla_adapter_ros.control.sources import Sources
 from vla_adapter_ros.control.statistics import Counters
 from vla_adapter_ros.control.supervisor import HUMAN, NO_INSTRUCTION, STILL, Event
@@ -118,9 +118,9 @@ class MotionCore:
             raise
         if measured:
             self._arm.refused = ""
-        due = self._motion.due(time)
-        if due is not None and measured and self._motion.moving:
-            wanted = dict(zip(self.contract.arm_joints, due.position, strict=True))
+        setpoint = self._motion.setpoint(time)
+        if setpoint is not None and measured and self._motion.moving:
+            wanted = dict(zip(self.contract.arm_joints, setpoint.position, strict=True))
             error, reason = watchdogs.tracking_error(wanted, measured, self.contract.safety)
             self.counters.tracking_error_max = max(self.counters.tracking_error_max, error)
             self._arbiter.fault = self._arbiter.fault or reason
@@ -157,17 +157,17 @@ class MotionCore:
         """Second step, which takes long and touches no state: rows of any space become smooth joint rows.
 
         Raises:
-            ChunkError, KinematicsError: see `Sources.ready`.
+            ChunkError, KinematicsError: see `Sources.to_joint_space`.
         """
-        return None if start is None else self._sources.ready(self._inside(chunk), start, kinematics)
+        return None if start is None else self._sources.to_joint_space(self._inside(chunk), start, kinematics)
 
-    def follow_chunk(self, chunk: Chunk, ready: SmoothRows | None, now: float) -> None:
+    def follow_chunk(self, chunk: Chunk, smooth: SmoothRows | None, now: float) -> None:
         """Last step: follow the chunk, unless something has happened meanwhile.
 
         Raises:
             ChunkError: see `Arbiter.follow_chunk`.
         """
-        self._arbiter.follow_chunk(self._inside(chunk), ready, self._clock.inside(now))
+        self._arbiter.follow_chunk(self._inside(chunk), smooth, self._clock.inside(now))
 
     def refuse_chunk(self, error: ChunkError) -> None:
         """Note that a chunk was refused; values that no working policy sends stop its motion."""
@@ -290,16 +290,11 @@ class MotionCore:
         """
         return self._motion.still_timely(self._clock.at(now))
 
-    def due(self, now: float) -> Due | None:
+    def setpoint(self, now: float) -> Setpoint | None:
         """What should be happening at `now` [s]; None while nothing was sent, or somebody else leads."""
         if self._clock.tick is None or self._arbiter.yields:
             return None
-        return self._motion.due(self._clock.inside(now))
-
-    def commanded_at(self, time: float) -> np.ndarray | None:
-        """Joint positions (J,) that were (or will be) due at `time` [s], in the last two seconds."""
-        due = self._motion.due(self._clock.inside(time))
-        return None if due is None else due.position
+        return self._motion.setpoint(self._clock.inside(now))
 
     def measured_at(self, time: float) -> np.ndarray | None:
         """Joint positions (J,) measured at `time` [s], in the last two seconds."""

@@ -1,7 +1,7 @@
 """One step of inverse kinematics: damped least squares within joint limits.
 
 Everywhere here the rows for turning, and angles left to turn, are weighted by
-`METRES_PER_RAD`, so that lengths and angles can be added.
+`METERS_PER_RAD`, so that lengths and angles can be added.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import math
 
 import numpy as np
 
-METRES_PER_RAD = 0.3
+METERS_PER_RAD = 0.3
 """How turning is weighed against moving where both cannot be had [m/rad]: about the reach of a hand."""
 POSITION_TOLERANCE_M = 1e-6
 ROTATION_TOLERANCE_RAD = 1e-6
@@ -24,10 +24,10 @@ def norm(vector: np.ndarray) -> float:
     return math.sqrt(vector @ vector)
 
 
-def arrived(error: np.ndarray) -> bool:
-    """Whether a weighted way (6,) that is left is within both tolerances."""
+def converged(error: np.ndarray) -> bool:
+    """Whether a weighted error (6,) is within both tolerances."""
     near = norm(error[:3]) < POSITION_TOLERANCE_M
-    return near and norm(error[3:]) < ROTATION_TOLERANCE_RAD * METRES_PER_RAD
+    return near and norm(error[3:]) < ROTATION_TOLERANCE_RAD * METERS_PER_RAD
 
 
 def damped_step(
@@ -42,7 +42,7 @@ def damped_step(
 
     Args:
         jacobian: Weighted Jacobian (6, J).
-        error: Weighted way to the target (6,) [m].
+        error: Weighted error to the target (6,) [m].
         joints: Where the arm is, float64 (J,).
         low, high: Limits, float64 (J,) each.
         extra: Damping beside that near singular postures [m^2/rad^2].

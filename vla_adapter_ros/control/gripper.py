@@ -25,16 +25,16 @@ class GripperSwitch:
     def position(self, value: float, now: float) -> float:
         """Joint position [m or rad] for an action value at `now` [s]."""
         g = self._gripper
-        share = (value - g.closed) / (g.open - g.closed)  # 0 closed, 1 open
+        fraction = (value - g.closed) / (g.open - g.closed)  # 0 closed, 1 open
         if g.mode == "continuous":
-            share = min(max(share, 0.0), 1.0)
-            return g.closed_position + share * (g.open_position - g.closed_position)
+            fraction = min(max(fraction, 0.0), 1.0)
+            return g.closed_position + fraction * (g.open_position - g.closed_position)
         half = g.hysteresis / 2
         if self._is_open is None:
-            self._is_open = share >= 0.5
-        elif now - self._switched >= g.min_dwell_s - 1e-9 and abs(share - 0.5) > half:
-            if self._is_open != (share > 0.5):
-                self._is_open, self._switched = share > 0.5, now
+            self._is_open = fraction >= 0.5
+        elif now - self._switched >= g.min_dwell_s - 1e-9 and abs(fraction - 0.5) > half:
+            if self._is_open != (fraction > 0.5):
+                self._is_open, self._switched = fraction > 0.5, now
         return g.open_position if self._is_open else g.closed_position
 
 

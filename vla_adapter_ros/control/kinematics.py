@@ -13,10 +13,10 @@ from typing import Any
 import numpy as np
 
 from vla_adapter_ros.control.damped_step import (
-    METRES_PER_RAD,
+    METERS_PER_RAD,
     POSITION_TOLERANCE_M,
     SINGULAR_BELOW,
-    arrived,
+    converged,
     damped_step,
     norm,
 )
@@ -24,13 +24,13 @@ from vla_adapter_ros.control.rotation import Pose
 from vla_adapter_ros.errors import KinematicsError
 
 MAX_ITERATIONS = 60
-_NUDGE_RAD = 0.02  # off a singular posture, in which the way to the target has no first order
+_NUDGE_RAD = 0.02  # off a singular posture, in which the step to the target has no first order
 _BRANCH_RAD = 0.1  # from a singular posture to the branch behind it
 _SPAN_RAD = 1e-4  # of the differences that give its curvature
 
 
 @dataclass(frozen=True)
-class Reached:
+class IkResult:
     """The posture nearest to a wanted pose.
 
     Attributes:
@@ -98,19 +98,15 @@ class ArmKinematics:
         self._pin.computeJointJacobians(self._model, self._data, self._configuration(joints))
         return self._tool_jacobian()
 
-    def solve(self, target: Pose, start: np.ndarray, low: np.ndarray, high: np.ndarray) -> np.ndarray:
-        """The joint positions (J,) of `reach`."""
-        return self.reach(target, start, low, high).joints
-
-    def reach(self, target: Pose, start: np.ndarray, low: np.ndarray, high: np.ndarray) -> Reached:
+    def solve_ik(self, target: Pose, start: np.ndarray, low: np.ndarray, high: np.ndarray) -> IkResult:
         """Posture that brings the tool to a pose, or as near to it as can be got from `start`.
 
-        The way from `start` only ever leads nearer, in steps of at most
+        Each step leads nearer, in steps of at most
         `MAX_STEP_RAD`, so the result stays in the branch (elbow up or down) it
         starts in. Only at a singular posture, where branches meet, is there a
         choice: of two that come equally near, the one whose joints are farther
         from the URDF's limits. Where turning and moving cannot both be had,
-        1 rad counts as `METRES_PER_RAD`. A pose out of reach is no error: look
+        1 rad counts as `METERS_PER_RAD`. A pose out of reach is no error: look
         at the result's.
 
         Args:
@@ -130,7 +126,7 @@ class ArmKinematics:
         result, error, tried = self._descend(goal, joints, low, high)
         beyond = self._other_branch(joints)
         stretched = (
-            not arrived(error) and self._other_branch(result) is not None
+            not converged(error) and self._other_branch(result) is not None
         )  # at the end of every branch
         if beyond is not None and not stretched:
             other, after, more = self._descend(goal, np.clip(beyond, low, high), low, high)
@@ -138,16 +134,16 @@ class ArmKinematics:
             equal = norm(after) < norm(error) + 10 * POSITION_TOLERANCE_M
             if equal and self._eccentricity(other) < self._eccentricity(result):
                 result, error = other, after
-        return Reached(result, norm(error[:3]), norm(error[3:]) / METRES_PER_RAD, tried)
+        return IkResult(result, norm(error[:3]), norm(error[3:]) / METERS_PER_RAD, tried)
 
     def _descend(
         self, goal: Any, joints: np.ndarray, low: np.ndarray, high: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray, int]:
-        """Joints (J,) where no step leads nearer, the way (6,) that is left, and the steps tried."""
+        """Joints (J,) where no step leads nearer, the error (6,) that is left, and the steps tried."""
         error, jacobian = self._look(goal, joints)
         extra = 0.0
         tried = 0
-        while tried < MAX_ITERATIONS and not arrived(error):
+        while tried < MAX_ITERATIONS and not converged(error):
             tried += 1
             step = damped_step(jacobian, error, joints, low, high, extra)
             trial = np.clip(joints + step, low, high)
@@ -156,7 +152,7 @@ class ArmKinematics:
             if gain > 0:
                 joints, error, jacobian = trial, after, there
                 extra = 0.0 if extra < 1e-6 else extra / 10
-            if gain > min(POSITION_TOLERANCE_M, 0.01 * norm(error)) or arrived(error):
+            if gain > min(POSITION_TOLERANCE_M, 0.01 * norm(error)) or converged(error):
                 continue
             if gain <= 0 and np.abs(step).max() > 1e-5:
                 extra = max(extra * 10, 1e-5)
@@ -220,7 +216,7 @@ class ArmKinematics:
         jacobian = _weighted(self._tool_jacobian())
         here = self._into_base * self._data.oMf[self._tool]
         turn = self._pin.log3(goal.rotation @ here.rotation.T)
-        return np.concatenate([goal.translation - here.translation, METRES_PER_RAD * turn]), jacobian
+        return np.concatenate([goal.translation - here.translation, METERS_PER_RAD * turn]), jacobian
 
     def _tool_jacobian(self) -> np.ndarray:
         pin = self._pin
@@ -285,5 +281,5 @@ def _parent(frame: Any) -> int:
 
 
 def _weighted(jacobian: np.ndarray) -> np.ndarray:
-    jacobian[3:] *= METRES_PER_RAD
+    jacobian[3:] *= METERS_PER_RAD
     return jacobian

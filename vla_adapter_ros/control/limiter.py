@@ -1,7 +1,7 @@
 """Motion that follows a reference and never leaves its limits, tick by tick.
 
 Three ways to the next tick are tried in turn: onto the reference exactly; along
-the smoothest or the fastest way to where the reference will be (each joint by
+the smoothest or the fastest motion to where the reference will be (each joint by
 itself: none waits for a slower one); and the next state of the full stop that
 was verified before. A state counts only when the
 quintic up to it keeps every limit, and a full stop from it stays inside the
@@ -80,8 +80,7 @@ class Limiter:
         """Change the limits. A stop that has begun is finished under the old ones."""
         self._limits, self._planned, self._box = limits, limits.planned(self._dt), box
         self._planner = Planner(self._planned)
-        self._wall: tuple[np.ndarray, np.ndarray] | None = None
-        self._drop_ways()  # of each joint: version of the reference, way, start
+        self._drop_plans()  # of each joint: version of the reference, plan, start
         self._stop: FullStop | None = None  # from an earlier state, `_stopping` seconds ago
         self._stopping = 0.0
         self._smoothly = True  # no limit decided the newest tick
@@ -89,12 +88,12 @@ class Limiter:
     def restart(self, state: np.ndarray) -> None:
         """Continue from `state` (3, J), from which a stop is known to be safe: one at rest, or an old one."""
         self.state = state
-        self._drop_ways()
+        self._drop_plans()
         self._stop, self._stopping, self._smoothly = None, 0.0, True
 
     @property
     def planned(self) -> Limits:
-        """The share of the limits that plans use."""
+        """The fraction of the limits that plans use."""
         return self._planned
 
     @property
@@ -121,14 +120,14 @@ class Limiter:
         late = np.logical_or.reduce(over)
         if not late.any() and self._reachable(first):
             on_reference = reference.horizon_s == 0.0
-            self._drop_ways()
+            self._drop_plans()
             self._smoothly = True
         else:
             on_reference = self._smoothly = False
             if reference.horizon_s > 0.0:
-                candidate = self._on_the_way(reference, time, speed)
+                candidate = self._toward_guess(reference, time, speed)
             else:
-                # Where only the stop from there would leave the limits, every joint takes the longer way.
+                # Where only the stop from there would leave the limits, every joint takes the longer motion.
                 candidate = self._catching_up(reference, time, speed, wanted, late | ~late.any())
             # A plan's states need no check of their own: see limits.py.
             if candidate is None or not np.isfinite(candidate).all() or not self._reachable(candidate):
@@ -147,7 +146,7 @@ class Limiter:
 
     def brake(self) -> np.ndarray:
         """Move for one tick along the verified stop; returns the new state (3, J)."""
-        self._drop_ways()
+        self._drop_plans()
         if self.resting:
             return self.state
         if self._stop is None:
@@ -173,9 +172,9 @@ class Limiter:
         low, high = self._planned.low, self._planned.high
         position, velocity, acceleration = wanted
         inside = np.clip(position, low, high)
-        top = stoppable_velocity(high - inside, self._planned)
-        bottom = -stoppable_velocity(inside - low, self._planned)
-        slow = np.clip(velocity, bottom, top)
+        fastest = stoppable_velocity(high - inside, self._planned)
+        slowest = -stoppable_velocity(inside - low, self._planned)
+        slow = np.clip(velocity, slowest, fastest)
         kept = (inside == position) & (slow == velocity)
         state = np.stack([inside, slow, np.where(kept, acceleration, 0.0)])
         blocked = False
@@ -185,9 +184,9 @@ class Limiter:
         return state, not kept.all(), blocked
 
     def _smooth(self, reference: Reference, time: float, speed: float) -> tuple[np.ndarray, Exceeded]:
-        """The first tick of the smoothest way to where the reference is guessed to be, and what it exceeds.
+        """The first tick of the smoothest motion to the guessed reference, and what it exceeds.
 
-        After a tick that limits had decided the whole way must keep the limits
+        After a tick that limits had decided the whole motion must keep the limits
         of plans: else what begins too fast would be caught later, and swing.
         """
         horizon, planned = reference.horizon_s, self._planned
@@ -204,7 +203,7 @@ class Limiter:
                 jerk > planned.jerk,
             )
         after = state_at(points, horizon, self._dt)[2]
-        # Only the first tick of each such way is gone: constant jerk spares the arm its inner variation.
+        # Only the first tick of each such plan is gone: constant jerk spares the arm its inner variation.
         position, velocity, acceleration = self.state
         dt, jerk = self._dt, (after - acceleration) / self._dt
         state = np.stack(
@@ -256,44 +255,44 @@ class Limiter:
     def _catching_up(
         self, reference: Reference, time: float, speed: float, wanted: np.ndarray, late: np.ndarray
     ) -> np.ndarray | None:
-        """The next state: on the reference where a joint can be, else on its own fastest way to meet it."""
+        """The next state: on the reference where a joint can be, else on its fastest motion to meet it."""
         before, state = time - self._dt, wanted.copy()
         for joint in range(len(late)):
             if not late[joint]:
-                self._ways[joint] = None
+                self._plans[joint] = None
                 continue
-            way = self._ways[joint]
-            if way is None or way[0] != reference.version or time > way[2] + way[1].duration + 1e-9:
-                way = self._ways[joint] = self._meeting(reference, joint, before, speed)
-                if way is None:
+            plan = self._plans[joint]
+            if plan is None or plan[0] != reference.version or time > plan[2] + plan[1].duration + 1e-9:
+                plan = self._plans[joint] = self._meeting(reference, joint, before, speed)
+                if plan is None:
                     return None
-            state[:, joint] = way[1].at(time - way[2])[:, 0]
+            state[:, joint] = plan[1].at(time - plan[2])[:, 0]
         return state
 
     def _meeting(
         self, reference: Reference, joint: int, before: float, speed: float
     ) -> tuple[int | None, Plan, float] | None:
-        """A joint's way from its state at `before` to where the reference will be when it arrives."""
-        least, way, met = self._dt, None, False
+        """A joint's motion from its state at `before` to where the reference will be when it arrives."""
+        duration, plan, met = self._dt, None, False
         for _ in range(_MEETINGS):
-            target, _, _ = self._allowed(reference.at(before + least))
+            target, _, _ = self._allowed(reference.at(before + duration))
             if target is None:
                 return None
-            way = self._planner.way_of(joint, self.state[:, joint], target[:, joint], least, speed)
-            if way is None:
+            plan = self._planner.move_joint(joint, self.state[:, joint], target[:, joint], duration, speed)
+            if plan is None:
                 return None
-            met = way.duration <= least + 1e-9
+            met = plan.duration <= duration + 1e-9
             if met:
                 break
-            least = math.ceil(way.duration / self._dt - 1e-6) * self._dt
-        return (reference.version if met else None), way, before  # one that misses serves for a tick
+            duration = math.ceil(plan.duration / self._dt - 1e-6) * self._dt
+        return (reference.version if met else None), plan, before  # one that misses serves for a tick
 
-    def _on_the_way(self, reference: Reference, time: float, speed: float) -> np.ndarray | None:
-        """The first state of a way to where a guessed reference will be, all joints arriving together."""
-        least = max(reference.horizon_s, self._dt)
-        target, _, _ = self._allowed(reference.at(time - self._dt + least))
-        way = None if target is None else self._planner.way(self.state, target, least, speed)
-        return None if way is None else way.at(self._dt)
+    def _toward_guess(self, reference: Reference, time: float, speed: float) -> np.ndarray | None:
+        """The first state of a motion to where a guessed reference will be, all joints arriving together."""
+        duration = max(reference.horizon_s, self._dt)
+        target, _, _ = self._allowed(reference.at(time - self._dt + duration))
+        plan = None if target is None else self._planner.move(self.state, target, duration, speed)
+        return None if plan is None else plan.at(self._dt)
 
-    def _drop_ways(self) -> None:
-        self._ways: list[tuple[int | None, Plan, float] | None] = [None] * len(self.state[0])
+    def _drop_plans(self) -> None:
+        self._plans: list[tuple[int | None, Plan, float] | None] = [None] * len(self.state[0])

@@ -1,4 +1,4 @@
-"""The limits of the arm's joints, and the share of them that a plan may use.
+"""The limits of the arm's joints, and the fraction of them that a plan may use.
 
 Motion is decided tick by tick and sent as positions, velocities and
 accelerations, which a joint trajectory controller joins by quintics. Such a
@@ -84,17 +84,6 @@ class Limits:
             acceleration=self.acceleration - _STRAY_ACCELERATION * jerk * dt,
             jerk=jerk,
         )
-
-    def stopping_time(self, dt: float) -> float:
-        """Longest time that a full stop can take [s], sampled every `dt` [s]: from any state inside.
-
-        First the acceleration goes to zero, at worst raising the velocity to
-        its limit, then a ramp of acceleration takes the velocity away.
-        """
-        plan = self.planned(dt)
-        peak = np.minimum(plan.acceleration, np.sqrt(plan.velocity * plan.jerk))
-        ramp = plan.velocity / peak + peak / plan.jerk
-        return float((plan.acceleration / plan.jerk + ramp).max() + dt)
 
 
 def stoppable_velocity(room: np.ndarray, limits: Limits) -> np.ndarray:

@@ -15,7 +15,7 @@ from vla_adapter_ros.control.quintic import control_points, state_at
 CONTINUE_WITHIN_RAD = 0.05  # a rest this close to the last command continues from it
 HISTORY_S = 2.0
 _UNKNOWN_RAD = 0.015  # how far the set-point of a driver may be from the arm, where nothing was sent before
-# A quintic from rest to rest over a way d in a time T: its largest acceleration and jerk are these times
+# A quintic from rest to rest over a distance d in a time T: its largest acceleration and jerk are these times
 # d / T^2 and d / T^3.
 _REST_TO_REST_ACCELERATION, _REST_TO_REST_JERK = 5.78, 60.0
 
@@ -43,7 +43,7 @@ class Trajectory:
 
 
 @dataclass(frozen=True)
-class Due:
+class Setpoint:
     """What should be happening at a moment: the arm (J,) each, the gripper joints (G,) once commanded."""
 
     position: np.ndarray
@@ -274,7 +274,7 @@ class CommittedMotion:
         self._sent_until = last.tick
         return np.array([c.tick for c in self._sent]), np.array([c.state for c in self._sent])
 
-    def due(self, time: float) -> Due | None:
+    def setpoint(self, time: float) -> Setpoint | None:
         """What should be happening at `time` [s]: the start before any command; None before any motion."""
         if not self._known:
             return None
@@ -283,7 +283,11 @@ class CommittedMotion:
             if later.tick * self._period_s > time + 1e-9:
                 return self._between(before, later, time)
             before = later
-        return _as_due(before) if before is not None else _as_due(_Commitment(0, self.limiter.state, None))
+        return (
+            _setpoint_of(before)
+            if before is not None
+            else _setpoint_of(_Commitment(0, self.limiter.state, None))
+        )
 
     def commanded(self, time: float) -> np.ndarray | None:
         """The command (J,) of `time` [s], inside position limits and box; None before any motion.
@@ -291,18 +295,18 @@ class CommittedMotion:
         Deltas that are added to it do not lose what the other limits held back for a while. Where they
         have held back more than `CONTINUE_WITHIN_RAD`, it is what was decided instead: nothing winds up.
         """
-        due = self.due(time + self._lead * self._period_s)
-        if due is None:
+        setpoint = self.setpoint(time + self._lead * self._period_s)
+        if setpoint is None:
             return None
         tick = round(time / self._period_s) + self._lead
         for commitments in (reversed(self._committed), reversed(self._past)):
             for commitment in commitments:
                 if commitment.tick == tick and commitment.target is not None:
-                    near = np.abs(commitment.target - due.position).max() <= CONTINUE_WITHIN_RAD
-                    return commitment.target if near else due.position
+                    near = np.abs(commitment.target - setpoint.position).max() <= CONTINUE_WITHIN_RAD
+                    return commitment.target if near else setpoint.position
                 if commitment.tick < tick:
-                    return due.position
-        return due.position
+                    return setpoint.position
+        return setpoint.position
 
     def _around(self, time: float):
         """Commitments in order, from the last one before `time` on."""
@@ -314,19 +318,19 @@ class CommittedMotion:
         yield from reversed(past)
         yield from self._committed
 
-    def _between(self, before: _Commitment | None, later: _Commitment, time: float) -> Due:
+    def _between(self, before: _Commitment | None, later: _Commitment, time: float) -> Setpoint:
         gap = 1 if before is None else later.tick - before.tick
         if before is None or (gap > 1 and not before.state[1:].any()):
-            return _as_due(before or _Commitment(0, _at_rest(later.state), None))
+            return _setpoint_of(before or _Commitment(0, _at_rest(later.state), None))
         span = gap * self._period_s
         points = control_points(before.state, later.state, span)
         state = state_at(points, span, time - before.tick * self._period_s)
-        return Due(*state, before.grippers)
+        return Setpoint(*state, before.grippers)
 
 
 def _at_rest(state: np.ndarray) -> np.ndarray:
     return np.stack([state[0], np.zeros_like(state[0]), np.zeros_like(state[0])])
 
 
-def _as_due(commitment: _Commitment) -> Due:
-    return Due(*commitment.state, commitment.grippers)
+def _setpoint_of(commitment: _Commitment) -> Setpoint:
+    return Setpoint(*commitment.state, commitment.grippers)

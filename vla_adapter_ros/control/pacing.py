@@ -79,10 +79,15 @@ def budget_complaint(rate_hz: float, rows: int, execution_horizon: int, latency_
         latency_s: From image stamp to published chunk, or inference alone where that is all that is
             known; 99th percentile [s].
     """
-    least, most = math.ceil(latency_s * rate_hz - 1e-9), rows - 1 - math.ceil(latency_s * rate_hz - 1e-9)
-    if least <= execution_horizon <= most:
+    shortest, longest = (
+        math.ceil(latency_s * rate_hz - 1e-9),
+        rows - 1 - math.ceil(latency_s * rate_hz - 1e-9),
+    )
+    if shortest <= execution_horizon <= longest:
         return ""
-    allowed = f"{max(least, 1)} to {most}" if most >= max(least, 1) else "none with so few or slow rows"
+    allowed = (
+        f"{max(shortest, 1)} to {longest}" if longest >= max(shortest, 1) else "none with so few or slow rows"
+    )
     return (
         f"execution_horizon = {execution_horizon} of {rows} rows at {rate_hz:g} Hz, but a chunk takes "
         f"{latency_s:.3f} s (99th percentile): allowed is {allowed}"

@@ -1,4 +1,4 @@
-"""Jerk-limited plans by ruckig: full stops, and the way to a state.
+"""Jerk-limited plans by ruckig: full stops, and motions to a state.
 
 Ruckig (free version) knows no position limits; who calls checks the result.
 """
@@ -15,20 +15,24 @@ _OVER_S = 1e-9  # rounding of a stop's end
 _PLAIN_STOPS_S = np.geomspace(0.02, 5.0, 40)
 
 
-def arrival(
-    velocity: np.ndarray, acceleration: np.ndarray, top: np.ndarray, push: np.ndarray, jerk: np.ndarray
+def reachable_end(
+    velocity: np.ndarray,
+    acceleration: np.ndarray,
+    max_velocity: np.ndarray,
+    max_acceleration: np.ndarray,
+    jerk: np.ndarray,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The nearest velocity and acceleration that can be come to, and left, without passing `top`.
+    """The nearest velocity and acceleration that an arm can reach, and leave, within `max_velocity`.
 
     Taking an acceleration a away, or building it up, changes the velocity by a^2 / (2 jerk).
     """
-    velocity = np.clip(velocity, -top, top)
-    most = np.minimum(push, np.sqrt(2 * jerk * (top - np.abs(velocity))))
-    return velocity, np.clip(acceleration, -most, most)
+    velocity = np.clip(velocity, -max_velocity, max_velocity)
+    limit = np.minimum(max_acceleration, np.sqrt(2 * jerk * (max_velocity - np.abs(velocity))))
+    return velocity, np.clip(acceleration, -limit, limit)
 
 
 class Plan:
-    """A way to a state."""
+    """A motion to a state."""
 
     def __init__(self, trajectory: Trajectory) -> None:
         self._trajectory = trajectory
@@ -79,8 +83,8 @@ class PlainStop:
         for duration in _PLAIN_STOPS_S:
             end[0] = position + velocity * duration / 2 + acceleration * duration**2 / 12
             points = control_points(state, end, duration)
-            _, push, jerk = sampled_peaks(points, duration)
-            if (push <= limits.acceleration).all() and (jerk <= limits.jerk).all():
+            _, acceleration, jerk = sampled_peaks(points, duration)
+            if (acceleration <= limits.acceleration).all() and (jerk <= limits.jerk).all():
                 break
         self._state, self._points = state, points
         self.duration = float(duration)
@@ -115,9 +119,9 @@ class Planner:
         joints = len(limits.low)
         self._limits = limits
         self._ruckig = Ruckig(joints)
-        self._stop, self._way = InputParameter(joints), InputParameter(joints)
+        self._stop, self._move = InputParameter(joints), InputParameter(joints)
         zeros = [0.0] * joints
-        for inputs in (self._stop, self._way):
+        for inputs in (self._stop, self._move):
             inputs.max_velocity = limits.velocity.tolist()
             inputs.max_acceleration = limits.acceleration.tolist()
             inputs.max_jerk = limits.jerk.tolist()
@@ -138,43 +142,52 @@ class Planner:
         trajectory = self._solve(self._ruckig, self._stop, np.stack([np.zeros_like(state[0]), *state[1:]]))
         return PlainStop(state, self._limits) if trajectory is None else Stop(trajectory, state[0])
 
-    def way(self, state: np.ndarray, target: np.ndarray, least_s: float, speed: float = 1.0) -> Plan | None:
-        """A way from one state (3, J) to another, all joints arriving together.
+    def move(
+        self, state: np.ndarray, target: np.ndarray, min_duration_s: float, speed: float = 1.0
+    ) -> Plan | None:
+        """A motion from one state (3, J) to another, all joints arriving together.
 
         Args:
             state, target: float64 (3, J). The target is clipped to velocities and accelerations allowed.
-            least_s: The way takes at least this long [s], > 0.
-            speed: Share of the velocity limits to use, 0 to 1.
+            min_duration_s: The motion takes at least this long [s], > 0.
+            speed: Fraction of the velocity limits to use, 0 to 1.
 
         Returns:
-            The plan; its duration is `least_s` where that is long enough. None if ruckig finds none.
+            The plan; its duration is `min_duration_s` where that is long enough. None if ruckig finds none.
         """
-        top, push = self._limits.velocity * speed, self._limits.acceleration
-        inputs = self._way
-        inputs.max_velocity = top.tolist()
-        inputs.minimum_duration = least_s
+        max_velocity, max_acceleration = self._limits.velocity * speed, self._limits.acceleration
+        inputs = self._move
+        inputs.max_velocity = max_velocity.tolist()
+        inputs.minimum_duration = min_duration_s
         inputs.target_position = target[0].tolist()
-        velocity, acceleration = arrival(target[1], target[2], top, push, self._limits.jerk)
+        velocity, acceleration = reachable_end(
+            target[1], target[2], max_velocity, max_acceleration, self._limits.jerk
+        )
         inputs.target_velocity, inputs.target_acceleration = velocity.tolist(), acceleration.tolist()
         trajectory = self._solve(self._ruckig, inputs, state)
         if trajectory is None:  # a target that could only be reached, or left, beyond the velocity limit
-            inputs.target_acceleration = [0.0] * len(top)
+            inputs.target_acceleration = [0.0] * len(max_velocity)
             trajectory = self._solve(self._ruckig, inputs, state)
         return None if trajectory is None else Plan(trajectory)
 
-    def way_of(
-        self, joint: int, state: np.ndarray, target: np.ndarray, least_s: float, speed: float
+    def move_joint(
+        self, joint: int, state: np.ndarray, target: np.ndarray, min_duration_s: float, speed: float
     ) -> Plan | None:
-        """As `way`, for one joint: state and target are float64 (3,), and so are the plan's states."""
+        """As `move`, for one joint: state and target are float64 (3,), and so are the plan's states."""
         solver, inputs = self._single[joint]
-        top, push = self._limits.velocity[joint] * speed, self._limits.acceleration[joint]
-        inputs.max_velocity = [float(top)]
-        inputs.minimum_duration = least_s
+        max_velocity, max_acceleration = (
+            self._limits.velocity[joint] * speed,
+            self._limits.acceleration[joint],
+        )
+        inputs.max_velocity = [float(max_velocity)]
+        inputs.minimum_duration = min_duration_s
         inputs.target_position = [float(target[0])]
-        velocity, push = arrival(target[1], target[2], top, push, self._limits.jerk[joint])
+        velocity, acceleration = reachable_end(
+            target[1], target[2], max_velocity, max_acceleration, self._limits.jerk[joint]
+        )
         inputs.target_velocity = [float(velocity)]
-        for acceleration in (float(push), 0.0):
-            inputs.target_acceleration = [acceleration]
+        for value in (float(acceleration), 0.0):
+            inputs.target_acceleration = [value]
             trajectory = self._solve(solver, inputs, state[:, None])
             if trajectory is not None:
                 return Plan(trajectory)

@@ -76,21 +76,3 @@ def quaternion_vector(xyzw: np.ndarray) -> np.ndarray:
     if length < _SMALL_RAD:
         return xyzw[:3] * (2.0 + length**2 / 3.0)
     return xyzw[:3] * (2.0 * np.arctan2(length, xyzw[3]) / length)
-
-
-def compose(a: Pose, b: Pose) -> Pose:
-    """`b`, given in the frame of `a`, in the frame that `a` is given in."""
-    return Pose(a.position + a.rotation @ b.position, a.rotation @ b.rotation)
-
-
-def inverse(pose: Pose) -> Pose:
-    """The pose that composed with `pose` gives the identity, from either side."""
-    return Pose(-pose.rotation.T @ pose.position, pose.rotation.T)
-
-
-def slerp(a: np.ndarray, b: np.ndarray, share: float) -> np.ndarray:
-    """The rotation (3, 3) that has gone `share` of the way from `a` to `b`, along the shorter arc.
-
-    `share` outside 0..1 goes on beyond the ends at the same rate.
-    """
-    return a @ rotation_matrix(share * rotation_vector(a.T @ b))

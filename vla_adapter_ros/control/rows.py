@@ -18,7 +18,7 @@ class RowStream:
         """Take rows from `chunk` from now on; one without rows ends the stream."""
         self._chunk = chunk if len(chunk.rows) else None
 
-    def due(self, now: float) -> np.ndarray | None:
+    def next_row(self, now: float) -> np.ndarray | None:
         """The row that is due at `now` [s], float64 (A,); None if it was given already or there is none."""
         if self._chunk is None:
             return None

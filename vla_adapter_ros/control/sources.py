@@ -16,7 +16,7 @@ from vla_adapter_ros.control.motion import CommittedMotion
 from vla_adapter_ros.control.spaces import absolute_chunk
 from vla_adapter_ros.control.takeover import Takeover
 from vla_adapter_ros.control.teleop import TeleopStream
-from vla_adapter_ros.control.timeline import ChunkTimeline, Seam, SmoothRows
+from vla_adapter_ros.control.timeline import ChunkTimeline, ChunkTransition, SmoothRows
 from vla_adapter_ros.errors import ChunkError, CommandError
 
 
@@ -65,7 +65,7 @@ class Sources:
             return start if command is None else command
         return start
 
-    def ready(self, chunk: Chunk, start: np.ndarray, kinematics: ArmKinematics | None) -> SmoothRows:
+    def to_joint_space(self, chunk: Chunk, start: np.ndarray, kinematics: ArmKinematics | None) -> SmoothRows:
         """A chunk with rows as absolute joint rows within the position limits, joined smoothly.
 
         What was measured had been commanded `lead_s` before, so deltas that go on from there come as much
@@ -87,15 +87,17 @@ class Sources:
         inside = within_limits(absolute, self.timeline.limits, self._contract.grippers)
         return SmoothRows(inside, len(self._contract.arm_joints))
 
-    def first_target(self, ready: Chunk, now: float) -> np.ndarray:
+    def first_target(self, smooth: Chunk, now: float) -> np.ndarray:
         """Joint positions (J,) of the newest absolute row that is due at `now` [s], or of the first."""
-        index = int(np.floor((now - ready.stamp) * ready.rate_hz + 1e-6))
-        return ready.rows[min(max(index, 0), len(ready.rows) - 1), : len(self._contract.arm_joints)]
+        index = int(np.floor((now - smooth.stamp) * smooth.rate_hz + 1e-6))
+        return smooth.rows[min(max(index, 0), len(smooth.rows) - 1), : len(self._contract.arm_joints)]
 
-    def follow(self, chunk: Chunk, ready: SmoothRows, now: float, state: np.ndarray, fade: bool) -> Seam:
+    def follow(
+        self, chunk: Chunk, smooth: SmoothRows, now: float, state: np.ndarray, fade: bool
+    ) -> ChunkTransition:
         """Follow a chunk from `now` on, the motion being in `state` (3, J): see `ChunkTimeline`."""
-        self._rows, self._ahead = chunk.rows, chunk.stamp - ready.chunk.stamp
-        return self.timeline.take_over(ready, now, state, fade)
+        self._rows, self._ahead = chunk.rows, chunk.stamp - smooth.chunk.stamp
+        return self.timeline.take_over(smooth, now, state, fade)
 
     def accept_teleop(
         self,

@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike
 
 from vla_adapter_ros.contract import Contract
 from vla_adapter_ros.control.chunk import Chunk
-from vla_adapter_ros.control.kinematics import ArmKinematics, Reached
+from vla_adapter_ros.control.kinematics import ArmKinematics, IkResult
 from vla_adapter_ros.control.rotation import Pose, rotation_matrix, rotation_vector
 from vla_adapter_ros.errors import ChunkError, KinematicsError
 
@@ -126,15 +126,6 @@ def moved(pose: Pose, delta: np.ndarray, frame: str) -> Pose:
     return Pose(pose.position + delta[:3], turn @ pose.rotation)
 
 
-def delta_between(a: Pose, b: Pose, frame: str) -> np.ndarray:
-    """The delta (6,) with `moved(a, delta, frame)` equal to `b`; its turn is the shorter one."""
-    if frame == "tool":
-        turn, way = a.rotation.T @ b.rotation, a.rotation.T @ (b.position - a.position)
-    else:
-        turn, way = b.rotation @ a.rotation.T, b.position - a.position
-    return np.concatenate([way, rotation_vector(turn)])
-
-
 def target_poses(rows: np.ndarray, contract: Contract, start: Pose) -> list[Pose]:
     """Poses that rows of an ee space ask for: H for ee_pose, H + 1 with `start` first for ee_delta.
 
@@ -165,8 +156,8 @@ def _physical(chunk: Chunk, contract: Contract) -> tuple[np.ndarray, np.ndarray]
 
 
 def _added_up(start: np.ndarray, deltas: np.ndarray, reference: str) -> np.ndarray:
-    way = deltas if reference == "chunk_start" else np.cumsum(deltas, axis=0)
-    return start + np.vstack([np.zeros_like(start), way])
+    displacements = deltas if reference == "chunk_start" else np.cumsum(deltas, axis=0)
+    return start + np.vstack([np.zeros_like(start), displacements])
 
 
 def _joint_rows(
@@ -175,14 +166,16 @@ def _joint_rows(
     limits = [contract.limits[joint] for joint in contract.arm_joints]
     low = np.maximum([limit.position[0] for limit in limits], kinematics.low)
     high = np.minimum([limit.position[1] for limit in limits], kinematics.high)
-    reach = np.minimum([limit.velocity for limit in limits], kinematics.velocity) / rate_hz
+    row_step = np.minimum([limit.velocity for limit in limits], kinematics.velocity) / rate_hz
     poses = target_poses(rows, contract, kinematics.pose(start))
     is_delta = contract.action.space == "ee_delta"
     joints = [start] if is_delta else []
     for k in range(len(joints), len(poses)):
         before = np.clip(joints[-1] if joints else start, low, high)
-        room = reach if k > 0 else np.inf  # the first pose may be far: whether it is too far, the gate says
-        reached = kinematics.reach(
+        room = (
+            row_step if k > 0 else np.inf
+        )  # the first pose may be far: whether it is too far, the gate says
+        reached = kinematics.solve_ik(
             poses[k], before, np.maximum(low, before - room), np.minimum(high, before + room)
         )
         _refuse_unreachable(k - is_delta, reached, kinematics, poses[k], low, high)
@@ -191,14 +184,14 @@ def _joint_rows(
 
 
 def _refuse_unreachable(
-    row: int, reached: Reached, kinematics: ArmKinematics, target: Pose, low: np.ndarray, high: np.ndarray
+    row: int, reached: IkResult, kinematics: ArmKinematics, target: Pose, low: np.ndarray, high: np.ndarray
 ) -> None:
-    def far(result: Reached) -> bool:
+    def far(result: IkResult) -> bool:
         return result.position_error > UNREACHABLE_M or result.rotation_error > UNREACHABLE_RAD
 
     if not far(reached):
         return
-    nearest = kinematics.reach(target, reached.joints, low, high)  # however long it takes to get there
+    nearest = kinematics.solve_ik(target, reached.joints, low, high)  # however long it takes to get there
     if far(nearest):
         raise ChunkError(
             f"row {row}: the tool cannot reach {np.round(pose_columns(target), 3).tolist()} m, rad; "

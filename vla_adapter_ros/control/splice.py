@@ -63,8 +63,8 @@ def crossfaded_rows(
     merged = rows.copy()
     for k in range(len(rows)):
         time = chunk.stamp + k / chunk.rate_hz
-        share = min(max((time - now) / min(over_s, max(until - now, 1e-6)), 0.0), 1.0)
-        share = share**2 * (3 - 2 * share)  # leaves and arrives without a step in velocity
-        if share < 1.0 and time <= until:
-            merged[k] = share * rows[k] + (1.0 - share) * before(time)[0]
+        fraction = min(max((time - now) / min(over_s, max(until - now, 1e-6)), 0.0), 1.0)
+        fraction = fraction**2 * (3 - 2 * fraction)  # leaves and arrives without a step in velocity
+        if fraction < 1.0 and time <= until:
+            merged[k] = fraction * rows[k] + (1.0 - fraction) * before(time)[0]
     return merged

@@ -8,12 +8,12 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from vla_adapter_ros.control.limiter import Step
-from vla_adapter_ros.control.timeline import Seam
+from vla_adapter_ros.control.timeline import ChunkTransition
 
 
 @dataclass
 class Counters:
-    """Counts in ticks or chunks; steps at seams and tracking errors in rad (or m), and per s."""
+    """Counts in ticks or chunks; steps at transitions and tracking errors in rad (or m), and per s."""
 
     starved_ticks: int = 0
     missed_ticks: int = 0
@@ -23,11 +23,11 @@ class Counters:
     acceleration_limited: int = 0
     jerk_limited: int = 0
     workspace_limited: int = 0
-    seam_step: float = 0.0
+    transition_step: float = 0.0
     """Position step between the reference before and after the newest hand-over, which then fades out."""
-    seam_velocity: float = 0.0
+    transition_velocity: float = 0.0
     """The same of the velocity."""
-    seam_step_max: float = 0.0
+    transition_step_max: float = 0.0
     tracking_error_max: float = 0.0
     _latencies: deque[float] = field(default_factory=lambda: deque(maxlen=500))
 
@@ -39,10 +39,10 @@ class Counters:
         self.jerk_limited += step.jerk_limited
         self.workspace_limited += step.workspace_limited
 
-    def note_seam(self, seam: Seam) -> None:
+    def count_transition(self, transition: ChunkTransition) -> None:
         """Take in the step of a hand-over."""
-        self.seam_step, self.seam_velocity = seam.position, seam.velocity
-        self.seam_step_max = max(self.seam_step_max, seam.position)
+        self.transition_step, self.transition_velocity = transition.position, transition.velocity
+        self.transition_step_max = max(self.transition_step_max, transition.position)
 
     def note_latency(self, latency_s: float) -> None:
         """Add the time from image stamp to first command of one chunk [s]."""

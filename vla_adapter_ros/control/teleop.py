@@ -66,9 +66,9 @@ class TeleopStream:
             raise CommandError(f"teleoperation stamp {stamp}: must be finite")
         oldest = now - self._contract.teleop.timeout_s
         if not oldest <= stamp <= now + FUTURE_TOLERANCE_S:
-            way = f"{stamp - now:.2f} s in the future" if stamp > now else f"{now - stamp:.2f} s old"
+            age = f"{stamp - now:.2f} s in the future" if stamp > now else f"{now - stamp:.2f} s old"
             raise CommandError(
-                f"teleoperation command is {way}: are the clocks in step? "
+                f"teleoperation command is {age}: are the clocks in step? "
                 "`teleop.time: receive` takes the time of receipt"
             )
         return command

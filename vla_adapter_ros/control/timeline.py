@@ -3,7 +3,7 @@
 Rows are joined by quintics with the least jerk, so position, velocity and
 acceleration are continuous; the gripper is never interpolated. A new chunk
 takes over from the state that the motion has: the difference fades out as fast
-as a share of the limits allows. After the last row the reference stands still;
+as a fraction of the limits allows. After the last row the reference stands still;
 the controller brakes there, so that starvation is a soft stop.
 """
 
@@ -58,7 +58,7 @@ class SmoothRows:
 
 
 @dataclass(frozen=True)
-class Seam:
+class ChunkTransition:
     """The step between the motion before a hand-over and the new reference, before it is faded out."""
 
     position: float
@@ -108,7 +108,9 @@ class ChunkTimeline:
         self.chunk, self._rows, self._fade = None, None, None
         self._live.clear()
 
-    def take_over(self, smooth: SmoothRows, now: float, state: np.ndarray, fade: bool = True) -> Seam:
+    def take_over(
+        self, smooth: SmoothRows, now: float, state: np.ndarray, fade: bool = True
+    ) -> ChunkTransition:
         """Follow a chunk from now on; one of another session or instruction is never mixed with those before.
 
         Args:
@@ -138,7 +140,7 @@ class ChunkTimeline:
         self._fade_s = self._fading_time(step)
         self._fade = control_points(step, np.zeros_like(step), self._fade_s) if fade else None
         self.version += 1
-        return Seam(float(np.abs(step[0]).max()), float(np.abs(step[1]).max()))
+        return ChunkTransition(float(np.abs(step[0]).max()), float(np.abs(step[1]).max()))
 
     def starved(self, now: float) -> bool:
         """True once the last row is past."""

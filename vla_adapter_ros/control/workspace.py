@@ -61,15 +61,15 @@ class Box:
         position = position.copy()
         for _ in range(_STEPS):
             rows = self._kinematics.jacobian(position)[:3]
-            way = _solve(rows, goal - point)
-            position += way * min(1.0, _LARGEST_STEP_RAD / max(np.abs(way).max(), 1e-12))
+            displacement = _damped_solve(rows, goal - point)
+            position += displacement * min(1.0, _LARGEST_STEP_RAD / max(np.abs(displacement).max(), 1e-12))
             point = self._kinematics.pose(position).position
             goal = np.clip(point, self._low, self._high)
             if np.abs(goal - point).max() < _NEAR_M:
                 break
         rows = self._kinematics.jacobian(position)[:3]
         into = np.where(outside, rows @ velocity, 0.0)
-        return np.stack([position, velocity - _solve(rows, into), np.zeros_like(velocity)]), True
+        return np.stack([position, velocity - _damped_solve(rows, into), np.zeros_like(velocity)]), True
 
     def contains(self, here: np.ndarray, state: np.ndarray, stop: FullStop | None) -> bool:
         """Whether a stop from `state` (3, J) stays inside, or farther inside than `here` (J,) is.
@@ -93,6 +93,6 @@ class Box:
         return bool((points >= low).all() and (points <= high).all())
 
 
-def _solve(rows: np.ndarray, way: np.ndarray) -> np.ndarray:
+def _damped_solve(rows: np.ndarray, displacement: np.ndarray) -> np.ndarray:
     """Joint step (J,) for a tool step (3,), damped."""
-    return rows.T @ np.linalg.solve(rows @ rows.T + _DAMPING * np.eye(3), way)
+    return rows.T @ np.linalg.solve(rows @ rows.T + _DAMPING * np.eye(3), displacement)

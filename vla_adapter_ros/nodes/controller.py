@@ -187,9 +187,9 @@ class ControllerNode(ManagedNode):
                 self._core.miss_chunk(chunk)
                 return
             start, kinematics = self._core.chunk_start(chunk, self.now()), self._chunk_kinematics
-        ready = self._core.chunk_rows(chunk, start, kinematics)
+        smooth = self._core.chunk_rows(chunk, start, kinematics)
         with self._lock:
-            self._core.follow_chunk(chunk, ready, self.now())
+            self._core.follow_chunk(chunk, smooth, self.now())
             if self._rows is not None:
                 self._rows.accept(chunk)
 
@@ -254,13 +254,13 @@ class ControllerNode(ManagedNode):
             telling = tick.urgent or self._ticks % self.parameters.publish_every == 0
             out = Outgoing(
                 now,
-                self._core.due(now),
+                self._core.setpoint(now),
                 self._core.trajectory(now) if telling else None,
                 *self._core.measured,
                 released=tick.source == "human" and self.contract.teleop.route == "direct",
             )
             positions = self._core.gripper_positions
-            row = self._rows.due(now) if self._rows is not None and tick.source == "policy" else None
+            row = self._rows.next_row(now) if self._rows is not None and tick.source == "policy" else None
             human, human_at = self._human
         self._ticks += 1
         leads = human is not None and abs(now - human_at) <= self.contract.teleop.timeout_s

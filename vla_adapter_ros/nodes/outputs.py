@@ -34,7 +34,7 @@ class Outgoing:
 
     Attributes:
         now: ROS time [s].
-        due: What should be happening now (`MotionCore.due`); None while nothing is commanded.
+        due: What should be happening now (`MotionCore.setpoint`); None while nothing is commanded.
         trajectory: What a trajectory controller should be told, in ticks in which it is told.
         measured, measured_at: Newest joint positions (J,) and their stamp [s]; None before the first.
         released: A human drives the robot directly, so nothing may be sent, not even a zero.

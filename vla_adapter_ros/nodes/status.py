@@ -38,8 +38,8 @@ def status_message(
         starved_ticks=counters.starved_ticks,
         missed_ticks=counters.missed_ticks,
         rejected_chunks=counters.rejected_chunks,
-        seam_step=counters.seam_step,
-        seam_velocity=counters.seam_velocity,
+        transition_step=counters.transition_step,
+        transition_velocity=counters.transition_velocity,
         latency_p50=p50,
         latency_p99=p99,
         position_limited=counters.position_limited,
@@ -65,7 +65,7 @@ def diagnostic_values(message: ControllerStatus) -> dict[str, object]:
         "starved ticks": message.starved_ticks,
         "missed ticks": message.missed_ticks,
         "rejected chunks": message.rejected_chunks,
-        "seam jump": f"{message.seam_step:.4f} and {message.seam_velocity:.4f} per second",
+        "jump at a chunk transition": f"{message.seam_step:.4f} and {message.seam_velocity:.4f} per second",
         "latency p50, p99 [s]": f"{message.latency_p50:.3f}, {message.latency_p99:.3f}",
         "limited ticks": (
             f"position {message.position_limited}, velocity {message.velocity_limited}, "

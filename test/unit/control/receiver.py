@@ -165,17 +165,17 @@ class ToldArm:
             names = self.core.contract.arm_joints
             self.core.measure(dict(zip(names, self.position, strict=True)), self.now, self.now)
             self.tick = self.core.tick(self.now)
-            due = self.core.due(self.now)
-            if due is None:
+            setpoint = self.core.setpoint(self.now)
+            if setpoint is None:
                 if self.by_velocity:  # as nodes/outputs.py ends
                     self.velocity = np.zeros_like(self.velocity)
                     self.told.append(self.velocity)
                 continue
-            self.told.append(due.velocity if self.by_velocity else due.position)
+            self.told.append(setpoint.velocity if self.by_velocity else setpoint.position)
             if self.by_velocity:
-                self.velocity = due.velocity
+                self.velocity = setpoint.velocity
             else:
-                self.position = due.position
+                self.position = setpoint.position
 
     def starve(self, seconds: float) -> None:
         """Time goes on, but the core gets no processor; a velocity driver goes on as it was told."""

@@ -7,12 +7,13 @@ import dataclasses
 import numpy as np
 import pytest
 from receiver import CONTRACT, DT, HOME, LIMITS, Arm, make_chunk, ramp, with_safety
+from reference_math import stopping_time
 
 from vla_adapter_ros.control import MotionCore
 from vla_adapter_ros.errors import ChunkError, CommandError
 
 LEAD = CONTRACT.command.lead_s
-STOP = LIMITS.stopping_time(DT)
+STOP = stopping_time(LIMITS, DT)
 
 
 def running(speed: float = 0.5, rows: int = 30, seconds: float = 0.4, contract=CONTRACT, **options) -> Arm:
@@ -44,10 +45,10 @@ def test_follows_rows_at_their_time_plus_lead():
     start = arm.now
     arm.run(0.9)
     # Row 9 is commanded at start + 0.9 and reached lead_s later; the start from rest has faded out by then.
-    np.testing.assert_allclose(arm.core.commanded_at(start + 0.9 + LEAD), rows[9], atol=1e-3)
+    np.testing.assert_allclose(arm.core.setpoint(start + 0.9 + LEAD).position, rows[9], atol=1e-3)
     assert arm.core.counters.jerk_limited == 0
     arm.run(0.1)
-    due = arm.core.due(arm.now)
+    due = arm.core.setpoint(arm.now)
     np.testing.assert_allclose(due.velocity, [0.5, 0, 0, 0, 0, 0, 0], atol=1e-2)
     np.testing.assert_allclose(arm.controller.sample(arm.now)[0], due.position, atol=1e-9)
     np.testing.assert_allclose(arm.core.measured_at(arm.now), arm.path[-10], atol=1e-9)
@@ -89,11 +90,11 @@ def test_hand_over_is_continuous_in_position_velocity_and_acceleration():
     arm = running(rows=8)
     other = ramp(-0.2, start=ramp(0.5)[4] + 0.02)
     arm.core.accept_chunk(make_chunk(arm.now, other, sequence=1), arm.now)
-    assert arm.core.counters.seam_step > 0.01 and arm.core.counters.seam_velocity > 0.5
+    assert arm.core.counters.transition_step > 0.01 and arm.core.counters.transition_velocity > 0.5
     arm.run(0.6)
     velocity, _, _ = arm.derivatives
     assert np.abs(np.diff(velocity, axis=0)).max() <= LIMITS.acceleration.max() * 0.001
-    np.testing.assert_allclose(arm.core.commanded_at(arm.now + LEAD), other[6], atol=2e-3)
+    np.testing.assert_allclose(arm.core.setpoint(arm.now + LEAD).position, other[6], atol=2e-3)
     arm.check()
 
 
@@ -110,7 +111,7 @@ def test_every_splice_keeps_the_limits_and_noise_is_averaged(splice):
         arm.run(0.2)
     assert arm.tick.state == "running"
     wanted = HOME + (arm.now - begin) * 0.3 * np.eye(7)[0]
-    np.testing.assert_allclose(arm.core.commanded_at(arm.now + LEAD), wanted, atol=0.02)
+    np.testing.assert_allclose(arm.core.setpoint(arm.now + LEAD).position, wanted, atol=0.02)
     arm.check()
 
 
@@ -338,7 +339,7 @@ def test_a_far_first_target_is_approached_slowly_where_the_contract_says_so():
 
 def test_clock_set_back_stops_smoothly_and_set_forward_holds():
     arm = running(speed=1.0)
-    before, velocity = arm.core.due(arm.now).position, arm.core.due(arm.now).velocity
+    before, velocity = arm.core.setpoint(arm.now).position, arm.core.setpoint(arm.now).velocity
     now = arm.now - 3.0
     tick = arm.core.tick(now)
     assert tick.state == "holding" and "clock" in tick.reason and tick.urgent
@@ -357,7 +358,7 @@ def test_missed_ticks_are_made_up_for():
     arm = running()
     arm.core.tick(arm.now + 5 * DT)
     assert arm.core.counters.missed_ticks == 4
-    assert arm.core.commanded_at(arm.now + 5 * DT + LEAD)[0] > 0.1
+    assert arm.core.setpoint(arm.now + 5 * DT + LEAD).position[0] > 0.1
 
 
 def test_bad_joint_states_are_refused():
@@ -444,7 +445,7 @@ def test_scaled_columns_are_recorded_as_they_came():
     start = arm.now
     arm.run(0.8)
     np.testing.assert_allclose(arm.tick.command[:7], 2 * rows[8], atol=1e-2)
-    np.testing.assert_allclose(arm.core.commanded_at(start + 0.8 + LEAD), rows[8], atol=5e-3)
+    np.testing.assert_allclose(arm.core.setpoint(start + 0.8 + LEAD).position, rows[8], atol=5e-3)
 
 
 def test_a_joint_state_from_the_future_does_not_hide_those_that_follow():

@@ -108,12 +108,11 @@ def test_nearby_poses_are_reached(franka, seed):
     rng = np.random.default_rng(seed)
     for start in postures(franka, 15, margin=0.3):
         goal = start + rng.uniform(-0.1, 0.1, 7)
-        reached = franka.reach(franka.pose(goal), start, franka.low, franka.high)
+        reached = franka.solve_ik(franka.pose(goal), start, franka.low, franka.high)
         assert reached.position_error < 1e-5 and reached.rotation_error < 1e-5, reached
         again, target = franka.pose(reached.joints), franka.pose(goal)
         np.testing.assert_allclose(again.position, target.position, atol=1e-5)
         np.testing.assert_allclose(again.rotation, target.rotation, atol=2e-5)
-        np.testing.assert_array_equal(franka.solve(target, start, franka.low, franka.high), reached.joints)
 
 
 def test_any_target_stays_within_limits_and_never_ends_farther_away(franka):
@@ -121,7 +120,7 @@ def test_any_target_stays_within_limits_and_never_ends_farther_away(franka):
     for start in postures(franka, 15):
         target = Pose(rng.normal(0, 1.0, 3), rotation_matrix(rng.normal(0, 2.0, 3)))
         low, high = np.maximum(franka.low, start - 0.4), np.minimum(franka.high, start + 0.3)
-        reached = franka.reach(target, start, low, high)
+        reached = franka.solve_ik(target, start, low, high)
         assert (reached.joints >= low).all() and (reached.joints <= high).all()
         assert np.isfinite(reached.joints).all()
 
@@ -140,16 +139,16 @@ def test_a_limited_joint_is_made_up_for_by_the_others(franka):
     high[0] = start[0] + 0.01
     here = franka.pose(start)
     target = Pose(here.position + np.array([0.0, 0.06, 0.0]), here.rotation)
-    free = franka.solve(target, start, franka.low, franka.high)
+    free = franka.solve_ik(target, start, franka.low, franka.high).joints
     assert free[0] > high[0]
-    reached = franka.reach(target, start, franka.low, high)
+    reached = franka.solve_ik(target, start, franka.low, high)
     assert reached.joints[0] <= high[0] and reached.position_error < 1e-5 and reached.rotation_error < 1e-5
 
 
 def test_out_of_reach_the_arm_stretches_towards_the_target(planar):
     bent = np.array([0.4, -0.8])
     target = Pose(np.array([3.0, 0.0, 0.0]), np.eye(3))
-    reached = planar.reach(target, bent, np.full(2, -3.0), np.full(2, 3.0))
+    reached = planar.solve_ik(target, bent, np.full(2, -3.0), np.full(2, 3.0))
     assert reached.position_error == pytest.approx(1.0, abs=1e-3)
     np.testing.assert_allclose(reached.joints, 0.0, atol=0.05)
 
@@ -157,7 +156,7 @@ def test_out_of_reach_the_arm_stretches_towards_the_target(planar):
 def test_a_stretched_arm_can_come_back(planar):
     """At the singular posture itself no joint leads inwards at first order; bending either way does."""
     target = Pose(np.array([1.9, 0.0, 0.0]), np.eye(3))
-    reached = planar.reach(target, np.zeros(2), np.full(2, -3.0), np.full(2, 3.0))
+    reached = planar.solve_ik(target, np.zeros(2), np.full(2, -3.0), np.full(2, 3.0))
     # With joints (a, -2a) the cost is about (0.1 - a^2)^2 + (0.3 a)^2, lowest at a^2 = 0.055.
     bend = np.sqrt(0.055)
     np.testing.assert_allclose(np.abs(reached.joints), [bend, 2 * bend], atol=0.01)
@@ -172,7 +171,7 @@ def test_near_a_singular_posture_joints_follow_in_small_steps(franka):
     path = [joints]
     errors = []
     for x in np.concatenate([np.arange(0, 0.48, 0.005), np.arange(0.48, 0, -0.005)]):
-        reached = franka.reach(
+        reached = franka.solve_ik(
             Pose(first.position + np.array([x, 0.0, 0.0]), first.rotation), joints, low, high
         )
         joints = reached.joints
@@ -193,7 +192,7 @@ def test_of_two_branches_the_one_farther_from_the_limits_is_taken(franka, side):
     joints = joints + side * np.array([0, -0.55, 0, 1, 0, -0.45, 0])  # a little on either side
     for x in np.arange(0.002, 0.08, 0.004):
         target = Pose(first.position - np.array([x, 0, 0]), first.rotation)
-        before, reached = joints, franka.reach(target, joints, franka.low, franka.high)
+        before, reached = joints, franka.solve_ik(target, joints, franka.low, franka.high)
         joints = reached.joints
         assert reached.position_error < 1e-4 and np.abs(joints - before).max() < 0.2
     assert joints[3] < -0.8 and abs(joints[2]) < 0.01

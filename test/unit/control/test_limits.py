@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from receiver import CONTRACT, LIMITS
+from reference_math import stopping_time
 
 from vla_adapter_ros.control.limits import Limits, stoppable_velocity
 from vla_adapter_ros.control.planner import Planner
@@ -71,7 +72,7 @@ def test_a_stop_needs_no_more_room_and_time_than_announced():
         push = rng.uniform(-1, 1, 7) * planned.acceleration
         push *= np.abs(velocity + push * np.abs(push) / (2 * planned.jerk)) <= planned.velocity
         stop = planner.stop(np.stack([np.ones(7), velocity, push]))
-        assert stop.duration <= LIMITS.stopping_time(DT)
+        assert stop.duration <= stopping_time(LIMITS, DT)
         path = np.array([stop.at(t)[0] for t in np.linspace(0, stop.duration, 100)])
         low, high = stop.extent()
         assert (path >= low - 1e-9).all() and (path <= high + 1e-9).all()

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from receiver import CONTRACT, DT, HOME, LIMITS, SAMPLE_S, Arm, make_chunk, with_safety
+from reference_math import stopping_time
 
 from vla_adapter_ros.contract.schema import Workspace
 from vla_adapter_ros.control import MotionCore
@@ -114,7 +115,7 @@ def play(arm: Arm, plan: list[tuple]) -> None:
         except VlaAdapterError:
             pass  # refusing is right
         arm.run(event[1] * DT)
-    arm.run(CONTRACT.teleop.timeout_s + 0.8 + CONTRACT.command.lead_s + LIMITS.stopping_time(DT))
+    arm.run(CONTRACT.teleop.timeout_s + 0.8 + CONTRACT.command.lead_s + stopping_time(LIMITS, DT))
     assert arm.resting and arm.core.trajectory(arm.now) is None
 
 
@@ -228,5 +229,5 @@ def test_a_stop_from_any_state_ends_in_the_time_that_the_limits_allow(seed, tick
     arm.run(1.0)
     moving = np.nonzero(np.abs(np.diff(np.array(arm.path[begin:]), axis=0)).max(1) > 1e-12)[0]
     took = (moving[-1] + 1) * SAMPLE_S if len(moving) else 0.0
-    assert took <= 0.03 + 2 * DT + LIMITS.stopping_time(DT)
+    assert took <= 0.03 + 2 * DT + stopping_time(LIMITS, DT)
     arm.check()

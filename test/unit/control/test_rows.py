@@ -16,7 +16,7 @@ def play(stream: RowStream, start: float, end: float) -> list[tuple[float, float
     given = []
     for k in range(round((end - start) / 0.01)):
         now = start + 0.01 * k
-        row = stream.due(now)
+        row = stream.next_row(now)
         if row is not None:
             given.append((round(now, 2), float(row[0])))
     return given
@@ -24,7 +24,7 @@ def play(stream: RowStream, start: float, end: float) -> list[tuple[float, float
 
 def test_every_row_is_given_once_when_it_is_due():
     stream = RowStream()
-    assert stream.due(1.0) is None
+    assert stream.next_row(1.0) is None
     stream.accept(chunk(1.0, 10.0))
     assert play(stream, 1.0, 2.0) == [(1.0, 10.0), (1.1, 11.0), (1.2, 12.0), (1.3, 13.0)]
 

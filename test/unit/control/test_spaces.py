@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from reference_math import compose, delta_between, inverse
 
 from vla_adapter_ros.contract import Contract, read_contract
 from vla_adapter_ros.control.chunk import Chunk
-from vla_adapter_ros.control.rotation import Pose, compose, inverse, rotation_matrix, rotation_vector
+from vla_adapter_ros.control.rotation import Pose, rotation_matrix, rotation_vector
 from vla_adapter_ros.control.spaces import (
     absolute_chunk,
-    delta_between,
     moved,
     pose_columns,
     pose_of_columns,

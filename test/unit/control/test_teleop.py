@@ -47,7 +47,7 @@ def test_a_moving_hand_is_followed_without_lag_and_smoothly():
     wave = lambda t: HOME + 0.2 * (1 - np.cos(2.0 * t)) * np.eye(7)[0]  # noqa: E731
     lead(arm, [wave(k * DT) for k in range(300)])
     times = np.arange(100, 290) * DT
-    there = np.array([arm.core.commanded_at(begin + t + CONTRACT.command.lead_s) for t in times])
+    there = np.array([arm.core.setpoint(begin + t + CONTRACT.command.lead_s).position for t in times])
     error = np.abs(there - np.array([wave(t) for t in times]))[-150:]
     assert error.max() < 0.02  # the velocity is smoothed over 50 ms
     jerk = arm.derivatives[2][1000:, 0]
@@ -60,7 +60,7 @@ def test_hand_over_and_back_without_a_jump():
     arm.run(0.1)
     arm.core.accept_chunk(make_chunk(arm.now, ramp(0.6)), arm.now)
     arm.run(0.5)
-    here = arm.core.commanded_at(arm.now + CONTRACT.command.lead_s)
+    here = arm.core.setpoint(arm.now + CONTRACT.command.lead_s).position
     lead(arm, [here + 0.05 * np.eye(7)[1]] * 45)
     assert arm.tick.source == "human"
     np.testing.assert_allclose(arm.position, here + 0.05 * np.eye(7)[1], atol=0.03)
@@ -118,7 +118,7 @@ def test_on_the_direct_route_the_controller_yields_and_takes_over_where_the_arm_
         arm.core.accept_teleop(np.append(away, 0.0), arm.now)
         arm.run(DT)
     assert arm.tick.source == "human" and arm.tick.state == "running"
-    assert arm.sent == sent and arm.core.due(arm.now) is None
+    assert arm.sent == sent and arm.core.setpoint(arm.now) is None
     np.testing.assert_array_equal(arm.tick.command, np.append(away, 0.0))
     arm.run(CONTRACT.teleop.timeout_s + 0.1)
     assert arm.tick.source == "none"

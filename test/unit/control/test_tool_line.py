@@ -7,11 +7,11 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
+from reference_math import delta_between
 
 from vla_adapter_ros.contract import Contract, read_contract
 from vla_adapter_ros.control import Chunk, MotionCore
 from vla_adapter_ros.control.rotation import Pose, quaternion_vector, rotation_matrix, rotation_vector
-from vla_adapter_ros.control.spaces import delta_between
 from vla_adapter_ros.control.urdf import contract_kinematics
 
 pytest.importorskip("pinocchio", reason="kinematics need pinocchio: pip install pin")
@@ -122,7 +122,7 @@ def assert_limits_hold(motion: Motion) -> None:
 def test_a_straight_line_of_20_cm_is_held_within_2_mm_and_1_degree(direction, frame):
     along = np.array(direction) / np.linalg.norm(direction)
     middle = ARM.pose(READY)
-    joints = ARM.solve(Pose(middle.position - 0.1 * along, middle.rotation), READY, LOW, HIGH)
+    joints = ARM.solve_ik(Pose(middle.position - 0.1 * along, middle.rotation), READY, LOW, HIGH).joints
     first = ARM.pose(joints)
 
     def path(t: float) -> Pose:
@@ -144,7 +144,9 @@ def test_a_straight_line_of_20_cm_is_held_within_2_mm_and_1_degree(direction, fr
 def test_ways_from_where_the_arm_is_lead_to_the_end_as_well(reference):
     """The arm lags behind its command by `lead_s`; no chunk may lose that much of the way."""
     middle = ARM.pose(READY)
-    joints = ARM.solve(Pose(middle.position - np.array([0, 0.1, 0]), middle.rotation), READY, LOW, HIGH)
+    joints = ARM.solve_ik(
+        Pose(middle.position - np.array([0, 0.1, 0]), middle.rotation), READY, LOW, HIGH
+    ).joints
     first = ARM.pose(joints)
 
     def path(t: float) -> Pose:

@@ -13,7 +13,7 @@ pytest.importorskip("rclpy", reason="ROS 2 is not installed: make setup brings r
 
 from vla_adapter_ros.contract import read_contract
 from vla_adapter_ros.contract.schema import Kinematics
-from vla_adapter_ros.control.motion import Due, Trajectory
+from vla_adapter_ros.control.motion import Setpoint, Trajectory
 from vla_adapter_ros.control.urdf import contract_kinematics
 from vla_adapter_ros.errors import ParameterError
 from vla_adapter_ros.nodes.conversions import twist_values
@@ -71,7 +71,7 @@ def output(command: str, feedback: float = 2.0):
 
 
 def outgoing(now=1.0, velocity=SPEED, acceleration=ZERO, measured=HOME, at=None, **changes) -> Outgoing:
-    due = Due(HOME, velocity, acceleration, 0.04)
+    due = Setpoint(HOME, velocity, acceleration, 0.04)
     values = {"due": due, "trajectory": None, "measured": measured, "measured_at": now if at is None else at}
     return Outgoing(now, **(values | changes))
 
