@@ -91,3 +91,23 @@ class ParameterError(VlaAdapterError):
 
 class NodeError(VlaAdapterError):
     """A node cannot begin its work."""
+
+
+class ServiceError(VlaAdapterError):
+    """A service of a running node refused what it was asked for."""
+
+
+class NoAnswerError(ServiceError):
+    """A service is not there, or did not answer.
+
+    Attributes:
+        sent: Whether the request was sent, so that it may have been heard.
+    """
+
+    def __init__(self, text: str, *, sent: bool) -> None:
+        super().__init__(text)
+        self.sent = sent
+
+
+class ProcessError(VlaAdapterError):
+    """The process of a node ended on its own."""

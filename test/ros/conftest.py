@@ -10,7 +10,7 @@ pytest.importorskip("rclpy", reason="ROS 2 is not installed")
 
 from bench import CONTRACT, Bench
 
-from vla_adapter_ros.cli.runner import GraphRunner
+from vla_adapter_ros.nodes.process_runner import GraphRunner
 
 
 @pytest.fixture

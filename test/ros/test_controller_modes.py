@@ -61,7 +61,7 @@ def test_dry_run_does_everything_but_command(bench, graph):
     np.testing.assert_array_equal(bench.path[-1], HOME)
     for topic in OUTPUTS:
         assert bench.node.count_publishers(topic) == 0
-    runner.check()
+    runner.check_alive()
 
 
 def test_shadow_scores_the_policy_against_the_human(bench, graph):
@@ -84,7 +84,7 @@ def test_shadow_scores_the_policy_against_the_human(bench, graph):
     assert list(bench.newest(CONTRACT.action.topic).position) == human.tolist()  # what is to be recorded
     for topic in OUTPUTS:
         assert bench.node.count_publishers(topic) == 0
-    runner.check()
+    runner.check_alive()
 
 
 def test_rows_pass_through_unspliced_for_simulators(bench, graph):

@@ -41,7 +41,7 @@ def test_chunk_is_followed_within_limits_and_starves_softly(bench, graph):
         assert len(message.points[0].accelerations) == 7
         assert seconds(message.points[0].time_from_start) > 0
         assert seconds(message.header.stamp) >= sent
-    runner.check()
+    runner.check_alive()
 
 
 def test_bad_input_is_refused_and_the_node_lives(bench, graph):
@@ -62,7 +62,7 @@ def test_bad_input_is_refused_and_the_node_lives(bench, graph):
     bench.run(0.3, "controller")
     assert status(bench).rejected_chunks == rejected + 5
     np.testing.assert_array_equal(bench.path[-1], HOME)
-    runner.check()
+    runner.check_alive()
     bench.send_chunk(good)
     bench.run(0.5, "controller")
     assert np.abs(bench.path[-1] - HOME).max() > 0.05
@@ -76,7 +76,7 @@ def test_nan_joint_states_in_motion_hold(bench, graph):
     bench.run(1.0, "controller")
     assert status(bench).state == "holding" and "joint states" in status(bench).reason
     assert not bench.velocity_of_arm()[-20:].any()
-    runner.check()
+    runner.check_alive()
 
 
 def test_services_arm_hold_stop_reset(bench, graph):

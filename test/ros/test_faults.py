@@ -266,7 +266,7 @@ def test_fault_in_motion(bench, graph, tmp_path, fault):
         )  # where it was sent, and the way to a stop
     require_smooth(bench)
     assert not bench.velocity_of_arm()[-20:].any()  # and stays
-    runner.check()
+    runner.check_alive()
     measured[fault.name] = (fault, rest, status.reason)
     if fault.state == "stopped":
         bench.send_chunk(ramp(), instruction_id=3)
@@ -294,7 +294,7 @@ def test_clock_jump_in_motion(bench, graph, tmp_path, jump_s):
     status = bench.newest("controller/status")
     assert status.state == "holding" and "clock" in status.reason
     assert not bench.velocity_of_arm()[-20:].any()
-    runner.check()
+    runner.check_alive()
     name = f"clock jumps {'back' if jump_s < 0 else 'ahead'} by 5 s"
     fault = Fault(name, "everything timed is dropped, hold", lambda b: None, "holding", "clock", None)
     measured[name] = (fault, time_to_rest(bench, since), status.reason)
@@ -357,7 +357,7 @@ def test_policy_killed_or_blind(bench, graph, tmp_path, random_checkpoint, what)
     assert rest <= (ROWS - 1) / CONTRACT.rate_hz + LEAD_S + AFTER_LAST_ROW_S
     require_smooth(bench)
     assert not bench.velocity_of_arm()[-20:].any()
-    runner.check()
+    runner.check_alive()
     name = "policy killed (SIGKILL)" if what == "killed" else "a camera is silent: the policy sends no more"
     fault = Fault(name, "rest after the last row", lambda b: None, "holding", "", None)
     measured[name] = (fault, rest, status.reason)

@@ -60,7 +60,7 @@ def test_it_is_named_refuses_arming_and_in_motion_holds(bench, graph, other):
     bench.run(0.5, "controller")
     assert bench.newest("controller/status").state == "idle"
     assert not bench.velocity_of_arm()[-20:].any()
-    runner.check()
+    runner.check_alive()
 
 
 def test_a_named_device_on_the_direct_route_is_no_foreigner(bench, graph, tmp_path, other):
@@ -70,4 +70,4 @@ def test_a_named_device_on_the_direct_route_is_no_foreigner(bench, graph, tmp_pa
     bench.run(1.0, "controller")
     assert call(bench, "arm").success
     assert not bench.newest("controller/status").foreign_publisher
-    runner.check()
+    runner.check_alive()

@@ -43,7 +43,7 @@ class Watch:
 @pytest.fixture(scope="module")
 def started(shared_graph):
     runner = shared_graph(node_list(lock_step=True, client=True))
-    with GraphClient(CONTRACT, runner.check, watch_images=True) as client:
+    with GraphClient(CONTRACT, runner.check_alive, watch_images=True) as client:
         yield client, runner
 
 
@@ -100,7 +100,7 @@ def test_obeys_is_redirected_and_stops(running):
     _, path = watch.arm(stopped + 0.6)
     assert np.abs(path - path[-1]).max() < 2e-3
     assert client.status.state == "idle"
-    runner.check()
+    runner.check_alive()
 
 
 def test_footage_is_written(running, tmp_path):
@@ -136,4 +136,4 @@ def test_policy_killed_in_motion_leaves_a_holding_arm(running):
     _, path = watch.arm(last + 0.7 + 0.3 + CONTRACT.command.lead_s)
     assert np.abs(path - path[-1]).max() < 2e-3  # at rest 0.3 s after the last row was due
     assert client.status.state == "holding" and "no action chunk" in client.status.reason
-    runner.check()
+    runner.check_alive()

@@ -90,7 +90,7 @@ def test_a_disarmed_controller_says_once_how_to_arm_it_and_is_armed(graph, tmp_p
     assert run("call", "stop").status == 0
     refused = run("call", "arm")
     assert refused.status == 1 and refused.out.startswith("refused: stopped")
-    runner.check()
+    runner.check_alive()
 
 
 @pytest.mark.slow

@@ -265,7 +265,7 @@ def test_predecessor_that_was_killed_hinders_nobody(bench, graph):
     bench.acks.clear()
     runner = graph([spec])  # while the graph still has the dead one
     bench.wait_for("controller")
-    runner.check()
+    runner.check_alive()
 
 
 def test_parameters_are_described_with_ranges_and_choices(bench, graph):

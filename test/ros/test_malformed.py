@@ -93,7 +93,7 @@ class Nodes:
             bench.node.destroy_publisher(self._publishers.popitem()[1])
         while time.monotonic() < deadline:
             self.run(0.2)
-        self.runner.check()
+        self.runner.check_alive()
         answer = bench.call(Instruct, "instruct", Instruct.Request(instruction="pick up the red cube"))
         assert answer.accepted, answer.message
         self.run(1.0)
@@ -105,7 +105,7 @@ class Nodes:
         status = bench.received["recorder_node/status"]
         assert bench.until(lambda: status[-1].frames >= 5, 10.0), status[-1]
         assert abs(bench.path[-1] - HOME).max() > 1e-3
-        self.runner.check()
+        self.runner.check_alive()
         for node in ("policy_node", "controller_node", "recorder_node"):
             assert "Traceback" not in self.log(node), self.log(node)
 
@@ -139,7 +139,7 @@ def test_every_malformed_message(nodes):
         for _ in range(2):
             nodes.send(bad)
             nodes.bench.run(0.02, "controller")
-        nodes.runner.check()
+        nodes.runner.check_alive()
     for words in ("", " \n", "x" * 100_000, "\u8d64\u3044 \U0001f916", "pick up " * 20_000):
         nodes.bench.call(Instruct, "instruct", Instruct.Request(instruction=words))
         nodes.run(0.2)

@@ -13,9 +13,9 @@ from robots import GRIPPER, KINEMATICS, contract_file
 from simulated import Arm
 
 from vla_adapter_ros.cli.client import GraphClient
-from vla_adapter_ros.cli.runner import GraphRunner
 from vla_adapter_ros.contract import read_contract
 from vla_adapter_ros.nodes.graph import node_list
+from vla_adapter_ros.nodes.process_runner import GraphRunner
 from vla_adapter_ros.simulation.kinematics import Kinematics
 from vla_adapter_ros.simulation.mjcf import build_model
 
@@ -35,7 +35,7 @@ def moved(tmp_path):
         runner.__enter__()
         entered.append(runner)
         contract = read_contract(path)
-        client = GraphClient(contract, runner.check, watch_images=True)
+        client = GraphClient(contract, runner.check_alive, watch_images=True)
         client.__enter__()
         entered.append(client)
         arm = Arm(client, contract, tmp_path / "logs")

@@ -74,7 +74,7 @@ def test_a_camera_that_dies_or_changes_and_a_clock_that_jumps_end_the_episode(st
         assert stage.call("discard_episode").success
     stage.play(0.5)
     stage.record()
-    stage.runner.check()
+    stage.runner.check_alive()
     lengths = stage.lengths()
     assert len(lengths) == 3 and min(lengths) >= 9
 

@@ -16,7 +16,7 @@ from vla_adapter_ros.srv import Demonstrate, StartEpisode
 def test_episodes_are_saved_discarded_and_read_back(graph, tmp_path):
     path = tmp_path / "dataset"
     runner = graph(node_list(policy=False, record=str(path), lock_step=True, client=True))
-    with GraphClient(read_contract("franka_sim"), runner.check) as client:
+    with GraphClient(read_contract("franka_sim"), runner.check_alive) as client:
 
         def record(seed, ending, text="pick up it"):
             objects = client.reset(seed)
@@ -36,7 +36,7 @@ def test_episodes_are_saved_discarded_and_read_back(graph, tmp_path):
         assert record(3, "stop_episode", "nimm den zweiten Würfel").success
         refused = client.call("recorder_node/stop_episode", Trigger.Request())
         assert not refused.success and refused.message
-    runner.check()
+    runner.check_alive()
 
     reader = DatasetReader(path)
     assert reader.num_episodes == 2
@@ -85,4 +85,4 @@ def test_missing_stream_is_refused_by_name(bench, graph, tmp_path):
     assert not answer.accepted and CONTRACT.action.topic in answer.message
     status = bench.newest("recorder_node/status")
     assert status.state == "idle" and status.disk_left > 0
-    runner.check()
+    runner.check_alive()

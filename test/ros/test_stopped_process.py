@@ -40,7 +40,7 @@ def stop_in_motion(bench, runner, seconds: float, told=()) -> int:
     finally:
         process.send_signal(signal.SIGCONT)
     bench.run(2.0, "controller")
-    runner.check()
+    runner.check_alive()
     return before
 
 

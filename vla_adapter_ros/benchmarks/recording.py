@@ -22,10 +22,11 @@ from vla_adapter_ros.benchmarks.recording_frames import read_number
 from vla_adapter_ros.benchmarks.recording_graph import (
     ARM,
     ARM_HZ,
-    RecorderProcess,
     confined,
+    left_out,
     own_domain,
     record,
+    recorder_process,
     sources,
 )
 from vla_adapter_ros.contract import Contract, read_contract
@@ -64,7 +65,8 @@ def run_recording_benchmark(
 
     Raises:
         ParameterError: a value that is not allowed.
-        RecordingError: the recorder did not start or refused.
+        RecordingError: the recorder refused, or did not answer.
+        ProcessError: its process ended.
     """
     if not (minutes > 0 and episode_s > 0 and cores >= 0):
         raise ParameterError(
@@ -78,9 +80,9 @@ def run_recording_benchmark(
         contract = write_benchmark_contract(folder / "contract.yaml", size, camera_hz)
         root = folder / "set" if output is None else output / "set"
         use = CpuUse()
-        with sources(folder, contract), RecorderProcess(folder, root) as runner:
+        with sources(folder, contract), recorder_process(folder, root) as runner:
             calls, probe = record(runner, contract, round(minutes * 60 / episode_s) or 1, episode_s)
-            left_out = runner.left_out()
+            reasons = left_out(runner.log_file("recorder_node"))
         published = {name: np.load(folder / f"{name}.npy") for name in (*contract.cameras, ARM)}
         reader = DatasetReader(root)
         notes = json.loads((root / layout.RECORDINGS).read_text(encoding="utf-8"))["episodes"]
@@ -90,7 +92,7 @@ def run_recording_benchmark(
             "cpu": cpu_figures(probe, notes) | use.result(),
             "memory": probe.memory_figures(),
             "verdicts": [entry["level"] for entry in notes],
-            "left_out": left_out,
+            "left_out": reasons,
             "settings": {
                 "minutes": minutes, "episode_s": episode_s, "cores": cores, "cameras": len(contract.cameras),
                 "size": list(size), "camera_hz": camera_hz, "arm_hz": ARM_HZ,

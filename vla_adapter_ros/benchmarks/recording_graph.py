@@ -33,14 +33,14 @@ def record(
     calls: list[dict[str, float]] = []
     answered: list[threading.Event] = []
     with RecorderClient() as client:
-        _wait(lambda: client.ready and all(age < 0.5 for age in client.status.ages), runner.check)
+        _wait(lambda: client.ready and all(age < 0.5 for age in client.status.ages), runner.check_alive)
         time.sleep(2.0)  # what starting up costs is not measured
-        probe = ProcessProbe(runner.process.pid)
+        probe = ProcessProbe(runner.processes["recorder_node"].pid)
         with probe:
             _demand(client, runner)
             for number in range(episodes):
                 time.sleep(episode_s)
-                runner.check()
+                runner.check_alive()
                 call: dict[str, float] = {}
                 done, asked = threading.Event(), time.monotonic()
                 calls.append(call)
@@ -55,7 +55,7 @@ def record(
 
                 client.command("stop", note)
                 # Two services have no order: the next episode is for after the end of this one.
-                _wait(lambda: client.status.state != "recording", runner.check, pause_s=0.002)
+                _wait(lambda: client.status.state != "recording", runner.check_alive, pause_s=0.002)
                 if number + 1 < episodes:
                     _demand(client, runner)
                     call["stall_s"] = time.monotonic() - asked
@@ -73,7 +73,7 @@ def _demand(client: Any, runner: Any) -> None:
     while True:
         answer: list[tuple[bool, str]] = []
         client.start("measure the recorder", lambda good, text, to=answer: to.append((good, text)))
-        _wait(lambda to=answer: to, runner.check, pause_s=0.002)
+        _wait(lambda to=answer: to, runner.check_alive, pause_s=0.002)
         good, text = answer[0]
         if good:
             return
@@ -91,44 +91,19 @@ def _wait(condition: Any, check: Any, pause_s: float = 0.05) -> None:
         time.sleep(pause_s)
 
 
-class RecorderProcess:
-    """The recorder node in a process of its own; its log lies in `log`."""
+def recorder_process(folder: Path, root: Path) -> Any:
+    """The runner of a recorder node in a process of its own, which logs to `folder` and records to `root`."""
+    from vla_adapter_ros.nodes.graph import NodeSpec
+    from vla_adapter_ros.nodes.process_runner import GraphRunner
 
-    def __init__(self, folder: Path, root: Path) -> None:
-        from vla_adapter_ros.nodes.graph import NodeSpec, graph_environment
+    values = {"contract": str(folder / "contract.yaml"), "dataset": str(root), "on_fail": "save"}
+    return GraphRunner([NodeSpec("recorder", values)], logs=folder, simulate=True)
 
-        node = NodeSpec("recorder")
-        values = {"contract": str(folder / "contract.yaml"), "dataset": str(root), "on_fail": "save"}
-        command = [sys.executable, "-m", node.module, "--ros-args", "--params-file", str(node.defaults)]
-        for name, value in values.items():
-            command += ["-p", f"{name}:={value}"]
-        self.log = folder / "recorder.log"
-        with open(self.log, "w") as output:
-            self.process = subprocess.Popen(
-                command,
-                env=os.environ | graph_environment(simulate=True),
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-            )
 
-    def __enter__(self) -> RecorderProcess:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.process.terminate()
-        self.process.wait(60)
-
-    def check(self) -> None:
-        """Raise if the process has ended."""
-        if self.process.poll() is not None:
-            last = self.log.read_text(errors="replace").splitlines()[-5:]
-            raise RecordingError("the recorder ended:\n  " + "\n  ".join(last))
-
-    def left_out(self) -> dict[str, int]:
-        """Why frames were left out, and how often; of several in a row the first counts."""
-        lines = self.log.read_text(errors="replace").splitlines()
-        return dict(Counter(line.partition(_LEFT_OUT)[2] for line in lines if _LEFT_OUT in line))
+def left_out(log: Path) -> dict[str, int]:
+    """Why the recorder of this log left frames out, and how often; of several in a row the first counts."""
+    lines = log.read_text(errors="replace").splitlines()
+    return dict(Counter(line.partition(_LEFT_OUT)[2] for line in lines if _LEFT_OUT in line))
 
 
 @contextlib.contextmanager

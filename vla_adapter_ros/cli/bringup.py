@@ -9,9 +9,9 @@ from collections.abc import Callable
 from typing import Any
 
 from vla_adapter_ros.cli.arguments import output_folder
-from vla_adapter_ros.cli.runner import GraphError, GraphRunner, how_it_ended
-from vla_adapter_ros.errors import ParameterError
+from vla_adapter_ros.errors import ParameterError, ProcessError
 from vla_adapter_ros.nodes.graph import NodeSpec, node_list
+from vla_adapter_ros.nodes.process_runner import GraphRunner, how_it_ended
 
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 1.0, 30.0  # before a node is started again; doubled each time it fails
 WORKED_S = 60.0  # a process that has lived so long had no trouble to start
@@ -94,7 +94,7 @@ class Upkeep:
             What happened, in sentences.
 
         Raises:
-            GraphError: the others must end too, see `NodeSpec.ends_all`.
+            ProcessError: the others must end too, see `NodeSpec.ends_all`.
         """
         said = []
         for node in self._graph.nodes:
@@ -113,7 +113,7 @@ class Upkeep:
     def _ended(self, node: NodeSpec, lives: _Lives, status: int, now: float) -> str:
         how = how_it_ended(node.name, status)
         if node.ends_all(status, lives.count):
-            raise GraphError(f"{how}: nothing runs without it" + "; its own words are above" * (status > 0))
+            raise ProcessError(f"{how}: nothing runs without it" + "; its own words are above" * (status > 0))
         before, pause = lives.pause, lives.end(now)
         if before == LONGEST_PAUSE_S == pause:
             return ""

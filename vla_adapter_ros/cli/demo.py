@@ -10,9 +10,9 @@ from typing import Any
 
 from vla_adapter_ros.cli.client import GraphClient
 from vla_adapter_ros.cli.footage import Footage
-from vla_adapter_ros.cli.runner import GraphRunner
 from vla_adapter_ros.contract import read_contract
 from vla_adapter_ros.nodes.graph import node_list
+from vla_adapter_ros.nodes.process_runner import GraphRunner
 from vla_adapter_ros.simulation.sentences import SENTENCES, sentence
 
 LONGEST_S = 10.0  # simulated time allowed per instruction
@@ -39,7 +39,7 @@ def run_demo(
         "images_expected", "images_received", "wall_s"}.
 
     Raises:
-        ClientError, GraphError: the graph did not work.
+        ServiceError, ProcessError: the graph did not work.
     """
     started = time.monotonic()
     description = read_contract(contract)
@@ -50,7 +50,7 @@ def run_demo(
     runs: list[dict[str, Any]] = []
     with (
         GraphRunner(nodes, output / "logs") as graph,
-        GraphClient(description, graph.check, watch_images=True) as client,
+        GraphClient(description, graph.check_alive, watch_images=True) as client,
         Footage(description, output) as footage,
     ):
         client.on_message = footage.take

@@ -5,21 +5,11 @@ from __future__ import annotations
 import argparse
 import os
 import re
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from typing import Any
 
 from vla_adapter_ros.cli.arguments import number
-from vla_adapter_ros.errors import VlaAdapterError
+from vla_adapter_ros.errors import NoAnswerError
 from vla_adapter_ros.nodes.graph import nobody_here
-
-ANSWER_S = 10.0  # longest wait for an answer
-FOUND_S = 0.5  # until the server has found our reader too, without which its answer is lost
-
-
-class NoAnswer(VlaAdapterError):
-    """A service is not there, or does not answer."""
 
 
 def add_instruct_commands(commands: Any) -> None:
@@ -42,61 +32,42 @@ def _namespace(text: str) -> str:
 
 
 def _instruct(options: argparse.Namespace) -> int:
-    from vla_adapter_ros.srv import Instruct
+    from vla_adapter_ros.nodes.instruct_client import InstructClient
 
-    request = Instruct.Request(instruction=options.instruction)
-    with service(Instruct, "instruct", options.namespace, options.wait) as call:
-        answer = call(request)
+    with _client(options.namespace) as client:
+        policy = InstructClient(client)
+        try:
+            answer = policy.give(options.instruction, found_within_s=options.wait)
+        except NoAnswerError as error:
+            raise _explained(error) from None
     return _tell(answer.accepted, answer.message)
 
 
 def _call(options: argparse.Namespace) -> int:
     from std_srvs.srv import Trigger
 
-    name = f"controller_node/{options.service}"
-    with service(Trigger, name, options.namespace, options.wait) as call:
-        answer = call(Trigger.Request())
+    from vla_adapter_ros.nodes.instruct_client import ANSWER_S
+
+    with _client(options.namespace) as client:
+        service = client.service(Trigger, f"controller_node/{options.service}")
+        try:
+            answer = service.call(Trigger.Request(), ANSWER_S, found_within_s=options.wait)
+        except NoAnswerError as error:
+            raise _explained(error) from None
     return _tell(answer.success, answer.message)
+
+
+def _client(namespace: str | None) -> Any:
+    from vla_adapter_ros.nodes.ros_client import RosClient
+
+    return RosClient(f"vla_adapter_{os.getpid()}", namespace)
+
+
+def _explained(error: NoAnswerError) -> NoAnswerError:
+    """The same, with what to start where nobody is there."""
+    return error if error.sent else NoAnswerError(nobody_here(str(error), "bringup"), sent=False)
 
 
 def _tell(done: bool, message: str) -> int:
     print(message if done else f"refused: {message}")
     return 0 if done else 1
-
-
-@contextmanager
-def service(kind: Any, name: str, namespace: str | None, wait_s: float) -> Iterator[Callable[[Any], Any]]:
-    """A function that calls a service from a node of its own, once: what begins motion is never repeated.
-
-    Args:
-        kind: Its type.
-        name: Relative to the namespace.
-        namespace: Of the nodes; None: none.
-        wait_s: Longest wait until the service is there [s].
-
-    Raises:
-        NoAnswer: it is not there, or, from the function, does not answer.
-    """
-    import rclpy
-    from rclpy.signals import SignalHandlerOptions
-
-    rclpy.init(signal_handler_options=SignalHandlerOptions.NO)  # signals end the command, not just ROS
-    try:
-        node = rclpy.create_node(f"vla_adapter_{os.getpid()}", namespace=namespace)
-        client, full_name = node.create_client(kind, name), node.resolve_service_name(name)
-        if not client.wait_for_service(wait_s):
-            raise NoAnswer(nobody_here(f"no service {full_name} after {wait_s:g} s", "bringup"))
-        time.sleep(FOUND_S)
-
-        def call(request: Any) -> Any:
-            future = client.call_async(request)
-            rclpy.spin_until_future_complete(node, future, timeout_sec=ANSWER_S)
-            if not future.done():
-                raise NoAnswer(
-                    f"no answer from {full_name} within {ANSWER_S:g} s, yet it may have been heard"
-                )
-            return future.result()
-
-        yield call
-    finally:
-        rclpy.try_shutdown()

@@ -92,7 +92,7 @@ def recorder_nodes(options: argparse.Namespace) -> list[NodeSpec]:
 
 
 def _record(options: argparse.Namespace) -> int:
-    from vla_adapter_ros.cli.runner import GraphRunner
+    from vla_adapter_ros.nodes.process_runner import GraphRunner
     from vla_adapter_ros.nodes.recorder_client import FOUND_WITHIN_S, RecorderClient
 
     with wrong_arguments(ParameterError):
@@ -107,7 +107,7 @@ def _record(options: argparse.Namespace) -> int:
         terminal = Terminal(client, keyboard, options.instruction, bell=options.bell)
         while True:
             if runner is not None:
-                runner.check()
+                runner.check_alive()
             if not terminal.turn(keys):
                 return 0
 

@@ -10,11 +10,11 @@ from pathlib import Path
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from std_srvs.srv import Trigger
 
-from vla_adapter_ros.cli.client import ClientError, GraphClient
-from vla_adapter_ros.cli.runner import GraphRunner
+from vla_adapter_ros.cli.client import GraphClient
 from vla_adapter_ros.contract import read_contract
-from vla_adapter_ros.errors import DatasetError
+from vla_adapter_ros.errors import DatasetError, ServiceError
 from vla_adapter_ros.nodes.graph import node_list
+from vla_adapter_ros.nodes.process_runner import GraphRunner
 from vla_adapter_ros.simulation.sentences import SENTENCES, sentence
 from vla_adapter_ros.srv import Demonstrate, StartEpisode
 from vla_adapter_ros.untrusted import read_json
@@ -57,7 +57,7 @@ def record_demonstrations(
         logs: Folder for the nodes' logs.
 
     Raises:
-        ClientError, GraphError: the graph did not work.
+        ServiceError, ProcessError: the graph did not work.
         DatasetError: the scenes would be, or may be, in the data set already.
     """
     started, first = time.monotonic(), first_scene(dataset, seed)
@@ -68,14 +68,14 @@ def record_demonstrations(
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with (
         GraphRunner(nodes, logs) as graph,
-        GraphClient(read_contract(contract), graph.check) as client,
+        GraphClient(read_contract(contract), graph.check_alive) as client,
         Progress(*columns) as progress,
     ):
         bar = progress.add_task("demonstrations", total=episodes)
         while saved < episodes:
             number = saved + discarded
             if discarded > episodes + 10:
-                raise ClientError(f"{discarded} of {number} demonstrations failed: giving up")
+                raise ServiceError(f"{discarded} of {number} demonstrations failed: giving up")
             objects = client.reset(first + number)
             target = objects[number % len(objects)]
             text = sentence(target, number % len(SENTENCES))
@@ -119,10 +119,10 @@ def _demonstrate(client: GraphClient, target: str, text: str, disturbance: float
     """Record one demonstration; True if it was saved."""
     answer = client.call("recorder_node/start_episode", StartEpisode.Request(instruction=text))
     if not answer.accepted:
-        raise ClientError(f"recorder refused to start: {answer.message}")
+        raise ServiceError(f"recorder refused to start: {answer.message}")
     request = Demonstrate.Request(target=target, disturbance=disturbance, seed=seed)
     if not (answer := client.call("simulator/demonstrate", request)).accepted:
-        raise ClientError(f"expert refused: {answer.message}")
+        raise ServiceError(f"expert refused: {answer.message}")
     end = client.now + LONGEST_S
     client.wait_until(lambda: client.scene.lifted != "" or client.now > end)
     lifted = client.scene.lifted

@@ -8,8 +8,9 @@ import pytest
 
 from vla_adapter_ros.cli.bringup import LONGEST_PAUSE_S, WORKED_S, Upkeep
 from vla_adapter_ros.cli.main import _parser, main
-from vla_adapter_ros.cli.runner import GraphError, how_it_ended
+from vla_adapter_ros.errors import ProcessError
 from vla_adapter_ros.nodes.graph import node_list
+from vla_adapter_ros.nodes.process_runner import how_it_ended
 
 KILLED = -9
 
@@ -54,13 +55,13 @@ def test_a_policy_or_a_recorder_that_dies_is_started_again(graph, kind):
 @pytest.mark.parametrize("kind", ["simulator", "controller"])
 def test_everything_ends_with_robot_and_controller(graph, kind, status):
     graph.end(kind, status)
-    with pytest.raises(GraphError, match=f"{kind}_node .*nothing runs without it"):
+    with pytest.raises(ProcessError, match=f"{kind}_node .*nothing runs without it"):
         Upkeep(graph).look(0.0)
 
 
 def test_what_fails_at_its_first_start_ends_everything_and_later_is_tried_again(graph):
     graph.end("policy", 1)
-    with pytest.raises(GraphError, match="policy_node ended with status 1: nothing runs without it"):
+    with pytest.raises(ProcessError, match="policy_node ended with status 1: nothing runs without it"):
         Upkeep(graph).look(0.0)
     upkeep = Upkeep(graph)
     graph.end("policy", KILLED)

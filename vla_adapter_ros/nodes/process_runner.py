@@ -10,14 +10,10 @@ import tempfile
 import time
 from pathlib import Path
 
-from vla_adapter_ros.errors import VlaAdapterError
+from vla_adapter_ros.errors import ProcessError
 from vla_adapter_ros.nodes.graph import NodeSpec, graph_environment, is_simulated
 
 STOP_AFTER_S = (10.0, 5.0)  # patience after SIGINT and after SIGTERM
-
-
-class GraphError(VlaAdapterError):
-    """A process of the graph ended on its own."""
 
 
 def how_it_ended(name: str, status: int) -> str:
@@ -41,11 +37,12 @@ class GraphRunner:
     Args:
         nodes: What to start.
         logs: Folder for one log file per node; None lets the nodes write to this terminal.
+        simulate: Whether the nodes speak to this computer alone; None: where the simulator is among them.
     """
 
-    def __init__(self, nodes: list[NodeSpec], logs: Path | None = None) -> None:
+    def __init__(self, nodes: list[NodeSpec], logs: Path | None = None, simulate: bool | None = None) -> None:
         self.nodes, self._logs = nodes, logs
-        self._environment = graph_environment(is_simulated(nodes))
+        self._environment = graph_environment(is_simulated(nodes) if simulate is None else simulate)
         self.processes: dict[str, subprocess.Popen] = {}
         self._scratch = tempfile.TemporaryDirectory(prefix="vla_adapter_")
 
@@ -61,9 +58,9 @@ class GraphRunner:
         for file in (node.defaults, arguments):
             command += ["--params-file", str(file)]
         output = None
-        if self._logs is not None:
-            self._logs.mkdir(parents=True, exist_ok=True)
-            output = open(self._logs / f"{node.name}.log", "a" if node.name in self.processes else "w")
+        if (log := self.log_file(node.name)) is not None:
+            log.parent.mkdir(parents=True, exist_ok=True)
+            output = open(log, "a" if node.name in self.processes else "w")
         self.processes[node.name] = subprocess.Popen(
             command,
             env=os.environ | self._environment,
@@ -74,15 +71,19 @@ class GraphRunner:
         if output is not None:
             output.close()
 
-    def check(self) -> None:
+    def log_file(self, name: str) -> Path | None:
+        """The log file of the node of this name; None where the nodes write to this terminal."""
+        return None if self._logs is None else self._logs / f"{name}.log"
+
+    def check_alive(self) -> None:
         """Raise if a process has ended.
 
         Raises:
-            GraphError: with the end of that process's log.
+            ProcessError: with the end of that process's log.
         """
         for name, process in self.processes.items():
             if process.poll() is not None:
-                raise GraphError(f"{how_it_ended(name, process.returncode)}{self._log_end(name)}")
+                raise ProcessError(f"{how_it_ended(name, process.returncode)}{self._log_end(name)}")
 
     def __exit__(self, *_: object) -> None:
         # Last started first: the recorder closes its files while the streams still run.
@@ -103,7 +104,6 @@ class GraphRunner:
         self._scratch.cleanup()
 
     def _log_end(self, name: str) -> str:
-        if self._logs is None:
+        if (log := self.log_file(name)) is None:
             return ""
-        lines = (self._logs / f"{name}.log").read_text(errors="replace").splitlines()
-        return ":\n  " + "\n  ".join(lines[-8:])
+        return ":\n  " + "\n  ".join(log.read_text(errors="replace").splitlines()[-8:])

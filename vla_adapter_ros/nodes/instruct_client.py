@@ -1,0 +1,74 @@
+"""Gives the policy instructions, each once: what begins motion is never repeated."""
+
+from __future__ import annotations
+
+import threading
+import time
+
+from rclpy.qos import DurabilityPolicy, QoSProfile
+from std_msgs.msg import String
+
+from vla_adapter_ros.errors import NoAnswerError
+from vla_adapter_ros.nodes.ros_client import RosClient
+from vla_adapter_ros.srv import Instruct
+from vla_adapter_ros.texts import visible
+
+ANSWER_S = 10.0  # longest wait for an answer
+TOLD_WITHIN_S = 1.0  # a policy that has taken an instruction has published it by then
+
+
+class InstructClient:
+    """Calls the policy's service `instruct`, and hears on the topic `instruction` what the policy follows.
+
+    Args:
+        client: Carries both.
+    """
+
+    def __init__(self, client: RosClient) -> None:
+        self._changed = threading.Condition()
+        self.followed: str | None = None
+        """The instruction that the policy follows; empty: none; None: no policy was heard."""
+        latched = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
+        client.subscribe(String, "instruction", self._on_instruction, latched)
+        self._service = client.service(Instruct, "instruct")
+
+    def give(self, text: str, *, found_within_s: float) -> Instruct.Response:
+        """Give an instruction, once; an empty one stops the arm.
+
+        An answer that is lost does not matter where the policy follows the instruction.
+
+        Args:
+            text: The instruction.
+            found_within_s: Longest wait for the policy [s].
+
+        Raises:
+            NoAnswerError: no answer came within ANSWER_S, and the policy does not follow the instruction.
+        """
+        request, wanted = Instruct.Request(instruction=text), visible(" ".join(text.split()))
+        try:
+            return self._service.call(request, ANSWER_S, found_within_s=found_within_s)
+        except NoAnswerError as error:
+            if not error.sent:
+                raise
+            if self._follows(wanted):
+                what = f"follows {wanted!r}" if wanted else "stopped and holds"
+                return Instruct.Response(accepted=True, message=f"the answer was lost, yet the policy {what}")
+            now = {None: "no policy says what it follows", "": "the policy follows no instruction now"}.get(
+                self.followed, f"the policy follows {self.followed!r} now"
+            )
+            raise NoAnswerError(f"{error}; {now}, and the instruction is not sent twice", sent=True) from None
+
+    def _follows(self, wanted: str) -> bool:
+        deadline = time.monotonic() + TOLD_WITHIN_S
+        with self._changed:
+            while self.followed != wanted:
+                left = deadline - time.monotonic()
+                if left <= 0:
+                    return False
+                self._changed.wait(left)
+        return True
+
+    def _on_instruction(self, message: String) -> None:
+        with self._changed:
+            self.followed = message.data
+            self._changed.notify_all()
