@@ -54,11 +54,25 @@ def add_dataset_edit_commands(kinds: Any) -> None:
     trim.add_argument("--exact", action="store_true", help="cut between key images too: encodes videos again")
     trim.set_defaults(run=_trim)
 
-    draft = kinds.add_parser("draft-contract", help="begin a contract from a data set by others")
-    draft.add_argument("path", type=any_path, help="folder of the data set")
+    draft = kinds.add_parser("draft-contract", help="begin a contract from a data set or a bag by others")
+    draft.add_argument("path", type=any_path, help="folder of the data set or of the bag")
     draft.add_argument("--output", type=output_file, help="YAML file to write; default: print it")
+    draft.add_argument(
+        "--mapping-output", type=output_file,
+        help="where the mapping goes if one is needed; default: beside the contract",
+    )  # fmt: skip
     draft.add_argument("--name", help="of the contract; default: of the folder")
     draft.add_argument("--space", default="", help="action space, if the guess is wrong")
+    draft.add_argument(
+        "--gripper", action="append", default=[], metavar="NAME",
+        help="action value that moves a gripper or part of a hand, if the guess is wrong; repeatable; or none",
+    )  # fmt: skip
+    draft.add_argument(
+        "--state", action="append", default=[], metavar="COLUMN", help="column of the state; repeatable"
+    )
+    draft.add_argument(
+        "--action", action="append", default=[], metavar="COLUMN", help="column of the action; repeatable"
+    )
     draft.set_defaults(run=_draft)
 
     replay = kinds.add_parser("replay", help="publish an episode into the running graph")
@@ -176,19 +190,46 @@ def _trim(options: argparse.Namespace) -> int:
 
 
 def _draft(options: argparse.Namespace) -> int:
-    from vla_adapter_ros.recording.draft import PLACEHOLDER, draft_contract
+    from vla_adapter_ros.recording.drafting.draft import draft_contract
+    from vla_adapter_ros.recording.drafting.text import PLACEHOLDER
     from vla_adapter_ros.recording.opening import open_dataset
 
-    name = options.name or options.path.name
-    text = draft_contract(open_dataset(options.path), name, options.space)
-    if options.output is None:
-        print(text, end="")
+    name, output = options.name or options.path.name, options.output
+    beside = output.with_name(f"{output.stem}_mapping.yaml") if output else None
+    mapping_file = options.mapping_output or beside
+    draft = draft_contract(
+        open_dataset(options.path),
+        name,
+        options.space,
+        grippers=options.gripper,
+        state=options.state,
+        action=options.action,
+        contract_file=_seen_from(mapping_file, output),
+    )
+    if output is None:
+        print(draft.contract + (f"---\n{draft.mapping}" if draft.mapping else ""), end="")
         return 0
-    if options.output.exists():
-        raise DatasetError(f"{options.output} is there already: allowed is a new file")
-    options.output.write_text(text, encoding="utf-8")
-    print(f"{options.output}: look at what says {PLACEHOLDER} and CHECK", file=sys.stderr)
+    for path in (output, mapping_file) if draft.mapping else (output,):
+        if path.exists():
+            raise DatasetError(f"{path} is there already: allowed is a new file")
+    output.write_text(draft.contract, encoding="utf-8")
+    print(f"{output}: look at what says {PLACEHOLDER} and CHECK", file=sys.stderr)
+    if draft.mapping:
+        mapping_file.write_text(draft.mapping, encoding="utf-8")
+        print(
+            f"{mapping_file}: the data set needs this mapping: import-lerobot --mapping {mapping_file}, "
+            f"finetune --dataset {options.path},mapping={mapping_file}",
+            file=sys.stderr,
+        )
     return 0
+
+
+def _seen_from(mapping: Path | None, contract: Path | None) -> str:
+    """A contract's file as a mapping names it; empty if it has none yet."""
+    if contract is None:
+        return ""
+    same = mapping is None or mapping.resolve().parent == contract.resolve().parent
+    return contract.name if same else str(contract.resolve())
 
 
 def _replay(options: argparse.Namespace) -> int:

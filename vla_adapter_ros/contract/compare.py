@@ -11,7 +11,7 @@ def _meaning(contract: Contract) -> dict[str, object]:
     return {
         "rate_hz": contract.rate_hz,
         "reference_camera": contract.reference_camera,
-        "cameras": {n: (c.width, c.height, c.rotation) for n, c in contract.cameras.items()},
+        "cameras": {n: (c.width, c.height, c.rotation, c.fit) for n, c in contract.cameras.items()},
         "camera order": contract.camera_names,
         "state": tuple((d.name, d.field, d.unit) for d in contract.state),
         "action.space": contract.action.space,

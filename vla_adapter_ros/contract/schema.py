@@ -30,6 +30,7 @@ FIELDS = {
 }  # fmt: skip
 UNITS = ("rad", "m", "rad/s", "m/s", "Nm", "N", "1")
 TIMES = ("header", "receive")
+FITS = ("", "crop", "pad")
 ROTATIONS = (0, 90, 180, 270)
 ROUTES = ("through_controller", "direct")
 TAKEOVERS = ("command", "motion", "topic")
@@ -42,6 +43,8 @@ class Camera:
 
     `encoding` says what raw images are whose messages do not: 8UC3 may be rgb8 or bgr8. Messages that say
     something else are refused.
+    `fit` says what becomes of images of another size, after the turn: refused if empty; `crop` cuts larger
+    ones around their middle, `pad` puts smaller ones into the middle of a black image.
     `sync_tolerance_s`: an image stamped at most so far from that of the reference camera is of the same time
     [s]. Without an entry it is the smaller of 5 ms and a quarter of the camera's measured period.
     """
@@ -54,6 +57,7 @@ class Camera:
     max_age_s: float = field(default=0.1, metadata={"above": 0.0})
     time: str = field(default="header", metadata={"choices": TIMES})
     encoding: str = field(default="", metadata={"choices": ("", *PIXELS)})
+    fit: str = field(default="", metadata={"choices": FITS})
     sync_tolerance_s: float | None = field(default=None, metadata={"min": 0.0, "max": 0.5})
 
     @property

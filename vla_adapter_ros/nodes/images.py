@@ -25,6 +25,7 @@ def image_to_array(
     rotation: int = 0,
     size: tuple[int, int] | None = None,
     encoding: str = "",
+    fit: str = "",
 ) -> np.ndarray:
     """Decode an image message: see `recording.images.decode_image`, with cv_bridge where that works.
 
@@ -33,6 +34,7 @@ def image_to_array(
         rotation: Counter-clockwise turn after decoding: 0, 90, 180 or 270 degrees.
         size: Width and height that are wanted, after the turn; an image of another size comes black.
         encoding: What the contract says that raw images are; empty: what they say.
+        fit: Crop or pad images of another size; empty: neither.
 
     Returns:
         uint8 (H, W, 3) RGB. 16-bit values keep their upper byte.
@@ -40,7 +42,7 @@ def image_to_array(
     Raises:
         ImageError: as `decode_image`.
     """
-    return decode_image(message, rotation, size, encoding, decode_raw)
+    return decode_image(message, rotation, size, encoding, decode_raw, fit)
 
 
 def decode_raw(message: Image, encoding: str) -> np.ndarray:

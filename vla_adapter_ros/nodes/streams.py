@@ -187,9 +187,9 @@ class StreamSubscriber:
     def _image(self, name: str, message: Any, received: float) -> None:
         camera = self.builder.cameras[name]
         if name in self._node.contract.depth_cameras:
-            image = decode_depth(message, camera.rotation, camera.size)
+            image = decode_depth(message, camera.rotation, camera.size, camera.fit)
         else:
-            image = image_to_array(message, camera.rotation, camera.size, camera.encoding)
+            image = image_to_array(message, camera.rotation, camera.size, camera.encoding, camera.fit)
         self.images[name] += 1
         self.builder.add_image(name, seconds(message.header.stamp), received, image)
 

@@ -201,9 +201,9 @@ def add_message(builder: FrameBuilder, contract: Contract, message: BagMessage) 
     for name, camera in contract.recorded_cameras.items():
         if camera.topic == message.topic:
             if name in contract.depth_cameras:
-                image = decode_depth(content, camera.rotation, camera.size)
+                image = decode_depth(content, camera.rotation, camera.size, camera.fit)
             else:
-                image = decode_image(content, camera.rotation, camera.size, camera.encoding)
+                image = decode_image(content, camera.rotation, camera.size, camera.encoding, fit=camera.fit)
             builder.add_image(name, stamp, message.received, image)
     if message.type == TOPIC_TYPES["joint_state"]:
         builder.add_joint_state(

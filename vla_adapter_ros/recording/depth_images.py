@@ -11,19 +11,23 @@ import numpy as np
 from vla_adapter_ros.contract.encodings import DEPTH, depth_codec, shortened
 from vla_adapter_ros.errors import ImageError
 from vla_adapter_ros.recording.depth import LARGEST_MM
+from vla_adapter_ros.recording.fitting import can_fit, fit_image
 from vla_adapter_ros.recording.image_headers import picture_header
 from vla_adapter_ros.recording.images import raw_size, turn
 
 _QUANTIZATION = struct.Struct("<iff")  # before the picture of compressedDepth: kind, a and b of a / (v - b)
 
 
-def decode_depth(message: Any, rotation: int = 0, size: tuple[int, int] | None = None) -> np.ndarray:
+def decode_depth(
+    message: Any, rotation: int = 0, size: tuple[int, int] | None = None, fit: str = ""
+) -> np.ndarray:
     """Decode a sensor_msgs Image or CompressedImage of a depth camera.
 
     Args:
         message: Raw 16UC1 [mm] or 32FC1 [m], or these as PNG or by compressed_depth_image_transport as PNG.
         rotation: Counter-clockwise turn after decoding: 0, 90, 180 or 270 degrees.
         size: Width and height that are wanted, after the turn; an image of another size comes empty.
+        fit: Crop or pad images of another size; empty: neither.
 
     Returns:
         uint16 (H, W) [mm], contiguous if decoded. 0 where depth is unknown: not finite, negative, beyond
@@ -52,7 +56,7 @@ def decode_depth(message: Any, rotation: int = 0, size: tuple[int, int] | None =
             "allowed are 16UC1 [mm] and 32FC1 [m]"
         )
     shape = (width, height) if rotation % 180 else (height, width)
-    if size is not None and shape != size[::-1]:
+    if size is not None and not can_fit(shape, size, fit):
         return np.broadcast_to(np.uint16(0), shape)
     values = _decode_png(data[skipped:]) if data else _raw_values(message, encoding)
     if encoding == "32FC1":
@@ -60,7 +64,8 @@ def decode_depth(message: Any, rotation: int = 0, size: tuple[int, int] | None =
         with np.errstate(invalid="ignore", over="ignore"):
             depth = np.rint(metres.astype(np.float64) * 1000)
             values = np.where((depth >= 0) & (depth <= LARGEST_MM), depth, 0).astype(np.uint16)
-    return turn(values, rotation)
+    values = turn(values, rotation)
+    return values if size is None else fit_image(values, size, fit)
 
 
 def _raw_values(message: Any, encoding: str) -> np.ndarray:

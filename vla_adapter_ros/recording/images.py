@@ -23,6 +23,7 @@ from vla_adapter_ros.contract.encodings import (
     shortened,
 )
 from vla_adapter_ros.errors import ImageError
+from vla_adapter_ros.recording.fitting import can_fit, fit_image
 from vla_adapter_ros.recording.image_headers import PictureHeader, picture_header
 
 MOST_PIXELS = 40_000_000  # 8K has 33 million; what decodes one of unknown size asks for 120 MB at most
@@ -58,6 +59,7 @@ def decode_image(
     size: tuple[int, int] | None = None,
     encoding: str = "",
     raw: Callable[[Any, str], np.ndarray] | None = None,
+    fit: str = "",
 ) -> np.ndarray:
     """Decode a sensor_msgs Image or CompressedImage of a colour camera.
 
@@ -66,6 +68,7 @@ def decode_image(
         rotation: Counter-clockwise turn after decoding: 0, 90, 180 or 270 degrees.
         size: Width and height that are wanted, after the turn. An image of another size is not decoded:
             what comes is black and of its size, for a frame to say so, and takes no memory.
+        fit: Crop or pad images of another size; empty: neither.
         encoding: What the contract says that raw images are; empty: what they say.
         raw: Decodes a raw image that was checked, by an encoding; `decode_with_opencv` if None.
 
@@ -86,9 +89,9 @@ def decode_image(
         encoding = meaning_of(message.encoding, encoding)
         width, height = raw_size(message, encoding)
     shape = (width, height) if rotation % 180 else (height, width)
-    if size is not None and shape != size[::-1]:
+    if size is not None and not can_fit(shape, size, fit):
         return np.broadcast_to(np.uint8(0), (*shape, 3))
-    if size is None and width * height > MOST_PIXELS:
+    if (size is None or fit) and width * height > MOST_PIXELS:
         raise ImageError(f"image is {width}x{height}: allowed are at most {MOST_PIXELS} pixels")
     try:
         image = decode_picture(data) if compressed else (raw or decode_with_opencv)(message, encoding)
@@ -99,7 +102,8 @@ def decode_image(
         raise ImageError(f"{width}x{height} {what} cannot be decoded: {_words(error)}") from error
     if image.shape != (height, width, 3):
         raise ImageError(f"image is {image.shape} decoded, allowed is the header's ({height}, {width}, 3)")
-    return turn(image, rotation)
+    image = turn(image, rotation)
+    return image if size is None else fit_image(image, size, fit)
 
 
 def turn(image: np.ndarray, rotation: int) -> np.ndarray:

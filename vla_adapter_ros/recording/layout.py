@@ -34,6 +34,7 @@ CONTROL_SOURCES = {0: "none", 1: "human", 2: "policy"}
 SOURCE_NUMBERS = {name: number for number, name in CONTROL_SOURCES.items()}
 HUMAN = SOURCE_NUMBERS["human"]
 INDEX_FEATURES = ("frame_index", "episode_index", "index", "task_index")
+KNOWN_COLUMNS = (STATE, ACTION, "timestamp", *INDEX_FEATURES, STAMP, AGE, CONTROL_SOURCE)
 
 
 def image_key(camera: str) -> str:

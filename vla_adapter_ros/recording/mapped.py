@@ -13,6 +13,7 @@ import numpy as np
 from vla_adapter_ros.contract import Contract, read_contract
 from vla_adapter_ros.errors import MappingError
 from vla_adapter_ros.recording import layout
+from vla_adapter_ros.recording.fitting import can_fit, fit_image
 from vla_adapter_ros.recording.images import turn
 from vla_adapter_ros.recording.mapping import (
     UNIT_FACTORS,
@@ -22,6 +23,7 @@ from vla_adapter_ros.recording.mapping import (
     dimension_names,
 )
 from vla_adapter_ros.recording.reader import DatasetReader, Episode
+from vla_adapter_ros.recording.resampling import SAME_RATE, merged_actions, picked_rows
 from vla_adapter_ros.recording.statistics import column_statistics
 
 _KEPT = ("timestamp", *layout.INDEX_FEATURES, layout.STAMP, layout.CONTROL_SOURCE)
@@ -61,8 +63,13 @@ class MappedDataset:
             contract = read_contract(mapping.contract) if mapping.contract else reader.contract
         self.contract: Contract | None = contract
         self.root: Path = reader.root
-        self.fps, self.tasks = reader.fps, reader.tasks
-        self.num_episodes, self.num_frames = reader.num_episodes, reader.num_frames
+        self.fps, self.tasks = self._rate(mapping), reader.tasks
+        self._picks: dict[int, np.ndarray] = {}  # episode -> rows that are shown; empty: all
+        if self.fps != reader.fps:
+            lengths = {episode.index: episode.length for episode in reader.episodes}
+            self._picks = {n: picked_rows(length, reader.fps, self.fps) for n, length in lengths.items()}
+        self.num_episodes = reader.num_episodes
+        self.num_frames = sum(map(len, self._picks.values())) if self._picks else reader.num_frames
         self.missing: tuple[int, ...] = getattr(reader, "missing", ())
         self._cameras = self._look_up_cameras(mapping)
         wanted = contract.depth_cameras if contract else reader.depth_cameras
@@ -73,7 +80,24 @@ class MappedDataset:
         self._action = self._look_up(mapping.action, layout.ACTION, action_names)
         self.features: dict[str, dict[str, Any]] = self._build_features(mapping)
         self.info: dict[str, Any] = {**reader.info, "features": self.features}
-        self.episodes: tuple[Episode, ...] = tuple(self._episode_of(episode) for episode in reader.episodes)
+        if self._picks:
+            self.info |= {"fps": self.fps, "total_frames": self.num_frames}
+        self.episodes: tuple[Episode, ...] = self._show_episodes()
+
+    def _rate(self, mapping: DatasetMapping) -> float:
+        """Rate at which rows are shown [Hz]."""
+        theirs = self.reader.fps
+        if not mapping.resample:
+            return theirs
+        if self.contract is None:
+            raise MappingError(f"{self.root}: mapping.resample needs a contract, which says the rate")
+        rate = self.contract.rate_hz
+        if rate > theirs * (1 + SAME_RATE):
+            raise MappingError(
+                f"{self.root}: mapping.resample: the data has {theirs:g} Hz, the contract says {rate:g} Hz: "
+                f"allowed is a rate_hz up to {theirs:g}, since rows would repeat"
+            )
+        return rate
 
     @property
     def cameras(self) -> tuple[str, ...]:
@@ -116,7 +140,19 @@ class MappedDataset:
                 for c in columns
             ]
             rows[name] = np.stack(values, axis=1).astype(np.float32)
-        return rows
+        return self._pick(rows, episode) if self._picks else rows
+
+    def _pick(self, rows: dict[str, np.ndarray], episode: int) -> dict[str, np.ndarray]:
+        """The rows that are shown, (K, ...) of (T, ...), numbered and timed anew."""
+        picks = self._picks[episode]
+        shown = {name: column[picks] for name, column in rows.items()}
+        shown[layout.ACTION] = merged_actions(rows[layout.ACTION], picks, self.contract)
+        shown["frame_index"] = np.arange(len(picks))
+        shown["index"] = self.episodes[episode].first_row + np.arange(len(picks))
+        shown["timestamp"] = rows["timestamp"][picks] if len(picks) < len(rows["timestamp"]) else (
+            rows["timestamp"] * (self.reader.fps / self.fps)
+        )  # fmt: skip
+        return shown
 
     def task_of(self, episode: int) -> str:
         """What was to be done in an episode. Errors as in `DatasetReader`."""
@@ -124,14 +160,35 @@ class MappedDataset:
 
     def images(self, camera: str, episode: int) -> Iterator[np.ndarray]:
         """Give out the images of an episode one by one. Kinds and errors as in `DatasetReader`."""
-        source = self.source_of(camera)
-        for image in self.reader.images(source.name, episode):
-            yield turn(image, source.rotation)
+        wanted = set(self._picks[episode].tolist()) if self._picks else None
+        for row, image in enumerate(self.reader.images(self.source_of(camera).name, episode)):
+            if wanted is None or row in wanted:
+                yield self.shown(camera, image)
 
     def image(self, camera: str, episode: int, row: int) -> np.ndarray:
         """Decode one image of an episode. Kinds and errors as in `images`."""
+        if self._picks and 0 <= row < len(self._picks.get(episode, ())):
+            row = int(self._picks[episode][row])
+        return self.shown(camera, self.reader.image(self.source_of(camera).name, episode, row))
+
+    def shown(self, camera: str, image: np.ndarray) -> np.ndarray:
+        """An image as it is shown, of one as their files have it: turned, cropped or padded."""
+        image = turn(image, self.source_of(camera).rotation)
+        ours = self.contract.recorded_cameras.get(camera) if self.contract else None
+        return fit_image(image, ours.size, ours.fit) if ours else image
+
+    def why_changed(self, camera: str) -> str:
+        """Why a camera's videos cannot be copied as they are, in words; empty if they can."""
         source = self.source_of(camera)
-        return turn(self.reader.image(source.name, episode, row), source.rotation)
+        if self._picks:
+            return f"it is resampled from {self.reader.fps:g} to {self.fps:g} Hz"
+        if source.rotation:
+            return f"it is turned by {source.rotation} degrees"
+        ours = self.contract.recorded_cameras.get(camera) if self.contract else None
+        height, width = image_size(self.reader.features[self.reader.camera_feature(source.name)])
+        if ours and ours.fit and (width, height) != ours.size:
+            return f"it is {'cropped' if ours.fit == 'crop' else 'padded'} from {width}x{height}"
+        return ""
 
     def decode(self, camera: str, episode: int) -> np.ndarray:
         """Decode the images of an episode: (T, H, W, 3) or (T, H, W). Kinds and errors as in `images`."""
@@ -245,23 +302,34 @@ class MappedDataset:
             height, width = image_size(feature)
             if source.rotation in (90, 270):
                 height, width = width, height
-            feature |= {"shape": [height, width, 3], "names": ["height", "width", "channels"]}
             if self.contract is not None:
                 ours = self.contract.cameras[name]
-                if (height, width) != (ours.height, ours.width):
+                if not can_fit((height, width), ours.size, ours.fit):
                     raise MappingError(
                         f"{self.root}: camera {source.name} is {width}x{height}, the contract's {name} "
-                        f"{ours.width}x{ours.height}"
+                        f"{ours.width}x{ours.height}: allowed is that size, a larger one with fit: crop in "
+                        "the contract's camera, or a smaller one with fit: pad"
                     )
+                height, width = ours.height, ours.width
+            feature |= {"shape": [height, width, 3], "names": ["height", "width", "channels"]}
             features[layout.image_key(name)] = feature
         return features | {
             layout.image_key(name): theirs[self.reader.camera_feature(name)] for name in self.depth_cameras
         }
 
-    def _episode_of(self, theirs: Episode) -> Episode:
-        videos = {n: theirs.videos[s.name] for n, s in self._cameras.items() if s.name in theirs.videos}
-        videos |= {name: theirs.videos[name] for name in self.depth_cameras}
-        return dataclasses.replace(theirs, videos=videos)
+    def _show_episodes(self) -> tuple[Episode, ...]:
+        """Their episodes with our cameras; where rows are picked, videos are none that could be copied."""
+        shown, first = [], 0
+        for theirs in self.reader.episodes:
+            videos = {n: theirs.videos[s.name] for n, s in self._cameras.items() if s.name in theirs.videos}
+            videos |= {name: theirs.videos[name] for name in self.depth_cameras}
+            episode = dataclasses.replace(theirs, videos=videos)
+            if self._picks:
+                length = len(self._picks[theirs.index])
+                episode = dataclasses.replace(theirs, videos={}, length=length, first_row=first)
+                first += length
+            shown.append(episode)
+        return tuple(shown)
 
 
 def image_size(feature: Mapping[str, Any]) -> tuple[int, int]:

@@ -4,6 +4,7 @@ A mapping is YAML. All keys but `schema` may be left out:
 
     schema: 1
     contract: cr5                         # shipped name, or a file beside this one
+    resample: true                        # rows at the contract's rate, where the data has another
     cameras:
       third_view: top                     # contract's name: theirs
       gripper: {from: wrist, rotation: 180}
@@ -35,6 +36,7 @@ SCHEMA = 1
 UNIT_FACTORS = {  # their unit -> (factor, unit in contracts)
     "rad": (1.0, "rad"),
     "deg": (math.pi / 180, "rad"),
+    "counts": (math.pi / 2048, "rad"),  # of a servo with 4096 per turn
     "m": (1.0, "m"),
     "cm": (0.01, "m"),
     "mm": (0.001, "m"),
@@ -86,6 +88,7 @@ class DatasetMapping:
 
     Attributes:
         contract: Shipped name or absolute path; empty: the mapping names none.
+        resample: Whether rows are shown at the contract's rate.
         cameras: Our name -> theirs, in our order; empty: all as they are.
         state, action: Our name -> source; or their column, all of it in its own order; or None: the column
             of our own name.
@@ -95,6 +98,7 @@ class DatasetMapping:
     cameras: dict[str, CameraSource] = field(default_factory=dict)
     state: dict[str, ValueSource] | str | None = None
     action: dict[str, ValueSource] | str | None = None
+    resample: bool = False
 
 
 def read_mapping(path: str | Path) -> DatasetMapping:
@@ -126,7 +130,7 @@ def parse_mapping(data: Any, folder: Path = Path()) -> DatasetMapping:
     Raises:
         MappingError: names the key, the value and what is allowed.
     """
-    _keys(data, "mapping", ("schema", "contract", "cameras", "state", "action"))
+    _keys(data, "mapping", ("schema", "contract", "cameras", "state", "action", "resample"))
     _require(data.get("schema") == SCHEMA, "mapping.schema", data.get("schema"), str(SCHEMA))
     contract = data.get("contract", "")
     _require(isinstance(contract, str), "mapping.contract", contract, "a name or a file")
@@ -136,11 +140,14 @@ def parse_mapping(data: Any, folder: Path = Path()) -> DatasetMapping:
     _require(isinstance(cameras, dict), "mapping.cameras", cameras, "a mapping of our names to theirs")
     for name in cameras:
         _require(is_name(str(name)), "mapping.cameras", name, NAME_RULE)
+    resample = data.get("resample", False)
+    _require(isinstance(resample, bool), "mapping.resample", resample, "true or false")
     return DatasetMapping(
         contract,
         {str(name): _camera(entry, f"mapping.cameras.{name}") for name, entry in cameras.items()},
         _values(data.get("state"), "mapping.state"),
         _values(data.get("action"), "mapping.action"),
+        resample,
     )
 
 

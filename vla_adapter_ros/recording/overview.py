@@ -10,7 +10,9 @@ import numpy as np
 
 from vla_adapter_ros.contract import Contract
 from vla_adapter_ros.recording import layout
+from vla_adapter_ros.recording.description import is_numeric
 from vla_adapter_ros.recording.opening import open_dataset
+from vla_adapter_ros.recording.reader import DatasetReader
 from vla_adapter_ros.recording.verdict import names_of
 
 
@@ -37,7 +39,8 @@ def describe_dataset(
     lengths = [episode.length for episode in dataset.episodes]
     cameras = {}
     for name in dataset.cameras:
-        feature = dataset.features.get(layout.image_key(name), {})
+        key = dataset.camera_feature(name) if isinstance(dataset, DatasetReader) else layout.image_key(name)
+        feature = dataset.features.get(key, {})
         codec = feature.get("info", {}).get("video.codec", feature.get("dtype"))
         cameras[name] = {"shape": list(feature.get("shape", ())), "codec": codec}
     found = dataset.contract
@@ -60,6 +63,11 @@ def describe_dataset(
         "depth_cameras": list(dataset.depth_cameras),
         "state": _names(dataset.features, layout.STATE),
         "action": _names(dataset.features, layout.ACTION),
+        "columns": {
+            name: _names(dataset.features, name)
+            for name, feature in dataset.features.items()
+            if is_numeric(feature) and name not in layout.KNOWN_COLUMNS
+        },
         "tasks": dict(tasks.most_common()),
         "contract": None if found is None else {"name": found.name, "robot_type": found.robot_type},
         "control_sources": dict(sources),
@@ -82,6 +90,10 @@ def overview(found: dict[str, Any]) -> list[str]:
     lines += [f"depth camera {name}: uint16 [mm]" for name in found["depth_cameras"]]
     for part in ("state", "action"):
         lines.append(f"{part} ({len(found[part])}): {', '.join(found[part]) or 'none'}")
+    for name, values in found["columns"].items():
+        lines.append(f"column {name} ({len(values)}): {', '.join(values)}")
+    if found["columns"] and not (found["state"] and found["action"]):
+        lines.append("state or action has another name here: `dataset draft-contract` proposes a mapping")
     for task, count in found["tasks"].items():
         lines.append(f"task {task!r}: {count} episodes")
     contract = found["contract"]

@@ -224,13 +224,11 @@ class EpisodeReceiver(DatasetWriter):
     ) -> tuple[str, np.ndarray]:
         """Copy or encode a camera's images; returns why it was encoded, and the histogram."""
         part = dataset.episodes[episode].videos.get(camera)
-        rotation = dataset.source_of(camera).rotation if isinstance(dataset, MappedDataset) else 0
         ours = self._contract.recorded_cameras[camera]
         depth = camera in self._contract.depth_cameras
         shape = (ours.height, ours.width) if depth else (ours.height, ours.width, 3)
-        reason = (
-            "it is no video" if part is None else f"it is turned by {rotation} degrees" if rotation else ""
-        )
+        reason = dataset.why_changed(camera) if isinstance(dataset, MappedDataset) else ""
+        reason = reason or ("it is no video" if part is None else "")
         if depth and coding_of(dataset.features[layout.image_key(camera)]) != DepthCoding():
             reason = "its depth has other codes"
         if part is not None and not reason:

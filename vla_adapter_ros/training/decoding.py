@@ -44,8 +44,7 @@ class VideoFrames:
             return data.image(camera, episode, row)
         part = facts.videos[camera]
         image = self._video(part.path).image(part.start_s, row, data.fps)
-        turned = data.source_of(camera).rotation if hasattr(data, "source_of") else 0
-        return np.ascontiguousarray(np.rot90(image, turned // 90)) if turned else image
+        return data.shown(camera, image) if hasattr(data, "shown") else image
 
     def _video(self, path: Path) -> _OpenVideo:
         if self._process != os.getpid():  # a fork shares the file positions: leave those files alone

@@ -14,7 +14,7 @@ from recording_samples import CONTRACT
 
 from vla_adapter_ros.contract import read_contract
 from vla_adapter_ros.errors import DatasetError, MappingError
-from vla_adapter_ros.recording.draft import draft_contract
+from vla_adapter_ros.recording.drafting.draft import draft_contract
 from vla_adapter_ros.recording.importing import import_lerobot
 from vla_adapter_ros.recording.mapping import parse_mapping
 from vla_adapter_ros.recording.opening import open_dataset
@@ -183,17 +183,22 @@ def test_a_damaged_episode_is_left_out_and_said(tmp_path, ours):
 
 
 def test_a_drafted_contract_opens_its_data_set(tmp_path, ours, foreign):
-    text = draft_contract(open_dataset(foreign), "drafted")
-    assert "FILL_IN" in text and "look like degrees" in text
-    (tmp_path / "drafted.yaml").write_text(text)
+    draft = draft_contract(open_dataset(foreign), "drafted")
+    assert "FILL_IN" in draft.contract and "are degrees" in draft.contract
+    (tmp_path / "drafted.yaml").write_text(draft.contract)
+    (tmp_path / "mapping.yaml").write_text(draft.mapping)
     contract = read_contract(tmp_path / "drafted.yaml")
     assert contract.camera_names == ("front", "wrist") and contract.action_names[-1] == "grip"
     assert contract.arm_joints == tuple(f"j{n}" for n in range(1, 8))
-    state = np.concatenate([np.degrees(ours.rows(n)["observation.state"][:, :7]) for n in range(3)])
+    state = np.concatenate([ours.rows(n)["observation.state"][:, :7] for n in range(3)])
     for joint, column in zip(contract.arm_joints, state.T, strict=True):
         low, high = contract.limits[joint].position
         assert low < column.min() and column.max() < high
-    assert open_dataset(foreign, contract=contract).rows(0)["action"].shape == (12, 8)
+    rows = open_dataset(foreign, tmp_path / "mapping.yaml").rows(0)
+    assert rows["action"].shape == (12, 8)
+    np.testing.assert_allclose(
+        rows["observation.state"][:, :7], ours.rows(0)["observation.state"][:, :7], atol=1e-5
+    )
     with pytest.raises(DatasetError, match="space 'pose': allowed is one of"):
         draft_contract(open_dataset(foreign), "drafted", "pose")
 
@@ -236,7 +241,7 @@ def test_velocities_of_the_real_cr5_are_ways_over_the_period():
 @real
 def test_real_videos_of_several_episodes_per_file_are_copied(tmp_path):
     dataset = open_dataset(SHARED / "data/so101_lerobot_v30")
-    (tmp_path / "so101.yaml").write_text(draft_contract(dataset, "so101"))
+    (tmp_path / "so101.yaml").write_text(draft_contract(dataset, "so101").contract)
     contract = read_contract(tmp_path / "so101.yaml")
     mapped = open_dataset(dataset.root, contract=contract)
     from vla_adapter_ros.recording.transfer import EpisodeReceiver

@@ -14,7 +14,7 @@ from recording_samples import record
 from vla_adapter_ros.contract import parse_contract
 from vla_adapter_ros.errors import ContractMismatch, MappingError
 from vla_adapter_ros.recording import FrameBuilder
-from vla_adapter_ros.recording.draft import draft_contract
+from vla_adapter_ros.recording.drafting.draft import draft_contract
 from vla_adapter_ros.recording.mapped import MappedDataset
 from vla_adapter_ros.recording.mapping import parse_mapping
 from vla_adapter_ros.recording.reader import DatasetReader
@@ -128,7 +128,7 @@ def test_open_and_closed_of_both_hands_are_translated(recorded):
 
 
 def test_a_draft_has_both_hands(recorded):
-    text = draft_contract(DatasetReader(recorded), "drafted")
+    text = draft_contract(DatasetReader(recorded), "drafted").contract
     draft = parse_contract(yaml.safe_load(text))
     assert [g.dimension for g in draft.grippers] == ["left_grip", "right_grip"]
     assert [g.mode for g in draft.grippers] == ["binary", "continuous"]

@@ -1,0 +1,1 @@
+"""Drafts a contract, and a mapping where one is needed, from recordings by others."""

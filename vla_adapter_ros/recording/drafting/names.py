@@ -1,0 +1,80 @@
+"""What names of values say: which body part, gripper or not, position or speed."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+_TOKEN = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])|\d+")
+_PARTS_OF_HANDS = {"gripper", "grip", "finger", "fingers", "claw", "jaw", "hand", "thumb", "pinky"}
+_QUANTITIES = {
+    "pos": "position", "position": "position", "qpos": "position", "rad": "position", "deg": "position",
+    "vel": "velocity", "velocity": "velocity", "qvel": "velocity", "speed": "velocity",
+    "effort": "effort", "torque": "effort", "current": "effort", "eff": "effort",
+}  # fmt: skip
+_SILENT = {
+    "action", "actions", "state", "observation", "cmd", "command", "target", "delta", "main", "leader",
+    "follower", "master", "puppet", "joint", "joints", "motor", "motors", "arm", "j", "q", "dim", "value", "values",
+}  # fmt: skip
+_DELTAS = {"delta", "vel", "velocity", "speed"}
+_AXES = ("x", "y", "z")
+
+
+def tokens(name: str) -> list[str]:
+    """Words and numbers of a name, in lower case: `leftWrist_2.pos` gives left, wrist, 2, pos."""
+    return [token.lower() for token in _TOKEN.findall(name)]
+
+
+def is_gripper(name: str) -> bool:
+    """Whether a name says that a value belongs to a gripper or a hand."""
+    return any(token in _PARTS_OF_HANDS or token.startswith("grip") for token in tokens(name))
+
+
+def is_generic(name: str) -> bool:
+    """Whether a name says nothing but a number, such as `joint_3` or `motor4`."""
+    return all(token.isdigit() or token in _SILENT or token in _QUANTITIES for token in tokens(name))
+
+
+def quantity(name: str) -> str:
+    """What a value of a joint is by the last word of its name: position, velocity or effort."""
+    found = tokens(name)
+    return _QUANTITIES.get(found[-1], "position") if found else "position"
+
+
+def says_delta(name: str) -> bool:
+    """Whether a name says that an action is a way or a speed."""
+    return not _DELTAS.isdisjoint(tokens(name))
+
+
+def bare(name: str) -> str:
+    """A name without its last word where that only says the quantity: `wrist.pos` gives wrist."""
+    found = re.fullmatch(r"(.+?)[._ ]+([A-Za-z]+)", name)
+    if found and found[2].lower() in {*_QUANTITIES, "cmd", "command", "target", "delta"}:
+        return found[1]
+    return name
+
+
+def side(name: str) -> str:
+    """left, right, or nothing."""
+    found = tokens(name)
+    if "left" in found or found[:1] == ["l"]:
+        return "left"
+    return "right" if "right" in found or found[:1] == ["r"] else ""
+
+
+def similarity(one: str, other: str) -> float:
+    """How alike two names are: 1 the same, 0 nothing in common, -1 left and right; numbers count half."""
+    if side(one) and side(other) and side(one) != side(other):
+        return -1.0
+    if bare(one) == bare(other):
+        return 1.0
+    ours, theirs = (set(tokens(name)) - _SILENT - set(_QUANTITIES) for name in (one, other))
+    if not ours or not theirs:
+        return 0.0
+    alike = len(ours & theirs) / len(ours | theirs)
+    return alike / 2 if all(token.isdigit() for token in ours & theirs) else alike
+
+
+def tool_axes(names: Sequence[str]) -> bool:
+    """Whether names of values are those of tool poses: x, y and z are among their last words."""
+    return {*_AXES} <= {(tokens(bare(name)) or [""])[-1] for name in names}
