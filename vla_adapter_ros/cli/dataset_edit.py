@@ -65,7 +65,7 @@ def add_dataset_edit_commands(kinds: Any) -> None:
     draft.add_argument("--space", default="", help="action space, if the guess is wrong")
     draft.add_argument(
         "--gripper", action="append", default=[], metavar="NAME",
-        help="action value that moves a gripper or part of a hand, if the guess is wrong; repeatable; or none",
+        help="action value that moves a gripper or a finger, if the guess is wrong; repeatable; or none",
     )  # fmt: skip
     draft.add_argument(
         "--state", action="append", default=[], metavar="COLUMN", help="column of the state; repeatable"

@@ -222,7 +222,7 @@ def test_a_draft_is_never_refused_by_its_own_data(tmp_path, columns, unit):
 
 
 def test_lerobots_percent(tmp_path):
-    columns = one_arm(60.0, gripper=100)
+    columns = one_arm(90.0, gripper=100)
     for parts, _ in columns.values():
         for part in parts:
             part[:, :6] = np.clip(part[:, :6], -100, 100)

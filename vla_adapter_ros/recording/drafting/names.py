@@ -14,7 +14,8 @@ _QUANTITIES = {
 }  # fmt: skip
 _SILENT = {
     "action", "actions", "state", "observation", "cmd", "command", "target", "delta", "main", "leader",
-    "follower", "master", "puppet", "joint", "joints", "motor", "motors", "arm", "j", "q", "dim", "value", "values",
+    "follower", "master", "puppet", "joint", "joints", "motor", "motors", "arm", "j", "q", "dim",
+    "value", "values",
 }  # fmt: skip
 _DELTAS = {"delta", "vel", "velocity", "speed"}
 _AXES = ("x", "y", "z")
