@@ -15,13 +15,13 @@ from odd_paths import BAD, GOOD, listing, move_in
 from vla_adapter_ros.cli.main import main
 from vla_adapter_ros.contract import read_contract, write_contract
 from vla_adapter_ros.control.urdf import read_urdf
+from vla_adapter_ros.dataset.quality.settings import read_settings
 from vla_adapter_ros.errors import DatasetError, KinematicsError, PathError, VlaAdapterError
 from vla_adapter_ros.model import VlaAdapterPolicy
 from vla_adapter_ros.paths import expand, locate
 from vla_adapter_ros.recording import Frame
 from vla_adapter_ros.recording.mapping import read_mapping
 from vla_adapter_ros.recording.reader import DatasetReader
-from vla_adapter_ros.recording.verdict import read_settings
 from vla_adapter_ros.recording.writer import DatasetWriter
 from vla_adapter_ros.training.sources import open_sources, parse_source
 from vla_adapter_ros.untrusted import read_yaml
@@ -271,7 +271,7 @@ def test_contracts_mappings_verdicts_and_descriptions_are_found_at_home(here):
     (home / "mapping.yaml").write_text("schema: 1\ncontract: ~/arm.yaml\n")
     assert read_mapping("~/mapping.yaml").contract == str(home / "arm.yaml")
     (home / "verdict.yaml").write_text("idle_head: [1, 2]\n")
-    assert read_settings("~/verdict.yaml").idle_head == (1.0, 2.0)
+    assert read_settings("~/verdict.yaml").limits_of("idle_head") == (1.0, 2.0)
     (home / "arm.urdf").write_text("<robot/>")
     assert read_urdf("~/arm.urdf") == "<robot/>"
     with pytest.raises(KinematicsError, match="absolute"):

@@ -13,17 +13,19 @@ PACKAGE = Path(__file__).resolve().parents[2] / "vla_adapter_ros"
 ALLOWED = {  # room -> our rooms that it may import
     "contract": set(),
     "control": {"contract"},
-    "recording": {"contract"},
+    "dataset": {"contract"},
+    "recording": {"contract", "dataset"},
     "simulation": {"contract"},
-    "model": {"contract"},
-    "training": {"contract", "model", "recording", "simulation"},
-    "nodes": {"contract", "control", "recording", "simulation", "model", "msg", "srv"},
+    "model": {"contract", "dataset"},
+    "training": {"contract", "dataset", "model", "recording", "simulation"},
+    "nodes": {"contract", "control", "dataset", "recording", "simulation", "model", "msg", "srv"},
 }
 ALLOWED["benchmarks"] = {*ALLOWED, "msg", "srv"}
 ALLOWED["cli"] = {*ALLOWED, "msg", "srv"}
 FORBIDDEN = {  # room -> outside packages that it must not import
     "contract": {"torch", "rclpy"},
     "control": {"torch", "rclpy"},
+    "dataset": {"torch", "rclpy"},
     "recording": {"torch", "rclpy"},
     "simulation": {"torch", "rclpy"},
     "model": {"rclpy"},
@@ -71,7 +73,7 @@ def test_every_folder_is_a_known_room():
 @pytest.mark.parametrize(
     ("rooms", "blocked"),
     [
-        (("contract", "control", "recording", "simulation"), ("rclpy", "torch")),
+        (("contract", "control", "dataset", "recording", "simulation"), ("rclpy", "torch")),
         (("model", "training"), ("rclpy",)),
     ],
 )

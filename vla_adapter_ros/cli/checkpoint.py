@@ -125,14 +125,15 @@ def summary(found: dict[str, Any]) -> list[str]:
 
 
 def _verify(options: argparse.Namespace) -> int:
+    from vla_adapter_ros.dataset.quality.findings import Level
     from vla_adapter_ros.model.inspection import verify
 
     failed = False
     for check in verify(
         locate_checkpoint(options.path), platform=options.platform, statistics_name=options.statistics
     ):
-        print(f"{'ok  ' if check.ok else 'FAIL'} {check.name}: {check.text}", flush=True)
-        failed |= not check.ok
+        print(check.line, flush=True)
+        failed |= check.level is Level.FAIL
     return 1 if failed else 0
 
 

@@ -67,8 +67,9 @@ def _info(options: argparse.Namespace) -> int:
 
 
 def _check(options: argparse.Namespace) -> int:
+    from vla_adapter_ros.dataset.quality.findings import Level
+    from vla_adapter_ros.dataset.quality.settings import read_settings
     from vla_adapter_ros.recording.check import check_dataset
-    from vla_adapter_ros.recording.verdict import FAIL, WARN, read_settings
 
     report = check_dataset(
         options.path,
@@ -83,7 +84,7 @@ def _check(options: argparse.Namespace) -> int:
     else:
         print("\n".join(report.lines))
         print(f"{options.path}: {report.level}")
-    return 1 if report.level in ((FAIL, WARN) if options.strict else (FAIL,)) else 0
+    return 1 if report.level.rank >= (Level.WARN if options.strict else Level.FAIL).rank else 0
 
 
 def _repair(options: argparse.Namespace) -> int:

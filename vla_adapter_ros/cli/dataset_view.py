@@ -11,13 +11,17 @@ import cv2
 import numpy as np
 
 from vla_adapter_ros.contract import Contract
+from vla_adapter_ros.dataset.quality.episode import judge
+from vla_adapter_ros.dataset.quality.findings import Verdict
+from vla_adapter_ros.dataset.quality.images import measure_images
+from vla_adapter_ros.dataset.quality.samples import Samples
+from vla_adapter_ros.dataset.quality.settings import QualitySettings
 from vla_adapter_ros.errors import DatasetError
 from vla_adapter_ros.paths import locate
 from vla_adapter_ros.recording import layout
 from vla_adapter_ros.recording.opening import Dataset, open_dataset
 from vla_adapter_ros.recording.overview import describe_dataset, overview
 from vla_adapter_ros.recording.survey import samples_of
-from vla_adapter_ros.recording.verdict import Samples, Verdict, VerdictSettings, judge, measure_images
 
 _SHOWN = 8  # images per camera on a contact sheet
 _WIDTH = 200  # of an image on it [px]
@@ -61,7 +65,7 @@ def draw_dataset(
         if not 0 <= episode < dataset.num_episodes:
             raise DatasetError(f"{root}: episode {episode}: allowed are 0 to {dataset.num_episodes - 1}")
     output.mkdir(parents=True, exist_ok=True)
-    settings = VerdictSettings()
+    settings = QualitySettings()
     parts = []
     for episode in episodes:
         rows = dataset.rows(episode)
@@ -97,7 +101,7 @@ def _times(samples: Samples) -> np.ndarray:
 
 
 def _look(
-    dataset: Dataset, episode: int, times: np.ndarray, settings: VerdictSettings
+    dataset: Dataset, episode: int, times: np.ndarray, settings: QualitySettings
 ) -> tuple[np.ndarray | None, dict[str, np.ndarray]]:
     """Decode an episode: its contact sheet, uint8 (H, W, 3) RGB, and its measured images."""
     shown = min(_SHOWN, len(times))

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
 
 from vla_adapter_ros.contract import Contract, read_contract
+from vla_adapter_ros.dataset.quality.findings import Finding, Level, skip
 from vla_adapter_ros.errors import CheckpointError, VlaAdapterError
 from vla_adapter_ros.model.checkpoint import (
     CONTRACT,
@@ -34,14 +36,6 @@ NOISE_SIZE = 256
 """Side of the noise images [px] for a checkpoint without a contract; not the model's, so all steps run."""
 
 _Tensors = Mapping[str, tuple[tuple[int, ...], str]]
-
-
-class Check(NamedTuple):
-    """One finding of `verify`."""
-
-    name: str
-    ok: bool
-    text: str
 
 
 def describe(folder: Path, platform: str | None = None) -> dict[str, Any]:
@@ -99,7 +93,7 @@ def describe(folder: Path, platform: str | None = None) -> dict[str, Any]:
 
 def verify(
     folder: Path, *, platform: str | None = None, statistics_name: str | None = None
-) -> Iterator[Check]:
+) -> Iterator[Finding]:
     """Check a checkpoint step by step; ends with the first step that leaves nothing to go on with.
 
     Files, then that every name and shape fits, finite weights, statistics, contract, and one prediction
@@ -111,12 +105,12 @@ def verify(
         statistics_name: Which entry of the statistics to use, if there are several.
     """
 
-    def attempt(name: str, step: Callable[[], tuple[Any, str]]) -> tuple[Any, Check]:
+    def attempt(name: str, step: Callable[[], tuple[Any, str]]) -> tuple[Any, Finding]:
         try:
             result, text = step()
         except VlaAdapterError as error:
-            return None, Check(name, False, str(error))
-        return result, Check(name, True, text)
+            return None, Finding(name, Level.FAIL, math.nan, str(error))
+        return result, Finding(name, Level.PASS, math.nan, text)
 
     def files() -> tuple[Any, str]:
         found = find_components(folder)
@@ -131,15 +125,15 @@ def verify(
 
     _, check = attempt("files", files)
     yield check
-    if not check.ok:
+    if check.level is Level.FAIL:
         return
     stored, check = attempt("weights", fit)
     yield check
-    if not check.ok:
+    if check.level is Level.FAIL:
         return
     yield _finite(stored.network)
     if stored.statistics is None:
-        yield Check("prediction", True, "left out: a backbone has no trained head")
+        yield skip("prediction", "a backbone has no trained head")
         return
     yield _constant_dimensions(stored.statistics, stored.config)
 
@@ -156,11 +150,11 @@ def verify(
 
     policy, check = attempt("contract", assemble)
     yield check
-    if not check.ok:
+    if check.level is Level.FAIL:
         return
     actions, check = attempt("prediction", lambda: _predict_noise(policy))
     yield check
-    if check.ok:
+    if check.level is not Level.FAIL:
         yield _spread(actions, stored.config)
 
 
@@ -232,24 +226,25 @@ def _record(path: Path) -> Any:
     }
 
 
-def _finite(network: torch.nn.Module) -> Check:
+def _finite(network: torch.nn.Module) -> Finding:
     bad = [name for name, value in network.state_dict().items() if not torch.isfinite(value).all()]
     if bad:
-        return Check("finite", False, f"{len(bad)} tensors hold values that are not finite: {bad[:5]}")
-    return Check("finite", True, "all weights are finite")
+        return Finding(
+            "finite", Level.FAIL, math.nan, f"{len(bad)} tensors hold values that are not finite: {bad[:5]}"
+        )
+    return Finding("finite", Level.PASS, math.nan, "all weights are finite")
 
 
-def _constant_dimensions(statistics: Statistics, config: VlaAdapterConfig) -> Check:
+def _constant_dimensions(statistics: Statistics, config: VlaAdapterConfig) -> Finding:
     def constant(field: FieldStatistics, kind: str) -> str:
         return ", ".join(map(str, np.flatnonzero(field.constant(kind)))) or "none"
 
     kinds = config.normalization
-    return Check(
-        "statistics",
-        True,
+    text = (
         f"'{statistics.name}': constant dimensions: action {constant(statistics.action, kinds.action)}, "
-        f"proprioception {constant(statistics.proprio, kinds.proprio)}",
+        f"proprioception {constant(statistics.proprio, kinds.proprio)}"
     )
+    return Finding("statistics", Level.PASS, math.nan, text)
 
 
 def _predict_noise(policy: VlaAdapterPolicy) -> tuple[np.ndarray, str]:
@@ -268,11 +263,16 @@ def _predict_noise(policy: VlaAdapterPolicy) -> tuple[np.ndarray, str]:
     )
 
 
-def _spread(actions: np.ndarray, config: VlaAdapterConfig) -> Check:
+def _spread(actions: np.ndarray, config: VlaAdapterConfig) -> Finding:
     spread = float(np.ptp(actions, axis=0).max())
     text = f"rows of the chunk differ by up to {spread:.4g}"
     if len(actions) > 1 and spread == 0.0:
         if config.head.kind == "base" and not config.head.learned_rows:
-            return Check("chunk", True, "all rows are equal, as the published base head has it at inference")
-        return Check("chunk", False, "all rows of the chunk are equal")
-    return Check("chunk", True, text)
+            return Finding(
+                "chunk",
+                Level.PASS,
+                math.nan,
+                "all rows are equal, as the published base head has it at inference",
+            )
+        return Finding("chunk", Level.FAIL, spread, "all rows of the chunk are equal")
+    return Finding("chunk", Level.PASS, spread, text)

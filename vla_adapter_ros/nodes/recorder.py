@@ -12,6 +12,7 @@ from sensor_msgs.msg import Joy
 from std_msgs.msg import String
 from std_srvs.srv import Trigger
 
+from vla_adapter_ros.dataset.quality.settings import QualitySettings, read_settings
 from vla_adapter_ros.errors import ParameterError, VlaAdapterError
 from vla_adapter_ros.msg import ControllerStatus, RecorderStatus
 from vla_adapter_ros.nodes.base import STATUS_TOPIC, ManagedNode
@@ -24,7 +25,6 @@ from vla_adapter_ros.recording.lateness import losses_since
 from vla_adapter_ros.recording.leader import Leader, Report
 from vla_adapter_ros.recording.memory import share_one_heap
 from vla_adapter_ros.recording.session import RECORDING, RecordingSession, Reply, SessionSettings, describe
-from vla_adapter_ros.recording.verdict import VerdictSettings, read_settings
 from vla_adapter_ros.recording.writer import DatasetWriter
 from vla_adapter_ros.srv import StartEpisode
 from vla_adapter_ros.texts import visible
@@ -54,7 +54,7 @@ class RecorderNode(ManagedNode):
             min_disk_bytes=parameters.min_disk_gb * 1e9,
             silence_s=parameters.silence_s,
         )
-        verdict = read_settings(parameters.verdict) if parameters.verdict else VerdictSettings()
+        verdict = read_settings(parameters.verdict) if parameters.verdict else QualitySettings()
         writer = DatasetWriter(
             parameters.dataset,
             self.contract,

@@ -4,25 +4,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from vla_adapter_ros.contract import Contract
+from vla_adapter_ros.dataset.quality.checks import BY_NAME
+from vla_adapter_ros.dataset.quality.findings import Finding, Level, Verdict, listed, worst
+from vla_adapter_ros.dataset.quality.settings import QualitySettings
 from vla_adapter_ros.errors import VlaAdapterError
 from vla_adapter_ros.paths import locate
 from vla_adapter_ros.recording.opening import open_dataset
-from vla_adapter_ros.recording.survey import Survey, named, samples_of
-from vla_adapter_ros.recording.verdict_types import (
-    FAIL,
-    LEVELS,
-    PASS,
-    SKIP,
-    WARN,
-    Check,
-    Verdict,
-    VerdictSettings,
-)
+from vla_adapter_ros.recording.survey import Survey, samples_of
 
 __all__ = ["Report", "check_dataset", "samples_of"]
 
@@ -39,15 +32,15 @@ class Report:
     """
 
     root: Path
-    structure: tuple[Check, ...]
+    structure: tuple[Finding, ...]
     episodes: tuple[Verdict | None, ...]
-    settings: VerdictSettings
+    settings: QualitySettings
 
     @property
-    def level(self) -> str:
+    def level(self) -> Level:
         """The worst level of all: pass, warn or fail."""
         found = [c.level for c in self.structure] + [v.level for v in self.episodes if v is not None]
-        return max((level for level in found if level != SKIP), key=LEVELS.index, default=PASS)
+        return worst(found)
 
     @property
     def lines(self) -> list[str]:
@@ -55,17 +48,17 @@ class Report:
         judged = [(n, v) for n, v in enumerate(self.episodes) if v is not None]
         names = [check.name for check in judged[0][1].checks] if judged else []
         return [c.line for c in self.structure] + [
-            _summary(name, [(n, v[name]) for n, v in judged], self.settings) for name in names
+            _summary(name, [(n, v[name]) for n, v in judged]) for name in names
         ]
 
     def as_json(self) -> dict[str, Any]:
         """Plain values: everything that was found."""
         return {
             "dataset": str(self.root),
-            "level": self.level,
+            "level": self.level.value,
             "structure": [check.as_json() for check in self.structure],
             "episodes": [
-                {"episode": n, "level": v.level, "checks": [check.as_json() for check in v.checks]}
+                {"episode": n, "level": v.level.value, "checks": [check.as_json() for check in v.checks]}
                 for n, v in enumerate(self.episodes)
                 if v is not None
             ],
@@ -75,7 +68,7 @@ class Report:
 def check_dataset(
     root: str | Path,
     *,
-    settings: VerdictSettings | None = None,
+    settings: QualitySettings | None = None,
     mapping: str | Path | None = None,
     contract: Contract | None = None,
     decode: bool = False,
@@ -92,11 +85,11 @@ def check_dataset(
             more than 100 rows.
         progress: Called with the number of episodes that are done, and of all.
     """
-    settings, root = settings or VerdictSettings(), locate(root)
+    settings, root = settings or QualitySettings(), locate(root)
     try:
         dataset = open_dataset(root, mapping, contract)
     except VlaAdapterError as error:
-        return Report(root, (Check("format", FAIL, math.nan, str(error)),), (), settings)
+        return Report(root, (Finding("format", Level.FAIL, math.nan, str(error)),), (), settings)
     survey = Survey(dataset, settings, decode)
     verdicts = []
     for episode in range(dataset.num_episodes):
@@ -106,20 +99,19 @@ def check_dataset(
     return Report(root, survey.structure(), tuple(verdicts), settings)
 
 
-def _summary(name: str, checks: list[tuple[int, Check]], settings: VerdictSettings) -> str:
+def _summary(name: str, checks: list[tuple[int, Finding]]) -> str:
     """One line for a check over all episodes: how many, which, and the worst."""
-    (definition,) = (f for f in fields(settings) if f.name == name)
-    sign = -1 if definition.metadata["below"] else 1
-    made = [(n, check) for n, check in checks if check.level != SKIP]
+    sign = -1 if BY_NAME[name].below else 1
+    made = [(n, check) for n, check in checks if check.level is not Level.SKIP]
     if not made:
         return checks[0][1].line
-    number, worst = max(made, key=lambda item: (LEVELS.index(item[1].level), sign * item[1].value))
-    if worst.level == PASS:
+    number, found = max(made, key=lambda item: (item[1].level.rank, sign * item[1].value))
+    if found.level is Level.PASS:
         beginning = f"{len(made)} episodes"
     else:
-        bad = [n for n, check in made if check.level in (WARN, FAIL)]
-        failed = sum(check.level == FAIL for _, check in made)
-        numbers = named([str(n) for n in bad])
+        bad = [n for n, check in made if check.level in (Level.WARN, Level.FAIL)]
+        failed = sum(check.level is Level.FAIL for _, check in made)
+        numbers = listed(bad)
         beginning = f"{len(bad)} of {len(checks)} episodes{numbers}, {failed} of them fail"
     skipped = f", {len(checks) - len(made)} skipped" if len(made) < len(checks) else ""
-    return f"{worst.level} {name}: {beginning}{skipped}; worst {number}: {worst.text}"
+    return f"{found.level} {name}: {beginning}{skipped}; worst {number}: {found.text}"

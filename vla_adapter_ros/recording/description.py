@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -95,3 +96,14 @@ def fill(info: dict[str, Any], kind: str, **values: Any) -> str:
         raise DatasetError(
             f"{kind} = {short(info[kind])} asks for {error}; known are {list(values)}"
         ) from None
+
+
+def names_of(feature: Mapping[str, Any], prefix: str) -> tuple[str, ...]:
+    """Names of a feature's dimensions, however they are nested; prefix and number where there are none."""
+    names: Any = feature.get("names")
+    if isinstance(names, Mapping):
+        names = [name for part in names.values() for name in (part if isinstance(part, Sequence) else [part])]
+    width = int(feature["shape"][0])
+    if not isinstance(names, Sequence) or len(names) != width:
+        return tuple(f"{prefix}{n}" for n in range(width))
+    return tuple(str(name) for name in names)

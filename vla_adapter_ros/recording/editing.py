@@ -14,6 +14,8 @@ from pathlib import Path
 import numpy as np
 
 from vla_adapter_ros.contract import Contract, require_same
+from vla_adapter_ros.dataset.quality.rows import idle_rows
+from vla_adapter_ros.dataset.quality.settings import QualitySettings
 from vla_adapter_ros.errors import DatasetError
 from vla_adapter_ros.paths import locate
 from vla_adapter_ros.recording import layout
@@ -21,8 +23,6 @@ from vla_adapter_ros.recording.importing import EpisodeReport, receive_all, requ
 from vla_adapter_ros.recording.opening import Dataset
 from vla_adapter_ros.recording.remux import key_images
 from vla_adapter_ros.recording.transfer import EpisodeReceiver, usual_codec
-from vla_adapter_ros.recording.verdict import VerdictSettings
-from vla_adapter_ros.recording.verdict_checks import idle_rows
 from vla_adapter_ros.texts import comma_list
 from vla_adapter_ros.untrusted import NAME_RULE, is_name, short
 
@@ -117,7 +117,7 @@ class TrimSettings:
     """
 
     margin_s: float = 0.3
-    idle_range: float = VerdictSettings.idle_range
+    idle_range: float = QualitySettings.idle_range
     exact: bool = False
 
     def __post_init__(self) -> None:
@@ -182,7 +182,7 @@ def moving_rows(rows: Mapping[str, np.ndarray], fps: float, settings: TrimSettin
     """
     count = len(rows[layout.STATE])
     values = np.hstack([rows[name].reshape(count, -1) for name in (layout.STATE, layout.ACTION)])
-    limits = VerdictSettings(idle_range=settings.idle_range)
+    limits = QualitySettings(idle_range=settings.idle_range)
     head, tail = idle_rows(values, limits), idle_rows(values[::-1], limits)
     if head >= count - 1:
         return range(count)

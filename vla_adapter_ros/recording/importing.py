@@ -26,9 +26,9 @@ from vla_adapter_ros.recording.bag import (
 from vla_adapter_ros.recording.frame import Frame
 from vla_adapter_ros.recording.lateness import kind_of, losses_since
 from vla_adapter_ros.recording.leader import Leader, Report
+from vla_adapter_ros.recording.monitor import EpisodeMonitor
 from vla_adapter_ros.recording.opening import Dataset
 from vla_adapter_ros.recording.transfer import EpisodeReceiver, describe_timing, usual_codec
-from vla_adapter_ros.recording.verdict import EpisodeMonitor
 from vla_adapter_ros.recording.writer import DatasetWriter
 from vla_adapter_ros.texts import visible
 

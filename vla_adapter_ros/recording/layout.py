@@ -15,6 +15,7 @@ import pyarrow as pa
 
 from vla_adapter_ros.contract import Contract
 from vla_adapter_ros.contract.schema import Camera
+from vla_adapter_ros.dataset.quality.samples import CONTROL_SOURCES
 from vla_adapter_ros.errors import DatasetError
 from vla_adapter_ros.recording import depth
 from vla_adapter_ros.recording.video import VideoSettings, encodes_depth
@@ -30,7 +31,6 @@ RECORDINGS = "meta/recordings.json"  # ours: which software recorded each episod
 
 STATE, ACTION = "observation.state", "action"
 STAMP, AGE, CONTROL_SOURCE = "capture.stamp", "capture.age", "control_source"
-CONTROL_SOURCES = {0: "none", 1: "human", 2: "policy"}
 SOURCE_NUMBERS = {name: number for number, name in CONTROL_SOURCES.items()}
 HUMAN = SOURCE_NUMBERS["human"]
 INDEX_FEATURES = ("frame_index", "episode_index", "index", "task_index")

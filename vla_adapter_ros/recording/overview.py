@@ -10,10 +10,9 @@ import numpy as np
 
 from vla_adapter_ros.contract import Contract
 from vla_adapter_ros.recording import layout
-from vla_adapter_ros.recording.description import is_numeric
+from vla_adapter_ros.recording.description import is_numeric, names_of
 from vla_adapter_ros.recording.opening import open_dataset
 from vla_adapter_ros.recording.reader import DatasetReader
-from vla_adapter_ros.recording.verdict import names_of
 
 
 def describe_dataset(

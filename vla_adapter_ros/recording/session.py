@@ -19,6 +19,8 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 from vla_adapter_ros.contract import Contract
+from vla_adapter_ros.dataset.quality.findings import Finding, Level, Verdict
+from vla_adapter_ros.dataset.quality.settings import QualitySettings
 from vla_adapter_ros.errors import FrameError, RecordingError, VlaAdapterError
 from vla_adapter_ros.recording.disk import DiskGauge
 from vla_adapter_ros.recording.frame import Frame
@@ -26,6 +28,7 @@ from vla_adapter_ros.recording.lateness import losses_since
 from vla_adapter_ros.recording.layout import CONTROL_SOURCE, STAMP
 from vla_adapter_ros.recording.leader import Leader
 from vla_adapter_ros.recording.memory import give_back_memory
+from vla_adapter_ros.recording.monitor import EpisodeMonitor
 from vla_adapter_ros.recording.session_types import (
     IDLE,
     PENDING,
@@ -37,7 +40,6 @@ from vla_adapter_ros.recording.session_types import (
     notes_of,
 )
 from vla_adapter_ros.recording.take import Take
-from vla_adapter_ros.recording.verdict import FAIL, WARN, Check, EpisodeMonitor, Verdict, VerdictSettings
 from vla_adapter_ros.recording.writer import DatasetWriter, EpisodeSummary
 from vla_adapter_ros.texts import visible
 
@@ -66,7 +68,7 @@ class RecordingSession:
         writer: DatasetWriter,
         contract: Contract,
         settings: SessionSettings | None = None,
-        verdict: VerdictSettings | None = None,
+        verdict: QualitySettings | None = None,
         log: Callable[[str], None] = lambda line: None,
         leader: Leader | None = None,
         losses: Callable[[], Mapping[str, int]] = dict,
@@ -343,12 +345,14 @@ class RecordingSession:
         verdict = self._monitor.judge(sources, self._leader.obstacle(end))
         remarks = [("controller", text) for text in self._leader.remarks(end)]
         remarks += [("streams", text) for text in losses_since(self._lost_before, self._losses())]
-        verdict = Verdict(verdict.checks + tuple(Check(name, WARN, math.nan, text) for name, text in remarks))
+        verdict = Verdict(
+            verdict.checks + tuple(Finding(name, Level.WARN, math.nan, text) for name, text in remarks)
+        )
         self._verdict = verdict.lines + ((f"fail ended early: {fault}",) if fault else ())
         for line in self._verdict:
             self._log(line)
         notes = notes_of(verdict, self._dropped, fault)
-        if (fault or verdict.level == FAIL) and self._settings.on_fail != "save":
+        if (fault or verdict.level is Level.FAIL) and self._settings.on_fail != "save":
             why = "; ".join(line for line in self._verdict if line.startswith("fail"))
             if self._settings.on_fail == "discard":
                 self._writer.discard(take)

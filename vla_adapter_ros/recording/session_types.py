@@ -6,8 +6,8 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Any
 
+from vla_adapter_ros.dataset.quality.findings import Verdict
 from vla_adapter_ros.errors import ParameterError
-from vla_adapter_ros.recording.verdict import Verdict
 from vla_adapter_ros.recording.writer import EpisodeSummary
 
 IDLE, RECORDING, PENDING = "idle", "recording", "pending"
@@ -97,5 +97,9 @@ def describe(summary: EpisodeSummary, dropped: int) -> str:
 
 def notes_of(verdict: Verdict, dropped: int, fault: str) -> dict[str, Any]:
     """What meta/recordings.json keeps of an episode."""
-    notes = {"dropped": dropped, "level": verdict.level, "verdict": [c.as_json() for c in verdict.checks]}
+    notes = {
+        "dropped": dropped,
+        "level": verdict.level.value,
+        "verdict": [c.as_json() for c in verdict.checks],
+    }
     return notes | {"ended_early": fault} if fault else notes

@@ -8,26 +8,20 @@ from itertools import groupby
 
 import numpy as np
 
+from vla_adapter_ros.dataset.quality.episode import judge
+from vla_adapter_ros.dataset.quality.findings import Finding, Level, Verdict, listed, skip
+from vla_adapter_ros.dataset.quality.images import measure_images
+from vla_adapter_ros.dataset.quality.samples import Samples
+from vla_adapter_ros.dataset.quality.settings import QualitySettings, count_faults, grade
 from vla_adapter_ros.errors import VlaAdapterError
 from vla_adapter_ros.recording import files, layout
+from vla_adapter_ros.recording.description import names_of
 from vla_adapter_ros.recording.opening import Dataset
-from vla_adapter_ros.recording.verdict import judge, measure_images, names_of
-from vla_adapter_ros.recording.verdict_types import (
-    FAIL,
-    PASS,
-    SKIP,
-    WARN,
-    Check,
-    Samples,
-    Verdict,
-    VerdictSettings,
-)
 from vla_adapter_ros.recording.video import count_frames
 from vla_adapter_ros.texts import visible
 
 _GRID_S = 1e-3  # timestamps this far from row / fps are no longer rounding [s]
 _SHORT = 100  # rows up to which all images are decoded: finding three in a video costs as much as 30
-_SHOWN = 8  # names or numbers that a line gives
 
 
 class Survey:
@@ -39,7 +33,7 @@ class Survey:
         decode: Whether to look at every image; if not, at three of each long episode and camera.
     """
 
-    def __init__(self, dataset: Dataset, settings: VerdictSettings, decode: bool) -> None:
+    def __init__(self, dataset: Dataset, settings: QualitySettings, decode: bool) -> None:
         self._dataset, self._settings, self._decode = dataset, settings, decode
         self._faults: dict[str, list[str]] = {
             name: [] for name in ("rows", "timestamps", "images", "decoding")
@@ -75,33 +69,37 @@ class Survey:
             self._dataset.contract,
         )
 
-    def structure(self) -> tuple[Check, ...]:
+    def structure(self) -> tuple[Finding, ...]:
         """The structural checks, after all episodes were looked at."""
-        dataset, faults = self._dataset, self._faults
+        dataset = self._dataset
         version = dataset.info.get("codebase_version")
         what = f"{version}, {dataset.num_episodes} episodes, {dataset.num_frames} rows, {dataset.fps:g} Hz"
         self._count_images()
         how = f"three of each of {self._sampled} long episodes, all of the others" if self._sampled else "all"
+        good = {
+            "rows": f"{self._frames}, numbered without gaps",
+            "timestamps": "row / rate in every episode",
+            "images": "one per row and camera, of the declared size",
+            "decoding": f"{self._decoded} images decoded ({how})",
+        }
         return (
             *self._check_format(what),
-            _found("rows", faults["rows"], FAIL, f"{self._frames}, numbered without gaps"),
-            _found("timestamps", faults["timestamps"], WARN, "row / rate in every episode"),
-            _found("images", faults["images"], FAIL, "one per row and camera, of the declared size"),
-            _found("decoding", faults["decoding"], FAIL, f"{self._decoded} images decoded ({how})"),
+            *(count_faults(name, self._faults[name], self._settings, text) for name, text in good.items()),
             self._check_tasks(),
             self._check_stats(),
             self._check_still(),
-            _check_contract(dataset),
-            _check_leftovers(dataset),
+            _check_contract(dataset, self._settings),
+            _check_leftovers(dataset, self._settings),
         )
 
-    def _check_format(self, what: str) -> list[Check]:
+    def _check_format(self, what: str) -> list[Finding]:
         missing = getattr(self._dataset, "missing", ())
         if not self._dataset.num_episodes:
-            return [Check("format", FAIL, 0.0, f"{what}: nothing was recorded")]
+            return [Finding("format", Level.FAIL, 0.0, f"{what}: nothing was recorded")]
         if missing:
-            return [Check("format", WARN, len(missing), f"{what}; files of {len(missing)} more are missing")]
-        return [Check("format", PASS, math.nan, what)]
+            text = f"{what}; files of {len(missing)} more are missing"
+            return [grade("format", len(missing), self._settings, text)]
+        return [Finding("format", Level.PASS, math.nan, what)]
 
     def _note(self, episode: int, rows: Mapping[str, np.ndarray], count: int) -> None:
         facts, frame_index = self._dataset.episodes[episode], np.arange(count)
@@ -168,25 +166,29 @@ class Survey:
                 name = path.relative_to(self._dataset.root)
                 self._faults["images"].append(f"{name} (camera {camera}): {found} images, {rows} rows")
 
-    def _check_tasks(self) -> Check:
+    def _check_tasks(self) -> Finding:
         tasks = self._dataset.tasks
         beyond = sorted(n for n in self._used_tasks if not 0 <= n < len(tasks))
         empty = [n for n in sorted(self._used_tasks - set(beyond)) if not visible(tasks[n])]
         if beyond:
-            return Check("tasks", FAIL, len(beyond), f"task_index {beyond}, there are {len(tasks)} tasks")
+            return grade(
+                "tasks", len(beyond), self._settings, f"task_index {beyond}, there are {len(tasks)} tasks"
+            )
         if empty:
-            return Check("tasks", FAIL, len(empty), f"tasks {empty} have no text")
+            return grade("tasks", len(empty), self._settings, f"tasks {empty} have no text")
         unused = len(tasks) - len(self._used_tasks)
-        return Check("tasks", PASS, len(tasks), f"{len(tasks)}" + (f", {unused} not used" if unused else ""))
+        return Finding(
+            "tasks", Level.PASS, len(tasks), f"{len(tasks)}" + (f", {unused} not used" if unused else "")
+        )
 
-    def _check_stats(self) -> Check:
+    def _check_stats(self) -> Finding:
         """Stored statistics: there, finite, and of these very rows."""
         if getattr(self._dataset, "numbers", None) is not None:
-            return Check("stats", SKIP, math.nan, "computed from the rows on reading")
+            return skip("stats", "computed from the rows on reading")
         try:
             stats = self._dataset.stats
         except VlaAdapterError as error:
-            return Check("stats", FAIL, math.nan, str(error))
+            return Finding("stats", Level.FAIL, math.nan, str(error))
         faults = []
         for name in (layout.STATE, layout.ACTION):
             if name not in self._low:
@@ -204,18 +206,17 @@ class Survey:
                     off = np.abs(np.ravel(stats[name][statistic]) - np.ravel(true)) / np.ravel(span)
                     if off.max() > 1e-3:
                         faults.append(f"{name}/{statistic} is not that of the rows")
-        return _found("stats", faults, FAIL, "finite, and those of the rows")
+        return count_faults("stats", faults, self._settings, "finite, and those of the rows")
 
-    def _check_still(self) -> Check:
+    def _check_still(self) -> Finding:
         """State values that are the same in all episodes: they have no range to normalise by."""
         if layout.STATE not in self._low:
-            return Check("still_values", SKIP, math.nan, f"no {layout.STATE}")
+            return skip("still_values", f"no {layout.STATE}")
         names = names_of(self._dataset.features[layout.STATE], "state")
         spans = np.ravel(self._high[layout.STATE] - self._low[layout.STATE])
         still = [n for n, span in zip(names, spans, strict=True) if span <= self._settings.still_range]
-        level = FAIL if len(still) == len(names) else WARN if still else PASS
-        text = f"{len(still)} of {len(names)} state values are the same in all episodes"
-        return Check("still_values", level, len(still) / len(names), text + named(still))
+        text = f"{len(still)} of {len(names)} state values are the same in all episodes{listed(still)}"
+        return grade("still_values", len(still) / len(names), self._settings, text)
 
 
 def samples_of(
@@ -251,10 +252,10 @@ def samples_of(
     )
 
 
-def _check_contract(dataset: Dataset) -> Check:
+def _check_contract(dataset: Dataset, settings: QualitySettings) -> Finding:
     contract = dataset.contract
     if contract is None:
-        return Check("contract", SKIP, math.nan, "none; what needs one is skipped")
+        return skip("contract", "none; what needs one is skipped")
     faults = []
     for feature, wanted in ((layout.STATE, contract.state_names), (layout.ACTION, contract.action_names)):
         declared = dataset.features.get(feature)
@@ -269,10 +270,12 @@ def _check_contract(dataset: Dataset) -> Check:
             faults.append(f"camera {name} is {shape}, the contract says {camera.height} x {camera.width}")
     if dataset.fps != contract.rate_hz:
         faults.append(f"{dataset.fps:g} Hz, the contract says {contract.rate_hz:g} Hz")
-    return _found("contract", faults, FAIL, f"{contract.name}: names, cameras, sizes and rate agree")
+    return count_faults(
+        "contract", faults, settings, f"{contract.name}: names, cameras, sizes and rate agree"
+    )
 
 
-def _check_leftovers(dataset: Dataset) -> Check:
+def _check_leftovers(dataset: Dataset, settings: QualitySettings) -> Finding:
     """Files that no episode uses: unfinished ones, and complete ones that were never committed."""
     root, used = dataset.root, set()
     for episode in dataset.episodes:
@@ -281,19 +284,5 @@ def _check_leftovers(dataset: Dataset) -> Check:
     left = [path for path in there if path not in used]
     left += [path for path in (root / "meta").rglob(f"*{files.TEMPORARY}") if path not in left]
     names = sorted(str(path.relative_to(root)) for path in left)
-    text = f"{len(names)} files that no episode uses{named(names)}" + ("; see `repair`" if names else "")
-    return Check("leftovers", WARN if names else PASS, len(names), text)
-
-
-def _found(name: str, faults: list[str], level: str, otherwise: str) -> Check:
-    if not faults:
-        return Check(name, PASS, 0.0, otherwise)
-    more = f"; and {len(faults) - 3} more" if len(faults) > 3 else ""
-    return Check(name, level, len(faults), "; ".join(faults[:3]) + more)
-
-
-def named(names: list[str]) -> str:
-    """The first few names in brackets, with a space before; empty if there are none."""
-    if not names:
-        return ""
-    return f" ({', '.join(names[:_SHOWN])}{', ...' if len(names) > _SHOWN else ''})"
+    text = f"{len(names)} files that no episode uses{listed(names)}" + ("; see `repair`" if names else "")
+    return grade("leftovers", len(names), settings, text)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from vla_adapter_ros.contract import Contract
+from vla_adapter_ros.dataset.quality.all_rows import HARDLY_MOVES
 from vla_adapter_ros.errors import TrainingError
 from vla_adapter_ros.model import Statistics
 from vla_adapter_ros.recording.layout import ACTION, CONTROL_SOURCE, CONTROL_SOURCES, HUMAN, STATE
@@ -17,7 +18,6 @@ from vla_adapter_ros.training.sources import OpenSource
 
 SOURCE_WEIGHTS = (0.0, 1.0, 0.0)
 """Weights of rows by who was in control: none, human, policy."""
-HARDLY_MOVES = 1e-4  # rad, m or 1: what stays within this all the time is as good as constant
 
 
 @dataclass(frozen=True)

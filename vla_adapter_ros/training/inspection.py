@@ -11,11 +11,12 @@ import numpy as np
 import torch
 
 from vla_adapter_ros.contract import Contract
+from vla_adapter_ros.dataset.quality.findings import Level
 from vla_adapter_ros.model import VlaAdapterPolicy
 from vla_adapter_ros.training.augmentation import resolve_augmentation
 from vla_adapter_ros.training.batches import prepare_preprocessing, training_images
 from vla_adapter_ros.training.data import Rows, read_rows, require_fit
-from vla_adapter_ros.training.preflight import FAIL, Preflight, check_files, check_rows
+from vla_adapter_ros.training.preflight import Preflight, check_files, check_rows
 from vla_adapter_ros.training.preflight_page import write_page
 from vla_adapter_ros.training.settings import FinetuneSettings, make_settings
 from vla_adapter_ros.training.sources import OpenSource, Source, open_sources
@@ -57,7 +58,7 @@ def inspect_data(
         f"augmentation {augmentation}, padding {settings.padding}",
     }
     files = check_files(sources, robot)
-    if any(check.level == FAIL for check in files):
+    if any(check.level is Level.FAIL for check in files):
         found = Preflight(files)
         if page is not None:
             write_page(page, found, None, None, settings, augmentation, facts)

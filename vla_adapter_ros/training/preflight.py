@@ -10,43 +10,26 @@ from pathlib import Path
 import numpy as np
 
 from vla_adapter_ros.contract import Contract
+from vla_adapter_ros.dataset.quality.all_rows import check_timing, judge_all_rows
+from vla_adapter_ros.dataset.quality.checks import Place, Scope, checks_of
+from vla_adapter_ros.dataset.quality.episode import judge
+from vla_adapter_ros.dataset.quality.findings import Finding, Level, Verdict
+from vla_adapter_ros.dataset.quality.sentences import check_sentences
+from vla_adapter_ros.dataset.quality.settings import QualitySettings, count_faults, grade
 from vla_adapter_ros.errors import DatasetError, TrainingError
 from vla_adapter_ros.model import Tokenizer
+from vla_adapter_ros.recording.description import names_of
 from vla_adapter_ros.recording.layout import ACTION, STATE, image_key
 from vla_adapter_ros.recording.mapped import image_size
 from vla_adapter_ros.recording.opening import Dataset
 from vla_adapter_ros.recording.survey import samples_of
-from vla_adapter_ros.recording.verdict import judge, names_of
-from vla_adapter_ros.recording.verdict_types import (
-    FAIL,
-    LEVELS,
-    PASS,
-    SKIP,
-    WARN,
-    Check,
-    Verdict,
-    VerdictSettings,
-)
 from vla_adapter_ros.recording.video import count_frames
 from vla_adapter_ros.training.data import Rows
-from vla_adapter_ros.training.preflight_checks import (
-    check_constant,
-    check_grippers,
-    check_joint_order,
-    check_outliers,
-    check_sentences,
-    check_speeds,
-    check_timing,
-    check_units,
-)
 from vla_adapter_ros.training.selection import split_rows
 from vla_adapter_ros.training.settings import FinetuneSettings
 from vla_adapter_ros.training.sources import OpenSource
 
-_EPISODE_CHECKS = (
-    "dropped_frames", "rate_error", "stream_age_p95", "stream_skew", "constant_joints",
-    "action_is_next_state", "idle_head", "idle_tail", "state_limits", "action_limits", "gripper_motion",
-)  # fmt: skip
+_DEFAULTS = QualitySettings()
 
 
 @dataclass(frozen=True)
@@ -66,14 +49,14 @@ class Preflight(Verdict):
         Raises:
             TrainingError: with the lines of all that failed.
         """
-        failed = [check for check in self.checks if check.level == FAIL]
+        failed = [check for check in self.checks if check.level is Level.FAIL]
         if failed:
             lines = "\n  ".join(f"{check.name}: {check.text}" for check in failed)
             more = f"\nsee {page}" if page is not None else ""
             raise TrainingError(f"the data cannot be trained on:\n  {lines}{more}")
 
 
-def check_files(sources: Sequence[OpenSource], contract: Contract) -> tuple[Check, ...]:
+def check_files(sources: Sequence[OpenSource], contract: Contract) -> tuple[Finding, ...]:
     """Files and declared features of data sets against the contract: videos, camera sizes, order of names."""
     checks = []
     for source in sources:
@@ -85,8 +68,8 @@ def check_files(sources: Sequence[OpenSource], contract: Contract) -> tuple[Chec
         ]
         missing = getattr(source.data, "missing", ())
         if missing:
-            text = f"{len(missing)} episodes{where} that its list names are not there; allowed is 0"
-            checks.append(Check("missing_episodes", WARN, len(missing), text))
+            text = f"{len(missing)} episodes{where} that its list names are not there"
+            checks.append(grade("format", len(missing), _DEFAULTS, text))
     return tuple(checks)
 
 
@@ -95,27 +78,18 @@ def check_rows(
 ) -> Preflight:
     """Everything that the rows tell, over all data sets together; single episodes are judged one by one."""
     contract = rows.contract
-    binary = [gripper.dimension for gripper in contract.grippers if gripper.mode == "binary"]
-    columns = [n for n, name in enumerate(contract.action_names) if name not in binary]
-    names = [contract.action_names[n] for n in columns]
     stamps, verdicts = _judge_episodes(sources, contract)
     checks = (
         _check_selection(rows, settings, horizon),
         check_sentences(rows, tokenizer),
         check_timing(stamps, contract.rate_hz),
-        check_units(rows),
-        check_speeds(rows),
-        *check_grippers(rows),
-        check_joint_order(rows),
-        check_constant(rows),
-        check_outliers("outliers_state", contract.state_names, rows.state),
-        check_outliers("outliers_action", names, rows.action[:, columns]),
+        *judge_all_rows(rows),
         *verdicts,
     )
     return Preflight(checks, tuple(stamps))
 
 
-def _check_selection(rows: Rows, settings: FinetuneSettings, horizon: int) -> Check:
+def _check_selection(rows: Rows, settings: FinetuneSettings, horizon: int) -> Finding:
     """How many rows are trained on, and what becomes of the others."""
     train, _, held_out = split_rows(rows, settings, horizon)
     apart = len(np.unique(rows.episode[rows.usable])) - len(np.unique(rows.episode[train]))
@@ -127,10 +101,10 @@ def _check_selection(rows: Rows, settings: FinetuneSettings, horizon: int) -> Ch
     )
     if not held_out:
         text += ": too few to hold any out, so the report will judge rows of the training"
-    return Check("rows", PASS if held_out else WARN, len(train), text)
+    return grade("selection", float(not held_out), _DEFAULTS, text)
 
 
-def _check_videos(data: Dataset, contract: Contract, where: str) -> Check:
+def _check_videos(data: Dataset, contract: Contract, where: str) -> Finding:
     needed: dict[Path, float] = {}
     for episode in data.episodes:
         for camera in contract.camera_names:
@@ -151,24 +125,20 @@ def _check_videos(data: Dataset, contract: Contract, where: str) -> Check:
             continue
         if 0 < found < math.floor(images + 0.5):
             faults.append(f"{name} has {found} images for {math.floor(images + 0.5)} rows")
-    if faults:
-        more = f", and {len(faults) - 3} more" if len(faults) > 3 else ""
-        return Check("videos", FAIL, len(faults), f"{'; '.join(faults[:3])}{more}{where}; allowed is none")
-    return Check("videos", PASS, len(needed), f"{len(needed)} files{where}, each with an image for every row")
+    good = f"{len(needed)} videos{where}, each with an image for every row"
+    return count_faults("images", [fault + where for fault in faults], _DEFAULTS, good)
 
 
-def _check_sizes(data: Dataset, contract: Contract, where: str) -> Check:
+def _check_sizes(data: Dataset, contract: Contract, where: str) -> Finding:
     faults = []
     for name, camera in contract.cameras.items():
         height, width = image_size(data.features[image_key(name)])
         if (height, width) != (camera.height, camera.width):
             faults.append(f"{name} is {width}x{height}, the contract says {camera.width}x{camera.height}")
-    if faults:
-        return Check("cameras", FAIL, len(faults), f"{'; '.join(faults)}{where}")
-    return Check("cameras", PASS, len(contract.cameras), f"{', '.join(contract.camera_names)}{where}")
+    return count_faults("contract", faults, _DEFAULTS, f"{', '.join(contract.camera_names)}{where}")
 
 
-def _check_names(data: Dataset, contract: Contract, where: str) -> Check:
+def _check_names(data: Dataset, contract: Contract, where: str) -> Finding:
     """Names that a data set declares against the contract: the same in another order is a fault."""
     other = []
     for feature, wanted in ((STATE, contract.state_names), (ACTION, contract.action_names)):
@@ -177,39 +147,40 @@ def _check_names(data: Dataset, contract: Contract, where: str) -> Check:
             continue
         if sorted(found) == sorted(wanted):
             text = f"{feature}{where} has the order {list(found)}; allowed is the contract's {list(wanted)}"
-            return Check("names", FAIL, 1, text)
+            return Finding("contract", Level.FAIL, 1, text)
         other.append(f"{feature} is called {list(found)}{where}, the contract says {list(wanted)}")
     if other:
-        return Check("names", WARN, len(other), "; ".join(other) + ": is this their order?")
-    return Check("names", PASS, 0, f"state and action{where} are named as in the contract")
+        text = "; ".join(other) + ": is this their order?"
+        return Finding("contract", Level.WARN, len(other), text)
+    return Finding("contract", Level.PASS, 0, f"state and action{where} are named as in the contract")
 
 
 def _judge_episodes(
     sources: Sequence[OpenSource], contract: Contract
-) -> tuple[list[np.ndarray], list[Check]]:
+) -> tuple[list[np.ndarray], list[Finding]]:
     """True times of all episodes, and one line per check of single episodes; a failure is a warning here."""
-    settings = VerdictSettings()
-    stamps, found = [], {name: [] for name in _EPISODE_CHECKS}
+    names = [check.name for check in checks_of(Scope.EPISODE, Place.TRAINING)]
+    stamps, found = [], {name: [] for name in names}
     for source in sources:
         for episode in source.data.episodes:
             samples = samples_of(source.data, source.data.rows(episode.index), {}, every_image=False)
             if samples.stamps is not None:
                 stamps.append(samples.stamps)
-            verdict = judge(samples, settings, contract)
+            verdict = judge(samples, _DEFAULTS, contract)
             where = f"{source.name} {episode.index}" if len(sources) > 1 else str(episode.index)
-            for name in _EPISODE_CHECKS:
+            for name in names:
                 found[name].append((where, verdict[name]))
     return stamps, [_summary(name, checks) for name, checks in found.items()]
 
 
-def _summary(name: str, checks: list[tuple[str, Check]]) -> Check:
-    bad = [(where, check) for where, check in checks if check.level in (WARN, FAIL)]
+def _summary(name: str, checks: list[tuple[str, Finding]]) -> Finding:
+    bad = [(where, check) for where, check in checks if check.level in (Level.WARN, Level.FAIL)]
     if not bad:
-        made = [check for _, check in checks if check.level != SKIP]
+        made = [check for _, check in checks if check.level is not Level.SKIP]
         if not made:
             return checks[0][1]
-        return Check(name, PASS, 0.0, f"{len(made)} episodes are as they should be")
-    where, worst = max(bad, key=lambda item: LEVELS.index(item[1].level))
+        return Finding(name, Level.PASS, 0.0, f"{len(made)} episodes are as they should be")
+    where, worst = max(bad, key=lambda item: item[1].level.rank)
     numbers = ", ".join(where for where, _ in bad[:8]) + (", ..." if len(bad) > 8 else "")
     text = f"{len(bad)} of {len(checks)} episodes ({numbers}); {where}: {worst.text}"
-    return Check(name, WARN, len(bad), text)
+    return Finding(name, Level.WARN, len(bad), text)

@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from html import escape
 from pathlib import Path
 
+from vla_adapter_ros.dataset.quality.findings import Finding, Level, worst
 from vla_adapter_ros.errors import VlaAdapterError
-from vla_adapter_ros.recording.verdict_types import FAIL, LEVELS, PASS, SKIP, WARN, Check
 from vla_adapter_ros.training.data import Rows
 from vla_adapter_ros.training.images import ImageStore
 from vla_adapter_ros.training.preflight import Preflight
@@ -30,9 +30,9 @@ td { vertical-align: top; } td:first-child { font-weight: 600; white-space: nowr
 .facts { color: #555; } img { max-width: 100%; }
 """
 _SUMMARY = {
-    PASS: "Nothing was found.",
-    WARN: "The data can be trained on. Read the warnings first: they do not stop a training.",
-    FAIL: "The data cannot be trained on as it is.",
+    Level.PASS: "Nothing was found.",
+    Level.WARN: "The data can be trained on. Read the warnings first: they do not stop a training.",
+    Level.FAIL: "The data cannot be trained on as it is.",
 }
 
 
@@ -59,11 +59,11 @@ def draw_pictures(
 
 
 def format_page(
-    checks: Sequence[Check], pictures: Sequence[tuple[str, bytes]], facts: Mapping[str, object]
+    checks: Sequence[Finding], pictures: Sequence[tuple[str, bytes]], facts: Mapping[str, object]
 ) -> str:
     """The page as text, pictures (title, PNG) inside; checks stand in the order of their severity."""
-    order = sorted(checks, key=lambda check: -LEVELS.index(check.level))
-    level = max((c.level for c in checks if c.level != SKIP), key=LEVELS.index, default=PASS)
+    order = sorted(checks, key=lambda check: -check.level.rank)
+    level = worst(c.level for c in checks)
     lines = [
         f"<tr><td class={c.level}>{c.level} {escape(c.name)}</td><td>{escape(c.text)}</td></tr>"
         for c in order
@@ -97,6 +97,6 @@ def write_page(
         try:
             pictures = draw_pictures(preflight, rows, store, settings, augmentation)
         except VlaAdapterError as error:
-            checks = (*checks, Check("pictures", WARN, 0.0, str(error)))
+            checks = (*checks, Finding("pictures", Level.WARN, 0.0, str(error)))
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(format_page(checks, pictures, facts), encoding="utf-8")

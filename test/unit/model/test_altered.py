@@ -109,7 +109,7 @@ def test_weights_that_are_no_numbers_with_a_point(folder: Path, kind: torch.dtyp
     assert "allowed are float32" in predict(folder)
     assert main(["checkpoint", "verify", str(folder)]) == 1
     said = capsys.readouterr()
-    assert "FAIL weights" in said.out and "Traceback" not in said.err
+    assert "fail weights" in said.out and "Traceback" not in said.err
 
 
 @pytest.mark.parametrize("text", ["[" * 100_000, "[]", "7", "nul", "", '"x"'], ids=lambda text: text[:5])

@@ -15,10 +15,10 @@ import pytest
 from recording_samples import CONTRACT
 
 from vla_adapter_ros.contract import write_contract
+from vla_adapter_ros.dataset.quality.settings import read_settings
 from vla_adapter_ros.recording import Frame
 from vla_adapter_ros.recording.check import check_dataset
 from vla_adapter_ros.recording.overview import describe_dataset, overview
-from vla_adapter_ros.recording.verdict import VerdictSettings
 from vla_adapter_ros.recording.writer import DatasetWriter
 
 SHARED = Path(os.environ.get("VLA_ADAPTER_SHARED", Path(__file__).resolve().parents[4] / "shared"))
@@ -163,7 +163,7 @@ def test_a_bad_episode_is_named_and_thresholds_count(copy):
     assert [verdict["rate_error"].level for verdict in report.episodes] == ["pass", "fail"]
     (line,) = [line for line in report.lines if "rate_error" in line]
     assert line.startswith("fail rate_error: 1 of 2 episodes (1), 1 of them fail; worst 1: 9.00 Hz")
-    settings = VerdictSettings(rate_error=(0.2, 0.3))
+    settings = read_settings({"rate_error": (0.2, 0.3)})
     assert check_dataset(copy, settings=settings).level == "pass"
 
 

@@ -14,7 +14,7 @@ from vla_adapter_ros.errors import ContractError
 from vla_adapter_ros.recording import Frame, FrameBuilder
 from vla_adapter_ros.recording.buffers import ImageBuffer
 from vla_adapter_ros.recording.lateness import losses_since
-from vla_adapter_ros.recording.verdict import EpisodeMonitor
+from vla_adapter_ros.recording.monitor import EpisodeMonitor
 
 CONTRACT = read_contract("franka_sim")
 REFERENCE, GRIPPER, JOINTS = "third_view", "gripper", "/joint_states"

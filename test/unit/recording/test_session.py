@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from recording_samples import CONTRACT, make_frame
 
+from vla_adapter_ros.dataset.quality.settings import read_settings
 from vla_adapter_ros.errors import ParameterError, RecordingError
 from vla_adapter_ros.recording import session as sessions
 from vla_adapter_ros.recording.check import check_dataset
@@ -18,14 +19,15 @@ from vla_adapter_ros.recording.disk import DiskGauge
 from vla_adapter_ros.recording.leader import Leader, Report
 from vla_adapter_ros.recording.reader import DatasetReader
 from vla_adapter_ros.recording.session import RecordingSession, SessionSettings
-from vla_adapter_ros.recording.verdict import VerdictSettings
 from vla_adapter_ros.recording.video import VideoEncoder
 from vla_adapter_ros.recording.writer import DatasetWriter
 
 OFF = (float("inf"), float("inf"))
 # The made-up numbers are no motion of a robot; only what a recorder itself can spoil is judged here.
-LENIENT = VerdictSettings(
-    repeated_frames=OFF, action_is_next_state=OFF, state_limits=OFF, action_limits=OFF, frozen_camera=OFF
+LENIENT = read_settings(
+    dict.fromkeys(
+        ("repeated_frames", "action_is_next_state", "state_limits", "action_limits", "frozen_camera"), OFF
+    )
 )
 
 

@@ -12,14 +12,15 @@ from recording_samples import CONTRACT as ONE_HAND
 from recording_samples import record
 
 from vla_adapter_ros.contract import parse_contract
+from vla_adapter_ros.dataset.quality.episode import judge
+from vla_adapter_ros.dataset.quality.samples import Samples
+from vla_adapter_ros.dataset.quality.settings import QualitySettings
 from vla_adapter_ros.errors import ContractMismatch, MappingError
 from vla_adapter_ros.recording import FrameBuilder
 from vla_adapter_ros.recording.drafting.draft import draft_contract
 from vla_adapter_ros.recording.mapped import MappedDataset
 from vla_adapter_ros.recording.mapping import parse_mapping
 from vla_adapter_ros.recording.reader import DatasetReader
-from vla_adapter_ros.recording.verdict import VerdictSettings, judge
-from vla_adapter_ros.recording.verdict_types import Samples
 from vla_adapter_ros.recording.writer import DatasetWriter
 
 CONTRACT = two_hands.CONTRACT
@@ -75,7 +76,7 @@ def test_the_verdict_sees_either_hand():
         samples = make_samples()
         for name, value in still.items():
             samples.action[:, CONTRACT.action_names.index(name)] = value
-        return judge(samples, VerdictSettings(), CONTRACT)["gripper_motion"]
+        return judge(samples, QualitySettings(), CONTRACT)["gripper_motion"]
 
     assert gripper_motion().level == "pass"
     assert gripper_motion(left_grip=1.0).level == "pass"
@@ -86,7 +87,7 @@ def test_the_verdict_sees_either_hand():
 def test_an_action_that_is_the_next_state_is_found_by_the_joint_it_drives():
     samples, arms = make_samples(), [0, 1, 3, 4]
     samples.action[:-1, arms] = samples.state[1:, arms]
-    check = judge(samples, VerdictSettings(), CONTRACT)["action_is_next_state"]
+    check = judge(samples, QualitySettings(), CONTRACT)["action_is_next_state"]
     assert check.level == "fail" and check.value == pytest.approx(1.0)
 
 

@@ -16,22 +16,22 @@ from made_rows import CONTRACT, changed, made_rows
 from training_samples import make_backbone, make_dataset
 
 from vla_adapter_ros.contract import write_contract
+from vla_adapter_ros.dataset.quality.all_rows import (
+    check_constant,
+    check_grippers,
+    check_joint_order,
+    check_outliers,
+    check_speeds,
+    check_timing,
+    check_units,
+)
+from vla_adapter_ros.dataset.quality.sentences import check_sentences
 from vla_adapter_ros.errors import ContractMismatch, DatasetError, TrainingError, VlaAdapterError
 from vla_adapter_ros.model import Tokenizer, VlaAdapterPolicy
 from vla_adapter_ros.recording import Frame
 from vla_adapter_ros.recording.writer import DatasetWriter
 from vla_adapter_ros.training.finetune import finetune
 from vla_adapter_ros.training.inspection import check_data
-from vla_adapter_ros.training.preflight_checks import (
-    check_constant,
-    check_grippers,
-    check_joint_order,
-    check_outliers,
-    check_sentences,
-    check_speeds,
-    check_timing,
-    check_units,
-)
 
 WORDS = Tokenizer.from_words()
 
@@ -102,7 +102,7 @@ def hasten(values: np.ndarray) -> np.ndarray:
 
 FAULTS = {
     "empty data set": (lambda r: edit_info(r, total_episodes=0, total_frames=0), "is empty"),
-    "missing video": (lambda r: video(r).unlink(), r"videos: .*gripper/chunk-000/file-001.mp4 is missing"),
+    "missing video": (lambda r: video(r).unlink(), r"images: .*gripper/chunk-000/file-001.mp4 is missing"),
     "video shorter than rows": (lambda r: shorten(video(r)), r"file-001.mp4 has 7 images for 10 rows"),
     "damaged video": (lambda r: video(r).write_bytes(b"x" * 99), "file-001.mp4: no readable video"),
     "NaN in state": (
@@ -141,10 +141,10 @@ def test_a_changed_order_of_names_is_told(copy, backbone, tmp_path):
     (copy / "meta/info.json").write_text(json.dumps(info))
     page = tmp_path / "page.html"
     with pytest.raises(
-        TrainingError, match=r"(?s)names: observation.state has the order \['fr3_joint2'.*page.html"
+        TrainingError, match=r"(?s)contract: observation.state has the order \['fr3_joint2'.*page.html"
     ):
         check_data(copy, page, init=backbone, steps=1)
-    assert "fail names" in page.read_text()
+    assert "fail contract" in page.read_text()
 
 
 def test_a_start_made_for_another_robot_is_refused(good, backbone, tmp_path):
@@ -169,7 +169,7 @@ def test_the_page_shows_all_there_is_to_see(good, backbone, tmp_path):
     assert "“move left” (4)" in text and "data+" in text and "weight 0.5" in text
     assert "http" not in text
     names = [check.name for check in found.checks]
-    for name in ("videos", "names", "rows", "timing", "action_is_next_state", "gripper_motion"):
+    for name in ("images", "contract", "selection", "timing", "action_is_next_state", "gripper_motion"):
         assert name in names
 
 
@@ -177,7 +177,7 @@ def test_good_rows_pass():
     rows = made_rows()
     checks = [
         check_sentences(rows, WORDS), check_constant(rows), check_units(rows), *check_grippers(rows),
-        check_joint_order(rows), check_outliers("x", rows.contract.state_names, rows.state),
+        check_joint_order(rows), check_outliers("outliers_state", rows.contract.state_names, rows.state),
         check_timing([np.arange(30) * 0.1 + np.random.default_rng(0).normal(scale=0.003, size=30)], 10.0),
     ]  # fmt: skip
     assert [check.level for check in checks] == ["pass"] * 7, [check.line for check in checks]

@@ -8,12 +8,12 @@ import two_hands
 from training_samples import make_backbone
 
 from vla_adapter_ros.control import Chunk, MotionCore
+from vla_adapter_ros.dataset.quality.all_rows import check_constant, check_grippers, check_units
 from vla_adapter_ros.model import VlaAdapterPolicy
 from vla_adapter_ros.recording.reader import DatasetReader
 from vla_adapter_ros.recording.writer import DatasetWriter
 from vla_adapter_ros.training.data import compute_statistics, is_closed, read_rows
 from vla_adapter_ros.training.finetune import finetune
-from vla_adapter_ros.training.preflight_checks import check_constant, check_grippers, check_units
 from vla_adapter_ros.training.selection import is_idle
 
 CONTRACT, BARE = two_hands.CONTRACT, two_hands.without_hands()
@@ -90,7 +90,7 @@ def test_data_checks_name_each_hand(recorded):
     if not contract.grippers:
         assert [(c.name, c.level) for c in checks] == [("gripper", "skip")]
     else:
-        assert [c.name for c in checks] == ["gripper left_grip", "gripper right_grip"]
+        assert [c.text.split(":")[0] for c in checks] == ["left_grip", "right_grip"]
         assert {c.level for c in checks} == {"pass"}
         wrong = check_grippers(read(contract, root, right_grip=100.0))
         assert [c.level for c in wrong] == ["pass", "fail"]

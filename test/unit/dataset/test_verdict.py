@@ -3,28 +3,27 @@
 from __future__ import annotations
 
 import math
-from dataclasses import fields, replace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from recording_samples import CONTRACT
 
+from vla_adapter_ros.dataset.quality.checks import CHECKS, Scope, checks_of
+from vla_adapter_ros.dataset.quality.episode import FUNCTIONS, judge
+from vla_adapter_ros.dataset.quality.images import measure_images
+from vla_adapter_ros.dataset.quality.page import checks_table, numbers_table
+from vla_adapter_ros.dataset.quality.samples import Samples
+from vla_adapter_ros.dataset.quality.settings import QualitySettings, read_settings
 from vla_adapter_ros.errors import ParameterError
 from vla_adapter_ros.recording import Frame
-from vla_adapter_ros.recording.verdict import (
-    EpisodeMonitor,
-    Samples,
-    VerdictSettings,
-    judge,
-    measure_images,
-    names_of,
-    read_settings,
-)
+from vla_adapter_ros.recording.description import names_of
+from vla_adapter_ros.recording.monitor import EpisodeMonitor
 from vla_adapter_ros.recording.video import VideoEncoder, VideoSettings, decode_frames
 
 T, FPS = 60, 10.0
-SETTINGS = VerdictSettings()
+SETTINGS = QualitySettings()
 LOW = np.array([CONTRACT.limits[j].position[0] for j in CONTRACT.arm_joints])
 HIGH = np.array([CONTRACT.limits[j].position[1] for j in CONTRACT.arm_joints])
 
@@ -75,7 +74,7 @@ def test_a_good_episode_passes_every_check():
     verdict = judge(good(), SETTINGS, CONTRACT)
     assert {check.level for check in verdict.checks} == {"pass"}, verdict.complaints
     assert verdict.level == "pass"
-    assert len(verdict.checks) == len([f for f in fields(SETTINGS) if "below" in f.metadata])
+    assert len(verdict.checks) == len(checks_of(Scope.EPISODE))
     assert not verdict.complaints
     assert all("\n" not in line for line in verdict.lines)
 
@@ -245,9 +244,9 @@ def test_settings_are_read_and_refused(tmp_path):
     path = tmp_path / "verdict.yaml"
     path.write_text("idle_head: [0.5, .inf]\nblack_level: 20\n")
     settings = read_settings(path)
-    assert settings.idle_head == (0.5, math.inf)
+    assert settings.limits_of("idle_head") == (0.5, math.inf)
     assert settings.black_level == 20
-    assert settings.idle_tail == SETTINGS.idle_tail
+    assert settings.limits_of("idle_tail") == SETTINGS.limits_of("idle_tail")
     assert read_settings({}) == SETTINGS
     for text, words in (
         ("idle_heads: [1, 2]", "idle_heads"),
@@ -271,15 +270,12 @@ def test_names_in_any_nesting():
     assert names_of({"shape": [1], "names": None}, "s") == ("s0",)
 
 
-def test_the_page_has_every_setting_with_its_default():
-    page = (Path(__file__).parents[3] / "docs/datasets.md").read_text(encoding="utf-8")
-    rows = {line.split("`")[1]: line for line in page.splitlines() if line.startswith("| `")}
-    for f in fields(SETTINGS):
-        value = getattr(SETTINGS, f.name)
-        cells = [cell.strip() for cell in rows[f.name].strip("|").split("|")]
-        if "below" in f.metadata:
-            side = "below" if f.metadata["below"] else "above"
-            wanted = ["never" if math.isinf(v) else f"{side} {v:g}" for v in value]
-        else:
-            wanted = [f"{value:g}"]
-        assert cells[-len(wanted) :] == wanted, f.name
+def test_the_page_has_every_check_and_every_number():
+    page = (Path(__file__).parents[3] / "docs/quality.md").read_text(encoding="utf-8")
+    assert checks_table() in page, "run python -m vla_adapter_ros.dataset.quality.page and paste"
+    assert numbers_table() in page
+
+
+def test_every_check_of_an_episode_has_a_function_and_every_name_is_used_once():
+    assert list(FUNCTIONS) == [check.name for check in checks_of(Scope.EPISODE)]
+    assert len({check.name for check in CHECKS}) == len(CHECKS)

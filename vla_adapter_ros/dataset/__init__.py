@@ -1,0 +1,1 @@
+"""Data sets: so far only their quality; reading and writing are in `recording`."""

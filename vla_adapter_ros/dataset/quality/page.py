@@ -1,0 +1,39 @@
+"""The tables of docs/quality.md, made from the list: `python -m vla_adapter_ros.dataset.quality.page`."""
+
+from __future__ import annotations
+
+import math
+
+from vla_adapter_ros.dataset.quality.checks import CHECKS, Check
+from vla_adapter_ros.dataset.quality.settings import QualitySettings, number_fields
+
+
+def checks_table() -> str:
+    """All checks: what each finds, its thresholds, what it needs and where it runs, as Markdown."""
+    lines = ["| check | its number | unit | warns | fails | needs | where |", "|---|---|---|---|---|---|---|"]
+    for check in CHECKS:
+        needs = ", ".join(sorted(need.value for need in check.needs))
+        places = ", ".join(place.value for place in check.places)
+        unit = "share or count" if check.unit == "1" else check.unit
+        limits = f"{_limit(check, check.warn)} | {_limit(check, check.fail)}"
+        lines.append(f"| `{check.name}` | {check.finds} | {unit} | {limits} | {needs} | {places} |")
+    return "\n".join(lines)
+
+
+def numbers_table() -> str:
+    """The numbers that say what counts, as Markdown."""
+    lines = ["| setting | meaning | unit | value |", "|---|---|---|---|"]
+    for f in number_fields():
+        unit = "factor" if f.metadata["unit"] == "1" else f.metadata["unit"]
+        value = getattr(QualitySettings(), f.name)
+        lines.append(f"| `{f.name}` | {f.metadata['text']} | {unit} | {value:g} |")
+    return "\n".join(lines)
+
+
+def _limit(check: Check, limit: float) -> str:
+    side = "below" if check.below else "above"
+    return "never" if math.isinf(limit) else f"{side} {limit:g}"
+
+
+if __name__ == "__main__":
+    print(checks_table(), numbers_table(), sep="\n\n")

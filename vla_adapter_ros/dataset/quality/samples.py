@@ -1,0 +1,49 @@
+"""What is known of an episode, as arrays."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+
+CONTROL_SOURCES = {0: "none", 1: "human", 2: "policy"}
+"""Who led in a row: the numbers of the column `control_source`."""
+
+
+@dataclass(frozen=True)
+class Samples:
+    """What is known of an episode of T rows; None for what is not.
+
+    Attributes:
+        fps: Nominal rate [Hz].
+        stamps: float64 (T,), when each row was captured [s].
+        state: float64 (T, S); `state_names` has S names.
+        action: float64 (T, A), scaled as recorded; `action_names` has A names.
+        ages: float64 (T, N), age of each of the N `streams` [s].
+        images: Camera -> float64 (M, 4), rows as of `measure_image`; M is T, or less where only some
+            images were looked at (`every_image` False).
+        lossy: The images went through a video codec.
+        dropped: Frames that the recorder says it left out.
+        refused: Camera -> how many of its images could not be used, and why the first could not.
+        sources: int (T,), who led: 0 nobody, 1 a human, 2 the policy.
+        periods: Camera -> time between its images [s]; inf, or no entry, where it was not measured.
+        obstacle: Why nothing could move, as the controller said; empty: it did not.
+    """
+
+    fps: float
+    state: np.ndarray
+    action: np.ndarray
+    state_names: tuple[str, ...]
+    action_names: tuple[str, ...]
+    stamps: np.ndarray | None = None
+    ages: np.ndarray | None = None
+    streams: tuple[str, ...] = ()
+    images: Mapping[str, np.ndarray] = field(default_factory=dict)
+    every_image: bool = True
+    lossy: bool = False
+    dropped: int = 0
+    refused: Mapping[str, tuple[int, str]] | None = None
+    sources: np.ndarray | None = None
+    periods: Mapping[str, float] = field(default_factory=dict)
+    obstacle: str = ""
