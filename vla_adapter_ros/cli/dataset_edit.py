@@ -16,7 +16,7 @@ def add_dataset_edit_commands(kinds: Any) -> None:
     bag = kinds.add_parser("import-bag", help="a rosbag2 recording, as the recorder would have recorded it")
     bag.add_argument("path", type=any_path, nargs="+", help="folder of a bag (mcap or sqlite3); repeatable")
     bag.add_argument("--contract", required=True, help="shipped name or path")
-    bag.add_argument("--output", type=output_folder, required=True, help="data set: new, or continued")
+    _imported(bag)
     bag.add_argument("--instruction", default="", help="what was to be done; default: the bag's own topic")
     bag.add_argument("--instruction-topic", default="", help="std_msgs/String that says what was to be done")
     bag.add_argument("--codec", default="h264", choices=("h264", "hevc", "av1"))
@@ -25,7 +25,7 @@ def add_dataset_edit_commands(kinds: Any) -> None:
 
     lerobot = kinds.add_parser("import-lerobot", help="a LeRobot data set by others: v3.0, v2.1 or v2.0")
     lerobot.add_argument("path", type=any_path, help="folder of the data set")
-    lerobot.add_argument("--output", type=output_folder, required=True, help="data set: new, or continued")
+    _imported(lerobot)
     _names(lerobot)
     lerobot.add_argument(
         "--control-source", default="human", choices=("human", "policy", "none"),
@@ -96,6 +96,13 @@ def add_dataset_edit_commands(kinds: Any) -> None:
     export.set_defaults(run=_export)
 
 
+def _imported(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--output", type=output_folder, required=True, help="new folder; see --append")
+    parser.add_argument(
+        "--append", action="store_true", help="add to the data set in OUTPUT, of the same contract"
+    )
+
+
 def _names(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--mapping", type=any_path, help="YAML file: its names in a contract")
     parser.add_argument("--contract", help="shipped name or path; default: the mapping's or the data set's")
@@ -118,7 +125,7 @@ def _import_bag(options: argparse.Namespace) -> int:
     from vla_adapter_ros.recording.importing import import_bag
 
     contract, kept, total, remarks = read_contract(options.contract), 0, 0, []
-    for path in options.path:
+    for number, path in enumerate(options.path):
         report = import_bag(
             path,
             contract,
@@ -127,6 +134,7 @@ def _import_bag(options: argparse.Namespace) -> int:
             instruction_topic=options.instruction_topic,
             codec=options.codec,
             crf=options.crf,
+            append=options.append or number > 0,
             report=_print_episode,
         )
         kept, total = kept + report.kept, total + len(report.episodes)
@@ -149,6 +157,7 @@ def _import_lerobot(options: argparse.Namespace) -> int:
         dataset.contract,
         options.output,
         control_source=SOURCE_NUMBERS[options.control_source],
+        append=options.append,
         report=_print_episode,
     )
     return _finish(report.kept, len(report.episodes), options.output, report.remarks)

@@ -12,13 +12,16 @@ from vla_adapter_ros.cli.arguments import (
     DEVICE_HELP,
     SECONDS,
     SEED,
+    UsageError,
     announce_device,
     any_path,
     output_file,
     output_folder,
     whole,
+    wrong_arguments,
 )
 from vla_adapter_ros.cli.checkpoint import locate_checkpoint
+from vla_adapter_ros.errors import TrainingError
 
 SHIPPED = "franka_sim_tiny"
 
@@ -34,7 +37,10 @@ def add_evaluate(commands: Any) -> None:
 def _add_open_loop(kinds: Any) -> None:
     parser = kinds.add_parser("open-loop", help="predicted against recorded actions of a LeRobot data set")
     _checkpoint_options(parser)
-    parser.add_argument("--dataset", type=any_path, required=True, help="LeRobot v3.0 or v2.1")
+    parser.add_argument(
+        "--dataset", required=True, metavar="PATH[,mapping=FILE]",
+        help="LeRobot data set, a folder or a hub id, as finetune takes it; its weight does not count",
+    )  # fmt: skip
     parser.add_argument("--mapping", type=any_path, help="YAML file: its names in a contract")
     parser.add_argument("--platform", help="needed for an official checkpoint that was not adopted")
     parser.add_argument("--statistics", help="name of the entry to use, if there are several")
@@ -79,12 +85,19 @@ def _open_loop(options: argparse.Namespace) -> int:
     from vla_adapter_ros.training.open_loop import evaluate_open_loop
     from vla_adapter_ros.training.report import format_report
     from vla_adapter_ros.training.report_page import draw_pictures, write_page
+    from vla_adapter_ros.training.sources import parse_source
 
+    with wrong_arguments(TrainingError):
+        source = parse_source(options.dataset)
+    if options.mapping and source.mapping:
+        raise UsageError(
+            f"--mapping {options.mapping} and --dataset {options.dataset}: allowed is one mapping"
+        )
     device = announce_device(options.device)
     found = evaluate_open_loop(
         locate_checkpoint(options.checkpoint),
-        options.dataset,
-        mapping=options.mapping,
+        source.path,
+        mapping=options.mapping or source.mapping or None,
         contract=options.contract or None,
         episodes=options.episodes,
         platform=options.platform,

@@ -28,6 +28,7 @@ from vla_adapter_ros.recording.lateness import kind_of, losses_since
 from vla_adapter_ros.recording.leader import Leader, Report
 from vla_adapter_ros.recording.monitor import EpisodeMonitor
 from vla_adapter_ros.recording.opening import Dataset
+from vla_adapter_ros.recording.tables import read_json
 from vla_adapter_ros.recording.transfer import EpisodeReceiver, describe_timing, usual_codec
 from vla_adapter_ros.recording.writer import DatasetWriter
 from vla_adapter_ros.texts import visible
@@ -134,6 +135,7 @@ def import_bag(
     instruction_topic: str = "",
     codec: str = "h264",
     crf: int = 23,
+    append: bool = False,
     report: Callable[[EpisodeReport], None] = lambda episode: None,
 ) -> ImportReport:
     """Make episodes of a rosbag2 recording, with the frames that a recorder would have built live.
@@ -141,17 +143,19 @@ def import_bag(
     Args:
         path: Folder of the bag, mcap or sqlite3.
         contract: Streams, rate and ages.
-        output: Data set: new, or one of the same contract that is continued.
+        output: Data set: new, or, with `append`, one of the same contract.
         instruction: What was to be done, in all episodes; needed if no topic says it. Text topics are not
             looked at then.
         instruction_topic: std_msgs/String with what is to be done; empty: a topic with a usual name.
         codec, crf: Of the videos.
+        append: Whether to go on with a data set that has episodes; those that came from this bag come again.
         report: Called with each episode.
 
     Raises:
         BagError: no readable bag, a stream is missing, or nothing says what was to be done.
         DatasetError, ContractMismatch, RecordingError: as `DatasetWriter`.
     """
+    require_new(output, append)
     result, notes = ImportReport(), BagNotes()
     with Bag(path) as bag:
         bag.require(contract)
@@ -283,6 +287,7 @@ def import_lerobot(
     output: str | Path,
     *,
     control_source: int = layout.HUMAN,
+    append: bool = False,
     report: Callable[[EpisodeReport], None] = lambda episode: None,
 ) -> ImportReport:
     """Make a data set of ours from one by others. Videos are copied as they are where that is possible.
@@ -290,8 +295,9 @@ def import_lerobot(
     Args:
         dataset: Opened with a mapping or with the contract.
         contract: Of the robot that it was recorded on.
-        output: Data set: new, or one of the same contract that is continued.
+        output: Data set: new, or, with `append`, one of the same contract.
         control_source: Who was in control, for data sets that do not say.
+        append: Whether to go on with a data set that has episodes; those that came from this one come again.
         report: Called with each episode.
 
     Raises:
@@ -300,6 +306,7 @@ def import_lerobot(
     """
     require_fit(dataset, contract)
     require_elsewhere(output, dataset)
+    require_new(output, append)
     result = ImportReport()
     missing = getattr(dataset, "missing", ())
     if missing:
@@ -361,6 +368,21 @@ def require_elsewhere(output: str | Path, *originals: Dataset) -> None:
             raise DatasetError(
                 f"output {output} lies in the original {dataset.root}: allowed is another folder"
             )
+
+
+def require_new(output: str | Path, append: bool) -> None:
+    """Refuse an output that has episodes, so that an import that is repeated does not double them.
+
+    Raises:
+        DatasetError: it has, and nobody asked to append.
+    """
+    info = locate(output) / layout.INFO
+    count = read_json(info).get("total_episodes", 0) if info.is_file() and not append else 0
+    if count:
+        raise DatasetError(
+            f"output {output} has {count} episodes already: allowed is a new folder, or --append, which adds "
+            "all episodes once more, whether they are there or not"
+        )
 
 
 def _numbers(numbers: tuple[int, ...]) -> str:

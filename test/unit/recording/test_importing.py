@@ -165,7 +165,10 @@ def test_import_copies_videos_and_keeps_real_times(tmp_path, ours, foreign):
         np.testing.assert_array_equal(made.decode("third_view", episode), ours.decode("third_view", episode))
         turned = ours.decode("gripper", episode)[:, ::-1, ::-1].astype(int)
         assert np.abs(made.decode("gripper", episode) - turned).mean() < 3
-    again = import_lerobot(dataset, CONTRACT, tmp_path / "set")
+    with pytest.raises(DatasetError, match=r"has 3 episodes already: allowed is a new folder, or --append"):
+        import_lerobot(dataset, CONTRACT, tmp_path / "set")
+    assert DatasetReader(tmp_path / "set").num_episodes == 3
+    again = import_lerobot(dataset, CONTRACT, tmp_path / "set", append=True)
     assert [entry.index for entry in again.episodes] == [3, 4, 5]
     with pytest.raises(DatasetError, match="lies in the original"):
         import_lerobot(dataset, CONTRACT, foreign / "new")

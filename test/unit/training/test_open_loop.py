@@ -81,6 +81,20 @@ def test_all_episodes_and_the_checkpoints_own_statistics_where_its_training_is_n
     assert chosen.report.judged.episodes == (0, 3, 4)
 
 
+def test_a_data_set_with_its_mapping_is_named_as_finetune_takes_it(checkpoint, dataset, tmp_path, capsys):
+    mapping = tmp_path / "names.yaml"
+    mapping.write_text("schema: 1\nstate: observation.state\naction: action\n")
+    words = ["evaluate", "open-loop", "--checkpoint", str(checkpoint), "--device", "cpu", "--episodes", "0"]
+    figures = tmp_path / "figures.json"
+    assert main([*words, "--dataset", f"{dataset},mapping={mapping}", "--json", str(figures)]) in (0, 3)
+    assert json.loads(figures.read_text())["judged"]["episodes"] == [0]
+    mapping.write_text("schema: 1\nstate: state\n")
+    assert main([*words, "--dataset", f"{dataset},weight=2,mapping={mapping}"]) == 1
+    assert "no column 'state'" in capsys.readouterr().err
+    assert main([*words, "--dataset", f"{dataset},mapping={mapping}", "--mapping", str(mapping)]) == 2
+    assert main([*words, "--dataset", f"{dataset},map={mapping}"]) == 2
+
+
 def test_episodes_that_training_held_out_are_judged(checkpoint, dataset, tmp_path):
     held = with_record(checkpoint, tmp_path / "a", held_out=True)
     found = evaluate_open_loop(held, dataset)
