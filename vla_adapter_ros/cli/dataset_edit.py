@@ -125,7 +125,7 @@ def _import_bag(options: argparse.Namespace) -> int:
     from vla_adapter_ros.recording.importing import import_bag
 
     contract, kept, total, remarks = read_contract(options.contract), 0, 0, []
-    for number, path in enumerate(options.path):
+    for done, path in enumerate(options.path):
         report = import_bag(
             path,
             contract,
@@ -134,7 +134,7 @@ def _import_bag(options: argparse.Namespace) -> int:
             instruction_topic=options.instruction_topic,
             codec=options.codec,
             crf=options.crf,
-            append=options.append or number > 0,
+            append=options.append or done > 0,
             report=_print_episode,
         )
         kept, total = kept + report.kept, total + len(report.episodes)
