@@ -19,7 +19,7 @@ from vla_adapter_ros.control import Chunk, MotionCore
 from vla_adapter_ros.errors import ParameterError
 
 RATES_HZ = (100.0, 250.0, 500.0)
-KINDS = ("ticker", "rclpy_timer")
+KINDS = ("rate_loop", "rclpy_timer")
 PUBLISH_HZ = 25.0
 WARM_UP_S = 0.5
 _ROWS, _CHUNK_EVERY_S = 8, 0.4
@@ -87,7 +87,7 @@ def run_jitter_benchmark(
     priority: int = 0,
     contract: str = "franka_sim",
 ) -> dict[str, Any]:
-    """Tick in real time, one after another with every rate and both kinds of clockwork.
+    """Tick in real time, one after another with every rate and both kinds of loop.
 
     Args:
         rates_hz: Ticks per second, above 0.
@@ -97,7 +97,7 @@ def run_jitter_benchmark(
         contract: Robot contract.
 
     Returns:
-        {"100_hz": {"ticker": {...}, "rclpy_timer": {...}}, ..., "settings", "machine"};
+        {"100_hz": {"rate_loop": {...}, "rclpy_timer": {...}}, ..., "settings", "machine"};
         see `figures` and `CpuUse`.
 
     Raises:
@@ -169,7 +169,7 @@ def figures(work: MovingCore, rate_hz: float) -> dict[str, Any]:
 def format_result(result: dict[str, Any]) -> str:
     """A Markdown table."""
     lines = [
-        "| Hz | clockwork | achieved Hz | error p50 ms | p99 ms | max ms | missed | tick p50 ms "
+        "| Hz | loop | achieved Hz | error p50 ms | p99 ms | max ms | missed | tick p50 ms "
         "| cores in use | stolen |",
         "|--:|---|--:|--:|--:|--:|--:|--:|--:|--:|",
     ]
@@ -200,18 +200,18 @@ def _run(kind: str, work: MovingCore, rate_hz: float, seconds: float, priority: 
     import rclpy
     from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 
-    from vla_adapter_ros.nodes.ticker import Ticker, raise_priority
+    from vla_adapter_ros.nodes.rate_loop import RateLoop, raise_priority
 
     context = rclpy.Context()
     rclpy.init(context=context)
     node = rclpy.create_node("jitter_benchmark", context=context)
     try:
-        if kind == "ticker":
-            ticker = Ticker(node.get_clock(), 1.0 / rate_hz, work.tick, False, priority)
-            ticker.start()
+        if kind == "rate_loop":
+            loop = RateLoop(node.get_clock(), 1.0 / rate_hz, work.tick, False, priority)
+            loop.start()
             time.sleep(seconds)
-            ticker.stop()
-            return ticker.real_time
+            loop.stop()
+            return loop.real_time
         granted = [False]
         executor = SingleThreadedExecutor(context=context)
         executor.add_node(node)

@@ -15,7 +15,7 @@ from vla_adapter_ros.nodes.process_runner import GraphRunner, how_it_ended
 
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 1.0, 30.0  # before a node is started again; doubled each time it fails
 WORKED_S = 60.0  # a process that has lived so long had no trouble to start
-LOOK_S = 0.2
+PERIOD_S = 0.2
 CONSEQUENCES = {
     "policy": "the arm holds until there is a new instruction",
     "recorder": "the episode that was being recorded is lost, saved ones are not",
@@ -62,14 +62,14 @@ def _bringup(options: argparse.Namespace) -> int:
     if not nodes:
         raise ParameterError("no node is left to start: leave one of --robot --no-controller --no-policy out")
     with GraphRunner(nodes) as graph:
-        upkeep = Upkeep(graph)
+        restarter = Restarter(graph)
         while True:
-            for sentence in upkeep.look(time.monotonic()):
+            for sentence in restarter.restart_ended(time.monotonic()):
                 print(f"vla-adapter: {sentence}", file=sys.stderr, flush=True)
-            time.sleep(LOOK_S)
+            time.sleep(PERIOD_S)
 
 
-class Upkeep:
+class Restarter:
     """Looks after the processes of a graph.
 
     A policy or a recorder that dies is started again: the new policy waits for an instruction, the
@@ -82,10 +82,10 @@ class Upkeep:
 
     def __init__(self, graph: GraphRunner) -> None:
         self._graph = graph
-        self._lives = {node.name: _Lives() for node in graph.nodes}
+        self._histories = {node.name: _ProcessHistory() for node in graph.nodes}
 
-    def look(self, now: float) -> list[str]:
-        """Start again what is due; to be called a few times per second.
+    def restart_ended(self, now: float) -> list[str]:
+        """Start again what has ended and has waited; to be called a few times per second.
 
         Args:
             now: By a steady clock [s].
@@ -98,23 +98,23 @@ class Upkeep:
         """
         said = []
         for node in self._graph.nodes:
-            lives = self._lives[node.name]
+            history = self._histories[node.name]
             status = self._graph.processes[node.name].poll()
             if status is None:
-                lives.seen(now)
-            elif lives.due is None:
-                if sentence := self._ended(node, lives, status, now):
+                history.mark_alive(now)
+            elif history.restart_at is None:
+                if sentence := self._ended(node, history, status, now):
                     said.append(sentence)
-            elif now >= lives.due:
-                lives.begin()
+            elif now >= history.restart_at:
+                history.mark_started()
                 self._graph.start(node)
         return said
 
-    def _ended(self, node: NodeSpec, lives: _Lives, status: int, now: float) -> str:
+    def _ended(self, node: NodeSpec, history: _ProcessHistory, status: int, now: float) -> str:
         how = how_it_ended(node.name, status)
-        if node.ends_all(status, lives.count):
+        if node.ends_all(status, history.starts):
             raise ProcessError(f"{how}: nothing runs without it" + "; its own words are above" * (status > 0))
-        before, pause = lives.pause, lives.end(now)
+        before, pause = history.pause, history.mark_ended(now)
         if before == LONGEST_PAUSE_S == pause:
             return ""
         if pause < LONGEST_PAUSE_S:
@@ -122,29 +122,31 @@ class Upkeep:
         return f"{how}, again and again: from now on it is tried every {pause:g} s, without a word"
 
 
-class _Lives:
-    """The lives of one node's process so far."""
+class _ProcessHistory:
+    """When the process of one node was started and ended so far."""
 
     def __init__(self) -> None:
-        self.count = 1
-        self.due: float | None = None  # when it is started again [s]; None: it has not ended, as far as seen
+        self.starts = 1
+        self.restart_at: float | None = (
+            None  # when it is started again [s]; None: it has not ended, as far as seen
+        )
         self.pause = 0.0  # before the newest start [s]
         self._first_seen: float | None = None
 
-    def seen(self, now: float) -> None:
-        """It lives."""
+    def mark_alive(self, now: float) -> None:
+        """The process runs."""
         if self._first_seen is None:
             self._first_seen = now
         if now - self._first_seen >= WORKED_S:
             self.pause = 0.0
 
-    def end(self, now: float) -> float:
-        """It has ended; returns how long to wait before it is started again [s]."""
+    def mark_ended(self, now: float) -> float:
+        """The process has ended; returns how long to wait before it is started again [s]."""
         self.pause = min(2 * self.pause, LONGEST_PAUSE_S) or FIRST_PAUSE_S
-        self.due = now + self.pause
+        self.restart_at = now + self.pause
         return self.pause
 
-    def begin(self) -> None:
-        """It is started again."""
-        self.count += 1
-        self.due = self._first_seen = None
+    def mark_started(self) -> None:
+        """The process is started again."""
+        self.starts += 1
+        self.restart_at = self._first_seen = None

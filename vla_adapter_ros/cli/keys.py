@@ -91,7 +91,7 @@ class Keyboard:
 
     @contextlib.contextmanager
     def whole_lines(self) -> Iterator[None]:
-        """The terminal's usual behaviour, to ask for a sentence."""
+        """The terminal's usual behavior, to ask for a sentence."""
         self._restore()
         try:
             yield

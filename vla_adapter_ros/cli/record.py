@@ -108,7 +108,7 @@ def _record(options: argparse.Namespace) -> int:
         while True:
             if runner is not None:
                 runner.check_alive()
-            if not terminal.turn(keys):
+            if not terminal.update(keys):
                 return 0
 
 
@@ -131,22 +131,22 @@ class Terminal:
         self._live = sys.stdout.isatty()
         self._greeted = False
 
-    def turn(self, keys: dict[str, str]) -> bool:
+    def update(self, keys: dict[str, str]) -> bool:
         """Handle keys and show what is new; False when the operator wants to leave."""
         client = self._client
         if not self._greeted and client.ready:
             self._greeted = True
-            self._say(HELP)
+            self._print_line(HELP)
         for key in self._keyboard.read(REFRESH_S) if client.ready else self._pause():
             command = keys.get(key)
             if command == "quit":
                 if client.status.state == "idle" or self._leaving:
                     return False
                 self._leaving = True
-                self._say(f"an episode is {client.status.state}: once more discards it and quits")
+                self._print_line(f"an episode is {client.status.state}: once more discards it and quits")
             elif command is not None:
                 self._leaving = False
-                self._do(command)
+                self._run_command(command)
         self._show()
         return not self._keyboard.ended
 
@@ -154,7 +154,7 @@ class Terminal:
         time.sleep(REFRESH_S)  # keys pressed before the recorder is there wait for it
         return []
 
-    def _do(self, command: str) -> None:
+    def _run_command(self, command: str) -> None:
         if command == "toggle":
             command = "stop" if self._client.status.state == "recording" else "start"
         if command == "task" or (command == "start" and not self._task()):
@@ -184,9 +184,9 @@ class Terminal:
             told = [status.reason, *(sentence for _, sentence in events)]
             for line in self._verdict:
                 if not line.startswith(("pass", "skip")) and not any(line in sentence for sentence in told):
-                    self._say(f"  {line}")
+                    self._print_line(f"  {line}")
         for good, sentence in events:  # after the warnings: what is to be decided comes last
-            self._say(sentence if good else f"! {sentence}")
+            self._print_line(sentence if good else f"! {sentence}")
         if status is None:
             return
         if status.state != self._state:
@@ -197,7 +197,7 @@ class Terminal:
             self._clear()
             print(status_line(status)[: shutil.get_terminal_size().columns - 1], end="", flush=True)
 
-    def _say(self, sentence: str) -> None:
+    def _print_line(self, sentence: str) -> None:
         self._clear()
         print(sentence, flush=True)
 

@@ -53,10 +53,10 @@ def replay_frames(dataset: Dataset, contract: Contract, episode: int, speed: flo
     with _Publisher() as publisher:
         depth = QoSProfile(depth=10)  # reliable: whoever listens with best effort gets it too
         for camera in contract.cameras.values():
-            publisher.add(IMAGE_TYPES[camera.transport], camera.topic, depth)
+            publisher.advertise(IMAGE_TYPES[camera.transport], camera.topic, depth)
         for name, topic in contract.topics.items():
-            publisher.add(TOPIC_TYPES[topic.type], name, depth)
-        publisher.add(JointState, contract.action.topic, depth)
+            publisher.advertise(TOPIC_TYPES[topic.type], name, depth)
+        publisher.advertise(JointState, contract.action.topic, depth)
         publisher.settle()
         for row in publisher.pace(rows, speed):
             now = publisher.now()
@@ -98,7 +98,7 @@ def replay_commands(dataset: Dataset, contract: Contract, episode: int, speed: f
             said = f"{status.state}: {status.reason}"
 
     with _Publisher() as publisher:
-        publisher.add(JointState, contract.teleop.topic, QoSProfile(depth=10))
+        publisher.advertise(JointState, contract.teleop.topic, QoSProfile(depth=10))
         publisher.node.create_subscription(
             ControllerStatus, "controller/status", listen, QoSProfile(depth=10)
         )
@@ -171,7 +171,7 @@ class _Publisher:
         self.node.destroy_node()
         rclpy.try_shutdown()
 
-    def add(self, kind: Any, topic: str, qos: QoSProfile) -> None:
+    def advertise(self, kind: Any, topic: str, qos: QoSProfile) -> None:
         """Make a publisher."""
         self._publishers[topic] = self.node.create_publisher(kind, topic, qos)
 

@@ -120,12 +120,12 @@ class ManagedNode(LifecycleNode):
         """
         what = self.resolve_topic_name(topic)
 
-        def take(message: Any) -> None:
+        def receive(message: Any) -> None:
             if always or self._taking:
                 with self.boundary(what):
                     callback(message)
 
-        subscription = self.create_subscription(kind, topic, take, qos, callback_group=group)
+        subscription = self.create_subscription(kind, topic, receive, qos, callback_group=group)
         self.own(partial(self.destroy_subscription, subscription))
         return subscription
 
@@ -169,9 +169,9 @@ class ManagedNode(LifecycleNode):
         try:
             yield
         except VlaAdapterError as error:
-            self._faults.note(what, str(error))
+            self._faults.report(what, str(error))
         except Exception as error:
-            self._faults.note(what, f"{type(error).__name__}: {error}", traceback.format_exc())
+            self._faults.report(what, f"{type(error).__name__}: {error}", traceback.format_exc())
 
     def now(self) -> float:
         """ROS time [s]."""

@@ -26,14 +26,14 @@ from vla_adapter_ros.msg import ActionChunk, ControllerStatus
 from vla_adapter_ros.nodes.base import CHUNK_TOPIC, STATUS_TOPIC, ManagedNode
 from vla_adapter_ros.nodes.conversions import chunk_of, command_message, command_of, joint_positions, seconds
 from vla_adapter_ros.nodes.description import watch_description
+from vla_adapter_ros.nodes.foreign_publishers import foreign_publisher
 from vla_adapter_ros.nodes.grippers import gripper_outputs
-from vla_adapter_ros.nodes.neighbours import foreign_publisher
 from vla_adapter_ros.nodes.outputs import Outgoing, arm_output
 from vla_adapter_ros.nodes.parameters import ControllerParameters
 from vla_adapter_ros.nodes.process import run
+from vla_adapter_ros.nodes.rate_loop import RateLoop
 from vla_adapter_ros.nodes.status import diagnostic_values, status_message
 from vla_adapter_ros.nodes.streams import best_effort
-from vla_adapter_ros.nodes.ticker import Ticker
 
 DEPTH = QoSProfile(depth=10)
 HEARS_ALL = best_effort(10)
@@ -54,7 +54,7 @@ class ControllerNode(ManagedNode):
     def configure(self) -> None:
         contract, parameters = self.contract, self.parameters
         self._mode = parameters.mode
-        parameters.check(contract)
+        parameters.require_command_delay(contract)
         self._lock = threading.Lock()
         self._core = MotionCore(
             contract if self._mode == "drive" else _untracked(contract),
@@ -102,7 +102,7 @@ class ControllerNode(ManagedNode):
         with self._lock:
             self._core.activate(self.now())
         self.own(self._end_arm)
-        self._ticker = Ticker(
+        self._loop = RateLoop(
             self.get_clock(),
             self._core.period_s,
             self._guarded_tick,
@@ -110,8 +110,8 @@ class ControllerNode(ManagedNode):
             self.parameters.realtime_priority,
             self.get_logger().info,
         )
-        self.own(self._ticker.stop)
-        self._ticker.start()
+        self.own(self._loop.stop)
+        self._loop.start()
 
     def deactivate(self) -> None:
         """Bring the arm to rest.
@@ -124,7 +124,7 @@ class ControllerNode(ManagedNode):
         if self.get_parameter("use_sim_time").value:
             # During a transition no callback runs, so simulated time stands still. One more tick commits the
             # stop; a position driver stays where it was told to be last.
-            self._ticker.stop()
+            self._loop.stop()
             self._guarded_tick(self.now() + self._core.period_s)
         else:
             self._wait_for_rest()
@@ -138,7 +138,7 @@ class ControllerNode(ManagedNode):
             time.sleep(0.02)
 
     def _end_arm(self) -> None:
-        """The last thing that is sent, after the last tick: nobody would repeat a velocity."""
+        """The last thing that is sent, after the last tick: nothing would correct a velocity later."""
         if self._arm is not None:
             self._arm.end(self.now())
             self._arm.flush()
@@ -155,14 +155,14 @@ class ControllerNode(ManagedNode):
         now = self.now()
         stamp = now if self.contract.teleop.time == "receive" else seconds(message.header.stamp)
 
-        def accept() -> None:
+        def take_command() -> None:
             command = command_of(message, self.contract.action_names, self.contract.action.field)
             if self._mode == "shadow":
                 self._human = command, now
             else:
                 self._core.accept_teleop(command, stamp, now)
 
-        self._guard(accept)
+        self._guard(take_command)
 
     def _on_clutch(self, message: Bool) -> None:
         self._guard(lambda: self._core.clutch(message.data))
@@ -263,9 +263,9 @@ class ControllerNode(ManagedNode):
             row = self._rows.next_row(now) if self._rows is not None and tick.source == "policy" else None
             human, human_at = self._human
         self._ticks += 1
-        leads = human is not None and abs(now - human_at) <= self.contract.teleop.timeout_s
+        human_active = human is not None and abs(now - human_at) <= self.contract.teleop.timeout_s
         if self._score is not None:
-            self._compare(tick, human if leads else None, now)
+            self._compare(tick, human if human_active else None, now)
         elif tick.command is not None:
             self._publish_command(tick.command, now)
         if row is not None:
@@ -275,7 +275,7 @@ class ControllerNode(ManagedNode):
             if positions is not None and not out.released:
                 for gripper, position in zip(self._grippers, positions, strict=True):
                     self._sent += gripper.send(position, now, repeat=out.trajectory is not None)
-        source = tick.source if self._score is None else ("human" if leads else "none")
+        source = tick.source if self._score is None else ("human" if human_active else "none")
         changed = (tick.state, source) != self._last_said
         if changed or self._ticks % self.parameters.status_every == 0:
             self._publish_status(tick, source)
@@ -322,7 +322,7 @@ class ControllerNode(ManagedNode):
 
 
 def _untracked(contract: Contract) -> Contract:
-    """The contract for motion that no arm carries out: what is due is not compared with what is measured."""
+    """The contract for motion that no arm carries out: the setpoint is not compared with what is measured."""
     safety = dataclasses.replace(contract.safety, tracking_error_max=float("inf"))
     return dataclasses.replace(contract, safety=safety)
 

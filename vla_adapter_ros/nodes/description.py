@@ -26,7 +26,7 @@ def watch_description(
     node: ManagedNode,
     contract: Contract,
     receive: Callable[[Callable[[], ArmKinematics | None]], None],
-    complain: Callable[[str], None],
+    report_problem: Callable[[str], None],
 ) -> None:
     """Hand over the kinematics once the URDF is there.
 
@@ -35,8 +35,8 @@ def watch_description(
         contract: The robot's contract; without an entry `kinematics` nothing happens.
         receive: Gets a function that builds kinematics, to be called once per thread
             that uses them (one object serves one thread).
-        complain: Gets what is wrong with kinematics that cannot be had but are not needed. What is wrong
-            with a URDF that comes by topic is reported as a fault of that topic.
+        report_problem: Gets why there are no kinematics, where they are not needed. What is wrong with a
+            URDF that comes by topic is reported as a fault of that topic.
 
     Raises:
         KinematicsError: kinematics are needed, and the URDF file or the library is no good.
@@ -55,4 +55,4 @@ def watch_description(
     except KinematicsError as error:
         if needs_kinematics(contract):
             raise
-        complain(f"no kinematics, and so no limits from the URDF: {error}")
+        report_problem(f"no kinematics, and so no limits from the URDF: {error}")

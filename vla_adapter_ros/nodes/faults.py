@@ -28,7 +28,7 @@ class Faults:
         self._faults: dict[str, tuple[str, int, float]] = {}  # newest sentence, how often, when last
         self._said: dict[str, set[str]] = {}  # what -> kinds of sentences that were logged
 
-    def note(self, what: str, sentence: str, details: str = "") -> None:
+    def report(self, what: str, sentence: str, details: str = "") -> None:
         """Something failed; the first time, and the first time in another way, it is logged.
 
         Args:

@@ -62,7 +62,7 @@ class NodeSpec:
         """Whether nothing makes sense without this node: the robot, or who moves it."""
         return self.kind in ("simulator", "controller")
 
-    def ends_all(self, status: int, lives: int) -> bool:
+    def ends_all(self, status: int, starts: int) -> bool:
         """Whether the other nodes must end when this one has; else it is started again.
 
         All end with a vital node. What ends by itself with an error at its first
@@ -70,9 +70,9 @@ class NodeSpec:
 
         Args:
             status: Exit status; negative: the signal that killed it.
-            lives: How often it has been started, 1 or more.
+            starts: How often it has been started, 1 or more.
         """
-        return self.is_vital or (lives == 1 and status > 0)
+        return self.is_vital or (starts == 1 and status > 0)
 
     def write_arguments(self, folder: Path) -> Path:
         """Write `parameters` as a file that wins over every parameter named before it.

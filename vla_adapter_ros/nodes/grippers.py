@@ -16,10 +16,10 @@ from vla_adapter_ros.nodes.base import ManagedNode
 from vla_adapter_ros.nodes.conversions import to_stamp
 
 STROKE_S = 0.5
-"""Time for the whole way between open and closed, where a gripper trajectory needs one [s]."""
+"""Time for the whole stroke between open and closed, where a gripper trajectory needs one [s]."""
 MIN_MOVE_S = 0.1
 GOAL_STEP = 0.02
-"""Smallest change that is worth a new goal, as a share of the whole way."""
+"""Smallest change that is worth a new goal, as a fraction of the stroke."""
 
 
 class GripperOutput:
@@ -40,7 +40,7 @@ class GripperOutput:
         """
         if position == self._last and not repeat:
             return 0
-        sent = self._tell(position, now)
+        sent = self._send_position(position, now)
         if sent:
             self._last = position
         return sent
@@ -48,11 +48,11 @@ class GripperOutput:
     def _open(self) -> None:
         raise NotImplementedError
 
-    def _tell(self, position: float, now: float) -> int:
+    def _send_position(self, position: float, now: float) -> int:
         raise NotImplementedError
 
-    def _way(self, position: float) -> float:
-        """Way from the last position as a share of the whole way; 1 if there is none."""
+    def _travel_fraction(self, position: float) -> float:
+        """Distance from the last position as a fraction of the stroke; 1 if there is no last position."""
         if self._last is None:
             return 1.0
         return abs(position - self._last) / abs(self._gripper.open_position - self._gripper.closed_position)
@@ -64,7 +64,7 @@ class GripperPosition(GripperOutput):
     def _open(self) -> None:
         self._publisher = self._node.publish_on(Float64MultiArray, self._gripper.topic, QoSProfile(depth=10))
 
-    def _tell(self, position: float, now: float) -> int:
+    def _send_position(self, position: float, now: float) -> int:
         self._publisher.publish(Float64MultiArray(data=[position]))
         return 1
 
@@ -75,13 +75,13 @@ class GripperTrajectory(GripperOutput):
     def _open(self) -> None:
         self._publisher = self._node.publish_on(JointTrajectory, self._gripper.topic, QoSProfile(depth=10))
 
-    def _tell(self, position: float, now: float) -> int:
+    def _send_position(self, position: float, now: float) -> int:
         if position == self._last:
             return 0
         message = JointTrajectory(joint_names=[self._gripper.joint])
         message.header.stamp = to_stamp(now)
         point = JointTrajectoryPoint(positions=[position], velocities=[0.0])
-        nanoseconds = round(max(MIN_MOVE_S, STROKE_S * self._way(position)) * 1e9)
+        nanoseconds = round(max(MIN_MOVE_S, STROKE_S * self._travel_fraction(position)) * 1e9)
         point.time_from_start.sec, point.time_from_start.nanosec = divmod(nanoseconds, 1_000_000_000)
         message.points.append(point)
         self._publisher.publish(message)
@@ -103,8 +103,8 @@ class GripperAction(GripperOutput):
         self._node.own(self._client.destroy)
         self._answered = True
 
-    def _tell(self, position: float, now: float) -> int:
-        far = self._last is None or self._way(position) >= GOAL_STEP
+    def _send_position(self, position: float, now: float) -> int:
+        far = self._last is None or self._travel_fraction(position) >= GOAL_STEP
         # A goal on its way must be answered first, or goals of a continuous gripper would pile up.
         if not far or not self._answered or not self._client.server_is_ready():
             return 0

@@ -35,16 +35,16 @@ class Instruction:
             status: The controller's newest `ControllerStatus`.
             session: Of the policy.
         """
-        ours = status.session_id == session
+        same_session = status.session_id == session
         human = "a human took over" if status.control_source == "human" else ""
         why = human or status.first_cause or status.reason or status.blocked_by
-        if ours and status.instruction_id >= self.number:
+        if same_session and status.instruction_id >= self.number:
             self.heard_of = True
             ended = status.ended_instruction_id >= self.number
-        elif self.heard_of and not ours:
+        elif self.heard_of and not same_session:
             ended = True
             other = status.session_id
-            why = f"session {other} of another policy leads" if other else "it began anew"
+            why = f"it follows session {other} of another policy" if other else "it was started again"
         else:
             ended = bool(status.blocked_by) and seconds(status.header.stamp) > self.given
         return f"the controller ended instruction {self.number}: {why or 'no reason given'}" if ended else ""

@@ -53,12 +53,12 @@ def launch_nodes(nodes: list[NodeSpec], not_given: Collection[str] = ()) -> list
 
 def _when_ended(node: NodeSpec, actions: list[LifecycleNode]) -> Callable[[Any, Any], list[Any]]:
     """What follows when a node's process ends: nothing, as launch restarts it, or the end of `actions`."""
-    lives = 0
+    starts = 0
 
     def ended(event: Any, context: Any) -> list[Any]:
-        nonlocal lives
-        lives += 1
-        if context.is_shutdown or not node.ends_all(event.returncode, lives):
+        nonlocal starts
+        starts += 1
+        if context.is_shutdown or not node.ends_all(event.returncode, starts):
             return []
         why = LogInfo(msg=f"{node.name} has ended: nothing runs without it")
         ends = [EmitEvent(event=ShutdownProcess(process_matcher=matches_action(a))) for a in actions]

@@ -34,14 +34,14 @@ class Outgoing:
 
     Attributes:
         now: ROS time [s].
-        due: What should be happening now (`MotionCore.setpoint`); None while nothing is commanded.
+        setpoint: What the arm should do now (`MotionCore.setpoint`); None while nothing is commanded.
         trajectory: What a trajectory controller should be told, in ticks in which it is told.
         measured, measured_at: Newest joint positions (J,) and their stamp [s]; None before the first.
         released: A human drives the robot directly, so nothing may be sent, not even a zero.
     """
 
     now: float
-    due: Any
+    setpoint: Any
     trajectory: Trajectory | None
     measured: np.ndarray | None
     measured_at: float
@@ -59,7 +59,7 @@ class ArmOutput:
         self._publisher = node.publish_on(self.kind, contract.command.topic, QoSProfile(depth=10))
 
     def send(self, out: Outgoing) -> int:
-        """Publish what is due; returns the number of messages."""
+        """Publish the command of this tick; returns the number of messages."""
         raise NotImplementedError
 
     def end(self, now: float) -> int:
@@ -87,33 +87,33 @@ class TrajectoryOutput(ArmOutput):
 
 
 class PositionOutput(ArmOutput):
-    """The positions due now, in the order of the contract's arm joints, to a forward position controller."""
+    """The setpoint's positions, in the order of the contract's arm joints, to a forward position controller."""
 
     kind = Float64MultiArray
 
     def send(self, out: Outgoing) -> int:
-        if out.due is None or out.released:
+        if out.setpoint is None or out.released:
             return 0
-        return self._publish(Float64MultiArray(data=out.due.position.tolist()))
+        return self._publish(Float64MultiArray(data=out.setpoint.position.tolist()))
 
 
 class PoseOutput(ArmOutput):
-    """The tool pose due now, in the contract's base link, to a Cartesian controller."""
+    """The tool pose of the setpoint, in the contract's base link, to a Cartesian controller."""
 
     kind = PoseStamped
 
     def send(self, out: Outgoing) -> int:
-        if out.due is None or out.released or self.kinematics is None:
+        if out.setpoint is None or out.released or self.kinematics is None:
             return 0
-        pose = self.kinematics.pose(out.due.position)
+        pose = self.kinematics.pose(out.setpoint.position)
         return self._publish(pose_message(pose, self._contract.kinematics.base_link, out.now))
 
 
 class VelocityOutput(ArmOutput):
-    """The velocities due now, to a forward velocity controller.
+    """The velocities of the setpoint, to a forward velocity controller.
 
     A velocity alone would let the arm drift off, so `feedback` times the
-    position error (due minus measured, both at the stamp of the measurement)
+    position error (setpoint minus measured, both at the stamp of the measurement)
     is added, and the sum is kept within the velocity limits. What is sent is
     the velocity of the middle of the tick.
     """
@@ -132,13 +132,13 @@ class VelocityOutput(ArmOutput):
         if out.released:
             self._sending = False
             return 0
-        if out.due is None:
+        if out.setpoint is None:
             return self.end(out.now)
-        if np.abs(out.due.velocity).max() > _STILL:
+        if np.abs(out.setpoint.velocity).max() > _STILL:
             self._moved_at = out.now
         if not self._moved_at <= out.now <= self._moved_at + REST_S:
             return self.end(out.now)
-        message = self._message(out, out.due.velocity + out.due.acceleration * step / 2)
+        message = self._message(out, out.setpoint.velocity + out.setpoint.acceleration * step / 2)
         self._sending = self._sending or message is not None
         return 0 if message is None else self._publish(message)
 
@@ -150,7 +150,7 @@ class VelocityOutput(ArmOutput):
 
     def _message(self, out: Outgoing, velocity: np.ndarray) -> Any | None:
         if out.measured is not None:
-            velocity = velocity + self._feedback * (_due_then(out) - out.measured)
+            velocity = velocity + self._feedback * (_setpoint_at_measurement(out) - out.measured)
         return Float64MultiArray(data=np.clip(velocity, -self._limit, self._limit).tolist())
 
     def _zero(self, now: float) -> Any:
@@ -158,7 +158,7 @@ class VelocityOutput(ArmOutput):
 
 
 class TwistOutput(VelocityOutput):
-    """The tool's twist due now, in the contract's base link, to a Cartesian controller or MoveIt Servo.
+    """The setpoint's tool twist, in the contract's base link, to a Cartesian controller or MoveIt Servo.
 
     Feedback is as for velocities, on the tool's pose: a redundant arm may take another posture.
     """
@@ -169,9 +169,12 @@ class TwistOutput(VelocityOutput):
         if self.kinematics is None:
             return None
         velocity = np.clip(velocity, -self._limit, self._limit)
-        twist = self.kinematics.jacobian(out.due.position) @ velocity
+        twist = self.kinematics.jacobian(out.setpoint.position) @ velocity
         if out.measured is not None:
-            wanted, here = self.kinematics.pose(_due_then(out)), self.kinematics.pose(out.measured)
+            wanted, here = (
+                self.kinematics.pose(_setpoint_at_measurement(out)),
+                self.kinematics.pose(out.measured),
+            )
             twist[:3] += self._feedback * (wanted.position - here.position)
             twist[3:] += self._feedback * rotation_vector(wanted.rotation @ here.rotation.T)
         return twist_message(twist, self._contract.kinematics.base_link, out.now)
@@ -200,6 +203,6 @@ def arm_output(node: ManagedNode, contract: Contract, feedback: float) -> ArmOut
     return OUTPUTS[contract.command.type](node, contract, feedback)
 
 
-def _due_then(out: Outgoing) -> np.ndarray:
-    """Positions (J,) that were due when the arm was measured."""
-    return out.due.position - out.due.velocity * (out.now - out.measured_at)
+def _setpoint_at_measurement(out: Outgoing) -> np.ndarray:
+    """Positions (J,) of the setpoint at the time at which the arm was measured."""
+    return out.setpoint.position - out.setpoint.velocity * (out.now - out.measured_at)

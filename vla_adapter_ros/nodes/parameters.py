@@ -87,8 +87,8 @@ class ControllerParameters(CommonParameters):
         0.0, "Effort limit in GripperCommand goals [N]; 0 leaves it to the driver.", min=0.0
     )
 
-    def check(self, contract: Contract) -> None:
-        """What a trajectory controller is told must reach beyond the next time that it is told something.
+    def require_command_delay(self, contract: Contract) -> None:
+        """Require that each trajectory reaches beyond the next one.
 
         Raises:
             ParameterError: the contract's `command.lead_s` is too short for `publish_every` and `rate_hz`.

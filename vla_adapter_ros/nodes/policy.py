@@ -34,7 +34,7 @@ from vla_adapter_ros.texts import visible
 
 DEFAULT_CHECKPOINT = "franka_sim_tiny"
 BUDGET_RUNS = 10
-LOOK_PERIOD_S = 0.05  # between two looks for streams that are silent
+SILENCE_PERIOD_S = 0.05  # between two looks for streams that are silent
 DTYPES = {"auto": None, "fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
@@ -74,7 +74,7 @@ class PolicyNode(ManagedNode):
         self.serve(Instruct, "instruct", self._on_instruct)
         if parameters.require_controller:
             self.listen(ControllerStatus, STATUS_TOPIC, self._on_status, QoSProfile(depth=10))
-        self.every(LOOK_PERIOD_S, self._look)
+        self.every(SILENCE_PERIOD_S, self._watch_silence)
         chunk, where = self._policy.config.chunk, describe_device(device)
         self.get_logger().info(f"checkpoint {path}, {chunk} rows per chunk, {where}")
 
@@ -86,14 +86,14 @@ class PolicyNode(ManagedNode):
             started = time.monotonic()
             self._policy.predict(blank, "measure", state)
             times.append(time.monotonic() - started)
-        complaint = budget_complaint(
+        problem = budget_complaint(
             self.contract.rate_hz,
             self._policy.config.chunk,
             self.parameters.execution_horizon,
             float(np.percentile(times, 99)),
         )
-        if complaint:
-            raise ParameterError(complaint)
+        if problem:
+            raise ParameterError(problem)
 
     def activate(self) -> None:
         self._builder = self._streams.start()
@@ -193,11 +193,11 @@ class PolicyNode(ManagedNode):
         if self._instruction.text and (why := self._instruction.end_by(status, self._session)):
             self._end(why, tell=False)
 
-    def _look(self) -> None:
+    def _watch_silence(self) -> None:
         """End the instruction when a stream has been silent for so long that the arm must not go on."""
         newest = self._builder.newest_stamps()
         newest |= {FRAMES: self._builder.last_good, CONTROLLER: self._heard}
-        silent = self._silence.look(self.now(), newest)
+        silent = self._silence.find_silent(self.now(), newest)
         if silent and self._instruction.text:
             self._end(self._silence.reason(silent, self.contract, self._builder, self.now()), tell=True)
 
@@ -218,7 +218,7 @@ class PolicyNode(ManagedNode):
             finally:
                 self.acknowledge(frame.stamp, outputs=self._published)
         if not frames:
-            self._complain()
+            self._report_issues()
 
     def _handle(self, frame: Frame) -> None:
         """Infer from a frame if there is an instruction and the frame is due."""
@@ -271,10 +271,9 @@ class PolicyNode(ManagedNode):
         self._published = chunk.sequence
         self.acknowledge(0.0, outputs=self._published)
 
-    def _complain(self) -> None:
+    def _report_issues(self) -> None:
         """Without frames there is nothing to infer from: say which stream is silent."""
-        complaints = self._streams.complaints(self.now())
-        problem = self._why_ended or "; ".join(complaints)
+        problem = self._why_ended or "; ".join(self._streams.issues(self.now()))
         if problem:
             self.diagnose(problem, instruction=self._instruction.text)
 

@@ -22,7 +22,7 @@ TELLS_TIMES = hasattr(Subscription, "CallbackType")
 
 
 class Polling:
-    """Subscriptions of a node of its own, whose executor only runs within `take`.
+    """Subscriptions of a node of its own, whose executor only runs within `take_messages`.
 
     Args:
         node: In whose name; gives names, remappings and the context.
@@ -45,7 +45,7 @@ class Polling:
         self._topics: list[tuple[str, type, QoSProfile]] = []
 
     def subscribe(self, kind: type, topic: str, handle: Handle, quality: QoSProfile) -> None:
-        """Let messages wait for `take`; `quality` says how many may.
+        """Let messages wait for `take_messages`; `quality` says how many may.
 
         Args:
             handle: Comes back with each message, to be called with it and the time at which it came [s].
@@ -53,15 +53,15 @@ class Polling:
         name = self._node.resolve_topic_name(topic)
         self._topics.append((name, kind, quality))
 
-        def note(message: Any, info: Any) -> None:
+        def keep(message: Any, info: Any) -> None:
             self._found.append((info["received_timestamp"] * 1e-9, handle, message))
 
-        def note_late(message: Any) -> None:
+        def keep_without_time(message: Any) -> None:
             self._found.append((0.0, handle, message))
 
-        self._quiet.create_subscription(kind, name, note if TELLS_TIMES else note_late, quality)
+        self._quiet.create_subscription(kind, name, keep if TELLS_TIMES else keep_without_time, quality)
 
-    def take(self, now: float) -> list[tuple[float, Handle, Any]]:
+    def take_messages(self, now: float) -> list[tuple[float, Handle, Any]]:
         """All that waits, in the order in which it came: time [s], handle and message.
 
         What comes meanwhile may have overtaken messages of a topic that was looked at before, and counts

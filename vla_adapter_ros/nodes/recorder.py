@@ -81,7 +81,7 @@ class RecorderNode(ManagedNode):
         self._refused: deque[tuple[str, str]] = deque()  # images that could not be used: camera, why
         self._streams = StreamSubscriber(
             self,
-            self._take,
+            self._record_frames,
             with_action=True,
             polled=real_time,
             on_refused=lambda camera, why: self._refused.append((camera, why)),
@@ -137,17 +137,17 @@ class RecorderNode(ManagedNode):
         if task := visible(message.data):
             self._instruction = task
 
-    def _complaints(self) -> list[str]:
+    def _stream_issues(self) -> list[str]:
         """Streams that are silent."""
         self._streams.poll()
-        return self._streams.complaints(self.now())
+        return self._streams.issues(self.now())
 
     def _obstacles(self) -> list[str]:
         """Why no good frame could be recorded now."""
         self._streams.poll()
         return self._streams.obstacles(self.now())
 
-    def _take(self, now: float) -> None:
+    def _record_frames(self, now: float) -> None:
         """Record the frames that became ready, and count the images that made none."""
         while self._refused:
             self._session.refuse(*self._refused.popleft())
@@ -155,7 +155,7 @@ class RecorderNode(ManagedNode):
             self._session.add(frame)
             self._problem = frame.problem
             self.acknowledge(frame.stamp)
-        self._session.watch(now, self._complaints)
+        self._session.watch(now, self._stream_issues)
 
     def _on_start(
         self, request: StartEpisode.Request, response: StartEpisode.Response
@@ -173,10 +173,10 @@ class RecorderNode(ManagedNode):
         self._publish_status()
 
     def _publish_status(self) -> None:
-        self._session.watch(self.now(), self._complaints)
+        self._session.watch(self.now(), self._stream_issues)
         status = self._session.status()
         # The problem of the newest frame is that of now only as long as frames come.
-        problem = "; ".join(self._complaints()) or self._problem
+        problem = "; ".join(self._stream_issues()) or self._problem
         ages = self._streams.builder.newest_ages(self.now())
         message = RecorderStatus(
             state=status.state,

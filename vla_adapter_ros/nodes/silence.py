@@ -49,7 +49,7 @@ class SilenceWatch:
         self._newest: dict[str, float] = {}
         self._silent = dict.fromkeys(self._limits, 0.0)
 
-    def look(self, now: float, newest: dict[str, float]) -> str:
+    def find_silent(self, now: float, newest: dict[str, float]) -> str:
         """Look at the streams.
 
         Args:
@@ -73,7 +73,7 @@ class SilenceWatch:
         """Why the instruction ends, in a sentence.
 
         Args:
-            stream: What `look` returned.
+            stream: What `find_silent` returned.
             contract: Names the streams.
             builder: Knows what is wrong with the newest frame, and what was refused of the stream.
             now: Time [s].

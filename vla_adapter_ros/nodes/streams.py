@@ -102,9 +102,9 @@ class StreamSubscriber:
         self.images = dict.fromkeys(self.images, 0)
         self._refused.clear()
         if self._polling is not None:
-            self._polling.take(0.0)
+            self._polling.take_messages(0.0)
             ended = threading.Event()
-            thread = threading.Thread(target=self._look, args=(ended,), name="streams", daemon=True)
+            thread = threading.Thread(target=self._poll_in_thread, args=(ended,), name="streams", daemon=True)
 
             def end() -> None:
                 ended.set()
@@ -119,15 +119,15 @@ class StreamSubscriber:
         with self._order:
             now = self._node.now()
             if self._polling is not None:
-                for received, handle, message in self._polling.take(now):
-                    self._accept(handle, message, received)
+                for received, handle, message in self._polling.take_messages(now):
+                    self._add_sample(handle, message, received)
         return now
 
     def obstacles(self, now: float) -> list[str]:
         """Why no good frame could be made at `now` [s], the first cause first; empty if one can."""
         return self._with_causes(self.builder.obstacles(now, self._why_silent), now)
 
-    def complaints(self, now: float) -> list[str]:
+    def issues(self, now: float) -> list[str]:
         """What keeps good frames from coming at `now` [s], in the order in which it began."""
         return self._with_causes(self.builder.complaints(now, self._why_silent), now)
 
@@ -160,19 +160,19 @@ class StreamSubscriber:
         if self._polling is not None:
             self._polling.subscribe(kind, topic, handle, quality)
         else:
-            self._node.listen(kind, topic, partial(self._take, handle), quality)
+            self._node.listen(kind, topic, partial(self._receive, handle), quality)
 
-    def _look(self, ended: threading.Event) -> None:
+    def _poll_in_thread(self, ended: threading.Event) -> None:
         while not ended.wait(POLL_PERIOD_S):
             with self._node.boundary("streams"):
                 self._on_samples(self.poll())
 
-    def _take(self, handle: Callable[[Any, float], None], message: Any) -> None:
+    def _receive(self, handle: Callable[[Any, float], None], message: Any) -> None:
         now = self._node.now()
-        self._accept(handle, message, now)
+        self._add_sample(handle, message, now)
         self._on_samples(now)
 
-    def _accept(self, handle: Callable[[Any, float], None], message: Any, received: float) -> None:
+    def _add_sample(self, handle: Callable[[Any, float], None], message: Any, received: float) -> None:
         stream = handle.args[0]
         with self._node.boundary(self._node.contract.stream_title(stream)):
             try:

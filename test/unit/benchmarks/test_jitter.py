@@ -92,7 +92,7 @@ def test_report_of_a_short_run() -> None:
         assert 0 < part["rate"] < 105  # a busy machine may make it low
         assert part["p50_ms"] <= part["p99_ms"] <= part["max_ms"]
     json.dumps(result)
-    assert "| 100 | ticker |" in format_result(result)
+    assert "| 100 | rate loop |" in format_result(result)
 
 
 @pytest.mark.parametrize("wrong", [{"rates_hz": []}, {"rates_hz": [0.0]}, {"seconds": -1.0}, {"busy": 3}])

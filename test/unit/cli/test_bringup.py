@@ -6,7 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from vla_adapter_ros.cli.bringup import LONGEST_PAUSE_S, WORKED_S, Upkeep
+from vla_adapter_ros.cli.bringup import LONGEST_PAUSE_S, WORKED_S, Restarter
 from vla_adapter_ros.cli.main import _parser, main
 from vla_adapter_ros.errors import ProcessError
 from vla_adapter_ros.nodes.graph import node_list
@@ -41,14 +41,14 @@ def graph():
 
 @pytest.mark.parametrize("kind", ["policy", "recorder"])
 def test_a_policy_or_a_recorder_that_dies_is_started_again(graph, kind):
-    upkeep = Upkeep(graph)
-    assert upkeep.look(0.0) == []
+    restarter = Restarter(graph)
+    assert restarter.restart_ended(0.0) == []
     graph.end(kind, KILLED)
-    (sentence,) = upkeep.look(1.0)
+    (sentence,) = restarter.restart_ended(1.0)
     assert sentence.startswith(f"{kind}_node was killed by SIGKILL: it starts again in 1 s; ")
-    assert upkeep.look(1.9) == [] and graph.started == []
-    assert upkeep.look(2.0) == [] and graph.started == [kind]
-    assert upkeep.look(2.1) == [] and graph.started == [kind]
+    assert restarter.restart_ended(1.9) == [] and graph.started == []
+    assert restarter.restart_ended(2.0) == [] and graph.started == [kind]
+    assert restarter.restart_ended(2.1) == [] and graph.started == [kind]
 
 
 @pytest.mark.parametrize("status", [KILLED, 1, 0])
@@ -56,38 +56,38 @@ def test_a_policy_or_a_recorder_that_dies_is_started_again(graph, kind):
 def test_everything_ends_with_robot_and_controller(graph, kind, status):
     graph.end(kind, status)
     with pytest.raises(ProcessError, match=f"{kind}_node .*nothing runs without it"):
-        Upkeep(graph).look(0.0)
+        Restarter(graph).restart_ended(0.0)
 
 
 def test_what_fails_at_its_first_start_ends_everything_and_later_is_tried_again(graph):
     graph.end("policy", 1)
     with pytest.raises(ProcessError, match="policy_node ended with status 1: nothing runs without it"):
-        Upkeep(graph).look(0.0)
-    upkeep = Upkeep(graph)
+        Restarter(graph).restart_ended(0.0)
+    restarter = Restarter(graph)
     graph.end("policy", KILLED)
-    upkeep.look(0.0)
-    upkeep.look(1.0)
+    restarter.restart_ended(0.0)
+    restarter.restart_ended(1.0)
     graph.end("policy", 1)
-    assert upkeep.look(1.1) != [] and graph.started == ["policy"]
+    assert restarter.restart_ended(1.1) != [] and graph.started == ["policy"]
 
 
 def test_pauses_grow_and_the_last_words_are_said_once(graph):
-    upkeep, now, pauses, said = Upkeep(graph), 0.0, [], []
+    restarter, now, pauses, said = Restarter(graph), 0.0, [], []
     for _ in range(9):
         graph.end("policy", KILLED)
-        said += upkeep.look(now)
+        said += restarter.restart_ended(now)
         ended, lives = now, len(graph.started)
         while len(graph.started) == lives:
             now += 0.25
-            said += upkeep.look(now)
+            said += restarter.restart_ended(now)
         pauses.append(now - ended)
     assert pauses == [1.0, 2.0, 4.0, 8.0, 16.0, *[LONGEST_PAUSE_S] * 4]
     assert len(said) == 6 and "again and again" in said[-1]
 
-    upkeep.look(now)
-    upkeep.look(now + WORKED_S)  # it works: what comes next is a new trouble
+    restarter.restart_ended(now)
+    restarter.restart_ended(now + WORKED_S)  # it works: what comes next is a new trouble
     graph.end("policy", KILLED)
-    assert "starts again in 1 s" in upkeep.look(now + WORKED_S + 1.0)[0]
+    assert "starts again in 1 s" in restarter.restart_ended(now + WORKED_S + 1.0)[0]
 
 
 def test_the_end_of_a_process_in_words():

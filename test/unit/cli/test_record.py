@@ -104,7 +104,7 @@ def test_a_pending_episode_says_once_what_failed_and_keeps_its_reason(capsys, mo
     client.status.reason = sentence
     client.events.put((False, sentence))
     for _ in range(5):
-        assert terminal.turn(KEYS)
+        assert terminal.update(KEYS)
     text = capsys.readouterr().out
     assert text.count(sentence) == 1 and text.count(f"  {warned}") == 1 and f"  {failed}" not in text
     assert text.index(warned) < text.index(sentence)  # what is to be decided comes last
@@ -135,7 +135,7 @@ class FakeClient:
 def test_a_key_arms_the_controller_and_the_answer_is_shown(capsys):
     client = FakeClient()
     keyboard = SimpleNamespace(read=lambda patience: ["a"], ended=False)
-    assert Terminal(client, keyboard, "wave").turn(parse_keys("", COMMANDS, KEYS))
+    assert Terminal(client, keyboard, "wave").update(parse_keys("", COMMANDS, KEYS))
     assert client.asked == ["arm"]
     output = capsys.readouterr().out
     assert "a: arm the controller" in output and "armed, state is idle" in output

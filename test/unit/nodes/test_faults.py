@@ -24,9 +24,9 @@ def test_each_kind_is_logged_once_while_it_lasts(log: Log, monkeypatch: pytest.M
     monkeypatch.setattr(faults.time, "monotonic", lambda: now[0])
     its = Faults(log)
     for n in range(5):
-        its.note("camera", f"image of {n} bytes")
-        its.note("camera", "unknown encoding")
-        its.note("joints", "not finite")
+        its.report("camera", f"image of {n} bytes")
+        its.report("camera", "unknown encoding")
+        its.report("joints", "not finite")
     assert log.lines == ["camera: image of 0 bytes", "camera: unknown encoding", "joints: not finite"]
     assert its.current() == ["camera: unknown encoding", "joints: not finite"]  # the newest
     now[0] += faults.ENDED_AFTER_S
@@ -35,13 +35,13 @@ def test_each_kind_is_logged_once_while_it_lasts(log: Log, monkeypatch: pytest.M
         "camera: no failure any more, after 10",
         "joints: no failure any more, after 5",
     ]
-    its.note("camera", "unknown encoding")
+    its.report("camera", "unknown encoding")
     assert log.lines[-1] == "camera: unknown encoding"  # it has begun again
 
 
 def test_what_a_stranger_writes_is_bounded(log: Log) -> None:
     its = Faults(log)
     for letter in "abcdefghijklmnopqrstuvwxyz":
-        its.note("camera", f"encoding {letter * 10_000}")
+        its.report("camera", f"encoding {letter * 10_000}")
     assert len(log.lines) == MOST_KINDS
     assert max(map(len, its.current())) < LONGEST + 20

@@ -52,4 +52,4 @@ def test_another_policy_or_a_controller_that_began_anew_ends_it(instruction):
     assert not instruction.end_by(foreign, OWN)  # the one of before: ours has sent nothing yet
     instruction.end_by(status(session_id=OWN, instruction_id=3, ended_instruction_id=2), OWN)
     assert "session other" in instruction.end_by(foreign, OWN)
-    assert "began anew" in instruction.end_by(status(), OWN)
+    assert "started again" in instruction.end_by(status(), OWN)

@@ -71,15 +71,20 @@ def output(command: str, feedback: float = 2.0):
 
 
 def outgoing(now=1.0, velocity=SPEED, acceleration=ZERO, measured=HOME, at=None, **changes) -> Outgoing:
-    due = Setpoint(HOME, velocity, acceleration, 0.04)
-    values = {"due": due, "trajectory": None, "measured": measured, "measured_at": now if at is None else at}
+    setpoint = Setpoint(HOME, velocity, acceleration, 0.04)
+    values = {
+        "setpoint": setpoint,
+        "trajectory": None,
+        "measured": measured,
+        "measured_at": now if at is None else at,
+    }
     return Outgoing(now, **(values | changes))
 
 
 def test_positions_are_those_that_are_due():
     heard, out = output("forward_position")
     assert out.send(outgoing()) == 1 and list(heard[0].data) == HOME.tolist()
-    assert out.send(outgoing(due=None)) == 0 and out.send(outgoing(released=True)) == 0
+    assert out.send(outgoing(setpoint=None)) == 0 and out.send(outgoing(released=True)) == 0
     assert out.end(2.0) == 0 and len(heard) == 1
 
 
@@ -119,7 +124,7 @@ def test_velocities_end_with_one_zero(command):
     assert out.send(outgoing(1.1 + REST_S, velocity=ZERO, measured=HOME - 0.001)) == 1
     assert not value(heard[-1]).any()
     assert out.send(outgoing(1.2 + REST_S, velocity=ZERO)) == 0
-    for ending in (lambda: out.end(3.0), lambda: out.send(outgoing(3.0, due=None))):
+    for ending in (lambda: out.end(3.0), lambda: out.send(outgoing(3.0, setpoint=None))):
         out.send(outgoing(2.9))
         assert ending() == 1 and not value(heard[-1]).any()
         assert ending() == 0
@@ -129,7 +134,7 @@ def test_a_released_arm_hears_nothing_not_even_a_zero():
     heard, out = output("forward_velocity")
     out.send(outgoing(1.0))
     assert out.send(outgoing(1.01, released=True)) == 0
-    assert out.send(outgoing(1.02, due=None)) == 0 and out.end(1.03) == 0
+    assert out.send(outgoing(1.02, setpoint=None)) == 0 and out.end(1.03) == 0
     assert len(heard) == 1
 
 

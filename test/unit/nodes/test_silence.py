@@ -41,7 +41,7 @@ class Robot:
             self.tick += 1
             self.feed()
             if self.tick % 5 == 0:
-                why = why or self.look()
+                why = why or self.find_silent()
                 if why and self.ended_after is None:
                     self.ended_after = self.now - begun
         return why
@@ -57,9 +57,9 @@ class Robot:
         )
         self._status = now if self.controller else self._status
 
-    def look(self) -> str:
+    def find_silent(self) -> str:
         newest = self.builder.newest_stamps() | {FRAMES: self.builder.last_good, CONTROLLER: self._status}
-        self.silent = self.watch.look(self.now, newest)
+        self.silent = self.watch.find_silent(self.now, newest)
         return self.watch.reason(self.silent, self.contract, self.builder, self.now) if self.silent else ""
 
 
@@ -130,7 +130,7 @@ def test_a_silent_controller_ends_it(robot):
 
 def test_a_process_that_got_no_processor_ends_nothing(robot):
     robot.tick += 500  # five seconds, in which others were not silent but this process was not there
-    assert not robot.look()
+    assert not robot.find_silent()
     assert not robot.run(1.0)
 
 

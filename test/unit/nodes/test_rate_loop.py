@@ -12,23 +12,23 @@ pytest.importorskip("rclpy", reason="ROS 2 is not installed: make setup brings r
 
 from rclpy.clock import Clock
 
-from vla_adapter_ros.nodes.ticker import Ticker
+from vla_adapter_ros.nodes.rate_loop import RateLoop
 
 PERIOD_S = 0.01
 
 
-def run(seconds: float, tick=lambda now: None, **options) -> tuple[list[float], Ticker]:
+def run(seconds: float, tick=lambda now: None, **options) -> tuple[list[float], RateLoop]:
     ticks: list[float] = []
 
-    def note(now: float) -> None:
+    def tick_at(now: float) -> None:
         ticks.append(now)
         tick(now)
 
-    ticker = Ticker(Clock(), PERIOD_S, note, False, **options)
-    ticker.start()
+    loop = RateLoop(Clock(), PERIOD_S, tick_at, False, **options)
+    loop.start()
     time.sleep(seconds)
-    ticker.stop()
-    return ticks, ticker
+    loop.stop()
+    return ticks, loop
 
 
 def test_ticks_lie_on_a_fixed_grid():
@@ -59,7 +59,7 @@ def test_nothing_ticks_after_stop():
 
 def test_it_says_whether_the_priority_was_granted():
     said: list[str] = []
-    _, ticker = run(0.05, priority=5, log=said.append)
+    _, loop = run(0.05, priority=5, log=said.append)
     assert len(said) == 1 and "real-time priority 5" in said[0]
-    assert ticker.real_time == ("not granted" not in said[0])
+    assert loop.real_time == ("not granted" not in said[0])
     assert not run(0.02, log=said.append)[1].real_time and len(said) == 1

@@ -1,4 +1,4 @@
-"""A thread that ticks at a fixed rate, on absolute deadlines or on simulated time."""
+"""A loop that runs at a fixed rate in a thread of its own, on absolute deadlines or on simulated time."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def raise_priority(priority: int) -> str:
     return ""
 
 
-class Ticker:
+class RateLoop:
     """Calls `tick(now)` every period of the clock, from a thread of its own.
 
     On wall time the thread sleeps to absolute deadlines (rclpy timers lose
@@ -63,7 +63,7 @@ class Ticker:
             )
             self._jumps = clock.create_jump_callback(threshold, post_callback=lambda _: self._moved.set())
         self._simulated = simulated
-        self._thread = threading.Thread(target=self._run, name="ticker", daemon=True)
+        self._thread = threading.Thread(target=self._run, name="rate loop", daemon=True)
 
     def start(self) -> None:
         """Begin to tick."""
