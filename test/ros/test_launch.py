@@ -101,13 +101,17 @@ def declared(description: LaunchDescription, **values: str) -> LaunchContext:
 
 def started(name: str, **values: str) -> list[SimpleNamespace]:
     """The options with which the launch file would start each node."""
-    module = load(name)
-    context, given = declared(module.generate_launch_description(), **values), set(values)
+    description = load(name).generate_launch_description()
+    context = LaunchContext()
+    context.launch_configurations.update(values)
+    *first, last = description.entities
+    for entity in first:
+        entity.execute(context)
     # as launch_ros accepts them
-    assert all(isinstance(node, LifecycleNode) for node in module.start_nodes(context, given))
+    assert all(isinstance(node, LifecycleNode) for node in last.execute(context))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(launching, "LifecycleNode", lambda **options: SimpleNamespace(**options))
-        return module.start_nodes(context, given)
+        return last.execute(context)
 
 
 def planned(name: str, **values: str) -> dict[str, dict]:

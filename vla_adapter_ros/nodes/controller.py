@@ -29,7 +29,7 @@ from vla_adapter_ros.nodes.description import watch_description
 from vla_adapter_ros.nodes.foreign_publishers import foreign_publisher
 from vla_adapter_ros.nodes.grippers import gripper_outputs
 from vla_adapter_ros.nodes.outputs import Outgoing, arm_output
-from vla_adapter_ros.nodes.parameters import ControllerParameters
+from vla_adapter_ros.nodes.parameters import ControllerMode, ControllerParameters
 from vla_adapter_ros.nodes.process import run
 from vla_adapter_ros.nodes.rate_loop import RateLoop
 from vla_adapter_ros.nodes.status import diagnostic_values, status_message
@@ -57,20 +57,20 @@ class ControllerNode(ManagedNode):
         parameters.require_command_delay(contract)
         self._lock = threading.Lock()
         self._core = MotionCore(
-            contract if self._mode == "drive" else _untracked(contract),
+            contract if self._mode.sends_commands else _untracked(contract),
             1.0 / parameters.rate_hz,
-            parameters.armed or self._mode in ("shadow", "row_pass_through"),
+            parameters.armed or not self._mode.needs_arming,
             splice=parameters.splice,
         )
         self._arm, self._grippers = None, []
-        if self._mode == "drive":
+        if self._mode.sends_commands:
             self._arm = arm_output(self, contract, parameters.velocity_feedback)
             self._grippers = gripper_outputs(self, contract, parameters.gripper_max_effort)
         self._chunk_kinematics: ArmKinematics | None = None
-        self._score = ShadowScore(contract) if self._mode == "shadow" else None
-        self._rows = RowStream() if self._mode == "row_pass_through" else None
+        self._score = ShadowScore(contract) if self._mode is ControllerMode.SHADOW else None
+        self._rows = RowStream() if self._mode is ControllerMode.ROW_PASS_THROUGH else None
         self._newest_chunk = 0
-        self._driven = contract.driven_topics if self._mode == "drive" else ()
+        self._driven = contract.driven_topics if self._mode.sends_commands else ()
         self._chunks = self.resolve_topic_name(CHUNK_TOPIC)
         self._commands = self.publish_on(JointState, contract.action.topic, DEPTH)
         self._virtual = self.publish_on(JointState, "~/shadow_command", DEPTH)
@@ -90,7 +90,7 @@ class ControllerNode(ManagedNode):
             self.serve(Trigger, f"~/{name}", self._service(name))
         watch_description(self, contract, self._take_kinematics, self.diagnose)
         self.every(WATCH_S, self._watch_graph, steady=True)
-        if self._mode != "drive":
+        if not self._mode.sends_commands:
             self.get_logger().warning(f"mode {self._mode}: no commands are sent; state {self._core.state}")
 
     def activate(self) -> None:
@@ -157,7 +157,7 @@ class ControllerNode(ManagedNode):
 
         def take_command() -> None:
             command = command_of(message, self.contract.action_names, self.contract.action.field)
-            if self._mode == "shadow":
+            if self._mode is ControllerMode.SHADOW:
                 self._human = command, now
             else:
                 self._core.accept_teleop(command, stamp, now)

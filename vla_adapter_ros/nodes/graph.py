@@ -32,6 +32,7 @@ class _Quoted(yaml.SafeDumper):
     """Writes every text in quotes: to ROS 2 a folder called 1e5 or nan is a number, unlike to PyYAML."""
 
 
+_Quoted.add_multi_representer(str, lambda dumper, text: dumper.represent_scalar(_TEXT, str(text), style='"'))
 _Quoted.add_representer(str, lambda dumper, text: dumper.represent_scalar(_TEXT, text, style='"'))
 
 
@@ -136,6 +137,36 @@ def node_list(
         awaited = [node.kind for node in nodes] + ["client"] * client
         own = {"use_sim_time": False, "renderer": renderer, "seed": seed, "awaited": ",".join(awaited)}
         nodes.insert(0, NodeSpec("simulator", common | own))
+    return nodes
+
+
+def recording_nodes(
+    *,
+    dataset: str,
+    contract: str = "franka_sim",
+    simulate: bool = True,
+    controller: bool = True,
+    renderer: str = "auto",
+    **recorder: Any,
+) -> list[NodeSpec]:
+    """The processes of a recording: `node_list` without a policy.
+
+    Args:
+        dataset: Data set directory.
+        contract, simulate, controller, renderer: See `node_list`.
+        recorder: Further parameters of the recorder, by name.
+    """
+    nodes = node_list(
+        contract=contract,
+        simulate=simulate,
+        controller=controller,
+        policy=False,
+        record=dataset,
+        renderer=renderer,
+    )
+    for node in nodes:
+        if node.kind == "recorder":
+            node.parameters.update(recorder)
     return nodes
 
 

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import functools
 import tempfile
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any
 
-from launch.actions import EmitEvent, LogInfo
+from launch import LaunchDescription
+from launch.actions import DeclareLaunchArgument, EmitEvent, LogInfo, OpaqueFunction
 from launch.events import matches_action
 from launch.events.process import ShutdownProcess
+from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import LifecycleNode
 
 from vla_adapter_ros.nodes.graph import NodeSpec, graph_environment, is_simulated
+from vla_adapter_ros.nodes.launch_arguments import LaunchArgument, read_arguments
 from vla_adapter_ros.nodes.parameters import KINDS
 
 RESTART_S = 5.0  # launch knows no growing pauses, so this one is long
@@ -22,6 +25,35 @@ RESTART_S = 5.0  # launch knows no growing pauses, so this one is long
 @functools.cache
 def _scratch() -> tempfile.TemporaryDirectory:
     return tempfile.TemporaryDirectory(prefix="vla_adapter_launch_")  # removed when launch ends
+
+
+def describe(
+    arguments: Mapping[str, LaunchArgument], make_nodes: Callable[[dict[str, Any]], list[NodeSpec]]
+) -> LaunchDescription:
+    """What a launch file is: its arguments, and the nodes that follow from their values.
+
+    Args:
+        arguments: By name.
+        make_nodes: Gives the nodes for the values by name.
+    """
+    given: set[str] = set()
+
+    def note_given(context: Any) -> None:
+        given.update(context.launch_configurations)
+
+    def start_nodes(context: Any) -> list[LifecycleNode]:
+        texts = {name: LaunchConfiguration(name).perform(context) for name in arguments}
+        return launch_nodes(make_nodes(read_arguments(arguments, texts)), arguments.keys() - given)
+
+    declared = [
+        DeclareLaunchArgument(
+            name, default_value=argument.default, description=argument.text, choices=argument.choices or None
+        )
+        for name, argument in arguments.items()
+    ]
+    return LaunchDescription(
+        [OpaqueFunction(function=note_given), *declared, OpaqueFunction(function=start_nodes)]
+    )
 
 
 def launch_nodes(nodes: list[NodeSpec], not_given: Collection[str] = ()) -> list[LifecycleNode]:

@@ -9,7 +9,7 @@ from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescri
 from rclpy.exceptions import InvalidParameterValueException
 from rclpy.node import Node
 
-from vla_adapter_ros.nodes.parameters import allowed, build
+from vla_adapter_ros.nodes.parameters import allowed, build, ros_default
 
 UNBOUNDED_FLOAT, UNBOUNDED_INT = 1e12, 2**53
 """ROS knows ranges with two ends only; these stand for an open one."""
@@ -23,7 +23,7 @@ def declare(node: Node, kind: type) -> None:
     """
     for field in dataclasses.fields(kind):
         open_ended = ParameterDescriptor(description=field.metadata["text"], dynamic_typing=True)
-        node.declare_parameter(field.name, field.default, open_ended)
+        node.declare_parameter(field.name, ros_default(field), open_ended)
         try:
             node.set_descriptor(field.name, descriptor(field))
         except InvalidParameterValueException:

@@ -87,7 +87,7 @@ class TrajectoryOutput(ArmOutput):
 
 
 class PositionOutput(ArmOutput):
-    """The setpoint's positions, in the order of the contract's arm joints, to a forward position controller."""
+    """The positions of the setpoint, in the order of the arm joints, to a forward position controller."""
 
     kind = Float64MultiArray
 

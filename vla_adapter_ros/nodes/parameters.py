@@ -3,20 +3,98 @@
 Declaration, checks and the shipped YAML files all come from these classes.
 No rclpy here, so that launch files and the command line can read them.
 """
+# ruff: noqa: RUF009 - `parameter` makes a new field for each class
 
 from __future__ import annotations
 
 import dataclasses
 import json
+import math
 from dataclasses import dataclass
+from enum import Enum
 from typing import Any
 
 from vla_adapter_ros.contract import Contract
 from vla_adapter_ros.errors import ParameterError
 
 
+class Choice(str, Enum):
+    """Base of parameters with a closed set of values; a member is the text that ROS and YAML hold."""
+
+    __str__ = str.__str__  # in formatted texts the value, under every Python
+    __hash__ = str.__hash__  # so that a member finds its text in a dict
+
+
+class WeightType(Choice):
+    """Type of the policy's weights."""
+
+    AUTO = "auto"
+    FP32 = "fp32"
+    BF16 = "bf16"
+    FP16 = "fp16"
+
+
+class ControllerMode(Choice):
+    """What the controller does with what it computes."""
+
+    DRIVE = "drive"
+    DRY_RUN = "dry_run"
+    SHADOW = "shadow"
+    ROW_PASS_THROUGH = "row_pass_through"
+
+    @property
+    def sends_commands(self) -> bool:
+        """Whether the arm is commanded."""
+        return self is ControllerMode.DRIVE
+
+    @property
+    def needs_arming(self) -> bool:
+        """Whether chunks are followed only once the controller is armed."""
+        return self in (ControllerMode.DRIVE, ControllerMode.DRY_RUN)
+
+
+class Splice(Choice):
+    """How a new chunk joins the one before."""
+
+    REPLACE = "replace"
+    ENSEMBLE = "ensemble"
+    CROSSFADE = "crossfade"
+
+
+class Codec(Choice):
+    """Video codec of recordings."""
+
+    H264 = "h264"
+    HEVC = "hevc"
+    AV1 = "av1"
+
+
+class OnFail(Choice):
+    """What happens to an episode that fails its quality checks."""
+
+    ASK = "ask"
+    DISCARD = "discard"
+    SAVE = "save"
+
+
+class Renderer(Choice):
+    """What renders the images of the simulated cameras."""
+
+    AUTO = "auto"
+    EGL = "egl"
+    OSMESA = "osmesa"
+    RAYCAST = "raycast"
+
+
+class TrajectoryStart(Choice):
+    """State from which the simulated trajectory driver starts a new trajectory."""
+
+    DESIRED = "desired"
+    MEASURED = "measured"
+
+
 def parameter(default: Any, text: str, **rule: Any) -> Any:
-    """A field with its description and, in `rule`, min, max or choices."""
+    """A field with its description and, in `rule`, min or max; the choices are those of its `Choice`."""
     return dataclasses.field(default=default, metadata={"text": text, **rule})
 
 
@@ -37,10 +115,9 @@ class PolicyParameters(CommonParameters):
 
     checkpoint: str = parameter("", "Checkpoint directory; empty: the one shipped for the simulated Franka.")
     device: str = parameter("auto", "torch device: auto (the GPU where there is one), cpu, cuda, cuda:0 ...")
-    dtype: str = parameter(
-        "auto",
+    dtype: WeightType = parameter(
+        WeightType.AUTO,
         "Type of the weights; auto: bf16 on a GPU, and for large models on CPUs that have it, else fp32.",
-        choices=("auto", "fp32", "bf16", "fp16"),
     )
     compile: bool = parameter(False, "Let torch.compile fuse kernels: minutes at the start, faster after.")
     threads: int = parameter(1, "CPU threads of torch; 0 leaves torch's own choice.", min=0, max=256)
@@ -62,17 +139,15 @@ class ControllerParameters(CommonParameters):
     publish_every: int = parameter(4, "Ticks between two trajectories sent.", min=1, max=20)
     status_every: int = parameter(5, "Ticks between two status messages.", min=1, max=500)
     armed: bool = parameter(False, "Allow motion from the start. False: call ~/arm first.")
-    mode: str = parameter(
-        "drive",
+    mode: ControllerMode = parameter(
+        ControllerMode.DRIVE,
         "drive: move the arm. dry_run: everything but commands. shadow: follow chunks virtually and compare "
         "them with the human's commands. row_pass_through: rows as they are on ~/row, for simulators only.",
-        choices=("drive", "dry_run", "shadow", "row_pass_through"),
     )
-    splice: str = parameter(
-        "replace",
+    splice: Splice = parameter(
+        Splice.REPLACE,
         "How a new chunk joins the one before: a continuous hand-over, exponential weights over all "
         "chunks, or a weighted cross-fade.",
-        choices=("replace", "ensemble", "crossfade"),
     )
     realtime_priority: int = parameter(
         0,
@@ -108,7 +183,7 @@ class RecorderParameters(CommonParameters):
     dataset: str = parameter(
         "", "Directory of the LeRobot data set; made if missing, continued if it exists."
     )
-    codec: str = parameter("h264", "Video codec.", choices=("h264", "hevc", "av1"))
+    codec: Codec = parameter(Codec.H264, "Video codec.")
     crf: int = parameter(23, "Video quality: constant rate factor, lower is better.", min=0, max=63)
     gop: int = parameter(
         10, "Images from one key image to the next: fewer read faster, more take less disk.", min=1, max=1000
@@ -116,11 +191,10 @@ class RecorderParameters(CommonParameters):
     preset: str = parameter(
         "", "The encoder's own name or number for its effort; empty: veryfast, and 12 for av1."
     )
-    on_fail: str = parameter(
-        "ask",
+    on_fail: OnFail = parameter(
+        OnFail.ASK,
         "An episode that fails its verdict waits for ~/save_pending or ~/discard_episode, or is discarded, "
         "or saved all the same.",
-        choices=("ask", "discard", "save"),
     )
     verdict: str = parameter("", "YAML file with thresholds of the verdict; empty: the defaults.")
     silence_s: float = parameter(
@@ -143,7 +217,9 @@ class RecorderParameters(CommonParameters):
 class SimulatorParameters(CommonParameters):
     """Parameters of the simulator node."""
 
-    renderer: str = parameter("auto", "Renderer.", choices=("auto", "egl", "osmesa", "raycast"))
+    renderer: Renderer = parameter(
+        Renderer.AUTO, "Renderer of the camera images; auto: the first of the others that works here."
+    )
     seed: int = parameter(0, "Seed of the first scene.", min=0)
     camera_rate_hz: float = parameter(0.0, "Images per second; 0: the contract's rate.", min=0.0, max=100.0)
     real_time_factor: float = parameter(1.0, "Speed of time when not in lock step.", min=0.01, max=100.0)
@@ -159,10 +235,8 @@ class SimulatorParameters(CommonParameters):
     goal_time_s: float = parameter(
         0.0, "Trajectory driver: time after the last point to reach the goal [s].", min=0.0
     )
-    interpolate_from: str = parameter(
-        "desired",
-        "Trajectory driver: state from which a new trajectory starts.",
-        choices=("desired", "measured"),
+    interpolate_from: TrajectoryStart = parameter(
+        TrajectoryStart.DESIRED, "Trajectory driver: state from which a new trajectory starts."
     )
     command_timeout_s: float = parameter(
         0.1, "Velocity and twist drivers: age at which a command counts as 0 [s].", min=0.01, max=10.0
@@ -178,16 +252,29 @@ def allowed(field: dataclasses.Field) -> str:
     The only place that says it: in errors, descriptors, files and docs.
     """
     rule = field.metadata
-    if "choices" in rule:
-        return "one of " + ", ".join(rule["choices"])
+    if names := choices(field):
+        return "one of " + ", ".join(names)
     bounds = (("at least", "min"), ("at most", "max"))
-    return " and ".join(f"{words} {rule[key]}" for words, key in bounds if key in rule)
+    limits = " and ".join(f"{words} {rule[key]}" for words, key in bounds if key in rule)
+    return limits or ("finite" if isinstance(field.default, float) else "")
+
+
+def choices(field: dataclasses.Field) -> tuple[str, ...]:
+    """All values that a parameter may have, as texts; empty if it is no `Choice`."""
+    return tuple(member.value for member in type(field.default)) if isinstance(field.default, Choice) else ()
+
+
+def ros_default(field: dataclasses.Field) -> Any:
+    """The default of a parameter as ROS and YAML hold it."""
+    return field.default.value if isinstance(field.default, Choice) else field.default
 
 
 def _is_allowed(field: dataclasses.Field, value: Any) -> bool:
     rule = field.metadata
-    if "choices" in rule:
-        return value in rule["choices"]
+    if names := choices(field):
+        return value in names
+    if isinstance(value, float) and not math.isfinite(value):
+        return False
     return ("min" not in rule or value >= rule["min"]) and ("max" not in rule or value <= rule["max"])
 
 
@@ -195,20 +282,52 @@ def build(kind: type, values: dict[str, Any]) -> Any:
     """Check values and build the parameter object.
 
     Raises:
-        ParameterError: names the parameter, its value and what is allowed.
+        ParameterError: names every parameter that is wrong, its value and what is allowed.
     """
-    arguments = {}
+    arguments, problems = {}, []
     for field in dataclasses.fields(kind):
-        value = values.get(field.name, field.default)
-        wanted = type(field.default)
-        if wanted is float and isinstance(value, int) and not isinstance(value, bool):
-            value = float(value)
-        if type(value) is not wanted:
-            raise ParameterError(f"parameter {field.name} = {value!r}: allowed is a {wanted.__name__}")
-        if not _is_allowed(field, value):
-            raise ParameterError(f"parameter {field.name} = {value!r}: allowed is {allowed(field)}")
-        arguments[field.name] = value
+        try:
+            arguments[field.name] = _checked(field, values.get(field.name, field.default))
+        except ParameterError as error:
+            problems.append(str(error))
+    if problems:
+        raise ParameterError("; ".join(problems))
     return kind(**arguments)
+
+
+_TYPES = {bool: "true or false", int: "a whole number", float: "a number", str: "a text"}
+
+
+def _checked(field: dataclasses.Field, value: Any) -> Any:
+    """The value of a parameter in its own type."""
+    wanted = type(field.default)
+    if wanted is float and isinstance(value, int) and not isinstance(value, bool):
+        value = float(value)
+    fits = isinstance(value, str) if issubclass(wanted, Choice) else type(value) is wanted
+    if not fits or not _is_allowed(field, value):
+        told = allowed(field)
+        if not fits and not issubclass(wanted, Choice):
+            told = ", ".join(filter(None, (_TYPES[wanted], told)))
+        shown = value.value if isinstance(value, Choice) else value
+        raise ParameterError(f"parameter {field.name} = {shown!r}: allowed is {told}")
+    return wanted(value)
+
+
+def parse(field: dataclasses.Field, text: str) -> Any:
+    """The value of a parameter from what was typed.
+
+    Raises:
+        ParameterError: names the parameter, the text and what is allowed.
+    """
+    wanted, value = type(field.default), text
+    if wanted is bool:
+        value = {"true": True, "false": False}.get(text.lower(), text)
+    elif wanted in (int, float):
+        try:
+            value = wanted(text)
+        except ValueError:
+            pass
+    return _checked(field, value)
 
 
 KINDS = {
@@ -232,7 +351,7 @@ def parameter_file(kind: str) -> str:
     lines = ["/**:", "  ros__parameters:"]
     for field in dataclasses.fields(KINDS[kind]):
         lines.append(f"    # {_explained(field)}")
-        lines.append(f"    {field.name}: {json.dumps(field.default)}")
+        lines.append(f"    {field.name}: {json.dumps(ros_default(field))}")
     return "\n".join(lines) + "\n"
 
 
@@ -240,7 +359,7 @@ def parameter_table(kind: str) -> str:
     """The parameters of a node as a Markdown table, as shown in the docs."""
     lines = ["| parameter | default | meaning |", "|---|---|---|"]
     for field in dataclasses.fields(KINDS[kind]):
-        lines.append(f"| `{field.name}` | `{json.dumps(field.default)}` | {_explained(field)} |")
+        lines.append(f"| `{field.name}` | `{json.dumps(ros_default(field))}` | {_explained(field)} |")
     return "\n".join(lines) + "\n"
 
 

@@ -23,7 +23,7 @@ from vla_adapter_ros.nodes.conversions import command_message, seconds, to_stamp
 from vla_adapter_ros.nodes.description import DESCRIPTION_QOS
 from vla_adapter_ros.nodes.drivers import subscribe_to_commands
 from vla_adapter_ros.nodes.images import array_to_image, camera_info
-from vla_adapter_ros.nodes.parameters import SimulatorParameters
+from vla_adapter_ros.nodes.parameters import SimulatorParameters, TrajectoryStart
 from vla_adapter_ros.nodes.process import run
 from vla_adapter_ros.simulation.drivers import DriverSettings
 from vla_adapter_ros.simulation.expert import PickExpert
@@ -115,7 +115,7 @@ class SimulatorNode(ManagedNode):
                 parameters.path_tolerance,
                 parameters.goal_tolerance,
                 parameters.goal_time_s,
-                parameters.interpolate_from == "desired",
+                parameters.interpolate_from is TrajectoryStart.DESIRED,
                 parameters.command_timeout_s,
             )
             self._robot = SimulatedRobot(self.contract, parameters.renderer, settings=settings)

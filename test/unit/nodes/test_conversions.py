@@ -99,7 +99,7 @@ def test_the_docs_show_the_parameters(kind):
     ("values", "words"),
     [
         ({"rate_hz": 10.0}, "rate_hz = 10.0: allowed is at least 50"),
-        ({"armed": "yes"}, "armed = 'yes': allowed is a bool"),
+        ({"armed": "yes"}, "armed = 'yes': allowed is true or false"),
         ({"publish_every": 99}, "at most 20"),
     ],
 )

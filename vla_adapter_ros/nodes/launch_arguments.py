@@ -1,0 +1,121 @@
+"""The arguments of our launch files. Defaults, choices and ranges are those of the node parameters.
+
+No `launch` here, so that tests and the command line can read them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from vla_adapter_ros.errors import ParameterError
+from vla_adapter_ros.nodes.parameters import (
+    CommonParameters,
+    ControllerParameters,
+    PolicyParameters,
+    RecorderParameters,
+    SimulatorParameters,
+    allowed,
+    choices,
+    parse,
+    ros_default,
+)
+
+BOOLEAN = ("true", "false", "True", "False")
+
+
+@dataclass(frozen=True)
+class LaunchArgument:
+    """One argument of a launch file.
+
+    Attributes:
+        default: A text, as launch wants it.
+        text: Description.
+        choices: All values that are allowed; empty: any.
+        of: Class of the node parameters that has a field of this name; None: a switch, or a text of its own.
+    """
+
+    default: str
+    text: str
+    choices: tuple[str, ...] = ()
+    of: type | None = None
+
+    def value(self, name: str, text: str) -> Any:
+        """The value that a text stands for.
+
+        Raises:
+            ParameterError: the text is not allowed.
+        """
+        if self.of is not None:
+            return ros_value(self.of, name, text)
+        if self.choices and text not in self.choices:
+            raise ParameterError(f"{name} = {text!r}: allowed is one of {', '.join(self.choices)}")
+        return text.lower() == "true" if self.choices == BOOLEAN else text
+
+
+def ros_value(kind: type, name: str, text: str) -> Any:
+    """What ROS holds for a text that was typed for parameter `name` of a class.
+
+    Raises:
+        ParameterError: names the parameter, the text and what is allowed.
+    """
+    value = parse(kind.__dataclass_fields__[name], text)
+    return value.value if hasattr(value, "value") else value
+
+
+def _switch(default: bool, text: str) -> LaunchArgument:
+    return LaunchArgument(str(default).lower(), text, BOOLEAN)
+
+
+def _parameter(kind: type, name: str, text: str = "") -> LaunchArgument:
+    field = kind.__dataclass_fields__[name]
+    default = ros_default(field)
+    shown = str(default).lower() if isinstance(default, bool) else str(default)
+    rule = allowed(field)
+    sentence = text or field.metadata["text"] + (f" ({rule})" if rule else "")
+    return LaunchArgument(shown, sentence, choices(field) or BOOLEAN * isinstance(default, bool), kind)
+
+
+SIMULATE = _switch(True, "Start the simulator; false for a real robot.")
+CONTROLLER = _switch(True, "Start the controller; false where it runs elsewhere, or drivers move the arms.")
+BRINGUP: Mapping[str, LaunchArgument] = {
+    "contract": _parameter(CommonParameters, "contract"),
+    "checkpoint": _parameter(PolicyParameters, "checkpoint"),
+    "simulate": SIMULATE,
+    "controller": CONTROLLER,
+    "policy": _switch(True, "Start the policy; false where it runs on another computer, or not at all."),
+    "record": LaunchArgument("", "Data set directory for the recorder; empty: no recorder."),
+    "lock_step": _switch(False, "Simulated time waits for the nodes instead of running in real time."),
+    "renderer": _parameter(SimulatorParameters, "renderer"),
+    "seed": _parameter(SimulatorParameters, "seed"),
+    "device": _parameter(PolicyParameters, "device"),
+    "mode": _parameter(ControllerParameters, "mode"),
+}
+RECORD: Mapping[str, LaunchArgument] = {
+    "dataset": LaunchArgument("demonstrations", "Directory of the LeRobot data set; continued if it exists."),
+    "contract": _parameter(CommonParameters, "contract"),
+    "simulate": SIMULATE,
+    "controller": CONTROLLER,
+    **{
+        name: _parameter(RecorderParameters, name)
+        for name in ("instruction", "joy_buttons", "on_fail", "verdict")
+    },
+}
+
+
+def read_arguments(arguments: Mapping[str, LaunchArgument], texts: Mapping[str, str]) -> dict[str, Any]:
+    """The values of a launch file's arguments.
+
+    Raises:
+        ParameterError: names every argument that is wrong, its text and what is allowed.
+    """
+    values, problems = {}, []
+    for name, argument in arguments.items():
+        try:
+            values[name] = argument.value(name, texts[name])
+        except ParameterError as error:
+            problems.append(str(error))
+    if problems:
+        raise ParameterError("; ".join(problems))
+    return values
