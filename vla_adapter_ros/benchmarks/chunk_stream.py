@@ -130,8 +130,8 @@ def record_stream(
     robot = SimulatedRobot(description, renderer)
     recorded = []
     for number in range(episodes):
-        colours = robot.reset(seed + number).colours
-        target = colours[number % len(colours)]
+        colors = robot.reset(seed + number).colors
+        target = colors[number % len(colors)]
         text = sentence(target, number % len(SENTENCES))
         run = run_policy(
             description, robot, policy, text,

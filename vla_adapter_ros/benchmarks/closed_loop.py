@@ -162,15 +162,15 @@ def run_scene(
     contract: Contract, robot: SimulatedRobot, policy: Policy, seed: int, sentences: str, longest_s: float
 ) -> list[Episode]:
     """All episodes of one scene, which is put up anew for each."""
-    colours = robot.reset(seed).colours
-    chosen = range(len(colours)) if sentences == "each" else (seed % len(colours),)
+    colors = robot.reset(seed).colors
+    chosen = range(len(colors)) if sentences == "each" else (seed % len(colors),)
     found = []
     for i in chosen:
         robot.reset(seed)
-        text = sentence(colours[i], (seed + i) % len(SENTENCES))
+        text = sentence(colors[i], (seed + i) % len(SENTENCES))
         run = run_policy(contract, robot, policy, text, longest_s=longest_s)
         lifted_s, chunks = round(run.lifted_s, 2), len(run.stamps)
-        found.append(Episode(seed, colours, text, colours[i], run.lifted, lifted_s, chunks, run.refused))
+        found.append(Episode(seed, colors, text, colors[i], run.lifted, lifted_s, chunks, run.refused))
     return found
 
 

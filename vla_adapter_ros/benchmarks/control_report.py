@@ -54,7 +54,7 @@ def format_result(result: dict[str, Any]) -> str:
         lines.append("")
     facts = result["stream"]
     lines.append(
-        f"Stream: neighbouring chunks differ by {facts['disagreement'] * 1e3:.1f} mrad about the same time; "
+        f"Stream: neighboring chunks differ by {facts['disagreement'] * 1e3:.1f} mrad about the same time; "
         f"{facts['beyond_limits']:.0%} of the first rows lie beyond the arm's acceleration limits."
     )
     return "\n".join(lines)

@@ -185,7 +185,7 @@ def format_result(result: dict[str, Any]) -> str:
     rows.append(
         f"engine {result['speedup']} times as fast ({result['speedup_cpu_time']} by CPU time); actions "
         f"differ by at most {result['max_action_difference']:.2g} (largest {result['largest_action']:.2g}, "
-        "normalised)"
+        "normalized)"
     )
     rows.append(", ".join(f"{key} {value}" for key, value in result["machine"].items()))
     return "\n".join(rows)

@@ -23,7 +23,7 @@ def jerk(positions: np.ndarray, dt: float) -> np.ndarray:
 
 
 def velocity_steps(velocities: np.ndarray, at: list[int], span: int) -> np.ndarray:
-    """Largest change of velocity between two neighbouring samples after each hand-over.
+    """Largest change of velocity between two neighboring samples after each hand-over.
 
     Args:
         velocities: float64 (N, J), per s.

@@ -51,8 +51,8 @@ def _texture(rng: np.random.Generator, width: int, height: int) -> np.ndarray:
     scene = np.full((height, width, 3), 120.0)
     for size in (128, 64, 32, 16, 8, 4):
         shape = (-(-height // size), -(-width // size))
-        grey, tint = rng.normal(size=(*shape, 1)), rng.normal(size=(*shape, 3))
-        scene += np.kron(size / 2.4 * (grey + tint / 3), np.ones((size, size, 1)))[:height, :width]
+        gray, tint = rng.normal(size=(*shape, 1)), rng.normal(size=(*shape, 3))
+        scene += np.kron(size / 2.4 * (gray + tint / 3), np.ones((size, size, 1)))[:height, :width]
     for axis in (0, 1):  # soft edges, as lenses make them
         scene = (scene + np.roll(scene, 1, axis) + np.roll(scene, 2, axis)) / 3
     return np.clip(scene, 0, 255)

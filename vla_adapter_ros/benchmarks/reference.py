@@ -86,5 +86,5 @@ class ReferencePath:
         )
 
     def head(self, conditions: Conditions, proprio: Tensor) -> Tensor:
-        """Hidden states and normalised proprioception (S,) to normalised actions, float32 (H, A)."""
+        """Hidden states and normalized proprioception (S,) to normalized actions, float32 (H, A)."""
         return self.network.head_actions(conditions, proprio[None])[0]

@@ -172,7 +172,7 @@ def _measure(
     )
     found = {"reference": _Meter(device), "loop": _Meter(device)}
     rng = np.random.default_rng(1)
-    # One after the other: both ways' optimisers together would count in each one's memory.
+    # One after the other: both ways' optimizers together would count in each one's memory.
     for number in range(-2, steps):
         found["reference"].time(partial(reference.step, rng.integers(0, ROWS, settings.batch)), number)
     reference.optimizer.state.clear()

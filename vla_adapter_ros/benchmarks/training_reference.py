@@ -1,12 +1,12 @@
 """What the published recipe does for one training step, with nothing left out: the baseline of the loop.
 
 Per sample: both images are decoded from JPEG, as its data sets store them, resized, augmented and turned
-into pixel values one by one; the prompt is tokenised again. Then the batch is padded and goes through the
+into pixel values one by one; the prompt is tokenized again. Then the batch is padded and goes through the
 network as the published code runs it: each image through each whole tower, the unread last blocks
 included; word scores of every position in float32 and their cross-entropy, which is not part of the loss
 but is computed; all hidden states stacked; the head; AdamW without clipping.
 
-What is the same as in our loop: the weights, their types, autocast, the adapters, the optimiser, torch.
+What is the same as in our loop: the weights, their types, autocast, the adapters, the optimizer, torch.
 The published code keeps trained weights in bf16 as well; here both have float32.
 """
 
@@ -64,7 +64,7 @@ class ReferenceTraining:
         self.optimizer = torch.optim.AdamW(trained, lr=settings.lr)
 
     def step(self, rows: np.ndarray) -> float:
-        """One optimiser step on rows (B,); gives the loss."""
+        """One optimizer step on rows (B,); gives the loss."""
         ids, mask, pixels, proprio, target = self._collate([self._sample(int(row)) for row in rows])
         with autocast(self.settings, self.device):
             conditions, words = self._conditions(ids, mask, pixels)

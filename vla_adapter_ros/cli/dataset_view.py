@@ -26,7 +26,7 @@ from vla_adapter_ros.recording.survey import samples_of
 _SHOWN = 8  # images per camera on a contact sheet
 _WIDTH = 200  # of an image on it [px]
 _COLUMNS = 4  # curves side by side
-_COLOURS = {"pass": "#2a7d3c", "warn": "#b26a00", "fail": "#c0262d", "skip": "#777777"}
+_COLORS = {"pass": "#2a7d3c", "warn": "#b26a00", "fail": "#c0262d", "skip": "#777777"}
 _STYLE = """body { font-family: sans-serif; max-width: 1680px; margin: 1em auto; padding: 0 1em; }
 img { max-width: 100%; display: block; margin: .3em 0; } pre { white-space: pre-wrap; }
 details { margin: .3em 0; } li { list-style: none; font-family: monospace; }"""
@@ -169,13 +169,12 @@ def _draw_curves(path: Path, samples: Samples, sources: np.ndarray | None) -> No
 
 def _section(title: str, seconds: float, pictures: list[str], verdict: Verdict) -> str:
     items = "".join(
-        f"<li style='color:{_COLOURS[check.level]}'>{html.escape(check.line)}</li>"
-        for check in verdict.checks
+        f"<li style='color:{_COLORS[check.level]}'>{html.escape(check.line)}</li>" for check in verdict.checks
     )
     shown = "".join(f"<img src='{name}' alt='{html.escape(title)}' loading='lazy'>" for name in pictures)
     is_open = "" if verdict.level == "pass" else " open"
     return (
         f"<h2>{html.escape(title)} ({seconds:.1f} s)</h2>{shown}"
-        f"<details{is_open}><summary style='color:{_COLOURS[verdict.level]}'>Verdict: {verdict.level}"
+        f"<details{is_open}><summary style='color:{_COLORS[verdict.level]}'>Verdict: {verdict.level}"
         f"</summary><ul>{items}</ul></details>"
     )

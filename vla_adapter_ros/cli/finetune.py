@@ -81,7 +81,7 @@ def add_finetune_command(commands: Any) -> None:
     what.add_argument("--freeze", nargs="+", choices=POLICY_PARTS, help="parts of the policy that stay")
 
     how = tune.add_argument_group("how")
-    how.add_argument("--steps", type=int, help="optimiser steps; default 1600")
+    how.add_argument("--steps", type=int, help="optimizer steps; default 1600")
     how.add_argument("--batch", type=int, help="samples per step over all processes; default 32")
     how.add_argument("--accumulation", type=int, help="parts of a process's share, one after the other")
     how.add_argument("--lr", type=float, help="largest learning rate; default 1e-3")

@@ -1,4 +1,4 @@
-"""VLA-Adapter in torch: network, preprocessing, normalisation, checkpoints, policy."""
+"""VLA-Adapter in torch: network, preprocessing, normalization, checkpoints, policy."""
 
 from vla_adapter_ros.model.config import VlaAdapterConfig, config_from_dict
 from vla_adapter_ros.model.engine import InferenceEngine

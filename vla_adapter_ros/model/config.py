@@ -177,10 +177,10 @@ class NormalizationConfig:
 
 @dataclass(frozen=True)
 class OutputConfig:
-    """What happens to the grippers' columns after un-normalisation; all off unless it is asked for.
+    """What happens to the grippers' columns after un-normalization; all off unless it is asked for.
 
-    The official LIBERO evaluation maps 1 = open, 0 = close to -1 = open, +1 = close by binarising and
-    inverting. The one of CALVIN inverts, binarises and inverts again: in sum it binarises.
+    The official LIBERO evaluation maps 1 = open, 0 = close to -1 = open, +1 = close by binarizing and
+    inverting. The one of CALVIN inverts, binarizes and inverts again: in sum it binarizes.
     """
 
     gripper_columns: tuple[int, ...] = (-1,)
@@ -188,7 +188,7 @@ class OutputConfig:
     gripper_binarize: bool = False
     """[0, 1] becomes -1 or +1 (0 exactly at 0.5)."""
     gripper_invert: bool = False
-    """Change the sign if binarised, else g becomes 1 - g."""
+    """Change the sign if binarized, else g becomes 1 - g."""
 
 
 @dataclass(frozen=True)

@@ -162,7 +162,7 @@ class DitPolicy(nn.Module):
     ) -> Tensor:
         """Mean squared error of the foretold chunk at random times, a scalar; draws time and noise.
 
-        `target` is float32 (B, H, A), normalised; only rows that are `valid`, bool (B, H), count.
+        `target` is float32 (B, H, A), normalized; only rows that are `valid`, bool (B, H), count.
         Squared, because the denoiser has to give the mean.
         """
         t = torch.rand(len(target), device=target.device)

@@ -39,9 +39,9 @@ def rope_tables(length: int, head_dim: int, dtype: torch.dtype, device: torch.de
 
 
 def rotate(x: Tensor, tables: Tables) -> Tensor:
-    """Rotate neighbouring channels of x (B, heads, T, d), each channel by its own angle.
+    """Rotate neighboring channels of x (B, heads, T, d), each channel by its own angle.
 
-    The tables are half-half while the pairs are neighbours, so this is no true rotation. The
+    The tables are half-half while the pairs are neighbors, so this is no true rotation. The
     published code does it, and its checkpoints need it.
     """
     cos, sin = (table[: x.shape[-2]].to(x.dtype) for table in tables)
@@ -180,7 +180,7 @@ class ActionHead(nn.Module):
         return tokens[:, :, : self.num_task_tokens], tokens[:, :, self.num_task_tokens :]
 
     def forward(self, task: Tensor, action: Tensor, proprio: Tensor, noise: Tensor | None = None) -> Tensor:
-        """Conditions to normalised actions.
+        """Conditions to normalized actions.
 
         Args:
             task: States of the task positions, (B, L, N, hidden).
@@ -207,11 +207,11 @@ class ActionHead(nn.Module):
         noise: Tensor | None = None,
         valid: Tensor | None = None,
     ) -> Tensor:
-        """What training minimises: the mean absolute error (`base`, `pro`), or the denoising error (`dit`).
+        """What training minimizes: the mean absolute error (`base`, `pro`), or the denoising error (`dit`).
 
         Args:
             task, action, proprio: See `forward`.
-            target: Normalised actions, float32 (B, H, A).
+            target: Normalized actions, float32 (B, H, A).
             noise: Only `base` and `pro`: see `forward`. `dit` draws its own.
             valid: Chunk rows that count, bool (B, H), at least one; None: all.
 

@@ -215,7 +215,7 @@ class VlaAdapter(nn.Module):
         )
 
     def head_actions(self, conditions: Conditions, proprio: Tensor, noise: Tensor | None = None) -> Tensor:
-        """Conditions and normalised proprioception (B, S) to normalised actions, float32 (B, H, A)."""
+        """Conditions and normalized proprioception (B, S) to normalized actions, float32 (B, H, A)."""
         token = self.proprio_projector(proprio.to(self.dtype)).to(conditions.task.dtype)
         return self.action_head(conditions.task, conditions.action, token, noise).float()
 
@@ -231,8 +231,8 @@ class VlaAdapter(nn.Module):
 
         Args:
             conditions: What `conditions` returns.
-            proprio: Normalised proprioception (B, S).
-            target: Normalised actions (B, H, A).
+            proprio: Normalized proprioception (B, S).
+            target: Normalized actions (B, H, A).
             noise: Fixed action tokens of a `base` or `pro` head.
             valid: Chunk rows that count, bool (B, H); None: all.
 
@@ -270,11 +270,11 @@ class VlaAdapter(nn.Module):
             input_ids: Prompt ids, padded on the left, int64 (B, P).
             attention_mask: 1 for real tokens, (B, P); None means no padding.
             pixel_values: (B, images, C, h, w).
-            proprio: Normalised proprioception (B, S).
+            proprio: Normalized proprioception (B, S).
             noise: Fixed action tokens, see `ActionHead.forward`.
 
         Returns:
-            Normalised actions, float32 (B, H, A).
+            Normalized actions, float32 (B, H, A).
         """
         return self.head_actions(self.conditions(input_ids, attention_mask, pixel_values), proprio, noise)
 

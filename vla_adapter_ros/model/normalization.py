@@ -226,7 +226,7 @@ def unnormalize(values: np.ndarray, field: FieldStatistics, kind: str) -> np.nda
 
 
 def finish_gripper(actions: np.ndarray, output: OutputConfig) -> np.ndarray:
-    """What the published evaluations do to a gripper's column after un-normalisation.
+    """What the published evaluations do to a gripper's column after un-normalization.
 
     Args:
         actions: (..., A) with the grippers in [0, 1].

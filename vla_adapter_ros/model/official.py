@@ -49,7 +49,7 @@ Shapes = Mapping[str, tuple[int, ...]]
 class Platform:
     """What an official checkpoint does not store about the robot that it was trained for.
 
-    `ranges` is the kind of normalisation; `rate_hz` [rows/s] and `action_space` are those of the data
+    `ranges` is the kind of normalization; `rate_hz` [rows/s] and `action_space` are those of the data
     set. The grippers' columns are never processed unless it is asked for.
     """
 

@@ -33,7 +33,7 @@ class Observation(NamedTuple):
     input_ids: Tensor
     """int64 (P,)."""
     proprio: Tensor
-    """Normalised, float32 (S,)."""
+    """Normalized, float32 (S,)."""
 
 
 class VlaAdapterPolicy:
@@ -149,7 +149,7 @@ class VlaAdapterPolicy:
         statistics: Statistics,
         contract: Contract | None = None,
     ) -> VlaAdapterPolicy:
-        """A policy with this one's backbone (a copy) and a freshly initialised head.
+        """A policy with this one's backbone (a copy) and a freshly initialized head.
 
         A new head's rotary tables are fp32 where they would follow the weights' type, see `HeadConfig`.
         Draws from torch's global generator; seed it for a repeatable head.

@@ -1,4 +1,4 @@
-"""Camera images to pixel values: half turn, JPEG round trip, resize, centre crop, mean and std.
+"""Camera images to pixel values: half turn, JPEG round trip, resize, center crop, mean and std.
 
 Which steps run is a setting. The official chain (JPEG, Lanczos, crop) was written from its
 description and is checked against images made with TensorFlow.
@@ -93,11 +93,11 @@ def area_resize(images: np.ndarray, size: int) -> np.ndarray:
 
 @lru_cache(maxsize=16)
 def _lanczos_weights(before: int, after: int) -> np.ndarray:
-    """Weights float32 (after, before): Lanczos-3, half-pixel centres, stretched when shrinking."""
+    """Weights float32 (after, before): Lanczos-3, half-pixel centers, stretched when shrinking."""
     scale = before / after
     stretch = max(scale, 1.0)
-    centres = (np.arange(after)[:, None] + 0.5) * scale
-    x = np.abs((np.arange(before)[None, :] + 0.5 - centres) / stretch)
+    centers = (np.arange(after)[:, None] + 0.5) * scale
+    x = np.abs((np.arange(before)[None, :] + 0.5 - centers) / stretch)
     weights = np.where(x < LANCZOS_RADIUS, np.sinc(x) * np.sinc(x / LANCZOS_RADIUS), 0.0)
     return (weights / weights.sum(axis=1, keepdims=True)).astype(np.float32)
 

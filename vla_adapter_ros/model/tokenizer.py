@@ -36,7 +36,7 @@ TINY_WORDS = tuple(
     violet wait white with wooden yellow you
     """.split()
 )
-"""Words for table-top instructions with coloured things; the tiny preset's default vocabulary."""
+"""Words for table-top instructions with colored things; the tiny preset's default vocabulary."""
 
 _SIDE_FILES = (
     "tokenizer.json", "vocab.json", "merges.txt", "added_tokens.json", "special_tokens_map.json",

@@ -155,7 +155,7 @@ class Stem(nn.Module):
 
     def __init__(self, config: StemConfig, num_images: int, attention: str) -> None:
         super().__init__()
-        widths = (5, *config.channels)  # colour and the two coordinates
+        widths = (5, *config.channels)  # color and the two coordinates
         layers: list[nn.Module] = []
         for before, after, stride in zip(widths[:-1], widths[1:], config.strides, strict=True):
             layers += [

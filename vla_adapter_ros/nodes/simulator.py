@@ -243,8 +243,8 @@ class SimulatorNode(ManagedNode):
                 scene = self._robot.reset(request.seed, tuple(request.objects))
                 self._expert = None
                 response.stamp = to_stamp(self._robot.time)
-            response.success, response.objects = True, list(scene.colours)
-            response.message = f"scene {request.seed}: {', '.join(scene.colours)}"
+            response.success, response.objects = True, list(scene.colors)
+            response.message = f"scene {request.seed}: {', '.join(scene.colors)}"
         except VlaAdapterError as error:
             response.success, response.message = False, str(error)
         return response

@@ -36,16 +36,16 @@ class PickExpert:
 
     Args:
         robot: The robot to look at; the expert never changes it.
-        target_colour: Cube to pick up.
+        target_color: Cube to pick up.
 
     Raises:
         SimulationError: no such cube on the table, or the contract names other joints.
     """
 
-    def __init__(self, robot: SimulatedRobot, target_colour: str) -> None:
-        if target_colour not in robot.scene.colours:
+    def __init__(self, robot: SimulatedRobot, target_color: str) -> None:
+        if target_color not in robot.scene.colors:
             raise SimulationError(
-                f"no {target_colour!r} cube on the table: allowed are {', '.join(robot.scene.colours)}"
+                f"no {target_color!r} cube on the table: allowed are {', '.join(robot.scene.colors)}"
             )
         contract = robot.contract
         if contract.action.space != "joint_position":
@@ -57,7 +57,7 @@ class PickExpert:
         self._columns = [contract.action_joints.index(joint) for joint in ARM_JOINTS]
         self._width = len(contract.action_names)
         (self._gripper,), (self._gripper_column,) = contract.grippers, contract.gripper_places
-        self._target = target_colour
+        self._target = target_color
         self._phase = "approach"
         self._since = 0.0
         self._grasp = np.zeros(3)

@@ -88,7 +88,7 @@ def _compiled() -> mujoco.MjModel:
     spec.visual.headlight.ambient = [AMBIENT] * 3
     spec.visual.headlight.diffuse = [0.0] * 3
     spec.visual.headlight.specular = [0.0] * 3
-    spec.stat.extent = 1.0  # of the workspace, so that znear and zfar are plain metres
+    spec.stat.extent = 1.0  # of the workspace, so that znear and zfar are plain meters
     spec.visual.map.znear = 0.005  # the hand is close to its camera
     spec.visual.map.zfar = 20.0
     return spec.compile()
@@ -97,7 +97,7 @@ def _compiled() -> mujoco.MjModel:
 def build_model() -> mujoco.MjModel:
     """A fresh model of arm, hand, table, `MAX_CUBES` cubes and the cameras `CAMERAS`.
 
-    Each call returns a copy of its own, since colours are written into the model.
+    Each call returns a copy of its own, since colors are written into the model.
 
     Raises:
         SimulationError: the wheel with the meshes is not installed.

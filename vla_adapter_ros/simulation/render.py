@@ -97,7 +97,7 @@ def make_renderer(model: mujoco.MjModel, width: int, height: int, backend: str =
     """A renderer for images of one size.
 
     Args:
-        model: The model to draw; colours may change later, geoms may not.
+        model: The model to draw; colors may change later, geoms may not.
         width: Pixels per row, 8 to 4096.
         height: Rows, 8 to 4096.
         backend: One of `BACKENDS`, see `choose_backend`.
@@ -185,7 +185,7 @@ class RayCastRenderer:
         self._distances = np.zeros(self._count)
         self._normals = np.zeros(self._count * 3)
         self._to_light = -np.asarray(LIGHT_DIRECTION) / np.linalg.norm(LIGHT_DIRECTION)
-        # Pixel centres on an image plane one unit ahead, scaled by tan(fovy / 2) per camera.
+        # Pixel centers on an image plane one unit ahead, scaled by tan(fovy / 2) per camera.
         across = (np.arange(width) + 0.5 - width / 2) / (height / 2)
         up = (height / 2 - np.arange(height) - 0.5) / (height / 2)
         self._plane = np.stack(np.broadcast_arrays(across[None, :], up[:, None]), -1).reshape(-1, 2)
@@ -204,9 +204,9 @@ class RayCastRenderer:
         self._cast(data, data.cam_xpos[index], rays)
         normals = self._normals.reshape(-1, 3)
         brightness = AMBIENT + DIFFUSE * np.maximum(normals @ self._to_light, 0.0)
-        colours = np.vstack([self._model.geom_rgba[:, :3], BACKGROUND]) * 255.0  # row -1: nothing hit
+        colors = np.vstack([self._model.geom_rgba[:, :3], BACKGROUND]) * 255.0  # row -1: nothing hit
         brightness[self._geoms < 0] = 1.0
-        image = colours[self._geoms] * brightness[:, None]
+        image = colors[self._geoms] * brightness[:, None]
         pixels = (np.minimum(image, 255.0) + 0.5).astype(np.uint8).reshape(self._shape)
         return pixels, self._geoms.reshape(self._shape[:2]).copy()
 

@@ -9,15 +9,15 @@ from dataclasses import dataclass
 import numpy as np
 
 from vla_adapter_ros.errors import SimulationError
-from vla_adapter_ros.simulation.colours import COLOURS
+from vla_adapter_ros.simulation.colors import COLORS
 from vla_adapter_ros.simulation.kinematics import Kinematics
 from vla_adapter_ros.simulation.mjcf import CUBE_SIDE_M, FINGER_OPEN_M, MAX_CUBES, build_model
 
 CUBE_X_M = (0.36, 0.62)
 CUBE_Y_M = (-0.20, 0.20)
 CUBE_YAW_RAD = 0.3
-CUBE_DISTANCE_M = 0.10  # at least, between centres
-REST_HEIGHT_M = CUBE_SIDE_M / 2  # of a cube's centre on the table
+CUBE_DISTANCE_M = 0.10  # at least, between centers
+REST_HEIGHT_M = CUBE_SIDE_M / 2  # of a cube's center on the table
 START_X_M = (0.35, 0.55)
 START_Y_M = (-0.15, 0.15)
 START_Z_M = (0.18, 0.30)
@@ -25,9 +25,9 @@ START_Z_M = (0.18, 0.30)
 
 @dataclass(frozen=True)
 class Cube:
-    """A cube: its name, centre (x, y, z) [m] in the base frame, turn about z [rad] and colour in 0..1."""
+    """A cube: its name, center (x, y, z) [m] in the base frame, turn about z [rad] and color in 0..1."""
 
-    colour: str
+    color: str
     position: tuple[float, float, float]
     yaw: float
     rgb: tuple[float, float, float]
@@ -44,9 +44,9 @@ class Scene:
     table_shade: float = 1.0
 
     @property
-    def colours(self) -> tuple[str, ...]:
+    def colors(self) -> tuple[str, ...]:
         """Names of the cubes, in order."""
-        return tuple(cube.colour for cube in self.cubes)
+        return tuple(cube.color for cube in self.cubes)
 
 
 @functools.lru_cache(maxsize=1)
@@ -54,18 +54,18 @@ def _kinematics() -> Kinematics:
     return Kinematics(build_model())
 
 
-def check_colours(objects: Sequence[str]) -> tuple[str, ...]:
-    """The colours as a tuple.
+def check_colors(objects: Sequence[str]) -> tuple[str, ...]:
+    """The colors as a tuple.
 
     Raises:
-        SimulationError: an unknown colour, one named twice, or too many.
+        SimulationError: an unknown color, one named twice, or too many.
     """
-    unknown = [colour for colour in objects if colour not in COLOURS]
+    unknown = [color for color in objects if color not in COLORS]
     if unknown:
-        raise SimulationError(f"unknown colours {unknown}: allowed are {', '.join(COLOURS)}")
+        raise SimulationError(f"unknown colors {unknown}: allowed are {', '.join(COLORS)}")
     if len(set(objects)) != len(objects) or len(objects) > MAX_CUBES:
         raise SimulationError(
-            f"objects {list(objects)}: allowed is each colour once, at most {MAX_CUBES} cubes"
+            f"objects {list(objects)}: allowed is each color once, at most {MAX_CUBES} cubes"
         )
     return tuple(objects)
 
@@ -75,27 +75,27 @@ def sample_cubes(rng: np.random.Generator, objects: Sequence[str] = ()) -> tuple
 
     Args:
         rng: Source of chance.
-        objects: Colours to use; empty: three colours drawn by chance.
+        objects: Colors to use; empty: three colors drawn by chance.
 
     Raises:
-        SimulationError: an unknown colour, one named twice, or too many.
+        SimulationError: an unknown color, one named twice, or too many.
     """
-    colours = check_colours(objects) or tuple(str(c) for c in rng.permutation(list(COLOURS))[:3])
-    centres: list[np.ndarray] = []
-    while len(centres) < len(colours):
-        centre = np.array([rng.uniform(*CUBE_X_M), rng.uniform(*CUBE_Y_M)])
-        if all(np.linalg.norm(centre - other) >= CUBE_DISTANCE_M for other in centres):
-            centres.append(centre)
+    colors = check_colors(objects) or tuple(str(c) for c in rng.permutation(list(COLORS))[:3])
+    centers: list[np.ndarray] = []
+    while len(centers) < len(colors):
+        center = np.array([rng.uniform(*CUBE_X_M), rng.uniform(*CUBE_Y_M)])
+        if all(np.linalg.norm(center - other) >= CUBE_DISTANCE_M for other in centers):
+            centers.append(center)
         elif rng.random() < 0.01:
-            centres.clear()  # four cubes can lie so that no room is left: begin anew
+            centers.clear()  # four cubes can lie so that no room is left: begin anew
     return tuple(
         Cube(
-            colour,
-            (float(centre[0]), float(centre[1]), REST_HEIGHT_M),
+            color,
+            (float(center[0]), float(center[1]), REST_HEIGHT_M),
             float(rng.uniform(-CUBE_YAW_RAD, CUBE_YAW_RAD)),
-            _shade(rng, COLOURS[colour]),
+            _shade(rng, COLORS[color]),
         )
-        for colour, centre in zip(colours, centres, strict=True)
+        for color, center in zip(colors, centers, strict=True)
     )
 
 
@@ -104,10 +104,10 @@ def sample_scene(seed: int, objects: Sequence[str] = ()) -> Scene:
 
     Args:
         seed: Any non-negative whole number.
-        objects: Colours of the cubes; empty: three, chosen by the seed.
+        objects: Colors of the cubes; empty: three, chosen by the seed.
 
     Raises:
-        SimulationError: an unknown colour, one named twice, or too many; a negative seed.
+        SimulationError: an unknown color, one named twice, or too many; a negative seed.
     """
     if seed < 0:
         raise SimulationError(f"scene seed {seed}: allowed are whole numbers from 0")
@@ -119,7 +119,7 @@ def sample_scene(seed: int, objects: Sequence[str] = ()) -> Scene:
 
 
 def _shade(rng: np.random.Generator, rgb: tuple[float, float, float]) -> tuple[float, float, float]:
-    """A colour as another batch of paint and light would give it: up to 9 % gain, 0.03 per channel."""
+    """A color as another batch of paint and light would give it: up to 9 % gain, 0.03 per channel."""
     shade = np.asarray(rgb) * rng.uniform(0.91, 1.09) + rng.uniform(-0.03, 0.03, 3)
     red, green, blue = np.clip(shade, 0.0, 1.0).tolist()
     return red, green, blue

@@ -20,7 +20,7 @@ joint lists and a zero last velocity):
   `goal_time_s` after the last point, makes the controller drop the trajectory
   and hold where the arm is measured. A new trajectory moves again.
 
-Source: the documentation and behaviour of joint_trajectory_controller; the
+Source: the documentation and behavior of joint_trajectory_controller; the
 code is our own.
 """
 

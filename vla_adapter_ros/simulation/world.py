@@ -23,7 +23,7 @@ from vla_adapter_ros.simulation.render import RayCastRenderer, Renderer, choose_
 from vla_adapter_ros.simulation.scene import REST_HEIGHT_M, Scene
 
 LIFT_HEIGHT_M = 0.06  # above the height at rest: the task's success
-HOLD_DISTANCE_M = 0.06  # of a lifted cube's centre from the tool point, at most
+HOLD_DISTANCE_M = 0.06  # of a lifted cube's center from the tool point, at most
 _CTRL_OPEN = 255.0  # the hand actuator's input for open fingers
 
 
@@ -78,9 +78,9 @@ class World:
         return tuple(self._sizes)
 
     def reset(self, scene: Scene) -> None:
-        """Put a scene on the table: cubes, arm posture and colours; everything stands still."""
+        """Put a scene on the table: cubes, arm posture and colors; everything stands still."""
         mujoco.mj_resetData(self.model, self.data)
-        self._cubes = {cube.colour: i for i, cube in enumerate(scene.cubes)}
+        self._cubes = {cube.color: i for i, cube in enumerate(scene.cubes)}
         for i in range(MAX_CUBES):
             geom = self.model.geom(f"cube{i}").id
             present = i < len(scene.cubes)
@@ -138,20 +138,20 @@ class World:
         return np.concatenate([self.data.site_xpos[self._site], wxyz[1:], wxyz[:1]])
 
     def object_positions(self) -> dict[str, np.ndarray]:
-        """Centre (3,) [m] of every cube by colour, base frame."""
+        """Center (3,) [m] of every cube by color, base frame."""
         positions = {}
-        for colour, i in self._cubes.items():
+        for color, i in self._cubes.items():
             start = self.model.joint(f"cube{i}").qposadr[0]
-            positions[colour] = self.data.qpos[start : start + 3].copy()
+            positions[color] = self.data.qpos[start : start + 3].copy()
         return positions
 
     def lifted(self) -> str:
-        """Colour of the cube that is held at least `LIFT_HEIGHT_M` above its rest height; empty if none."""
+        """Color of the cube that is held at least `LIFT_HEIGHT_M` above its rest height; empty if none."""
         tool = self.tool_pose()[:3]
-        for colour, centre in self.object_positions().items():
-            high = centre[2] >= REST_HEIGHT_M + LIFT_HEIGHT_M
-            if high and np.linalg.norm(centre - tool) <= HOLD_DISTANCE_M:
-                return colour
+        for color, center in self.object_positions().items():
+            high = center[2] >= REST_HEIGHT_M + LIFT_HEIGHT_M
+            if high and np.linalg.norm(center - tool) <= HOLD_DISTANCE_M:
+                return color
         return ""
 
     def render(self, camera: str) -> np.ndarray:
@@ -163,7 +163,7 @@ class World:
         return self._renderer(camera).render(self.data, camera)
 
     def render_with_cubes(self, camera: str) -> tuple[np.ndarray, dict[str, np.ndarray]]:
-        """The camera's image, and for every cube the pixels that show it: bool (H, W) by colour.
+        """The camera's image, and for every cube the pixels that show it: bool (H, W) by color.
 
         Raises:
             SimulationError: an unknown camera, or a renderer other than `raycast`.

@@ -76,13 +76,13 @@ class PreparedBatch(NamedTuple):
     mask: np.ndarray
     """int64 (P, T), padded on the left."""
     proprio: np.ndarray
-    """Normalised, noise included, float32 (P, S)."""
+    """Normalized, noise included, float32 (P, S)."""
     target: np.ndarray
-    """Normalised chunks, float32 (P, H, A)."""
+    """Normalized chunks, float32 (P, H, A)."""
     valid: np.ndarray
     """Chunk rows that count in the loss, bool (P, H)."""
     waypoint: np.ndarray
-    """Normalised state in which the gripper closes, float32 (P, S)."""
+    """Normalized state in which the gripper closes, float32 (P, S)."""
     before: np.ndarray
     """Whether that lies ahead, bool (P,)."""
     share: float

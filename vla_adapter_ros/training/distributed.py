@@ -63,7 +63,7 @@ class Processes:
     def prepare(self, model: nn.Module) -> nn.Module:
         """The model as it is to be called; with one process it comes back as it is.
 
-        Make the optimiser afterwards, from the parameters of `inner`: they may have been cut up.
+        Make the optimizer afterwards, from the parameters of `inner`: they may have been cut up.
 
         Raises:
             TrainingError: weights of several types cannot be spread.

@@ -243,7 +243,7 @@ def _build_loop(
     key: dict[str, Any],
     resumes: bool,
 ) -> TrainingLoop:
-    """Model, optimiser and their state, ready to go on; the disk is large enough."""
+    """Model, optimizer and their state, ready to go on; the disk is large enough."""
     train_rows, report_rows, held_out = rows
     weights = sum(p.numel() for p in policy.network.parameters())
     if settings.lora_rank:

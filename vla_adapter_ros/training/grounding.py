@@ -4,7 +4,7 @@ The published model gets this from a pretrained vision-language model. A model
 trained from nothing on demonstrations alone grasps well but ignores the
 sentence, so this stage stands in for the missing pre-training:
 
-- Stage V, vision alone: the colour that each patch shows, and where the middle
+- Stage V, vision alone: the color that each patch shows, and where the middle
   of that cube lies from there.
 - Stage G, the whole backbone: from a sentence and the images to the position of
   the named cube, read from the last ActionQuery's state. It is asked for in the base
@@ -35,9 +35,9 @@ from vla_adapter_ros.errors import TrainingError
 from vla_adapter_ros.model import Tokenizer, VlaAdapter, VlaAdapterPolicy, preset
 from vla_adapter_ros.paths import locate
 from vla_adapter_ros.simulation.sentences import SENTENCES, sentence
-from vla_adapter_ros.training.grounding_data import COLOUR_NAMES, GroundingScenes, render_scenes
+from vla_adapter_ros.training.grounding_data import COLOR_NAMES, GroundingScenes, render_scenes
 
-POSITION_CENTRE_M = (0.5, 0.0, 0.05)
+POSITION_CENTER_M = (0.5, 0.0, 0.05)
 POSITION_SCALE_M = 0.1
 _NONE_WEIGHT = 0.3  # of patches without a cube, which are nine in ten
 _GAIN, _SHIFT = 0.15, 0.075  # brightness and contrast change at random by as much
@@ -49,7 +49,7 @@ Report = Callable[[str], None]
 
 @dataclass(frozen=True)
 class GroundingSettings:
-    """Optimiser settings; the defaults were measured on the tiny preset."""
+    """Optimizer settings; the defaults were measured on the tiny preset."""
 
     scenes: int = 6000
     vision_steps: int = 500
@@ -73,7 +73,7 @@ class GroundingFigures:
         scenes: Number of scenes.
         nearest_right: Share of (scene, named cube) whose predicted position is nearest to that cube.
         all_right: Share of scenes in which this holds for every cube, only the sentence being swapped.
-        median_error_m: Median distance of the predicted position from the named cube's centre [m].
+        median_error_m: Median distance of the predicted position from the named cube's center [m].
     """
 
     renderer: str
@@ -88,7 +88,7 @@ class ReadOut(nn.Module):
 
     def __init__(self, hidden: int) -> None:
         super().__init__()
-        self.patch = nn.Linear(hidden, 1 + len(COLOUR_NAMES) + 2)
+        self.patch = nn.Linear(hidden, 1 + len(COLOR_NAMES) + 2)
         self.named = nn.Linear(hidden, 1)
         self.position = nn.Sequential(nn.Linear(hidden, hidden), nn.SiLU(), nn.Linear(hidden, 6))
 
@@ -105,7 +105,7 @@ def ground(
     Args:
         output: Checkpoint directory to write; `grounding.json` in it holds settings and figures.
         contract: The simulated robot: cameras and widths.
-        settings: Optimiser settings; None for the defaults.
+        settings: Optimizer settings; None for the defaults.
         report: Called with a line of progress now and then.
 
     Raises:
@@ -185,11 +185,11 @@ def judge(
         asked = np.flatnonzero(data.present[i] & data.seen[i, 0])
         if len(asked) == 0:
             continue
-        texts = [sentence(COLOUR_NAMES[k], (i + k) % len(SENTENCES)) for k in asked]
+        texts = [sentence(COLOR_NAMES[k], (i + k) % len(SENTENCES)) for k in asked]
         ids, mask = policy.tokenize(texts)
         pixels = policy.pixel_values(data.images[i]).unsqueeze(0).expand(len(asked), -1, -1, -1, -1)
         states = policy.network.conditions(ids, mask, pixels).action[:, -1, -1]
-        predicted = _metres(read_out.position(states)[:, :3]).numpy()
+        predicted = _meters(read_out.position(states)[:, :3]).numpy()
         on_table = np.flatnonzero(data.present[i])
         distances = np.linalg.norm(predicted[:, None] - data.positions[i, on_table], axis=-1)
         hits = on_table[distances.argmin(1)] == asked
@@ -210,15 +210,15 @@ def _vision_stage(
 ) -> None:
     network = policy.network
     modules = [network.vision_backbone, network.projector, read_out.patch]
-    optimiser = _optimiser(modules, settings.vision_rate)
+    optimizer = _optimizer(modules, settings.vision_rate)
     rng = np.random.default_rng([settings.seed, 2])
     for step in range(settings.vision_steps):
-        _set_rate(optimiser, settings.vision_rate * _schedule(step, settings.vision_steps))
+        _set_rate(optimizer, settings.vision_rate * _schedule(step, settings.vision_steps))
         rows = rng.integers(len(data), size=settings.batch)
         with torch.autocast("cpu", torch.bfloat16):
             tokens = network.patch_tokens(_augmented(policy, data, rows, rng))
             loss = _patch_loss(read_out, tokens, data, rows)
-        _step(optimiser, modules, loss)
+        _step(optimizer, modules, loss)
         if step % 100 == 0:
             say(f"stage V step {step} loss {loss.item():.3f}")
 
@@ -234,13 +234,13 @@ def _sentence_stage(
     modules = [
         network.vision_backbone, network.projector, network.language_model, network.action_queries, read_out,
     ]  # fmt: skip
-    optimiser = _optimiser(modules, settings.sentence_rate)
+    optimizer = _optimizer(modules, settings.sentence_rate)
     rng = np.random.default_rng([settings.seed, 3])
     for step in range(settings.sentence_steps):
-        _set_rate(optimiser, settings.sentence_rate * _schedule(step, settings.sentence_steps))
+        _set_rate(optimizer, settings.sentence_rate * _schedule(step, settings.sentence_steps))
         rows = rng.integers(len(data), size=settings.batch)
         named = np.array([rng.choice(np.flatnonzero(data.present[row])) for row in rows])
-        texts = [sentence(COLOUR_NAMES[k], int(rng.integers(len(SENTENCES)))) for k in named]
+        texts = [sentence(COLOR_NAMES[k], int(rng.integers(len(SENTENCES)))) for k in named]
         ids, mask = policy.tokenize(texts)
         with torch.autocast("cpu", torch.bfloat16):
             tokens = network.patch_tokens(_augmented(policy, data, rows, rng))
@@ -248,20 +248,20 @@ def _sentence_stage(
             position = _position_loss(read_out.position(states.action[:, -1, -1]).float(), data, rows, named)
             chosen = _named_loss(read_out.named(states.task[:, -2]).float()[..., 0], data, rows, named)
             loss = position + chosen + settings.vision_share * _patch_loss(read_out, tokens, data, rows)
-        _step(optimiser, modules, loss)
+        _step(optimizer, modules, loss)
         if step % 100 == 0:
             say(f"stage G step {step} position {position.item():.3f} named patches {chosen.item():.3f}")
 
 
 def _patch_loss(read_out: ReadOut, tokens: Tensor, data: GroundingScenes, rows: np.ndarray) -> Tensor:
-    """Colour of every patch, and the offset of the cube where there is one; tokens (B, N, hidden)."""
+    """Color of every patch, and the offset of the cube where there is one; tokens (B, N, hidden)."""
     out = read_out.patch(tokens).float()
-    kinds = 1 + len(COLOUR_NAMES)
-    colours = torch.from_numpy(data.patch_colours[rows]).flatten(1)
+    kinds = 1 + len(COLOR_NAMES)
+    colors = torch.from_numpy(data.patch_colors[rows]).flatten(1)
     offsets = torch.from_numpy(data.patch_offsets[rows]).flatten(1, 2)
-    weights = torch.tensor([_NONE_WEIGHT] + [1.0] * len(COLOUR_NAMES))
-    loss = F.cross_entropy(out[..., :kinds].flatten(0, 1), colours.flatten(), weight=weights)
-    shown = colours > 0
+    weights = torch.tensor([_NONE_WEIGHT] + [1.0] * len(COLOR_NAMES))
+    loss = F.cross_entropy(out[..., :kinds].flatten(0, 1), colors.flatten(), weight=weights)
+    shown = colors > 0
     if shown.any():
         loss = loss + F.smooth_l1_loss(out[..., kinds:][shown], offsets[shown], beta=0.1)
     return loss
@@ -269,7 +269,7 @@ def _patch_loss(read_out: ReadOut, tokens: Tensor, data: GroundingScenes, rows: 
 
 def _position_loss(out: Tensor, data: GroundingScenes, rows: np.ndarray, named: np.ndarray) -> Tensor:
     """Position of the named cube, where the view that tells it shows it; out (B, 6)."""
-    base = torch.from_numpy(data.positions[rows, named]) - torch.tensor(POSITION_CENTRE_M)
+    base = torch.from_numpy(data.positions[rows, named]) - torch.tensor(POSITION_CENTER_M)
     hand = torch.from_numpy(data.from_tool[rows, named])
     target = torch.cat([base, hand], dim=1) / POSITION_SCALE_M
     seen = torch.from_numpy(data.seen[rows, :, named]).float()  # (B, V)
@@ -281,12 +281,12 @@ def _position_loss(out: Tensor, data: GroundingScenes, rows: np.ndarray, named: 
 def _named_loss(out: Tensor, data: GroundingScenes, rows: np.ndarray, named: np.ndarray) -> Tensor:
     """Which patches show the named cube; out (B, N). Without it, composing "read the word" and
     "look there" was found by chance only, after many steps."""
-    target = torch.from_numpy(data.patch_colours[rows]).flatten(1) == torch.from_numpy(1 + named)[:, None]
+    target = torch.from_numpy(data.patch_colors[rows]).flatten(1) == torch.from_numpy(1 + named)[:, None]
     return F.binary_cross_entropy_with_logits(out, target.float(), pos_weight=torch.tensor(5.0))
 
 
-def _metres(out: Tensor) -> Tensor:
-    return out.float() * POSITION_SCALE_M + torch.tensor(POSITION_CENTRE_M)
+def _meters(out: Tensor) -> Tensor:
+    return out.float() * POSITION_SCALE_M + torch.tensor(POSITION_CENTER_M)
 
 
 def _augmented(
@@ -300,7 +300,7 @@ def _augmented(
     return policy.pixel_values((unit * gain + shift).clamp(0.0, 1.0))
 
 
-def _optimiser(modules: list[nn.Module], rate: float) -> torch.optim.AdamW:
+def _optimizer(modules: list[nn.Module], rate: float) -> torch.optim.AdamW:
     parameters = [p for module in modules for p in module.parameters()]
     groups = [
         {"params": [p for p in parameters if p.ndim >= 2], "weight_decay": 0.02},
@@ -316,18 +316,18 @@ def _schedule(step: int, steps: int) -> float:
     return warm * (1.0 if step < half else 1.0 - 0.95 * (step - half) / half)
 
 
-def _set_rate(optimiser: torch.optim.Optimizer, rate: float) -> None:
-    for group in optimiser.param_groups:
+def _set_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
+    for group in optimizer.param_groups:
         group["lr"] = rate
 
 
-def _step(optimiser: torch.optim.Optimizer, modules: list[nn.Module], loss: Tensor) -> None:
+def _step(optimizer: torch.optim.Optimizer, modules: list[nn.Module], loss: Tensor) -> None:
     if not torch.isfinite(loss):
         raise TrainingError(f"the loss became {loss.item()}: lower the learning rate")
-    optimiser.zero_grad()
+    optimizer.zero_grad()
     loss.backward()
     nn.utils.clip_grad_norm_([p for module in modules for p in module.parameters()], 1.0)
-    optimiser.step()
+    optimizer.step()
 
 
 def _patches(policy: VlaAdapterPolicy) -> int:

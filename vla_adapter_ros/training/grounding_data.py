@@ -13,13 +13,13 @@ import numpy as np
 
 from vla_adapter_ros.contract import Contract
 from vla_adapter_ros.errors import SimulationError, TrainingError
-from vla_adapter_ros.simulation.colours import COLOURS
+from vla_adapter_ros.simulation.colors import COLORS
 from vla_adapter_ros.simulation.kinematics import DOWN, Kinematics
 from vla_adapter_ros.simulation.mjcf import CUBE_SIDE_M, FINGER_OPEN_M
 from vla_adapter_ros.simulation.scene import REST_HEIGHT_M, Cube, Scene, sample_cubes
 from vla_adapter_ros.simulation.world import World
 
-COLOUR_NAMES = tuple(COLOURS)
+COLOR_NAMES = tuple(COLORS)
 VISIBLE_SHARE = 0.001  # of an image's pixels that must show a cube, else it counts as unseen
 PATCH_SHARE = 0.06  # of a patch's pixels that must show a cube, else the patch shows none
 _HELD, _NEAR = 0.25, 0.4  # share of scenes with a cube in the hand, and with the hand at a cube
@@ -28,21 +28,21 @@ _LOW_M = 0.07  # below this the fingers reach between cubes
 
 @dataclass(frozen=True)
 class GroundingScenes:
-    """M rendered scenes; V views (cameras), K colours, G x G patches per view.
+    """M rendered scenes; V views (cameras), K colors, G x G patches per view.
 
     Attributes:
         images: uint8 (M, V, h, w, 3), at the model's size.
-        patch_colours: int64 (M, V, G * G): 0 for none, else 1 + colour.
-        patch_offsets: float32 (M, V, G * G, 2): from the patch's centre to the middle of what is
+        patch_colors: int64 (M, V, G * G): 0 for none, else 1 + color.
+        patch_offsets: float32 (M, V, G * G, 2): from the patch's center to the middle of what is
             seen of its cube, right and down, in patch sides.
-        present: bool (M, K): the colour lies on the table or in the hand.
+        present: bool (M, K): the color lies on the table or in the hand.
         seen: bool (M, V, K): enough of it is seen in the view.
-        positions: float32 (M, K, 3): centre in the base frame [m].
-        from_tool: float32 (M, K, 3): centre relative to the tool point, axes of the hand [m].
+        positions: float32 (M, K, 3): center in the base frame [m].
+        from_tool: float32 (M, K, 3): center relative to the tool point, axes of the hand [m].
     """
 
     images: np.ndarray
-    patch_colours: np.ndarray
+    patch_colors: np.ndarray
     patch_offsets: np.ndarray
     present: np.ndarray
     seen: np.ndarray
@@ -82,9 +82,9 @@ def _draw_cubes_and_hand(rng: np.random.Generator) -> tuple[list[Cube], np.ndarr
     if draw < _HELD:
         held = cubes[0]
         tool = np.array([*tool[:2], REST_HEIGHT_M + rng.uniform(0.0, 0.2) * (rng.random() < 0.8)])
-        centre = tool + rng.normal(0.0, 0.004, 3)
-        centre[2] = max(centre[2], REST_HEIGHT_M)
-        cubes[0] = replace(held, position=tuple(centre.tolist()), yaw=float(rng.normal(0.0, 0.05)))
+        center = tool + rng.normal(0.0, 0.004, 3)
+        center[2] = max(center[2], REST_HEIGHT_M)
+        cubes[0] = replace(held, position=tuple(center.tolist()), yaw=float(rng.normal(0.0, 0.05)))
         finger = CUBE_SIDE_M / 2
         cubes = [cubes[0], *(cube for cube in cubes[1:] if not _collides(tool, cube))]
     elif draw < _HELD + _NEAR:
@@ -133,7 +133,7 @@ def render_scenes(
         world.reset(scene)
         if drawn is not world:
             drawn.reset(scene)
-        rows.append(_labelled(world, drawn, kinematics, scene, resize, patches))
+        rows.append(_labeled(world, drawn, kinematics, scene, resize, patches))
         if progress is not None:
             progress(i + 1)
     world.close()
@@ -142,32 +142,32 @@ def render_scenes(
     return GroundingScenes(*(np.stack(column) for column in zip(*rows, strict=True)))
 
 
-def _labelled(
+def _labeled(
     world: World, drawn: World, kinematics: Kinematics, scene: Scene, resize: Callable, patches: int
 ) -> tuple[np.ndarray, ...]:
     """One scene's row of each array of `GroundingScenes`."""
-    images, colours, offsets = [], [], []
+    images, colors, offsets = [], [], []
     cameras = tuple(world.cameras)
-    seen = np.zeros((len(cameras), len(COLOUR_NAMES)), bool)
+    seen = np.zeros((len(cameras), len(COLOR_NAMES)), bool)
     for view, camera in enumerate(cameras):
         image, pixels = world.render_with_cubes(camera)
         images.append(image if drawn is world else drawn.render(camera))
-        for colour, mask in pixels.items():
-            seen[view, COLOUR_NAMES.index(colour)] = mask.mean() >= VISIBLE_SHARE
-        patch_colours, patch_offsets = patch_labels(pixels, patches)
-        colours.append(patch_colours)
+        for color, mask in pixels.items():
+            seen[view, COLOR_NAMES.index(color)] = mask.mean() >= VISIBLE_SHARE
+        patch_colors, patch_offsets = patch_labels(pixels, patches)
+        colors.append(patch_colors)
         offsets.append(patch_offsets)
-    present = np.zeros(len(COLOUR_NAMES), bool)
-    positions = np.zeros((len(COLOUR_NAMES), 3), np.float32)
+    present = np.zeros(len(COLOR_NAMES), bool)
+    positions = np.zeros((len(COLOR_NAMES), 3), np.float32)
     from_tool = np.zeros_like(positions)
     tool, frame = kinematics.forward(np.array(scene.joints))
     for cube in scene.cubes:
-        k = COLOUR_NAMES.index(cube.colour)
+        k = COLOR_NAMES.index(cube.color)
         present[k] = True
         positions[k] = cube.position
         from_tool[k] = frame.T @ (np.asarray(cube.position) - tool)
     return (
-        resize(np.stack(images)), np.stack(colours), np.stack(offsets), present, seen, positions, from_tool,
+        resize(np.stack(images)), np.stack(colors), np.stack(offsets), present, seen, positions, from_tool,
     )  # fmt: skip
 
 
@@ -175,20 +175,20 @@ def patch_labels(pixels: dict[str, np.ndarray], patches: int) -> tuple[np.ndarra
     """Which cube each patch of an image shows, and where that cube's middle is from there.
 
     Args:
-        pixels: Per colour, which pixels show it: bool (H, W).
+        pixels: Per color, which pixels show it: bool (H, W).
         patches: Patches per side G; H and W are multiples of it.
 
     Returns:
-        int64 (G * G,): 0 for none, else 1 + colour; float32 (G * G, 2): offset right and down from
-        the patch's centre to the mean of the cube's pixels, in patch sides (0 where none).
+        int64 (G * G,): 0 for none, else 1 + color; float32 (G * G, 2): offset right and down from
+        the patch's center to the mean of the cube's pixels, in patch sides (0 where none).
     """
     height, width = next(iter(pixels.values())).shape
     side = np.array([width, height]) / patches
     best = np.full((patches, patches), PATCH_SHARE)
-    colours = np.zeros((patches, patches), np.int64)
+    colors = np.zeros((patches, patches), np.int64)
     offsets = np.zeros((patches, patches, 2), np.float32)
-    centres = np.stack(np.meshgrid(np.arange(patches), np.arange(patches)), -1) + 0.5
-    for colour, mask in pixels.items():
+    centers = np.stack(np.meshgrid(np.arange(patches), np.arange(patches)), -1) + 0.5
+    for color, mask in pixels.items():
         if not mask.any():
             continue
         down, right = np.nonzero(mask)
@@ -196,9 +196,9 @@ def patch_labels(pixels: dict[str, np.ndarray], patches: int) -> tuple[np.ndarra
         share = mask.reshape(patches, height // patches, patches, width // patches).mean((1, 3))
         wins = share > best
         best = np.where(wins, share, best)
-        colours[wins] = 1 + COLOUR_NAMES.index(colour)
-        offsets[wins] = (middle - centres)[wins]
-    return colours.reshape(-1), offsets.reshape(-1, 2)
+        colors[wins] = 1 + COLOR_NAMES.index(color)
+        offsets[wins] = (middle - centers)[wins]
+    return colors.reshape(-1), offsets.reshape(-1, 2)
 
 
 def _collides(tool: np.ndarray, cube: Cube) -> bool:

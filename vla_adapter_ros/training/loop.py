@@ -1,4 +1,4 @@
-"""The steps of a training: forward, backward, optimiser, and what is saved and shown in between."""
+"""The steps of a training: forward, backward, optimizer, and what is saved and shown in between."""
 
 from __future__ import annotations
 
@@ -60,13 +60,13 @@ class Trainee(nn.Module):
 
         Args:
             ids, mask, pixels, proprio: As of `VlaAdapter.forward`.
-            target: Normalised chunks (B, H, A).
+            target: Normalized chunks (B, H, A).
             valid: Chunk rows that count, bool (B, H); None: all.
             noise: Action tokens to start from (H, A * hidden); None: zeros.
 
         Returns:
-            The head's loss, a scalar; the normalised state at the waypoint (B, S); errors (B, H, A) of the
-            normalised actions without gradient, empty for a head that does not predict them in training.
+            The head's loss, a scalar; the normalized state at the waypoint (B, S); errors (B, H, A) of the
+            normalized actions without gradient, empty for a head that does not predict them in training.
         """
         network = self.network
         conditions = network.conditions(ids, mask, pixels)
@@ -91,7 +91,7 @@ class TrainingLoop:
 
     Args:
         model: The prepared `Trainee`.
-        optimizer: The prepared optimiser.
+        optimizer: The prepared optimizer.
         policy: Preprocessing, tokenizer and statistics; its network is the model's.
         samples: The data set.
         rows: Rows to train on.

@@ -1,4 +1,4 @@
-"""The optimiser of a fine-tuning run and its learning rate."""
+"""The optimizer of a fine-tuning run and its learning rate."""
 
 from __future__ import annotations
 

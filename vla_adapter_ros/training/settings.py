@@ -27,7 +27,7 @@ class FinetuneSettings:
     """How to fine-tune.
 
     Attributes:
-        steps: Optimiser steps.
+        steps: Optimizer steps.
         batch: Samples per step, over all processes and parts together. The same number gives the same
             training on one GPU and on eight.
         accumulation: Parts in which each process takes its share of the batch, one after the other; more
@@ -55,7 +55,7 @@ class FinetuneSettings:
         waypoint_weight: Weight of the extra loss that lets the last query foretell the state in which the
             gripper will close, as long as it is open; 0 switches it off. It needs nothing but the recording,
             and it ties the sentence to a place.
-        state_noise: Spread of the noise on the normalised state.
+        state_noise: Spread of the noise on the normalized state.
         augmentation: Of images: `official`, `light`, `none`; `auto` is light for the tiny model, official for
             the published ones. See `training.augmentation`.
         gain, offset: Of the light one: images times 1 +- gain, then brighter by +- offset (of 1).

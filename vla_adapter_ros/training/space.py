@@ -115,6 +115,6 @@ def require_space(folder: Path, needed: int) -> None:
     free = shutil.disk_usage(folder).free
     if free < needed:
         raise TrainingError(
-            f"{folder}: {free / 1e9:.1f} GB free, weights, optimiser and checkpoints need up to "
+            f"{folder}: {free / 1e9:.1f} GB free, weights, optimizer and checkpoints need up to "
             f"{needed / 1e9:.1f} GB: make room, choose another output, or keep fewer checkpoints"
         )

@@ -22,7 +22,7 @@ _PARTS = ("step", "exp_avg", "exp_avg_sq")
 def collect_state(
     model: nn.Module, optimizer: torch.optim.Optimizer, mean: RunningMean | None = None
 ) -> dict[str, Tensor]:
-    """What a training has learned: weights that train, optimiser moments, their running mean.
+    """What a training has learned: weights that train, optimizer moments, their running mean.
 
     Weights that do not train follow from the start and the seed; so do the order of samples and all noise.
     If the weights are spread over processes, all of them must call this.

@@ -27,12 +27,18 @@ from vla_adapter_ros.cli.main import main
 from vla_adapter_ros.contract import checkpoints_folder, read_contract
 from vla_adapter_ros.errors import CheckpointError, ContractMismatch, ParameterError
 from vla_adapter_ros.model import VlaAdapterPolicy
+from vla_adapter_ros.simulation.colors import COLORS
 from vla_adapter_ros.simulation.robot import SimulatedRobot
-from vla_adapter_ros.simulation.sentences import colour_in
 
 CONTRACT = read_contract("franka_sim")
 SHIPPED = checkpoints_folder() / "franka_sim_tiny"
 ROWS = 8
+
+
+def color_in(instruction: str) -> str:
+    """The one color that an instruction names."""
+    (color,) = [color for color in COLORS if color in instruction.split()]
+    return color
 
 
 class Oracle:
@@ -40,7 +46,7 @@ class Oracle:
 
     config = SimpleNamespace(chunk=ROWS)
 
-    def __init__(self, robot: SimulatedRobot, choose=colour_in) -> None:
+    def __init__(self, robot: SimulatedRobot, choose=color_in) -> None:
         self.robot, self.choose = robot, choose
         self.texts, self.reset_at = [], None
 
@@ -74,18 +80,18 @@ def robot():
 def test_each_cube_of_a_scene_is_named_once_and_the_right_one_counts(robot):
     oracle = Oracle(robot)
     found = run_scene(CONTRACT, robot, oracle, 4, "each", 10.0)
-    assert [e.target for e in found] == list(robot.scene.colours)
+    assert [e.target for e in found] == list(robot.scene.colors)
     assert [e.lifted for e in found] == [e.target for e in found]
     assert all(e.success and not e.wrong and e.duration_s < 10.0 for e in found)
-    assert {colour_in(text) for text in oracle.texts} == set(robot.scene.colours)
+    assert {color_in(text) for text in oracle.texts} == set(robot.scene.colors)
     assert sum(e.chunks for e in found) == len(oracle.texts)
 
 
 def test_a_policy_that_takes_another_cube_is_wrong_and_one_that_waits_lifts_nothing(robot):
-    colours = robot.reset(5).colours
-    other = Oracle(robot, lambda text: colours[(colours.index(colour_in(text)) + 1) % len(colours)])
+    colors = robot.reset(5).colors
+    other = Oracle(robot, lambda text: colors[(colors.index(color_in(text)) + 1) % len(colors)])
     (found,) = run_scene(CONTRACT, robot, other, 5, "one", 10.0)
-    assert found.target == colours[5 % 3]
+    assert found.target == colors[5 % 3]
     assert found.wrong and not found.success
     still = SimpleNamespace(
         config=Oracle.config,
@@ -97,7 +103,7 @@ def test_a_policy_that_takes_another_cube_is_wrong_and_one_that_waits_lifts_noth
 
 
 def test_every_frame_is_seen_when_asked_for_and_the_motion_is_the_same(robot):
-    text = f"pick up the {robot.reset(6).colours[0]} cube"
+    text = f"pick up the {robot.reset(6).colors[0]} cube"
     few = run_policy(CONTRACT, robot, Oracle(robot), text, longest_s=1.0)
     robot.reset(6)
     all_frames = run_policy(CONTRACT, robot, Oracle(robot), text, longest_s=1.0, every_frame=True)

@@ -10,7 +10,7 @@ Step = Callable[..., np.ndarray]
 
 
 def broken_crop(scale: float = 255.5, half: float = 0.0, aligned: bool = True) -> Step:
-    """The central crop with another factor to bytes, `half` added before truncation, or pixel centres."""
+    """The central crop with another factor to bytes, `half` added before truncation, or pixel centers."""
 
     def crop(images: np.ndarray, area: float) -> np.ndarray:
         size, one = images.shape[1], np.float32(1)
@@ -43,10 +43,10 @@ def broken_lanczos(antialias: bool = True, aligned: bool = False, truncate: bool
     def weights(before: int, after: int) -> np.ndarray:
         scale = before / after
         stretch = max(scale, 1.0) if antialias else 1.0
-        centres = (np.arange(after) + 0.5) * scale - 0.5
+        centers = (np.arange(after) + 0.5) * scale - 0.5
         if aligned:
-            centres = np.arange(after) * (before - 1) / (after - 1)
-        x = np.abs((np.arange(before)[None] - centres[:, None]) / stretch)
+            centers = np.arange(after) * (before - 1) / (after - 1)
+        x = np.abs((np.arange(before)[None] - centers[:, None]) / stretch)
         found = np.where(x < 3, np.sinc(x) * np.sinc(x / 3), 0.0)
         return (found / found.sum(axis=1, keepdims=True)).astype(np.float32)
 

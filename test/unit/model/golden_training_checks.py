@@ -1,4 +1,4 @@
-"""One optimisation step of the published code against ours, as functions that give distances."""
+"""One optimization step of the published code against ours, as functions that give distances."""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ State = dict[str, Tensor]
 def reference_actions(
     state: State, kind: str, task: Tensor, action: Tensor, proprio: Tensor, chunk: int
 ) -> Tensor:
-    """Normalised actions (B, chunk, A) from states (B, L, N, h), (B, L, Q, h) and proprioception (B, S)."""
+    """Normalized actions (B, chunk, A) from states (B, L, N, h), (B, L, Q, h) and proprioception (B, S)."""
     head = {
         name.removeprefix("action_head.model."): v for name, v in state.items() if "action_head.model" in name
     }
@@ -59,7 +59,7 @@ def _block(head: State, name: str, pro: bool, x: Tensor, c: Tensor, h_t: Tensor)
 
 
 def _turn(y: Tensor) -> Tensor:
-    """The pro head's position code: neighbours are paired, yet channel j has frequency j mod d/2."""
+    """The pro head's position code: neighbors are paired, yet channel j has frequency j mod d/2."""
     d = y.shape[1]
     out = torch.empty_like(y)
     positions = torch.arange(len(y), dtype=torch.float32)

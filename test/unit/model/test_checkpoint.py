@@ -91,7 +91,7 @@ def test_a_model_of_ours_reads_back_as_an_official_one(tmp_path: Path, head: str
     assert before.keys() == after.keys() and all(torch.equal(before[key], after[key]) for key in before)
     assert theirs.statistics.to_dict() == ours.statistics.to_dict()
     images = [np.full((224, 224, 3), value, np.uint8) for value in (40, 200)]
-    # Turned or not, an image of one colour is the same, so only the rest can differ.
+    # Turned or not, an image of one color is the same, so only the rest can differ.
     np.testing.assert_array_equal(*(p.predict(images, "lift it?", np.zeros(8)) for p in (ours, theirs)))
 
 

@@ -1,4 +1,4 @@
-"""One optimisation step against the published code: loss, gradients, parameters after it.
+"""One optimization step against the published code: loss, gradients, parameters after it.
 
 In each training mode: everything, LoRA adapters, and the policy on a frozen backbone.
 """

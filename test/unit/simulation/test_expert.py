@@ -21,10 +21,10 @@ def robot() -> SimulatedRobot:
 
 
 def demonstrate(
-    robot: SimulatedRobot, colour: str, limit_s: float = 8.0
+    robot: SimulatedRobot, color: str, limit_s: float = 8.0
 ) -> tuple[PickExpert, list[np.ndarray]]:
     """Play the expert at 50 Hz through the controller's limits; its commands are the result."""
-    core, expert = MotionCore(CONTRACT, TICK_S), PickExpert(robot, colour)
+    core, expert = MotionCore(CONTRACT, TICK_S), PickExpert(robot, color)
     commands, end, tick = [], robot.time + limit_s, 0
     while robot.time < end and not expert.done:
         now = robot.time
@@ -49,9 +49,9 @@ def test_it_picks_the_named_cube(robot: SimulatedRobot, amplitude: float, needed
     for seed in range(200, 210):
         scene = robot.reset(seed)
         robot.set_disturbance(amplitude, seed)
-        colour = scene.colours[seed % 3]
-        expert, _ = demonstrate(robot, colour)
-        picked += expert.done and robot.lifted() == colour
+        color = scene.colors[seed % 3]
+        expert, _ = demonstrate(robot, color)
+        picked += expert.done and robot.lifted() == color
     assert picked >= needed
 
 
@@ -59,7 +59,7 @@ def test_commands_are_a_short_way_ahead_of_the_arm(robot: SimulatedRobot) -> Non
     scene = robot.reset(3)
     robot.advance(0.1)
     before = robot.tool_pose()[:3]
-    command = PickExpert(robot, scene.colours[0]).command(robot.time)
+    command = PickExpert(robot, scene.colors[0]).command(robot.time)
     assert command.shape == (8,) and command[7] == CONTRACT.grippers[0].open
     way = robot.kinematics.forward(command[:7])[0] - before
     assert 0.01 < np.linalg.norm(way[:2]) <= STEP_M + 1e-6
@@ -68,7 +68,7 @@ def test_commands_are_a_short_way_ahead_of_the_arm(robot: SimulatedRobot) -> Non
 
 def test_after_the_lift_it_stands_still_and_keeps_the_cube(robot: SimulatedRobot) -> None:
     scene = robot.reset(11)
-    expert, commands = demonstrate(robot, scene.colours[0])
+    expert, commands = demonstrate(robot, scene.colors[0])
     assert expert.done and expert.phase == "done"
     later = [expert.command(robot.time + k * 0.1) for k in range(3)]
     assert all(np.array_equal(later[0], command) for command in later)
@@ -78,14 +78,14 @@ def test_after_the_lift_it_stands_still_and_keeps_the_cube(robot: SimulatedRobot
 
 def test_it_tries_again_when_the_cube_is_pulled_away(robot: SimulatedRobot) -> None:
     scene = robot.reset(12)
-    colour = scene.colours[0]
-    expert, _ = demonstrate(robot, colour, limit_s=0.0)
+    color = scene.colors[0]
+    expert, _ = demonstrate(robot, color, limit_s=0.0)
     while expert.phase != "lift":
         command = expert.command(robot.time)
         robot.accept_trajectory(CONTRACT.arm_joints, 0.0, [0.1], [command[:7]])
         robot.accept_gripper(0.04 if command[7] > 0.5 else 0.0)
         robot.advance(0.02)
-    joint = robot.world.model.joint(f"cube{scene.colours.index(colour)}")
+    joint = robot.world.model.joint(f"cube{scene.colors.index(color)}")
     robot.world.data.qpos[joint.qposadr[0] : joint.qposadr[0] + 3] = [0.5, 0.2, 0.02]
     for _ in range(30):
         command = expert.command(robot.time)

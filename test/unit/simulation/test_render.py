@@ -34,13 +34,13 @@ def test_ray_casting_and_opengl_draw_the_same_picture() -> None:
     drawn.close()
 
 
-def test_both_views_show_every_cube_colour() -> None:
+def test_both_views_show_every_cube_color() -> None:
     world = World(SIZES, "raycast")
     world.reset(sample_scene(3))
     image, pixels = world.render_with_cubes("third_view")
     assert image.shape == (112, 112, 3) and image.dtype == np.uint8
-    assert set(pixels) == set(sample_scene(3).colours)
-    for colour, mask in pixels.items():
+    assert set(pixels) == set(sample_scene(3).colors)
+    for color, mask in pixels.items():
         assert 30 < mask.sum() < 400
         red, green, blue = image[mask].mean(0)
         strongest = {
@@ -49,7 +49,7 @@ def test_both_views_show_every_cube_colour() -> None:
             "blue": blue > 1.5 * max(red, green),
             "yellow": min(red, green) > 1.5 * blue,
         }
-        assert strongest[colour]
+        assert strongest[color]
     assert world.render("gripper").std() > 10
 
 

@@ -60,7 +60,7 @@ def test_the_official_chain_equals_the_slow_one():
     draws = draw("official", 2, 2, torch.Generator().manual_seed(1))
     ours = augment("official", torch.from_numpy(images), draws) * 255
     assert ours.min() >= 0 and ours.max() <= 255
-    images[0, 0, :2] = 0, 255, 0  # colours at the edge of what there is
+    images[0, 0, :2] = 0, 255, 0  # colors at the edge of what there is
     ours = augment("official", torch.from_numpy(images), draws) * 255
     assert ours.min() >= 0 and ours.max() <= 255
     for b in range(2):
@@ -76,7 +76,7 @@ def test_the_official_chain_equals_the_slow_one():
 @pytest.mark.parametrize("factor", [0.0, 0.8, 1.2, 50.0])
 def test_saturation_is_that_of_hsv(factor):
     pixels = torch.rand(40, 3, generator=torch.Generator().manual_seed(0))
-    pixels[0], pixels[1] = 0.0, 0.5  # black and grey have none
+    pixels[0], pixels[1] = 0.0, 0.5  # black and gray have none
     found = saturate(pixels, torch.tensor([factor]))
     for pixel, ours in zip(pixels.tolist(), found.tolist(), strict=True):
         h, s, v = colorsys.rgb_to_hsv(*pixel)

@@ -16,7 +16,7 @@ from vla_adapter_ros.simulation.mjcf import build_model
 from vla_adapter_ros.simulation.sentences import SENTENCES, sentence
 from vla_adapter_ros.training.grounding import GroundingSettings, ground, new_backbone
 from vla_adapter_ros.training.grounding_data import (
-    COLOUR_NAMES,
+    COLOR_NAMES,
     GroundingScenes,
     patch_labels,
     render_scenes,
@@ -35,21 +35,21 @@ def scenes(count: int, first_seed: int) -> GroundingScenes:
 def test_patch_labels_name_the_cube_and_point_to_its_middle() -> None:
     mask = np.zeros((28, 28), bool)
     mask[8:14, 10:16] = True  # middle at (13, 11) pixels: patches of 4, so 3.25 right, 2.75 down
-    colours, offsets = patch_labels({"blue": mask, "red": np.zeros((28, 28), bool)}, 7)
-    colours, offsets = colours.reshape(7, 7), offsets.reshape(7, 7, 2)
-    assert np.argwhere(colours > 0).tolist() == [[2, 2], [2, 3], [3, 2], [3, 3]]
-    assert colours[2, 3] == 1 + COLOUR_NAMES.index("blue")
+    colors, offsets = patch_labels({"blue": mask, "red": np.zeros((28, 28), bool)}, 7)
+    colors, offsets = colors.reshape(7, 7), offsets.reshape(7, 7, 2)
+    assert np.argwhere(colors > 0).tolist() == [[2, 2], [2, 3], [3, 2], [3, 3]]
+    assert colors[2, 3] == 1 + COLOR_NAMES.index("blue")
     assert offsets[2, 3] == pytest.approx([-0.25, 0.25])
     assert offsets[3, 2] == pytest.approx([0.75, -0.75])
-    assert not offsets[colours == 0].any()
+    assert not offsets[colors == 0].any()
 
 
 def test_the_cube_that_fills_more_of_a_patch_wins() -> None:
     left, right = np.zeros((7, 14), bool), np.zeros((7, 14), bool)
     left[:, 0], right[:, 1] = True, True
     right[0, 1] = False
-    colours, _ = patch_labels({"red": np.tile(left, (2, 1)), "green": np.tile(right, (2, 1))}, 7)
-    assert colours.reshape(7, 7)[3, 0] == 1 + COLOUR_NAMES.index("red")
+    colors, _ = patch_labels({"red": np.tile(left, (2, 1)), "green": np.tile(right, (2, 1))}, 7)
+    assert colors.reshape(7, 7)[3, 0] == 1 + COLOR_NAMES.index("red")
 
 
 def test_scenes_repeat_and_hold_what_occurs_in_the_task() -> None:
@@ -66,10 +66,10 @@ def test_scenes_repeat_and_hold_what_occurs_in_the_task() -> None:
 def test_labels_agree_with_the_images() -> None:
     data = scenes(12, first_seed=5)
     assert data.images.shape == (12, 2, 56, 56, 3) and data.images.dtype == np.uint8
-    shown = data.patch_colours > 0
+    shown = data.patch_colors > 0
     for view in range(2):
-        for k in range(len(COLOUR_NAMES)):
-            named = (data.patch_colours[:, view] == k + 1).any(1)
+        for k in range(len(COLOR_NAMES)):
+            named = (data.patch_colors[:, view] == k + 1).any(1)
             assert not (named & ~data.present[:, k]).any()
             assert not (data.seen[:, view, k] & ~data.present[:, k]).any()
     assert shown.any(axis=(1, 2)).all()
@@ -80,7 +80,7 @@ def test_labels_are_the_same_whatever_draws_the_images() -> None:
     backbone = new_backbone(CONTRACT)
     cast = render_scenes(CONTRACT, backbone.resize_images, 7, 3)
     drawn = render_scenes(CONTRACT, backbone.resize_images, 7, 3, backend="auto")
-    assert np.array_equal(cast.patch_colours, drawn.patch_colours)
+    assert np.array_equal(cast.patch_colors, drawn.patch_colors)
     assert np.abs(cast.images.astype(int) - drawn.images).mean() < 1.0
 
 
@@ -117,7 +117,7 @@ def query_states(policy: VlaAdapterPolicy, data: GroundingScenes) -> tuple[np.nd
     states, positions, index = [], [], []
     for i in range(len(data)):
         for k in np.flatnonzero(data.present[i] & data.seen[i, 0]):
-            ids, mask = policy.tokenize([sentence(COLOUR_NAMES[k], (i + k) % len(SENTENCES))])
+            ids, mask = policy.tokenize([sentence(COLOR_NAMES[k], (i + k) % len(SENTENCES))])
             pixels = policy.pixel_values(data.images[i]).unsqueeze(0)
             states.append(policy.network.conditions(ids, mask, pixels).action[0, -1, -1].numpy())
             positions.append(data.positions[i, k])

@@ -253,7 +253,7 @@ def test_what_cannot_be_written_is_found_before_training(run, tmp_path, dataset,
     usage = space.shutil.disk_usage(tmp_path)
     monkeypatch.setattr(space.shutil, "disk_usage", lambda _: usage._replace(free=10**6))
     with pytest.raises(
-        TrainingError, match=r"0\.0 GB free, weights, optimiser and checkpoints need up to 0\.0"
+        TrainingError, match=r"0\.0 GB free, weights, optimizer and checkpoints need up to 0\.0"
     ):
         run("out")
 

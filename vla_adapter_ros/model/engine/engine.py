@@ -80,11 +80,11 @@ class InferenceEngine:
         Args:
             images: uint8 (images, size, size, 3), resized and cropped, on the CPU.
             input_ids: Prompt ids without padding, int64 (P,).
-            proprio: Normalised proprioception, float32 (S,).
+            proprio: Normalized proprioception, float32 (S,).
             mark: Called with the name of each stage when it has been issued, for measurements.
 
         Returns:
-            Normalised actions, float32 (H, A), on the CPU.
+            Normalized actions, float32 (H, A), on the CPU.
         """
         with on_device(self.network.device):
             prompt = self.prompt(input_ids)
@@ -154,7 +154,7 @@ class InferenceEngine:
         return self._run(key, run, (patches, prompt.base, prompt.patch_rows, prompt.read_rows))
 
     def head(self, proprio: Tensor) -> Tensor:
-        """Normalised proprioception (S,) and the states of the last `language` to actions, float32 (H, A)."""
+        """Normalized proprioception (S,) and the states of the last `language` to actions, float32 (H, A)."""
 
         def run(proprio: Tensor) -> Tensor:
             return self._head(self._states, proprio)

@@ -12,7 +12,7 @@ from vla_adapter_ros.model.network import VlaAdapter
 
 
 class HeadStage:
-    """States of all levels and proprioception to a normalised chunk.
+    """States of all levels and proprioception to a normalized chunk.
 
     Attributes:
         slots: Level of hidden states that each row of the states must hold.
@@ -38,7 +38,7 @@ class HeadStage:
         return torch.zeros(shape, dtype=self.network.dtype, device=self.network.device)
 
     def __call__(self, states: Tensor, proprio: Tensor) -> Tensor:
-        """States (slots, R + 1, hidden) and normalised proprioception (S,) to actions, float32 (H, A)."""
+        """States (slots, R + 1, hidden) and normalized proprioception (S,) to actions, float32 (H, A)."""
         token = self.network.proprio_projector(proprio.to(states.dtype)[None])  # (1, 1, hidden)
         if self.bridge:
             states[:, -1:] = token
@@ -87,7 +87,7 @@ class HeadStage:
         return cos.to(weight.dtype)[:, None], sin.to(weight.dtype)[:, None]
 
     def _rotate(self, x: Tensor) -> Tensor:
-        """Rotate neighbouring channels of (..., T, heads, d); see `head.rotate`."""
+        """Rotate neighboring channels of (..., T, heads, d); see `head.rotate`."""
         if self.tables is None:
             return x
         cos, sin = (table[: x.shape[-3]] for table in self.tables)

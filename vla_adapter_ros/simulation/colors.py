@@ -1,8 +1,8 @@
-"""The colours that cubes can have, red, green and blue in 0..1."""
+"""The colors that cubes can have, red, green and blue in 0..1."""
 
 from __future__ import annotations
 
-COLOURS = {
+COLORS = {
     "red": (0.82, 0.10, 0.10),
     "green": (0.12, 0.62, 0.18),
     "blue": (0.12, 0.22, 0.82),
