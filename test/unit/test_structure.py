@@ -22,6 +22,7 @@ ALLOWED = {  # room -> our rooms that it may import
 }
 ALLOWED["benchmarks"] = {*ALLOWED, "msg", "srv"}
 ALLOWED["cli"] = {*ALLOWED, "msg", "srv"}
+SHARED = ("choices", "errors", "hub", "paths", "system_info", "texts", "untrusted")  # files of every room
 FORBIDDEN = {  # room -> outside packages that it must not import
     "contract": {"torch", "rclpy"},
     "control": {"torch", "rclpy"},
@@ -52,11 +53,7 @@ def test_imports_point_one_way(room):
     for path in (PACKAGE / room).rglob("*.py"):
         for name in imported(path):
             parts = name.split(".")
-            if (
-                parts[0] == "vla_adapter_ros"
-                and len(parts) > 1
-                and parts[1] not in ("errors", "hub", "paths", "texts", "untrusted", room)
-            ):
+            if parts[0] == "vla_adapter_ros" and len(parts) > 1 and parts[1] not in (*SHARED, room):
                 assert parts[1] in ALLOWED[room], f"{path.name} imports {name}"
             assert parts[0] not in FORBIDDEN[room], f"{path.name} imports {name}"
             if parts[0] == "torch":

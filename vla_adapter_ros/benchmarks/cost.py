@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from vla_adapter_ros.choices import HeadKind
 from vla_adapter_ros.model import VlaAdapterConfig
+from vla_adapter_ros.model.config import ProjectorKind
 
 
 @dataclass(frozen=True)
@@ -67,7 +69,7 @@ def _towers(config: VlaAdapterConfig, everything: bool) -> tuple[float, float]:
 
 def _projector_weights(config: VlaAdapterConfig) -> int:
     hidden, wide = config.llm.hidden, config.projector_width or 4 * config.vision_width
-    last = hidden**2 if config.projector == "gelu3" else 0
+    last = hidden**2 if config.projector == ProjectorKind.GELU3 else 0
     return config.vision_width * wide + wide * hidden + last
 
 
@@ -87,7 +89,7 @@ def _head(config: VlaAdapterConfig) -> tuple[float, float]:
     hidden, rows, blocks = config.llm.hidden, config.chunk, config.head.blocks
     states = config.num_patches + config.num_queries + 1
     square = hidden**2
-    groups = 3 if config.head.kind == "pro" else 1
+    groups = 3 if config.head.kind == HeadKind.PRO else 1
     flop = blocks * (2.0 * (states + rows) * 2 * square + 2.0 * rows * 3 * square)
     flop += blocks * 4.0 * rows * (states + rows) * hidden
     return flop, float(blocks * (3 + 2 * groups) * square)

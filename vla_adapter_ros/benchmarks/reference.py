@@ -1,7 +1,7 @@
 """What the published code does for one observation, with nothing left out: the baseline of the engine.
 
 The work and its order follow the published inference: one image at a time through each whole tower, a
-stop token behind the queries, word scores of all positions in float32, all levels of hidden states
+stop token behind the queries, word scores of all positions in float32, all hidden states
 stacked, and a head that projects the states block by block. The kernels are torch's own.
 """
 
@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from vla_adapter_ros.model import Conditions, VlaAdapter
+from vla_adapter_ros.model.config import TokenOrder
 from vla_adapter_ros.model.preprocessing import Preprocessor
 
 STOP_TOKEN = 2
@@ -71,7 +72,7 @@ class ReferencePath:
         words = model.model.embed_tokens(input_ids)[None].to(patches.dtype)
         queries = network.action_queries.weight[None].to(patches.dtype)
         stop = model.model.embed_tokens(input_ids.new_full((1, 1), STOP_TOKEN)).to(patches.dtype)
-        if config.token_order == "text_first":
+        if config.token_order == TokenOrder.TEXT_FIRST:
             sequence = torch.cat([words, patches, queries], dim=1)
             task_start, action_start = p, p + n
         else:

@@ -1,7 +1,7 @@
 """Sizes and named settings of a VLA-Adapter. One set of classes serves every size.
 
 Letters: B batch, P prompt tokens, N patch tokens of all images, Q action queries,
-L levels of hidden states (layers + 1), H chunk rows, A action width, S proprioception width.
+L hidden states (layers + 1), H chunk rows, A action width, S proprioception width.
 """
 
 from __future__ import annotations
@@ -12,22 +12,101 @@ import typing
 from dataclasses import dataclass, field
 from typing import Any
 
+from vla_adapter_ros.choices import Choice, HeadKind, check_choices
 from vla_adapter_ros.errors import ModelConfigError
 from vla_adapter_ros.model.sizes import check_sizes
 from vla_adapter_ros.untrusted import short
 
-TOKEN_ORDERS = ("official", "text_first")
-HEAD_KINDS = ("base", "pro", "dit")
-LLM_KINDS = ("qwen2", "llama")
-CONDITIONS = ("both", "raw", "query")
-PROJECTORS = ("gelu3", "rms2")
-ATTENTIONS = ("sdpa", "eager")
-PROMPTS = ("qwen_chat", "openvla", "plain")
-RESIZES = ("area", "lanczos3")
-RANGES = ("q01_q99", "min_max", "mean_std")
-ROPE_TABLES = ("match", "fp32", "bf16")
-LAYERS = ("first", "middle", "last", "all")
 FORMAT = 1
+OLD_KEYS = {"head": {"levels": "hidden_layers"}}
+"""Names of earlier versions in stored configurations, by part: old to new."""
+
+
+class TokenOrder(Choice):
+    """Order of prompt, patches and queries in the language model's input, see `VlaAdapterConfig`."""
+
+    OFFICIAL = "official"
+    TEXT_FIRST = "text_first"
+
+
+class LlmKind(Choice):
+    """Families of language models."""
+
+    QWEN2 = "qwen2"
+    LLAMA = "llama"
+
+
+class Conditions(Choice):
+    """Hidden states that the head reads, see `HeadConfig`."""
+
+    BOTH = "both"
+    RAW = "raw"
+    QUERY = "query"
+
+
+class RopeTables(Choice):
+    """Precision of the pro head's rotary tables, see `HeadConfig`."""
+
+    MATCH = "match"
+    FP32 = "fp32"
+    BF16 = "bf16"
+
+
+class ProjectorKind(Choice):
+    """Projectors: the published one of three layers with GELUs, and the tiny one of two with an RMS norm."""
+
+    GELU3 = "gelu3"
+    RMS2 = "rms2"
+
+
+class Attention(Choice):
+    """Attention kernels: torch's fused one, or the softmax written out."""
+
+    SDPA = "sdpa"
+    EAGER = "eager"
+
+
+class PromptKind(Choice):
+    """Forms of the prompt around an instruction, see `Tokenizer`."""
+
+    QWEN_CHAT = "qwen_chat"
+    OPENVLA = "openvla"
+    PLAIN = "plain"
+
+
+class Resize(Choice):
+    """Ways to bring camera images to the model's size."""
+
+    AREA = "area"
+    LANCZOS3 = "lanczos3"
+
+
+class Scaling(Choice):
+    """Statistics that values are scaled with."""
+
+    Q01_Q99 = "q01_q99"
+    MIN_MAX = "min_max"
+    MEAN_STD = "mean_std"
+
+    @property
+    def is_range(self) -> bool:
+        """Whether a range goes to [-1, 1]; otherwise mean and standard deviation go to 0 and 1."""
+        return self != Scaling.MEAN_STD
+
+    @property
+    def statistics(self) -> tuple[str, str]:
+        """The two statistics: low and high of the range, or mean and standard deviation."""
+        first, _, second = self.value.partition("_")
+        return first, second
+
+
+class LayerChoice(Choice):
+    """Words for hidden-state layers, see `select_hidden_layers`."""
+
+    FIRST = "first"
+    MIDDLE = "middle"
+    LAST = "last"
+    ALL = "all"
 
 
 @dataclass(frozen=True)
@@ -102,8 +181,11 @@ class LlmConfig:
     rms_norm_eps: float = 1e-6
     max_positions: int = 32768
     init_std: float = 0.02
-    kind: str = "qwen2"
+    kind: LlmKind = LlmKind.QWEN2
     bidirectional: bool = False
+
+    def __post_init__(self) -> None:
+        check_choices(self, ModelConfigError, "llm.")
 
 
 @dataclass(frozen=True)
@@ -114,7 +196,7 @@ class HeadConfig:
     transformer of the same depth on the same conditions.
     """
 
-    kind: str
+    kind: HeadKind
     blocks: int
     heads: int = 8
     film_weights: bool = False
@@ -123,21 +205,24 @@ class HeadConfig:
     """Spread of the noise that replaces the zero action tokens in training (official: 0.02)."""
     learned_rows: bool = False
     """Add a learned embedding per chunk row after the first layer (official: no)."""
-    rope_tables: str = "match"
+    rope_tables: RopeTables = RopeTables.MATCH
     """Precision in which the pro head's rotary tables are computed, whatever the weights' type: `fp32` for
     what is trained here; `match` is that of the weights, as in the official code; `bf16` is what official
     checkpoints were trained with. A file without the key means `match`."""
-    conditions: str = "both"
+    conditions: Conditions = Conditions.BOTH
     """Which hidden states are read: `raw` (task positions, all gated), `query` (action queries, nothing
     is gated) or `both` (`num_task_tokens` draws the line)."""
-    levels: tuple[int, ...] = ()
-    """Level of hidden states that each block reads; empty means official: block i reads level i + 1.
-    See `condition_levels`."""
+    hidden_layers: tuple[int, ...] = ()
+    """Hidden-state layer that each block reads; empty means official: block i reads layer i + 1.
+    See `select_hidden_layers`."""
     gate: float | None = None
     """Factor on the scores of the raw states: None is tanh of a learned number that starts at 0.
     The diffusion transformer has no gate."""
     denoising_steps: int = 10
     """Only `dit`: steps from noise to a chunk at inference."""
+
+    def __post_init__(self) -> None:
+        check_choices(self, ModelConfigError, "head.")
 
 
 @dataclass(frozen=True)
@@ -145,7 +230,7 @@ class PreprocessingConfig:
     """From camera images to pixel values. Each (mean, std) pair yields three channels for one tower."""
 
     size: int
-    resize: str
+    resize: Resize
     rotate_180: bool = False
     """Turn camera images upside down first, as the official evaluation does in LIBERO."""
     jpeg_round_trip: bool = False
@@ -154,6 +239,9 @@ class PreprocessingConfig:
     """Area of the central box that is kept (official: 0.9); 1 means no crop."""
     means: tuple[tuple[float, ...], ...] = ((0.5, 0.5, 0.5),)
     stds: tuple[tuple[float, ...], ...] = ((0.5, 0.5, 0.5),)
+
+    def __post_init__(self) -> None:
+        check_choices(self, ModelConfigError, "preprocessing.")
 
     @property
     def channels(self) -> int:
@@ -165,14 +253,17 @@ class PreprocessingConfig:
 class NormalizationConfig:
     """How actions and proprioception are scaled with the data set's statistics."""
 
-    action: str = "q01_q99"
-    proprio: str = "q01_q99"
+    action: Scaling = Scaling.Q01_Q99
+    proprio: Scaling = Scaling.Q01_Q99
     clip_actions: bool = True
     """Clip training targets to +-1 (ranges only)."""
     clip_proprio: float = 1.0
     """Clip the scaled proprioception to +- this."""
     zero_range_to_zero: bool = True
     """A constant dimension becomes 0 (official inference leaves it at -1, unlike its training)."""
+
+    def __post_init__(self) -> None:
+        check_choices(self, ModelConfigError, "normalization.")
 
 
 @dataclass(frozen=True)
@@ -210,9 +301,9 @@ class VlaAdapterConfig:
     chunk: int
     num_queries: int
     num_task_tokens: int
-    token_order: str
-    projector: str
-    prompt: str
+    token_order: TokenOrder
+    projector: ProjectorKind
+    prompt: PromptKind
     llm: LlmConfig
     head: HeadConfig
     preprocessing: PreprocessingConfig
@@ -222,7 +313,7 @@ class VlaAdapterConfig:
     """Width of the first projector layer; 0 means 4 x the vision width (official)."""
     normalization: NormalizationConfig = field(default_factory=NormalizationConfig)
     output: OutputConfig = field(default_factory=OutputConfig)
-    attention: str = "sdpa"
+    attention: Attention = Attention.SDPA
     """`eager` writes the softmax out: its backward pass is faster on a CPU."""
 
     @property
@@ -241,14 +332,14 @@ class VlaAdapterConfig:
         return self.stem.width if self.stem else sum(vit.width for vit in self.vits)
 
     @property
-    def levels(self) -> int:
-        """Levels L of hidden states: the embeddings and every layer."""
+    def num_hidden_states(self) -> int:
+        """Number of hidden states L: the embeddings (layer 0) and the output of every layer."""
         return self.llm.layers + 1
 
     @property
-    def head_levels(self) -> tuple[int, ...]:
-        """Level of hidden states that each block of the head reads. Official: never level 0."""
-        return self.head.levels or tuple(range(1, self.head.blocks + 1))
+    def head_hidden_layers(self) -> tuple[int, ...]:
+        """Hidden-state layer that each block of the head reads. Official: never layer 0, the embeddings."""
+        return self.head.hidden_layers or tuple(range(1, self.head.blocks + 1))
 
     @property
     def max_prompt_tokens(self) -> int:
@@ -256,18 +347,8 @@ class VlaAdapterConfig:
         return self.llm.max_positions - self.num_patches - self.num_queries
 
     def __post_init__(self) -> None:
+        check_choices(self, ModelConfigError)
         check_sizes(self)
-        _choice("token_order", self.token_order, TOKEN_ORDERS)
-        _choice("projector", self.projector, PROJECTORS)
-        _choice("prompt", self.prompt, PROMPTS)
-        _choice("attention", self.attention, ATTENTIONS)
-        _choice("head.kind", self.head.kind, HEAD_KINDS)
-        _choice("llm.kind", self.llm.kind, LLM_KINDS)
-        _choice("head.conditions", self.head.conditions, CONDITIONS)
-        _choice("head.rope_tables", self.head.rope_tables, ROPE_TABLES)
-        _choice("preprocessing.resize", self.preprocessing.resize, RESIZES)
-        _choice("normalization.action", self.normalization.action, RANGES)
-        _choice("normalization.proprio", self.normalization.proprio, RANGES)
         _require(bool(self.vits) != bool(self.stem), "vits", self.vits, "either ViT towers or a stem")
         for name in ("num_images", "action_dim", "proprio_dim", "chunk", "num_queries", "num_task_tokens"):
             _require(getattr(self, name) >= 1, name, getattr(self, name), "at least 1")
@@ -276,15 +357,15 @@ class VlaAdapterConfig:
             "head.blocks", self.head.blocks, f"1 to the number of language model layers, {self.llm.layers}",
         )  # fmt: skip
         _require(
-            not self.head.levels
-            or (len(self.head.levels) == self.head.blocks
-                and all(0 <= level <= self.llm.layers for level in self.head.levels)),
-            "head.levels", self.head.levels,
-            f"empty, or one level of 0 to {self.llm.layers} for each of the {self.head.blocks} blocks",
+            not self.head.hidden_layers
+            or (len(self.head.hidden_layers) == self.head.blocks
+                and all(0 <= layer <= self.llm.layers for layer in self.head.hidden_layers)),
+            "head.hidden_layers", self.head.hidden_layers,
+            f"empty, or one layer of 0 to {self.llm.layers} for each of the {self.head.blocks} blocks",
         )  # fmt: skip
         gate = self.head.gate
         _require(gate is None or 0 <= gate <= 1, "head.gate", gate, "null (learned) or 0 to 1")
-        _require(gate is None or self.head.kind != "dit", "head.gate", gate, "null: this head has no gate")
+        _require(gate is None or self.head.kind.is_bridge, "head.gate", gate, "null: this head has no gate")
         _require(
             self.head.denoising_steps >= 1, "head.denoising_steps", self.head.denoising_steps, "at least 1"
         )
@@ -317,32 +398,32 @@ class VlaAdapterConfig:
         return {"format": FORMAT, **dataclasses.asdict(self)}
 
 
-def condition_levels(layer: str | int, layers: int, blocks: int) -> tuple[int, ...]:
-    """Levels for `HeadConfig.levels`: every block reads the same one, or each its own.
+def select_hidden_layers(layer: str | int, layers: int, blocks: int) -> tuple[int, ...]:
+    """Value of `HeadConfig.hidden_layers`: every block reads the same layer, or each its own.
 
     Args:
-        layer: `first` (level 1), `middle` (level layers / 2, rounded up), `last` (after the final norm),
-            a level from 0 (the embeddings) to `layers`, or `all`: block i reads level i + 1.
+        layer: `first` (layer 1), `middle` (layer layers / 2, rounded up), `last` (after the final norm),
+            a number from 0 (the embeddings) to `layers`, or `all`: block i reads layer i + 1.
         layers: Layers of the language model.
         blocks: Blocks of the head.
 
     Raises:
-        ModelConfigError: another word, or a level that the language model does not have.
+        ModelConfigError: another word, or a layer that the language model does not have.
     """
-    if layer == "all":
+    if layer == LayerChoice.ALL:
         _require(blocks <= layers, "blocks", blocks, f"1 to {layers}, one layer for each")
         return tuple(range(1, blocks + 1))
-    named = {"first": 1, "middle": (layers + 1) // 2, "last": layers}
-    level = named.get(layer, -1) if isinstance(layer, str) else layer
+    named = {LayerChoice.FIRST: 1, LayerChoice.MIDDLE: (layers + 1) // 2, LayerChoice.LAST: layers}
+    chosen = named.get(layer, -1) if isinstance(layer, str) else layer
     _require(
-        type(level) is int and 0 <= level <= layers,
-        "layer", layer, f"one of {list(LAYERS)}, or a level from 0 to {layers}",
+        type(chosen) is int and 0 <= chosen <= layers,
+        "layer", layer, f"one of {LayerChoice.words()}, or a number from 0 to {layers}",
     )  # fmt: skip
-    return (level,) * blocks
+    return (chosen,) * blocks
 
 
 def config_from_dict(data: Any) -> VlaAdapterConfig:
-    """Build a configuration from plain data.
+    """Build a configuration from plain data, that of earlier versions included.
 
     Raises:
         ModelConfigError: unknown or missing key, or a value that is not allowed.
@@ -355,6 +436,9 @@ def config_from_dict(data: Any) -> VlaAdapterConfig:
     if isinstance(output, dict) and "gripper_column" in output:  # files from before there were several
         kept = {key: value for key, value in output.items() if key != "gripper_column"}
         data["output"] = kept | {"gripper_columns": [output["gripper_column"]]}
+    for part, names in OLD_KEYS.items():
+        if isinstance(stored := data.get(part), dict):
+            data[part] = {names.get(key, key): value for key, value in stored.items()}
     return _build(VlaAdapterConfig, data, "configuration")
 
 
@@ -370,6 +454,8 @@ def _build(kind: Any, value: Any, where: str) -> Any:
             return kind(**arguments)
         except TypeError as error:
             raise ModelConfigError(f"{where}: {error}") from None
+    if isinstance(kind, type) and issubclass(kind, Choice):
+        return kind.check(where, value, ModelConfigError)
     origin = typing.get_origin(kind)
     if origin in (typing.Union, types.UnionType):
         inner = next(k for k in typing.get_args(kind) if k is not type(None))
@@ -382,10 +468,6 @@ def _build(kind: Any, value: Any, where: str) -> Any:
         return float(value)
     _require(type(value) is kind, where, value, f"a value of type {kind.__name__}")
     return value
-
-
-def _choice(name: str, value: str, allowed: tuple[str, ...]) -> None:
-    _require(value in allowed, name, value, f"one of {list(allowed)}")
 
 
 def _require(ok: bool, where: str, value: Any, allowed: str) -> None:

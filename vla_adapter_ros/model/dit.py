@@ -5,7 +5,7 @@ the same number would read. Layer: the scalable diffusion transformer with adapt
 zero (arXiv:2212.09748); one modulation is shared by all blocks, each of which adds a learned offset
 (arXiv:2310.00426), which saves a third of the weights. Schedule: alpha = cos(pi t / 2),
 sigma = sin(pi t / 2), t = 1 is pure noise. Sampling: DDIM without added noise (arXiv:2010.02502).
-The network foretells the clean chunk, not the noise: it stays in the range of the actions, so few steps
+The network predicts the clean chunk, not the noise: it stays in the range of the actions, so few steps
 are enough and the first step, from pure noise, is well defined.
 """
 
@@ -28,7 +28,7 @@ KeysValues = tuple[Tensor, Tensor]
 
 
 def schedule(t: Tensor) -> tuple[Tensor, Tensor]:
-    """Share of the chunk and of the noise, alpha and sigma, at times t in [0, 1]; same shape as t."""
+    """Weight of the chunk and of the noise, alpha and sigma, at times t in [0, 1]; same shape as t."""
     angle = t * (math.pi / 2)
     return angle.cos(), angle.sin()
 
@@ -105,7 +105,7 @@ class DitPolicy(nn.Module):
     def __init__(self, config: VlaAdapterConfig) -> None:
         super().__init__()
         hidden, self.chunk, self.action_dim = config.llm.hidden, config.chunk, config.action_dim
-        self.levels, self.steps = config.head_levels, config.head.denoising_steps
+        self.hidden_layers, self.steps = config.head_hidden_layers, config.head.denoising_steps
         self.embed = nn.Linear(config.action_dim, hidden)
         self.row_embedding = nn.Parameter(torch.randn(config.chunk, hidden) * 0.02)
         self.time = nn.Sequential(nn.Linear(TIME_FEATURES, hidden), nn.SiLU(), nn.Linear(hidden, hidden))
@@ -130,12 +130,12 @@ class DitPolicy(nn.Module):
         """
         tasks, adapters = task.unbind(1), adapter.unbind(1)  # at once, as in `BridgePolicy`
         return [
-            block.keys_values(torch.cat([tasks[level], adapters[level], proprio], dim=1))
-            for level, block in zip(self.levels, self.blocks, strict=True)
+            block.keys_values(torch.cat([tasks[layer], adapters[layer], proprio], dim=1))
+            for layer, block in zip(self.hidden_layers, self.blocks, strict=True)
         ]
 
     def denoise(self, noisy: Tensor, t: Tensor, conditions: list[KeysValues]) -> Tensor:
-        """The clean chunk, float32 (B, H, A), foretold from a noisy one at times t (B,)."""
+        """The clean chunk, float32 (B, H, A), predicted from a noisy one at times t (B,)."""
         dtype = self.embed.weight.dtype
         x = self.embed(noisy.to(dtype)) + self.row_embedding
         time = F.silu(self.time(time_features(t).to(dtype)))  # (B, hidden)
@@ -160,7 +160,7 @@ class DitPolicy(nn.Module):
     def loss(
         self, task: Tensor, adapter: Tensor, proprio: Tensor, target: Tensor, valid: Tensor | None = None
     ) -> Tensor:
-        """Mean squared error of the foretold chunk at random times, a scalar; draws time and noise.
+        """Mean squared error of the predicted chunk at random times, a scalar; draws time and noise.
 
         `target` is float32 (B, H, A), normalized; only rows that are `valid`, bool (B, H), count.
         Squared, because the denoiser has to give the mean.

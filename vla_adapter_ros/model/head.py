@@ -12,7 +12,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from vla_adapter_ros.model.config import HeadConfig, VlaAdapterConfig
+from vla_adapter_ros.choices import HeadKind
+from vla_adapter_ros.model.config import Conditions, HeadConfig, VlaAdapterConfig
 from vla_adapter_ros.model.dit import DitPolicy, mean_of_valid
 
 GROUPS = ("self", "adapter", "task")
@@ -54,7 +55,7 @@ class BridgeBlock(nn.Module):
 
     def __init__(self, hidden: int, config: HeadConfig) -> None:
         super().__init__()
-        self.heads, self.pro = config.heads, config.kind == "pro"
+        self.heads, self.pro = config.heads, config.kind == HeadKind.PRO
         self.ffn = nn.Sequential(nn.LayerNorm(hidden), nn.Linear(hidden, hidden), nn.ReLU())
         self.q_proj = nn.Linear(hidden, hidden)
         for kind in ("k", "v"):
@@ -62,7 +63,7 @@ class BridgeBlock(nn.Module):
                 setattr(self, name, nn.Linear(hidden, hidden))
         self.o_proj = nn.Linear(hidden, hidden)
         self.gate = config.gate
-        if config.gate is None and config.conditions != "query":
+        if config.gate is None and config.conditions != Conditions.QUERY:
             self.gating_factor = nn.Parameter(torch.zeros(1))
         else:
             # Official checkpoints have this key, so it stays, untrained: code that takes the tanh of it
@@ -111,7 +112,7 @@ class BridgePolicy(nn.Module):
     def __init__(self, config: VlaAdapterConfig) -> None:
         super().__init__()
         hidden, wide = config.llm.hidden, config.action_dim * config.llm.hidden
-        self.head, self.chunk, self.levels = config.head, config.chunk, config.head_levels
+        self.head, self.chunk, self.hidden_layers = config.head, config.chunk, config.head_hidden_layers
         self.layer_norm1 = nn.LayerNorm(wide)
         self.fc1 = nn.Linear(wide, hidden)
         if config.head.learned_rows:
@@ -123,7 +124,7 @@ class BridgePolicy(nn.Module):
         self.fc2 = nn.Linear(hidden, config.action_dim)
 
     def _tables(self, task: Tensor, adapter: Tensor) -> Tables | None:
-        if self.head.kind != "pro":
+        if self.head.kind != HeadKind.PRO:
             return None
         length = max(self.chunk, task.shape[2], adapter.shape[2] + 1)
         head_dim = self.fc1.out_features // self.head.heads
@@ -140,22 +141,22 @@ class BridgePolicy(nn.Module):
         if self.head.learned_rows:
             x = x + self.row_embedding
         tables = self._tables(task, adapter)
-        # Taken apart at once: the backward pass of one level of many fills an array of all of them.
+        # Taken apart at once: the backward pass of one layer of many fills an array of all of them.
         tasks, adapters = task.unbind(1), adapter.unbind(1)
-        for level, block in zip(self.levels, self.mlp_resnet_blocks, strict=True):
-            x = block(x, torch.cat([adapters[level], proprio], dim=1), tasks[level], tables)
+        for layer, block in zip(self.hidden_layers, self.mlp_resnet_blocks, strict=True):
+            x = block(x, torch.cat([adapters[layer], proprio], dim=1), tasks[layer], tables)
         return self.fc2(self.layer_norm2(x))
 
 
 class ActionHead(nn.Module):
-    """The policy head on the conditions of all levels."""
+    """The policy head on the hidden states of all layers."""
 
     def __init__(self, config: VlaAdapterConfig) -> None:
         super().__init__()
         self.num_task_tokens = config.num_task_tokens
         self.kind, self.conditions = config.head.kind, config.head.conditions
         self.noise_std = config.head.train_noise_std
-        self.model = DitPolicy(config) if self.kind == "dit" else BridgePolicy(config)
+        self.model = BridgePolicy(config) if self.kind.is_bridge else DitPolicy(config)
 
     def split(self, task: Tensor, action: Tensor) -> tuple[Tensor, Tensor]:
         """Choose the states that are read, and part them into what the gate scales and what it does not.
@@ -168,9 +169,9 @@ class ActionHead(nn.Module):
             gated (B, L, T, hidden) and adapter (B, L, U, hidden). Conditions `raw`: the task states and
             none; `query`: none and the query states; `both`: the first `num_task_tokens` and the rest.
         """
-        if self.conditions == "raw":
+        if self.conditions == Conditions.RAW:
             return task, action[:, :, :0]
-        if self.conditions == "query":
+        if self.conditions == Conditions.QUERY:
             return task[:, :, :0], action
         if task.shape[2] == self.num_task_tokens:
             return task, action
@@ -194,7 +195,7 @@ class ActionHead(nn.Module):
             (B, H, A).
         """
         gated, adapter = self.split(task, action)
-        if self.kind != "dit":
+        if self.kind.is_bridge:
             noise = self._training_noise(task.device) if noise is None else noise
         return self.model(gated, adapter, proprio, noise)
 
@@ -218,7 +219,7 @@ class ActionHead(nn.Module):
         Returns:
             A scalar, float32.
         """
-        if self.kind == "dit":
+        if not self.kind.is_bridge:
             gated, adapter = self.split(task, action)
             return self.model.loss(gated, adapter, proprio, target, valid)
         predicted = self(task, action, proprio, noise).float()

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from vla_adapter_ros.choices import HeadKind
 from vla_adapter_ros.contract import Contract, read_contract
 from vla_adapter_ros.dataset.quality.findings import Finding, Level, skip
 from vla_adapter_ros.errors import CheckpointError, VlaAdapterError
@@ -267,7 +268,7 @@ def _spread(actions: np.ndarray, config: VlaAdapterConfig) -> Finding:
     spread = float(np.ptp(actions, axis=0).max())
     text = f"rows of the chunk differ by up to {spread:.4g}"
     if len(actions) > 1 and spread == 0.0:
-        if config.head.kind == "base" and not config.head.learned_rows:
+        if config.head.kind == HeadKind.BASE and not config.head.learned_rows:
             return Finding(
                 "chunk",
                 Level.PASS,

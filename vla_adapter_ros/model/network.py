@@ -10,13 +10,20 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from transformers import LlamaConfig, LlamaModel, Qwen2Config, Qwen2Model
 
-from vla_adapter_ros.model.config import LlmConfig, VlaAdapterConfig
+from vla_adapter_ros.model.config import (
+    Attention,
+    LlmConfig,
+    LlmKind,
+    ProjectorKind,
+    TokenOrder,
+    VlaAdapterConfig,
+)
 from vla_adapter_ros.model.head import ActionHead, ProprioProjector
 from vla_adapter_ros.model.vision import VisionBackbone
 
 
 class Conditions(NamedTuple):
-    """Hidden states that the head reads; level 0 holds the embeddings, the last one is normed."""
+    """Hidden states that the head reads; layer 0 holds the embeddings, the last one is normed."""
 
     task: Tensor
     """(B, L, N, hidden)."""
@@ -64,7 +71,7 @@ class RmsProjector(nn.Module):
 class LanguageModel(nn.Module):
     """Qwen2 or Llama without its word head, under the checkpoint's name `language_model.model`."""
 
-    def __init__(self, config: LlmConfig, attention: str) -> None:
+    def __init__(self, config: LlmConfig, attention: Attention) -> None:
         super().__init__()
         self.attention, self.kind, self.bidirectional = attention, config.kind, config.bidirectional
         common = {
@@ -79,9 +86,9 @@ class LanguageModel(nn.Module):
             "rope_parameters": {"rope_type": "default", "rope_theta": config.rope_theta},
             "initializer_range": config.init_std,
             "use_cache": False,
-            "attn_implementation": attention,
+            "attn_implementation": str(attention),
         }
-        if config.kind == "llama":
+        if config.kind == LlmKind.LLAMA:
             self.model = LlamaModel(LlamaConfig(**common, pad_token_id=None))
         else:
             self.model = Qwen2Model(Qwen2Config(**common, use_sliding_window=False))
@@ -112,7 +119,7 @@ class LanguageModel(nn.Module):
         """
         positions = None if mask is None else (mask.long().cumsum(dim=1) - 1).clamp(min=0)
         # Without a mask the fused kernel is causal by itself; the written-out softmax is not.
-        needs_bias = self.attention == "eager" or self.bidirectional or self.kind == "llama"
+        needs_bias = self.attention == Attention.EAGER or self.bidirectional or self.kind == LlmKind.LLAMA
         if mask is None and needs_bias:
             mask = torch.ones(1, embeddings.shape[1], dtype=torch.bool, device=embeddings.device)
         make_bias = full_bias if self.bidirectional else causal_bias
@@ -121,7 +128,7 @@ class LanguageModel(nn.Module):
             inputs_embeds=embeddings,
             # Qwen2 uses a mapping as it is; else the library looks for packed sequences in the
             # positions, which makes a GPU wait. Llama takes no mapping, but any mask of four axes.
-            attention_mask=bias if self.kind == "llama" else {"full_attention": bias},
+            attention_mask=bias if self.kind == LlmKind.LLAMA else {"full_attention": bias},
             position_ids=positions,
             output_hidden_states=True,
         )
@@ -137,7 +144,7 @@ class VlaAdapter(nn.Module):
         self.config = config
         hidden = config.llm.hidden
         self.vision_backbone = VisionBackbone(config)
-        projector = GeluProjector if config.projector == "gelu3" else RmsProjector
+        projector = GeluProjector if config.projector == ProjectorKind.GELU3 else RmsProjector
         width = config.projector_width or 4 * config.vision_width
         self.projector = projector(config.vision_width, width, hidden)
         self.language_model = LanguageModel(config.llm, config.attention)
@@ -189,7 +196,7 @@ class VlaAdapter(nn.Module):
             mask = None
         queries = self.action_queries.weight.expand(len(input_ids), -1, -1).to(patches.dtype)
         embed = self.language_model.model.embed_tokens
-        if self.config.token_order == "text_first":
+        if self.config.token_order == TokenOrder.TEXT_FIRST:
             words = embed(input_ids).to(patches.dtype)
             sequence = torch.cat([words, patches, queries], dim=1)
             task_start, action_start = num_prompt, num_prompt + num_patches

@@ -14,11 +14,10 @@ from typing import Any
 import numpy as np
 
 from vla_adapter_ros.errors import StatisticsError
-from vla_adapter_ros.model.config import OutputConfig
+from vla_adapter_ros.model.config import OutputConfig, Scaling
 from vla_adapter_ros.untrusted import read_json
 
 _NUMBERS = ("mean", "std", "min", "max", "q01", "q99")
-_RANGES = {"q01_q99": ("q01", "q99"), "min_max": ("min", "max"), "mean_std": ("mean", "std")}
 _EPSILON = 1e-8
 _COUNTS = ("num_transitions", "num_trajectories")
 
@@ -45,10 +44,11 @@ class FieldStatistics:
         names = _NUMBERS if not with_full_mask and self.mask.all() else (*_NUMBERS, "mask")
         return {name: getattr(self, name).tolist() for name in names}
 
-    def constant(self, kind: str) -> np.ndarray:
+    def constant(self, kind: Scaling) -> np.ndarray:
         """Scaled dimensions without any range under `kind`, bool (D,)."""
-        low, high = (getattr(self, name) for name in _RANGES[kind])
-        return self.mask & ((high == 0) if kind == "mean_std" else (low == high))
+        kind = Scaling(kind)
+        low, high = (getattr(self, name) for name in kind.statistics)
+        return self.mask & ((low == high) if kind.is_range else (high == 0))
 
 
 @dataclass(frozen=True)
@@ -163,29 +163,29 @@ def _read_file(path: Path) -> dict[str, Any]:
     return data
 
 
-def _prepare(values: np.ndarray, field: FieldStatistics, kind: str) -> tuple[np.ndarray, ...]:
+def _prepare(values: np.ndarray, field: FieldStatistics, kind: Scaling) -> tuple[np.ndarray, ...]:
     values = np.asarray(values, dtype=np.float64)
     if values.shape[-1:] != (field.width,):
         raise StatisticsError(f"values of shape {values.shape}: the last axis must be {field.width}")
-    low, high = (getattr(field, name) for name in _RANGES[kind])
+    low, high = (getattr(field, name) for name in kind.statistics)
     return values, low, high
 
 
 def normalize(
     values: np.ndarray,
     field: FieldStatistics,
-    kind: str,
+    kind: Scaling,
     *,
     clip: float | None = None,
     clip_unmasked: bool = False,
     zero_range_to_zero: bool = True,
 ) -> np.ndarray:
-    """Scale to about [-1, 1] (ranges), or to mean 0 and spread 1 (`mean_std`).
+    """Scale to about [-1, 1] (ranges), or to mean 0 and standard deviation 1 (`mean_std`).
 
     Args:
         values: (..., D).
         field: Statistics of width D.
-        kind: `q01_q99`, `min_max` or `mean_std`.
+        kind: Which statistics to scale with.
         clip: Largest magnitude of a scaled dimension; None for no clipping.
         clip_unmasked: Clip the dimensions that are not scaled, too (official for proprioception).
         zero_range_to_zero: A scaled dimension that is constant in the statistics becomes 0.
@@ -199,30 +199,32 @@ def normalize(
     Source:
         2 (x - low) / (high - low + 1e-8) - 1, as in the published code.
     """
+    kind = Scaling(kind)
     values, low, high = _prepare(values, field, kind)
-    if kind == "mean_std":
-        scaled, constant = (values - low) / (high + _EPSILON), high == 0
-    else:
+    if kind.is_range:
         scaled, constant = 2 * (values - low) / (high - low + _EPSILON) - 1, field.min == field.max
+    else:
+        scaled, constant = (values - low) / (high + _EPSILON), high == 0
     if zero_range_to_zero:
         # Without this a constant dimension that moves a little at run time would jump to +-1 or beyond.
-        scaled = np.where(constant | (low == high if kind != "mean_std" else constant), 0.0, scaled)
+        scaled = np.where(constant | (low == high if kind.is_range else constant), 0.0, scaled)
     if clip is None:
         return np.where(field.mask, scaled, values)
     unscaled = np.clip(values, -clip, clip) if clip_unmasked else values
     return np.where(field.mask, np.clip(scaled, -clip, clip), unscaled)
 
 
-def unnormalize(values: np.ndarray, field: FieldStatistics, kind: str) -> np.ndarray:
+def unnormalize(values: np.ndarray, field: FieldStatistics, kind: Scaling) -> np.ndarray:
     """Inverse of `normalize` without its clipping; (..., D) to float64 (..., D).
 
     Raises:
         StatisticsError: another width.
     """
+    kind = Scaling(kind)
     values, low, high = _prepare(values, field, kind)
-    if kind == "mean_std":
-        return np.where(field.mask, values * (high + _EPSILON) + low, values)
-    return np.where(field.mask, 0.5 * (values + 1) * (high - low + _EPSILON) + low, values)
+    if kind.is_range:
+        return np.where(field.mask, 0.5 * (values + 1) * (high - low + _EPSILON) + low, values)
+    return np.where(field.mask, values * (high + _EPSILON) + low, values)
 
 
 def finish_gripper(actions: np.ndarray, output: OutputConfig) -> np.ndarray:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from vla_adapter_ros.choices import HeadKind, PlatformName
 from vla_adapter_ros.errors import CheckpointError
 from vla_adapter_ros.model.config import (
     HeadConfig,
@@ -17,6 +18,7 @@ from vla_adapter_ros.model.config import (
     NormalizationConfig,
     OutputConfig,
     PreprocessingConfig,
+    Scaling,
     VitConfig,
     VlaAdapterConfig,
 )
@@ -49,7 +51,7 @@ Shapes = Mapping[str, tuple[int, ...]]
 class Platform:
     """What an official checkpoint does not store about the robot that it was trained for.
 
-    `ranges` is the kind of normalization; `rate_hz` [rows/s] and `action_space` are those of the data
+    `scaling` is how values are normalized; `rate_hz` [rows/s] and `action_space` are those of the data
     set. The grippers' columns are never processed unless it is asked for.
     """
 
@@ -57,7 +59,7 @@ class Platform:
     action_dim: int
     proprio_dim: int
     num_images: int
-    ranges: str
+    scaling: Scaling
     rate_hz: float
     action_space: str
     rotate_180: bool = False
@@ -67,20 +69,20 @@ class Platform:
 
 
 PLATFORMS = {
-    "libero": Platform(
-        chunk=8, action_dim=7, proprio_dim=8, num_images=2, ranges="q01_q99",
+    PlatformName.LIBERO: Platform(
+        chunk=8, action_dim=7, proprio_dim=8, num_images=2, scaling=Scaling.Q01_Q99,
         rate_hz=20.0, action_space="ee_delta", rotate_180=True,
     ),
-    "calvin": Platform(
-        chunk=8, action_dim=7, proprio_dim=8, num_images=2, ranges="q01_q99",
+    PlatformName.CALVIN: Platform(
+        chunk=8, action_dim=7, proprio_dim=8, num_images=2, scaling=Scaling.Q01_Q99,
         rate_hz=30.0, action_space="ee_delta",
     ),
-    "aloha": Platform(
-        chunk=25, action_dim=14, proprio_dim=14, num_images=3, ranges="min_max",
+    PlatformName.ALOHA: Platform(
+        chunk=25, action_dim=14, proprio_dim=14, num_images=3, scaling=Scaling.MIN_MAX,
         rate_hz=25.0, action_space="joint_position", gripper_columns=(6, 13),
     ),
-    "bridge": Platform(
-        chunk=5, action_dim=7, proprio_dim=7, num_images=1, ranges="q01_q99",
+    PlatformName.BRIDGE: Platform(
+        chunk=5, action_dim=7, proprio_dim=7, num_images=1, scaling=Scaling.Q01_Q99,
         rate_hz=5.0, action_space="ee_delta",
     ),
 }  # fmt: skip
@@ -177,21 +179,20 @@ def read_official_config(
         ),
         vits=vits,
         normalization=NormalizationConfig(
-            action=robot.ranges, proprio=robot.ranges, zero_range_to_zero=False
+            action=robot.scaling, proprio=robot.scaling, zero_range_to_zero=False
         ),
         output=OutputConfig(gripper_columns=robot.gripper_columns),
     )
 
 
-def head_kind(head: Shapes, folder: Path) -> str:
+def head_kind(head: Shapes, folder: Path) -> HeadKind:
     """`pro` or `base`, told by the names of the head's weights.
 
     Raises:
         CheckpointError: neither.
     """
-    kinds = [
-        kind for kind, part in (("pro", ".k_task."), ("base", ".k_proj.")) if any(part in key for key in head)
-    ]
+    parts = {HeadKind.PRO: ".k_task.", HeadKind.BASE: ".k_proj."}
+    kinds = [kind for kind, part in parts.items() if any(part in key for key in head)]
     if len(kinds) != 1:
         raise CheckpointError(
             f"{folder}: the policy head has the weights of {kinds or 'neither'}: base or pro"

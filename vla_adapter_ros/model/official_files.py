@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from vla_adapter_ros.model.config import PreprocessingConfig, VlaAdapterConfig
+from vla_adapter_ros.choices import HeadKind
+from vla_adapter_ros.model.config import PreprocessingConfig, RopeTables, VlaAdapterConfig
 from vla_adapter_ros.model.normalization import Statistics
 from vla_adapter_ros.model.official import (
     HEAD_BLOCKS,
@@ -33,17 +34,21 @@ def official_differences(config: VlaAdapterConfig) -> list[str]:
         "num_task_tokens": (config.num_task_tokens, NUM_TASK_TOKENS),
         "llm.kind": (llm.kind, "qwen2"), "llm.bidirectional": (llm.bidirectional, False),
         "head.blocks": (head.blocks, HEAD_BLOCKS), "head.heads": (head.heads, 8),
-        "head.film_weights": (head.film_weights, head.kind == "pro"),
+        "head.film_weights": (head.film_weights, head.kind == HeadKind.PRO),
         "head.learned_rows": (head.learned_rows, False), "head.conditions": (head.conditions, "both"),
-        "head.levels": (config.head_levels, tuple(range(1, head.blocks + 1))), "head.gate": (head.gate, None),
+        "head.hidden_layers": (config.head_hidden_layers, tuple(range(1, head.blocks + 1))),
+        "head.gate": (head.gate, None),
         "normalization.proprio": (normal.proprio, normal.action),
     }  # fmt: skip
-    found = [f"{key} = {ours!r}, not {theirs!r}" for key, (ours, theirs) in wanted.items() if ours != theirs]
-    if head.kind not in ("base", "pro"):
+    found = [
+        f"{key} = {value!r}, not {published!r}" for key, (value, published) in wanted.items()
+        if value != published
+    ]  # fmt: skip
+    if not head.kind.is_bridge:
         found.append(f"head.kind = {head.kind!r}, not 'base' or 'pro'")
-    if head.kind == "pro" and head.rope_tables == "fp32":
+    if head.kind == HeadKind.PRO and head.rope_tables == RopeTables.FP32:
         found.append("head.rope_tables = 'fp32', not 'bf16', in which the published code runs")
-    if normal.action == "mean_std":
+    if not normal.action.is_range:
         found.append("normalization.action = 'mean_std', not 'q01_q99' or 'min_max'")
     if _tower_settings(config) is None:
         found.append(f"vision towers {[vit.key for vit in config.vits]}, not {list(TOWERS)}")
@@ -53,7 +58,9 @@ def official_differences(config: VlaAdapterConfig) -> list[str]:
 def fitting_platforms(config: VlaAdapterConfig) -> list[str]:
     """Platforms whose constants in the published code are this model's."""
     ours = (config.chunk, config.action_dim, config.proprio_dim, config.normalization.action)
-    return [name for name, p in PLATFORMS.items() if ours == (p.chunk, p.action_dim, p.proprio_dim, p.ranges)]
+    return [
+        name for name, p in PLATFORMS.items() if ours == (p.chunk, p.action_dim, p.proprio_dim, p.scaling)
+    ]
 
 
 def _tower_settings(config: VlaAdapterConfig) -> list[dict[str, int]] | None:
@@ -63,12 +70,12 @@ def _tower_settings(config: VlaAdapterConfig) -> list[dict[str, int]] | None:
     settings = []
     for vit, tower in zip(config.vits, TOWERS.values(), strict=True):
         sizes = {
-            ours: getattr(vit, ours) for ours in TOWER_SETTINGS.values() if vit.width != tower.width
-            or getattr(vit, ours) != getattr(tower, ours)
+            name: getattr(vit, name) for name in TOWER_SETTINGS.values() if vit.width != tower.width
+            or getattr(vit, name) != getattr(tower, name)
         }  # fmt: skip
         if resized(tower, sizes) != vit and vit != tower:
             return None
-        settings.append({key: sizes[ours] for key, ours in TOWER_SETTINGS.items() if ours in sizes})
+        settings.append({key: sizes[name] for key, name in TOWER_SETTINGS.items() if name in sizes})
     return settings
 
 

@@ -7,15 +7,15 @@ from collections.abc import Mapping
 from typing import Any
 
 from vla_adapter_ros.errors import ModelConfigError
-from vla_adapter_ros.model.config import RESIZES, VlaAdapterConfig
+from vla_adapter_ros.model.config import Resize, VlaAdapterConfig
 from vla_adapter_ros.model.presets import OFFICIAL_PREPROCESSING
 
 IMAGE_COUNTS = (1, 2, 3)
 _KINDS = {
-    "center_crop": "true (keep 0.9 of the area), false, or the share of the area that is kept",
+    "center_crop": "true (keep 0.9 of the area), false, or the fraction of the area that is kept",
     "jpeg_round_trip": "true or false",
     "rotate_180": "true or false",
-    "resize": f"one of {list(RESIZES)}",
+    "resize": f"one of {Resize.words()}",
     "gripper_binarize": "true or false",
     "gripper_invert": "true or false",
     "gripper_columns": "a list of whole numbers: the columns of the grippers",
@@ -64,7 +64,7 @@ def override(
 
 def _fits(key: str, value: Any) -> bool:
     if key == "resize":
-        return value in RESIZES
+        return value in Resize.words()
     if key == "center_crop":
         return isinstance(value, bool | int | float)  # the range is the configuration's to check
     if key == "num_images":

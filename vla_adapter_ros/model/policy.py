@@ -14,7 +14,7 @@ from torch import Tensor
 from vla_adapter_ros.contract import Contract
 from vla_adapter_ros.errors import CheckpointError, ObservationError, StatisticsError
 from vla_adapter_ros.model.checkpoint import COMPONENTS, Checkpoint, read_checkpoint, write_checkpoint
-from vla_adapter_ros.model.config import VlaAdapterConfig
+from vla_adapter_ros.model.config import RopeTables, VlaAdapterConfig
 from vla_adapter_ros.model.engine import InferenceEngine
 from vla_adapter_ros.model.hub import find_checkpoint
 from vla_adapter_ros.model.network import VlaAdapter
@@ -155,7 +155,7 @@ class VlaAdapterPolicy:
         Draws from torch's global generator; seed it for a repeatable head.
         """
         head = self.config.head
-        if head.rope_tables == "match":
+        if head.rope_tables == RopeTables.MATCH:
             head = dataclasses.replace(head, rope_tables="fp32")
         output = self.config.output
         if contract is not None:

@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from vla_adapter_ros.errors import ImageError, ObservationError
-from vla_adapter_ros.model.config import PreprocessingConfig
+from vla_adapter_ros.model.config import PreprocessingConfig, Resize
 
 LANCZOS_RADIUS = 3.0
 JPEG_QUALITY = 95
@@ -63,7 +63,9 @@ class Preprocessor:
         if flat.shape[1:3] != (size, size):
             if self.config.jpeg_round_trip:
                 flat = np.stack([jpeg_round_trip(image) for image in flat])
-            flat = area_resize(flat, size) if self.config.resize == "area" else lanczos_resize(flat, size)
+            flat = (
+                area_resize(flat, size) if self.config.resize == Resize.AREA else lanczos_resize(flat, size)
+            )
         if self.config.center_crop < 1.0:
             flat = center_crop(flat, self.config.center_crop)
         return flat.reshape(*images.shape[:-3], size, size, 3)

@@ -14,7 +14,7 @@ from vla_adapter_ros.model.config import (
     StemConfig,
     VitConfig,
     VlaAdapterConfig,
-    condition_levels,
+    select_hidden_layers,
 )
 from vla_adapter_ros.model.tokenizer import TINY_WORDS, Tokenizer
 
@@ -111,8 +111,8 @@ def with_bridge_design(config: VlaAdapterConfig, design: str) -> VlaAdapterConfi
     if design not in BRIDGE_DESIGNS:
         raise ModelConfigError(f"bridge design = {design!r}: allowed is one of {list(BRIDGE_DESIGNS)}")
     conditions, layer = BRIDGE_DESIGNS[design]
-    levels = condition_levels(layer, config.llm.layers, config.head.blocks)
-    head = dataclasses.replace(config.head, conditions=conditions, levels=levels)
+    hidden_layers = select_hidden_layers(layer, config.llm.layers, config.head.blocks)
+    head = dataclasses.replace(config.head, conditions=conditions, hidden_layers=hidden_layers)
     blind = conditions == "raw" and not config.llm.bidirectional
     return dataclasses.replace(config, head=head, token_order="text_first" if blind else config.token_order)
 

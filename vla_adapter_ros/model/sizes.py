@@ -12,7 +12,7 @@ from vla_adapter_ros.untrusted import is_finite, short
 LARGEST = 1_000_000  # any width, length or vocabulary; the published ones stay below 200,000
 DEEPEST = 1_000  # layers and blocks
 _DEPTHS = ("layers", "depth", "blocks", "denoising_steps", "num_images")
-_FROM_ZERO = ("registers", "projector_width", "levels")
+_FROM_ZERO = ("registers", "projector_width", "hidden_layers")
 _ANY = ("gripper_columns",)  # checked with the widths
 _ABOVE_ZERO = ("rope_theta", "rms_norm_eps", "stds", "clip_proprio", "center_crop")
 

@@ -9,12 +9,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from vla_adapter_ros.model.config import StemConfig, VitConfig, VlaAdapterConfig
+from vla_adapter_ros.model.config import Attention, StemConfig, VitConfig, VlaAdapterConfig
 
 VIT_NORM_EPS = 1e-6
 
 
-def attend(q: Tensor, k: Tensor, v: Tensor, attention: str) -> Tensor:
+def attend(q: Tensor, k: Tensor, v: Tensor, attention: Attention) -> Tensor:
     """Unmasked scaled dot-product attention.
 
     Args:
@@ -27,7 +27,7 @@ def attend(q: Tensor, k: Tensor, v: Tensor, attention: str) -> Tensor:
     Returns:
         (B, heads, M, d).
     """
-    if attention == "sdpa":
+    if attention == Attention.SDPA:
         return F.scaled_dot_product_attention(q, k, v)
     scores = (q * q.shape[-1] ** -0.5) @ k.transpose(-2, -1)
     return scores.softmax(dim=-1) @ v
@@ -59,7 +59,7 @@ class Mlp(nn.Module):
 class SelfAttention(nn.Module):
     """Multi-head self-attention with one joint query, key and value projection."""
 
-    def __init__(self, width: int, heads: int, attention: str) -> None:
+    def __init__(self, width: int, heads: int, attention: Attention) -> None:
         super().__init__()
         self.heads, self.attention = heads, attention
         self.qkv = nn.Linear(width, 3 * width)
@@ -74,7 +74,9 @@ class SelfAttention(nn.Module):
 class VitBlock(nn.Module):
     """Pre-norm transformer block, with LayerScale on both branches where the tower has it."""
 
-    def __init__(self, width: int, heads: int, mlp_width: int, layer_scale: bool, attention: str) -> None:
+    def __init__(
+        self, width: int, heads: int, mlp_width: int, layer_scale: bool, attention: Attention
+    ) -> None:
         super().__init__()
         self.norm1 = nn.LayerNorm(width, eps=VIT_NORM_EPS)
         self.attn = SelfAttention(width, heads, attention)
@@ -120,7 +122,7 @@ class Vit(nn.Module):
     final norm. The last block, the norm and the pool exist only so that checkpoints load completely.
     """
 
-    def __init__(self, config: VitConfig, attention: str) -> None:
+    def __init__(self, config: VitConfig, attention: Attention) -> None:
         super().__init__()
         width = config.width
         self.prefix_tokens = int(config.class_token) + config.registers
@@ -153,7 +155,7 @@ class Vit(nn.Module):
 class Stem(nn.Module):
     """Convolution stem with two coordinate channels, per-view position embeddings, then ViT blocks."""
 
-    def __init__(self, config: StemConfig, num_images: int, attention: str) -> None:
+    def __init__(self, config: StemConfig, num_images: int, attention: Attention) -> None:
         super().__init__()
         widths = (5, *config.channels)  # color and the two coordinates
         layers: list[nn.Module] = []

@@ -71,7 +71,7 @@ class Trainee(nn.Module):
         network = self.network
         conditions = network.conditions(ids, mask, pixels)
         foretold = self.waypoint(conditions.action[:, -1, -1])
-        if network.action_head.kind == "dit":
+        if not network.action_head.kind.is_bridge:
             loss = network.head_loss(conditions, proprio, target, valid=valid)
             return loss, foretold, loss.detach().new_zeros(0)
         errors = (network.head_actions(conditions, proprio, noise) - target.float()).abs()
@@ -234,7 +234,7 @@ class TrainingLoop:
     def _noise(self) -> Tensor | None:
         """The head's training noise, the same for all parts of a step (H, A * hidden)."""
         head = self.policy.network.action_head
-        if head.kind == "dit" or head.noise_std <= 0:
+        if not head.kind.is_bridge or head.noise_std <= 0:
             return None
         shape = (head.model.chunk, head.model.fc1.in_features)
         return (torch.randn(shape) * head.noise_std).to(self.processes.device)
@@ -282,7 +282,7 @@ class TrainingLoop:
         self.model.train()
         if count > 1:
             sums = self.processes.sum(sums.float().to(self.processes.device)).cpu().double()
-        known = self.policy.network.action_head.kind != "dit"
+        known = self.policy.network.action_head.kind.is_bridge
         errors = (sums[2:] / sums[1]).numpy() * self._scale if known else None
         return Judgement(float(sums[0] / sums[1]), errors)
 

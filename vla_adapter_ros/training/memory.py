@@ -12,6 +12,7 @@ from torch.utils.checkpoint import checkpoint
 from transformers.models.llama.modeling_llama import LlamaDecoderLayer
 from transformers.models.qwen2.modeling_qwen2 import Qwen2DecoderLayer
 
+from vla_adapter_ros.model.config import Attention
 from vla_adapter_ros.model.dit import DitBlock
 from vla_adapter_ros.model.head import BridgeBlock
 from vla_adapter_ros.model.vision import SelfAttention, VitBlock
@@ -58,7 +59,7 @@ def quicken(network: nn.Module, device: torch.device) -> None:
     if device.type == "cpu":
         for module in network.modules():
             if isinstance(module, SelfAttention):
-                module.attention = "eager"
+                module.attention = Attention.EAGER
 
 
 def compile_layers(model: nn.Module) -> None:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 
+from vla_adapter_ros.choices import HeadKind
 from vla_adapter_ros.model import VlaAdapterPolicy
+from vla_adapter_ros.model.config import RopeTables
 from vla_adapter_ros.model.official import OFFICIAL_NAME
 from vla_adapter_ros.training.cameras import rebuild
 
@@ -24,10 +26,10 @@ def settle_rope_tables(policy: VlaAdapterPolicy) -> tuple[VlaAdapterPolicy, str]
         The policy around the same tensors, and a line for the user; empty if nothing changes.
     """
     config = policy.config
-    if config.head.kind != "pro" or config.head.rope_tables != "match":
+    if config.head.kind != HeadKind.PRO or config.head.rope_tables != RopeTables.MATCH:
         return policy, ""
     official = config.name.startswith(OFFICIAL_NAME)
-    tables = "bf16" if official else "fp32"
+    tables = RopeTables.BF16 if official else RopeTables.FP32
     config = dataclasses.replace(config, head=dataclasses.replace(config.head, rope_tables=tables))
     settled = VlaAdapterPolicy(
         rebuild(config, policy.network.state_dict()), config, policy.tokenizer, policy.statistics,

@@ -78,7 +78,7 @@ def language_model(policy: VlaAdapterPolicy) -> Any:
 
 
 def states(change: Callable[[Tensor, int], Tensor]) -> Break:
-    """Change every level of hidden states (B, T, hidden); the function also gets the number of patches."""
+    """Change every layer of hidden states (B, T, hidden); the function also gets the number of patches."""
 
     def break_it(patch: pytest.MonkeyPatch, policy: VlaAdapterPolicy) -> None:
         n = policy.config.num_patches
@@ -445,7 +445,7 @@ QUIRKS = (
     Quirk("Task states start at the first text token", "patches only", FP32,
           states(lambda x, n: torch.cat([x[:, 1 : n + 1], x[:, n:]], dim=1))),
     Quirk("Levels 1 to 24", "0 to 23", FP32,
-          lambda p, v: p.setattr(v.network.action_head.model, "levels", tuple(range(24)))),
+          lambda p, v: p.setattr(v.network.action_head.model, "hidden_layers", tuple(range(24)))),
     Quirk("Level 24 after the final norm", "before it", FP32, raw_last_level),
     Quirk("Action states in fp32 in an fp32 run", "rounded to bf16", FP32, rounded_action_states),
     Quirk("Padding is hidden", "visible", PADDING, visible_padding),

@@ -6,6 +6,7 @@ import json
 import pytest
 import torch
 
+from vla_adapter_ros.choices import HeadKind
 from vla_adapter_ros.errors import ModelConfigError
 from vla_adapter_ros.model import PRESETS, VlaAdapter, config_from_dict, preset
 from vla_adapter_ros.model.config import OutputConfig
@@ -70,7 +71,7 @@ def test_seven_billion_sizes(name: str, head: str, head_parameters: int) -> None
     backbone = (network.vision_backbone, network.projector, network.language_model)
     word_head = config.llm.vocab_size * config.llm.hidden
     assert sum(map(count, backbone)) + word_head == 7_541_237_184
-    assert len(network.action_head.model.blocks if head == "dit" else config.head_levels) == 32
+    assert len(network.action_head.model.blocks if head == "dit" else config.head_hidden_layers) == 32
 
 
 def test_llama_layers_have_no_biases_and_their_own_norm() -> None:
@@ -89,7 +90,7 @@ def test_llama_layers_have_no_biases_and_their_own_norm() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "head", "levels", "task", "queries"),
+    ("name", "head", "states", "task", "queries"),
     [
         ("tiny", "pro", 4, 98, 4),
         ("0.5b", "pro", 25, 512, 64),
@@ -98,7 +99,7 @@ def test_llama_layers_have_no_biases_and_their_own_norm() -> None:
         ("openvla-7b", "base", 33, 512, 64),
     ],
 )
-def test_runs_on_another_device(name: str, head: str, levels: int, task: int, queries: int) -> None:
+def test_runs_on_another_device(name: str, head: str, states: int, task: int, queries: int) -> None:
     """On the meta device: shapes at full size without memory, and no tensor left on the CPU by mistake."""
     config = preset(name, action_dim=7, proprio_dim=8, head=head)
     config = dataclasses.replace(config, head=dataclasses.replace(config.head, denoising_steps=1))
@@ -108,8 +109,8 @@ def test_runs_on_another_device(name: str, head: str, levels: int, task: int, qu
     ids = torch.zeros(1, 56, dtype=torch.long, device="meta")
     pixels = torch.zeros(1, 2, channels, size, size, device="meta")
     conditions = network.conditions(ids, None, pixels)
-    assert conditions.task.shape == (1, levels, task, hidden)
-    assert conditions.action.shape == (1, levels, queries, hidden)
+    assert conditions.task.shape == (1, states, task, hidden)
+    assert conditions.action.shape == (1, states, queries, hidden)
     actions = network.head_actions(conditions, torch.zeros(1, 8, device="meta"))
     assert actions.shape == (1, 8, 7) and actions.device.type == "meta"
     loss = network.head_loss(conditions, torch.zeros(1, 8, device="meta"), actions)
@@ -156,8 +157,8 @@ def test_unknown_preset_is_refused() -> None:
         ({"gate": -0.1}, r"head\.gate = -0\.1"),
         ({"kind": "mlp"}, r"head\.kind = 'mlp'.*dit"),
         ({"conditions": "none"}, r"head\.conditions = 'none'.*query"),
-        ({"levels": (1, 2)}, r"head\.levels = \(1, 2\).*3 blocks"),
-        ({"levels": (1, 2, 4)}, r"head\.levels.*0 to 3"),
+        ({"hidden_layers": (1, 2)}, r"head\.hidden_layers = \(1, 2\).*3 blocks"),
+        ({"hidden_layers": (1, 2, 4)}, r"head\.hidden_layers.*0 to 3"),
         ({"denoising_steps": 0}, r"head\.denoising_steps = 0"),
     ],
 )
@@ -184,6 +185,24 @@ def test_bad_stored_data_is_refused(path: tuple[str, ...], value: object, messag
     node[path[-1]] = value
     with pytest.raises(ModelConfigError, match=message):
         config_from_dict(data)
+
+
+def test_names_of_version_0_1_are_read() -> None:
+    config = preset("tiny")
+    config = dataclasses.replace(config, head=dataclasses.replace(config.head, hidden_layers=(2, 2, 2)))
+    stored = json.loads(json.dumps(config.to_dict()))
+    stored["head"]["levels"] = stored["head"].pop("hidden_layers")
+    assert config_from_dict(stored) == config
+
+
+def test_words_become_members_of_their_sets_and_are_stored_as_words() -> None:
+    config = preset("tiny", head="dit")
+    assert config.head.kind is HeadKind.DIT and not config.head.kind.is_bridge
+    assert f"{config.head.kind} {config.head.kind!r}" == "dit 'dit'"
+    stored = json.dumps(config.to_dict())
+    assert '"kind": "dit"' in stored
+    again = config_from_dict(json.loads(stored))
+    assert again == config and again.head.kind is HeadKind.DIT
 
 
 def test_missing_key_is_refused() -> None:

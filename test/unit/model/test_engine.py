@@ -13,7 +13,7 @@ from torch import Tensor
 
 from vla_adapter_ros.errors import ModelConfigError
 from vla_adapter_ros.model import InferenceEngine, VlaAdapter, VlaAdapterConfig, preset
-from vla_adapter_ros.model.config import condition_levels
+from vla_adapter_ros.model.config import select_hidden_layers
 from vla_adapter_ros.model.preprocessing import Preprocessor
 
 from .golden import Golden
@@ -37,8 +37,8 @@ VARIANTS = {
     "text_first": small_config(token_order="text_first"),
     "raw": small_config(head={"conditions": "raw"}),
     "query": small_config(head={"conditions": "query"}),
-    "last_layer": small_config(head={"levels": condition_levels("last", 3, 3)}),
-    "embeddings": small_config(head={"levels": (0, 0, 2)}),
+    "last_layer": small_config(head={"hidden_layers": select_hidden_layers("last", 3, 3)}),
+    "embeddings": small_config(head={"hidden_layers": (0, 0, 2)}),
     "gate_0.4": small_config(head={"gate": 0.4}),
     "bf16_tables": small_config(head={"rope_tables": "bf16"}),
     "dit": small_config(head={"kind": "dit"}),
@@ -86,7 +86,7 @@ def test_equals_the_plain_forward_pass(name: str) -> None:
     actions = engine.predict(*inputs)
     assert actions.shape == expected.shape and actions.dtype == torch.float32
     torch.testing.assert_close(actions, expected, rtol=0, atol=2e-5)
-    torch.testing.assert_close(plain(network, *inputs), expected, rtol=0, atol=2e-5)  # joined weights work
+    torch.testing.assert_close(plain(network, *inputs), expected, rtol=0, atol=2e-5)  # fused weights work
     assert engine.is_current()
     for other in ((inputs[0].flip(0), *inputs[1:]), (*inputs[:2], -inputs[2])):
         if not torch.equal(other[0], inputs[0]) or not torch.equal(other[2], inputs[2]):

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from vla_adapter_ros.errors import ModelConfigError
 from vla_adapter_ros.model import VlaAdapter, VlaAdapterConfig, VlaAdapterPolicy, config_from_dict, preset
-from vla_adapter_ros.model.config import condition_levels
+from vla_adapter_ros.model.config import select_hidden_layers
 from vla_adapter_ros.model.presets import BRIDGE_DESIGNS, with_bridge_design
 
 from .golden import REPOSITORY
@@ -164,8 +164,8 @@ def test_split_of_the_conditions() -> None:
 
 @pytest.mark.parametrize("kind", ["base", "pro", "dit"])
 def test_each_block_reads_its_level(kind: str) -> None:
-    """Changing one level changes the actions exactly if a block reads it."""
-    head = {"kind": kind, "levels": (0, 3, 3), "denoising_steps": 2}
+    """Changing one layer changes the actions exactly if a block reads it."""
+    head = {"kind": kind, "hidden_layers": (0, 3, 3), "denoising_steps": 2}
     network = build(small_config(head=head))
     train(network, steps=3)
     network.eval()
@@ -173,25 +173,25 @@ def test_each_block_reads_its_level(kind: str) -> None:
     task, action, token = torch.randn(1, 4, 8, 32), torch.randn(1, 4, 5, 32), torch.randn(1, 1, 32)
     with torch.no_grad():
         reference = network.action_head(task, action, token)
-        for level in range(4):
+        for layer in range(4):
             other = task.clone()
-            other[:, level] += torch.randn(8, 32)
+            other[:, layer] += torch.randn(8, 32)
             changed = not torch.equal(network.action_head(other, action, token), reference)
-            assert changed == (level in (0, 3)), level
+            assert changed == (layer in (0, 3)), layer
 
 
 @pytest.mark.parametrize(
-    ("layer", "levels"),
+    ("layer", "chosen"),
     [("first", (1, 1)), ("middle", (12, 12)), ("last", (24, 24)), ("all", (1, 2)), (0, (0, 0)), (7, (7, 7))],
 )
-def test_condition_levels(layer: str | int, levels: tuple[int, ...]) -> None:
-    assert condition_levels(layer, 24, 2) == levels
+def test_hidden_layers_are_selected_by_name_or_number(layer: str | int, chosen: tuple[int, ...]) -> None:
+    assert select_hidden_layers(layer, 24, 2) == chosen
 
 
 @pytest.mark.parametrize("layer", ["deepest", 25, -1, True])
 def test_unknown_layers_are_refused(layer: Any) -> None:
     with pytest.raises(ModelConfigError, match=str(layer)):
-        condition_levels(layer, 24, 24)
+        select_hidden_layers(layer, 24, 24)
 
 
 def test_designs_are_settings() -> None:
@@ -200,10 +200,14 @@ def test_designs_are_settings() -> None:
         for design, (conditions, _) in BRIDGE_DESIGNS.items():
             config = with_bridge_design(preset(name), design)
             assert config_from_dict(config.to_dict()) == config
-            assert config.head.conditions == conditions and len(config.head_levels) == config.head.blocks
+            assert (
+                config.head.conditions == conditions and len(config.head_hidden_layers) == config.head.blocks
+            )
             if conditions == "raw":
                 assert config.token_order == "text_first" or config.llm.bidirectional
-    assert with_bridge_design(preset("0.5b"), "bridge").head_levels == preset("0.5b").head_levels
+    assert (
+        with_bridge_design(preset("0.5b"), "bridge").head_hidden_layers == preset("0.5b").head_hidden_layers
+    )
     with pytest.raises(ModelConfigError, match=r"'pi0'.*all_query"):
         with_bridge_design(preset("tiny"), "pi0")
 

@@ -40,7 +40,7 @@ def seen_tables(policy: VlaAdapterPolicy) -> torch.Tensor:
     """Cosines that the first block is given, float32."""
     model, width = policy.network.action_head.model, policy.config.llm.hidden
     weight = model.fc1.weight
-    states = torch.zeros(1, policy.config.levels, 512, width, dtype=weight.dtype)
+    states = torch.zeros(1, policy.config.num_hidden_states, 512, width, dtype=weight.dtype)
     return model._tables(states, states[:, :, :64])[0].float()
 
 

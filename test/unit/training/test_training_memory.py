@@ -29,7 +29,7 @@ def network() -> VlaAdapter:
         full,
         vits=towers,
         llm=dataclasses.replace(full.llm, hidden=16, intermediate=24, layers=3, heads=2, kv_heads=1),
-        head=dataclasses.replace(full.head, blocks=3, levels=(1, 2, 3)),
+        head=dataclasses.replace(full.head, blocks=3, hidden_layers=(1, 2, 3)),
         num_task_tokens=32,
         preprocessing=dataclasses.replace(full.preprocessing, size=56),
     )

@@ -27,7 +27,7 @@ class InferenceEngine:
     states are left out; embeddings of a prompt are kept; the head's projections of the states run for
     all blocks at once; sequences are padded to lengths that matrix units like. On a GPU each of the
     three stages is a recorded graph, one per padded prompt length, checked when it is recorded. The weights
-    are the network's own: some are joined in place, none is copied. Everything on a GPU happens with the
+    are the network's own: some are fused in place, none is copied. Everything on a GPU happens with the
     network's as the current one, from whatever thread.
 
     Args:
@@ -49,7 +49,7 @@ class InferenceEngine:
             raise ModelConfigError(f"graphs = {graphs!r}: the network is on {network.device}, not on a GPU")
         self.network, self.graphs = network, on_gpu if graphs is None else graphs
         self._preprocessor = Preprocessor(network.config.preprocessing, network.device)
-        # Not in inference mode: the joined weights must stay trainable.
+        # Not in inference mode: the fused weights must stay trainable.
         with torch.inference_mode(False), torch.no_grad():
             self._vision = VisionStage(network)
             self._head = HeadStage(network)
@@ -183,7 +183,7 @@ class InferenceEngine:
 
 
 def _constants_of(network: VlaAdapter) -> list[torch.nn.Parameter]:
-    """Weights from which constants are computed, and a joined one: they tell when a new engine is due."""
+    """Weights from which constants are computed, and a fused one: they tell when a new engine is due."""
     names = (
         "gating_factor", "action_head.model.layer_norm1", "action_head.model.fc1.", "row_embedding",
         "_token", "queries", "embed_tokens", "layers.0.self_attn.k_proj.weight",

@@ -6,13 +6,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from vla_adapter_ros.model.engine.sharing import join
+from vla_adapter_ros.choices import HeadKind
+from vla_adapter_ros.model.engine.fused_weights import fuse
 from vla_adapter_ros.model.head import rope_tables, table_dtype
 from vla_adapter_ros.model.network import VlaAdapter
 
 
 class HeadStage:
-    """States of all levels and proprioception to a normalized chunk.
+    """States of all layers and proprioception to a normalized chunk.
 
     Attributes:
         slots: Level of hidden states that each row of the states must hold.
@@ -27,8 +28,8 @@ class HeadStage:
         gated, adapter = (part.flatten().tolist() for part in head.split(places[:, :, :n], places[:, :, n:]))
         self.selection = (*gated, *adapter)
         self.num_gated, self.num_adapter = len(gated), len(adapter) + 1  # and the proprioception
-        self.bridge = config.head.kind != "dit"
-        self.slots = config.head_levels if self.bridge else tuple(range(config.levels))
+        self.bridge = config.head.kind.is_bridge
+        self.slots = config.head_hidden_layers if self.bridge else tuple(range(config.num_hidden_states))
         if self.bridge:
             self._prepare()
 
@@ -47,18 +48,18 @@ class HeadStage:
         return self.head.model(gated[None], adapter[None], token, None)[0].float()
 
     def _prepare(self) -> None:
-        """Join the projections of all blocks, and compute what is the same for every observation."""
+        """Fuse the projections of all blocks, and compute what is the same for every observation."""
         model, config = self.head.model, self.network.config
         self.blocks = list(model.mlp_resnet_blocks)
-        pro = config.head.kind == "pro"
+        pro = config.head.kind == HeadKind.PRO
         groups = ("self", "adapter", "task")
         kinds = (
             [f"{kind}_{group}" for group in groups for kind in ("k", "v")] if pro else ["k_proj", "v_proj"]
         )
         layers = [getattr(block, name) for block in self.blocks for name in ("q_proj", *kinds)]
         hidden, count = config.llm.hidden, len(self.blocks)
-        weight = join([layer.weight for layer in layers]).view(count, 1 + len(kinds), hidden, hidden)
-        bias = join([layer.bias for layer in layers]).view(count, 1, 1 + len(kinds), hidden)
+        weight = fuse([layer.weight for layer in layers]).view(count, 1 + len(kinds), hidden, hidden)
+        bias = fuse([layer.bias for layer in layers]).view(count, 1, 1 + len(kinds), hidden)
         at = {group: 1 + 2 * i if pro else 1 for i, group in enumerate(groups)}
         parts = {group: slice(start, start + 2) for group, start in at.items()}
         self.self_weight = weight[:, :3].reshape(count, 3 * hidden, hidden)

@@ -9,7 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from vla_adapter_ros.model.engine.sharing import join, pad_rows
+from vla_adapter_ros.model.config import TokenOrder
+from vla_adapter_ros.model.engine.fused_weights import fuse, pad_rows
 from vla_adapter_ros.model.network import VlaAdapter
 
 ROWS = 32
@@ -44,7 +45,7 @@ def build_prompt(network: VlaAdapter, input_ids: Tensor, selection: Sequence[int
     """
     config, device = network.config, network.device
     n, p, q = config.num_patches, len(input_ids), config.num_queries
-    if config.token_order == "text_first":
+    if config.token_order == TokenOrder.TEXT_FIRST:
         text, patches, queries = range(p), range(p, p + n), range(p + n, p + n + q)
         read = [*patches, *queries]
     else:
@@ -71,11 +72,12 @@ class LanguageStage:
     """All layers of a Qwen2 or Llama decoder on one sequence."""
 
     def __init__(self, network: VlaAdapter, slots: Sequence[int]) -> None:
-        """`slots`: the level of hidden states that each row of the result shall hold."""
+        """`slots`: the hidden-state layer that each row of the result holds."""
         config, model = network.config, network.language_model.model
         self.model, self.llm, self.causal = model, config.llm, not config.llm.bidirectional
         self.layers = [_Layer(layer) for layer in model.layers]
-        self.reads = [[i for i, at in enumerate(slots) if at == level] for level in range(config.levels)]
+        count = config.num_hidden_states
+        self.reads = [[i for i, at in enumerate(slots) if at == layer] for layer in range(count)]
         self.last = max(slots)
 
     def rotary(self, length: int) -> tuple[Tensor, Tensor]:
@@ -95,18 +97,18 @@ class LanguageStage:
             prompt: The sequence's other parts.
             rotary: From `rotary(prompt.length)`.
             states: Filled in, (slots, R or more, hidden); row i of the first axis gets the states of
-                level `slots[i]`.
+                layer `slots[i]`.
         """
         x = prompt.base.index_copy(0, prompt.patch_rows, patches)
-        for level, layer in enumerate([None, *self.layers][: self.last + 1]):
+        for index, layer in enumerate([None, *self.layers][: self.last + 1]):
             if layer is not None:
                 x = self._layer(layer, x, rotary, prompt.mask)
-            if not self.reads[level]:
+            if not self.reads[index]:
                 continue
             seen = x
-            if level == self.llm.layers:
+            if index == self.llm.layers:
                 seen = F.rms_norm(x, x.shape[-1:], self.model.norm.weight, self.llm.rms_norm_eps)
-            for slot in self.reads[level]:
+            for slot in self.reads[index]:
                 torch.index_select(seen, 0, prompt.read_rows, out=states[slot, : len(prompt.read_rows)])
 
     def _layer(self, w: _Layer, x: Tensor, rotary: tuple[Tensor, Tensor], mask: Tensor | None) -> Tensor:
@@ -136,14 +138,14 @@ def _rotate(x: Tensor, rotary: tuple[Tensor, Tensor]) -> Tensor:
 
 
 class _Layer:
-    """The weights of one decoder layer, with q, k, v and gate, up joined."""
+    """The weights of one decoder layer, with q, k, v and gate, up fused."""
 
     def __init__(self, layer: torch.nn.Module) -> None:
         attention, mlp = layer.self_attn, layer.mlp
         projections = [attention.q_proj, attention.k_proj, attention.v_proj]
         biased = projections[0].bias is not None
-        self.qkv = join([p.weight for p in projections])
-        self.qkv_bias = join([p.bias for p in projections]) if biased else None
-        self.gate_up = join([mlp.gate_proj.weight, mlp.up_proj.weight])
+        self.qkv = fuse([p.weight for p in projections])
+        self.qkv_bias = fuse([p.bias for p in projections]) if biased else None
+        self.gate_up = fuse([mlp.gate_proj.weight, mlp.up_proj.weight])
         self.out, self.down = attention.o_proj.weight, mlp.down_proj.weight
         self.norm1, self.norm2 = layer.input_layernorm.weight, layer.post_attention_layernorm.weight

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from vla_adapter_ros.model.engine.sharing import pad_rows
+from vla_adapter_ros.model.engine.fused_weights import pad_rows
 from vla_adapter_ros.model.network import VlaAdapter
 from vla_adapter_ros.model.vision import VIT_NORM_EPS, LayerScale, Vit, VitBlock
 

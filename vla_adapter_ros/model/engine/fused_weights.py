@@ -8,12 +8,12 @@ import torch
 from torch import Tensor, nn
 
 
-def join(parameters: Sequence[nn.Parameter]) -> Tensor:
+def fuse(parameters: Sequence[nn.Parameter]) -> Tensor:
     """Concatenate on the first axis, and let the parameters be views of the result.
 
     One wide product then replaces several narrow ones, and the network still owns its weights: training
-    or loading in place shows in the joined tensor. Moving the network to another device or type ends
-    that, which `is_joined` tells.
+    or loading in place shows in the fused tensor. Moving the network to another device or type ends
+    that, which `is_fused` tells.
 
     Args:
         parameters: Weights (n_i, ...) of equal trailing shape.
@@ -21,7 +21,7 @@ def join(parameters: Sequence[nn.Parameter]) -> Tensor:
     Returns:
         (sum of n_i, ...).
     """
-    if is_joined(parameters):
+    if is_fused(parameters):
         first = parameters[0].data
         rows = sum(len(parameter) for parameter in parameters)
         return first.as_strided((rows, *first.shape[1:]), first.stride(), first.storage_offset())
@@ -34,8 +34,8 @@ def join(parameters: Sequence[nn.Parameter]) -> Tensor:
     return whole
 
 
-def is_joined(parameters: Sequence[nn.Parameter]) -> bool:
-    """Whether the parameters lie one behind the other in one tensor, as `join` leaves them."""
+def is_fused(parameters: Sequence[nn.Parameter]) -> bool:
+    """Whether the parameters lie one behind the other in one tensor, as `fuse` leaves them."""
     first = parameters[0].data
     end = first.storage_offset()
     for parameter in parameters:

@@ -1,0 +1,145 @@
+"""Closed sets of words: what settings, files, commands and nodes may choose from.
+
+A member is a `str`, so it is written to JSON and compared with stored words as before. The sets that the
+command line offers stand here, because this file imports nothing heavy and so costs no start-up time.
+"""
+
+from __future__ import annotations
+
+import functools
+import typing
+from enum import Enum
+
+from vla_adapter_ros.untrusted import short
+
+
+class Choice(str, Enum):
+    """Parent of all closed sets. `Kind("word")` checks a word; printing a member shows the plain word."""
+
+    def __str__(self) -> str:
+        return self.value
+
+    def __repr__(self) -> str:
+        return repr(self.value)
+
+    def __format__(self, spec: str) -> str:
+        return format(self.value, spec)
+
+    @classmethod
+    def words(cls) -> list[str]:
+        """All words of the set, in order."""
+        return [member.value for member in cls]
+
+    @classmethod
+    def check(cls, name: str, value: object, error: type[Exception]) -> typing.Any:
+        """The member that a word stands for.
+
+        Args:
+            name: Of the setting, for the message.
+            value: The word.
+            error: Kind of error to raise.
+
+        Raises:
+            error: the set has no such word; the message names the setting, the word and what is allowed.
+        """
+        try:
+            return cls(value)
+        except ValueError:
+            raise error(f"{name} = {short(value)}: allowed is one of {cls.words()}") from None
+
+
+@functools.lru_cache(maxsize=64)
+def _choices_of(kind: type) -> dict[str, type[Choice]]:
+    hints = typing.get_type_hints(kind)
+    return {n: k for n, k in hints.items() if isinstance(k, type) and issubclass(k, Choice)}
+
+
+def check_choices(settings: object, error: type[Exception], prefix: str = "") -> None:
+    """Turn the words in a frozen dataclass into members of their sets; for its `__post_init__`.
+
+    Args:
+        settings: The dataclass; its fields of a `Choice` type are looked at.
+        error: Kind of error to raise.
+        prefix: Of the fields' names in messages.
+
+    Raises:
+        error: a word that its set does not have.
+    """
+    for name, kind in _choices_of(type(settings)).items():
+        member = kind.check(prefix + name, getattr(settings, name), error)
+        object.__setattr__(settings, name, member)
+
+
+class Preset(Choice):
+    """Ready-made sizes of the model."""
+
+    TINY = "tiny"
+    PUBLISHED_05B = "0.5b"
+    LLAMA2_7B = "llama2-7b"
+    OPENVLA_7B = "openvla-7b"
+
+    @property
+    def is_light(self) -> bool:
+        """Whether one computer without a large GPU can hold it: it can be measured and made from scratch."""
+        return self in (Preset.TINY, Preset.PUBLISHED_05B)
+
+    @classmethod
+    def light(cls) -> list[str]:
+        """The words of the light ones."""
+        return [preset.value for preset in cls if preset.is_light]
+
+
+class HeadKind(Choice):
+    """Policy heads: two published ones with an L1 loss, and a diffusion transformer."""
+
+    BASE = "base"
+    PRO = "pro"
+    DIT = "dit"
+
+    @property
+    def is_bridge(self) -> bool:
+        """Whether it is a published Bridge-Attention head, which predicts a chunk in one pass."""
+        return self is not HeadKind.DIT
+
+    @classmethod
+    def bridge(cls) -> list[str]:
+        """The words of the published ones."""
+        return [kind.value for kind in cls if kind.is_bridge]
+
+
+class WeightType(Choice):
+    """Types of weights and products."""
+
+    BF16 = "bf16"
+    FP16 = "fp16"
+    FP32 = "fp32"
+
+
+class PlatformName(Choice):
+    """Robots and benchmarks that official checkpoints were trained for."""
+
+    LIBERO = "libero"
+    CALVIN = "calvin"
+    ALOHA = "aloha"
+    BRIDGE = "bridge"
+
+
+class RendererName(Choice):
+    """Ways to draw the simulator's camera images."""
+
+    AUTO = "auto"
+    EGL = "egl"
+    OSMESA = "osmesa"
+    RAYCAST = "raycast"
+
+    @property
+    def is_opengl(self) -> bool:
+        """Whether it needs a graphics library."""
+        return self in (RendererName.EGL, RendererName.OSMESA)
+
+
+class NamedCubes(Choice):
+    """Which cubes of a simulated scene the closed-loop evaluation names."""
+
+    EACH = "each"
+    ONE = "one"
