@@ -15,6 +15,10 @@ import yaml
 NAME_RULE = "letters, digits, _ - and ., at most 100, not beginning with . or -"
 LARGEST_YAML, LARGEST_JSON = 1 << 20, 1 << 28  # bytes; contracts have 4 kB, statistics some MB
 DEEPEST = 40  # lists and mappings within each other; ours have at most 6
+_POINTERS = (
+    (b"version https://git-lfs", "Git LFS", "git lfs pull"),
+    (b"/annex/objects/", "git-annex", "git annex get"),
+)
 _NAME = re.compile(r"\w[\w.-]{0,99}")
 _FORMAT = re.compile(r"(0?[1-9]d?|d)?")
 
@@ -59,6 +63,23 @@ def check_template(template: Any, fields: tuple[str, ...], what: str) -> str:
 def _stays_inside(path: str) -> bool:
     parts = path.replace("\\", "/").split("/")
     return "\0" not in path and all(part not in ("", ".", "..") for part in parts)
+
+
+def pointer_note(path: Path) -> str:
+    """That a file only stands for the real one, and what fetches it; empty if it does not."""
+    try:
+        with open(path, "rb") as file:
+            note = _pointer(file.read(64))
+    except OSError:
+        return ""
+    return f"{path} is {note}" if note else ""
+
+
+def _pointer(head: bytes) -> str:
+    for beginning, kind, cure in _POINTERS:
+        if head.startswith(beginning):
+            return f"a {kind} pointer: run `{cure}`"
+    return ""
 
 
 def leaves(path: Path, root: Path) -> bool:
@@ -160,9 +181,12 @@ def _read(path: Path, largest: int) -> str:
     if size > largest:
         raise UntrustedError(f"{size} bytes: allowed are {largest}")
     try:
-        return path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8")
     except UnicodeDecodeError as error:
         raise UntrustedError(f"no text in UTF-8: {error}") from None
+    if note := _pointer(text[:64].encode()):
+        raise UntrustedError(f"it is {note}")
+    return text
 
 
 def is_finite(value: Any) -> bool:

@@ -77,7 +77,7 @@ def draw_dataset(
         if sheet is not None:
             cv2.imwrite(str(output / images), sheet[..., ::-1])
         _draw_curves(output / curves, samples, rows.get(layout.CONTROL_SOURCE))
-        title = f"Episode {episode}: {dataset.task_of(episode)}"
+        title = f"Episode {dataset.episodes[episode].number}: {_tasks(dataset.row_tasks(episode), times)}"
         pictures = [curves] if sheet is None else [images, curves]
         parts.append(_section(title, float(times[-1]), pictures, verdict))
     page = output / "index.html"
@@ -91,6 +91,12 @@ def draw_dataset(
         encoding="utf-8",
     )
     return page
+
+
+def _tasks(tasks: Sequence[str], times: np.ndarray) -> str:
+    """What was to be done, with the times from which on where it changes."""
+    starts = [n for n in range(len(tasks)) if n == 0 or tasks[n] != tasks[n - 1]]
+    return tasks[0] if len(starts) == 1 else "; ".join(f"from {times[n]:.1f} s {tasks[n]}" for n in starts)
 
 
 def _times(samples: Samples) -> np.ndarray:

@@ -14,7 +14,7 @@ from torch import Tensor
 from vla_adapter_ros.errors import CheckpointError, ObservationError
 from vla_adapter_ros.paths import locate
 from vla_adapter_ros.texts import visible
-from vla_adapter_ros.untrusted import leaves
+from vla_adapter_ros.untrusted import leaves, pointer_note
 
 CHAT_PROMPT = (
     "<|im_start|>system\nYou are Qwen, created by Alibaba Cloud. You are a helpful assistant.<|im_end|>\n"
@@ -95,7 +95,7 @@ class Tokenizer:
         except FileNotFoundError:
             raise CheckpointError(f"{path} is missing") from None
         except Exception as error:  # the library raises bare Exception on bad JSON
-            raise CheckpointError(f"{path} is no tokenizer: {error}") from error
+            raise CheckpointError(pointer_note(path) or f"{path} is no tokenizer: {error}") from error
         side = {name: (folder / name).read_bytes() for name in _SIDE_FILES if (folder / name).is_file()}
         side = {name: data for name, data in side.items() if not leaves(folder / name, folder)}
         return cls(raw, prompt, side)

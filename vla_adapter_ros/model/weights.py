@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from vla_adapter_ros.errors import CheckpointError
-from vla_adapter_ros.untrusted import read_json, short
+from vla_adapter_ros.untrusted import pointer_note, read_json, short
 
 SINGLE, INDEX = "model.safetensors", "model.safetensors.index.json"
 
@@ -139,7 +139,8 @@ def _stored_records(path: Path) -> Counter[int]:
             entries = archive.infolist()
     except (OSError, zipfile.BadZipFile, ValueError, NotImplementedError) as error:
         raise CheckpointError(
-            f"{path} cannot be read as plain weights: no archive as torch writes it: {error}"
+            pointer_note(path)
+            or f"{path} cannot be read as plain weights: no archive as torch writes it: {error}"
         ) from None
     total, names = sum(entry.file_size for entry in entries), Counter(entry.filename for entry in entries)
     packed = any(entry.compress_type != zipfile.ZIP_STORED for entry in entries)
@@ -236,4 +237,4 @@ def stored_tensors(folder: str | Path) -> dict[str, StoredTensor]:
 
 
 def _damaged(path: Path, error: Exception) -> str:
-    return f"{path} is damaged or cut short ({path.stat().st_size} bytes): {error}"
+    return pointer_note(path) or f"{path} is damaged or cut short ({path.stat().st_size} bytes): {error}"

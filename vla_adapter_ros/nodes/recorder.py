@@ -136,6 +136,7 @@ class RecorderNode(ManagedNode):
     def _on_instruction(self, message: String) -> None:
         if task := visible(message.data):
             self._instruction = task
+            self._session.instruct(task, self.now())
 
     def _stream_issues(self) -> list[str]:
         """Streams that are silent."""

@@ -25,6 +25,7 @@ from vla_adapter_ros.recording.buffers import pose_values
 from vla_adapter_ros.recording.depth_images import decode_depth
 from vla_adapter_ros.recording.frame import Frame
 from vla_adapter_ros.recording.images import decode_image
+from vla_adapter_ros.untrusted import pointer_note
 
 IMAGE_TYPES = {"raw": "sensor_msgs/msg/Image", "compressed": "sensor_msgs/msg/CompressedImage"}
 TOPIC_TYPES = {"joint_state": "sensor_msgs/msg/JointState", "pose": "geometry_msgs/msg/PoseStamped"}
@@ -86,6 +87,9 @@ class Bag:
                 f"{self.path}: no metadata.yaml; allowed is the folder of a rosbag2 recording. One that was "
                 "not closed gets it back by `ros2 bag reindex`"
             )
+        for file in sorted(folder.iterdir()):
+            if note := pointer_note(file):
+                raise BagError(note)
         try:
             # Old bags carry no definitions; those of the messages used here are the same everywhere.
             self._reader = AnyReader([folder], default_typestore=get_typestore(Stores.ROS2_HUMBLE))

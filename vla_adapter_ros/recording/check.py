@@ -88,6 +88,7 @@ def check_dataset(
     settings, root = settings or QualitySettings(), locate(root)
     try:
         dataset = open_dataset(root, mapping, contract)
+        dataset.contract  # noqa: B018 - read here, where a bad one is a finding
     except VlaAdapterError as error:
         return Report(root, (Finding("format", Level.FAIL, math.nan, str(error)),), (), settings)
     survey = Survey(dataset, settings, decode)

@@ -7,6 +7,7 @@ shift)), d in metres, so that near things get finer steps, as sensors see them. 
 from __future__ import annotations
 
 import functools
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -17,6 +18,7 @@ from vla_adapter_ros.errors import DatasetError
 from vla_adapter_ros.untrusted import is_finite
 
 CODES = 4096
+_DEEP_GREY = re.compile(r"gray(9|1\d|f?32)")
 LARGEST_MM = 65535
 CODEC, PIXEL_FORMAT, UNIT = "hevc", "gray12le", "mm"
 
@@ -51,11 +53,24 @@ class DepthCoding:
 
 
 def is_depth(feature: Mapping[str, Any]) -> bool:
-    """Whether a camera's feature holds depth: by LeRobot's mark, in its old places too."""
-    return any(
-        isinstance(note, Mapping) and bool(note.get("is_depth_map") or note.get("video.is_depth_map"))
-        for note in (feature.get("info"), feature.get("video_info"))
+    """Whether a camera's feature holds depth: by LeRobot's mark, in its old places too, or by its pixels.
+
+    Grey pixels of more than 8 bits are no image of colors, whatever the marks say.
+    """
+    notes = (feature.get("info"), feature.get("video_info"), feature)
+    return any(_says_depth(note) for note in notes if isinstance(note, Mapping))
+
+
+def _says_depth(note: Mapping[str, Any]) -> bool:
+    marks = (note.get(name) for name in ("is_depth_map", "video.is_depth_map"))
+    return holds_depth(str(note.get("video.pix_fmt"))) or any(
+        mark and str(mark).lower() not in ("false", "0") for mark in marks
     )
+
+
+def holds_depth(pixel_format: str) -> bool:
+    """Whether pixels of a format, by FFmpeg's name, are too deep a grey for an image of colors."""
+    return bool(_DEEP_GREY.match(pixel_format))
 
 
 def coding_of(feature: Mapping[str, Any]) -> DepthCoding | None:

@@ -1,11 +1,15 @@
-"""What info.json may say: checked once, so that nobody who uses it meets a wrong type, name or path."""
+"""What info.json may say: checked once, so that nobody who uses it meets a wrong type, name or path.
+
+Its features come back in one form: names as a flat list, cameras as height, width, channels.
+"""
 
 from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from string import Formatter
 from typing import Any
 
 from vla_adapter_ros.errors import DatasetError
@@ -15,6 +19,11 @@ DATA_FIELDS = ("chunk_index", "file_index", "episode_chunk", "episode_index")
 VIDEO_FIELDS = ("video_key", *DATA_FIELDS)
 LARGEST_IMAGE, LARGEST_VALUE = 16384, 1_000_000  # side [px]; numbers in one cell of a column
 _NUMBERS = ("float", "int", "uint", "bool")
+_AXES = ("height", "width", "channels")
+_AXIS_OF = {"height": "height", "h": "height", "rows": "height", "width": "width", "w": "width",
+            "columns": "width", "channels": "channels", "channel": "channels", "c": "channels",
+            "rgb": "channels"}  # fmt: skip
+_CHANNELS = (1, 3, 4)
 _COUNTS = ("total_episodes", "total_frames", "total_tasks", "chunks_size")
 
 
@@ -24,7 +33,7 @@ def is_numeric(feature: dict[str, Any]) -> bool:
 
 
 def check_info(info: dict[str, Any], path: Path) -> dict[str, Any]:
-    """Give the content of info.json back, or refuse it.
+    """Give the content of info.json back, its features in their usual form, or refuse it.
 
     Args:
         info: What the file holds.
@@ -55,7 +64,7 @@ def check_info(info: dict[str, Any], path: Path) -> dict[str, Any]:
         json.dumps(info, allow_nan=False)
     except ValueError as error:
         raise DatasetError(str(error) if "_path" in str(error) else f"{path}: {error}") from None
-    return info
+    return info | {"features": {name: _usual(feature) for name, feature in features.items()}}
 
 
 def _check_feature(name: str, feature: Any, require: Any) -> None:
@@ -70,40 +79,91 @@ def _check_feature(name: str, feature: Any, require: Any) -> None:
         sizes = "three" if camera else "up to eight"
         require(good, f"features.{name}.shape", shape, f"a list of {sizes} whole numbers, 1 to {most}")
     names = feature.get("names")
-    entries = [entry for group in names.values() for entry in (group if isinstance(group, list) else [])] if (
-        isinstance(names, dict)
-    ) else names  # fmt: skip
-    good = entries is None or (
-        isinstance(entries, list) and all(isinstance(entry, (str, int, float)) for entry in entries)
-    )
+    good = names is None or all(isinstance(entry, (str, int, float)) for entry in _leaves(names))
     require(good, f"features.{name}.names", names, "null, a list of texts, or lists by group")
-    note = feature.get("info", {})
-    require(isinstance(note, dict), f"features.{name}.info", note, "a mapping, or no such key")
+    note = feature.get("info")
+    require(
+        note is None or isinstance(note, dict), f"features.{name}.info", note, "a mapping, or no such key"
+    )
 
 
-def fill(info: dict[str, Any], kind: str, **values: Any) -> str:
+def _usual(feature: dict[str, Any]) -> dict[str, Any]:
+    """A checked feature with a flat list of names or none; a camera's shape is height, width, channels."""
+    names = feature.get("names")
+    names = None if names is None else _flat(names)
+    shown = feature | {"names": names, "info": feature.get("info") or {}}
+    if "info" not in feature:
+        del shown["info"]
+    if feature["dtype"] in ("video", "image"):
+        shape = _image_shape(feature["shape"], names, shown.get("info", {}))
+        shown |= {"shape": shape, "names": list(_AXES)}
+    return shown
+
+
+def _leaves(names: Any) -> Iterator[Any]:
+    """Texts and numbers in names, however deep they are nested in lists and groups."""
+    if isinstance(names, (dict, list)):
+        for entry in names.values() if isinstance(names, dict) else names:
+            yield from _leaves(entry)
+    else:
+        yield names
+
+
+def _flat(names: Any) -> list[str]:
+    """Names in their order; a mapping from names to places, as some tools write it, is turned around."""
+    if isinstance(names, dict) and all(type(place) in (int, float) for place in names.values()):
+        if sorted(names.values()) == list(range(len(names))):
+            return sorted(names, key=lambda name: names[name])
+        return list(names)
+    return [str(name) for name in _leaves(names)]
+
+
+def _image_shape(shape: list[int], names: list[str] | None, info: dict[str, Any]) -> list[int]:
+    """Height, width, channels of a shape in any order, by its names, its numbers and what its video says."""
+    axes = [_AXIS_OF.get(str(name).lower()) for name in names or ()]
+    order = axes if sorted(map(str, axes)) == sorted(_AXES) else list(_AXES)
+    at = order.index("channels")
+    if shape[at] not in _CHANNELS:  # the names have another order than the shape
+        places = [place for place in (2, 0, 1) if shape[place] in _CHANNELS]
+        at = places[0] if places else 2
+    sides = [side for place, side in enumerate(shape) if place != at]
+    height, width = sides if order.index("height") < order.index("width") else sides[::-1]
+    if (info.get("video.height"), info.get("video.width")) == (width, height):
+        height, width = width, height
+    return [height, width, shape[at]]
+
+
+def fill(info: dict[str, Any], kind: str, path: Path, *, video_key: str = "", **numbers: Any) -> str:
     """Path of a file by the template `data_path` or `video_path` of a checked info.json.
 
+    Args:
+        info: What the file holds.
+        kind: Which template.
+        path: Of info.json, for the message.
+        video_key: Feature of the camera.
+        numbers: What is known of the episode; `episode_chunk` and `file_index` follow from its number.
+
     Raises:
-        DatasetError: the template asks for a number that the table has not, or that is none.
+        DatasetError: the template asks for a number that is not known, or that is none.
     """
-    try:
-        for name, value in values.items():
-            if name != "video_key" and not (type(value) is int and 0 <= value < 10**9):
-                raise DatasetError(f"{kind}: {name} = {short(value)}: allowed is a whole number from 0 on")
-        return info[kind].format(**values)
-    except (KeyError, ValueError) as error:
-        raise DatasetError(
-            f"{kind} = {short(info[kind])} asks for {error}; known are {list(values)}"
-        ) from None
+    known = dict(numbers)
+    if type(number := numbers.get("episode_index")) is int:
+        chunk, place = divmod(number, info.get("chunks_size", 1000))
+        known = {"episode_chunk": chunk, "chunk_index": chunk, "file_index": place} | known
+    for _, name, _, _ in Formatter().parse(info[kind]):
+        value = known.get(name)
+        if name not in (None, "video_key") and not (type(value) is int and 0 <= value < 10**9):
+            has = [name for name, value in known.items() if value is not None]
+            raise DatasetError(
+                f"{path}: {kind} = {short(info[kind])}: {name} = {short(value)}: allowed is a whole number "
+                f"from 0 on; known are {has}"
+            )
+    return info[kind].format(video_key=video_key, **known)
 
 
 def names_of(feature: Mapping[str, Any], prefix: str) -> tuple[str, ...]:
-    """Names of a feature's dimensions, however they are nested; prefix and number where there are none."""
-    names: Any = feature.get("names")
-    if isinstance(names, Mapping):
-        names = [name for part in names.values() for name in (part if isinstance(part, Sequence) else [part])]
-    width = int(feature["shape"][0])
-    if not isinstance(names, Sequence) or len(names) != width:
+    """Names of a checked feature's values; prefix and number where there are none."""
+    names, width = feature.get("names"), math.prod(feature["shape"])
+    if not isinstance(names, list) or len(names) != width:
         return tuple(f"{prefix}{n}" for n in range(width))
     return tuple(str(name) for name in names)

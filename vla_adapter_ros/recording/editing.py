@@ -152,7 +152,7 @@ def trim_idle(
     episodes = []
     with EpisodeReceiver(output, contract, codec=usual_codec(dataset, contract)) as receiver:
         for facts in dataset.episodes:
-            source = f"{dataset.root.name}, episode {facts.index}"
+            source = f"{dataset.root.name}, episode {facts.number}"
             kept = moving_rows(dataset.rows(facts.index), dataset.fps, settings)
             if not settings.exact:
                 kept = range(_cut_at_key(dataset, facts.index, kept.start), kept.stop)
@@ -163,8 +163,9 @@ def trim_idle(
             else:
                 summary = done.summary
                 cut = f"{kept.start} rows cut at the head, {facts.length - kept.stop} at the tail"
-                remarks = [cut, *(f"{c} encoded again: {why}" for c, why in done.encoded_again.items())]
-                entry = EpisodeReport(summary.index, source, summary.frames, summary.task, remarks)
+                entry = EpisodeReport(
+                    summary.index, source, summary.frames, summary.task, [cut, *done.remarks]
+                )
             episodes.append(entry)
             report(entry)
     return episodes

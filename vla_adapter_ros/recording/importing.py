@@ -24,12 +24,13 @@ from vla_adapter_ros.recording.bag import (
     bag_frames,
 )
 from vla_adapter_ros.recording.frame import Frame
+from vla_adapter_ros.recording.head import EpisodeHead
 from vla_adapter_ros.recording.lateness import kind_of, losses_since
 from vla_adapter_ros.recording.leader import Leader, Report
 from vla_adapter_ros.recording.monitor import EpisodeMonitor
 from vla_adapter_ros.recording.opening import Dataset
 from vla_adapter_ros.recording.tables import read_json
-from vla_adapter_ros.recording.transfer import EpisodeReceiver, describe_timing, usual_codec
+from vla_adapter_ros.recording.transfer import EpisodeReceiver, describe_tasks, describe_timing, usual_codec
 from vla_adapter_ros.recording.writer import DatasetWriter
 from vla_adapter_ros.texts import visible
 
@@ -88,8 +89,9 @@ class ImportReport:
 class _Bounds:
     """Where episodes begin and end in a bag, and who is in control; fed with the bag's messages.
 
-    The recorder's status says when it recorded, a text topic what was to be done. Without a recorder, each
-    text begins an episode and an empty one ends it. Without either the whole bag is one episode.
+    The recorder's status says when it recorded, a text topic what was to be done; a text that comes while it
+    records holds from then on. Without a recorder, each text begins an episode and an empty one ends it.
+    Without either the whole bag is one episode.
 
     Attributes:
         recorder, texts: Whether the bag has such topics.
@@ -104,6 +106,7 @@ class _Bounds:
     leader: Leader
     number: int = 0
     _recording: int = -1
+    _given: list[tuple[float, str]] = field(default_factory=list)  # texts, and when they came
 
     @property
     def active(self) -> bool:
@@ -122,8 +125,18 @@ class _Bounds:
             if now != self._recording:
                 self._recording, self.number = now, self.number + 1
         elif message.type == TEXT_TYPE:
-            self.task = visible(content.data)
+            text = visible(content.data)
+            if self.recorder and not text:
+                return  # stopping says nothing about the task
+            self.task = text
+            self._given.append((message.received, text))
             self.number += not self.recorder
+
+    def task_at(self, stamp: float) -> str:
+        """What was to be done at a time [s]; before the first text, as it says."""
+        if not self.recorder or not self._given:
+            return self.task
+        return next((text for since, text in reversed(self._given) if since <= stamp), self._given[0][1])
 
 
 def import_bag(
@@ -169,7 +182,7 @@ def import_bag(
         leader = Leader(contract, alone=not controller)
         bounds = _Bounds(bool(recorder), bool(texts), instruction, leader)
         with DatasetWriter(output, contract, codec=codec, crf=crf) as writer:
-            take = _BagTake(writer, contract, bag.path.name, notes, report, result)
+            take = _BagTake(writer, contract, leader, bag.path.name, notes, report, result)
             for item in bag_frames(bag, contract, {*recorder, *controller, *texts}, notes):
                 while notes.refused:
                     take.refuse(*notes.refused.popleft())
@@ -206,15 +219,18 @@ class _BagTake:
         self,
         writer: DatasetWriter,
         contract: Contract,
+        leader: Leader,
         source: str,
         notes: BagNotes,
         report: Callable[[EpisodeReport], None],
         result: ImportReport,
     ) -> None:
-        self._writer, self._contract, self._source, self._notes = writer, contract, source, notes
+        self._writer, self._contract, self._leader = writer, contract, leader
+        self._source, self._notes = source, notes
         self._report, self._result = report, result
         self._monitor = EpisodeMonitor(contract)
         self._number, self._task = 0, ""
+        self._head = EpisodeHead()
         self._stamps: list[float] = []
         self._left_out: Counter[str] = Counter()
         self._reasons: dict[str, str] = {}  # kind -> the first reason of that kind
@@ -229,15 +245,23 @@ class _BagTake:
     def add(self, frame: Frame, bounds: _Bounds) -> None:
         if not bounds.active:
             return
-        self._task = bounds.task
+        frames, begins = self._head.take(frame, bounds.task_at(frame.stamp), bounds.leader.source_at)
+        if begins:  # as in the recorder, with the first command
+            self._forget()
+            self._writer.discard_episode()
+        for ready, task in frames:
+            self._record(ready, task)
+
+    def _record(self, frame: Frame, task: str) -> None:
+        self._task = task
         if frame.problem or not self._task:
             reason = frame.first_cause or "nothing said what was to be done"
             self._left_out[self._reasons.setdefault(kind_of(reason), reason)] += 1
             self._monitor.drop()
             return
         if not self._writer.recording:
-            self._writer.start_episode(self._task)
-        self._writer.add(frame, bounds.leader.source_at(frame.stamp))
+            self._writer.start_episode(task)
+        self._writer.add(frame, self._leader.source_at(frame.stamp), task=task)
         self._monitor.add(frame)
         self._stamps.append(frame.stamp)
 
@@ -259,12 +283,14 @@ class _BagTake:
         ]
 
     def end(self) -> None:
+        for frame, task in self._head.rest():
+            self._record(frame, task)
         if self._writer.recording:
             timing = describe_timing(np.array(self._stamps), self._contract.rate_hz)
             verdict = self._monitor.judge()
             notes = {"source": self._source, "timing": timing, "complaints": list(verdict.complaints)}
             summary = self._writer.save_episode(notes)
-            remarks = [text for text in (timing, *verdict.complaints) if text]
+            remarks = [*describe_tasks(summary.tasks), *(t for t in (timing, *verdict.complaints) if t)]
             entry = EpisodeReport(summary.index, self._source, summary.frames, summary.task, remarks)
         elif self._left_out:
             entry = EpisodeReport(-1, self._source, 0, self._task, ["no good frame"])
@@ -272,9 +298,14 @@ class _BagTake:
             return
         entry.remarks += self._losses()
         entry.left_out = dict(self._left_out)
-        self._lost_before = dict(self._notes.losses)
         self._result.episodes.append(entry)
         self._report(entry)
+        self._forget()
+        self._head = EpisodeHead()
+
+    def _forget(self) -> None:
+        """Begin to count anew."""
+        self._lost_before = dict(self._notes.losses)
         self._monitor.clear()
         self._stamps.clear()
         self._left_out.clear()
@@ -310,7 +341,10 @@ def import_lerobot(
     result = ImportReport()
     missing = getattr(dataset, "missing", ())
     if missing:
-        result.remarks.append(f"{len(missing)} episodes of its list have no files: {_numbers(missing)}")
+        result.remarks.append(
+            f"{len(missing)} episodes of its list lack files: {_numbers(missing)}; the first is "
+            f"{dataset.missing_file}"
+        )
     with EpisodeReceiver(output, contract, codec=usual_codec(dataset, contract)) as receiver:
         for entry in receive_all(receiver, dataset, control_source):
             result.episodes.append(entry)
@@ -326,14 +360,13 @@ def receive_all(
 ) -> Iterator[EpisodeReport]:
     """Take in episodes, one after the other; what does not fit is reported and left out."""
     for number in range(dataset.num_episodes) if episodes is None else episodes:
-        source = f"{dataset.root.name}, episode {number}"
+        source = f"{dataset.root.name}, episode {dataset.episodes[number].number}"
         try:
             done = receiver.receive(dataset, number, control_source=control_source)
         except DatasetError as error:
             yield EpisodeReport(-1, source, 0, "", [str(error)])
             continue
-        remarks = [f"{camera} encoded again: {reason}" for camera, reason in done.encoded_again.items()]
-        remarks += [f"times: {done.timing}"] if done.timing else []
+        remarks = done.remarks + ([f"times: {done.timing}"] if done.timing else [])
         yield EpisodeReport(done.summary.index, source, done.summary.frames, done.summary.task, remarks)
 
 

@@ -64,7 +64,7 @@ def build_features(contract: Contract, settings: VideoSettings) -> dict[str, dic
             raise DatasetError(f"camera {name}: {camera.width}x{camera.height}: allowed are even sizes")
     for name, camera in contract.cameras.items():
         more = {
-            "video.is_depth_map": False,
+            # Only here: LeRobot 0.6 takes the mark out of its old place, and then the two do not merge.
             "is_depth_map": False,
             "has_audio": False,
             "video.g": settings.gop,

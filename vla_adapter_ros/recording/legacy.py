@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Collection
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +13,7 @@ import numpy as np
 from vla_adapter_ros.errors import DatasetError
 from vla_adapter_ros.recording import layout
 from vla_adapter_ros.recording.description import fill
-from vla_adapter_ros.recording.reader import DatasetReader, Episode, VideoPart
+from vla_adapter_ros.recording.reader import DatasetReader, Episode, VideoPart, in_their_places, missing_files
 from vla_adapter_ros.recording.statistics import column_statistics
 from vla_adapter_ros.recording.tables import read_json, read_lines, require_columns
 from vla_adapter_ros.untrusted import short
@@ -23,7 +26,7 @@ class LegacyReader(DatasetReader):
     """A LeRobot v2.0 or v2.1 data set, with the attributes of `DatasetReader`.
 
     Episodes whose files are not there are left out (people pass on parts of such data sets); the
-    others are numbered anew, without gaps.
+    others are numbered anew, without gaps. A camera of which no episode has a file counts as `absent`.
 
     Args:
         root: Folder that holds `meta`, `data` and `videos`.
@@ -35,9 +38,14 @@ class LegacyReader(DatasetReader):
     def __init__(self, root: str | Path) -> None:
         self.missing: tuple[int, ...] = ()
         """Numbers, as its own list has them, of the episodes whose files are not there."""
-        self.numbers: tuple[int, ...] = ()
-        """Numbers, as its own list has them, of the episodes that are there."""
+        self.missing_file: str = ""
+        """The first of these files."""
         super().__init__(root, VERSIONS)
+
+    @property
+    def numbers(self) -> tuple[int, ...]:
+        """Numbers, as its own list has them, of the episodes that are there."""
+        return tuple(episode.number for episode in self.episodes)
 
     @property
     def stats(self) -> dict[str, dict[str, Any]]:
@@ -45,69 +53,88 @@ class LegacyReader(DatasetReader):
         parts = [self.rows(episode.index) for episode in self.episodes]
         return {
             name: column_statistics(np.concatenate([rows[name] for rows in parts]))
-            for name in parts[0]
-            if parts[0][name].dtype.kind in "iuf"
+            for name in (parts[0] if parts else ())
+            if all(name in rows and rows[name].dtype.kind in "iuf" for rows in parts)
         }
+
+    def require_cameras(self, cameras: Collection[str]) -> None:
+        """Say that only these cameras will be asked for: others may lack files. As in `DatasetReader`."""
+        super().require_cameras(cameras)
+        self.episodes = self._read_episodes(cameras)
 
     def rows(self, episode: int) -> dict[str, np.ndarray]:
         """All columns of an episode, as in `DatasetReader`, with the numbers that the episode has here."""
         facts = self._episode(episode)
-        rows = require_columns(self._read_rows(facts.data), ("timestamp", "task_index"), facts.data)
+        rows = self._read_rows(facts.data)
         lengths = {name: len(column) for name, column in rows.items()}
         if any(length != facts.length for length in lengths.values()):
             raise DatasetError(f"{facts.data}: rows {lengths}, {facts.length} expected")
+        rows["task_index"] = self._task_numbers(rows, facts)
+        require_columns(rows, ("timestamp", "task_index"), facts.data)
         rows["frame_index"] = np.arange(facts.length)
         rows["episode_index"] = np.full(facts.length, facts.index)
         rows["index"] = facts.first_row + np.arange(facts.length)
         return rows
 
-    def _stored_number(self, facts: Episode) -> int:
-        return self.numbers[facts.index]
+    def _filter_of(self, facts: Episode) -> None:
+        return None
 
-    def _read_tasks(self) -> tuple[str, ...]:
+    def _read_tasks(self) -> tuple[str, ...] | None:
         path = self.root / TASKS
-        by_index = {_whole(entry, "task_index", path): entry.get("task") for entry in read_lines(path)}
-        if sorted(by_index) != list(range(len(by_index))):
-            raise DatasetError(f"{path}: task_index {sorted(by_index)}, allowed are 0, 1, 2, ...")
-        if not all(isinstance(task, str) for task in by_index.values()):
-            raise DatasetError(f"{path}: a task is no text")
-        return tuple(by_index[n] for n in range(len(by_index)))
+        if not path.exists():
+            return None
+        entries = read_lines(path)
+        numbers = [_whole(entry, "task_index", path) for entry in entries]
+        return in_their_places(numbers, [entry.get("task") for entry in entries], path)
 
-    def _read_episodes(self) -> tuple[Episode, ...]:
+    def _read_episodes(self, cameras: Collection[str] | None = None) -> tuple[Episode, ...]:
+        """Episodes whose data and whose images of `cameras` are there; None: of all cameras with files."""
+        path = self.root / EPISODES
+        listed = [self._episode_of(entry) for entry in read_lines(path)]
+        twice = [number for number, count in Counter(e.number for e in listed).items() if count > 1]
+        if twice:
+            raise DatasetError(f"{path}: episode_index {twice[0]} more than once: allowed is once")
+        with_data = [episode for episode in listed if episode.data.is_file()]
+        if cameras is None:
+            for camera in self.video_cameras if with_data else ():
+                paths = [episode.videos[camera].path for episode in with_data]
+                if not any(path.is_file() for path in paths):
+                    self.absent[camera] = missing_files(paths)
+            cameras = self.video_cameras
         episodes: list[Episode] = []
-        numbers: list[int] = []
-        missing: list[int] = []
-        for entry in read_lines(self.root / EPISODES):
-            first = episodes[-1].first_row + episodes[-1].length if episodes else 0
-            episode = self._episode_of(entry, len(episodes), first)
-            paths = [episode.data, *(part.path for part in episode.videos.values())]
-            if all(path.is_file() for path in paths):
-                episodes.append(episode)
-                numbers.append(entry["episode_index"])
-            else:
-                missing.append(entry["episode_index"])
-        if not episodes:
-            raise DatasetError(f"{self.root}: no files of any of its {len(missing)} episodes")
-        self.numbers, self.missing = tuple(numbers), tuple(missing)
-        self.num_episodes = len(episodes)
-        self.num_frames = episodes[-1].first_row + episodes[-1].length
+        lacking: dict[int, Path] = {}
+        first = 0
+        for episode in listed:
+            parts = {camera: part for camera, part in episode.videos.items() if part.path.is_file()}
+            needed = [episode.data, *(episode.videos[c].path for c in cameras if c in episode.videos)]
+            gone = [path for path in needed if not path.is_file()]
+            if gone:
+                lacking[episode.number] = gone[0]
+                continue
+            episodes.append(replace(episode, index=len(episodes), first_row=first, videos=parts))
+            first += episode.length
+        self.missing, self.missing_file = tuple(lacking), str(next(iter(lacking.values()), ""))
+        if listed and not episodes:
+            raise DatasetError(
+                f"{self.root}: none of the {len(listed)} episodes of {EPISODES} has its files: "
+                f"{missing_files(list(lacking.values()))}"
+            )
+        self.num_episodes, self.num_frames = len(episodes), first
         return tuple(episodes)
 
-    def _episode_of(self, entry: dict[str, Any], index: int, first_row: int) -> Episode:
-        path = self.root / EPISODES
+    def _episode_of(self, entry: dict[str, Any]) -> Episode:
+        path, info = self.root / EPISODES, self.root / layout.INFO
         number, length = _whole(entry, "episode_index", path), _whole(entry, "length", path, least=1)
-        place = {"episode_chunk": number // self.info.get("chunks_size", 1000), "episode_index": number}
-        videos = {
-            camera: VideoPart(
-                self.root / fill(self.info, "video_path", video_key=self.camera_feature(camera), **place), 0.0
-            )
-            for camera in self.video_cameras
-        }
-        data = self.root / fill(self.info, "data_path", **place)
+        videos = {}
+        for camera in self.video_cameras:
+            key = self.camera_feature(camera)
+            file = fill(self.info, "video_path", info, video_key=key, episode_index=number)
+            videos[camera] = VideoPart(self.root / file, 0.0)
+        data = self.root / fill(self.info, "data_path", info, episode_index=number)
         tasks = entry.get("tasks", [])
         if not isinstance(tasks, list) or not all(isinstance(task, str) for task in tasks):
             raise DatasetError(f"{path}: tasks = {short(tasks)}: allowed is a list of texts")
-        return Episode(index, length, first_row, tuple(tasks), data, videos)
+        return Episode(0, length, 0, tuple(tasks), data, videos, number)
 
 
 def format_of(root: str | Path) -> str:

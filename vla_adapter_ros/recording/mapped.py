@@ -22,7 +22,7 @@ from vla_adapter_ros.recording.mapping import (
     ValueSource,
     dimension_names,
 )
-from vla_adapter_ros.recording.reader import DatasetReader, Episode
+from vla_adapter_ros.recording.reader import DatasetReader, Episode, sentences
 from vla_adapter_ros.recording.resampling import SAME_RATE, merged_actions, picked_rows
 from vla_adapter_ros.recording.statistics import column_statistics
 
@@ -63,7 +63,13 @@ class MappedDataset:
             contract = read_contract(mapping.contract) if mapping.contract else reader.contract
         self.contract: Contract | None = contract
         self.root: Path = reader.root
-        self.fps, self.tasks = self._rate(mapping), reader.tasks
+        self.tasks = reader.tasks
+        self._cameras = self._look_up_cameras(mapping)
+        wanted = contract.depth_cameras if contract else reader.depth_cameras
+        self.depth_cameras = tuple(name for name in reader.depth_cameras if name in wanted)
+        """Names of the depth cameras, as the data set has them; a mapping cannot rename them."""
+        reader.require_cameras([*(s.name for s in self._cameras.values()), *self.depth_cameras])
+        self.fps = self._rate(mapping)
         self._picks: dict[int, np.ndarray] = {}  # episode -> rows that are shown; empty: all
         if self.fps != reader.fps:
             lengths = {episode.index: episode.length for episode in reader.episodes}
@@ -71,10 +77,9 @@ class MappedDataset:
         self.num_episodes = reader.num_episodes
         self.num_frames = sum(map(len, self._picks.values())) if self._picks else reader.num_frames
         self.missing: tuple[int, ...] = getattr(reader, "missing", ())
-        self._cameras = self._look_up_cameras(mapping)
-        wanted = contract.depth_cameras if contract else reader.depth_cameras
-        self.depth_cameras = tuple(name for name in reader.depth_cameras if name in wanted)
-        """Names of the depth cameras, as the data set has them; a mapping cannot rename them."""
+        self.missing_file: str = getattr(reader, "missing_file", "")
+        self.absent: dict[str, str] = {}
+        """Always empty: a camera without files is refused here."""
         names, action_names = (contract.state_names, contract.action_names) if contract else (None, None)
         self._state = self._look_up(mapping.state, layout.STATE, names)
         self._action = self._look_up(mapping.action, layout.ACTION, action_names)
@@ -108,7 +113,8 @@ class MappedDataset:
     def stats(self) -> dict[str, dict[str, Any]]:
         """Exact statistics of the columns as they are shown; of the images there are none."""
         parts = [self.rows(episode.index) for episode in self.episodes]
-        return {name: column_statistics(np.concatenate([rows[name] for rows in parts])) for name in parts[0]}
+        names = [name for name in (parts[0] if parts else ()) if all(name in rows for rows in parts)]
+        return {name: column_statistics(np.concatenate([rows[name] for rows in parts])) for name in names}
 
     def source_of(self, camera: str) -> CameraSource:
         """Their camera behind one of ours.
@@ -155,8 +161,12 @@ class MappedDataset:
         return shown
 
     def task_of(self, episode: int) -> str:
-        """What was to be done in an episode. Errors as in `DatasetReader`."""
-        return self.reader.task_of(episode)
+        """What was to be done in an episode's first row. Errors as in `DatasetReader`."""
+        return self.row_tasks(episode)[0]
+
+    def row_tasks(self, episode: int) -> list[str]:
+        """What was to be done in each row of an episode. Errors as in `DatasetReader`."""
+        return sentences(self.tasks, self.rows(episode)["task_index"], f"{self.root}: episode {episode}")
 
     def images(self, camera: str, episode: int) -> Iterator[np.ndarray]:
         """Give out the images of an episode one by one. Kinds and errors as in `DatasetReader`."""
@@ -207,6 +217,8 @@ class MappedDataset:
         found = {}
         for name, source in wanted.items():
             theirs = source.name.removeprefix(layout.image_key(""))
+            if theirs in self.reader.absent:
+                raise MappingError(f"{self.root}: camera {theirs}: {self.reader.absent[theirs]}")
             if theirs not in self.reader.cameras:
                 known = list(self.reader.cameras)
                 raise MappingError(f"{self.root}: no camera {source.name!r} for {name}: allowed are {known}")
@@ -322,7 +334,7 @@ class MappedDataset:
         shown, first = [], 0
         for theirs in self.reader.episodes:
             videos = {n: theirs.videos[s.name] for n, s in self._cameras.items() if s.name in theirs.videos}
-            videos |= {name: theirs.videos[name] for name in self.depth_cameras}
+            videos |= {name: theirs.videos[name] for name in self.depth_cameras if name in theirs.videos}
             episode = dataclasses.replace(theirs, videos=videos)
             if self._picks:
                 length = len(self._picks[theirs.index])
@@ -333,9 +345,8 @@ class MappedDataset:
 
 
 def image_size(feature: Mapping[str, Any]) -> tuple[int, int]:
-    """Height and width [px] of a camera's feature, whose shape may have its channels first or last."""
-    shape = feature["shape"]
-    height, width = shape[1:] if shape[0] in (1, 3) else shape[:2]
+    """Height and width [px] of a camera's feature, as readers show it."""
+    height, width = feature["shape"][:2]
     return int(height), int(width)
 
 

@@ -12,7 +12,7 @@ from vla_adapter_ros.contract import Contract
 from vla_adapter_ros.recording import layout
 from vla_adapter_ros.recording.description import is_numeric, names_of
 from vla_adapter_ros.recording.opening import open_dataset
-from vla_adapter_ros.recording.reader import DatasetReader
+from vla_adapter_ros.recording.reader import DatasetReader, sentences
 
 
 def describe_dataset(
@@ -27,9 +27,12 @@ def describe_dataset(
     dataset = open_dataset(root, mapping, contract)
     tasks: Counter[str] = Counter()
     sources: Counter[str] = Counter()
+    changing = 0
     for episode in range(dataset.num_episodes):
         rows = dataset.rows(episode)
-        tasks[dataset.task_of(episode)] += 1
+        said = set(sentences(dataset.tasks, rows["task_index"], f"{root}: episode {episode}"))
+        tasks.update(said)
+        changing += len(said) > 1
         known = rows.get(layout.CONTROL_SOURCE)
         for value, count in (
             zip(*np.unique(known, return_counts=True), strict=True) if known is not None else ()
@@ -49,6 +52,7 @@ def describe_dataset(
         "robot_type": dataset.info.get("robot_type"),
         "episodes": dataset.num_episodes,
         "episodes_missing": len(getattr(dataset, "missing", ())),
+        "cameras_without_files": dict(dataset.absent),
         "frames": dataset.num_frames,
         "frames_per_episode": {
             "min": min(lengths, default=0),
@@ -68,6 +72,7 @@ def describe_dataset(
             if is_numeric(feature) and name not in layout.KNOWN_COLUMNS
         },
         "tasks": dict(tasks.most_common()),
+        "episodes_of_several_tasks": changing,
         "contract": None if found is None else {"name": found.name, "robot_type": found.robot_type},
         "control_sources": dict(sources),
     }  # fmt: skip
@@ -86,6 +91,7 @@ def overview(found: dict[str, Any]) -> list[str]:
     for name, camera in found["cameras"].items():
         size = " x ".join(str(n) for n in camera["shape"])
         lines.append(f"camera {name}: {size} (height x width x channels), {camera['codec']}")
+    lines += [f"camera {name}: {why}" for name, why in found["cameras_without_files"].items()]
     lines += [f"depth camera {name}: uint16 [mm]" for name in found["depth_cameras"]]
     for part in ("state", "action"):
         lines.append(f"{part} ({len(found[part])}): {', '.join(found[part]) or 'none'}")
@@ -95,6 +101,8 @@ def overview(found: dict[str, Any]) -> list[str]:
         lines.append("state or action has another name here: `dataset draft-contract` proposes a mapping")
     for task, count in found["tasks"].items():
         lines.append(f"task {task!r}: {count} episodes")
+    if found["episodes_of_several_tasks"]:
+        lines.append(f"{found['episodes_of_several_tasks']} episodes change their task on the way")
     contract = found["contract"]
     lines.append(f"contract: {contract['name']} ({contract['robot_type']})" if contract else "contract: none")
     sources = found["control_sources"]

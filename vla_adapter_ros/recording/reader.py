@@ -5,8 +5,9 @@ Older formats and foreign names: `opening.open_dataset`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +21,10 @@ from vla_adapter_ros.paths import locate
 from vla_adapter_ros.recording import layout
 from vla_adapter_ros.recording.depth import DepthCoding, coding_of, is_depth
 from vla_adapter_ros.recording.description import check_info, fill
+from vla_adapter_ros.recording.image_headers import picture_header
 from vla_adapter_ros.recording.images import decode_picture
 from vla_adapter_ros.recording.tables import (
+    not_readable,
     plain_columns,
     read_json,
     read_table,
@@ -29,7 +32,9 @@ from vla_adapter_ros.recording.tables import (
     whole_numbers,
 )
 from vla_adapter_ros.recording.video import decode_frames
-from vla_adapter_ros.untrusted import short
+from vla_adapter_ros.untrusted import leaves, short
+
+_MOST_TASKS = 1_000_000
 
 
 @dataclass(frozen=True)
@@ -42,7 +47,17 @@ class VideoPart:
 
 @dataclass(frozen=True)
 class Episode:
-    """One episode. `first_row` counts over the whole data set."""
+    """One episode.
+
+    Attributes:
+        index: Its place among those that can be read, from 0.
+        length: Rows.
+        first_row: Counted over all episodes that can be read.
+        tasks: Sentences that the data set lists for it.
+        data: File with its rows.
+        videos: Camera -> where its images lie, for cameras with videos.
+        number: What the data set itself calls it; another one than `index` where episodes are missing.
+    """
 
     index: int
     length: int
@@ -50,6 +65,7 @@ class Episode:
     tasks: tuple[str, ...]
     data: Path
     videos: dict[str, VideoPart]
+    number: int
 
 
 class DatasetReader:
@@ -71,20 +87,26 @@ class DatasetReader:
             raise DatasetError(
                 f"{self.root}: format {version!r}, allowed is {' or '.join(map(repr, versions))}"
             )
-        check_info(self.info, self.root / layout.INFO)
+        self.info = check_info(self.info, self.root / layout.INFO)
         self.features: dict[str, dict[str, Any]] = self.info["features"]
         self.fps = float(self.info["fps"])
         self.num_episodes: int = self.info.get("total_episodes", 0)
         self.num_frames: int = self.info.get("total_frames", 0)
-        self.tasks: tuple[str, ...] = self._read_tasks()
+        self.absent: dict[str, str] = {}
+        """Cameras that info.json declares but that have no files, and what is missing."""
         self.episodes: tuple[Episode, ...] = self._read_episodes()
+        known = self._read_tasks()
+        self._lists_tasks = known is not None
+        said = (episode.tasks[0] for episode in self.episodes if len(episode.tasks) == 1)
+        listed = known or ()
+        self.tasks: tuple[str, ...] = (*listed, *dict.fromkeys(t for t in said if t not in listed))
         self._table: tuple[Path, pa.Table] | None = None
 
     @property
     def cameras(self) -> tuple[str, ...]:
         """Names of the cameras, e.g. `third_view`, whether as videos or as images in the data files.
 
-        Those of depth are not among them: see `depth_cameras`.
+        Those of depth are not among them (see `depth_cameras`), nor are those without files (`absent`).
         """
         return self._cameras(lambda f: f["dtype"] in ("video", "image") and not is_depth(f))
 
@@ -95,12 +117,23 @@ class DatasetReader:
 
     @property
     def video_cameras(self) -> tuple[str, ...]:
-        """Names of the cameras with a video, of colours or depth."""
+        """Names of the cameras with a video, of colours or depth, that is there."""
         return self._cameras(lambda f: f["dtype"] == "video")
+
+    def require_cameras(self, cameras: Collection[str]) -> None:
+        """Say that only these cameras will be asked for.
+
+        Raises:
+            DatasetError: one of them has no files.
+        """
+        for camera in cameras:
+            if camera in self.absent:
+                raise DatasetError(f"{self.root}: camera {camera}: {self.absent[camera]}")
 
     def _cameras(self, wanted: Callable[[dict[str, Any]], bool]) -> tuple[str, ...]:
         prefix = layout.image_key("")
-        return tuple(name.removeprefix(prefix) for name, f in self.features.items() if wanted(f))
+        names = (name.removeprefix(prefix) for name, f in self.features.items() if wanted(f))
+        return tuple(name for name in names if name not in self.absent)
 
     def camera_feature(self, camera: str) -> str:
         """Feature of a camera; of some data sets by others, the name of the camera itself."""
@@ -118,7 +151,7 @@ class DatasetReader:
                 )
         return stored
 
-    @property
+    @cached_property
     def contract(self) -> Contract | None:
         """Contract of the robot; None for data sets that carry none."""
         path = self.root / layout.CONTRACT
@@ -139,6 +172,7 @@ class DatasetReader:
                 f"{facts.data}: {len(inside)} rows of episode {facts.index}, {facts.length} expected"
             )
         rows = plain_columns(table.take(pa.array(inside)), self.features, facts.data)
+        rows["task_index"] = self._task_numbers(rows, facts)
         return require_columns(rows, ("timestamp", *layout.INDEX_FEATURES), facts.data)
 
     def _read_rows(self, path: Path) -> dict[str, np.ndarray]:
@@ -146,17 +180,29 @@ class DatasetReader:
         return plain_columns(self._data(path), self.features, path)
 
     def task_of(self, episode: int) -> str:
-        """What was to be done in an episode (its first row decides).
+        """What was to be done in an episode: its first row's sentence. Errors as in `row_tasks`."""
+        return self.row_tasks(episode)[0]
+
+    def row_tasks(self, episode: int) -> list[str]:
+        """What was to be done in each row of an episode, T sentences.
 
         Raises:
             DatasetError: no such episode or task.
         """
-        task = int(self.rows(episode)["task_index"][0])
-        if not 0 <= task < len(self.tasks):
+        return sentences(self.tasks, self.rows(episode)["task_index"], f"{self.root}: episode {episode}")
+
+    def _task_numbers(self, rows: dict[str, np.ndarray], facts: Episode) -> np.ndarray:
+        """Place in `tasks` of each row; where rows or tasks do not say it, the episode's one sentence."""
+        column = rows.get("task_index")
+        if column is not None and self._lists_tasks:
+            return column
+        if len(facts.tasks) != 1:
+            lacks = "no table of tasks" if column is not None else f"no column task_index in {facts.data}"
             raise DatasetError(
-                f"{self.root}: task_index {task} in episode {episode}: {len(self.tasks)} tasks"
+                f"{self.root}: {lacks}, and episode {facts.number} lists the tasks {short(facts.tasks)}: "
+                "allowed without it is exactly one"
             )
-        return self.tasks[task]
+        return np.full(facts.length, self.tasks.index(facts.tasks[0]))
 
     def images(self, camera: str, episode: int) -> Iterator[np.ndarray]:
         """Give out the images of an episode one by one: uint8 (H, W, 3) RGB, or depth, uint16 (H, W) [mm].
@@ -166,7 +212,8 @@ class DatasetReader:
         """
         facts = self._episode(episode)
         if camera not in (known := (*self.cameras, *self.depth_cameras)):
-            raise DatasetError(f"{self.root}: camera {camera!r}: allowed are {list(known)}")
+            lacks = f" ({self.absent[camera]})" if camera in self.absent else ""
+            raise DatasetError(f"{self.root}: camera {camera!r}{lacks}: allowed are {list(known)}")
         if camera not in facts.videos:
             return self._stored_images(camera, facts, range(facts.length))
         part = facts.videos[camera]
@@ -191,29 +238,45 @@ class DatasetReader:
         return coding_of(self.features[self.camera_feature(camera)])
 
     def _stored_images(self, camera: str, facts: Episode, rows: range) -> Iterator[np.ndarray]:
-        """Decode images that lie in the data file as PNG or JPEG, one by one."""
+        """Decode images that lie in the data file as PNG or JPEG, or in files that it names, one by one."""
         key = self.camera_feature(camera)
         try:
-            of_episode = ("episode_index", "=", self._stored_number(facts))
-            cells = pq.read_table(facts.data, columns=[key], filters=[of_episode])[key]
-        except (OSError, pa.ArrowException, KeyError) as error:
-            raise DatasetError(f"{facts.data}: not readable: {error}") from error
+            cells = pq.read_table(facts.data, columns=[key], filters=self._filter_of(facts))[key]
+        except (OSError, pa.ArrowException, KeyError, ValueError, TypeError) as error:
+            raise DatasetError(not_readable(facts.data, error)) from error
         for row in rows:
-            cell = cells[row].as_py() if row < len(cells) else None
-            data = cell.get("bytes") if isinstance(cell, dict) else None
+            data = self._picture(cells[row].as_py() if row < len(cells) else None)
             try:
-                yield decode_picture(data if isinstance(data, bytes) else b"")
+                header = picture_header(data)
+                if header.grey and header.bits > 8:
+                    what = f"grey {header.kind} of {header.bits} bits"
+                    raise ImageError(f"{what} is depth, not color")
+                yield decode_picture(data)
             except ImageError as error:
-                where = f"{facts.data}: row {row} of {key}, episode {facts.index}"
+                where = f"{facts.data}: row {row} of {key}, episode {facts.number}"
                 raise DatasetError(f"{where}: {error}") from error
 
-    def _stored_number(self, facts: Episode) -> int:
-        """Number that an episode's rows carry in their file."""
-        return facts.index
+    def _picture(self, cell: Any) -> bytes:
+        """The picture of a cell: its own bytes, or those of a file of the data set; empty if there is none."""
+        data, name = (cell.get("bytes"), cell.get("path")) if isinstance(cell, dict) else (None, None)
+        if isinstance(data, bytes):
+            return data
+        path = self.root / name if isinstance(name, str) else None
+        if path is None or leaves(path, self.root):
+            return b""
+        try:
+            return path.read_bytes()
+        except (OSError, ValueError):
+            return b""
+
+    def _filter_of(self, facts: Episode) -> list[tuple[str, str, int]] | None:
+        """Which rows of its data file are those of an episode; None: all."""
+        return [("episode_index", "=", facts.index)]
 
     def _episode(self, number: int) -> Episode:
         if not 0 <= number < len(self.episodes):
-            raise DatasetError(f"{self.root}: episode {number}: allowed are 0 to {len(self.episodes) - 1}")
+            allowed = f"allowed are 0 to {len(self.episodes) - 1}" if self.episodes else "it has none"
+            raise DatasetError(f"{self.root}: episode {number}: {allowed}")
         return self.episodes[number]
 
     def _data(self, path: Path) -> pa.Table:
@@ -222,25 +285,32 @@ class DatasetReader:
             self._table = (path, read_table(path, lambda column: column not in images))
         return self._table[1]
 
-    def _read_tasks(self) -> tuple[str, ...]:
-        table = read_table(self.root / layout.TASKS)
+    def _read_tasks(self) -> tuple[str, ...] | None:
+        """Sentences by their number; None where there is no table of them."""
+        path = self.root / layout.TASKS
+        if not path.exists():
+            return None
+        table = read_table(path)
         # The text column is called `task` or, written by pandas without a name, `__index_level_0__`.
         names = [name for name in table.column_names if name != "task_index"]
         if len(names) != 1 or "task_index" not in table.column_names:
-            raise DatasetError(f"{self.root / layout.TASKS}: columns {table.column_names}")
-        numbers = whole_numbers(table, "task_index", self.root / layout.TASKS).tolist()
-        by_index = dict(zip(numbers, table[names[0]].to_pylist(), strict=True))
-        total: int = self.info.get("total_tasks", 0)
-        if any(not isinstance(by_index.get(n), str) for n in range(total)):
-            raise DatasetError(f"{self.root / layout.TASKS}: {len(by_index)} tasks, info.json says {total}")
-        return tuple(by_index[n] for n in range(total))
+            raise DatasetError(
+                f"{path}: columns {table.column_names}: allowed are task_index and one of texts"
+            )
+        numbers = whole_numbers(table, "task_index", path).tolist()
+        tasks = in_their_places(numbers, table[names[0]].to_pylist(), path)
+        total = self.info.get("total_tasks", len(tasks))
+        if len(tasks) < total:
+            raise DatasetError(f"{path}: {len(tasks)} tasks, info.json says {total}")
+        return tasks[:total]
 
     def _read_episodes(self) -> tuple[Episode, ...]:
         files = sorted((self.root / "meta/episodes").glob("*/*.parquet"))
         rows = [row for path in files for row in read_table(path, _is_needed).to_pylist()]
         if len(rows) < self.num_episodes:
             raise DatasetError(
-                f"{self.root}: facts of {len(rows)} episodes, info.json says {self.num_episodes}"
+                f"{self.root}: facts of {len(rows)} episodes, info.json says {self.num_episodes}: "
+                f"meta/episodes has {len(files)} files; the program that recorded it did not finish"
             )
         episodes, first = [], 0
         for number, row in enumerate(rows[: self.num_episodes]):  # more are leftovers of a crash
@@ -254,28 +324,73 @@ class DatasetReader:
             first += row["length"]
         if first != self.num_frames:
             raise DatasetError(f"{self.root}: episodes have {first} rows, info.json says {self.num_frames}")
+        for camera in self.video_cameras if episodes else ():
+            paths = dict.fromkeys(e.videos[camera].path for e in episodes if camera in e.videos)
+            if not any(path.exists() for path in paths):
+                key = self.camera_feature(camera)
+                said = f"no columns videos/{key}/... in meta/episodes"
+                self.absent[camera] = missing_files(list(paths)) if paths else said
         return tuple(episodes)
 
     def _episode_from(self, row: dict[str, Any]) -> Episode:
+        info = self.root / layout.INFO
+        number = {"episode_index": row["episode_index"]}
         videos = {}
         for camera in self.video_cameras:
             key = self.camera_feature(camera)
             place = {name: row.get(f"videos/{key}/{name}") for name in ("chunk_index", "file_index")}
             start = row.get(f"videos/{key}/from_timestamp")
+            if start is None and set(place.values()) == {None}:
+                continue
             if not (isinstance(start, float) and 0 <= start < 1e9):
                 raise DatasetError(
                     f"{self.root}: videos/{key}/from_timestamp = {short(start)}: allowed is a time"
                 )
-            videos[camera] = VideoPart(
-                self.root / fill(self.info, "video_path", video_key=key, **place), start
-            )
+            path = fill(self.info, "video_path", info, video_key=key, **number, **place)
+            videos[camera] = VideoPart(self.root / path, start)
         place = {name: row.get(f"data/{name}") for name in ("chunk_index", "file_index")}
-        data = fill(self.info, "data_path", **place)
+        data = fill(self.info, "data_path", info, **number, **place)
         tasks = row.get("tasks")
         tasks = tuple(t for t in tasks if isinstance(t, str)) if isinstance(tasks, list) else ()
+        index = row["episode_index"]
         return Episode(
-            row["episode_index"], row["length"], row["dataset_from_index"], tasks, self.root / data, videos
+            index, row["length"], row["dataset_from_index"], tasks, self.root / data, videos, index
         )
+
+
+def sentences(tasks: Sequence[str], numbers: np.ndarray, where: str) -> list[str]:
+    """Sentences of rows by their numbers (T,).
+
+    Raises:
+        DatasetError: a number that no task has; `where` begins the message.
+    """
+    wrong = sorted({int(n) for n in np.unique(numbers)} - set(range(len(tasks))))
+    if wrong:
+        raise DatasetError(f"{where}: task_index {wrong[0]}: there are {len(tasks)} tasks")
+    return [tasks[int(n)] for n in numbers]
+
+
+def in_their_places(numbers: Sequence[int], texts: Sequence[Any], path: Path) -> tuple[str, ...]:
+    """Texts by their numbers; a number that is not used has an empty one.
+
+    Raises:
+        DatasetError: a number twice or out of range, or no text.
+    """
+    for number, text in zip(numbers, texts, strict=True):
+        if not 0 <= number < _MOST_TASKS or not isinstance(text, str):
+            raise DatasetError(
+                f"{path}: task {short(number)} = {short(text)}: allowed are texts with numbers from 0 on"
+            )
+    if len(set(numbers)) != len(numbers):
+        raise DatasetError(f"{path}: task_index {short(sorted(numbers))}: allowed is each number once")
+    found = dict(zip(numbers, texts, strict=True))
+    return tuple(found.get(number, "") for number in range(max(found, default=-1) + 1))
+
+
+def missing_files(paths: Sequence[Path]) -> str:
+    """Files that are not there, in words; at least one."""
+    more = f" and {len(paths) - 1} more" if len(paths) > 1 else ""
+    return f"no file {paths[0]}{more}"
 
 
 def _is_needed(column: str) -> bool:

@@ -28,7 +28,7 @@ class Found:
     Attributes:
         number: Its number in the old data set.
         rows: Its part of the data table, T rows.
-        task: Its instruction.
+        tasks: Its instruction in each row, T sentences.
         data: File that its rows came from.
         videos: Feature -> file with its images, and the time in it at which they begin [s].
         histograms: Feature -> counts over its images, int64 (3, 256).
@@ -36,7 +36,7 @@ class Found:
 
     number: int
     rows: pa.Table
-    task: str
+    tasks: list[str]
     data: Path
     videos: dict[str, tuple[Path, float]]
     histograms: dict[str, np.ndarray]
@@ -74,7 +74,7 @@ class _Rebuild:
     def __init__(self, root: Path, output: Path, info: dict[str, Any], episodes: list[Found]) -> None:
         self._root, self._output, self._info, self._episodes = root, output, info, episodes
         self._features: dict[str, Any] = info["features"]
-        self._tasks = list(dict.fromkeys(episode.task for episode in episodes))
+        self._tasks = list(dict.fromkeys(task for episode in episodes for task in episode.tasks))
         self._columns: dict[str, list[np.ndarray]] = {}
         self._video_numbers: dict[str, dict[Path, int]] = {}
 
@@ -125,7 +125,7 @@ class _Rebuild:
         renumbered = {
             "episode_index": np.full(length, number),
             "index": first + np.arange(length),
-            "task_index": np.full(length, self._tasks.index(episode.task)),
+            "task_index": np.array([self._tasks.index(task) for task in episode.tasks]),
         }
         for name, column in renumbered.items():
             at = rows.column_names.index(name)
@@ -136,7 +136,8 @@ class _Rebuild:
         files.write_file(data, lambda path: pq.write_table(rows, path))
 
         place = layout.locate(number)
-        row: dict[str, Any] = {"episode_index": number, "tasks": [episode.task], "length": length}
+        tasks = list(dict.fromkeys(episode.tasks))
+        row: dict[str, Any] = {"episode_index": number, "tasks": tasks, "length": length}
         row |= {f"data/{key}": value for key, value in place.items()}
         row |= {"dataset_from_index": first, "dataset_to_index": first + length}
         for key, (source, start) in episode.videos.items():

@@ -10,8 +10,8 @@ import av
 import numpy as np
 
 from vla_adapter_ros.errors import DatasetError
-from vla_adapter_ros.recording.depth import CODEC, PIXEL_FORMAT
-from vla_adapter_ros.recording.video import decode_frames
+from vla_adapter_ros.recording.depth import CODEC, PIXEL_FORMAT, DepthCoding
+from vla_adapter_ros.recording.video import decode_frames, no_video
 
 CODECS = ("h264", "hevc", "av1")
 
@@ -26,7 +26,7 @@ def video_codec(path: Path) -> str:
         with av.open(str(path)) as container:
             return _codec_of(container.streams.video[0])
     except (av.FFmpegError, IndexError, OSError) as error:
-        raise DatasetError(f"{path}: no readable video: {error}") from error
+        raise no_video(path, error) from error
 
 
 def key_images(path: Path, start_s: float, count: int, fps: float) -> list[int]:
@@ -39,10 +39,12 @@ def key_images(path: Path, start_s: float, count: int, fps: float) -> list[int]:
         with av.open(str(path)) as container:
             return [place for place, packet in _packets(container, start_s, count, fps) if packet.is_keyframe]
     except (av.FFmpegError, IndexError, OSError) as error:
-        raise DatasetError(f"{path}: no readable video: {error}") from error
+        raise no_video(path, error) from error
 
 
-def copy_video(source: Path, start_s: float, count: int, fps: int, target: Path) -> str:
+def copy_video(
+    source: Path, start_s: float, count: int, fps: int, target: Path, *, depth: bool = False
+) -> str:
     """Copy `count` images, one per 1/fps from `start_s` [s] on, as they are encoded.
 
     Args:
@@ -51,6 +53,7 @@ def copy_video(source: Path, start_s: float, count: int, fps: int, target: Path)
         count: Number of images.
         fps: Images per second.
         target: mp4 to write; image k is at exactly k / fps.
+        depth: Whether it holds depth, as LeRobot codes it.
 
     Returns:
         Why it cannot be copied, in words; empty if it was. Then the first and the last image were decoded
@@ -68,7 +71,7 @@ def copy_video(source: Path, start_s: float, count: int, fps: int, target: Path)
         return reason
     for place in dict.fromkeys((0, count - 1)):
         pair = [
-            next(decode_frames(path, start + place / fps, 1, fps))
+            next(decode_frames(path, start + place / fps, 1, fps, DepthCoding() if depth else None))
             for path, start in ((source, start_s), (target, 0.0))
         ]
         if not np.array_equal(*pair):
@@ -91,7 +94,9 @@ def _copy(source: Path, start_s: float, count: int, fps: int, target: Path) -> s
                 if copied == 0 and not packet.is_keyframe:
                     return "it begins between two key images"
                 if place != copied:
-                    return f"image {place} comes in place {copied}"
+                    if stream.codec_context.has_b_frames:
+                        return "it has B-frames: images are stored in another order than they are shown"
+                    return f"image {place} comes in place {copied}: not one image per row, in their order"
                 packet.stream, packet.time_base = copy, Fraction(1, fps)
                 packet.pts = packet.dts = copied
                 packet.duration = 1

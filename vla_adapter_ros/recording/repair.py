@@ -145,7 +145,7 @@ class _Wreck:
         Raises:
             DatasetError: rows, images or the instruction are missing.
         """
-        data = self._inside(fill(self.info, "data_path", **_place(facts, "data")))
+        data = self._inside(fill(self.info, "data_path", self.root / layout.INFO, **_place(facts, "data")))
         table = self._table(data)
         length = facts["length"]
         inside = np.flatnonzero(whole_numbers(table, "episode_index", data) == facts["episode_index"])
@@ -155,14 +155,14 @@ class _Wreck:
         plain_columns(rows, self.info["features"], data)
         if not np.array_equal(whole_numbers(rows, "frame_index", data), np.arange(length)):
             raise DatasetError(f"{self._name(data)}: frame_index has gaps")
-        (task, *others) = np.unique(whole_numbers(rows, "task_index", data)).tolist()
-        if others or task not in self.tasks:
-            wanted = [task, *others]
-            raise DatasetError(f"its instruction was not written: task {wanted}, known {sorted(self.tasks)}")
+        wanted = whole_numbers(rows, "task_index", data).tolist()
+        if unknown := sorted(set(wanted) - set(self.tasks)):
+            raise DatasetError(f"its instruction was not written: task {unknown}, known {sorted(self.tasks)}")
         videos, histograms = {}, {}
         for key in self.videos:
-            place = {"video_key": key, **_place(facts, f"videos/{key}")}
-            path = self._inside(fill(self.info, "video_path", **place))
+            place = _place(facts, f"videos/{key}")
+            where = self.root / layout.INFO
+            path = self._inside(fill(self.info, "video_path", where, video_key=key, **place))
             start = facts.get(f"videos/{key}/from_timestamp")
             if not (isinstance(start, float) and 0 <= start < 1e9):
                 raise DatasetError(f"videos/{key}/from_timestamp = {short(start)}: allowed is a time")
@@ -172,7 +172,7 @@ class _Wreck:
             images = decode_frames(path, start, length, fps, coding)
             histograms[key] = sum(image_histogram(image) for image in images)
             videos[key] = (path, start)
-        return Found(facts["episode_index"], rows, self.tasks[task], data, videos, histograms)
+        return Found(facts["episode_index"], rows, [self.tasks[n] for n in wanted], data, videos, histograms)
 
     def leftovers(self, found: list[Found]) -> tuple[str, ...]:
         """Files below data, videos and meta/episodes that no good episode uses, and unfinished ones."""
@@ -287,7 +287,9 @@ class _Wreck:
             if not isinstance(texts, list) or len(texts) != 1 or not isinstance(texts[0], str):
                 continue
             try:
-                path = self._inside(fill(self.info, "data_path", **_place(facts, "data")))
+                path = self._inside(
+                    fill(self.info, "data_path", self.root / layout.INFO, **_place(facts, "data"))
+                )
                 table = self._table(path)
                 inside = whole_numbers(table, "episode_index", path) == facts["episode_index"]
                 numbers = whole_numbers(table, "task_index", path)[inside]

@@ -24,6 +24,7 @@ from vla_adapter_ros.dataset.quality.settings import QualitySettings
 from vla_adapter_ros.errors import FrameError, RecordingError, VlaAdapterError
 from vla_adapter_ros.recording.disk import DiskGauge
 from vla_adapter_ros.recording.frame import Frame
+from vla_adapter_ros.recording.head import EpisodeHead
 from vla_adapter_ros.recording.lateness import losses_since
 from vla_adapter_ros.recording.layout import CONTROL_SOURCE, STAMP
 from vla_adapter_ros.recording.leader import Leader
@@ -86,10 +87,12 @@ class RecordingSession:
         self._pending: tuple[Take, dict[str, Any]] | None = None
         self._monitor = EpisodeMonitor(contract, verdict)
         self._instruction, self._undoable = "", False
+        self._later: list[tuple[float, str]] = []  # tasks given during the episode, and from when on
         self._reason, self._verdict = "", ()
         self._failures = 0  # how often something was refused or lost
         self._started = self._last_good = 0.0
         self._frames = self._dropped = 0
+        self._head = EpisodeHead()
         self._problem = ""
         self._stamps: deque[float] = deque(maxlen=_RATE_FRAMES)
         self._clock: tuple[float, float] | None = None  # ROS time, steady time
@@ -138,6 +141,8 @@ class RecordingSession:
             self._problem, self._verdict = "", ()
             self._stamps.clear()
             self._undoable = False
+            self._head = EpisodeHead()
+            self._later.clear()
             self._lost_before = dict(self._losses())
             notice = self._leader.begin(now)
             text = f"recording episode {self._next_number()}: {self._instruction}"
@@ -167,8 +172,9 @@ class RecordingSession:
         """Drop the episode being recorded, or else the pending one."""
         with self._guard:
             if self._writer.recording:
+                held = len(self._head.rest())
                 self._writer.discard_episode()
-                return self._said(True, f"discarded an episode of {self._frames} frames")
+                return self._said(True, f"discarded an episode of {self._frames + held} frames")
             if self._pending:
                 (take, _), self._pending = self._pending, None
                 self._writer.discard(take)
@@ -199,6 +205,17 @@ class RecordingSession:
             reply = self.start("", now, complaints)
             return Reply(reply.ok, f"{gone}; {reply.message}")
 
+    def instruct(self, task: str, now: float) -> None:
+        """Note that something else is to be done from `now` [s] on; without an episode it is ignored.
+
+        A text that nobody can read changes nothing: stopping says nothing about the task.
+        """
+        with self._guard:
+            if self._writer.recording and (said := visible(task)) and said != self._instruction:
+                self._later.append((now, said))
+                self._instruction = said
+                self._log(f"the task is now: {said}")
+
     def command(self, words: str, now: float, complaints: Sequence[str] = ()) -> Reply:
         """Carry out a command by name, as from a button: one of COMMANDS, `start` with the task after it."""
         name, _, rest = words.strip().partition(" ")
@@ -216,26 +233,58 @@ class RecordingSession:
     # Frames and time
 
     def add(self, frame: Frame) -> None:
-        """Take a frame; without an episode, or from before its start, it is ignored."""
+        """Take a frame; without an episode, or from before its start, it is ignored.
+
+        The episode begins with the first frame in which somebody leads: what was recorded until then, while
+        nobody did, is dropped. If nobody ever does, it stays.
+        """
         with self._guard:
             if not self._writer.recording or frame.stamp < self._started:
                 return
-            try:
-                self._writer.add(frame, self._leader.source_at(frame.stamp), wait=False)
-            except FrameError as error:
-                self._dropped += 1
-                self._monitor.drop()
-                if not self._problem:  # the first of several
-                    self._log(f"frame left out: {error}")
-                self._problem = str(error)
-            except RecordingError as error:  # an encoder failed: the writer has dropped the episode
-                self._lost(error)
-            else:
-                self._monitor.add(frame)
-                self._frames += 1
-                self._problem = ""
+            if not frame.problem:
                 self._last_good = frame.stamp
-                self._stamps.append(frame.stamp)
+            task = next((text for since, text in reversed(self._later) if since <= frame.stamp), "")
+            frames, begins = self._head.take(frame, task, self._leader.source_at)
+            if begins:  # what was recorded until then showed an arm that nobody led
+                self._begin_at(frames[0][0].stamp)
+            for ready, said in frames:
+                self._record(ready, said)
+
+    def _record(self, frame: Frame, task: str) -> None:
+        if not self._writer.recording:  # lost with the frame before
+            return
+        try:
+            self._writer.add(frame, self._leader.source_at(frame.stamp), wait=False, task=task)
+        except FrameError as error:
+            self._dropped += 1
+            self._monitor.drop()
+            if not self._problem:  # the first of several
+                self._log(f"frame left out: {error}")
+            self._problem = str(error)
+        except RecordingError as error:  # an encoder failed: the writer has dropped the episode
+            self._lost(error)
+        else:
+            self._monitor.add(frame)
+            self._frames += 1
+            self._problem = ""
+            self._last_good = max(self._last_good, frame.stamp)
+            self._stamps.append(frame.stamp)
+
+    def _begin_at(self, stamp: float) -> None:
+        """Forget the rows before `stamp` [s], in which nobody led."""
+        if self._frames:
+            try:
+                self._writer.begin_again()
+            except RecordingError as error:
+                self._lost(error)
+            self._log(
+                f"the episode begins with the first command: {self._frames} rows before it were dropped"
+            )
+        self._monitor.clear()
+        self._started = stamp
+        self._frames = self._dropped = 0
+        self._stamps.clear()
+        self._lost_before = dict(self._losses())
 
     def refuse(self, camera: str, why: str) -> None:
         """Take note of an image that could not be used; without an episode it is ignored."""
@@ -287,7 +336,7 @@ class RecordingSession:
                 episode=self._next_number() if recording else -1,
                 episodes=self._writer.num_episodes,
                 saving=len(self._saving),
-                frames=self._frames,
+                frames=self._frames + self._head.held,
                 dropped=self._dropped,
                 rate_hz=rate,
                 queue_depth=self._writer.queue_depth,
@@ -333,6 +382,10 @@ class RecordingSession:
 
     def _end(self, fault: str) -> Reply:
         """End the episode; a `fault` makes it fail whatever the verdict says."""
+        for frame, task in self._head.rest():
+            self._record(frame, task)
+        if not self._writer.recording:
+            return Reply(False, self._reason)
         take = self._writer.detach_episode()
         self._disk.note(take.bytes_on_disk, self._last_good - self._started)
         if not take.rows:

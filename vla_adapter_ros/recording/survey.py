@@ -42,6 +42,7 @@ class Survey:
         self._high: dict[str, np.ndarray] = {}
         self._frames = 0
         self._used_tasks: set[int] = set()
+        self._changing = 0  # episodes whose task changes on the way
         self._decoded = self._sampled = 0
 
     def look(self, episode: int) -> Verdict | None:
@@ -53,7 +54,7 @@ class Survey:
             return None
         count = len(rows["frame_index"])
         if count == 0:
-            self._faults["rows"].append(f"episode {episode} has none")
+            self._faults["rows"].append(f"episode {self._dataset.episodes[episode].number} has none")
             return None
         self._note(episode, rows, count)
         whole = self._decode or count <= _SHORT
@@ -93,25 +94,30 @@ class Survey:
         )
 
     def _check_format(self, what: str) -> list[Finding]:
-        missing = getattr(self._dataset, "missing", ())
+        missing = [f"no file of camera {name}: {why}" for name, why in self._dataset.absent.items()]
+        if episodes := getattr(self._dataset, "missing", ()):
+            missing.append(f"{len(episodes)} more episodes lack files, such as {self._dataset.missing_file}")
         if not self._dataset.num_episodes:
             return [Finding("format", Level.FAIL, 0.0, f"{what}: nothing was recorded")]
         if missing:
-            text = f"{what}; files of {len(missing)} more are missing"
+            text = "; ".join([what, *missing])
             return [grade("format", len(missing), self._settings, text)]
         return [Finding("format", Level.PASS, math.nan, what)]
 
     def _note(self, episode: int, rows: Mapping[str, np.ndarray], count: int) -> None:
         facts, frame_index = self._dataset.episodes[episode], np.arange(count)
+        number = facts.number
         wanted = {"frame_index": frame_index, "index": facts.first_row + frame_index}
         wanted["episode_index"] = np.full(count, episode)
         for name, column in wanted.items():
             if not np.array_equal(rows[name], column):
-                self._faults["rows"].append(f"{name} of episode {episode} has gaps or begins elsewhere")
+                self._faults["rows"].append(f"{name} of episode {number} has gaps or begins elsewhere")
         off = float(np.abs(rows["timestamp"] - frame_index / self._dataset.fps).max())
         if off > _GRID_S:
-            self._faults["timestamps"].append(f"episode {episode} is up to {off:.3f} s off row / rate")
-        self._used_tasks.update(int(n) for n in np.unique(rows["task_index"]))
+            self._faults["timestamps"].append(f"episode {number} is up to {off:.3f} s off row / rate")
+        tasks = np.unique(rows["task_index"])
+        self._used_tasks.update(int(n) for n in tasks)
+        self._changing += len(tasks) > 1
         self._frames += count
         for name, column in rows.items():
             if column.dtype.kind in "iuf" and np.isfinite(column).all():
@@ -122,6 +128,7 @@ class Survey:
     def _look_at_images(self, camera: str, episode: int, count: int, whole: bool) -> np.ndarray:
         """Measure images of an episode: (M, 4), empty if they cannot be decoded."""
         dataset, sizes = self._dataset, set()
+        where = f"camera {camera}, episode {dataset.episodes[episode].number}"
 
         def images():
             if whole:
@@ -135,17 +142,15 @@ class Survey:
         try:
             measured = measure_images(images(), self._settings)
         except VlaAdapterError as error:
-            self._faults["decoding"].append(f"camera {camera}, episode {episode}: {error}")
+            self._faults["decoding"].append(f"{where}: {error}")
             return np.empty((0, 4))
         self._decoded += len(measured)
         declared = next(
             (tuple(f["shape"]) for name, f in dataset.features.items() if name == layout.image_key(camera)),
             None,
         )
-        if declared is not None and sizes - {declared, (declared[1], declared[2], declared[0])}:
-            self._faults["images"].append(
-                f"camera {camera}, episode {episode}: {sorted(sizes)}, info.json says {declared}"
-            )
+        if declared is not None and sizes - {declared, (*declared[:2], 3)}:  # grey is shown as colors
+            self._faults["images"].append(f"{where}: {sorted(sizes)}, info.json says {declared}")
         return measured
 
     def _count_images(self) -> None:
@@ -154,6 +159,7 @@ class Survey:
             (part.path, camera, episode.length)
             for episode in self._dataset.episodes
             for camera, part in episode.videos.items()
+            if camera not in self._dataset.absent
         ]
         for (path, camera), group in groupby(sorted(parts), key=lambda part: part[:2]):
             rows = sum(length for _, _, length in group)
@@ -177,9 +183,9 @@ class Survey:
         if empty:
             return grade("tasks", len(empty), self._settings, f"tasks {empty} have no text")
         unused = len(tasks) - len(self._used_tasks)
-        return Finding(
-            "tasks", Level.PASS, len(tasks), f"{len(tasks)}" + (f", {unused} not used" if unused else "")
-        )
+        text = f"{len(tasks)}" + (f", {unused} not used" if unused else "")
+        text += f"; {self._changing} episodes change it on the way" if self._changing else ""
+        return Finding("tasks", Level.PASS, len(tasks), text)
 
     def _check_stats(self) -> Finding:
         """Stored statistics: there, finite, and of these very rows."""
@@ -284,5 +290,7 @@ def _check_leftovers(dataset: Dataset, settings: QualitySettings) -> Finding:
     left = [path for path in there if path not in used]
     left += [path for path in (root / "meta").rglob(f"*{files.TEMPORARY}") if path not in left]
     names = sorted(str(path.relative_to(root)) for path in left)
-    text = f"{len(names)} files that no episode uses{listed(names)}" + ("; see `repair`" if names else "")
+    text = f"{len(names)} files that no episode uses{listed(names)}"
+    if names and dataset.info.get("codebase_version") == layout.VERSION:  # the format that `repair` reads
+        text += "; see `repair`"
     return grade("leftovers", len(names), settings, text)

@@ -13,7 +13,8 @@ import pyarrow.parquet as pq
 
 from vla_adapter_ros.errors import DatasetError
 from vla_adapter_ros.recording.description import is_numeric
-from vla_adapter_ros.untrusted import parse_json, short
+from vla_adapter_ros.recording.layout import ACTION, STATE
+from vla_adapter_ros.untrusted import parse_json, pointer_note, short
 from vla_adapter_ros.untrusted import read_json as read_any_json
 
 _MOST_ROWS = 50_000_000  # of a file; a small one can claim any number
@@ -30,7 +31,7 @@ def read_json(path: Path) -> dict[str, Any]:
     except FileNotFoundError:
         raise DatasetError(f"{path}: no such file; expected is a LeRobot data set") from None
     except (OSError, ValueError) as error:
-        raise DatasetError(f"{path}: not readable: {error}") from error
+        raise DatasetError(not_readable(path, error)) from error
 
 
 def read_lines(path: Path) -> list[dict[str, Any]]:
@@ -39,7 +40,31 @@ def read_lines(path: Path) -> list[dict[str, Any]]:
         lines = path.read_text(encoding="utf-8").splitlines()
         return [_mapping(parse_json(line), path) for line in lines if line.strip()]
     except (OSError, ValueError) as error:
-        raise DatasetError(f"{path}: not readable: {error}") from error
+        raise DatasetError(not_readable(path, error)) from error
+
+
+def not_readable(path: Path, error: BaseException) -> str:
+    """Why a file cannot be read, in one sentence; with a library's `error` if nothing better is known."""
+    if note := pointer_note(path):
+        return note
+    if isinstance(error, FileNotFoundError):
+        return f"{path}: no such file"
+    if path.suffix == ".parquet" and _lacks_end(path):
+        return (
+            f"{path}: its end is missing, without which parquet cannot be read: the program that wrote it "
+            "did not close it"
+        )
+    return f"{path}: not readable: {' '.join(str(error).split())}"
+
+
+def _lacks_end(path: Path) -> bool:
+    try:
+        with open(path, "rb") as file:
+            begins = file.read(4) == b"PAR1"
+            file.seek(max(4, path.stat().st_size - 4))
+            return begins and file.read() != b"PAR1"
+    except OSError:
+        return False
 
 
 def _mapping(value: Any, path: Path) -> dict[str, Any]:
@@ -61,8 +86,8 @@ def read_table(path: Path, needed: Callable[[str], bool] | None = None) -> pa.Ta
                 raise DatasetError(f"{path}: {count} rows, columns {short(names)}: allowed are {_MOST_ROWS} "
                                    "rows, and each name once")  # fmt: skip
             return file.read(columns=[name for name in names if needed is None or needed(name)])
-    except (OSError, pa.ArrowException) as error:
-        raise DatasetError(f"{path}: not readable: {error}") from error
+    except (OSError, ValueError, pa.ArrowException) as error:
+        raise DatasetError(not_readable(path, error)) from error
 
 
 def whole_numbers(table: pa.Table, name: str, path: Path) -> np.ndarray:
@@ -82,27 +107,51 @@ def plain_columns(table: pa.Table, features: dict[str, dict[str, Any]], path: Pa
     """Columns of numbers or texts as arrays: (T, D), or (T,) for width 1.
 
     Raises:
-        DatasetError: a column is ragged, has another width than info.json says, or is not there.
+        DatasetError: a column is ragged, has an empty cell, has another width than info.json says, or is
+            not there. `task_index` may be absent: sometimes the episode tells.
     """
     columns = {}
     for name in table.column_names:
         if not _is_plain(table[name].type):
             continue
+        _require_full(table[name], name, path)
         try:
             columns[name] = _column(table[name])
         except (ValueError, pa.ArrowException) as error:
             raise DatasetError(f"{path}: column {name} has rows of different lengths: {error}") from error
     for name, feature in features.items():
-        if not is_numeric(feature):
+        if not is_numeric(feature) or (name == "task_index" and name not in table.column_names):
             continue
         if name not in table.column_names:
-            raise DatasetError(f"{path}: no column {name}; it has {table.column_names}")
+            raise DatasetError(
+                f"{path}: no column {name}, which info.json declares; it has {table.column_names}"
+            )
         column, width = columns.get(name), math.prod(feature["shape"])
         if column is not None and (column.dtype.kind not in "iufb" or column.size != len(column) * width):
             raise DatasetError(
                 f"{path}: column {name} is {column.dtype} {column.shape}: info.json says {width}"
             )
     return columns
+
+
+def _require_full(column: pa.ChunkedArray, name: str, path: Path) -> None:
+    """Refuse cells without a value, but for single numbers beside state and action, where they become NaN."""
+    empty = column.is_null()
+    if is_list(column.type):
+        inner = [chunk.flatten().null_count > 0 for chunk in column.chunks]
+        if not column.null_count and not any(inner):
+            return
+    elif name not in (STATE, ACTION) or not column.null_count:
+        return
+    rows = np.flatnonzero(empty.to_numpy())
+    where = (
+        f"row {rows[0]} and {len(rows) - 1} more"
+        if len(rows) > 1
+        else f"row {rows[0]}"
+        if len(rows)
+        else "a row"
+    )
+    raise DatasetError(f"{path}: column {name} holds null in {where}: allowed are numbers in every row")
 
 
 def require_columns(
@@ -122,17 +171,21 @@ def require_columns(
     return columns
 
 
+def is_list(kind: pa.DataType) -> bool:
+    """Whether the cells of a column are lists."""
+    return pa.types.is_fixed_size_list(kind) or pa.types.is_list(kind) or pa.types.is_large_list(kind)
+
+
 def _is_plain(kind: pa.DataType) -> bool:
     """Whether a column holds numbers or texts, or lists of one length of them (no language events, say)."""
-    if pa.types.is_fixed_size_list(kind) or pa.types.is_list(kind) or pa.types.is_large_list(kind):
+    if is_list(kind):
         return pa.types.is_primitive(kind.value_type)
     return pa.types.is_primitive(kind) or pa.types.is_string(kind) or pa.types.is_large_string(kind)
 
 
 def _column(column: pa.ChunkedArray) -> np.ndarray:
     """Column as an array: (T,), or (T, D) for lists of one length."""
-    kind = column.type
-    if pa.types.is_fixed_size_list(kind) or pa.types.is_list(kind) or pa.types.is_large_list(kind):
+    if is_list(column.type):
         flat = pa.concat_arrays([chunk.flatten() for chunk in column.chunks]).to_numpy(zero_copy_only=False)
         return flat.reshape(len(column), -1)
     return column.to_numpy()

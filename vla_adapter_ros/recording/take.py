@@ -21,7 +21,7 @@ class Take:
     Several may exist at once: one that is recorded and others whose videos are being finished.
 
     Args:
-        task: What is to be done, in words.
+        task: What is to be done, in words, unless a frame says something else.
         contract: The robot's contract.
         fps: Rate of the videos [Hz].
         settings: Codec and quality.
@@ -34,6 +34,8 @@ class Take:
         self.task = task
         self.videos = dict(videos)
         self.rows: list[dict[str, Any]] = []
+        self.tasks: list[str] = []
+        """What was to be done in each row."""
         self._contract = contract
         self._streams = layout.stream_names(contract)
         self.encoders: dict[str, VideoEncoder] = {}
@@ -59,13 +61,14 @@ class Take:
         """Size of the videos so far [byte]."""
         return sum(path.stat().st_size for path in self.videos.values() if path.exists())
 
-    def add(self, frame: Frame, control_source: int, *, wait: bool) -> None:
+    def add(self, frame: Frame, control_source: int, *, wait: bool, task: str = "") -> None:
         """Append a frame: all of it or, if it is refused, nothing of it.
 
         Args:
             frame: A good frame with an action, later than the one before it.
             control_source: 0 nobody, 1 a human, 2 the policy.
             wait: Whether to wait for an encoder that is behind; if not, the frame is refused.
+            task: What is to be done from this frame on; empty: as in the frame before.
 
         Raises:
             FrameError: the frame is not good, or an encoder is behind.
@@ -78,6 +81,7 @@ class Take:
                 raise FrameError(f"camera {name}: {encoder.queue_depth} images wait for the encoder")
         for name, encoder in self.encoders.items():
             encoder.add(frame.images[name])
+        self.tasks.append(task or (self.tasks[-1] if self.tasks else self.task))
         self.rows.append(
             {
                 layout.ACTION: frame.action,

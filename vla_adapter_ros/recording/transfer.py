@@ -41,12 +41,20 @@ class Transfer:
     encoded_again: dict[str, str]
     timing: str
 
+    @property
+    def remarks(self) -> list[str]:
+        """What is to be said of its videos and its tasks."""
+        return [
+            *(f"{camera} encoded again: {reason}" for camera, reason in self.encoded_again.items()),
+            *describe_tasks(self.summary.tasks),
+        ]
+
 
 class EpisodeCopy:
     """An episode of another data set that `DatasetWriter.commit` takes as it takes one that was recorded.
 
     Args:
-        task: What was to be done.
+        tasks: What was to be done in each row, T sentences.
         columns: Columns that are recorded, (T, D) or (T,).
         videos: Camera -> finished video, T images each.
         histograms: Camera -> counts, as of `image_histogram`.
@@ -56,12 +64,12 @@ class EpisodeCopy:
 
     def __init__(
         self,
-        task: str,
+        tasks: list[str],
         columns: dict[str, np.ndarray],
         videos: dict[str, Path],
         histograms: dict[str, np.ndarray],
     ) -> None:
-        self.task, self.videos = task, videos
+        self.tasks, self.videos = tasks, videos
         self.rows = range(len(columns[layout.STAMP]))
         self._columns, self._histograms = columns, histograms
 
@@ -137,7 +145,7 @@ class EpisodeReceiver(DatasetWriter):
             dataset: With the names of this one's contract.
             episode: Its number there.
             rows: Which of its rows, without gaps; all if None.
-            task: What was to be done; as the data set says if empty.
+            task: What was to be done; as the data set says of each row if empty.
             control_source: For data sets that do not say who was in control.
             notes: Facts to keep, as plain JSON values.
 
@@ -148,17 +156,21 @@ class EpisodeReceiver(DatasetWriter):
         facts = dataset.episodes[episode]
         rows = range(facts.length) if rows is None else rows
         if not (len(rows) and 0 <= rows.start and rows.stop <= facts.length and rows.step == 1):
-            raise DatasetError(f"{dataset.root}: rows {rows} of episode {episode}: it has {facts.length}")
+            raise DatasetError(
+                f"{dataset.root}: rows {rows} of episode {facts.number}: it has {facts.length}"
+            )
         for path in (facts.data, *(part.path for part in facts.videos.values())):
             if leaves(path, dataset.root):
                 raise DatasetError(f"{path} is a link out of the data set: links are not followed")
-        task = visible(task or dataset.task_of(episode))
-        if not task:
-            raise DatasetError(
-                f"{dataset.root}: episode {episode} has no task: allowed is a text that can be read"
-            )
         columns, timing = self._take_columns(dataset, episode, rows, control_source)
-        copy = EpisodeCopy(task, columns, {}, {})
+        given = [task] * len(rows) if task else dataset.row_tasks(episode)[rows.start : rows.stop]
+        tasks = [visible(text) for text in given]
+        if not all(tasks):
+            raise DatasetError(
+                f"{dataset.root}: episode {facts.number} has no task in row {rows[tasks.index('')]}: allowed "
+                "is a text that can be read"
+            )
+        copy = EpisodeCopy(tasks, columns, {}, {})
         self._require_same()
         reasons: dict[str, str] = {}
         try:
@@ -174,7 +186,9 @@ class EpisodeReceiver(DatasetWriter):
         except BaseException:
             self.discard(copy)
             raise
-        given = {"source": f"{dataset.root.name}, episode {episode}, rows {rows.start} to {rows.stop - 1}"}
+        given = {
+            "source": f"{dataset.root.name}, episode {facts.number}, rows {rows.start} to {rows.stop - 1}"
+        }
         given |= {"timing": timing} if timing else {}
         return Transfer(self.commit(copy, given | dict(notes or {})), reasons, timing)
 
@@ -182,6 +196,7 @@ class EpisodeReceiver(DatasetWriter):
         self, dataset: Dataset, episode: int, rows: range, control_source: int
     ) -> tuple[dict[str, np.ndarray], str]:
         theirs = {name: column[rows.start : rows.stop] for name, column in dataset.rows(episode).items()}
+        episode = dataset.episodes[episode].number  # as messages call it
         columns = {}
         ours = {layout.STATE: self._contract.state_names, layout.ACTION: self._contract.action_names}
         for name, names in ours.items():
@@ -233,7 +248,7 @@ class EpisodeReceiver(DatasetWriter):
             reason = "its depth has other codes"
         if part is not None and not reason:
             start = part.start_s + rows.start / dataset.fps
-            reason = copy_video(part.path, start, len(rows), self._fps, path)
+            reason = copy_video(part.path, start, len(rows), self._fps, path, depth=depth)
         images = itertools.islice(dataset.images(camera, episode), rows.start, rows.stop)
         histogram: np.ndarray | int = 0
         encoder = None
@@ -265,6 +280,11 @@ def usual_codec(dataset: Dataset, contract: Contract) -> str:
         if codec in CODECS:
             return codec
     return "h264"
+
+
+def describe_tasks(tasks: tuple[str, ...]) -> list[str]:
+    """What is to be said of an episode whose task changes on the way; empty if it does not."""
+    return [f"its task changes on the way: {', '.join(map(repr, tasks))}"] if len(tasks) > 1 else []
 
 
 def describe_timing(stamps: np.ndarray, rate_hz: float) -> str:

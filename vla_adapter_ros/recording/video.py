@@ -16,8 +16,9 @@ import cv2
 import numpy as np
 
 from vla_adapter_ros.errors import DatasetError, RecordingError
-from vla_adapter_ros.recording.depth import CODEC, CODES, PIXEL_FORMAT, DepthCoding
+from vla_adapter_ros.recording.depth import CODEC, CODES, PIXEL_FORMAT, DepthCoding, holds_depth
 from vla_adapter_ros.recording.statistics import image_histogram
+from vla_adapter_ros.untrusted import pointer_note
 
 _ENCODERS = {"h264": "libx264", "hevc": "libx265", "av1": "libsvtav1"}
 _PRESETS = {"h264": "veryfast", "hevc": "veryfast", "av1": "12"}
@@ -193,17 +194,37 @@ def encodes_depth() -> bool:
     return PIXEL_FORMAT in {kind.name for kind in formats}
 
 
+def to_colors(frame: av.VideoFrame, path: Path) -> np.ndarray:
+    """Image of a decoded frame, uint8 (H, W, 3) RGB.
+
+    Raises:
+        DatasetError: the video holds depth.
+    """
+    if holds_depth(frame.format.name):
+        raise DatasetError(f"{path} holds depth ({frame.format.name}): allowed is a video of colors")
+    return frame.to_ndarray(format="rgb24")
+
+
+def no_video(path: Path, error: BaseException) -> DatasetError:
+    """The error to raise where a library cannot read a video."""
+    if note := pointer_note(path):
+        return DatasetError(note)
+    why = "no such file" if isinstance(error, FileNotFoundError) else f"no readable video: {error}"
+    return DatasetError(f"{path}: {why}")
+
+
 def count_frames(path: Path) -> int:
-    """Number of images in a video, as its header says.
+    """Number of images in a video, as its header says; in one without such a number they are counted.
 
     Raises:
         DatasetError: no readable video.
     """
     try:
         with av.open(str(path)) as container:
-            return container.streams.video[0].frames
+            stream = container.streams.video[0]
+            return stream.frames or sum(packet.pts is not None for packet in container.demux(stream))
     except (av.FFmpegError, IndexError, OSError) as error:
-        raise DatasetError(f"{path}: no readable video: {error}") from error
+        raise no_video(path, error) from error
 
 
 def decode_frames(
@@ -232,12 +253,12 @@ def decode_frames(
                 if at > found + 0.5:
                     raise DatasetError(f"{path}: no image at {start_s + found / fps:.4f} s")
                 if coding is None:
-                    yield frame.to_ndarray(format="rgb24")
+                    yield to_colors(frame, path)
                 else:
                     yield coding.decode(frame.to_ndarray(format=PIXEL_FORMAT))
                 found += 1
                 if found == count:
                     return
     except (av.FFmpegError, IndexError, OSError, ValueError, TypeError, OverflowError) as error:
-        raise DatasetError(f"{path}: no readable video: {error}") from error
+        raise no_video(path, error) from error
     raise DatasetError(f"{path}: {found} images from {start_s:.4f} s on, {count} expected")

@@ -49,7 +49,7 @@ class EpisodeSummary:
     Attributes:
         index: Number of the episode, from 0.
         frames: Number of rows.
-        task: What was to be done.
+        tasks: What was to be done, one sentence after the other.
         duration_s: From the first to the last frame, by their stamps [s].
         rate_hz: True rate by the stamps [Hz], whatever the contract says; NaN for one frame.
         encode_cpu_s: Processor time that encoding took [s], all cameras together.
@@ -57,10 +57,15 @@ class EpisodeSummary:
 
     index: int
     frames: int
-    task: str
+    tasks: tuple[str, ...]
     duration_s: float
     rate_hz: float
     encode_cpu_s: float = 0.0
+
+    @property
+    def task(self) -> str:
+        """What was to be done at first."""
+        return self.tasks[0]
 
 
 class DatasetWriter:
@@ -142,7 +147,7 @@ class DatasetWriter:
         """Begin an episode.
 
         Args:
-            task: What is to be done, in words.
+            task: What is to be done, in words; frames may say something else later.
 
         Raises:
             RecordingError: an episode is being recorded already, the task is empty, the writer is closed,
@@ -164,20 +169,31 @@ class DatasetWriter:
         except OSError as error:
             raise RecordingError(f"the episode cannot begin: {error}") from error
 
-    def add(self, frame: Frame, control_source: int, *, wait: bool = True) -> None:
+    def begin_again(self) -> None:
+        """Drop the rows of the episode being recorded, which goes on with the same task.
+
+        Raises:
+            RecordingError: as in `start_episode`, or no episode is being recorded.
+        """
+        task = self._current().task
+        self.discard_episode()
+        self.start_episode(task)
+
+    def add(self, frame: Frame, control_source: int, *, wait: bool = True, task: str = "") -> None:
         """Append a frame: all of it or, if it is refused, nothing of it.
 
         Args:
             frame: A good frame with an action, later than the one before it.
             control_source: Who was in control: 0 nobody, 1 a human, 2 the policy.
             wait: Whether to wait for an encoder that is behind; if not, the frame is refused.
+            task: What is to be done from this frame on, a text that can be read; empty: as before.
 
         Raises:
             FrameError: the frame is not good, or an encoder is behind; the episode goes on without it.
             RecordingError: no episode is being recorded, or an encoder failed, which discards the episode.
         """
         try:
-            self._current().add(frame, control_source, wait=wait)
+            self._current().add(frame, control_source, wait=wait, task=task)
         except RecordingError:
             self.discard_episode()
             raise
@@ -306,11 +322,11 @@ class DatasetWriter:
         if not self._folder.is_open:
             raise RecordingError("the data set is closed")
         self._require_same()
-        totals, number, task, features = self._totals, self._totals.next_file, take.task, self._features
+        totals, number, features = self._totals, self._totals.next_file, self._features
         started, cpu = time.monotonic(), time.thread_time()
-        tasks = totals.tasks if task in totals.tasks else [*totals.tasks, task]
+        tasks = list(dict.fromkeys((*totals.tasks, *take.tasks)))
         histograms = take.finish()
-        columns = self._columns(take, tasks.index(task))
+        columns = self._columns(take, tasks)
         self._list_episode(totals)
         for name, source in take.videos.items():
             target = layout.video_file(self.root, name, number)
@@ -323,7 +339,7 @@ class DatasetWriter:
         schema = layout.data_schema(features)
         table = pa.table([_array(columns[field.name], field.type) for field in schema], schema=schema)
         files.write_file(layout.data_file(self.root, number), lambda path: pq.write_table(table, path))
-        if tasks is not totals.tasks:
+        if tasks != totals.tasks:
             self._write_tasks(tasks)
         episode = layout.episode_table(self._episode_row(take, statistics), features)
         files.write_file(layout.episode_file(self.root, number), lambda path: pq.write_table(episode, path))
@@ -332,7 +348,8 @@ class DatasetWriter:
         stamps = columns[layout.STAMP]
         duration = float(stamps[-1] - stamps[0])
         rate = (len(stamps) - 1) / duration if len(stamps) > 1 else math.nan
-        summary = EpisodeSummary(totals.episodes, len(stamps), task, duration, rate, take.encode_cpu_s)
+        said = tuple(dict.fromkeys(take.tasks))
+        summary = EpisodeSummary(totals.episodes, len(stamps), said, duration, rate, take.encode_cpu_s)
         entry = {"episode": summary.index, "software": f"vla_adapter_ros {__version__}"}
         entry |= {"encode_cpu_s": summary.encode_cpu_s, "save_cpu_s": time.thread_time() - cpu}
         entry |= {"save_s": time.monotonic() - started}
@@ -379,23 +396,24 @@ class DatasetWriter:
         table = layout.tasks_table(tasks)
         files.write_file(self.root / layout.TASKS, lambda path: pq.write_table(table, path))
 
-    def _columns(self, take: Take, task_index: int) -> dict[str, np.ndarray]:
+    def _columns(self, take: Take, tasks: list[str]) -> dict[str, np.ndarray]:
         """The episode's columns in the types in which they are stored."""
-        count = len(take.rows)
+        count, place = len(take.rows), {task: number for number, task in enumerate(tasks)}
         frame_index = np.arange(count)
         columns = take.columns() | {
             "timestamp": frame_index / self._fps,
             "frame_index": frame_index,
             "episode_index": np.full(count, self._totals.episodes),
             "index": self._totals.frames + frame_index,
-            "task_index": np.full(count, task_index),
+            "task_index": np.array([place[task] for task in take.tasks]),
         }
         return {name: column.astype(self._features[name]["dtype"]) for name, column in columns.items()}
 
     def _episode_row(self, take: Take, statistics: dict[str, dict[str, list[Any]]]) -> dict[str, Any]:
         totals, count = self._totals, len(take.rows)
         place = layout.locate(totals.next_file)
-        row: dict[str, Any] = {"episode_index": totals.episodes, "tasks": [take.task], "length": count}
+        tasks = list(dict.fromkeys(take.tasks))
+        row: dict[str, Any] = {"episode_index": totals.episodes, "tasks": tasks, "length": count}
         row |= {f"data/{key}": value for key, value in place.items()}
         row |= {"dataset_from_index": totals.frames, "dataset_to_index": totals.frames + count}
         for camera in self._contract.recorded_cameras:

@@ -12,6 +12,7 @@ import numpy as np
 
 from vla_adapter_ros.errors import DatasetError
 from vla_adapter_ros.recording.opening import Dataset
+from vla_adapter_ros.recording.video import no_video, to_colors
 
 _OPEN_FILES = 64
 _READ_ON = 12  # images: up to this distance decoding on is cheaper than jumping to a key image
@@ -67,7 +68,7 @@ class _OpenVideo:
             self._container = av.open(str(path))
             self._stream = self._container.streams.video[0]
         except (av.FFmpegError, IndexError, OSError) as error:
-            raise DatasetError(f"{path}: no readable video: {error}") from error
+            raise no_video(path, error) from error
         self._stream.codec_context.thread_count = 1  # threads cost more than they give for single images
         self._decoder: Iterator[av.VideoFrame] | None = None
         self._time = 0.0  # of the last image decoded [s]
@@ -86,11 +87,11 @@ class _OpenVideo:
             for frame in self._decoder:
                 self._time = frame.time
                 if abs(frame.time - wanted) * fps <= 0.5:
-                    return frame.to_ndarray(format="rgb24")
+                    return to_colors(frame, self._path)
                 if frame.time > wanted:
                     break
-        except (av.FFmpegError, OSError) as error:
+        except (av.FFmpegError, OSError, TypeError, ValueError, OverflowError) as error:
             self._decoder = None
-            raise DatasetError(f"{self._path}: no readable video: {error}") from error
+            raise no_video(self._path, error) from error
         self._decoder = None
         raise DatasetError(f"{self._path}: no image at {wanted:.4f} s")

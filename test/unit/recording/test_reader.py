@@ -146,7 +146,7 @@ def test_damage_is_named(dataset, tmp_path_factory):
         DatasetReader(dataset)
     (episodes / "file-007.parquet").rename(episodes / "file-000.parquet")
     (dataset / "data/chunk-000/file-001.parquet").write_bytes(b"PAR1")
-    with pytest.raises(DatasetError, match=r"file-001\.parquet: not readable"):
+    with pytest.raises(DatasetError, match=r"file-001\.parquet: its end is missing"):
         DatasetReader(dataset).rows(1)
 
 

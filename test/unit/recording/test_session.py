@@ -125,10 +125,10 @@ def test_rows_tell_who_led_at_their_own_time(start_session, tmp_path):
     leader.hear(Report(at(3), "running", "human"))  # what was said of these frames comes after them
     leader.hear(Report(at(7) + 0.01, "running", "policy"))
     play(session, 8, 12)
-    assert saved(session.stop()).frames == 20
+    assert saved(session.stop()).frames == 17
     session.close()
     found = DatasetReader(tmp_path / "set").rows(0)["control_source"].tolist()
-    assert found == [0] * 3 + [1] * 5 + [2] * 10 + [0] * 2  # the controller is silent from then on
+    assert found == [1] * 5 + [2] * 10 + [0] * 2  # the controller is silent from then on
 
 
 def test_an_episode_that_nobody_led_fails_and_one_with_a_block_tells_of_it(start_session, tmp_path, lines):

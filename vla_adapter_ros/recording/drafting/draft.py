@@ -72,6 +72,8 @@ def draft_contract(
     Raises:
         DatasetError: no state, action or camera, or a shape that no contract can have.
     """
+    if not dataset.num_frames:
+        raise DatasetError(f"{dataset.root} has no episode: a draft needs at least one")
     if not dataset.cameras:
         raise DatasetError(f"{dataset.root} has no camera: a contract needs at least one")
     columns = find_columns(dataset, state, action)
