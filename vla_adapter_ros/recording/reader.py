@@ -257,7 +257,7 @@ class DatasetReader:
                 raise DatasetError(f"{where}: {error}") from error
 
     def _picture(self, cell: Any) -> bytes:
-        """The picture of a cell: its own bytes, or those of a file of the data set; empty if there is none."""
+        """The picture of a cell: its own bytes, or those of a file of the data set; else empty."""
         data, name = (cell.get("bytes"), cell.get("path")) if isinstance(cell, dict) else (None, None)
         if isinstance(data, bytes):
             return data

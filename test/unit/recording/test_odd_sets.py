@@ -18,13 +18,12 @@ from recording_samples import CONTRACT
 from vla_adapter_ros.cli.main import main
 from vla_adapter_ros.errors import DatasetError
 from vla_adapter_ros.recording.check import check_dataset
-from vla_adapter_ros.recording.description import check_info
+from vla_adapter_ros.recording.description import check_info, names_of
 from vla_adapter_ros.recording.importing import import_lerobot
 from vla_adapter_ros.recording.mapping import dimension_names, parse_mapping, read_mapping
 from vla_adapter_ros.recording.opening import open_dataset
 from vla_adapter_ros.recording.overview import describe_dataset
 from vla_adapter_ros.recording.reader import DatasetReader
-from vla_adapter_ros.recording.verdict import names_of
 
 POINTER = "version https://git-lfs.github.com/spec/v1\noid sha256:4d7a2146\nsize 12345\n"
 
