@@ -77,7 +77,7 @@ test test-all: setup
 	$(RUN) $(ROS_TESTS) $(QUICK) $(TEST_ARGS) || status=1; exit $$status
 
 record-demo: setup
-	@$(RUN) $(V)/bin/vla-adapter record-demo $(RECORD_ARGS)
+	@$(RUN) $(V)/bin/vla-adapter collect-demos $(RECORD_ARGS)
 
 train-demo: setup
 	@$(RUN) $(V)/bin/vla-adapter finetune --dataset out/demonstrations --output out/checkpoint \

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from vla_adapter_ros.cli import replay
+from vla_adapter_ros.cli.collect_demos import FIRST_SCENE, SCENES, first_scene
 from vla_adapter_ros.cli.demo import how_to_go_on
 from vla_adapter_ros.cli.main import _parser, main
-from vla_adapter_ros.cli.record_demo import FIRST_SCENE, SCENES, first_scene
 from vla_adapter_ros.contract import read_contract
 from vla_adapter_ros.errors import DatasetError
 from vla_adapter_ros.nodes import recorder_client
@@ -62,7 +62,7 @@ def test_scenes_are_not_recorded_twice(dataset, tmp_path, capsys):
     assert first_scene(dataset, 500) == 500
     (dataset / SCENES).write_text(json.dumps({"next_seed": 510}))
     assert first_scene(dataset, None) == first_scene(dataset, 510) == 510
-    told = sentence(capsys, "record-demo", "--dataset", str(dataset), "--episodes", "1", "--seed", "509")
+    told = sentence(capsys, "collect-demos", "--dataset", str(dataset), "--episodes", "1", "--seed", "509")
     assert f"--seed 509: {dataset} may show" in told and "the next free one is 510" in told
     for text in ("", "[]", "{}", '{"next_seed": "x"}'):
         (dataset / SCENES).write_text(text)

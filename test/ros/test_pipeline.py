@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from vla_adapter_ros.cli.collect_demos import collect_demonstrations, first_scene
 from vla_adapter_ros.cli.demo import run_demo
-from vla_adapter_ros.cli.record_demo import first_scene, record_demonstrations
 from vla_adapter_ros.recording.reader import DatasetReader
 from vla_adapter_ros.training.finetune import finetune
 
@@ -14,7 +14,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 def test_what_is_recorded_trains_a_checkpoint_that_runs(tmp_path):
     dataset, checkpoint = tmp_path / "demonstrations", tmp_path / "checkpoint"
-    recorded = record_demonstrations(dataset, 4, logs=tmp_path / "logs")
+    recorded = collect_demonstrations(dataset, 4, logs=tmp_path / "logs")
     assert recorded.episodes == 4 == DatasetReader(dataset).num_episodes
     assert first_scene(dataset, None) == 10_000 + recorded.episodes + recorded.discarded
     result = finetune(dataset, checkpoint, steps=60, progress=False)

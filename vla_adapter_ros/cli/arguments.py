@@ -9,11 +9,14 @@ import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from vla_adapter_ros.errors import ParameterError, PathError, VlaAdapterError
+from vla_adapter_ros.nodes.parameters import allowed, choices, parse, ros_default
 from vla_adapter_ros.paths import locate
 from vla_adapter_ros.untrusted import short
 
+CONTRACT_HELP = "robot contract: shipped name or path of a YAML file"
 DEVICE_HELP = "torch device: auto (the GPU where there is one), cpu, cuda, cuda:0 ..."
 
 
@@ -62,6 +65,48 @@ def number(least: float = 0.0, most: float = math.inf, *, above: bool = False) -
         return value
 
     return parse
+
+
+def add_parameter(parser: Any, kind: type, name: str, help: str = "") -> None:
+    """Add an option for a node parameter: default, choices, range and text are those of its class.
+
+    Args:
+        parser: Gets the option.
+        kind: Class of the node's parameters.
+        name: Of the parameter; the option has dashes for underscores.
+        help: In place of the parameter's own text.
+    """
+    field = kind.__dataclass_fields__[name]
+    rule = "" if choices(field) else allowed(field)
+
+    def read(text: str) -> Any:
+        try:
+            return parse(field, text)
+        except ParameterError as error:
+            raise argparse.ArgumentTypeError(str(error)) from None
+
+    text = help or field.metadata["text"]
+    text = text[:1].lower() + text[1:].removesuffix(".") if not text.endswith("...") else text
+    parser.add_argument(
+        f"--{name.replace('_', '-')}",
+        type=str if choices(field) else read,
+        default=ros_default(field),
+        choices=choices(field) or None,
+        help=f"{text}; {rule}" if rule else text,
+    )
+
+
+def add_robot(parser: argparse.ArgumentParser) -> None:
+    """Add `--robot` and `--simulate`: every command that starts nodes simulates the robot by default."""
+    robot = parser.add_mutually_exclusive_group()
+    robot.add_argument(
+        "--simulate", action="store_true", default=True,
+        help="start the simulated robot; the nodes speak to this computer alone (this is the default)",
+    )  # fmt: skip
+    robot.add_argument(
+        "--robot", dest="simulate", action="store_false",
+        help="a real robot: start no simulator; ROS's own network settings hold",
+    )  # fmt: skip
 
 
 def any_path(text: str) -> Path:

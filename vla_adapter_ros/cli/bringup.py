@@ -5,12 +5,12 @@ from __future__ import annotations
 import argparse
 import sys
 import time
-from collections.abc import Callable
 from typing import Any
 
-from vla_adapter_ros.cli.arguments import output_folder
+from vla_adapter_ros.cli.arguments import CONTRACT_HELP, SEED, add_parameter, add_robot, output_folder
 from vla_adapter_ros.errors import ParameterError, ProcessError
 from vla_adapter_ros.nodes.graph import NodeSpec, node_list
+from vla_adapter_ros.nodes.parameters import ControllerParameters, PolicyParameters, SimulatorParameters
 from vla_adapter_ros.nodes.process_runner import GraphRunner, how_it_ended
 
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 1.0, 30.0  # before a node is started again; doubled each time it fails
@@ -22,26 +22,27 @@ CONSEQUENCES = {
 }
 
 
-def add_bringup(commands: Any, graph_options: Callable[[argparse.ArgumentParser], None]) -> None:
-    """Add `bringup` to the parser's commands; `graph_options` adds what it shares with others."""
+def add_bringup(commands: Any) -> None:
+    """Add `bringup` to the parser's commands."""
     bringup = commands.add_parser("bringup", help="start the nodes and keep them running")
-    graph_options(bringup)
+    bringup.add_argument("--contract", default="franka_sim", help=CONTRACT_HELP)
     bringup.add_argument(
-        "--robot", dest="simulate", action="store_false",
-        help="a real robot: no simulator, and ROS's own network settings hold",
-    )  # fmt: skip
+        "--checkpoint", default="", help="checkpoint folder of the policy; default: the shipped one"
+    )
+    add_robot(bringup)
     for node in ("controller", "policy"):
         bringup.add_argument(
             f"--no-{node}", dest=node, action="store_false",
-            help=f"without the {node}, as where it runs on another computer",
+            help=f"do not start the {node}, because it runs on another computer",
         )  # fmt: skip
-    bringup.add_argument("--record", type=output_folder, help="also record to this data set directory")
-    bringup.add_argument("--lock-step", action="store_true", help="simulated time waits for the nodes")
-    bringup.add_argument("--device", default="auto", help="torch device of the policy")
     bringup.add_argument(
-        "--mode", default="drive", choices=("drive", "dry_run", "shadow", "row_pass_through"),
-        help="controller: drive; everything but commands; scored beside a human; rows as they are",
-    )  # fmt: skip
+        "--record", type=output_folder, metavar="FOLDER", help="also start the recorder, with this data set"
+    )
+    bringup.add_argument("--lock-step", action="store_true", help="simulated time waits for the nodes")
+    add_parameter(bringup, SimulatorParameters, "renderer")
+    bringup.add_argument("--seed", type=SEED, default=0, help="number of the first simulated scene")
+    add_parameter(bringup, PolicyParameters, "device")
+    add_parameter(bringup, ControllerParameters, "mode")
     bringup.set_defaults(run=_bringup)
 
 

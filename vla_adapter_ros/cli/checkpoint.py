@@ -8,47 +8,56 @@ import os
 from pathlib import Path
 from typing import Any
 
-from vla_adapter_ros.cli.arguments import UsageError, number, output_folder
+from vla_adapter_ros.cli.arguments import CONTRACT_HELP, UsageError, number, output_folder
 from vla_adapter_ros.contract.resources import checkpoints_folder
 from vla_adapter_ros.paths import expand
 
 
 def add_checkpoint(commands: Any) -> None:
     """Add the sub-commands to the parser of `vla-adapter`."""
-    parser = commands.add_parser("checkpoint", help="look into, check or adopt a checkpoint")
+    parser = commands.add_parser(
+        "checkpoint", help="look into a checkpoint, verify it, or convert an official one"
+    )
     tasks = parser.add_subparsers(dest="task", required=True)
     path_help = "directory, hub id, or the name of a shipped checkpoint"
 
     info = tasks.add_parser("info", help="what a checkpoint holds")
     info.add_argument("path", help=path_help)
-    info.add_argument("--platform", help="for an official checkpoint: show what this platform stands for")
-    info.add_argument("--json", action="store_true", help="print plain JSON")
+    info.add_argument(
+        "--platform",
+        help="show what this platform means for an official checkpoint: libero, calvin, aloha or bridge",
+    )
+    info.add_argument("--json", action="store_true", help="print JSON")
     info.set_defaults(run=_info)
 
     verify = tasks.add_parser("verify", help="check files, weights, statistics, and predict once")
     verify.add_argument("path", help=path_help)
-    verify.add_argument("--platform", help="needed for an official checkpoint")
-    verify.add_argument("--statistics", help="name of the entry to use, if there are several")
+    verify.add_argument(
+        "--platform", help="needed for an official checkpoint: libero, calvin, aloha or bridge"
+    )
+    verify.add_argument("--statistics", help="entry of dataset_statistics.json to use, where it has several")
     verify.set_defaults(run=_verify)
 
     convert = tasks.add_parser("convert", help="adopt an official checkpoint for a robot")
     convert.add_argument("source", help="official checkpoint: directory or hub id; it is only read")
     convert.add_argument("destination", type=output_folder, help="new directory")
-    convert.add_argument("--platform", required=True, help="what it was trained for, such as libero")
-    convert.add_argument("--contract", required=True, help="robot contract: shipped name or path")
-    convert.add_argument("--statistics", help="name of the entry to use, if there are several")
     convert.add_argument(
-        "--rate", type=number(above=True), help="rows per second, if not the platform's usual rate"
+        "--platform", required=True, help="platform it was trained for: libero, calvin, aloha or bridge"
+    )
+    convert.add_argument("--contract", required=True, help=CONTRACT_HELP)
+    convert.add_argument("--statistics", help="entry of dataset_statistics.json to use, where it has several")
+    convert.add_argument(
+        "--rate", type=number(above=True), help="rows per second [Hz]; default: the platform's rate"
     )
     convert.add_argument(
         "--set",
         action="append",
         default=[],
         metavar="KEY=VALUE",
-        help="such as center_crop=false; repeatable",
+        help="setting of the preprocessing, such as center_crop=false; repeatable",
     )
-    convert.add_argument("--gripper-binarize", action="store_true", help="each gripper becomes -1 or +1")
-    convert.add_argument("--gripper-invert", action="store_true", help="and changes its direction")
+    convert.add_argument("--gripper-binarize", action="store_true", help="round gripper values to -1 or +1")
+    convert.add_argument("--gripper-invert", action="store_true", help="swap open and closed of each gripper")
     convert.set_defaults(run=_convert)
 
 

@@ -14,15 +14,21 @@ from vla_adapter_ros.nodes.graph import nobody_here
 
 def add_instruct_commands(commands: Any) -> None:
     """Add `instruct` and `call` to the parser's commands."""
-    instruct = commands.add_parser("instruct", help="tell the running policy what to do")
-    instruct.add_argument("instruction", help='such as "pick up the red cube"; "": stop and hold')
+    instruct = commands.add_parser("instruct", help="give the running policy an instruction")
+    instruct.add_argument("instruction", help="such as 'pick up the red cube'; '' stops the arm")
     instruct.set_defaults(run=_instruct)
     call = commands.add_parser("call", help="arm, hold, stop or reset the running controller")
-    call.add_argument("service", choices=("arm", "hold", "stop", "reset"))
+    call.add_argument(
+        "service",
+        choices=("arm", "hold", "stop", "reset"),
+        help="arm: allow motion. hold: end the instruction. stop: the same, until reset. reset: end a stop",
+    )
     call.set_defaults(run=_call)
     for parser in (instruct, call):
-        parser.add_argument("--namespace", type=_namespace, help="of the nodes, such as /left; default: none")
-        parser.add_argument("--wait", type=number(), default=30.0, help="for the nodes [s]; default: 30")
+        parser.add_argument(
+            "--namespace", type=_namespace, help="namespace of the nodes, such as /left; default: none"
+        )
+        parser.add_argument("--wait", type=number(), default=30.0, help="longest wait for the nodes [s]")
 
 
 def _namespace(text: str) -> str:

@@ -8,18 +8,31 @@ import os
 import signal
 import sys
 from pathlib import Path
+from typing import Any
 
-from vla_adapter_ros.cli.arguments import COUNT, SEED, UsageError, output_file, output_folder
+from vla_adapter_ros import __version__
+from vla_adapter_ros.cli.arguments import (
+    CONTRACT_HELP,
+    COUNT,
+    SEED,
+    UsageError,
+    add_parameter,
+    output_file,
+    output_folder,
+)
 from vla_adapter_ros.cli.benchmark import add_benchmark_command
 from vla_adapter_ros.cli.bringup import add_bringup
 from vla_adapter_ros.cli.checkpoint import add_checkpoint, locate_checkpoint
 from vla_adapter_ros.cli.dataset import add_dataset_command
 from vla_adapter_ros.cli.evaluate import add_evaluate
+from vla_adapter_ros.cli.examples import EXAMPLES, GROUPS
 from vla_adapter_ros.cli.finetune import add_finetune_command
 from vla_adapter_ros.cli.instruct import add_instruct_commands
+from vla_adapter_ros.cli.parser import CommandParser, MainParser, add_descriptions
 from vla_adapter_ros.cli.record import add_record_command
 from vla_adapter_ros.errors import VlaAdapterError
 from vla_adapter_ros.nodes.graph import graph_environment
+from vla_adapter_ros.nodes.parameters import SimulatorParameters
 
 STATUSES = """exit status:
   0    it did what was asked
@@ -38,11 +51,12 @@ def main(arguments: list[str] | None = None) -> int:
     """
     options = _parser().parse_args(arguments)
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that child processes are stopped too
-    os.environ.update(graph_environment(options.simulate))  # before rclpy is imported
+    joins = getattr(options, "attach", False)  # nodes that run already, whatever they are
+    os.environ.update(graph_environment(options.simulate and not joins))  # before rclpy is imported
     try:
         return options.run(options)
     except UsageError as error:
-        print(f"vla-adapter {options.command}: error: {error}", file=sys.stderr)
+        print(options.parser.describe_error(str(error)), end="", file=sys.stderr)
         return 2
     except VlaAdapterError as error:
         print(f"vla-adapter: {error}", file=sys.stderr)
@@ -63,48 +77,21 @@ def _sentence(error: BaseException) -> str:
     return ": ".join(part for part in (what or type(error).__name__, text) if part)
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+def _parser() -> CommandParser:
+    parser = MainParser(
+        GROUPS,
         prog="vla-adapter",
-        description=__doc__,
+        description="Record demonstrations, train a VLA-Adapter policy on them, and let it move the arm.\n"
+        "`vla-adapter COMMAND --help` shows the options and examples of a command.",
         epilog=STATUSES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+    parser.add_argument("--version", action="version", version=f"vla-adapter {__version__}")
     parser.set_defaults(simulate=False)  # else commands that start a simulation say so
-    commands = parser.add_subparsers(dest="command", required=True)
-
-    demo = commands.add_parser("demo", help="the simulated arm carries out instructions")
-    _graph_options(demo)
-    demo.add_argument("--episodes", type=COUNT, default=10, help="scenes to try")
-    demo.add_argument("--no-swap", action="store_true", help="do not repeat each scene naming another object")
-    demo.add_argument("--json", type=output_file, help="write the result here")
-    demo.add_argument(
-        "--output", type=output_folder, default=Path("out/demo"), help="folder for video, plot and logs"
-    )
-    demo.set_defaults(run=_demo, seed=100, simulate=True)
-
-    add_bringup(commands, _graph_options)
-
-    record = commands.add_parser("record-demo", help="the scripted expert teleoperates, the recorder writes")
-    record.add_argument("--contract", default="franka_sim", help="robot contract: shipped name or path")
-    record.add_argument("--renderer", default="auto", choices=("auto", "egl", "osmesa", "raycast"))
-    record.add_argument("--episodes", type=COUNT, default=300, help="demonstrations to record")
-    record.add_argument(
-        "--dataset",
-        type=output_folder,
-        default=Path("out/demonstrations"),
-        help="made if missing, else continued",
-    )
-    record.add_argument("--seed", type=SEED, help="first scene; default: 10000, or the first new one")
-    record.set_defaults(run=_record_demo, simulate=True)
-
-    ground = commands.add_parser("pretrain-grounding", help="make the grounded tiny backbone from nothing")
-    ground.add_argument("--output", type=output_folder, default=Path("out/grounded_tiny"))
-    ground.add_argument("--contract", default="franka_sim", help="robot contract: shipped name or path")
-    ground.add_argument("--scenes", type=COUNT, default=6000, help="rendered scenes")
-    ground.add_argument("--seed", type=SEED, default=0)
-    ground.set_defaults(run=_ground)
-
+    commands = parser.commands
+    _add_demo(commands)
+    add_bringup(commands)
+    _add_collect_demos(commands)
+    _add_pretrain_grounding(commands)
     add_instruct_commands(commands)
     add_finetune_command(commands)
     add_evaluate(commands)
@@ -112,14 +99,53 @@ def _parser() -> argparse.ArgumentParser:
     add_checkpoint(commands)
     add_dataset_command(commands)
     add_benchmark_command(commands)
+    add_descriptions(parser, EXAMPLES)
     return parser
 
 
-def _graph_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--contract", default="franka_sim", help="robot contract: shipped name or path")
-    parser.add_argument("--checkpoint", default="", help="checkpoint directory; default: the shipped one")
-    parser.add_argument("--renderer", default="auto", choices=("auto", "egl", "osmesa", "raycast"))
-    parser.add_argument("--seed", type=SEED, default=0, help="first scene")
+def _add_demo(commands: Any) -> None:
+    demo = commands.add_parser("demo", help="let the simulated arm carry out instructions")
+    demo.add_argument("--contract", default="franka_sim", help=CONTRACT_HELP)
+    demo.add_argument(
+        "--checkpoint", default="", help="directory, hub id or shipped name; default: the shipped one"
+    )
+    add_parameter(demo, SimulatorParameters, "renderer")
+    demo.add_argument("--seed", type=SEED, default=100, help="number of the first scene")
+    demo.add_argument("--episodes", type=COUNT, default=10, help="number of scenes")
+    demo.add_argument("--no-swap", action="store_true", help="do not repeat each scene naming another object")
+    demo.add_argument("--json", type=output_file, metavar="FILE", help="write the result to this file")
+    demo.add_argument(
+        "--output", type=output_folder, default=Path("out/demo"), help="folder for video, plot and logs"
+    )
+    demo.set_defaults(run=_demo, simulate=True)
+
+
+def _add_collect_demos(commands: Any) -> None:
+    collect = commands.add_parser(
+        "collect-demos", help="let the scripted expert move the simulated arm, and record it"
+    )
+    collect.add_argument("--contract", default="franka_sim", help=CONTRACT_HELP)
+    add_parameter(collect, SimulatorParameters, "renderer")
+    collect.add_argument("--episodes", type=COUNT, default=300, help="number of demonstrations to record")
+    collect.add_argument(
+        "--dataset", type=output_folder, default=Path("out/demonstrations"),
+        help="folder of the LeRobot data set; made if missing, else continued",
+    )  # fmt: skip
+    collect.add_argument(
+        "--seed", type=SEED, help="number of the first scene; default: 10000, or the first one that is new"
+    )
+    collect.set_defaults(run=_collect_demos, simulate=True)
+
+
+def _add_pretrain_grounding(commands: Any) -> None:
+    ground = commands.add_parser("pretrain-grounding", help="make the grounded tiny backbone from nothing")
+    ground.add_argument(
+        "--output", type=output_folder, default=Path("out/grounded_tiny"), help="checkpoint folder to write"
+    )
+    ground.add_argument("--contract", default="franka_sim", help=CONTRACT_HELP)
+    ground.add_argument("--scenes", type=COUNT, default=6000, help="number of rendered scenes")
+    ground.add_argument("--seed", type=SEED, default=0, help="seed of scenes and weights")
+    ground.set_defaults(run=_ground)
 
 
 def _demo(options: argparse.Namespace) -> int:
@@ -140,11 +166,11 @@ def _demo(options: argparse.Namespace) -> int:
     return 0 if result["successes"] >= 0.9 * result["episodes"] else 1
 
 
-def _record_demo(options: argparse.Namespace) -> int:
-    from vla_adapter_ros.cli.record_demo import first_scene, record_demonstrations
+def _collect_demos(options: argparse.Namespace) -> int:
+    from vla_adapter_ros.cli.collect_demos import collect_demonstrations, first_scene
 
     print(f"scenes from {first_scene(options.dataset, options.seed)} on", flush=True)
-    result = record_demonstrations(
+    result = collect_demonstrations(
         options.dataset,
         options.episodes,
         contract=options.contract,

@@ -13,18 +13,32 @@ from typing import Any
 
 import yaml
 
-from vla_adapter_ros.cli.arguments import output_folder, wrong_arguments
+from vla_adapter_ros.cli.arguments import (
+    CONTRACT_HELP,
+    add_parameter,
+    add_robot,
+    output_folder,
+    wrong_arguments,
+)
 from vla_adapter_ros.cli.keys import Keyboard, parse_keys
 from vla_adapter_ros.contract import read_contract
 from vla_adapter_ros.errors import ParameterError, RecordingError
-from vla_adapter_ros.nodes.graph import NodeSpec, nobody_here, node_list
-from vla_adapter_ros.nodes.parameters import RecorderParameters, build
+from vla_adapter_ros.nodes.graph import NodeSpec, nobody_here, recording_nodes
+from vla_adapter_ros.nodes.parameters import RecorderParameters, SimulatorParameters, build
 from vla_adapter_ros.texts import visible
 
-COMMANDS = ("toggle", "start", "stop", "discard", "rerecord", "save", "task", "arm", "quit")
-KEYS = {"space": "toggle", "s": "save", "d": "discard", "r": "rerecord", "t": "task", "a": "arm", "q": "quit"}
+COMMANDS = ("toggle", "start", "stop", "discard", "rerecord", "save", "instruction", "arm", "quit")
+KEYS = {
+    "space": "toggle",
+    "s": "save",
+    "d": "discard",
+    "r": "rerecord",
+    "t": "instruction",
+    "a": "arm",
+    "q": "quit",
+}
 HELP = (
-    "space: start/stop   d: discard   r: record again   s: save a failed one   t: task   "
+    "space: start/stop   d: discard   r: record again   s: save a failed one   t: instruction   "
     "a: arm the controller   q: quit"
 )
 REFRESH_S = 0.1
@@ -34,21 +48,32 @@ LONG_MIN = 24 * 60  # more than this is no estimate that anybody needs [min]
 def add_record_command(commands: Any) -> None:
     """Add `record` to the parser's commands."""
     record = commands.add_parser(
-        "record", help="record demonstrations, with live status and keys", epilog=f"Keys: {HELP}"
+        "record", help="record demonstrations, with live status and keys", epilog=f"keys: {HELP}"
     )
     record.add_argument(
-        "--dataset", type=output_folder, help="LeRobot data set; made if missing, else continued"
-    )
-    record.add_argument("--contract", default="franka_sim", help="robot contract: shipped name or path")
-    record.add_argument("--instruction", default="", help="task of the first episode; key t changes it")
-    record.add_argument("--simulate", action="store_true", help="the simulated robot instead of a real one")
-    record.add_argument("--renderer", default="auto", choices=("auto", "egl", "osmesa", "raycast"))
-    record.add_argument("--only", action="store_true", help="start the recorder alone, no controller")
-    record.add_argument("--attach", action="store_true", help="start nothing: join a running recorder")
-    record.add_argument("--keys", default="", help="further keys, such as 'toggle=b discard=pageup'")
+        "--dataset", type=output_folder,
+        help="folder of the LeRobot data set; made if missing, else continued; needed without --attach",
+    )  # fmt: skip
+    record.add_argument("--contract", default="franka_sim", help=CONTRACT_HELP)
     record.add_argument(
-        "--set", action="append", default=[], metavar="NAME=VALUE", help="parameter of the recorder node"
+        "--instruction", default="", help="instruction of the first episode; key t changes it; default: asked"
     )
+    add_robot(record)
+    add_parameter(record, SimulatorParameters, "renderer")
+    record.add_argument(
+        "--only", action="store_true", help="start the recorder alone, without the controller"
+    )
+    record.add_argument(
+        "--attach", action="store_true",
+        help="start nothing: join a running recorder, with ROS's own network settings",
+    )  # fmt: skip
+    record.add_argument(
+        "--keys", default="", help="further keys, such as 'toggle=b discard=pageup'; default: none"
+    )
+    record.add_argument(
+        "--set", action="append", default=[], metavar="NAME=VALUE",
+        help="parameter of the recorder node; repeatable",
+    )  # fmt: skip
     record.add_argument(
         "--bell", action="store_true", help="ring when an episode starts, and twice at its end"
     )
@@ -78,11 +103,10 @@ def recorder_nodes(options: argparse.Namespace) -> list[NodeSpec]:
     if unknown := sorted(set(given) - set(known)):
         raise ParameterError(f"--set {', '.join(unknown)}: allowed are {', '.join(known)}")
     build(RecorderParameters, given)
-    nodes = node_list(
+    nodes = recording_nodes(
+        dataset=str(options.dataset),
         contract=options.contract,
         simulate=options.simulate,
-        policy=False,
-        record=str(options.dataset),
         renderer=options.renderer,
     )
     for node in nodes:
@@ -118,7 +142,7 @@ class Terminal:
     Args:
         client: `RecorderClient`.
         keyboard: Open keyboard.
-        instruction: Task of the next episode.
+        instruction: Of the next episode.
         bell: Whether to ring.
     """
 
@@ -157,22 +181,22 @@ class Terminal:
     def _run_command(self, command: str) -> None:
         if command == "toggle":
             command = "stop" if self._client.status.state == "recording" else "start"
-        if command == "task" or (command == "start" and not self._task()):
+        if command == "instruction" or (command == "start" and not self._next_instruction()):
             self._ask()
-            if command == "task":
+            if command == "instruction":
                 return
         if command == "start":
-            self._client.start(self._task())
+            self._client.start(self._next_instruction())
         else:
             self._client.command(command)
 
-    def _task(self) -> str:
+    def _next_instruction(self) -> str:
         return self._instruction or self._client.status.instruction
 
     def _ask(self) -> None:
         with self._keyboard.whole_lines():
             self._clear()
-            self._instruction = visible(input("task: ")) or self._instruction
+            self._instruction = visible(input("instruction: ")) or self._instruction
 
     def _show(self) -> None:
         status = self._client.status

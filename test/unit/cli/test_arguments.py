@@ -8,32 +8,11 @@ import re
 from types import SimpleNamespace
 
 import pytest
+from command_parsers import COMMANDS, needed
 
 from vla_adapter_ros.cli.arguments import UsageError, number, whole
 from vla_adapter_ros.cli.finetune import chosen_settings
 from vla_adapter_ros.cli.main import STATUSES, _parser, main
-
-
-def leaves(parser: argparse.ArgumentParser, words: tuple[str, ...] = ()):
-    """Every command without sub-commands: its words and its parser."""
-    kinds = [a for a in parser._actions if isinstance(a, argparse._SubParsersAction)]
-    for action in kinds:
-        for name, child in action.choices.items():
-            yield from leaves(child, (*words, name))
-    if not kinds:
-        yield words, parser
-
-
-def needed(parser: argparse.ArgumentParser) -> list[str]:
-    """Words for what a command cannot do without."""
-    words = []
-    for action in parser._actions:
-        value = str(next(iter(action.choices))) if action.choices else "1"
-        if not action.option_strings:
-            words.append(value)
-        elif action.required:
-            words += [action.option_strings[0], value]
-    return words
 
 
 def is_number(action: argparse.Action) -> bool:
@@ -43,7 +22,6 @@ def is_number(action: argparse.Action) -> bool:
         return False
 
 
-COMMANDS = dict(leaves(_parser()))
 NUMBERS = [
     (words, action.option_strings[0])
     for words, parser in COMMANDS.items()
@@ -85,7 +63,7 @@ def test_numbers_that_make_no_sense(words, option, capsys):
     ("words", "option", "value"),
     [
         (("demo",), "--episodes", "0"),
-        (("record-demo",), "--episodes", "0"),
+        (("collect-demos",), "--episodes", "0"),
         (("demo",), "--seed", str(2**32)),
         (("finetune",), "--steps", "0"),
         (("finetune",), "--lr", "0"),
@@ -129,7 +107,7 @@ def test_arguments_that_do_not_fit_together_end_with_status_2(tmp_path, capsys):
 
 def test_options_that_mean_nothing_are_not_there(capsys):
     with pytest.raises(SystemExit) as caught:
-        main(["record-demo", "--checkpoint", "nope"])
+        main(["collect-demos", "--checkpoint", "nope"])
     assert caught.value.code == 2 and "--checkpoint" in capsys.readouterr().err
 
 

@@ -105,11 +105,12 @@ def test_nothing_to_start_is_refused(capsys):
     ("words", "simulate"),
     [
         ("demo", True),
-        ("record-demo", True),
+        ("collect-demos", True),
         ("bringup", True),
         ("bringup --robot", False),
-        ("record --dataset x", False),
-        ("record --dataset x --simulate", True),
+        ("record --dataset x", True),
+        ("record --dataset x --robot", False),
+        ("instruct wave", False),
     ],
 )
 def test_commands_know_whether_they_are_for_this_computer_alone(words, simulate):

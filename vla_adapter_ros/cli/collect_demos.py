@@ -1,4 +1,4 @@
-"""Record demonstrations: the scripted expert teleoperates, the recorder writes a LeRobot data set."""
+"""Collect demonstrations: the scripted expert teleoperates, the recorder writes a LeRobot data set."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class RecordingResult:
     seconds: float
 
 
-def record_demonstrations(
+def collect_demonstrations(
     dataset: Path, episodes: int, *, contract: str = "franka_sim", seed: int | None = None,
     renderer: str = "auto", logs: Path | None = None,
 ) -> RecordingResult:  # fmt: skip

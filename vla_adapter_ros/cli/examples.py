@@ -1,0 +1,43 @@
+"""The groups of commands, and what to type for each: shown by --help, parsed by a test."""
+
+GROUPS = {
+    "try": ("demo",),
+    "data": ("record", "collect-demos", "dataset"),
+    "train": ("finetune", "evaluate", "checkpoint"),
+    "robot": ("bringup", "instruct", "call"),
+    "maintainers": ("benchmark", "pretrain-grounding"),
+}
+EXAMPLES = {
+    ("demo",): ["demo", "demo --episodes 3 --no-swap --output out/short_demo"],
+    ("record",): [
+        "record --dataset demos",
+        "record --dataset demos --robot --contract my_arm.yaml --instruction 'pick up the red cube'",
+        "record --attach",
+    ],
+    ("collect-demos",): ["collect-demos --episodes 300 --dataset out/demonstrations"],
+    ("bringup",): [
+        "bringup",
+        "bringup --robot --contract my_arm.yaml --checkpoint my_checkpoint",
+        "bringup --robot --contract my_arm.yaml --no-policy --mode dry_run",
+    ],
+    ("instruct",): ["instruct 'pick up the red cube'", "instruct ''"],
+    ("call",): ["call arm", "call stop --namespace /left"],
+    ("pretrain-grounding",): ["pretrain-grounding --output out/grounded_tiny --scenes 6000"],
+    ("finetune",): [
+        "finetune --dataset out/demonstrations --output out/checkpoint",
+        "finetune --dataset demos --output out/checkpoint --check-only",
+    ],
+    ("evaluate", "open-loop"): [
+        "evaluate open-loop --checkpoint out/checkpoint --dataset out/demonstrations"
+    ],
+    ("evaluate", "closed-loop"): ["evaluate closed-loop --checkpoint out/checkpoint --scenes 30"],
+    ("checkpoint", "info"): ["checkpoint info franka_sim_tiny"],
+    ("checkpoint", "verify"): ["checkpoint verify out/checkpoint"],
+    ("checkpoint", "convert"): [
+        "checkpoint convert official out/adopted --platform libero --contract my_arm.yaml"
+    ],
+    ("dataset", "info"): ["dataset info demos"],
+    ("dataset", "check"): ["dataset check demos --strict"],
+    ("dataset", "repair"): ["dataset repair demos --output demos_repaired"],
+    ("dataset", "view"): ["dataset view demos"],
+}
