@@ -16,6 +16,8 @@ from vla_adapter_ros.untrusted import short
 class Choice(str, Enum):
     """Parent of all closed sets. `Kind("word")` checks a word; printing a member shows the plain word."""
 
+    __hash__ = str.__hash__  # so that a member finds its word among the keys of a dict
+
     def __str__(self) -> str:
         return self.value
 

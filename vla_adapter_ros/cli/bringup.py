@@ -36,7 +36,10 @@ def add_bringup(commands: Any) -> None:
             help=f"do not start the {node}, because it runs on another computer",
         )  # fmt: skip
     bringup.add_argument(
-        "--record", type=output_folder, metavar="FOLDER", help="also start the recorder, with this data set"
+        "--record",
+        type=output_folder,
+        metavar="FOLDER",
+        help="also start the recorder, with this data set; default: none",
     )
     bringup.add_argument("--lock-step", action="store_true", help="simulated time waits for the nodes")
     add_parameter(bringup, SimulatorParameters, "renderer")

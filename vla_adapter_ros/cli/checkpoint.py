@@ -8,9 +8,12 @@ import os
 from pathlib import Path
 from typing import Any
 
+from vla_adapter_ros.choices import PlatformName
 from vla_adapter_ros.cli.arguments import CONTRACT_HELP, UsageError, number, output_folder
 from vla_adapter_ros.contract.resources import checkpoints_folder
 from vla_adapter_ros.paths import expand
+
+STATISTICS_HELP = "entry of dataset_statistics.json to use; default: the only one"
 
 
 def add_checkpoint(commands: Any) -> None:
@@ -24,28 +27,29 @@ def add_checkpoint(commands: Any) -> None:
     info = tasks.add_parser("info", help="what a checkpoint holds")
     info.add_argument("path", help=path_help)
     info.add_argument(
-        "--platform",
-        help="show what this platform means for an official checkpoint: libero, calvin, aloha or bridge",
-    )
+        "--platform", choices=PlatformName.words(),
+        help="show what this platform means for an official checkpoint; default: none",
+    )  # fmt: skip
     info.add_argument("--json", action="store_true", help="print JSON")
     info.set_defaults(run=_info)
 
     verify = tasks.add_parser("verify", help="check files, weights, statistics, and predict once")
     verify.add_argument("path", help=path_help)
     verify.add_argument(
-        "--platform", help="needed for an official checkpoint: libero, calvin, aloha or bridge"
-    )
-    verify.add_argument("--statistics", help="entry of dataset_statistics.json to use, where it has several")
+        "--platform", choices=PlatformName.words(),
+        help="of an official checkpoint, which needs one; default: none",
+    )  # fmt: skip
+    verify.add_argument("--statistics", help=STATISTICS_HELP)
     verify.set_defaults(run=_verify)
 
     convert = tasks.add_parser("convert", help="adopt an official checkpoint for a robot")
     convert.add_argument("source", help="official checkpoint: directory or hub id; it is only read")
     convert.add_argument("destination", type=output_folder, help="new directory")
     convert.add_argument(
-        "--platform", required=True, help="platform it was trained for: libero, calvin, aloha or bridge"
+        "--platform", required=True, choices=PlatformName.words(), help="what it was trained for"
     )
     convert.add_argument("--contract", required=True, help=CONTRACT_HELP)
-    convert.add_argument("--statistics", help="entry of dataset_statistics.json to use, where it has several")
+    convert.add_argument("--statistics", help=STATISTICS_HELP)
     convert.add_argument(
         "--rate", type=number(above=True), help="rows per second [Hz]; default: the platform's rate"
     )

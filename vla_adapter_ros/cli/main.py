@@ -113,7 +113,9 @@ def _add_demo(commands: Any) -> None:
     demo.add_argument("--seed", type=SEED, default=100, help="number of the first scene")
     demo.add_argument("--episodes", type=COUNT, default=10, help="number of scenes")
     demo.add_argument("--no-swap", action="store_true", help="do not repeat each scene naming another object")
-    demo.add_argument("--json", type=output_file, metavar="FILE", help="write the result to this file")
+    demo.add_argument(
+        "--json", type=output_file, metavar="FILE", help="write the result to this file; default: none"
+    )
     demo.add_argument(
         "--output", type=output_folder, default=Path("out/demo"), help="folder for video, plot and logs"
     )

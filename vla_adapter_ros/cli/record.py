@@ -52,7 +52,7 @@ def add_record_command(commands: Any) -> None:
     )
     record.add_argument(
         "--dataset", type=output_folder,
-        help="folder of the LeRobot data set; made if missing, else continued; needed without --attach",
+        help="folder of the LeRobot data set; made if missing, else continued; no default",
     )  # fmt: skip
     record.add_argument("--contract", default="franka_sim", help=CONTRACT_HELP)
     record.add_argument(
@@ -61,7 +61,7 @@ def add_record_command(commands: Any) -> None:
     add_robot(record)
     add_parameter(record, SimulatorParameters, "renderer")
     record.add_argument(
-        "--only", action="store_true", help="start the recorder alone, without the controller"
+        "--only", action="store_true", help="start the recorder alone; add --robot beside a real robot"
     )
     record.add_argument(
         "--attach", action="store_true",

@@ -11,21 +11,14 @@ import dataclasses
 import json
 import math
 from dataclasses import dataclass
-from enum import Enum
 from typing import Any
 
+from vla_adapter_ros.choices import Choice, RendererName
 from vla_adapter_ros.contract import Contract
 from vla_adapter_ros.errors import ParameterError
 
 
-class Choice(str, Enum):
-    """Base of parameters with a closed set of values; a member is the text that ROS and YAML hold."""
-
-    __str__ = str.__str__  # in formatted texts the value, under every Python
-    __hash__ = str.__hash__  # so that a member finds its text in a dict
-
-
-class WeightType(Choice):
+class PolicyDtype(Choice):
     """Type of the policy's weights."""
 
     AUTO = "auto"
@@ -77,15 +70,6 @@ class OnFail(Choice):
     SAVE = "save"
 
 
-class Renderer(Choice):
-    """What renders the images of the simulated cameras."""
-
-    AUTO = "auto"
-    EGL = "egl"
-    OSMESA = "osmesa"
-    RAYCAST = "raycast"
-
-
 class TrajectoryStart(Choice):
     """State from which the simulated trajectory driver starts a new trajectory."""
 
@@ -115,8 +99,8 @@ class PolicyParameters(CommonParameters):
 
     checkpoint: str = parameter("", "Checkpoint directory; empty: the one shipped for the simulated Franka.")
     device: str = parameter("auto", "torch device: auto (the GPU where there is one), cpu, cuda, cuda:0 ...")
-    dtype: WeightType = parameter(
-        WeightType.AUTO,
+    dtype: PolicyDtype = parameter(
+        PolicyDtype.AUTO,
         "Type of the weights; auto: bf16 on a GPU, and for large models on CPUs that have it, else fp32.",
     )
     compile: bool = parameter(False, "Let torch.compile fuse kernels: minutes at the start, faster after.")
@@ -217,8 +201,8 @@ class RecorderParameters(CommonParameters):
 class SimulatorParameters(CommonParameters):
     """Parameters of the simulator node."""
 
-    renderer: Renderer = parameter(
-        Renderer.AUTO, "Renderer of the camera images; auto: the first of the others that works here."
+    renderer: RendererName = parameter(
+        RendererName.AUTO, "Renderer of the camera images; auto: the first of the others that works here."
     )
     seed: int = parameter(0, "Seed of the first scene.", min=0)
     camera_rate_hz: float = parameter(0.0, "Images per second; 0: the contract's rate.", min=0.0, max=100.0)
@@ -261,7 +245,7 @@ def allowed(field: dataclasses.Field) -> str:
 
 def choices(field: dataclasses.Field) -> tuple[str, ...]:
     """All values that a parameter may have, as texts; empty if it is no `Choice`."""
-    return tuple(member.value for member in type(field.default)) if isinstance(field.default, Choice) else ()
+    return tuple(type(field.default).words()) if isinstance(field.default, Choice) else ()
 
 
 def ros_default(field: dataclasses.Field) -> Any:

@@ -10,11 +10,12 @@ import pytest
 from command_parsers import COMMANDS, needed
 
 import vla_adapter_ros
+from vla_adapter_ros.choices import RendererName
 from vla_adapter_ros.cli.examples import EXAMPLES, GROUPS
 from vla_adapter_ros.cli.main import _parser, main
 from vla_adapter_ros.cli.parser import leaves
 from vla_adapter_ros.nodes.launch_arguments import BRINGUP, RECORD
-from vla_adapter_ros.nodes.parameters import ControllerMode, Renderer
+from vla_adapter_ros.nodes.parameters import ControllerMode
 
 OURS = ("demo", "record", "collect-demos", "bringup", "instruct", "call", "checkpoint", "pretrain-grounding")
 EXPLAINED = {words: parser for words, parser in COMMANDS.items() if words[0] in OURS}
@@ -119,4 +120,4 @@ def test_choices_are_those_of_the_parameters():
         for action in parser._actions
         if action.dest in ("renderer", "mode")
     }
-    assert found == {("renderer", tuple(Renderer)), ("mode", tuple(ControllerMode))}
+    assert found == {("renderer", tuple(RendererName)), ("mode", tuple(ControllerMode))}

@@ -35,11 +35,11 @@ def options(*words):
 
 
 def test_what_is_started():
-    nodes = recorder_nodes(options("--dataset", "d", "--instruction", "wave", "--set", "crf=18"))
+    nodes = recorder_nodes(options("--dataset", "d", "--robot", "--instruction", "wave", "--set", "crf=18"))
     assert [node.kind for node in nodes] == ["controller", "recorder"]
     assert nodes[1].parameters["crf"] == 18 and nodes[1].parameters["instruction"] == "wave"
     assert [n.kind for n in recorder_nodes(options("--dataset", "d", "--only"))] == ["recorder"]
-    assert recorder_nodes(options("--dataset", "d", "--simulate"))[0].kind == "simulator"
+    assert recorder_nodes(options("--dataset", "d"))[0].kind == "simulator"
     assert recorder_nodes(options("--attach")) == []
 
 

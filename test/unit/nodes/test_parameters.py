@@ -7,17 +7,16 @@ import dataclasses
 import pytest
 import yaml
 
+from vla_adapter_ros.choices import Choice, RendererName
 from vla_adapter_ros.errors import ParameterError
 from vla_adapter_ros.nodes.graph import NodeSpec, node_list, recording_nodes
 from vla_adapter_ros.nodes.launch_arguments import BRINGUP, RECORD, read_arguments
 from vla_adapter_ros.nodes.parameters import (
     KINDS,
-    Choice,
     Codec,
     ControllerMode,
     ControllerParameters,
     RecorderParameters,
-    Renderer,
     SimulatorParameters,
     allowed,
     build,
@@ -71,7 +70,7 @@ def test_a_choice_is_its_text_everywhere(tmp_path):
 def test_what_is_typed_becomes_the_parameter():
     fields = SimulatorParameters.__dataclass_fields__
     assert parse(fields["seed"], "7") == 7 and parse(fields["lock_step"], "True") is True
-    assert parse(fields["renderer"], "egl") is Renderer.EGL and parse(fields["patience_s"], "2") == 2.0
+    assert parse(fields["renderer"], "egl") is RendererName.EGL and parse(fields["patience_s"], "2") == 2.0
     for name, text in (
         ("seed", "-1"),
         ("seed", "x"),
