@@ -55,7 +55,7 @@ def test_info_verify_and_convert(tmp_path: Path, capsys: pytest.CaptureFixture[s
     assert main(["checkpoint", "info", source]) == 0
     assert "the widths fit libero, calvin" in capsys.readouterr().out
     assert main(["checkpoint", "verify", source]) == 1
-    assert "FAIL weights" in capsys.readouterr().out
+    assert "fail weights" in capsys.readouterr().out
     arguments = ["checkpoint", "convert", source, ours, "--platform", "libero"]
     arguments += ["--contract", str(tmp_path / "seven.yaml"), "--gripper-binarize"]
     assert main([*arguments, "--set", "nothing=1"]) == 1
@@ -68,7 +68,7 @@ def test_info_verify_and_convert(tmp_path: Path, capsys: pytest.CaptureFixture[s
     assert found["output"] == {"gripper_columns": [-1], "gripper_binarize": True, "gripper_invert": True}
     assert main(["checkpoint", "verify", ours]) == 0
     text = capsys.readouterr().out
-    assert "FAIL" not in text and "ok   prediction" in text
+    assert "fail" not in text and "pass prediction" in text
 
 
 def test_a_missing_checkpoint_is_one_sentence(capsys: pytest.CaptureFixture[str]) -> None:
