@@ -26,7 +26,7 @@ from vla_adapter_ros.nodes.graph import NodeSpec
 LIMITS = Limits.of(CONTRACT)
 PARAMETERS = {"use_sim_time": True, "lock_step": True, "armed": True}
 SPEED, ROWS = 0.8, 8  # rad/s of the first joint; its last row is due 0.7 s after the chunk's stamp
-LEAD_S = CONTRACT.command.lead_s
+LEAD_S = CONTRACT.command.command_delay_s
 AFTER_LAST_ROW_S = 0.3
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "faults.md"
 

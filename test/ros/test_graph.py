@@ -133,7 +133,7 @@ def test_policy_killed_in_motion_leaves_a_holding_arm(running):
     del runner.processes["policy_node"]
     last = seconds([chunk for chunk in watch.chunks if chunk.num_rows][-1].header.stamp)
     client.sleep(2.0)  # the simulator gives up waiting for the dead policy, then time goes on
-    _, path = watch.arm(last + 0.7 + 0.3 + CONTRACT.command.lead_s)
+    _, path = watch.arm(last + 0.7 + 0.3 + CONTRACT.command.command_delay_s)
     assert np.abs(path - path[-1]).max() < 2e-3  # at rest 0.3 s after the last row was due
     assert client.status.state == "holding" and "no action chunk" in client.status.reason
     runner.check_alive()

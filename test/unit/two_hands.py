@@ -50,7 +50,7 @@ grippers:
      joint: right_finger, open_position: 0.08, closed_position: 0.02,
      topic: /right/gripper, type: joint_trajectory}
 teleop: {topic: /teleop/command}
-command: {type: joint_trajectory, topic: /arms/joint_trajectory, lead_s: 0.1}
+command: {type: joint_trajectory, topic: /arms/joint_trajectory, command_delay_s: 0.1}
 limits:
   left_waist: {position: [-3.0, 3.0], velocity: 2.0, acceleration: 8.0, jerk: 640.0}
   left_elbow: {position: [-3.0, 3.0], velocity: 2.0, acceleration: 8.0, jerk: 640.0}

@@ -19,38 +19,38 @@ def _meaning(contract: Contract) -> dict[str, object]:
         "action.dimensions drive": contract.driven_state,
         "action.delta": _delta(contract),
         "grippers": tuple((g.dimension, g.mode, g.open, g.closed) for g in contract.grippers),
-        "command.lead_s": contract.command.lead_s,
+        "command.command_delay_s": contract.command.command_delay_s,
     }
 
 
 def _delta(contract: Contract) -> tuple[str, ...]:
     """What the deltas of the action refer to; nothing in absolute spaces."""
     action = contract.action
-    if not action.space.endswith("_delta"):
+    if not action.space.is_delta:
         return ()
-    return (action.delta_reference, action.frame) if action.space == "ee_delta" else (action.delta_reference,)
+    return (action.delta_reference, action.frame) if action.space.is_cartesian else (action.delta_reference,)
 
 
-def contract_differences(ours: Contract, theirs: Contract) -> list[str]:
+def contract_differences(source: Contract, target: Contract) -> list[str]:
     """List in words what differs in meaning between two contracts; empty if they agree."""
-    mine, other = _meaning(ours), _meaning(theirs)
-    return [f"{key}: {mine[key]!r} here, {other[key]!r} there" for key in mine if mine[key] != other[key]]
+    here, there = _meaning(source), _meaning(target)
+    return [f"{key}: {here[key]!r} here, {there[key]!r} there" for key in here if here[key] != there[key]]
 
 
-def require_same(ours: Contract, theirs: Contract, what: str) -> None:
-    """Refuse `theirs` unless it means the same as `ours`.
+def require_same(source: Contract, target: Contract, what: str) -> None:
+    """Refuse `target` unless it means the same as `source`.
 
     Args:
-        ours: The contract of the robot at hand.
-        theirs: The contract stored with `what`.
+        source: The contract of the robot at hand.
+        target: The contract stored with `what`.
         what: What the second contract belongs to, for the message.
 
     Raises:
         ContractMismatch: one line per difference.
     """
-    differences = contract_differences(ours, theirs)
+    differences = contract_differences(source, target)
     if differences:
         lines = "\n  ".join(differences)
         raise ContractMismatch(
-            f"{what} was made for contract '{theirs.name}', which differs from '{ours.name}':\n  {lines}"
+            f"{what} was made for contract '{target.name}', which differs from '{source.name}':\n  {lines}"
         )

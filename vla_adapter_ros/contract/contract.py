@@ -7,46 +7,54 @@ set and checkpoint.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
+from typing import Annotated, Literal
 
+from pydantic import Field
+from pydantic.dataclasses import dataclass
+
+from vla_adapter_ros.contract.enums import GripperCommandType, TimeSource, TopicType
+from vla_adapter_ros.contract.migration import SCHEMA
 from vla_adapter_ros.contract.schema import (
-    SCHEMA,
+    CHECKED,
     Action,
     Camera,
     Command,
     Gripper,
     JointLimits,
     Kinematics,
+    Number,
     Safety,
     StateDimension,
     Teleop,
+    Text,
     Topic,
     Workspace,
 )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=CHECKED)
 class Contract:
     """Everything that recording, training and deployment must agree on for one robot."""
 
-    schema: int = field(metadata={"choices": (SCHEMA,)})
-    name: str
-    robot_type: str
-    rate_hz: float = field(metadata={"above": 0.0, "max": 200.0})
-    reference_camera: str
+    schema: Literal[SCHEMA]  # type: ignore[valid-type]
+    name: Text
+    robot_type: Text
+    rate_hz: Annotated[Number, Field(gt=0, le=200)]
+    reference_camera: Text
     cameras: dict[str, Camera]
-    topics: dict[str, Topic]
-    state: tuple[StateDimension, ...]
+    topics: Annotated[dict[str, Topic], Field(min_length=1)]
+    state: Annotated[tuple[StateDimension, ...], Field(min_length=1)]
     action: Action
     teleop: Teleop
     command: Command
-    limits: dict[str, JointLimits]
-    grippers: tuple[Gripper, ...] = field(default=(), metadata={"may_be_empty": True})
+    limits: Annotated[dict[str, JointLimits], Field(min_length=1)]
+    grippers: tuple[Gripper, ...] = ()
     kinematics: Kinematics | None = None
     workspace: Workspace | None = None
     safety: Safety = field(default_factory=Safety)
-    settle_s: float = field(default=0.05, metadata={"min": 0.0, "max": 1.0})
-    depth_cameras: dict[str, Camera] = field(default_factory=dict, metadata={"may_be_empty": True})
+    settle_s: Annotated[Number, Field(ge=0, le=1)] = 0.05
+    depth_cameras: dict[str, Camera] = field(default_factory=dict)
     """Recorded beside the cameras; no input of a model."""
 
     @property
@@ -83,14 +91,14 @@ class Contract:
     def arm_joints(self) -> tuple[str, ...]:
         """Joints of the arm, or of both arms, in order (J,): the action's in joint spaces, else those with
         limits."""
-        if self.action.space.startswith("ee_"):
+        if self.action.space.is_cartesian:
             return tuple(self.limits)
         return tuple(joint for joint in self.action_joints if joint)
 
     @property
     def action_joints(self) -> tuple[str, ...]:
         """Joint that each action value drives, in order (A,); empty for grippers, and in the ee spaces."""
-        if self.action.space.startswith("ee_"):
+        if self.action.space.is_cartesian:
             return ("",) * len(self.action.dimensions)
         grippers = {gripper.dimension for gripper in self.grippers}
         return tuple("" if d.name in grippers else d.joint or d.name for d in self.action.dimensions)
@@ -127,7 +135,7 @@ class Contract:
     @property
     def joint_state_topics(self) -> tuple[str, ...]:
         """Topics of all joint states: joints of arms and grippers may come from several drivers."""
-        return tuple(topic for topic, entry in self.topics.items() if entry.type == "joint_state")
+        return tuple(topic for topic, entry in self.topics.items() if entry.type is TopicType.JOINT_STATE)
 
     def joints_on(self, topic: str) -> dict[str, str]:
         """Joints of the state on a topic: what its messages call them -> what the contract does."""
@@ -142,8 +150,8 @@ class Contract:
         """How old a sample of a camera, or of a topic, may be when a frame uses it [s]."""
         return self._input(stream).max_age_s
 
-    def time_source(self, stream: str) -> str:
-        """Which clock stamps a camera, or a topic: "header" or "receive"."""
+    def time_source(self, stream: str) -> TimeSource:
+        """Which clock stamps a camera, or a topic."""
         return self._input(stream).time
 
     def _input(self, stream: str) -> Camera | Topic | Action:
@@ -157,5 +165,9 @@ class Contract:
     @property
     def driven_topics(self) -> tuple[str, ...]:
         """Topics that nobody but the arm's one controller should publish."""
-        grippers = (gripper.topic for gripper in self.grippers if gripper.type != "gripper_command")
+        grippers = (
+            gripper.topic
+            for gripper in self.grippers
+            if gripper.type is not GripperCommandType.GRIPPER_COMMAND
+        )
         return (self.command.topic, *grippers, self.action.topic)

@@ -1,43 +1,51 @@
 """The parts of a robot contract and what each may say, as frozen dataclasses; `contract.py` is the whole.
 
-Units are SI and radians, axes follow REP 103.
+Units are SI and radians, axes follow REP 103. Pydantic checks every value.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from typing import Annotated, Literal
+
+from pydantic import AllowInfNan, ConfigDict, Field, Strict
+from pydantic.dataclasses import dataclass
 
 from vla_adapter_ros.contract.encodings import PIXELS
+from vla_adapter_ros.contract.enums import (
+    ActionSpace,
+    CommandType,
+    DeltaReference,
+    FirstTarget,
+    Fit,
+    Frame,
+    GripperCommandType,
+    GripperMode,
+    HandBack,
+    JointField,
+    Route,
+    TakeoverKind,
+    TimeSource,
+    TopicType,
+    Transport,
+    Unit,
+)
 
-SCHEMA = 1
-ACTION_SPACES = ("joint_position", "joint_delta", "ee_delta", "ee_pose")
 TOOL_COLUMNS = ("x", "y", "z", "rx", "ry", "rz")
 """Columns of the ee spaces: translation [m] and rotation vector (axis times angle) [rad]."""
-DELTA_REFERENCES = ("measured", "commanded", "chunk_start")
-FRAMES = ("base", "tool")
-COMMANDS = ("joint_trajectory", "forward_position", "forward_velocity", "cartesian_pose", "cartesian_twist")
-GRIPPER_COMMANDS = ("forward_position", "joint_trajectory", "gripper_command")
 JERK_PER_ACCELERATION = 30.0
 """Jerk limit where none is given, as a multiple of the acceleration limit [1/s]."""
-TRANSPORTS = ("raw", "compressed")
-TOPIC_TYPES = ("joint_state", "pose")
-FIELDS = {
-    "joint_state": ("position", "velocity", "effort"),
-    "pose": (
-        "position.x", "position.y", "position.z",
-        "orientation.x", "orientation.y", "orientation.z", "orientation.w",
-    ),
-}  # fmt: skip
-UNITS = ("rad", "m", "rad/s", "m/s", "Nm", "N", "1")
-TIMES = ("header", "receive")
-FITS = ("", "crop", "pad")
-ROTATIONS = (0, 90, 180, 270)
-ROUTES = ("through_controller", "direct")
-TAKEOVERS = ("command", "motion", "topic")
-HAND_BACKS = ("auto", "instruct")
+
+CHECKED = ConfigDict(extra="forbid")
+Text = Annotated[str, Strict()]
+Number = Annotated[float, Strict(), AllowInfNan(False)]
+Positive = Annotated[Number, Field(gt=0)]
+NotNegative = Annotated[Number, Field(ge=0)]
+Pixels = Annotated[int, Strict(), Field(ge=8, le=16384)]
+Turn = Literal[0, 90, 180, 270]
+PixelEncoding = Annotated[Text, Field(json_schema_extra={"enum": ["", *PIXELS]})]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=CHECKED)
 class Camera:
     """One camera. `rotation` [degrees, counter-clockwise] is applied right after decoding.
 
@@ -49,16 +57,16 @@ class Camera:
     [s]. Without an entry it is the smaller of 5 ms and a quarter of the camera's measured period.
     """
 
-    topic: str
-    width: int = field(metadata={"min": 8, "max": 16384})
-    height: int = field(metadata={"min": 8, "max": 16384})
-    transport: str = field(default="raw", metadata={"choices": TRANSPORTS})
-    rotation: int = field(default=0, metadata={"choices": ROTATIONS})
-    max_age_s: float = field(default=0.1, metadata={"above": 0.0})
-    time: str = field(default="header", metadata={"choices": TIMES})
-    encoding: str = field(default="", metadata={"choices": ("", *PIXELS)})
-    fit: str = field(default="", metadata={"choices": FITS})
-    sync_tolerance_s: float | None = field(default=None, metadata={"min": 0.0, "max": 0.5})
+    topic: Text
+    width: Pixels
+    height: Pixels
+    transport: Transport = Transport.RAW
+    rotation: Turn = 0
+    max_age_s: Positive = 0.1
+    time: TimeSource = TimeSource.HEADER
+    encoding: PixelEncoding = ""
+    fit: Fit = Fit.EXACT
+    sync_tolerance_s: Annotated[Number, Field(ge=0, le=0.5)] | None = None
 
     @property
     def size(self) -> tuple[int, int]:
@@ -66,16 +74,16 @@ class Camera:
         return self.width, self.height
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=CHECKED)
 class Topic:
     """An input topic that carries no images. `time` says which clock stamps its samples."""
 
-    type: str = field(metadata={"choices": TOPIC_TYPES})
-    max_age_s: float = field(default=0.1, metadata={"above": 0.0})
-    time: str = field(default="header", metadata={"choices": TIMES})
+    type: TopicType
+    max_age_s: Positive = 0.1
+    time: TimeSource = TimeSource.HEADER
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=CHECKED)
 class StateDimension:
     """One value of the proprioception: a field of a topic; `joint` picks by name in joint states.
 
@@ -83,14 +91,14 @@ class StateDimension:
     have a joint of the same name (two arms of one kind), by the `name` of its position here.
     """
 
-    name: str
-    topic: str
-    field: str
-    unit: str = field(metadata={"choices": UNITS})
-    joint: str = ""
+    name: Text
+    topic: Text
+    field: Text
+    unit: Unit
+    joint: Text = ""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=CHECKED)
 class ActionDimension:
     """One value of the action; times `scale` it has this unit.
 
@@ -98,13 +106,13 @@ class ActionDimension:
     drives, where that has another name; a gripper's joint is named with the gripper.
     """
 
-    name: str
-    unit: str = field(metadata={"choices": UNITS})
-    scale: float = field(default=1.0, metadata={"above": 0.0})
-    joint: str = ""
+    name: Text
+    unit: Unit
+    scale: Positive = 1.0
+    joint: Text = ""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=CHECKED)
 class Action:
     """What a row of a chunk, a recorded action and a teleoperation command consist of.
 
@@ -116,91 +124,94 @@ class Action:
     it, not to the row before. Only for ee_delta: `frame` is what its axes belong to.
     """
 
-    space: str = field(metadata={"choices": ACTION_SPACES})
-    topic: str
-    dimensions: tuple[ActionDimension, ...]
-    max_age_s: float = field(default=0.1, metadata={"above": 0.0})
-    delta_reference: str = field(default="commanded", metadata={"choices": DELTA_REFERENCES})
-    frame: str = field(default="base", metadata={"choices": FRAMES})
-    time: str = field(default="header", metadata={"choices": TIMES})
-    field: str = field(default="position", metadata={"choices": FIELDS["joint_state"]})
+    space: ActionSpace
+    topic: Text
+    dimensions: Annotated[tuple[ActionDimension, ...], Field(min_length=1)]
+    max_age_s: Positive = 0.1
+    delta_reference: DeltaReference = DeltaReference.COMMANDED
+    frame: Frame = Frame.BASE
+    time: TimeSource = TimeSource.HEADER
+    field: JointField = JointField.POSITION
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=CHECKED)
 class Gripper:
     """One gripper: the action dimension that moves it, what open and closed mean, and where it is told.
 
     `open` and `closed` are values of `dimension`; `open_position` and `closed_position` those of `joint`
-    [rad or m]. `topic` is the name of the action server where `type` is gripper_command.
+    [rad or m]. `topic` is the name of the action server where `type` is gripper_command. Binary:
+    `min_dwell_s` is the shortest time between two switches [s].
     """
 
-    dimension: str
-    joint: str
-    open_position: float
-    closed_position: float
-    topic: str
-    type: str = field(default="forward_position", metadata={"choices": GRIPPER_COMMANDS})
-    open: float = 1.0
-    closed: float = 0.0
-    mode: str = field(default="binary", metadata={"choices": ("binary", "continuous")})
-    hysteresis: float = field(default=0.2, metadata={"min": 0.0})
-    min_dwell_s: float = field(default=0.0, metadata={"min": 0.0})
-    """Binary: shortest time between two switches [s]."""
+    dimension: Text
+    joint: Text
+    open_position: Number
+    closed_position: Number
+    topic: Text
+    type: GripperCommandType = GripperCommandType.FORWARD_POSITION
+    open: Number = 1.0
+    closed: Number = 0.0
+    mode: GripperMode = GripperMode.BINARY
+    hysteresis: NotNegative = 0.2
+    min_dwell_s: NotNegative = 0.0
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=CHECKED)
 class Teleop:
     """Where a human's commands come in, how a human takes over, and how the policy gets the arm back.
 
     `takeover`: with `command` whoever sends commands leads; with `motion` a leader arm that streams always
     leads once it has moved by more than `takeover_threshold` in any joint since the policy took over; with
     `topic` a human leads while a clutch (std_msgs/Bool on `takeover_topic`) is true.
+    `takeover_threshold`: displacement of an action dimension, times its scale, that counts as motion of the
+    leader [rad or m].
     `hand_back`: with `auto` the policy goes on after a human has let go; with `instruct` it needs a new
     instruction. Without an entry: auto with `command`, else instruct.
     `publishers`: on the route `direct`, the nodes that may publish on the topics that the controller
     publishes, such as `/leader_node`.
     """
 
-    topic: str
-    route: str = field(default="through_controller", metadata={"choices": ROUTES})
-    timeout_s: float = field(default=0.3, metadata={"above": 0.0})
-    time: str = field(default="header", metadata={"choices": TIMES})
-    takeover: str = field(default="command", metadata={"choices": TAKEOVERS})
-    takeover_threshold: float = field(default=0.05, metadata={"above": 0.0})
-    """Way of an action dimension, times its scale, that counts as motion of the leader [rad or m]."""
-    takeover_topic: str = ""
-    hand_back: str | None = field(default=None, metadata={"choices": HAND_BACKS})
-    publishers: tuple[str, ...] = field(default=(), metadata={"may_be_empty": True})
+    topic: Text
+    route: Route = Route.THROUGH_CONTROLLER
+    timeout_s: Positive = 0.3
+    time: TimeSource = TimeSource.HEADER
+    takeover: TakeoverKind = TakeoverKind.COMMAND
+    takeover_threshold: Positive = 0.05
+    takeover_topic: Text = ""
+    hand_back: HandBack | None = None
+    publishers: tuple[Text, ...] = ()
 
     @property
     def hands_back(self) -> bool:
         """Whether the policy goes on by itself after a human has let go."""
-        return (self.hand_back or ("auto" if self.takeover == "command" else "instruct")) == "auto"
+        if self.hand_back is None:
+            return self.takeover is TakeoverKind.COMMAND
+        return self.hand_back is HandBack.AUTO
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=CHECKED)
 class Command:
-    """What the controller sends to the arm. `lead_s`: a command for time s is reached at s + lead_s."""
+    """What the controller sends to the arm: a command for time s is reached at s + `command_delay_s` [s]."""
 
-    type: str = field(metadata={"choices": COMMANDS})
-    topic: str
-    lead_s: float = field(metadata={"min": 0.02, "max": 0.5})
+    type: CommandType
+    topic: Text
+    command_delay_s: Annotated[Number, Field(ge=0.02, le=0.5)]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=CHECKED)
 class JointLimits:
     """Limits of one joint: position (low, high) [rad or m], velocity [/s], acceleration [/s^2], jerk [/s^3].
 
     Without a jerk limit it is `JERK_PER_ACCELERATION` times the acceleration.
     """
 
-    position: tuple[float, ...]
-    velocity: float = field(metadata={"above": 0.0})
-    acceleration: float = field(metadata={"above": 0.0})
-    jerk: float | None = field(default=None, metadata={"above": 0.0})
+    position: Annotated[tuple[Number, ...], Field(min_length=1)]
+    velocity: Positive
+    acceleration: Positive
+    jerk: Positive | None = None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=CHECKED)
 class Kinematics:
     """Where the arm's URDF comes from: the topic `robot_description`, or a file's path.
 
@@ -208,32 +219,34 @@ class Kinematics:
     of all poses, `tool_link` carries the tool point.
     """
 
-    urdf: str
-    base_link: str
-    tool_link: str
+    urdf: Text
+    base_link: Text
+    tool_link: Text
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=CHECKED)
 class Workspace:
     """Box for the tool point alone, in `base_link`: lowest and highest (x, y, z) [m]."""
 
-    low: tuple[float, ...]
-    high: tuple[float, ...]
+    low: Annotated[tuple[Number, ...], Field(min_length=1)]
+    high: Annotated[tuple[Number, ...], Field(min_length=1)]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=CHECKED)
 class Safety:
-    """When the controller refuses or stops. Software measures, no safety functions."""
+    """When the controller refuses or stops. Software measures, no safety functions.
 
-    joint_state_timeout_s: float = field(default=0.2, metadata={"above": 0.0})
-    resume_within_s: float = field(default=0.5, metadata={"min": 0.0})
-    """A stream that is silent this much longer than its maximal age ends the instruction [s]."""
-    first_target_max_distance: float = field(default=0.3, metadata={"above": 0.0})
-    """Largest distance of a first target from the arm, in any joint [rad or m]."""
-    first_target: str = field(default="refuse", metadata={"choices": ("refuse", "ramp")})
-    """What happens to a farther one: refused, or approached slowly within the limits."""
-    tracking_error_max: float = field(default=0.3, metadata={"above": 0.0})
-    """Largest distance between what is due and what is measured, in any joint [rad or m]."""
-    deadman_topic: str = ""
-    """std_msgs/Bool that must be true, again and again, for motion; empty: none."""
-    deadman_timeout_s: float = field(default=0.3, metadata={"above": 0.0})
+    `resume_within_s`: a stream that is silent this much longer than its maximal age ends the instruction [s].
+    `first_target_max_distance`: largest distance of a first target from the arm, in any joint [rad or m];
+    `first_target` says what happens to a farther one: refused, or approached slowly within the limits.
+    `tracking_error_max`: largest distance between set-point and measurement, in any joint [rad or m].
+    `deadman_topic`: std_msgs/Bool that must be true, again and again, for motion; empty: none.
+    """
+
+    joint_state_timeout_s: Positive = 0.2
+    resume_within_s: NotNegative = 0.5
+    first_target_max_distance: Positive = 0.3
+    first_target: FirstTarget = FirstTarget.REFUSE
+    tracking_error_max: Positive = 0.3
+    deadman_topic: Text = ""
+    deadman_timeout_s: Positive = 0.3

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from vla_adapter_ros.contract import Contract
+from vla_adapter_ros.contract.enums import FirstTarget, Route
 from vla_adapter_ros.control import watchdogs
 from vla_adapter_ros.control.arm_state import ArmState
 from vla_adapter_ros.control.chunk import Chunk, check_chunk
@@ -77,7 +78,7 @@ class Arbiter:
     @property
     def yields(self) -> bool:
         """Whether a human commands the arm past this controller now."""
-        return self.source == HUMAN and self._contract.teleop.route == "direct"
+        return self.source == HUMAN and self._contract.teleop.route is Route.DIRECT
 
     @property
     def reason(self) -> str:
@@ -217,7 +218,7 @@ class Arbiter:
             if before == HUMAN and supervisor.state == RUNNING:
                 alive = self.instructions.alive
                 self.do(Event.LET_GO, "the human has let go" + ("" if alive else ": give a new instruction"))
-        direct = self._contract.teleop.route == "direct"
+        direct = self._contract.teleop.route is Route.DIRECT
         if human and self._let_human_lead(time, direct):
             if before != HUMAN and not self._contract.teleop.hands_back:
                 self.instructions.end("a human took over", time)
@@ -271,7 +272,7 @@ class Arbiter:
         """
         here = self._motion.from_here(self._arm.position)[0]
         far = watchdogs.too_far(target, here, self._contract.arm_joints, self._contract.safety, what)
-        if far and self._contract.safety.first_target == "refuse":
+        if far and self._contract.safety.first_target is FirstTarget.REFUSE:
             self.do(Event.FAR, far)
             raise ChunkError(far)
         self.slow = bool(far)

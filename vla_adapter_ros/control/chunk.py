@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from vla_adapter_ros.contract import Contract
+from vla_adapter_ros.contract.enums import ActionSpace
 from vla_adapter_ros.contract.schema import Gripper
 from vla_adapter_ros.control.limits import Limits
 from vla_adapter_ros.errors import ChunkError, ChunkValueError, VlaAdapterError
@@ -48,7 +49,7 @@ class Chunk:
     session_id: str = ""
     instruction_id: int = 0
     sequence: int = 0
-    space: str = "joint_position"
+    space: ActionSpace = ActionSpace.JOINT_POSITION
     input_stamp: float | None = None
     instructed_at: float | None = None
     uncertainty: float = 0.0
@@ -91,7 +92,7 @@ def check_chunk(chunk: Chunk, contract: Contract, now: float) -> None:
     if chunk.stamp > now + FUTURE_TOLERANCE_S:
         raise ChunkError(f"stamped {chunk.stamp - now:.3f} s in the future")
     end = chunk.end
-    if contract.action.space.endswith("_delta"):
+    if contract.action.space.is_delta:
         end += 1.0 / chunk.rate_hz  # the last displacement takes a row's time
     if len(chunk.rows) and end < now:
         raise ChunkError(f"too late: its last row was due {now - end:.3f} s ago")

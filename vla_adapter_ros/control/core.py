@@ -81,7 +81,7 @@ class MotionCore:
         self.counters = Counters()
         self.limits = Limits.of(contract)
         """Limits in force: the contract's, and the robot description's where they are tighter."""
-        lead = max(1, round(contract.command.lead_s / period_s))
+        lead = max(1, round(contract.command.command_delay_s / period_s))
         margin = max(1, round(margin_s / period_s))
         self._clock = clock = TickClock(period_s)
         self._arm = arm = ArmState(contract)

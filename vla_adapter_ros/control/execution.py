@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from vla_adapter_ros.contract import Contract
+from vla_adapter_ros.contract.enums import ActionSpace, CommandType
 from vla_adapter_ros.control.arbiter import Arbiter
 from vla_adapter_ros.control.arm_state import ArmState
 from vla_adapter_ros.control.clock import TickClock
@@ -86,7 +87,7 @@ class Execution:
         before, clock.tick = clock.tick, clock.tick + steps - 1
         if not motion.moving:
             return 1
-        if command == "joint_trajectory":
+        if command is CommandType.JOINT_TRAJECTORY:
             if motion.catch_up(clock.tick + 1):
                 self.urgent = True
                 return 1
@@ -113,7 +114,7 @@ class Execution:
             f"no tick for {steps * self._clock.period_s:.2f} s: "
             "this process got no processor, or the clock was set"
         )
-        if ahead and moving and self._contract.command.type == "joint_trajectory":
+        if ahead and moving and self._contract.command.type is CommandType.JOINT_TRAJECTORY:
             self._motion.catch_up(self._clock.tick + steps)
         elif ahead and moving and self._contract.command.type in TOLD_POSITIONS:
             self._motion.rest(self._clock.tick + steps)
@@ -131,7 +132,7 @@ class Execution:
 
     def _step(self, tick: int, time: float) -> None:
         motion = self._motion
-        if self._contract.command.type == "joint_trajectory" and motion.given_out:
+        if self._contract.command.type is CommandType.JOINT_TRAJECTORY and motion.given_out:
             self.urgent = motion.catch_up(tick) or self.urgent
         motion.advance(tick)
         self._arbiter.watch(time)
@@ -185,7 +186,7 @@ class Execution:
             return None
         if not self._motion.holds(measured):
             self.forget()  # nothing was sent, or somebody else has moved the arm since
-        if self._contract.action.space == "ee_pose" and self.kinematics is None:
+        if self._contract.action.space is ActionSpace.EE_POSE and self.kinematics is None:
             return None
         values = self._commanded_grippers
         if values is None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from vla_adapter_ros.contract.enums import GripperMode
 from vla_adapter_ros.contract.schema import Gripper
 
 
@@ -26,7 +27,7 @@ class GripperSwitch:
         """Joint position [m or rad] for an action value at `now` [s]."""
         g = self._gripper
         fraction = (value - g.closed) / (g.open - g.closed)  # 0 closed, 1 open
-        if g.mode == "continuous":
+        if g.mode is GripperMode.CONTINUOUS:
             fraction = min(max(fraction, 0.0), 1.0)
             return g.closed_position + fraction * (g.open_position - g.closed_position)
         half = g.hysteresis / 2

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from vla_adapter_ros.contract import Contract
+from vla_adapter_ros.contract.enums import ActionSpace
 from vla_adapter_ros.contract.schema import TOOL_COLUMNS
 from vla_adapter_ros.control.rotation import rotation_matrix, rotation_vector
 from vla_adapter_ros.errors import CommandError
@@ -26,7 +27,7 @@ class ShadowScore:
         self.names = contract.action_names
         """Action names (A,)."""
         self._turn = None
-        if contract.action.space == "ee_pose":
+        if contract.action.space is ActionSpace.EE_POSE:
             self._turn = [self.names.index(name) for name in TOOL_COLUMNS[3:]]
             self._scale = np.array([contract.action.dimensions[i].scale for i in self._turn])
         self.clear()

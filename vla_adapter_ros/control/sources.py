@@ -7,6 +7,7 @@ import dataclasses
 import numpy as np
 
 from vla_adapter_ros.contract import Contract
+from vla_adapter_ros.contract.enums import ActionSpace, DeltaReference, Route
 from vla_adapter_ros.control.arm_state import ArmState
 from vla_adapter_ros.control.chunk import Chunk, within_limits
 from vla_adapter_ros.control.kinematics import ArmKinematics
@@ -60,7 +61,7 @@ class Sources:
         start = arm.at(chunk.stamp)
         if start is None:
             raise ChunkError("no joint states yet, so the first target cannot be checked")
-        if self._contract.action.delta_reference == "commanded" and motion.holds(arm.position):
+        if self._contract.action.delta_reference is DeltaReference.COMMANDED and motion.holds(arm.position):
             command = motion.commanded(chunk.stamp)
             return start if command is None else command
         return start
@@ -68,8 +69,8 @@ class Sources:
     def to_joint_space(self, chunk: Chunk, start: np.ndarray, kinematics: ArmKinematics | None) -> SmoothRows:
         """A chunk with rows as absolute joint rows within the position limits, joined smoothly.
 
-        What was measured had been commanded `lead_s` before, so deltas that go on from there come as much
-        earlier: otherwise every chunk would begin behind the one before.
+        What was measured had been commanded `command_delay_s` before, so deltas that go on from there come
+        that much earlier: otherwise every chunk would begin behind the one before.
 
         Args:
             chunk: Checked by `check_chunk`.
@@ -81,8 +82,8 @@ class Sources:
             KinematicsError: an ee space before the kinematics are known.
         """
         action = self._contract.action
-        if action.space.endswith("_delta") and action.delta_reference != "commanded":
-            chunk = dataclasses.replace(chunk, stamp=chunk.stamp - self._contract.command.lead_s)
+        if action.space.is_delta and action.delta_reference is not DeltaReference.COMMANDED:
+            chunk = dataclasses.replace(chunk, stamp=chunk.stamp - self._contract.command.command_delay_s)
         absolute = absolute_chunk(chunk, self._contract, start, kinematics)
         inside = within_limits(absolute, self.timeline.limits, self._contract.grippers)
         return SmoothRows(inside, len(self._contract.arm_joints))
@@ -123,14 +124,14 @@ class Sources:
         """
         contract, teleop = self._contract, self.teleop
         command = teleop.check(command, stamp, now)
-        if contract.teleop.route == "direct":
+        if contract.teleop.route is Route.DIRECT:
             teleop.accept_target(command, np.zeros(len(contract.arm_joints)), stamp)
             self.takeover.accept(command, now)
             return
         if here is None:
             raise CommandError("no joint states yet, so a human's command cannot be followed")
         start = teleop.at(stamp)[0] if leading and teleop.stamp is not None else here[0]
-        if contract.action.space == "joint_position":
+        if contract.action.space is ActionSpace.JOINT_POSITION:
             teleop.accept_target(command, command[self._arm_places] * self._scale, stamp)
             self.takeover.accept(command, now)
             return
@@ -138,7 +139,7 @@ class Sources:
             stamp, command[None], contract.action_names, contract.rate_hz, space=contract.action.space
         )
         rows = absolute_chunk(chunk, contract, start, kinematics).rows[:, : len(contract.arm_joints)]
-        if contract.action.space == "ee_pose":
+        if contract.action.space is ActionSpace.EE_POSE:
             teleop.accept_target(command, rows[0], stamp)
         else:
             teleop.accept_way(command, rows[0], rows[1], stamp)
@@ -155,7 +156,7 @@ class Sources:
         """
         if source == "human":
             return self.teleop.command
-        if self._contract.action.space != "joint_position":
+        if self._contract.action.space is not ActionSpace.JOINT_POSITION:
             return self._rows[min(self.timeline.row(now - self._ahead), len(self._rows) - 1)]
         command = np.empty(len(self._contract.action_names))
         command[self._arm_places] = self.timeline.at(now)[0] / self._scale

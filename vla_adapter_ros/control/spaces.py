@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from vla_adapter_ros.contract import Contract
+from vla_adapter_ros.contract.enums import ActionSpace, DeltaReference, Frame
 from vla_adapter_ros.control.chunk import Chunk
 from vla_adapter_ros.control.kinematics import ArmKinematics, IkResult
 from vla_adapter_ros.control.rotation import Pose, rotation_matrix, rotation_vector
@@ -59,16 +60,16 @@ def absolute_chunk(
     start = np.asarray(start, dtype=np.float64)
     if not len(arm):
         arm = np.zeros((0, len(contract.arm_joints)))
-    elif space == "joint_delta":
+    elif space is ActionSpace.JOINT_DELTA:
         arm = _added_up(start, arm, contract.action.delta_reference)
-    elif space.startswith("ee_"):
+    elif space.is_cartesian:
         arm = _joint_rows(arm, chunk.rate_hz, contract, start, _needed(kinematics, contract))
     grippers = grippers[np.minimum(np.arange(len(arm)), len(grippers) - 1)]
     return dataclasses.replace(
         chunk,
         rows=np.column_stack([arm, grippers]),
         names=(*contract.arm_joints, *(gripper.dimension for gripper in contract.grippers)),
-        space="joint_position",
+        space=ActionSpace.JOINT_POSITION,
     )
 
 
@@ -87,9 +88,9 @@ def resting_row(
         KinematicsError: ee_pose without kinematics.
     """
     space = contract.action.space
-    if space == "joint_position":
+    if space is ActionSpace.JOINT_POSITION:
         arm = np.asarray(joints, dtype=np.float64)
-    elif space == "ee_pose":
+    elif space is ActionSpace.EE_POSE:
         arm = pose_columns(_needed(kinematics, contract).pose(joints))
     else:
         arm = np.zeros(len(contract.arm_columns))
@@ -111,7 +112,7 @@ def pose_of_columns(columns: np.ndarray) -> Pose:
     return Pose(np.array(columns[:3], dtype=np.float64), rotation_matrix(columns[3:6]))
 
 
-def moved(pose: Pose, delta: np.ndarray, frame: str) -> Pose:
+def moved(pose: Pose, delta: np.ndarray, frame: Frame) -> Pose:
     """The pose after a delta.
 
     Args:
@@ -121,7 +122,7 @@ def moved(pose: Pose, delta: np.ndarray, frame: str) -> Pose:
             tool turns about its own origin in either.
     """
     turn = rotation_matrix(delta[3:6])
-    if frame == "tool":
+    if frame is Frame.TOOL:
         return Pose(pose.position + pose.rotation @ delta[:3], pose.rotation @ turn)
     return Pose(pose.position + delta[:3], turn @ pose.rotation)
 
@@ -135,11 +136,11 @@ def target_poses(rows: np.ndarray, contract: Contract, start: Pose) -> list[Pose
         start: Pose of the tool at the chunk's stamp.
     """
     action = contract.action
-    if action.space == "ee_pose":
+    if action.space is ActionSpace.EE_POSE:
         return [pose_of_columns(row) for row in rows]
     poses = [start]
     for row in rows:
-        before = start if action.delta_reference == "chunk_start" else poses[-1]
+        before = start if action.delta_reference is DeltaReference.CHUNK_START else poses[-1]
         poses.append(moved(before, row, action.frame))
     return poses
 
@@ -156,7 +157,7 @@ def _physical(chunk: Chunk, contract: Contract) -> tuple[np.ndarray, np.ndarray]
 
 
 def _added_up(start: np.ndarray, deltas: np.ndarray, reference: str) -> np.ndarray:
-    displacements = deltas if reference == "chunk_start" else np.cumsum(deltas, axis=0)
+    displacements = deltas if reference is DeltaReference.CHUNK_START else np.cumsum(deltas, axis=0)
     return start + np.vstack([np.zeros_like(start), displacements])
 
 
@@ -168,7 +169,7 @@ def _joint_rows(
     high = np.minimum([limit.position[1] for limit in limits], kinematics.high)
     row_step = np.minimum([limit.velocity for limit in limits], kinematics.velocity) / rate_hz
     poses = target_poses(rows, contract, kinematics.pose(start))
-    is_delta = contract.action.space == "ee_delta"
+    is_delta = contract.action.space is ActionSpace.EE_DELTA
     joints = [start] if is_delta else []
     for k in range(len(joints), len(poses)):
         before = np.clip(joints[-1] if joints else start, low, high)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from vla_adapter_ros.contract import Contract
+from vla_adapter_ros.contract.enums import Route, TakeoverKind
 
 
 class Takeover:
@@ -46,7 +47,7 @@ class Takeover:
 
         On the route `direct` a human who commands moves the arm whatever is decided here, and leads.
         """
-        self._blocked, self._blocked_at = self._teleop.route != "direct", now
+        self._blocked, self._blocked_at = self._teleop.route is not Route.DIRECT, now
         self.pass_on()
 
     @property
@@ -74,9 +75,9 @@ class Takeover:
             self._blocked = self._blocked and abs(now - self._blocked_at) <= self._teleop.timeout_s
             self._still = None  # what comes next is a new beginning
             return False
-        if self._teleop.takeover == "command":
+        if self._teleop.takeover is TakeoverKind.COMMAND:
             self._leads = not self._blocked
-        elif self._teleop.takeover == "topic":
+        elif self._teleop.takeover is TakeoverKind.TOPIC:
             self._blocked = self._blocked and self._clutch
             self._leads = self._clutch and not self._blocked
         elif not self._leads:

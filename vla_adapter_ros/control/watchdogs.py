@@ -45,7 +45,7 @@ def too_far(target: np.ndarray, here: np.ndarray, joints: tuple[str, ...], safet
 
 def kinematics_missing(contract: Contract, known: bool) -> str:
     """Why nothing can move while the arm's kinematics are not known; empty if they are, or need not be."""
-    if known or (contract.workspace is None and not contract.action.space.startswith("ee_")):
+    if known or (contract.workspace is None and not contract.action.space.is_cartesian):
         return ""
     needed = "workspace box" if contract.workspace is not None else f"action space {contract.action.space}"
     return f"no kinematics yet: the {needed} needs the robot description"

@@ -18,7 +18,7 @@ DESCRIPTION_QOS = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCA
 
 def needs_kinematics(contract: Contract) -> bool:
     """Whether the controller cannot do without: Cartesian actions or commands, or a workspace box."""
-    cartesian = contract.action.space.startswith("ee_") or contract.command.type.startswith("cartesian")
+    cartesian = contract.action.space.is_cartesian or contract.command.type.is_cartesian
     return cartesian or contract.workspace is not None
 
 

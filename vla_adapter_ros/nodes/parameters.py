@@ -150,13 +150,13 @@ class ControllerParameters(CommonParameters):
         """Require that each trajectory reaches beyond the next one.
 
         Raises:
-            ParameterError: the contract's `command.lead_s` is too short for `publish_every` and `rate_hz`.
+            ParameterError: the contract's `command_delay_s` is too short for `publish_every` and `rate_hz`.
         """
-        shortest, lead = (self.publish_every + 1) / self.rate_hz, contract.command.lead_s
+        shortest, lead = (self.publish_every + 1) / self.rate_hz, contract.command.command_delay_s
         if contract.command.type == "joint_trajectory" and lead < shortest - 1e-9:
             raise ParameterError(
-                f"contract.command.lead_s = {lead:g}: with publish_every {self.publish_every} at rate_hz "
-                f"{self.rate_hz:g} allowed is at least {shortest:.3g}"
+                f"contract.command.command_delay_s = {lead:g}: with publish_every {self.publish_every} at "
+                f"rate_hz {self.rate_hz:g} allowed is at least {shortest:.3g}"
             )
 
 

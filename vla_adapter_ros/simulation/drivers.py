@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from vla_adapter_ros.contract import Contract
+from vla_adapter_ros.contract.enums import CommandType
 from vla_adapter_ros.simulation.cartesian_controllers import CartesianPoseController, CartesianTwistController
 from vla_adapter_ros.simulation.forward_controllers import (
     ForwardPositionController,
@@ -51,7 +52,7 @@ def make_driver(contract: Contract, kinematics: Kinematics, settings: DriverSett
     """
     names, still = ARM_JOINTS, np.zeros(len(ARM_JOINTS))
     kind = contract.command.type
-    if kind == "joint_trajectory":
+    if kind is CommandType.JOINT_TRAJECTORY:
         return TrajectoryController(
             names,
             still,
@@ -60,10 +61,10 @@ def make_driver(contract: Contract, kinematics: Kinematics, settings: DriverSett
             goal_time_s=settings.goal_time_s,
             from_desired=settings.from_desired,
         )
-    if kind == "forward_position":
+    if kind is CommandType.FORWARD_POSITION:
         return ForwardPositionController(names, still)
-    if kind == "forward_velocity":
+    if kind is CommandType.FORWARD_VELOCITY:
         return ForwardVelocityController(names, still, settings.command_timeout_s)
-    if kind == "cartesian_pose":
+    if kind is CommandType.CARTESIAN_POSE:
         return CartesianPoseController(names, still, kinematics)
     return CartesianTwistController(names, still, kinematics, settings.command_timeout_s)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from vla_adapter_ros.contract.enums import ActionSpace
 from vla_adapter_ros.errors import SimulationError
 from vla_adapter_ros.simulation.kinematics import DOWN
 from vla_adapter_ros.simulation.mjcf import ARM_JOINTS
@@ -32,7 +33,7 @@ _CLOSE_AT_MOST_S = 1.0
 class PickExpert:
     """Picks one cube up: above it, down, close, lift, then stands still.
 
-    A command given at time s is meant to be reached at s + `contract.command.lead_s`.
+    A command given at time s is meant to be reached at s + `contract.command.command_delay_s`.
 
     Args:
         robot: The robot to look at; the expert never changes it.
@@ -48,7 +49,7 @@ class PickExpert:
                 f"no {target_color!r} cube on the table: allowed are {', '.join(robot.scene.colors)}"
             )
         contract = robot.contract
-        if contract.action.space != "joint_position":
+        if contract.action.space is not ActionSpace.JOINT_POSITION:
             raise SimulationError(
                 f"action space {contract.action.space} of {list(contract.action_names)}: the scripted expert "
                 f"commands joint_position of {list(ARM_JOINTS)}"
@@ -62,7 +63,7 @@ class PickExpert:
         self._since = 0.0
         self._grasp = np.zeros(3)
         self._joints = robot.joint_positions()[: len(ARM_JOINTS)]
-        self._per_lead = robot.contract.command.lead_s / 0.1  # steps were chosen for 0.1 s
+        self._per_lead = robot.contract.command.command_delay_s / 0.1  # steps were chosen for 0.1 s
         self.tries = 0
 
     @property

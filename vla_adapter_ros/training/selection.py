@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from vla_adapter_ros.contract.enums import ActionSpace, DeltaReference
 from vla_adapter_ros.errors import TrainingError
 from vla_adapter_ros.training.data import Rows, is_closed
 from vla_adapter_ros.training.settings import FinetuneSettings
@@ -70,9 +71,9 @@ def is_idle(samples: Rows, rows: np.ndarray, horizon: int, threshold: float) -> 
     scale = np.array([action.dimensions[n].scale for n in arm])
     chunks = samples.chunks(rows, horizon)[:, :, arm] * scale  # (B, H, arm)
     before = np.maximum(rows - 1, samples.first[rows])
-    if action.space == "joint_delta" and action.delta_reference == "chunk_start":
+    if action.space is ActionSpace.JOINT_DELTA and action.delta_reference is DeltaReference.CHUNK_START:
         way = chunks
-    elif action.space.endswith("_delta"):
+    elif action.space.is_delta:
         chunks = chunks * samples.inside(rows, horizon)[:, :, None]
         way = np.cumsum(chunks, axis=1)
     else:

@@ -181,7 +181,7 @@ def test_chunks_that_agree_are_followed_exactly_and_late_by_the_lead_alone() -> 
     # 0.6 mrad of it is the servo's; most of the rest is the beginning, which leaves the driver time.
     assert ours["path_error"] < 0.003
     assert ours["path_error"] < 0.3 * min(part[name]["path_error"] for name in ("one_point", "open_loop"))
-    assert ours["delay"] == pytest.approx(CONTRACT.command.lead_s, abs=0.003)
+    assert ours["delay"] == pytest.approx(CONTRACT.command.command_delay_s, abs=0.003)
     assert part["one_point"]["delay"] > 0.18  # latency and a row
 
 

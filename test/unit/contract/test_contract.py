@@ -52,7 +52,7 @@ def changed(path: str, value) -> dict:
         ("name", KeyError, ["missing key", "name"]),
         ("colour", "red", ["colour", "only these keys"]),
         ("reference_camera", "left", ["'left'", "third_view"]),
-        ("cameras.gripper.rotation", 45, ["cameras.gripper.rotation", "45", "[0, 90, 180, 270]"]),
+        ("cameras.gripper.rotation", 45, ["cameras.gripper.rotation", "45", "0, 90, 180 or 270"]),
         ("cameras", {}, ["contract.cameras", "at least one"]),
         ("state.3.topic", "/other", ["state[3].topic", "/other", "/joint_states"]),
         ("state.3.joint", "", ["state[3].joint", "a joint name"]),
@@ -69,7 +69,7 @@ def changed(path: str, value) -> dict:
         ("limits.fr3_joint1", KeyError, ["contract.limits", "fr3_joint1"]),
         ("limits.fr3_joint1.position", [1.0, -1.0], ["low < high"]),
         ("limits.fr3_joint1.velocity", 0.0, ["velocity", "more than 0"]),
-        ("command.lead_s", 3.0, ["lead_s", "at most 0.5"]),
+        ("command.command_delay_s", 3.0, ["command_delay_s", "at most 0.5"]),
         ("teleop.topic", "/controller/command", ["teleop.topic", "another topic than action.topic"]),
     ],
 )
@@ -78,6 +78,39 @@ def test_bad_values_are_named(path, value, words):
         parse_contract(changed(path, value))
     for word in words:
         assert word in str(error.value)
+
+
+def test_all_errors_of_a_file_come_at_once(tmp_path):
+    raw = changed("rate_hz", 0)
+    raw["cameras"]["gripper"]["width"] = "wide"
+    del raw["command"]["topic"]
+    raw["color"] = "red"
+    with pytest.raises(ContractError) as error:
+        parse_contract(raw)
+    first, *lines = str(error.value).split("\n  ")
+    assert first == "4 errors:" and len(lines) == 4
+    for words in (
+        "contract.rate_hz = 0: allowed is more than 0",
+        "contract.cameras.gripper.width = 'wide': allowed is a whole number",
+        "contract.command = 'missing key': allowed is the key 'topic'",
+        "contract = ['color']: allowed is only these keys: schema, name,",
+    ):
+        assert sum(line.startswith(words) for line in lines) == 1, error.value
+    raw = changed("reference_camera", "left")
+    raw["limits"]["fr3_joint1"]["position"] = [1.0, -1.0]
+    with pytest.raises(ContractError, match=r"(?s)2 errors:.*reference_camera.*low < high"):
+        parse_contract(raw)
+
+
+def test_contracts_of_schema_1_are_read_and_newer_ones_are_refused():
+    raw = changed("schema", 1)
+    raw["command"]["lead_s"] = raw["command"].pop("command_delay_s")
+    assert parse_contract(raw) == CONTRACT
+    raw["command"]["command_delay_s"] = 0.1
+    with pytest.raises(ContractError, match=r"command\.lead_s = 0\.1: allowed is none beside"):
+        parse_contract(raw)
+    with pytest.raises(ContractError, match=r"contract\.schema = 3: allowed is 1 to 2"):
+        parse_contract(changed("schema", 3))
 
 
 def test_missing_file_lists_what_ships():

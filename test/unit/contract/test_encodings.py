@@ -6,7 +6,7 @@ import pytest
 
 from vla_adapter_ros.contract import encodings, parse_contract, read_contract
 from vla_adapter_ros.contract.encodings import PIXELS, layout_of, meaning_of, require_as_said
-from vla_adapter_ros.contract.read import _plain
+from vla_adapter_ros.contract.read import plain_contract
 from vla_adapter_ros.errors import ContractError, ImageError
 
 
@@ -104,7 +104,7 @@ def test_formats_that_do_not(format: str, grey: bool, bits: int, words: str) -> 
 
 
 def test_the_key_of_a_camera() -> None:
-    plain = _plain(read_contract("franka_sim"))
+    plain = plain_contract(read_contract("franka_sim"))
     camera = plain["cameras"]["gripper"]
     assert camera.pop("encoding") == ""  # contracts from before it are read as they were
     assert parse_contract(plain).cameras["gripper"].encoding == ""

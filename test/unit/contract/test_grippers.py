@@ -41,7 +41,7 @@ def test_the_form_of_before_is_the_same_contract(tmp_path):
     assert old.grippers[0].topic == "/gripper_controller/commands"
     write_contract(old, tmp_path / "now.yaml")
     written = yaml.safe_load((tmp_path / "now.yaml").read_text())
-    assert "gripper" not in written and set(written["command"]) == {"type", "topic", "lead_s"}
+    assert "gripper" not in written and set(written["command"]) == {"type", "topic", "command_delay_s"}
     assert read_contract(tmp_path / "now.yaml") == SHIPPED
     stored = checkpoints_folder() / "franka_sim_tiny" / "contract.yaml"
     assert "\ngripper:" in stored.read_text(), "a stored contract of before is what this test is about"
@@ -53,7 +53,10 @@ def test_the_form_of_before_is_the_same_contract(tmp_path):
     [
         ({"grippers": []}, ["contract.gripper = ", "none beside 'grippers'"]),
         ({"gripper": 3}, ["contract.grippers[0] = 3", "a mapping"]),
-        ({"command": {"type": "joint_trajectory", "topic": "/t", "lead_s": 0.1}}, ["missing key", "'topic'"]),
+        (
+            {"command": {"type": "joint_trajectory", "topic": "/t", "command_delay_s": 0.1}},
+            ["missing key", "'topic'"],
+        ),
         ({"command": 3}, ["contract.command = 3", "a mapping"]),
     ],
 )

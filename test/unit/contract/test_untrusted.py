@@ -25,11 +25,13 @@ def shipped() -> dict:
 
 def refused(path: Path, text: str | bytes, kind: type[VlaAdapterError] = ContractError) -> str:
     path.write_bytes(text.encode() if isinstance(text, str) else text)
-    start = time.monotonic()
+    start = time.process_time()
     with pytest.raises(kind) as caught:
         read_contract(path)
-    assert time.monotonic() - start < 2
-    assert "\n" not in str(caught.value) and len(str(caught.value)) < 1500
+    assert time.process_time() - start < 2
+    lines = str(caught.value).split("\n")
+    assert len(lines) <= 22 and len(str(caught.value)) < 3000
+    assert len(lines) == 1 or lines[0].endswith("errors:")
     return str(caught.value)
 
 

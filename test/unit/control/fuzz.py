@@ -54,7 +54,7 @@ def contract_of(rng: np.random.Generator, rate: float, every: int) -> Contract:
         contract,
         action=action,
         safety=safety,
-        command=dataclasses.replace(contract.command, lead_s=lead),
+        command=dataclasses.replace(contract.command, command_delay_s=lead),
         teleop=dataclasses.replace(
             contract.teleop,
             route=str(rng.choice(["through_controller", "through_controller", "direct"])),
@@ -103,7 +103,7 @@ class Life:
             event()
             self.arm.run(self.period(self.rng.integers(0, 40)))
         self.arm.joint_states = True
-        self.arm.run(5.0 + self.contract.command.lead_s)
+        self.arm.run(5.0 + self.contract.command.command_delay_s)
 
     def period(self, ticks: int) -> float:
         return int(ticks) * self.arm.core.period_s

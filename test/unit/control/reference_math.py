@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from vla_adapter_ros.contract.enums import Frame
 from vla_adapter_ros.control.limits import Limits
 from vla_adapter_ros.control.rotation import Pose, rotation_vector
 
@@ -18,9 +19,9 @@ def inverse(pose: Pose) -> Pose:
     return Pose(-pose.rotation.T @ pose.position, pose.rotation.T)
 
 
-def delta_between(a: Pose, b: Pose, frame: str) -> np.ndarray:
+def delta_between(a: Pose, b: Pose, frame: Frame) -> np.ndarray:
     """The delta (6,) with `moved(a, delta, frame)` equal to `b`; it rotates along the shorter arc."""
-    if frame == "tool":
+    if frame is Frame.TOOL:
         rotation, displacement = a.rotation.T @ b.rotation, a.rotation.T @ (b.position - a.position)
     else:
         rotation, displacement = b.rotation @ a.rotation.T, b.position - a.position

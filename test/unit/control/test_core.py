@@ -12,7 +12,7 @@ from reference_math import stopping_time
 from vla_adapter_ros.control import MotionCore
 from vla_adapter_ros.errors import ChunkError, CommandError
 
-LEAD = CONTRACT.command.lead_s
+LEAD = CONTRACT.command.command_delay_s
 STOP = stopping_time(LIMITS, DT)
 
 
@@ -44,7 +44,7 @@ def test_follows_rows_at_their_time_plus_lead():
     arm.core.accept_chunk(make_chunk(arm.now, rows), arm.now)
     start = arm.now
     arm.run(0.9)
-    # Row 9 is commanded at start + 0.9 and reached lead_s later; the start from rest has faded out by then.
+    # Row 9 is commanded at start + 0.9 and reached `command_delay_s` later; the start has faded out by then.
     np.testing.assert_allclose(arm.core.setpoint(start + 0.9 + LEAD).position, rows[9], atol=1e-3)
     assert arm.core.counters.jerk_limited == 0
     arm.run(0.1)

@@ -115,7 +115,7 @@ def play(arm: Arm, plan: list[tuple]) -> None:
         except VlaAdapterError:
             pass  # refusing is right
         arm.run(event[1] * DT)
-    arm.run(CONTRACT.teleop.timeout_s + 0.8 + CONTRACT.command.lead_s + stopping_time(LIMITS, DT))
+    arm.run(CONTRACT.teleop.timeout_s + 0.8 + CONTRACT.command.command_delay_s + stopping_time(LIMITS, DT))
     assert arm.resting and arm.core.trajectory(arm.now) is None
 
 

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from reference_math import compose, delta_between, inverse
 
 from vla_adapter_ros.contract import Contract, read_contract
+from vla_adapter_ros.contract.enums import Frame
 from vla_adapter_ros.control.chunk import Chunk
 from vla_adapter_ros.control.rotation import Pose, rotation_matrix, rotation_vector
 from vla_adapter_ros.control.spaces import (
@@ -108,7 +109,7 @@ def test_no_rows_stay_no_rows(contract, franka):
 def test_deltas_are_along_the_axes_of_their_frame():
     turned = Pose(np.array([1.0, 2.0, 3.0]), rotation_matrix(np.array([0.0, 0.0, np.pi / 2])))
     delta = np.array([0.1, 0.0, 0.0, 0.2, 0.0, 0.0])
-    base, tool = moved(turned, delta, "base"), moved(turned, delta, "tool")
+    base, tool = moved(turned, delta, Frame.BASE), moved(turned, delta, Frame.TOOL)
     np.testing.assert_allclose(base.position, [1.1, 2.0, 3.0])
     np.testing.assert_allclose(tool.position, [1.0, 2.1, 3.0])
     # About the base's x axis, and about the tool's, which lies along the base's y.
@@ -121,22 +122,22 @@ poses = st.builds(lambda p, r: Pose(p, rotation_matrix(r)), vectors, vectors)
 
 
 @settings(max_examples=80, deadline=None, derandomize=True)
-@given(poses, poses, poses, st.sampled_from(["base", "tool"]))
+@given(poses, poses, poses, st.sampled_from(list(Frame)))
 def test_a_delta_leads_from_one_pose_to_the_other(a, b, base, frame):
     delta = delta_between(a, b, frame)
     reached = moved(a, delta, frame)
     np.testing.assert_allclose(reached.position, b.position, atol=1e-12)
     np.testing.assert_allclose(reached.rotation, b.rotation, atol=1e-9)
     # Tool deltas do not depend on where the base stands.
-    elsewhere = delta_between(compose(base, a), compose(base, b), "tool")
-    np.testing.assert_allclose(elsewhere, delta_between(a, b, "tool"), atol=1e-7)
+    elsewhere = delta_between(compose(base, a), compose(base, b), Frame.TOOL)
+    np.testing.assert_allclose(elsewhere, delta_between(a, b, Frame.TOOL), atol=1e-7)
     back = compose(inverse(a), reached)
     np.testing.assert_allclose(
         pose_columns(pose_of_columns(pose_columns(back))), pose_columns(back), atol=1e-9
     )
 
 
-@pytest.mark.parametrize("frame", ["base", "tool"])
+@pytest.mark.parametrize("frame", list(Frame))
 @pytest.mark.parametrize("reference", ["commanded", "chunk_start"])
 @pytest.mark.parametrize("seed", range(3))
 def test_tool_deltas_of_a_joint_path_lead_the_tool_along_it(franka, frame, reference, seed):
@@ -184,7 +185,7 @@ def test_the_first_pose_may_be_far_and_later_ones_no_farther_than_the_joints_can
 
 
 @settings(max_examples=25, deadline=None, derandomize=True)
-@given(st.integers(0, 2**32 - 1), st.sampled_from([0.01, 0.05, 0.3]), st.sampled_from(["base", "tool"]))
+@given(st.integers(0, 2**32 - 1), st.sampled_from([0.01, 0.05, 0.3]), st.sampled_from(list(Frame)))
 def test_any_tool_motion_stays_within_joint_limits_without_a_jump(franka, seed, size, frame):
     contract = with_action(TOOL, frame=frame)
     rng = np.random.default_rng(seed)

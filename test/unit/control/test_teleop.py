@@ -47,7 +47,9 @@ def test_a_moving_hand_is_followed_without_lag_and_smoothly():
     wave = lambda t: HOME + 0.2 * (1 - np.cos(2.0 * t)) * np.eye(7)[0]  # noqa: E731
     lead(arm, [wave(k * DT) for k in range(300)])
     times = np.arange(100, 290) * DT
-    there = np.array([arm.core.setpoint(begin + t + CONTRACT.command.lead_s).position for t in times])
+    there = np.array(
+        [arm.core.setpoint(begin + t + CONTRACT.command.command_delay_s).position for t in times]
+    )
     error = np.abs(there - np.array([wave(t) for t in times]))[-150:]
     assert error.max() < 0.02  # the velocity is smoothed over 50 ms
     jerk = arm.derivatives[2][1000:, 0]
@@ -60,7 +62,7 @@ def test_hand_over_and_back_without_a_jump():
     arm.run(0.1)
     arm.core.accept_chunk(make_chunk(arm.now, ramp(0.6)), arm.now)
     arm.run(0.5)
-    here = arm.core.setpoint(arm.now + CONTRACT.command.lead_s).position
+    here = arm.core.setpoint(arm.now + CONTRACT.command.command_delay_s).position
     lead(arm, [here + 0.05 * np.eye(7)[1]] * 45)
     assert arm.tick.source == "human"
     np.testing.assert_allclose(arm.position, here + 0.05 * np.eye(7)[1], atol=0.03)

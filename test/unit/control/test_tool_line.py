@@ -95,7 +95,7 @@ READY = np.array([0.0, -0.3, 0.0, -2.3, 0.0, 2.0, 0.785])
 ARM = contract_kinematics(TOOL)
 LOW, HIGH = np.array([limit.position for limit in TOOL.limits.values()]).T
 SPEED = np.array([limit.velocity for limit in TOOL.limits.values()])
-LEAD_S = TOOL.command.lead_s
+LEAD_S = TOOL.command.command_delay_s
 BOXLESS = dataclasses.replace(TOOL, workspace=None)
 
 
@@ -142,7 +142,7 @@ def test_a_straight_line_of_20_cm_is_held_within_2_mm_and_1_degree(direction, fr
 
 @pytest.mark.parametrize("reference", ["measured", "chunk_start"])
 def test_ways_from_where_the_arm_is_lead_to_the_end_as_well(reference):
-    """The arm lags behind its command by `lead_s`; no chunk may lose that much of the way."""
+    """The arm lags behind its command by `command_delay_s`; no chunk may lose that much of the way."""
     middle = ARM.pose(READY)
     joints = ARM.solve_ik(
         Pose(middle.position - np.array([0, 0.1, 0]), middle.rotation), READY, LOW, HIGH

@@ -54,7 +54,7 @@ def test_each_gripper_is_at_its_own_place_at_every_tick():
     arm.core.accept_chunk(make_chunk(begin), begin)
     arm.run(0.2)  # a motion begins with a rest
     told = positions(arm, 0.8)
-    decided = np.arange(1, 81) * DT + 0.2 - CONTRACT.command.lead_s  # after the stamp of row 0
+    decided = np.arange(1, 81) * DT + 0.2 - CONTRACT.command.command_delay_s  # after the stamp of row 0
     rows = np.minimum(np.floor(decided * CONTRACT.rate_hz + 1e-6).astype(int), 7)
     np.testing.assert_array_equal(told[:, 0], LEFT_POSITIONS[rows])
     np.testing.assert_allclose(told[:, 1], RIGHT_POSITIONS[rows], atol=1e-12)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from vla_adapter_ros.contract import Contract, contract_differences, parse_contract, read_contract
-from vla_adapter_ros.contract.read import _plain, write_contract
+from vla_adapter_ros.contract.read import plain_contract, write_contract
 from vla_adapter_ros.errors import ContractError
 from vla_adapter_ros.recording import Frame, FrameBuilder
 from vla_adapter_ros.recording.buffers import ImageBuffer
@@ -166,7 +166,7 @@ def test_contracts_without_the_key_open_and_agree(tmp_path):
     given = with_gripper(sync_tolerance_s=0.01)
     write_contract(given, tmp_path / "new.yaml")
     assert read_contract(tmp_path / "new.yaml") == given
-    old = _plain(CONTRACT)
+    old = plain_contract(CONTRACT)
     for camera in old["cameras"].values():
         del camera["sync_tolerance_s"]
     del old["action"]["time"]

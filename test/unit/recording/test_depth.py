@@ -15,7 +15,7 @@ from malformed_images import png_of
 from recording_samples import CONTRACT, make_frame
 
 from vla_adapter_ros.contract import parse_contract
-from vla_adapter_ros.contract.read import _plain
+from vla_adapter_ros.contract.read import plain_contract
 from vla_adapter_ros.contract.schema import Camera
 from vla_adapter_ros.errors import ContractError, DatasetError, FrameError, ImageError
 from vla_adapter_ros.recording import FrameBuilder, layout
@@ -140,10 +140,10 @@ def test_marks_of_depth() -> None:
 
 
 def test_the_contract() -> None:
-    plain = _plain(WITH_DEPTH)
+    plain = plain_contract(WITH_DEPTH)
     assert parse_contract(plain) == WITH_DEPTH
     assert parse_contract({k: v for k, v in plain.items() if k != "depth_cameras"}) == CONTRACT
-    assert parse_contract(_plain(CONTRACT)) == CONTRACT
+    assert parse_contract(plain_contract(CONTRACT)) == CONTRACT
     camera = plain["depth_cameras"]["depth"]
     for cameras, words in (({"gripper": camera}, "a name that no camera has"),
                            ({"depth": camera | {"encoding": "mono16"}}, "none: depth is what"),

@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from vla_adapter_ros.contract.schema import ACTION_SPACES, TOOL_COLUMNS
+from vla_adapter_ros.contract.enums import ActionSpace
+from vla_adapter_ros.contract.schema import TOOL_COLUMNS
 from vla_adapter_ros.errors import DatasetError
 from vla_adapter_ros.recording.drafting.columns import Columns, Source
 from vla_adapter_ros.recording.drafting.guesses import find_grippers, guess_space
@@ -83,8 +84,8 @@ def make_plan(columns: Columns, fps: float, space: str = "", grippers: Sequence[
     Raises:
         DatasetError: an unknown space or gripper, or a shape that no contract has.
     """
-    if space and space not in ACTION_SPACES:
-        raise DatasetError(f"space {space!r}: allowed is one of {list(ACTION_SPACES)}")
+    if space and space not in ActionSpace.words():
+        raise DatasetError(f"space {space!r}: allowed is one of {ActionSpace.words()}")
     state_names, action_names = ([s.name for s in part] for part in (columns.state, columns.action))
     named = all(s.known for s in (*columns.state, *columns.action))
     positions = [n for n, s in enumerate(columns.state) if not s.known or quantity(s.name) == "position"]

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 import yaml
 
-from vla_adapter_ros.contract.schema import ACTION_SPACES
+from vla_adapter_ros.contract.enums import ActionSpace
+from vla_adapter_ros.contract.migration import SCHEMA
 from vla_adapter_ros.recording.drafting.plan import Plan
 
 PLACEHOLDER = "FILL_IN"
@@ -56,7 +57,7 @@ def contract_text(plan: Plan, facts: Facts) -> str:
     """A contract as YAML."""
     lines = [f"# {line}".rstrip() for line in facts.head]
     lines += [
-        "schema: 1",
+        f"schema: {SCHEMA}",
         f"name: {flow(facts.name)}",
         f"robot_type: {flow(facts.robot_type)}",
         f"rate_hz: {facts.rate_hz:g}",
@@ -121,7 +122,7 @@ def _state(plan: Plan, facts: Facts) -> list[str]:
 
 
 def _action(plan: Plan, facts: Facts) -> list[str]:
-    lines = ["", "action:", f"  space: {plan.space}        # CHECK: one of {', '.join(ACTION_SPACES)}"]
+    lines = ["", "action:", f"  space: {plan.space}        # CHECK: one of {', '.join(ActionSpace.words())}"]
     if plan.space.endswith("_delta"):
         lines.append("  delta_reference: measured        # CHECK: measured, commanded or chunk_start")
     if plan.space == "ee_delta":
@@ -185,7 +186,7 @@ def _rest(plan: Plan) -> list[str]:
         "command:",
         "  type: joint_trajectory        # CHECK: what the arm's driver takes",
         f"  topic: /{PLACEHOLDER}/joint_trajectory",
-        "  lead_s: 0.1        # CHECK: a command given at time s is reached at s + lead_s",
+        "  command_delay_s: 0.1        # CHECK: a command given at time s is reached at s + command_delay_s",
         "",
         "limits:        # CHECK: extremes of states and actions with a margin",
     ]

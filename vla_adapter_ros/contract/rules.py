@@ -1,0 +1,162 @@
+"""Rules of a contract that span several keys."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from vla_adapter_ros.contract.contract import Contract
+from vla_adapter_ros.contract.encodings import PIXELS
+from vla_adapter_ros.contract.enums import Route, TakeoverKind, TopicType, Transport
+from vla_adapter_ros.contract.schema import TOOL_COLUMNS
+from vla_adapter_ros.untrusted import NAME_RULE, is_name, short
+
+Require = Callable[[Any, str, Any, str], None]
+"""Called with: whether a rule holds, the key, its value, and what is allowed."""
+
+
+def broken_rules(contract: Contract) -> list[str]:
+    """What does not fit together: a sentence per rule, with key, value and what is allowed."""
+    broken: list[str] = []
+
+    def require(holds: Any, where: str, value: Any, allowed: str) -> None:
+        if not holds:
+            broken.append(f"contract.{where} = {short(value)}: allowed is {allowed}")
+
+    for rules in (_cameras, _state, _grippers, _driven_joints, _teleop, _tool, _limits):
+        rules(contract, require)
+    return broken
+
+
+def _cameras(contract: Contract, require: Require) -> None:
+    require(contract.cameras, "cameras", contract.cameras, "at least one entry")
+    for name, camera in contract.cameras.items():
+        where = f"cameras.{name}.encoding"
+        require(is_name(name), "cameras", name, NAME_RULE)  # they become parts of paths
+        require(
+            camera.encoding in ("", *PIXELS), where, camera.encoding, f"one of {['', *PIXELS]}"
+        )  # fmt: skip
+        require(
+            not camera.encoding or camera.transport is Transport.RAW,
+            where, camera.encoding, "none with transport compressed",
+        )  # fmt: skip
+    for name, camera in contract.depth_cameras.items():
+        require(is_name(name), "depth_cameras", name, NAME_RULE)
+        require(name not in contract.cameras, "depth_cameras", name, "a name that no camera has")
+        require(
+            not camera.encoding, f"depth_cameras.{name}.encoding", camera.encoding,
+            "none: depth is what its messages say, 16UC1 [mm] or 32FC1 [m]",
+        )  # fmt: skip
+    require(
+        contract.reference_camera in contract.cameras,
+        "reference_camera", contract.reference_camera, f"one of {list(contract.cameras)}",
+    )  # fmt: skip
+
+
+def _state(contract: Contract, require: Require) -> None:
+    for where, names in (("state", contract.state_names), ("action.dimensions", contract.action_names)):
+        twice = sorted({name for name in names if names.count(name) > 1})
+        require(not twice, where, twice, "each name once")
+    for i, dimension in enumerate(contract.state):
+        where = f"state[{i}]"
+        topic = contract.topics.get(dimension.topic)
+        require(topic, f"{where}.topic", dimension.topic, f"one of {list(contract.topics)}")
+        if topic is None:
+            continue
+        fields = topic.type.fields
+        require(dimension.field in fields, f"{where}.field", dimension.field, f"one of {fields}")
+        needs_joint = topic.type is TopicType.JOINT_STATE
+        require(
+            bool(dimension.joint) == needs_joint,
+            f"{where}.joint", dimension.joint,
+            "a joint name" if needs_joint else f"no joint on a {topic.type} topic",
+        )  # fmt: skip
+
+
+def _grippers(contract: Contract, require: Require) -> None:
+    """Every gripper moves by a dimension of its own, and is told on a topic of its own."""
+    for i, gripper in enumerate(contract.grippers):
+        where, before = f"grippers[{i}]", contract.grippers[:i]
+        require(
+            gripper.dimension in contract.action_names,
+            f"{where}.dimension", gripper.dimension, f"one of {contract.action_names}",
+        )  # fmt: skip
+        require(gripper.open != gripper.closed, f"{where}.open", gripper.open, "another value than 'closed'")
+        for key in ("dimension", "joint", "topic"):
+            value = getattr(gripper, key)
+            require(
+                value not in [getattr(other, key) for other in before],
+                f"{where}.{key}", value, "another one than that of a gripper before it",
+            )  # fmt: skip
+
+
+def _driven_joints(contract: Contract, require: Require) -> None:
+    """Every joint of the arm is driven by one dimension; `joint` stands only where it says something."""
+    grippers = {gripper.dimension for gripper in contract.grippers}
+    require(
+        set(contract.action_names) - grippers,
+        "action.dimensions", list(contract.action_names), "at least one that is no gripper's",
+    )  # fmt: skip
+    space, joints = contract.action.space, contract.action_joints
+    why = f"none in {space}" if space.is_cartesian else "none here: the joint is named with the gripper"
+    for i, (dimension, joint) in enumerate(zip(contract.action.dimensions, joints, strict=True)):
+        where = f"action.dimensions[{i}].joint"
+        require(joint or not dimension.joint, where, dimension.joint, why)
+        require(not joint or joint not in joints[:i], where, joint, "a joint that no dimension before drives")
+
+
+def _teleop(contract: Contract, require: Require) -> None:
+    """A human's commands must not be the controller's own, and a clutch needs a topic."""
+    teleop = contract.teleop
+    require(
+        teleop.topic != contract.action.topic,
+        "teleop.topic", teleop.topic,
+        "another topic than action.topic: the controller publishes there, and would take itself for a human",
+    )  # fmt: skip
+    require(
+        bool(teleop.takeover_topic) == (teleop.takeover is TakeoverKind.TOPIC),
+        "teleop.takeover_topic", teleop.takeover_topic,
+        "the topic of the clutch with takeover: topic, and none without",
+    )  # fmt: skip
+    require(
+        not teleop.publishers or teleop.route is Route.DIRECT,
+        "teleop.publishers", list(teleop.publishers), "none unless route is direct",
+    )  # fmt: skip
+
+
+def _tool(contract: Contract, require: Require) -> None:
+    """What concerns the tool point: columns of the ee spaces, the box, and where kinematics are needed."""
+    space, command = contract.action.space, contract.command.type
+    grippers = {gripper.dimension for gripper in contract.grippers}
+    columns = tuple(name for name in contract.action_names if name not in grippers)
+    require(
+        not space.is_cartesian or columns == TOOL_COLUMNS,
+        "action.dimensions", columns, f"{TOOL_COLUMNS} in {space}",
+    )  # fmt: skip
+    needs = [name for name, needed in (
+        (f"action space {space}", space.is_cartesian),
+        (f"command type {command}", command.is_cartesian),
+        ("a workspace", contract.workspace is not None),
+    ) if needed]  # fmt: skip
+    require(
+        contract.kinematics is not None or not needs,
+        "kinematics", None, f"an entry, since it is needed for {', '.join(needs)}",
+    )  # fmt: skip
+    if contract.workspace is not None:
+        low, high = contract.workspace.low, contract.workspace.high
+        require(
+            len(low) == len(high) == 3 and all(a < b for a, b in zip(low, high, strict=True)),
+            "workspace", [list(low), list(high)], "[x, y, z] each, low < high",
+        )  # fmt: skip
+
+
+def _limits(contract: Contract, require: Require) -> None:
+    """Every joint of the arm is measured and has limits."""
+    measured = set(contract.state_joints) - {""}
+    where = "limits" if contract.action.space.is_cartesian else "action.dimensions"
+    for joint in contract.arm_joints:
+        require(joint in measured, where, joint, f"joints measured in state: {sorted(measured)}")
+        require(joint in contract.limits, "limits", f"no limits for {joint}", "an entry per arm joint")
+    for joint, limit in contract.limits.items():
+        ok = len(limit.position) == 2 and limit.position[0] < limit.position[1]
+        require(ok, f"limits.{joint}.position", list(limit.position), "[low, high] with low < high")

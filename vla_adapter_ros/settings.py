@@ -1,0 +1,72 @@
+"""What pydantic refuses, in this package's words: key, value and what is allowed."""
+
+from __future__ import annotations
+
+import dataclasses
+import types
+import typing
+from typing import Any
+
+from pydantic import ValidationError
+
+from vla_adapter_ros.untrusted import short
+
+_ALLOWED = {
+    "finite_number": "a finite number",
+    "float_type": "a finite number",
+    "int_type": "a whole number",
+    "string_type": "a text",
+    "bool_type": "true or false",
+    "dataclass_type": "a mapping",
+    "dict_type": "a mapping",
+    "tuple_type": "a list",
+    "too_short": "at least one entry",
+    "greater_than": "more than {gt:g}",
+    "greater_than_equal": "at least {ge:g}",
+    "less_than": "less than {lt:g}",
+    "less_than_equal": "at most {le:g}",
+    "enum": "one of {expected}",
+    "literal_error": "one of {expected}",
+}
+
+
+def describe_errors(error: ValidationError, kind: Any, where: str) -> list[str]:
+    """One sentence per value that was refused, such as `contract.rate_hz = 0: allowed is more than 0`.
+
+    Args:
+        error: What pydantic raised.
+        kind: The dataclass that was to be built.
+        where: What it is called.
+    """
+    found, unknown = [], {}
+    for entry in error.errors(include_url=False):
+        *parents, last = entry["loc"] or ("",)
+        place, parent = _named(where, entry["loc"]), _named(where, parents)
+        if entry["type"] in ("missing", "missing_argument"):
+            found.append(f"{parent} = 'missing key': allowed is the key '{last}'")
+        elif entry["type"] in ("unexpected_keyword_argument", "extra_forbidden"):
+            unknown.setdefault(parent, (_part(kind, parents), []))[1].append(last)
+        else:
+            rule = _ALLOWED.get(entry["type"], entry["msg"].replace("{", "{{").replace("}", "}}"))
+            allowed = rule.format(**entry.get("ctx", {}))
+            found.append(f"{place} = {short(entry['input'])}: allowed is {allowed}")
+    for parent, (part, keys) in unknown.items():
+        names = ", ".join(f.name for f in dataclasses.fields(part)) if part else "those of its documentation"
+        found.append(f"{parent} = {short(keys)}: allowed is only these keys: {names}")
+    return found
+
+
+def _named(where: str, path: Any) -> str:
+    return where + "".join(f"[{key}]" if isinstance(key, int) else f".{key}" for key in path)
+
+
+def _part(kind: Any, path: Any) -> Any:
+    """The dataclass at a path within `kind`; None if there is none."""
+    for key in path:
+        if dataclasses.is_dataclass(kind):
+            kind = typing.get_type_hints(kind).get(key)
+        else:
+            kind = typing.get_args(kind)[-1 if typing.get_origin(kind) is dict else 0]
+        while typing.get_origin(kind) in (typing.Union, types.UnionType, typing.Annotated):
+            kind = next(k for k in typing.get_args(kind) if k is not type(None))
+    return kind if dataclasses.is_dataclass(kind) else None
