@@ -29,7 +29,14 @@ setup(
         "vla_adapter_ros": ["checkpoints/*/*", "benchmarks/data/*"],
         "vla_adapter_ros.config": ["*.xml", "robots/*.yaml", "nodes/*.yaml"],
     },
-    install_requires=["numpy>=1.24", "pyyaml", "opencv-python-headless", "simplejpeg", "ruckig>=0.14"],
+    install_requires=[
+        "numpy>=1.24",
+        "pyyaml",
+        "pydantic>=2.6",
+        "opencv-python-headless",
+        "simplejpeg",
+        "ruckig>=0.14",
+    ],
     extras_require={
         "policy": POLICY,
         "train": TRAIN,
