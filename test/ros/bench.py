@@ -7,10 +7,10 @@ import threading
 import time
 from collections import defaultdict
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
 import rclpy
 from geometry_msgs.msg import PoseStamped
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
@@ -175,8 +175,7 @@ class Bench:
     def stop_process(self, process: Any) -> None:
         """Take the processor from a node until SIGCONT; what it has sent before arrives first."""
         process.send_signal(signal.SIGSTOP)
-        state = Path(f"/proc/{process.pid}/stat")
-        while state.read_text().rsplit(")", 1)[1].split()[0] != "T":
+        while psutil.Process(process.pid).status() != psutil.STATUS_STOPPED:
             time.sleep(0.005)
         time.sleep(0.2)
 

@@ -9,6 +9,7 @@ import sys
 import time
 from pathlib import Path
 
+import psutil
 import pytest
 from bench import PATIENCE_S
 
@@ -45,14 +46,14 @@ class Bringup:
 
     def nodes(self) -> dict[str, int]:
         """Kind -> process id."""
-        pid, found = self.process.pid, {}
-        for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split():
+        found = {}
+        for child in psutil.Process(self.process.pid).children():
             try:
-                words = Path(f"/proc/{child}/cmdline").read_text().split("\0")
-            except OSError:
+                words = child.cmdline()
+            except psutil.Error:
                 continue  # it has just ended
             if "-m" in words:
-                found[words[words.index("-m") + 1].rpartition(".")[2]] = int(child)
+                found[words[words.index("-m") + 1].rpartition(".")[2]] = child.pid
         return found
 
     def kill(self, kind: str) -> None:
@@ -105,7 +106,7 @@ def test_a_killed_recorder_comes_back_and_everything_ends_with_the_controller(br
         running.kill("controller")
         assert running.process.wait(PATIENCE_S) == 1
     assert "controller_node was killed by SIGKILL: nothing runs without it" in running.said
-    assert not any(Path(f"/proc/{pid}").exists() for pid in (*before.values(), *after.values()))
+    assert not any(psutil.pid_exists(pid) for pid in (*before.values(), *after.values()))
 
 
 @pytest.mark.slow

@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 from types import SimpleNamespace
 
+import psutil
 import pytest
 import yaml
 
@@ -387,8 +388,5 @@ def test_a_recorder_that_fails_at_its_first_start_ends_our_nodes_with_its_reason
 
 def children(process: subprocess.Popen, words: str) -> list[int]:
     """Processes of a launch whose command line has these words."""
-    found = []
-    for child in Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split():
-        if words in Path(f"/proc/{child}/cmdline").read_text().replace("\0", " "):
-            found.append(int(child))
-    return found
+    running = psutil.Process(process.pid).children()
+    return [child.pid for child in running if words in " ".join(child.cmdline())]

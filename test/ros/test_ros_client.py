@@ -52,7 +52,7 @@ def test_an_instruction_whose_answer_is_lost_is_asked_after_and_not_repeated(sho
 @pytest.mark.parametrize(
     ("follow", "told"),
     [
-        (None, "no policy says what it follows"),
+        (None, "the policy has said nothing since"),
         ("", "the policy follows no instruction now"),
         ("wave", "the policy follows 'wave' now"),
     ],
@@ -65,6 +65,18 @@ def test_an_instruction_that_is_not_followed_is_an_error_and_not_repeated(short,
         with pytest.raises(NoAnswerError, match=f"no answer from /instruct .*{told}") as caught:
             client.instruct(PICK)
         assert caught.value.sent and heard == [PICK]
+
+
+def test_what_a_policy_said_before_it_died_counts_no_more(short):
+    heard = []
+    with StandIn() as server, GraphClient(CONTRACT, lambda: None) as client:
+        server.instruction.publish(String(data=PICK))
+        server.node.create_service(Instruct, "instruct", losing(heard))
+        server.spin()
+        assert client.wait_until(lambda: client._policy._followed == [PICK], 10.0)
+        with pytest.raises(NoAnswerError, match="the policy has said nothing since"):
+            client.instruct(PICK)
+        assert heard == [PICK]
 
 
 def test_a_request_is_not_sent_before_the_server_knows_its_client():

@@ -26,8 +26,7 @@ class InstructClient:
 
     def __init__(self, client: RosClient) -> None:
         self._changed = threading.Condition()
-        self.followed: str | None = None
-        """The instruction that the policy follows; empty: none; None: no policy was heard."""
+        self._followed: list[str] = []  # what the policy has said that it follows; empty: nothing
         latched = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
         client.subscribe(String, "instruction", self._on_instruction, latched)
         self._service = client.service(Instruct, "instruct")
@@ -45,30 +44,35 @@ class InstructClient:
             NoAnswerError: no answer came within ANSWER_S, and the policy does not follow the instruction.
         """
         request, wanted = Instruct.Request(instruction=text), visible(" ".join(text.split()))
+        before = len(self._followed)
         try:
             return self._service.call(request, ANSWER_S, found_within_s=found_within_s)
         except NoAnswerError as error:
             if not error.sent:
                 raise
-            if self._follows(wanted):
+            # What was said before the request may be the word of a policy that has died since.
+            said = self._wait_for(wanted, before)
+            if said == wanted:
                 what = f"follows {wanted!r}" if wanted else "stopped and holds"
                 return Instruct.Response(accepted=True, message=f"the answer was lost, yet the policy {what}")
-            now = {None: "no policy says what it follows", "": "the policy follows no instruction now"}.get(
-                self.followed, f"the policy follows {self.followed!r} now"
-            )
+            now = {
+                None: "the policy has said nothing since",
+                "": "the policy follows no instruction now",
+            }.get(said, f"the policy follows {said!r} now")
             raise NoAnswerError(f"{error}; {now}, and the instruction is not sent twice", sent=True) from None
 
-    def _follows(self, wanted: str) -> bool:
+    def _wait_for(self, wanted: str, before: int) -> str | None:
+        """What the policy says that it follows, beyond the first `before` words; None: nothing new."""
         deadline = time.monotonic() + TOLD_WITHIN_S
         with self._changed:
-            while self.followed != wanted:
+            while wanted not in self._followed[-1:] or len(self._followed) == before:
                 left = deadline - time.monotonic()
                 if left <= 0:
-                    return False
+                    break
                 self._changed.wait(left)
-        return True
+            return self._followed[-1] if len(self._followed) > before else None
 
     def _on_instruction(self, message: String) -> None:
         with self._changed:
-            self.followed = message.data
+            self._followed.append(message.data)
             self._changed.notify_all()
