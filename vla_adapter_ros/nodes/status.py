@@ -65,7 +65,9 @@ def diagnostic_values(message: ControllerStatus) -> dict[str, object]:
         "starved ticks": message.starved_ticks,
         "missed ticks": message.missed_ticks,
         "rejected chunks": message.rejected_chunks,
-        "jump at a chunk transition": f"{message.seam_step:.4f} and {message.seam_velocity:.4f} per second",
+        "jump at a chunk transition": (
+            f"{message.transition_step:.4f} and {message.transition_velocity:.4f} per second"
+        ),
         "latency p50, p99 [s]": f"{message.latency_p50:.3f}, {message.latency_p99:.3f}",
         "limited ticks": (
             f"position {message.position_limited}, velocity {message.velocity_limited}, "
