@@ -54,6 +54,14 @@ def add_dataset_edit_commands(kinds: Any) -> None:
     trim.add_argument("--exact", action="store_true", help="cut between key images too: encodes videos again")
     trim.set_defaults(run=_trim)
 
+    joined = kinds.add_parser("consolidate", help="several episodes in each file, as LeRobot's tools expect")
+    joined.add_argument("path", type=any_path, help="folder of a v3.0 data set; nothing in it is changed")
+    joined.add_argument("output", type=output_folder, help="new folder")
+    joined.set_defaults(run=_consolidate)
+
+    for parser in (bag, lerobot, merge, split, trim):
+        _keep_files(parser)
+
     draft = kinds.add_parser("draft-contract", help="begin a contract from a data set or a bag by others")
     draft.add_argument("path", type=any_path, help="folder of the data set or of the bag")
     draft.add_argument("--output", type=output_file, help="YAML file to write; default: print it")
@@ -93,6 +101,7 @@ def add_dataset_edit_commands(kinds: Any) -> None:
     export.add_argument("path", type=any_path, help="folder of the data set")
     export.add_argument("--repo-id", required=True, help="USER/NAME on the Hub")
     export.add_argument("--public", action="store_true", help="visible to everybody; default: private")
+    _keep_files(export)
     export.set_defaults(run=_export)
 
 
@@ -108,14 +117,27 @@ def _names(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--contract", help="shipped name or path; default: the mapping's or the data set's")
 
 
+def _keep_files(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--file-per-episode", action="store_true", help="do not join the files of several episodes"
+    )
+
+
 def _print_episode(episode: Any) -> None:
     print("\n".join(episode.lines), flush=True)
 
 
-def _finish(kept: int, total: int, output: Path, remarks: list[str] = ()) -> int:
-    """Say what was done; status 1 if an episode is missing."""
+def _finish(options: argparse.Namespace, kept: int, total: int, output: Path, remarks: list[str] = ()) -> int:
+    """Join the files of the episodes and say what was done; status 1 if an episode is missing."""
+    from vla_adapter_ros.recording.consolidate import consolidate_in_place
+
     for remark in remarks:
         print(remark)
+    if kept and not options.file_per_episode:
+        try:
+            consolidate_in_place(output)
+        except DatasetError as error:
+            print(f"each episode keeps files of its own: {error}")
     print(f"{kept} of {total} episodes in {output}")
     return 0 if kept == total and kept else 1
 
@@ -139,7 +161,7 @@ def _import_bag(options: argparse.Namespace) -> int:
         )
         kept, total = kept + report.kept, total + len(report.episodes)
         remarks += report.remarks
-    return _finish(kept, total, options.output, remarks)
+    return _finish(options, kept, total, options.output, remarks)
 
 
 def _import_lerobot(options: argparse.Namespace) -> int:
@@ -160,7 +182,7 @@ def _import_lerobot(options: argparse.Namespace) -> int:
         append=options.append,
         report=_print_episode,
     )
-    return _finish(report.kept, len(report.episodes), options.output, report.remarks)
+    return _finish(options, report.kept, len(report.episodes), options.output, report.remarks)
 
 
 def _merge(options: argparse.Namespace) -> int:
@@ -168,7 +190,7 @@ def _merge(options: argparse.Namespace) -> int:
     from vla_adapter_ros.recording.opening import open_dataset
 
     episodes = merge([open_dataset(path) for path in options.path], options.output, _print_episode)
-    return _finish(sum(e.index >= 0 for e in episodes), len(episodes), options.output)
+    return _finish(options, sum(e.index >= 0 for e in episodes), len(episodes), options.output)
 
 
 def _split(options: argparse.Namespace) -> int:
@@ -183,7 +205,7 @@ def _split(options: argparse.Namespace) -> int:
         parts[name] = parse_episodes(episodes)
     result = split(open_dataset(options.path), parts, options.output, lambda _, e: _print_episode(e))
     statuses = [
-        _finish(sum(e.index >= 0 for e in episodes), len(episodes), options.output / name)
+        _finish(options, sum(e.index >= 0 for e in episodes), len(episodes), options.output / name)
         for name, episodes in result.items()
     ]
     return max(statuses)
@@ -195,7 +217,14 @@ def _trim(options: argparse.Namespace) -> int:
 
     settings = TrimSettings(options.margin, options.idle_range, options.exact)
     episodes = trim_idle(open_dataset(options.path), options.output, settings, _print_episode)
-    return _finish(sum(e.index >= 0 for e in episodes), len(episodes), options.output)
+    return _finish(options, sum(e.index >= 0 for e in episodes), len(episodes), options.output)
+
+
+def _consolidate(options: argparse.Namespace) -> int:
+    from vla_adapter_ros.recording.consolidate import consolidate
+
+    print(consolidate(options.path, options.output).line)
+    return 0
 
 
 def _draft(options: argparse.Namespace) -> int:
@@ -256,7 +285,9 @@ def _replay(options: argparse.Namespace) -> int:
 def _export(options: argparse.Namespace) -> int:
     from vla_adapter_ros.recording.hub import push_to_hub
 
-    url = push_to_hub(options.path, options.repo_id, private=not options.public)
+    url = push_to_hub(
+        options.path, options.repo_id, private=not options.public, file_per_episode=options.file_per_episode
+    )
     print(url)
     return 0
 

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
+import errno
 import json
 import os
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
+_HERE, _RENAME_EXCHANGE = -100, 2  # AT_FDCWD and RENAME_EXCHANGE of renameat2(2)
 TEMPORARY = ".tmp"  # readers of data sets look for *.parquet and *.mp4 and so never see these
 
 
@@ -37,6 +40,33 @@ def write_file(path: Path, write: Callable[[Path], None]) -> None:
     except BaseException:
         temporary_path(path).unlink(missing_ok=True)
         raise
+
+
+def exchange(one: Path, other: Path) -> None:
+    """Let two folders of one file system change their places, in one step.
+
+    Where the system has no such step (only Linux has), `other` is away for a moment.
+
+    Raises:
+        OSError: they stay as they are.
+    """
+    rename = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)
+    if rename is not None:
+        if rename(_HERE, os.fsencode(one), _HERE, os.fsencode(other), _RENAME_EXCHANGE) == 0:
+            _flush(other.parent)
+            return
+        number = ctypes.get_errno()
+        if number not in (errno.ENOSYS, errno.EINVAL):
+            raise OSError(number, os.strerror(number), str(other))
+    aside = one.with_name(one.name + "-old")
+    os.rename(other, aside)
+    try:
+        os.rename(one, other)
+    except OSError:
+        os.rename(aside, other)
+        raise
+    os.rename(aside, one)
+    _flush(other.parent)
 
 
 def missing_folders(folder: Path) -> list[Path]:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from pathlib import Path
 
 from vla_adapter_ros.errors import DatasetError, RecordingError
@@ -67,21 +68,25 @@ class WrittenFolder:
         """Whether it is ours."""
         return bool(self._open)
 
+    @property
+    def is_same(self) -> bool:
+        """Whether it, and each folder in it, is still the one that was opened."""
+        try:
+            self._hold()
+            return all(
+                os.path.samestat(os.fstat(held), os.stat(self._root / part))
+                for part, held in self._open.items()
+            )
+        except OSError:
+            return False
+
     def require_same(self) -> None:
         """Refuse to go on in a folder that is not the one that was opened.
 
         Raises:
             RecordingError: it, or a folder in it, was removed, moved or replaced.
         """
-        try:
-            self._hold()
-            same = all(
-                os.path.samestat(os.fstat(held), os.stat(self._root / part))
-                for part, held in self._open.items()
-            )
-        except OSError:
-            same = False
-        if not same:
+        if not self.is_same:
             raise RecordingError(
                 f"{self._root} was removed, moved or replaced while it was recorded into: start the recorder "
                 "again to begin a new data set there"
@@ -136,3 +141,22 @@ class WrittenFolder:
         strange = sorted(n for n in names if n not in (*_PARTS, *_BESIDE) and not is_clutter(n))
         if strange:
             raise DatasetError(f"{self._root} holds {strange}: allowed is an empty folder or a data set")
+
+
+@contextlib.contextmanager
+def keep_recorders_out(root: Path) -> Iterator[None]:
+    """Let nobody write to a data set while it is read; several may read it at once.
+
+    Raises:
+        DatasetError: it is being written to, or has no folder meta.
+    """
+    if not (root / "meta").is_dir():
+        raise DatasetError(f"{root}: no folder meta; expected is a LeRobot v3.0 data set")
+    descriptor = os.open(root / "meta", os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        yield
+    except BlockingIOError:
+        raise DatasetError(f"{root}: another process is recording into this data set") from None
+    finally:
+        os.close(descriptor)

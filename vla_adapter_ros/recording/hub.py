@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,8 @@ from vla_adapter_ros.errors import DatasetError
 from vla_adapter_ros.hub import download, split_id
 from vla_adapter_ros.paths import expand, locate
 from vla_adapter_ros.recording import layout
+from vla_adapter_ros.recording.card import CARD, dataset_card
+from vla_adapter_ros.recording.consolidate import consolidate, has_file_per_episode
 from vla_adapter_ros.recording.reader import DatasetReader
 from vla_adapter_ros.untrusted import find_links, leaves
 
@@ -31,13 +34,18 @@ def find_dataset(path_or_id: str | Path) -> Path:
     return download(*found, kind="dataset", allowed=_FETCHED, error=DatasetError)
 
 
-def push_to_hub(root: str | Path, repo_id: str, *, private: bool = True, api: Any = None) -> str:
+def push_to_hub(
+    root: str | Path, repo_id: str, *, private: bool = True, file_per_episode: bool = False, api: Any = None
+) -> str:
     """Upload a data set and tag it with its format, without which LeRobot does not load it.
+
+    Where each episode has files of its own, a consolidated copy is uploaded, see `consolidate`.
 
     Args:
         root: A v3.0 data set that can be opened; nothing in it is changed.
         repo_id: USER/NAME on the Hub; made if it is not there.
         private: Visibility of a repository that is made.
+        file_per_episode: Whether to upload the files as they are.
         api: Stands in for huggingface_hub.HfApi.
 
     Returns:
@@ -49,6 +57,10 @@ def push_to_hub(root: str | Path, repo_id: str, *, private: bool = True, api: An
     if split_id(repo_id) != (repo_id, None):
         raise DatasetError(f"repo id {repo_id!r}: allowed is USER/NAME")
     reader = DatasetReader(root)
+    if not file_per_episode and has_file_per_episode(reader):
+        with tempfile.TemporaryDirectory(prefix="export-") as folder:
+            joined = consolidate(reader.root, Path(folder) / reader.root.name).root
+            return push_to_hub(joined, repo_id, private=private, api=api)
     for link in find_links(reader.root):
         if leaves(link, reader.root):
             raise DatasetError(f"{link} is a link out of the data set: links are not uploaded")
@@ -69,11 +81,9 @@ def push_to_hub(root: str | Path, repo_id: str, *, private: bool = True, api: An
             ignore_patterns=list(_LEFT_AT_HOME),
             commit_message=f"{reader.num_episodes} episodes, {reader.num_frames} frames",
         )
-        if not (reader.root / "README.md").is_file():
+        if not (reader.root / CARD).is_file():
             card = dataset_card(reader).encode()
-            api.upload_file(
-                path_or_fileobj=card, path_in_repo="README.md", repo_id=repo_id, repo_type="dataset"
-            )
+            api.upload_file(path_or_fileobj=card, path_in_repo=CARD, repo_id=repo_id, repo_type="dataset")
         _tag(api, repo_id)
     except Exception as error:  # whatever the network or the Hub says
         raise DatasetError(f"{repo_id}: the Hub refused: {error}") from error
@@ -86,23 +96,3 @@ def _tag(api: Any, repo_id: str) -> None:
     if layout.VERSION in known:
         api.delete_tag(repo_id, tag=layout.VERSION, repo_type="dataset")
     api.create_tag(repo_id, tag=layout.VERSION, repo_type="dataset")
-
-
-def dataset_card(reader: DatasetReader) -> str:
-    """Text of a README for the Hub."""
-    tasks = "\n".join(f"- {task}" for task in reader.tasks[:20])
-    contract = reader.contract
-    robot = contract.robot_type if contract else reader.info.get("robot_type")
-    return f"""---
-tags: [LeRobot, robotics]
-task_categories: [robotics]
-configs:
-- config_name: default
-  data_files: data/*/*.parquet
----
-LeRobot {layout.VERSION} data set of robot `{robot}`: {reader.num_episodes} episodes,
-{reader.num_frames} frames at {reader.fps:g} Hz, cameras {", ".join(reader.cameras)}.
-
-Tasks:
-{tasks}
-"""

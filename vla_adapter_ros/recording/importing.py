@@ -23,6 +23,7 @@ from vla_adapter_ros.recording.bag import (
     BagNotes,
     bag_frames,
 )
+from vla_adapter_ros.recording.carried import left_behind
 from vla_adapter_ros.recording.frame import Frame
 from vla_adapter_ros.recording.head import EpisodeHead
 from vla_adapter_ros.recording.lateness import kind_of, losses_since
@@ -345,6 +346,8 @@ def import_lerobot(
             f"{len(missing)} episodes of its list lack files: {_numbers(missing)}; the first is "
             f"{dataset.missing_file}"
         )
+    if lost := left_behind(dataset, contract):
+        result.remarks.append(f"not carried over, since the contract has no place for it: {', '.join(lost)}")
     with EpisodeReceiver(output, contract, codec=usual_codec(dataset, contract)) as receiver:
         for entry in receive_all(receiver, dataset, control_source):
             result.episodes.append(entry)

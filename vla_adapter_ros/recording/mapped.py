@@ -116,6 +116,14 @@ class MappedDataset:
         names = [name for name in (parts[0] if parts else ()) if all(name in rows for rows in parts)]
         return {name: column_statistics(np.concatenate([rows[name] for rows in parts])) for name in names}
 
+    @property
+    def places_used(self) -> dict[str, set[int]]:
+        """Their columns of which state and action are made -> places of the values that are used."""
+        used: dict[str, set[int]] = {}
+        for source in (*self._state, *self._action):
+            used.setdefault(source.column, set()).add(source.place)
+        return used
+
     def source_of(self, camera: str) -> CameraSource:
         """Their camera behind one of ours.
 

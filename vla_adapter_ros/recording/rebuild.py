@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 
 from vla_adapter_ros.contract import Contract, write_contract
 from vla_adapter_ros.recording import files, layout
+from vla_adapter_ros.recording.card import write_card
 from vla_adapter_ros.recording.reader import DatasetReader
 from vla_adapter_ros.recording.resume import read_recordings
 from vla_adapter_ros.recording.statistics import column_statistics, histogram_statistics
@@ -63,6 +64,7 @@ def rebuild_dataset(
     try:
         _Rebuild(root, partial, info, episodes).write(contract)
         DatasetReader(partial)
+        write_card(partial)
         partial.chmod(0o755)
         partial.rename(output)
     except BaseException:

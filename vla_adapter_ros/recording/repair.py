@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
-import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +16,7 @@ from vla_adapter_ros.paths import locate
 from vla_adapter_ros.recording import layout
 from vla_adapter_ros.recording.depth import coding_of
 from vla_adapter_ros.recording.description import check_info, fill
+from vla_adapter_ros.recording.folder import keep_recorders_out
 from vla_adapter_ros.recording.reader import DatasetReader
 from vla_adapter_ros.recording.rebuild import Found, rebuild_dataset
 from vla_adapter_ros.recording.statistics import image_histogram
@@ -92,7 +90,7 @@ def repair_dataset(
     """
     root = locate(root)
     output = locate(output) if output else root.with_name(f"{root.name}_repaired")
-    with _no_recording(root):
+    with keep_recorders_out(root):
         return _repair(root, output, progress)
 
 
@@ -318,18 +316,3 @@ def _trouble(root: Path) -> str:
     if reader.contract is not None and counts != [reader.num_frames]:
         return f"{layout.STATS}: of {counts} rows instead of {reader.num_frames}, made anew"
     return ""
-
-
-@contextlib.contextmanager
-def _no_recording(root: Path) -> Iterator[None]:
-    """Keep recorders out while reading; writers hold an exclusive lock on the folder meta while they live."""
-    if not (root / "meta").is_dir():
-        raise DatasetError(f"{root}: no folder meta; expected is a LeRobot v3.0 data set")
-    descriptor = os.open(root / "meta", os.O_RDONLY)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        yield
-    except BlockingIOError:
-        raise DatasetError(f"{root}: another process is recording into this data set") from None
-    finally:
-        os.close(descriptor)

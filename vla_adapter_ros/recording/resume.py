@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 
 from vla_adapter_ros.contract import Contract, read_contract, require_same
@@ -99,12 +101,12 @@ def resume(
     require_same(contract, theirs, f"data set {root}")
     _require_same_features(root, features, reader.features)
     columns: dict[str, list[np.ndarray]] = {name: [] for name in layout.numeric_features(features)}
+    _check_files(reader)
     for episode in reader.episodes:
-        _check_files(reader, episode.index)
         rows = reader.rows(episode.index)
         for name, parts in columns.items():
             parts.append(rows[name])
-    next_file = 1 + max((_number(root, episode.data) for episode in reader.episodes), default=-1)
+    next_file = _next_file(reader)
     folder.require_known(journal.names, next_file)
     journal.clear_files(next_file)
     totals = Totals(reader.num_episodes, reader.num_frames, list(reader.tasks), next_file, columns)
@@ -122,17 +124,36 @@ def _align_tables(reader: DatasetReader, totals: Totals) -> None:
         files.write_file(reader.root / layout.TASKS, lambda path: pq.write_table(table, path))
 
 
-def _check_files(reader: DatasetReader, number: int) -> None:
-    episode = reader.episodes[number]
-    if not episode.data.is_file() or pq.read_metadata(episode.data).num_rows != episode.length:
-        raise DatasetError(f"{episode.data}: not the {episode.length} rows of episode {number}")
-    for part in episode.videos.values():
-        if part.start_s != 0.0:
-            raise DatasetError(f"{part.path}: several episodes in one video; it was not recorded here")
-        if count_frames(part.path) != episode.length:
-            raise DatasetError(
-                f"{part.path}: {count_frames(part.path)} images, episode {number} has {episode.length} rows"
-            )
+def _check_files(reader: DatasetReader) -> None:
+    """Each file must hold as many rows or images as the episodes have that lie in it."""
+    wanted: Counter[Path] = Counter()
+    for episode in reader.episodes:
+        for path in (episode.data, *(part.path for part in episode.videos.values())):
+            wanted[path] += episode.length
+    for path, rows in wanted.items():
+        kind = "rows" if path.suffix == ".parquet" else "images"
+        found = _count_rows(path) if kind == "rows" else count_frames(path)
+        if found != rows:
+            raise DatasetError(f"{path}: {found} {kind}, the episodes in it have {rows} rows")
+
+
+def _count_rows(path: Path) -> int:
+    try:
+        return pq.read_metadata(path).num_rows
+    except (OSError, pa.ArrowException) as error:
+        raise DatasetError(f"{path}: not readable: {error}") from error
+
+
+def _next_file(reader: DatasetReader) -> int:
+    """Number of the files that the next episode goes into: of no kind does one of that number count."""
+    paths, rows = set(), 0
+    for path in sorted((reader.root / "meta/episodes").glob("*/*.parquet")):
+        if rows < reader.num_episodes:  # the others are leftovers of a crash
+            paths.add(path)
+            rows += _count_rows(path)
+    for episode in reader.episodes:
+        paths |= {episode.data, *(part.path for part in episode.videos.values())}
+    return 1 + max((_number(reader.root, path) for path in paths), default=-1)
 
 
 def _require_same_features(

@@ -30,6 +30,7 @@ from vla_adapter_ros.contract import Contract, write_contract
 from vla_adapter_ros.errors import DatasetError, RecordingError
 from vla_adapter_ros.paths import locate
 from vla_adapter_ros.recording import files, layout
+from vla_adapter_ros.recording.card import write_card
 from vla_adapter_ros.recording.folder import WrittenFolder
 from vla_adapter_ros.recording.frame import Frame
 from vla_adapter_ros.recording.journal import TABLE_TEMPORARIES, TABLES, Journal, episode_names
@@ -270,9 +271,14 @@ class DatasetWriter:
             return totals.episodes
 
     def close(self) -> None:
-        """Discard an episode that is being recorded and let others write to the data set."""
+        """Discard an episode that is being recorded and let others write to the data set.
+
+        A data set with episodes gets its README.md, unless it has one.
+        """
         self.discard_episode()
         with self._saving:
+            if self._folder.is_open and self.num_episodes and self._folder.is_same:
+                write_card(self.root)
             self._folder.close()
 
     def __enter__(self) -> DatasetWriter:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import shutil
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -174,16 +176,38 @@ class FakeHub:
         return call
 
 
+class Uploaded(FakeHub):
+    """Notes how many data files the folder has that is uploaded, and whether it has a card."""
+
+    def upload_folder(self, **options):
+        root = Path(options["folder_path"])
+        self.calls.append(("upload_folder", (), options))
+        self.data_files = len(list(root.glob("data/*/*.parquet")))
+        self.has_card = (root / "README.md").is_file()
+
+
 def test_upload_is_tagged_with_the_format(ours):
-    hub = FakeHub(tags=["v3.0"])
-    assert push_to_hub(ours.root, "me/set", api=hub) == "https://hub/datasets/me/set"
+    hub = Uploaded(tags=["v3.0"])
+    assert push_to_hub(ours.root, "me/set", file_per_episode=True, api=hub) == "https://hub/datasets/me/set"
     names = [name for name, _, _ in hub.calls]
-    assert names == ["create_repo", "upload_folder", "upload_file", "delete_tag", "create_tag"]
+    assert names == ["create_repo", "upload_folder", "delete_tag", "create_tag"]
     assert hub.calls[0][2]["private"] and hub.calls[-1][2]["tag"] == "v3.0"
     assert hub.calls[1][2]["folder_path"] == str(ours.root) and "*.tmp" in hub.calls[1][2]["ignore_patterns"]
-    assert b"tags: [LeRobot" in hub.calls[2][2]["path_or_fileobj"]
+    assert hub.data_files == 3 and hub.has_card
     with pytest.raises(DatasetError, match="allowed is USER/NAME"):
         push_to_hub(ours.root, "set", api=hub)
+
+
+def test_several_episodes_per_file_are_uploaded_and_a_card_with_them(tmp_path, ours):
+    hub, before = Uploaded(), everything(ours.root)
+    push_to_hub(ours.root, "me/set", api=hub)
+    assert hub.data_files == 1 and hub.has_card and everything(ours.root) == before
+    bare = shutil.copytree(ours.root, tmp_path / "bare")
+    (bare / "README.md").unlink()
+    push_to_hub(bare, "me/set", file_per_episode=True, api=hub)
+    (card,) = [options for name, _, options in hub.calls if name == "upload_file"]
+    assert card["path_in_repo"] == "README.md" and b"- LeRobot" in card["path_or_fileobj"]
+    assert not (bare / "README.md").exists()
 
 
 @pytest.mark.parametrize("task", ["\u200b", "\u2060 \ufeff", "\u3164"], ids=ascii)

@@ -81,7 +81,7 @@ def test_files_have_the_layout_and_types_of_the_format(tmp_path):
     assert info["splits"] == {"train": "0:2"}
     assert info["features"]["observation.images.gripper"]["info"]["video.codec"] == "h264"
     assert names_of(tmp_path) == {
-        "meta/info.json", "meta/stats.json", "meta/tasks.parquet", "meta/contract.yaml",
+        "README.md", "meta/info.json", "meta/stats.json", "meta/tasks.parquet", "meta/contract.yaml",
         "meta/image_histograms.json", "meta/recordings.json",
         *(f"data/chunk-000/file-00{n}.parquet" for n in range(2)),
         *(f"meta/episodes/chunk-000/file-00{n}.parquet" for n in range(2)),
