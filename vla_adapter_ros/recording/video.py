@@ -12,10 +12,10 @@ from fractions import Fraction
 from pathlib import Path
 
 import av
-import cv2
 import numpy as np
 
 from vla_adapter_ros.errors import DatasetError, RecordingError
+from vla_adapter_ros.recording.colors import yuv_planes
 from vla_adapter_ros.recording.depth import CODEC, CODES, PIXEL_FORMAT, DepthCoding, holds_depth
 from vla_adapter_ros.recording.statistics import image_histogram
 from vla_adapter_ros.untrusted import pointer_note
@@ -159,8 +159,8 @@ class VideoEncoder:
                     continue
                 if self._depth:
                     planes = DepthCoding().encode(image)
-                else:  # OpenCV's conversion (BT.601, as the reader's) takes a quarter of swscale's time.
-                    planes = cv2.cvtColor(image, cv2.COLOR_RGB2YUV_I420)
+                else:
+                    planes = yuv_planes(image)
                 frame = av.VideoFrame.from_ndarray(planes, format=pixels)
                 frame.pts, frame.time_base = self.frames, Fraction(1, self._fps)
                 container.mux(stream.encode(frame))
