@@ -180,8 +180,8 @@ def _options(settings: VideoSettings) -> dict[str, str]:
     options = {"crf": str(settings.crf), "g": str(settings.gop), "preset": settings.preset}
     if settings.codec == "hevc":
         return {**options, "bf": "0", "x265-params": "bframes=0:log-level=error"}
-    if settings.codec == "h264":
-        return {**options, "bf": "0"}
+    if settings.codec == "h264":  # no key images beside those of the GOP, wherever the light changes
+        return {**options, "bf": "0", "sc_threshold": "0"}
     return options  # SVT-AV1 puts no image out of order into the file
 
 

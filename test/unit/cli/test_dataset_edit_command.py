@@ -83,7 +83,7 @@ def test_files_of_episodes_are_joined_by_default_and_on_demand(tmp_path, ours, c
         merged = tmp_path / f"merged{files}"
         assert main(["dataset", "merge", str(made), "--output", str(merged), *flags]) == 0
         assert data_files(merged) == files
-    assert main(["dataset", "import-lerobot", *arguments, str(tmp_path / "made1")]) == 0  # continued
+    assert main(["dataset", "import-lerobot", *arguments, str(tmp_path / "made1"), "--append"]) == 0
     assert data_files(tmp_path / "made1") == 1 and DatasetReader(tmp_path / "made1").num_episodes == 6
     capsys.readouterr()
     assert main(["dataset", "consolidate", str(tmp_path / "made3"), str(tmp_path / "joined")]) == 0
