@@ -167,7 +167,7 @@ def test_data_sets_are_merged_and_imported_there(text, here, recorded, capsys):
     put(recorded, text)
     assert main(["dataset", "info", "--", text]) == 0
     assert main(["dataset", "merge", "--output=merged", "--", text]) == 0
-    assert main(["dataset", "import-lerobot", f"--output={text}", str(here / "merged")]) == 0
+    assert main(["dataset", "import-lerobot", "--append", f"--output={text}", str(here / "merged")]) == 0
     assert DatasetReader(text).num_episodes == 2
     shutil.rmtree(locate(text))
     assert main(["dataset", "merge", str(recorded), f"--output={text}"]) == 0

@@ -30,7 +30,7 @@ def test_a_foreign_set_is_imported_split_and_merged(tmp_path, ours, capsys):
     arguments = [str(foreign), "--mapping", str(tmp_path / "mapping.yaml"), "--output", str(made)]
     assert main(["dataset", "import-lerobot", *arguments]) == 0
     said = capsys.readouterr().out
-    assert "1 episodes of its list have no files: 2" in said and "2 of 2 episodes" in said
+    assert "1 episodes of its list lack files: 2" in said and "2 of 2 episodes" in said
     assert "ms from row to row" in said and "encoded again: it is turned" in said
     assert main(["dataset", "split", str(made), "a=0", "b=1", "--output", str(parts)]) == 0
     assert main(["dataset", "split", str(made), "a=0-7", "--output", str(tmp_path / "more")]) == 1
