@@ -25,8 +25,9 @@ def add_dataset_command(commands: Any) -> None:
     check = kinds.add_parser("check", help="check files, tables and every episode; status 1 on failure")
     _source(check)
     check.add_argument("--json", action="store_true", help="print plain JSON, episode by episode")
-    check.add_argument("--decode", action="store_true", help="every image, also of long episodes")
+    check.add_argument("--decode", action="store_true", help="every image; else windows of long episodes")
     check.add_argument("--settings", type=any_path, help="YAML file with thresholds of the verdicts")
+    check.add_argument("--ranking", action="store_true", help="also list the episodes, the best first")
     check.add_argument("--strict", action="store_true", help="a warning is a failure too")
     check.set_defaults(run=_check)
 
@@ -82,7 +83,7 @@ def _check(options: argparse.Namespace) -> int:
     if options.json:
         print(json.dumps(report.as_json(), indent=2, ensure_ascii=False))
     else:
-        print("\n".join(report.lines))
+        print("\n".join(report.lines + (report.ranking_lines if options.ranking else [])))
         print(f"{options.path}: {report.level}")
     return 1 if report.level.rank >= (Level.WARN if options.strict else Level.FAIL).rank else 0
 

@@ -69,9 +69,9 @@ def draw_dataset(
     parts = []
     for episode in episodes:
         rows = dataset.rows(episode)
-        times = _times(samples_of(dataset, rows, {}, every_image=False))
+        times = _times(samples_of(dataset, rows, {}))
         sheet, measured = _look(dataset, episode, times, settings)
-        samples = samples_of(dataset, rows, measured, every_image=True)
+        samples = samples_of(dataset, rows, measured)
         verdict = judge(samples, settings, dataset.contract)
         images, curves = f"episode_{episode:04d}_images.png", f"episode_{episode:04d}_curves.png"
         if sheet is not None:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from vla_adapter_ros.contract import Contract
+from vla_adapter_ros.dataset.quality.across import rank_episodes
 from vla_adapter_ros.dataset.quality.checks import BY_NAME
 from vla_adapter_ros.dataset.quality.findings import Finding, Level, Verdict, listed, worst
 from vla_adapter_ros.dataset.quality.settings import QualitySettings
@@ -51,6 +52,18 @@ class Report:
             _summary(name, [(n, v[name]) for n, v in judged]) for name in names
         ]
 
+    @property
+    def ranking(self) -> list[tuple[int, float, tuple[str, ...]]]:
+        """Episodes from the best to the worst: number, points of 100, checks that took some off."""
+        judged = [(n, v) for n, v in enumerate(self.episodes) if v is not None]
+        return rank_episodes(judged, self.structure)
+
+    @property
+    def ranking_lines(self) -> list[str]:
+        """The ranking in words, one line per episode."""
+        return [f"episode {n}: {points:g} points" + (f" ({', '.join(names)})" if names else "")
+                for n, points, names in self.ranking]  # fmt: skip
+
     def as_json(self) -> dict[str, Any]:
         """Plain values: everything that was found."""
         return {
@@ -61,6 +74,9 @@ class Report:
                 {"episode": n, "level": v.level.value, "checks": [check.as_json() for check in v.checks]}
                 for n, v in enumerate(self.episodes)
                 if v is not None
+            ],
+            "ranking": [
+                {"episode": n, "points": points, "checks": list(names)} for n, points, names in self.ranking
             ],
         }
 
@@ -81,8 +97,7 @@ def check_dataset(
         settings: Thresholds of the verdicts.
         mapping: What its names are called in a contract, for a data set by others.
         contract: For a data set that carries none.
-        decode: Whether to look at every image; if not, at the first, middle and last of episodes that have
-            more than 100 rows.
+        decode: Whether to look at every image; if not, at three windows of episodes of more than 100 rows.
         progress: Called with the number of episodes that are done, and of all.
     """
     settings, root = settings or QualitySettings(), locate(root)
@@ -97,7 +112,7 @@ def check_dataset(
         verdicts.append(survey.look(episode))
         if progress:
             progress(episode + 1, dataset.num_episodes)
-    return Report(root, survey.structure(), tuple(verdicts), settings)
+    return Report(root, survey.findings(), tuple(verdicts), settings)
 
 
 def _summary(name: str, checks: list[tuple[int, Finding]]) -> str:

@@ -176,10 +176,17 @@ class MappedDataset:
         """What was to be done in each row of an episode. Errors as in `DatasetReader`."""
         return sentences(self.tasks, self.rows(episode)["task_index"], f"{self.root}: episode {episode}")
 
-    def images(self, camera: str, episode: int) -> Iterator[np.ndarray]:
+    def images(self, camera: str, episode: int, rows: range | None = None) -> Iterator[np.ndarray]:
         """Give out the images of an episode one by one. Kinds and errors as in `DatasetReader`."""
-        wanted = set(self._picks[episode].tolist()) if self._picks else None
-        for row, image in enumerate(self.reader.images(self.source_of(camera).name, episode)):
+        if rows is not None and self._picks:
+            picks = self._picks[episode][rows.start : rows.stop]
+            first, wanted = int(picks[0]), set(picks.tolist())
+            rows = range(first, int(picks[-1]) + 1)
+        else:
+            first = 0 if rows is None else rows.start
+            wanted = set(self._picks[episode].tolist()) if self._picks else None
+        theirs = self.reader.images(self.source_of(camera).name, episode, rows)
+        for row, image in enumerate(theirs, first):
             if wanted is None or row in wanted:
                 yield self.shown(camera, image)
 

@@ -10,7 +10,7 @@ import numpy as np
 from vla_adapter_ros.contract import Contract
 from vla_adapter_ros.dataset.quality.episode import judge
 from vla_adapter_ros.dataset.quality.findings import Verdict
-from vla_adapter_ros.dataset.quality.images import measure_image, summarize_image
+from vla_adapter_ros.dataset.quality.images import ImageMeter
 from vla_adapter_ros.dataset.quality.samples import Samples
 from vla_adapter_ros.dataset.quality.settings import QualitySettings
 from vla_adapter_ros.recording.frame import Frame
@@ -35,8 +35,7 @@ class EpisodeMonitor:
         self._ages: list[list[float]] = []
         self._streams: tuple[str, ...] = ()
         self._periods: Mapping[str, float] = {}
-        self._images: dict[str, list[np.ndarray]] = {}
-        self._blocks: dict[str, np.ndarray] = {}
+        self._images = {name: ImageMeter(self._settings) for name in self._contract.cameras}
         self._dropped = 0
         self._refused: dict[str, tuple[int, str]] = {}
 
@@ -52,12 +51,8 @@ class EpisodeMonitor:
         self._periods = frame.periods
         self._rows.append((frame.state, frame.action))
         self._ages.append([frame.ages.get(name, math.nan) for name in self._streams])
-        for name in self._contract.cameras:
-            image = frame.images[name]
-            blocks, saturated = summarize_image(image, self._settings.saturated_level)
-            measured = measure_image(blocks, saturated, self._blocks.get(name))
-            self._images.setdefault(name, []).append(measured)
-            self._blocks[name] = blocks
+        for name, meter in self._images.items():
+            meter.add(frame.images[name])
 
     def drop(self, count: int = 1) -> None:
         """Take note of frames that were left out."""
@@ -85,7 +80,7 @@ class EpisodeMonitor:
             stamps=np.array(self._stamps),
             ages=np.array(self._ages) if self._streams else None,
             streams=self._streams,
-            images={name: np.array(rows) for name, rows in self._images.items()},
+            images={name: meter.measured for name, meter in self._images.items()},
             dropped=self._dropped,
             refused=dict(self._refused),
             sources=None if sources is None else np.array(sources),

@@ -204,20 +204,27 @@ class DatasetReader:
             )
         return np.full(facts.length, self.tasks.index(facts.tasks[0]))
 
-    def images(self, camera: str, episode: int) -> Iterator[np.ndarray]:
+    def images(self, camera: str, episode: int, rows: range | None = None) -> Iterator[np.ndarray]:
         """Give out the images of an episode one by one: uint8 (H, W, 3) RGB, or depth, uint16 (H, W) [mm].
+
+        Args:
+            camera: Its name.
+            episode: Its number.
+            rows: Of which rows, without gaps; all if None.
 
         Raises:
             DatasetError: no such camera or episode, or the video lacks images.
         """
         facts = self._episode(episode)
+        rows = range(facts.length) if rows is None else rows
         if camera not in (known := (*self.cameras, *self.depth_cameras)):
             lacks = f" ({self.absent[camera]})" if camera in self.absent else ""
             raise DatasetError(f"{self.root}: camera {camera!r}{lacks}: allowed are {list(known)}")
         if camera not in facts.videos:
-            return self._stored_images(camera, facts, range(facts.length))
+            return self._stored_images(camera, facts, rows)
         part = facts.videos[camera]
-        return decode_frames(part.path, part.start_s, facts.length, self.fps, self._coding_of(camera))
+        start = part.start_s + rows.start / self.fps
+        return decode_frames(part.path, start, len(rows), self.fps, self._coding_of(camera))
 
     def image(self, camera: str, episode: int, row: int) -> np.ndarray:
         """Decode one image of an episode. Kinds and errors as in `images`."""

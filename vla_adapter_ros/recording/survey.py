@@ -1,54 +1,82 @@
-"""Goes through a data set once: what a verdict needs of each episode, and the structural checks."""
+"""Goes through a data set once: what a verdict needs of each episode, and the checks of the whole."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from itertools import groupby
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 
+from vla_adapter_ros.contract import Contract
+from vla_adapter_ros.dataset.quality.across import EpisodeFacts, compare_episodes, facts_of
+from vla_adapter_ros.dataset.quality.all_rows import (
+    JoinedRows,
+    check_still_values,
+    check_timing,
+    judge_all_rows,
+)
+from vla_adapter_ros.dataset.quality.checks import Need, Place, Scope, checks_of
 from vla_adapter_ros.dataset.quality.episode import judge
-from vla_adapter_ros.dataset.quality.findings import Finding, Level, Verdict, listed, skip
-from vla_adapter_ros.dataset.quality.images import measure_images
+from vla_adapter_ros.dataset.quality.findings import Finding, Verdict, skip
+from vla_adapter_ros.dataset.quality.images import MEAN, ImageMeter
 from vla_adapter_ros.dataset.quality.samples import Samples
-from vla_adapter_ros.dataset.quality.settings import QualitySettings, count_faults, grade
+from vla_adapter_ros.dataset.quality.settings import QualitySettings, count_faults
+from vla_adapter_ros.dataset.quality.stored import ColumnSums
 from vla_adapter_ros.errors import VlaAdapterError
-from vla_adapter_ros.recording import files, layout
+from vla_adapter_ros.recording import layout
 from vla_adapter_ros.recording.description import names_of
+from vla_adapter_ros.recording.metadata import EpisodeTables
 from vla_adapter_ros.recording.opening import Dataset
-from vla_adapter_ros.recording.video import count_frames
-from vla_adapter_ros.texts import visible
+from vla_adapter_ros.recording.stored_files import StoredFiles
 
 _GRID_S = 1e-3  # timestamps this far from row / fps are no longer rounding [s]
-_SHORT = 100  # rows up to which all images are decoded: finding three in a video costs as much as 30
+_SHORT = 100  # rows up to which all images are decoded: three windows cost as much
+_WINDOWS = 3
+_WINDOW_S = 0.65  # enough that a camera which is frozen all the time is seen to be
+_LEAST_WINDOW = 16
 
 
 class Survey:
-    """Looks at episodes one after the other and gathers what the structural checks need.
+    """Looks at episodes one after the other and gathers what the checks of the whole need.
 
     Args:
         dataset: The data set.
         settings: Thresholds.
-        decode: Whether to look at every image; if not, at three of each long episode and camera.
+        decode: Whether to look at every image; if not, at three windows of each long episode and camera.
+        most_looked: In how many episodes to look at images, evenly spread; None: in all.
     """
 
-    def __init__(self, dataset: Dataset, settings: QualitySettings, decode: bool) -> None:
+    def __init__(
+        self,
+        dataset: Dataset,
+        settings: QualitySettings,
+        decode: bool = False,
+        most_looked: int | None = None,
+    ) -> None:
         self._dataset, self._settings, self._decode = dataset, settings, decode
-        self._faults: dict[str, list[str]] = {
-            name: [] for name in ("rows", "timestamps", "images", "decoding")
-        }
-        self._low: dict[str, np.ndarray] = {}
-        self._high: dict[str, np.ndarray] = {}
-        self._frames = 0
+        every = max(1, math.ceil(dataset.num_episodes / most_looked)) if most_looked else 1
+        self._looked = range(0, dataset.num_episodes, every)
+        self._raw: Dataset = getattr(dataset, "reader", dataset)
+        self._faults: dict[str, list[str]] = {"rows": [], "timestamps": [], "decoding": []}
+        self._sizes: list[str] = []
+        self._sums: dict[str, ColumnSums] = {}  # of the columns as they are stored
+        self._episode_sums: dict[int, dict[str, ColumnSums]] = {}
+        self._state_range: list[tuple[np.ndarray, np.ndarray]] = []
+        self._levels: dict[str, list[float]] = {}  # camera -> mean level of the images of each episode
         self._used_tasks: set[int] = set()
         self._changing = 0  # episodes whose task changes on the way
-        self._decoded = self._sampled = 0
+        self._parts: list[tuple[np.ndarray, np.ndarray]] = []
+        self._frames = self._decoded = self._windows = self._without_file = 0
+        self.stamps: list[np.ndarray] = []
+        """True times of the rows of each episode [s], of those that have some."""
+        self.facts: list[EpisodeFacts] = []
+        """Of each episode that could be read."""
 
     def look(self, episode: int) -> Verdict | None:
         """Read an episode; its verdict, or None if it cannot be read."""
         try:
             rows = self._dataset.rows(episode)
+            stored = rows if self._raw is self._dataset else self._raw.rows(episode)
         except VlaAdapterError as error:
             self._faults["rows"].append(str(error))
             return None
@@ -57,52 +85,51 @@ class Survey:
             self._faults["rows"].append(f"episode {self._dataset.episodes[episode].number} has none")
             return None
         self._note(episode, rows, count)
-        whole = self._decode or count <= _SHORT
-        self._sampled += not whole
-        images = {}
-        for camera in self._dataset.cameras:
-            measured = self._look_at_images(camera, episode, count, whole)
-            if len(measured):
-                images[camera] = measured
-        return judge(
-            samples_of(self._dataset, rows, images, every_image=whole),
-            self._settings,
-            self._dataset.contract,
-        )
+        self._sum_up(episode, stored)
+        samples = samples_of(self._dataset, rows, {})
+        looked = None if self._decode or count <= _SHORT else windows(samples)
+        images, looks = self._look_at_images(episode, count, looked) if episode in self._looked else ({}, {})
+        samples = samples_of(self._dataset, rows, images, looked)
+        if samples.stamps is not None:
+            self.stamps.append(samples.stamps)
+        self._parts.append((samples.state, samples.action))
+        task = int(np.ravel(rows["task_index"])[0])
+        sentence = self._dataset.tasks[task] if 0 <= task < len(self._dataset.tasks) else ""
+        self.facts.append(facts_of(episode, sentence, samples, self._dataset.contract, looks))
+        return judge(samples, self._settings, self._dataset.contract)
 
-    def structure(self) -> tuple[Finding, ...]:
-        """The structural checks, after all episodes were looked at."""
-        dataset = self._dataset
-        version = dataset.info.get("codebase_version")
-        what = f"{version}, {dataset.num_episodes} episodes, {dataset.num_frames} rows, {dataset.fps:g} Hz"
-        self._count_images()
-        how = f"three of each of {self._sampled} long episodes, all of the others" if self._sampled else "all"
-        good = {
-            "rows": f"{self._frames}, numbered without gaps",
-            "timestamps": "row / rate in every episode",
-            "images": "one per row and camera, of the declared size",
-            "decoding": f"{self._decoded} images decoded ({how})",
-        }
-        return (
-            *self._check_format(what),
-            *(count_faults(name, self._faults[name], self._settings, text) for name, text in good.items()),
-            self._check_tasks(),
-            self._check_stats(),
+    def findings(self, *, all_rows: bool = True) -> tuple[Finding, ...]:
+        """The checks of the whole, after all episodes were looked at.
+
+        Args:
+            all_rows: Whether to make those that put the rows of all episodes together.
+        """
+        dataset, settings = self._dataset, self._settings
+        files = StoredFiles(dataset, settings)
+        tables = EpisodeTables(self._raw)
+        levels = {camera: float(np.mean(values)) / 255 for camera, values in self._levels.items() if values}
+        found = [
+            files.check_format(),
+            *self._found_in_rows(),
+            files.check_images(self._sizes),
+            self._check_decoding(),
+            files.check_tasks(self._used_tasks if self._frames else None, self._changing),
+            files.check_stats(self._raw, self._sums, levels if self._raw is dataset else {}),
+            self._check_episode_stats(tables),
             self._check_still(),
-            _check_contract(dataset, self._settings),
-            _check_leftovers(dataset, self._settings),
-        )
-
-    def _check_format(self, what: str) -> list[Finding]:
-        missing = [f"no file of camera {name}: {why}" for name, why in self._dataset.absent.items()]
-        if episodes := getattr(self._dataset, "missing", ()):
-            missing.append(f"{len(episodes)} more episodes lack files, such as {self._dataset.missing_file}")
-        if not self._dataset.num_episodes:
-            return [Finding("format", Level.FAIL, 0.0, f"{what}: nothing was recorded")]
-        if missing:
-            text = "; ".join([what, *missing])
-            return [grade("format", len(missing), self._settings, text)]
-        return [Finding("format", Level.PASS, math.nan, what)]
+            files.check_contract(),
+            files.check_leftovers(),
+            count_faults(
+                "metadata", tables.structure_faults(), settings, "counts, splits, times and places agree"
+            ),
+            files.check_videos(),
+            files.check_codecs(),
+            *compare_episodes(self.facts, dataset.fps, settings),
+            check_timing(self.stamps, dataset.fps, settings),
+            *(self._check_all_rows(dataset.contract) if all_rows else ()),
+        ]
+        order = [check.name for check in checks_of(Scope.DATASET)]
+        return tuple(sorted(found, key=lambda finding: order.index(finding.name)))
 
     def _note(self, episode: int, rows: Mapping[str, np.ndarray], count: int) -> None:
         facts, frame_index = self._dataset.episodes[episode], np.arange(count)
@@ -113,122 +140,185 @@ class Survey:
             if not np.array_equal(rows[name], column):
                 self._faults["rows"].append(f"{name} of episode {number} has gaps or begins elsewhere")
         off = float(np.abs(rows["timestamp"] - frame_index / self._dataset.fps).max())
-        if off > _GRID_S:
+        if not off <= _GRID_S:
             self._faults["timestamps"].append(f"episode {number} is up to {off:.3f} s off row / rate")
+        stamps = rows.get(layout.STAMP)
+        if stamps is not None and not np.isfinite(stamps).all() and np.isfinite(stamps).any():
+            self._faults["timestamps"].append(
+                f"{layout.STAMP} of episode {episode} has values that are not finite"
+            )
         tasks = np.unique(rows["task_index"])
         self._used_tasks.update(int(n) for n in tasks)
         self._changing += len(tasks) > 1
         self._frames += count
-        for name, column in rows.items():
-            if column.dtype.kind in "iuf" and np.isfinite(column).all():
-                low, high = column.min(axis=0), column.max(axis=0)
-                self._low[name] = np.minimum(self._low.get(name, low), low)
-                self._high[name] = np.maximum(self._high.get(name, high), high)
+        state = rows.get(layout.STATE)
+        if state is not None and np.isfinite(state).all():
+            state = np.asarray(state, dtype=np.float64).reshape(count, -1)
+            self._state_range.append((state.min(axis=0), state.max(axis=0)))
 
-    def _look_at_images(self, camera: str, episode: int, count: int, whole: bool) -> np.ndarray:
-        """Measure images of an episode: (M, 4), empty if they cannot be decoded."""
-        dataset, sizes = self._dataset, set()
-        where = f"camera {camera}, episode {dataset.episodes[episode].number}"
+    def _sum_up(self, episode: int, stored: Mapping[str, np.ndarray]) -> None:
+        """Exact statistics of the columns as they are stored."""
+        sums = {
+            name: ColumnSums.of(stored[name])
+            for name in (layout.STATE, layout.ACTION)
+            if name in stored and stored[name].dtype.kind in "iuf" and np.isfinite(stored[name]).all()
+        }
+        self._episode_sums[episode] = sums
+        for name, one in sums.items():
+            fits = name not in self._sums or self._sums[name].low.shape == one.low.shape
+            if fits:
+                self._sums[name] = self._sums[name].joined(one) if name in self._sums else one
 
-        def images():
-            if whole:
-                found = dataset.images(camera, episode)
-            else:
-                found = (dataset.image(camera, episode, n) for n in sorted({0, count // 2, count - 1}))
-            for image in found:
-                sizes.add(image.shape)
-                yield image
-
-        try:
-            measured = measure_images(images(), self._settings)
-        except VlaAdapterError as error:
-            self._faults["decoding"].append(f"{where}: {error}")
-            return np.empty((0, 4))
-        self._decoded += len(measured)
-        declared = next(
-            (tuple(f["shape"]) for name, f in dataset.features.items() if name == layout.image_key(camera)),
-            None,
-        )
-        if declared is not None and sizes - {declared, (*declared[:2], 3)}:  # grey is shown as colors
-            self._faults["images"].append(f"{where}: {sorted(sizes)}, info.json says {declared}")
-        return measured
-
-    def _count_images(self) -> None:
-        """Compare the images in each video with the rows of the episodes that it holds."""
-        parts = [
-            (part.path, camera, episode.length)
-            for episode in self._dataset.episodes
-            for camera, part in episode.videos.items()
-            if camera not in self._dataset.absent
-        ]
-        for (path, camera), group in groupby(sorted(parts), key=lambda part: part[:2]):
-            rows = sum(length for _, _, length in group)
+    def _look_at_images(
+        self, episode: int, count: int, looked: np.ndarray | None
+    ) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+        """Measure the images of an episode: camera -> (M, 4), and -> their mean in blocks."""
+        images, looks = {}, {}
+        number = self._dataset.episodes[episode].number
+        for camera in self._dataset.cameras:
+            part = self._dataset.episodes[episode].videos.get(camera)
+            if part is not None and not part.path.is_file():
+                self._without_file += 1  # `images` names the file
+                continue
+            meter, sizes = ImageMeter(self._settings), set()
             try:
-                found = count_frames(path)
+                for span in spans(looked, count):
+                    meter.leap()
+                    for image in self._dataset.images(camera, episode, span):
+                        sizes.add(image.shape)
+                        meter.add(image)
             except VlaAdapterError as error:
-                self._faults["images"].append(str(error))
+                self._faults["decoding"].append(f"camera {camera}, episode {number}: {error}")
                 continue
-            if found != rows:
-                name = path.relative_to(self._dataset.root)
-                self._faults["images"].append(f"{name} (camera {camera}): {found} images, {rows} rows")
+            self._decoded += len(meter.rows)
+            self._windows += looked is not None
+            self._check_size(camera, number, sizes)
+            if meter.look is not None:
+                images[camera], looks[camera] = meter.measured, meter.look
+                self._levels.setdefault(camera, []).append(float(meter.measured[:, MEAN].mean()))
+        return images, looks
 
-    def _check_tasks(self) -> Finding:
-        tasks = self._dataset.tasks
-        beyond = sorted(n for n in self._used_tasks if not 0 <= n < len(tasks))
-        empty = [n for n in sorted(self._used_tasks - set(beyond)) if not visible(tasks[n])]
-        if beyond:
-            return grade(
-                "tasks", len(beyond), self._settings, f"task_index {beyond}, there are {len(tasks)} tasks"
+    def _check_size(self, camera: str, number: int, sizes: set[tuple[int, ...]]) -> None:
+        key = layout.image_key(camera)
+        feature = self._dataset.features.get(key)
+        declared = tuple(feature["shape"]) if feature else None
+        if declared is not None and sizes - {declared, (*declared[:2], 3)}:  # grey is shown as colors
+            self._sizes.append(
+                f"camera {camera}, episode {number}: {sorted(sizes)}, info.json says {declared}"
             )
-        if empty:
-            return grade("tasks", len(empty), self._settings, f"tasks {empty} have no text")
-        unused = len(tasks) - len(self._used_tasks)
-        text = f"{len(tasks)}" + (f", {unused} not used" if unused else "")
-        text += f"; {self._changing} episodes change it on the way" if self._changing else ""
-        return Finding("tasks", Level.PASS, len(tasks), text)
 
-    def _check_stats(self) -> Finding:
-        """Stored statistics: there, finite, and of these very rows."""
-        if getattr(self._dataset, "numbers", None) is not None:
-            return skip("stats", "computed from the rows on reading")
-        try:
-            stats = self._dataset.stats
-        except VlaAdapterError as error:
-            return Finding("stats", Level.FAIL, math.nan, str(error))
-        faults = []
-        for name in (layout.STATE, layout.ACTION):
-            if name not in self._low:
-                continue
-            for statistic in ("min", "max", "mean", "std"):
-                try:
-                    values = np.asarray(stats.get(name, {}).get(statistic, []), dtype=np.float64)
-                except (TypeError, ValueError, OverflowError):
-                    values = np.empty(0)
-                if values.size != np.size(self._low[name]) or not np.isfinite(values).all():
-                    faults.append(f"{name}/{statistic} is missing or not finite")
-            if not faults:
-                span = np.maximum(self._high[name] - self._low[name], 1e-6)
-                for statistic, true in (("min", self._low[name]), ("max", self._high[name])):
-                    off = np.abs(np.ravel(stats[name][statistic]) - np.ravel(true)) / np.ravel(span)
-                    if off.max() > 1e-3:
-                        faults.append(f"{name}/{statistic} is not that of the rows")
-        return count_faults("stats", faults, self._settings, "finite, and those of the rows")
+    def _found_in_rows(self) -> list[Finding]:
+        if not self._frames and not self._faults["rows"]:
+            return [skip(name, "there are no rows") for name in ("rows", "timestamps")]
+        rows = count_faults(
+            "rows", self._faults["rows"], self._settings, f"{self._frames}, numbered without gaps"
+        )
+        if not self._frames:
+            return [rows, skip("timestamps", "no rows could be read")]
+        times = self._faults["timestamps"]
+        return [rows, count_faults("timestamps", times, self._settings, "row / rate in every episode")]
+
+    def _check_decoding(self) -> Finding:
+        faults = self._faults["decoding"]
+        if not faults and not self._decoded:
+            why = (
+                "no video is there" if self._without_file else "no images are there, or no rows could be read"
+            )
+            return skip("decoding", why)
+        how = "windows of the long episodes, all of the others" if self._windows else "all"
+        if len(self._looked) < self._dataset.num_episodes:
+            how = f"of {len(self._looked)} of {self._dataset.num_episodes} episodes"
+        more = f", {self._without_file} videos are missing" if self._without_file else ""
+        return count_faults(
+            "decoding", faults, self._settings, f"{self._decoded} images decoded ({how}{more})"
+        )
+
+    def _check_episode_stats(self, tables: EpisodeTables) -> Finding:
+        faults, bad, known = tables.statistics_faults(self._episode_sums)
+        if not known:
+            return skip("episode_stats", "none are stored, or no rows could be read")
+        good = f"those of the rows, in {len(self._episode_sums)} episodes"
+        return count_faults("episode_stats", faults, self._settings, good, episodes=tuple(sorted(bad)))
 
     def _check_still(self) -> Finding:
         """State values that are the same in all episodes: they have no range to normalise by."""
-        if layout.STATE not in self._low:
-            return skip("still_values", f"no {layout.STATE}")
+        if not self._state_range:
+            return skip("still_values", f"no {layout.STATE}, or no rows could be read")
         names = names_of(self._dataset.features[layout.STATE], "state")
-        spans = np.ravel(self._high[layout.STATE] - self._low[layout.STATE])
-        still = [n for n, span in zip(names, spans, strict=True) if span <= self._settings.still_range]
-        text = f"{len(still)} of {len(names)} state values are the same in all episodes{listed(still)}"
-        return grade("still_values", len(still) / len(names), self._settings, text)
+        low = np.min([part[0] for part in self._state_range], axis=0)
+        high = np.max([part[1] for part in self._state_range], axis=0)
+        return check_still_values(names, high - low, self._settings)
+
+    def _check_all_rows(self, contract: Contract | None) -> list[Finding]:
+        names = [
+            c.name for c in checks_of(Scope.DATASET, Place.CHECK) if {Need.EPISODES, Need.CONTRACT} <= c.needs
+        ]
+        if contract is None:
+            return [skip(name, "no contract") for name in names]
+        widths = (len(contract.state_names), len(contract.action_names))
+        parts = [p for p in self._parts if (p[0].shape[1], p[1].shape[1]) == widths]
+        parts = [p for p in parts if np.isfinite(p[0]).all() and np.isfinite(p[1]).all()]
+        if not parts:
+            return [skip(name, "no episode with finite values under the contract's names") for name in names]
+        lengths = np.array([len(state) for state, _ in parts])
+        rows = JoinedRows(
+            np.concatenate([state for state, _ in parts]),
+            np.concatenate([action for _, action in parts]),
+            np.repeat(np.arange(len(parts)), lengths),
+            np.repeat(np.cumsum(lengths) - lengths, lengths),
+            contract,
+        )
+        return judge_all_rows(rows, self._settings)
+
+
+def windows(samples: Samples) -> np.ndarray:
+    """Rows whose images are looked at in a long episode, int (M,): where its state moves most, in each third.
+
+    The first and the last row are among them.
+    """
+    count = len(samples.state)
+    size = max(_LEAST_WINDOW, math.ceil(_WINDOW_S * samples.fps))
+    step = np.zeros(count)
+    if samples.state.shape[1]:
+        way = np.maximum(np.ptp(samples.state, axis=0), 1e-9)
+        step[1:] = np.nan_to_num(np.abs(np.diff(samples.state, axis=0) / way)).sum(axis=1)
+    rows = {0, count - 1}
+    for part in np.array_split(np.arange(count), _WINDOWS):
+        length = min(size, len(part))
+        motion = np.convolve(step[part], np.ones(length), mode="valid")
+        first = int(part[0]) + int(motion.argmax())
+        rows |= set(range(first, first + length))
+    return np.array(sorted(rows))
+
+
+def spans(looked: np.ndarray | None, count: int) -> Iterator[range]:
+    """Rows that follow each other, of those to look at; all of `count` if None."""
+    if looked is None:
+        yield range(count)
+        return
+    for part in np.split(looked, np.flatnonzero(np.diff(looked) != 1) + 1):
+        yield range(int(part[0]), int(part[-1]) + 1)
 
 
 def samples_of(
-    dataset: Dataset, rows: Mapping[str, np.ndarray], images: Mapping[str, np.ndarray], *, every_image: bool
+    dataset: Dataset,
+    rows: Mapping[str, np.ndarray],
+    images: Mapping[str, np.ndarray],
+    looked: np.ndarray | None = None,
 ) -> Samples:
-    """What a verdict needs, from the rows of an episode and its measured images (as `measure_images`)."""
+    """What a verdict needs, from the rows of an episode.
+
+    Args:
+        dataset: The data set.
+        rows: Columns of the episode.
+        images: Camera -> measured images, as of `ImageMeter`.
+        looked: Rows whose images were looked at; None: all.
+
+    Returns:
+        Stamps and ages are None, or their stream is left out, where they were not recorded: where there is
+        no column, where it holds NaN throughout, or where all ages are 0 and all times are row / rate from 0,
+        as imports once wrote them.
+    """
     count = len(rows["frame_index"])
     values, names = {}, {}
     for feature in (layout.STATE, layout.ACTION):
@@ -236,61 +326,49 @@ def samples_of(
         values[feature] = np.asarray(column, dtype=np.float64).reshape(count, -1)
         known = dataset.features.get(feature)
         names[feature] = names_of(known, feature) if known else ()
-    stamps = rows.get(layout.STAMP)
-    if stamps is None:  # some formats keep real times in the timestamps
-        grid = np.arange(count) / dataset.fps
-        stamps = rows["timestamp"] if np.abs(rows["timestamp"] - grid).max() > _GRID_S else None
-    ages, sources = rows.get(layout.AGE), rows.get(layout.CONTROL_SOURCE)
-    streams = dataset.features.get(layout.AGE, {}).get("names") or ()
+    grid = np.arange(count) / dataset.fps
+    ages, streams = _known_ages(dataset, rows, count)
+    stamps = _known_column(rows.get(layout.STAMP), count)
+    if ages is None and stamps is not None and np.abs(stamps - grid).max() < 1e-6:
+        stamps = None
+    if stamps is None and np.abs(rows["timestamp"] - grid).max() > _GRID_S:
+        stamps = np.asarray(rows["timestamp"], dtype=np.float64)  # some formats keep real times there
+    sources = rows.get(layout.CONTROL_SOURCE)
     return Samples(
         dataset.fps,
         values[layout.STATE],
         values[layout.ACTION],
         names[layout.STATE],
         names[layout.ACTION],
-        None if stamps is None else np.asarray(stamps, dtype=np.float64),
-        None if ages is None else np.asarray(ages, dtype=np.float64).reshape(count, -1),
-        tuple(streams),
+        stamps,
+        ages,
+        streams,
         images,
-        every_image,
-        lossy=True,
+        looked,
         sources=None if sources is None else np.asarray(sources).reshape(count),
     )
 
 
-def _check_contract(dataset: Dataset, settings: QualitySettings) -> Finding:
-    contract = dataset.contract
-    if contract is None:
-        return skip("contract", "none; what needs one is skipped")
-    faults = []
-    for feature, wanted in ((layout.STATE, contract.state_names), (layout.ACTION, contract.action_names)):
-        declared = dataset.features.get(feature)
-        found = names_of(declared, feature) if declared else ()
-        if found != wanted:
-            faults.append(f"{feature} has {list(found)}, the contract {list(wanted)}")
-    for name, camera in contract.cameras.items():
-        shape = dataset.features.get(layout.image_key(name), {}).get("shape")
-        if name not in dataset.cameras:
-            faults.append(f"camera {name} is not there, only {list(dataset.cameras)}")
-        elif shape and tuple(shape) != (camera.height, camera.width, 3):
-            faults.append(f"camera {name} is {shape}, the contract says {camera.height} x {camera.width}")
-    if dataset.fps != contract.rate_hz:
-        faults.append(f"{dataset.fps:g} Hz, the contract says {contract.rate_hz:g} Hz")
-    return count_faults(
-        "contract", faults, settings, f"{contract.name}: names, cameras, sizes and rate agree"
-    )
+def _known_column(column: np.ndarray | None, count: int) -> np.ndarray | None:
+    """A column of numbers, float64 (T,), or None where it is not there or holds a NaN."""
+    if column is None or column.dtype.kind not in "iuf":
+        return None
+    plain = np.asarray(column, dtype=np.float64).reshape(count)
+    return plain if np.isfinite(plain).all() else None
 
 
-def _check_leftovers(dataset: Dataset, settings: QualitySettings) -> Finding:
-    """Files that no episode uses: unfinished ones, and complete ones that were never committed."""
-    root, used = dataset.root, set()
-    for episode in dataset.episodes:
-        used |= {episode.data, *(part.path for part in episode.videos.values())}
-    there = [path for folder in ("data", "videos") for path in (root / folder).rglob("*") if path.is_file()]
-    left = [path for path in there if path not in used]
-    left += [path for path in (root / "meta").rglob(f"*{files.TEMPORARY}") if path not in left]
-    names = sorted(str(path.relative_to(root)) for path in left)
-    text = f"{len(names)} files that no episode uses{listed(names)}"
-    if names and dataset.info.get("codebase_version") == layout.VERSION:  # the format that `repair` reads
-        text += "; see `repair`"
-    return grade("leftovers", len(names), settings, text)
+def _known_ages(
+    dataset: Dataset, rows: Mapping[str, np.ndarray], count: int
+) -> tuple[np.ndarray | None, tuple[str, ...]]:
+    """Ages of the streams that have some, float64 (T, N) [s], and their names."""
+    column = rows.get(layout.AGE)
+    if column is None or column.dtype.kind not in "iuf":
+        return None, ()
+    ages = np.asarray(column, dtype=np.float64).reshape(count, -1)
+    names = names_of(dataset.features[layout.AGE], "stream") if layout.AGE in dataset.features else ()
+    if len(names) != ages.shape[1]:
+        names = tuple(f"stream{n}" for n in range(ages.shape[1]))
+    known = np.isfinite(ages).any(axis=0)
+    if not known.any() or not ages[:, known].any():
+        return None, ()
+    return ages[:, known], tuple(np.array(names)[known].tolist())

@@ -74,7 +74,9 @@ def level_of(root: Path, name: str, **options) -> str:
 def test_our_own_data_set_passes(sound):
     report = check_dataset(sound)
     assert report.level == "pass", report.lines
-    assert {check.level for check in report.structure} == {"pass"}
+    skipped = {"action_delay", "failed_grasps", "durations", "swapped_cameras", "speeds", "joint_order"}
+    for check in report.structure:  # those compare more episodes, longer ones, or other commands
+        assert check.level == ("skip" if check.name in skipped else "pass"), check.line
     for verdict in report.episodes:  # which images were refused is known while recording only
         assert {check.level for check in verdict.checks if check.name != "refused_images"} == {"pass"}
         assert verdict["refused_images"].level == "skip"
@@ -167,19 +169,20 @@ def test_a_bad_episode_is_named_and_thresholds_count(copy):
     assert check_dataset(copy, settings=settings).level == "pass"
 
 
-def test_long_episodes_are_sampled_unless_asked(tmp_path):
+def test_windows_of_long_episodes_are_looked_at_unless_all_is_asked_for(tmp_path):
     with DatasetWriter(tmp_path, CONTRACT) as writer:
         writer.start_episode("wave")
         for n in range(101):
             frame = motion(n % 20)
             writer.add(replace(frame, stamp=20 + 0.1 * n), 1)
         writer.save_episode()
-    for decode, level, images in ((False, "skip", 6), (True, "pass", 202)):
+    for decode, images in ((False, 100), (True, 202)):
         report = check_dataset(tmp_path, decode=decode)
-        assert report.episodes[0]["frozen_camera"].level == level
+        assert report.episodes[0]["frozen_camera"].level == "pass"
         assert report.episodes[0]["black_camera"].level == "pass"
         (decoding,) = [check for check in report.structure if check.name == "decoding"]
         assert decoding.text.startswith(f"{images} images")
+        assert ("of 101 images looked at" in report.episodes[0]["frozen_camera"].text) == (not decode)
 
 
 def test_the_overview_says_what_is_there(sound):

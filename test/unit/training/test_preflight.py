@@ -103,7 +103,8 @@ def hasten(values: np.ndarray) -> np.ndarray:
 FAULTS = {
     "empty data set": (lambda r: edit_info(r, total_episodes=0, total_frames=0), "is empty"),
     "missing video": (lambda r: video(r).unlink(), r"images: .*gripper/chunk-000/file-001.mp4 is missing"),
-    "video shorter than rows": (lambda r: shorten(video(r)), r"file-001.mp4 has 7 images for 10 rows"),
+    "video shorter than rows": (
+        lambda r: shorten(video(r)), r"file-001.mp4 \(camera gripper\): 7 images, 10 rows"),
     "damaged video": (lambda r: video(r).write_bytes(b"x" * 99), "file-001.mp4: no readable video"),
     "NaN in state": (
         lambda r: edit_rows(r, 2, "observation.state", lose_row),

@@ -76,6 +76,21 @@ def judge_all_rows(rows: AllRows, settings: QualitySettings = _DEFAULTS) -> list
     ]
 
 
+def check_still_values(
+    names: Sequence[str], spans: np.ndarray, settings: QualitySettings = _DEFAULTS
+) -> Finding:
+    """State values that are the same in all episodes: they have no range to normalise by.
+
+    Args:
+        names: Of the S values.
+        spans: Their largest value less their smallest, (S,).
+        settings: Thresholds.
+    """
+    still = [n for n, span in zip(names, spans, strict=True) if span <= settings.still_range]
+    text = f"{len(still)} of {len(names)} state values are the same in all episodes{listed(still)}"
+    return grade("still_values", len(still) / max(len(names), 1), settings, text)
+
+
 def check_constant(rows: AllRows, settings: QualitySettings = _DEFAULTS) -> Finding:
     """State and action values that never change, or so little that normalisation would stretch noise."""
     contract = rows.contract

@@ -119,6 +119,13 @@ CHECKS: tuple[Check, ...] = (
              "several, the longest", Need.ROWS, Need.CONTRACT, below=True),
     _episode("unled_rows", 0.5, 0.99, "share of rows in which nobody led, neither a human nor the policy; "
              "its line counts all three"),
+    _episode("unknown_ages", 0.0, 0.05, "share of rows without the age of a stream that other rows have"),
+    _episode("action_jumps", 0.15, 0.5, "farthest that a command leaves its way for one or two rows, as a "
+             "share of that way"),
+    _episode("stuck_state", 0.7, 2.0, "longest time in which a joint's state does not change at all although "
+             "its command moves on", unit="s"),
+    _episode("gripper_chatter", 1.0, 10.0, "times that a gripper's command turns back within 0.3 s"),
+    _episode("short_episode", 1.0, _OFF, "rows of a chunk (8; in fine-tuning the model's) for each row"),
     _dataset("format", 0.0, _OFF, "episodes of its list whose files are missing; it fails if the tables "
              "cannot be read or do not fit each other", Need.FILES),
     _dataset("rows", 0.0, 0.0, "episodes that lack rows, or whose `frame_index`, `index` or "
@@ -137,6 +144,25 @@ CHECKS: tuple[Check, ...] = (
     _dataset("contract", 0.0, 0.0, "names, cameras, sizes and rate that are not the contract's",
              Need.FILES, Need.CONTRACT, places=(*_STORED, Place.CHECKPOINT)),
     _dataset("leftovers", 0.0, _OFF, "files that no episode uses", Need.FILES),
+    _dataset("metadata", 0.0, 0.0, "counts, splits, times and places of files in `meta` that are not "
+             "those of the files", Need.FILES),
+    _dataset("videos", 0.0, 0.0, "codec, rate and size in info.json that are not those of the videos",
+             Need.FILES),
+    _dataset("mixed_codecs", 0.0, _OFF, "videos of a camera that have another codec than its first",
+             Need.FILES),
+    _dataset("episode_stats", 0.0, 0.0, "stored statistics of single episodes that are not those of their "
+             "rows",
+             Need.FILES),
+    _dataset("action_delay", 0.2, 0.4, "time by which the actions of an episode are earlier or later than in "
+             "the others (or than the state that follows them)", Need.EPISODES, unit="s"),
+    _dataset("failed_grasps", 0.0, _OFF, "episodes in which a gripper closes more often than is usual for "
+             "their sentence", Need.EPISODES),
+    _dataset("durations", 3.0, _OFF, "longest or shortest episode of a sentence against its usual length",
+             Need.EPISODES),
+    _dataset("rare_sentences", 0.0, _OFF, "sentences with less than a fifth of the usual number of episodes",
+             Need.EPISODES),
+    _dataset("swapped_cameras", 0.0, 0.0, "episodes whose cameras look like each other's in the rest",
+             Need.EPISODES, Need.IMAGES),
     _dataset("timing", 0.01, _OFF, "share of gaps between rows that are off by more than a quarter of the "
              "period; it fails if the true rate is another one", Need.EPISODES),
     _dataset("units", 0.01, _OFF, "share of a joint's positions that are out of its range; it fails if they "

@@ -38,8 +38,8 @@ def check_stream_age(s: Samples, settings: QualitySettings, contract: Contract |
     """How old the samples of each stream are when they are used."""
     if s.ages is None:
         return skip("stream_age_p95", "no ages recorded")
-    p95 = np.quantile(s.ages, 0.95, axis=0)
-    worst = int(np.argmax(p95))
+    p95 = np.nanquantile(s.ages, 0.95, axis=0)
+    worst = int(np.nanargmax(p95))
     periods = float(p95[worst] * s.fps)
     what = f"{periods:.2f} periods ({1e3 * p95[worst]:.0f} ms, {s.streams[worst]})"
     return grade("stream_age_p95", periods, settings, what)
@@ -49,10 +49,13 @@ def check_stream_skew(s: Samples, settings: QualitySettings, contract: Contract 
     """How far apart the samples of one row were taken."""
     if s.ages is None:
         return skip("stream_skew", "no ages recorded")
-    spread = np.ptp(s.ages, axis=1)
+    known = np.where(np.isfinite(s.ages), s.ages, np.nanmin(s.ages))
+    if known.shape[1] < 2:
+        return skip("stream_skew", "the age of one stream only was recorded")
+    spread = np.ptp(known, axis=1)
     row = int(np.argmax(spread))
     periods = float(spread[row] * s.fps)
-    oldest = s.streams[int(np.argmax(s.ages[row]))]
+    oldest = s.streams[int(np.argmax(known[row]))]
     what = f"{periods:.2f} periods ({1e3 * spread[row]:.0f} ms in row {row}, oldest {oldest})"
     return grade("stream_skew", periods, settings, what)
 
@@ -81,7 +84,7 @@ def _lag(s: Samples, column: int, camera: str) -> float:
     if not np.isfinite(period) and s.stamps is not None:
         steps = np.diff(s.stamps - s.ages[:, column])
         period = np.median(steps[steps > 0]) if (steps > 0).any() else np.inf
-    return float(np.quantile(s.ages[:, column], 0.05) / period)
+    return float(np.nanquantile(s.ages[:, column], 0.05) / period)
 
 
 def without_clock(s: Samples) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from vla_adapter_ros.contract import Contract
-from vla_adapter_ros.dataset.quality import clock, pictures, rows
+from vla_adapter_ros.dataset.quality import clock, motion, pictures, rows
 from vla_adapter_ros.dataset.quality.checks import Scope, checks_of
 from vla_adapter_ros.dataset.quality.findings import Finding, Verdict
 from vla_adapter_ros.dataset.quality.samples import Samples
@@ -34,6 +34,11 @@ FUNCTIONS: dict[str, _Function] = {
     "action_limits": rows.check_action_limits,
     "gripper_motion": rows.check_gripper_motion,
     "unled_rows": rows.check_unled_rows,
+    "unknown_ages": motion.check_unknown_ages,
+    "action_jumps": motion.check_action_jumps,
+    "stuck_state": motion.check_stuck_state,
+    "gripper_chatter": motion.check_gripper_chatter,
+    "short_episode": rows.check_short_episode,
 }
 """What makes each check of an episode."""
 

@@ -45,11 +45,46 @@ def measure_image(blocks: np.ndarray, saturated: float, before: np.ndarray | Non
     return np.array([change, float(blocks.mean()), float(blocks.max()), saturated])
 
 
+class ImageMeter:
+    """Measures the images of one camera, one after the other.
+
+    Attributes:
+        rows: Four numbers of each image, as of `measure_image`.
+    """
+
+    def __init__(self, settings: QualitySettings) -> None:
+        self._settings = settings
+        self._before: np.ndarray | None = None
+        self._sum: np.ndarray | None = None
+        self.rows: list[np.ndarray] = []
+
+    def add(self, image: np.ndarray) -> None:
+        """Measure the next image, uint8 (H, W, 3)."""
+        blocks, saturated = summarize_image(image, self._settings.saturated_level)
+        if self._before is not None and self._before.shape != blocks.shape:
+            self._before = self._sum = None
+        self.rows.append(measure_image(blocks, saturated, self._before))
+        self._before = blocks
+        self._sum = blocks if self._sum is None else self._sum + blocks
+
+    def leap(self) -> None:
+        """Forget the image before: the next one does not follow it."""
+        self._before = None
+
+    @property
+    def measured(self) -> np.ndarray:
+        """Four numbers of each image, float64 (M, 4)."""
+        return np.array(self.rows).reshape(-1, 4)
+
+    @property
+    def look(self) -> np.ndarray | None:
+        """Mean of all images, in blocks: float32 (8, 8, 3); None without images."""
+        return None if self._sum is None else self._sum / max(len(self.rows), 1)
+
+
 def measure_images(images: Iterable[np.ndarray], settings: QualitySettings) -> np.ndarray:
     """Measure images one after the other, uint8 (H, W, 3) each: float64 (M, 4)."""
-    rows, before = [], None
+    meter = ImageMeter(settings)
     for image in images:
-        blocks, saturated = summarize_image(image, settings.saturated_level)
-        rows.append(measure_image(blocks, saturated, before))
-        before = blocks
-    return np.array(rows).reshape(-1, 4)
+        meter.add(image)
+    return meter.measured

@@ -13,6 +13,9 @@ from vla_adapter_ros.dataset.quality.settings import QualitySettings, grade
 
 _KEY_IMAGE_CHANGE = 8.0  # levels of 255 by which a key image of a still scene may differ
 _STILL_AROUND = 4  # still rows on each side of it
+_NEIGHBOURS = 6  # rows on each side that say how much an image should change
+_SPARED = 2  # repeated rows of sampled windows that are not counted: few rows say little of all
+_REPEATED = 0.2  # of that: an image that changes less is that of the row before
 
 
 def check_refused_images(s: Samples, settings: QualitySettings, contract: Contract | None) -> Finding:
@@ -28,36 +31,47 @@ def check_refused_images(s: Samples, settings: QualitySettings, contract: Contra
 
 
 def check_repeated_frames(s: Samples, settings: QualitySettings, contract: Contract | None) -> Finding:
-    """Images that stay the same although the arm moves."""
-    why = _without_changes(s)
+    """Images that stay the same although the arm moves.
+
+    A row whose images change is compared with the rows around it, and not with a fixed level: a codec takes
+    small changes away and adds others, but what moves stays far above both. Where the images around hardly
+    change nothing can be told of a single row; there, only a long stretch of still images counts.
+    """
+    why, moving = _without_motion(s, settings, contract)
     if why:
         return skip("repeated_frames", why)
-    moving = _moving(s, settings, contract)
-    if not moving.any():
-        return skip("repeated_frames", "the arm never moves fast enough to tell")
-    shares = {name: float(_same(s, settings, name)[moving].mean()) for name in s.images}
+    shares, counts = {}, {}
+    for name in s.images:
+        change = s.images[name][:, CHANGE]
+        around = _around(change)
+        told = around >= settings.visible_change
+        frozen = _long_runs(_still(change, settings), round(settings.limits_of("frozen_camera")[0] * s.fps))
+        repeated = (told & (change <= _REPEATED * around)) | frozen
+        known = moving & np.isfinite(change) & (told | frozen)
+        spared = 0 if s.looked is None else _SPARED
+        shares[name] = max(int(repeated[known].sum()) - spared, 0) / max(int(known.sum()), 1)
+        counts[name] = int(known.sum())
+    if not any(counts.values()):
+        return skip("repeated_frames", "the images change too little to tell")
     camera = max(shares, key=shares.__getitem__)
-    what = f"{shares[camera]:.1%} of {int(moving.sum())} rows in motion (camera {camera})"
+    what = f"{shares[camera]:.1%} of {counts[camera]} rows in motion (camera {camera}{_how_many(s)})"
     return grade("repeated_frames", shares[camera], settings, what)
 
 
 def check_frozen_camera(s: Samples, settings: QualitySettings, contract: Contract | None) -> Finding:
     """Longest stretch of unchanged images, counting only the rows in motion."""
-    why = _without_changes(s)
+    why, moving = _without_motion(s, settings, contract)
     if why:
         return skip("frozen_camera", why)
-    moving = _moving(s, settings, contract)
-    if not moving.any():
-        return skip("frozen_camera", "the arm never moves fast enough to tell")
     longest = {}
     for name in s.images:
         run = best = 0
-        for same, moves in zip(_same(s, settings, name), moving, strict=True):
+        for same, moves in zip(_still(s.images[name][:, CHANGE], settings), moving, strict=True):
             run = run + int(moves) if same else 0
             best = max(best, run)
         longest[name] = best / s.fps
     camera = max(longest, key=longest.__getitem__)
-    what = f"{longest[camera]:.2f} s of motion in one image (camera {camera})"
+    what = f"{longest[camera]:.2f} s of motion in one image (camera {camera}{_how_many(s)})"
     return grade("frozen_camera", longest[camera], settings, what)
 
 
@@ -90,33 +104,65 @@ def check_saturated_images(s: Samples, settings: QualitySettings, contract: Cont
     return grade("saturated_images", shares[camera], settings, f"{shares[camera]:.1%} (camera {camera})")
 
 
-def _without_changes(s: Samples) -> str:
-    """Why changes from image to image are not known; empty if they are."""
-    if not s.images:
-        return "no images were looked at"
-    return "" if s.every_image else "only some images were looked at"
+def _how_many(s: Samples) -> str:
+    """Says in how many images it was looked for, where these are not all."""
+    return "" if s.looked is None else f"; {len(s.looked)} of {len(s.state)} images looked at"
 
 
-def _moving(s: Samples, settings: QualitySettings, contract: Contract | None) -> np.ndarray:
-    """Rows in which the arm moves faster than what a camera may miss: bool (T,), row 0 never."""
+def _without_motion(
+    s: Samples, settings: QualitySettings, contract: Contract | None
+) -> tuple[str, np.ndarray]:
+    """Why changes from image to image tell nothing (empty if they do), and in which looked-at rows to look.
+
+    Those are the rows in which the arm moves faster than what a camera may miss: bool (M,), row 0 never.
+    """
     state = s.state[:, arm_columns(s, contract)]
-    step = np.maximum(settings.motion_speed / s.fps, IDLE_SHARE * np.ptp(state, axis=0))
     moving = np.zeros(len(state), dtype=bool)
-    moving[1:] = (np.abs(np.diff(state, axis=0)) > step).any(axis=1)
-    return moving
+    if s.images and len(state):
+        step = np.maximum(settings.motion_speed / s.fps, IDLE_SHARE * np.ptp(state, axis=0))
+        moving[1:] = (np.abs(np.diff(state, axis=0)) > step).any(axis=1)
+    if s.looked is not None:
+        moving = moving[s.looked]
+    if not s.images:
+        return "no images were looked at", moving
+    changes = [np.isfinite(measured[:, CHANGE]) for measured in s.images.values()]
+    if not any(change.any() for change in changes):
+        return "no two images in a row were looked at", moving
+    return "" if moving.any() else "the arm never moves fast enough to tell", moving
 
 
-def _same(s: Samples, settings: QualitySettings, camera: str) -> np.ndarray:
-    """Rows whose image is that of the row before, bool (T,).
+def _around(change: np.ndarray) -> np.ndarray:
+    """Mean change of the images around each, without itself: (M,); 0 where none is known."""
+    known = np.isfinite(change)
+    begin = np.maximum.accumulate(np.where(known, 0, np.arange(len(change))))  # first row of its window
+    total, count = np.zeros(len(change)), np.zeros(len(change))
+    for step in (n for n in range(-_NEIGHBOURS, _NEIGHBOURS + 1) if n):
+        there = np.arange(len(change)) + step
+        inside = (there >= 0) & (there < len(change))
+        there = np.clip(there, 0, len(change) - 1)
+        inside &= known[there] & (begin[there] == begin)
+        total += np.where(inside, np.where(known, change, 0.0)[there], 0.0)
+        count += inside
+    return total / np.maximum(count, 1)
+
+
+def _still(change: np.ndarray, settings: QualitySettings) -> np.ndarray:
+    """Rows whose image is that of the row before, but for what a codec does, bool (M,).
 
     In a video every key image is coded anew and differs a little. One such row between still ones is still.
     """
-    if not s.lossy:
-        return s.images[camera][:, CHANGE] <= 0.0
-    change = s.images[camera][:, CHANGE]
     still = change <= settings.lossy_change
     for row in np.flatnonzero(~still & (change <= _KEY_IMAGE_CHANGE)):
         around = still[max(row - _STILL_AROUND, 0) : row], still[row + 1 : row + 1 + _STILL_AROUND]
         if all(len(side) == _STILL_AROUND and side.all() for side in around):
             still[row] = True
     return still
+
+
+def _long_runs(still: np.ndarray, least: int) -> np.ndarray:
+    """Rows that are part of more than `least` still ones, one after the other, bool (M,)."""
+    edges = np.diff(np.concatenate([[0], still.astype(np.int8), [0]]))
+    kept = np.zeros(len(still), dtype=bool)
+    for first, end in zip(np.flatnonzero(edges == 1), np.flatnonzero(edges == -1), strict=True):
+        kept[first:end] = end - first > least
+    return kept

@@ -10,11 +10,14 @@ from vla_adapter_ros.dataset.quality.samples import CONTROL_SOURCES, Samples
 from vla_adapter_ros.dataset.quality.settings import QualitySettings, grade
 
 _EQUAL = 1e-5  # an action this close to a state is a copy of it: float32 rounding of radians
+_LARGEST_ANGLE = 4 * np.pi  # a joint beyond it is not in radians, where no contract says what it is
 IDLE_SHARE = 0.01  # part of a column's range that is no motion, whatever its unit
 
 
 def check_missing_values(s: Samples, settings: QualitySettings, contract: Contract | None) -> Finding:
     """Rows in which a state or an action is not finite."""
+    if not (s.state.shape[1] or s.action.shape[1]):
+        return skip("missing_values", "no state and no action")
     columns = (*s.state_names, *s.action_names)
     bad = ~np.isfinite(np.hstack([s.state, s.action]))
     names = [columns[n] for n in np.flatnonzero(bad.any(axis=0))]
@@ -27,7 +30,9 @@ def check_constant_joints(s: Samples, settings: QualitySettings, contract: Contr
     columns = arm_columns(s, contract)
     if len(s.state) < 2 or not columns:
         return skip("constant_joints", "no state" if not columns else "one row only")
-    still = np.ptp(s.state[:, columns], axis=0) <= settings.still_range
+    values = s.state[:, columns]
+    in_radians = contract is not None or not np.abs(values).max(initial=0.0) > _LARGEST_ANGLE
+    still = np.ptp(values, axis=0) <= (settings.still_range if in_radians else 0.0)
     names = [s.state_names[c] for c, is_still in zip(columns, still, strict=True) if is_still]
     share = float(still.mean())
     what = f"{cause(s) if names else ''}{len(names)} of {len(columns)}{listed(names)}"
@@ -57,12 +62,16 @@ def check_action_is_next_state(s: Samples, settings: QualitySettings, contract: 
 
 def check_idle_head(s: Samples, settings: QualitySettings, contract: Contract | None) -> Finding:
     """Rows at the start that are like the first one."""
+    if not (s.state.shape[1] or s.action.shape[1]):
+        return skip("idle_head", "no state and no action")
     seconds = idle_rows(np.hstack([s.state, s.action]), settings) / s.fps
     return grade("idle_head", seconds, settings, f"{seconds:.1f} s")
 
 
 def check_idle_tail(s: Samples, settings: QualitySettings, contract: Contract | None) -> Finding:
     """Rows at the end that are like the last one."""
+    if not (s.state.shape[1] or s.action.shape[1]):
+        return skip("idle_tail", "no state and no action")
     seconds = idle_rows(np.hstack([s.state, s.action])[::-1], settings) / s.fps
     return grade("idle_tail", seconds, settings, f"{seconds:.1f} s")
 
@@ -141,6 +150,17 @@ def check_unled_rows(s: Samples, settings: QualitySettings, contract: Contract |
     return grade("unled_rows", count["none"] / len(s.sources), settings, what)
 
 
+def check_short_episode(s: Samples, settings: QualitySettings, contract: Contract | None) -> Finding:
+    """Whether the episode is shorter than a chunk, whose end would be made up."""
+    rows = len(s.state)
+    return grade(
+        "short_episode",
+        settings.chunk_rows / rows,
+        settings,
+        f"{rows} rows, a chunk has {settings.chunk_rows:g}",
+    )
+
+
 def cause(s: Samples) -> str:
     """Why the arm stood still, ahead of what was seen of that; empty where nothing says so."""
     if s.obstacle:
@@ -166,9 +186,13 @@ def arm_columns(s: Samples, contract: Contract | None) -> list[int]:
             if d.field == "position" and joint in contract.arm_joints
         ]
     else:
-        hand = ("grip", "finger", "jaw")
-        columns = [n for n, name in enumerate(s.state_names) if not any(h in name.lower() for h in hand)]
+        columns = [n for n, name in enumerate(s.state_names) if not is_gripper(name)]
     return columns or list(range(s.state.shape[1]))
+
+
+def is_gripper(name: str) -> bool:
+    """Whether a value is called as grippers are."""
+    return any(part in name.lower() for part in ("grip", "finger", "jaw"))
 
 
 def idle_rows(values: np.ndarray, settings: QualitySettings) -> int:

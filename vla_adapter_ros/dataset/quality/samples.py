@@ -21,9 +21,9 @@ class Samples:
         state: float64 (T, S); `state_names` has S names.
         action: float64 (T, A), scaled as recorded; `action_names` has A names.
         ages: float64 (T, N), age of each of the N `streams` [s].
-        images: Camera -> float64 (M, 4), rows as of `measure_image`; M is T, or less where only some
-            images were looked at (`every_image` False).
-        lossy: The images went through a video codec.
+        images: Camera -> float64 (M, 4), rows as of `measure_image`; their change is inf where the image
+            before was not looked at.
+        looked: int (M,), rows whose images were looked at, in order; None: all.
         dropped: Frames that the recorder says it left out.
         refused: Camera -> how many of its images could not be used, and why the first could not.
         sources: int (T,), who led: 0 nobody, 1 a human, 2 the policy.
@@ -40,8 +40,7 @@ class Samples:
     ages: np.ndarray | None = None
     streams: tuple[str, ...] = ()
     images: Mapping[str, np.ndarray] = field(default_factory=dict)
-    every_image: bool = True
-    lossy: bool = False
+    looked: np.ndarray | None = None
     dropped: int = 0
     refused: Mapping[str, tuple[int, str]] | None = None
     sources: np.ndarray | None = None

@@ -38,7 +38,11 @@ class QualitySettings:
     lossy_change: float = _number(
         0.6, "levels of 255", "change of a block that a video codec makes by itself"
     )
+    visible_change: float = _number(
+        2.0, "levels of 255", "change of a block around a row from which on a repeated image can be told"
+    )
     saturated_level: float = _number(250.0, "levels of 255", "a value from here on is saturated")
+    chunk_rows: float = _number(8.0, "rows", "an episode with fewer is shorter than a chunk of actions")
     position_slack: float = _number(0.01, "rad, m", "a joint may be this far out of its range")
     velocity_slack: float = _number(1.3, "1", "factor on velocity limits: sampled states jitter")
     limits: Mapping[str, tuple[float, float]] = field(default_factory=dict)
