@@ -14,6 +14,16 @@ from vla_adapter_ros.recording.mapping import DatasetMapping, read_mapping
 from vla_adapter_ros.recording.reader import DatasetReader
 
 Dataset = DatasetReader | MappedDataset
+_BAG_FILES = (".mcap", ".db3")
+
+
+def is_bag(path: Path) -> bool:
+    """Whether a path is a rosbag2 recording: its folder, or a file in it."""
+    if path.is_dir():
+        names = [file.name for file in path.iterdir()]
+        stored = any(name == "metadata.yaml" or name.endswith(_BAG_FILES) for name in names)
+        return stored and not (path / layout.INFO).exists()
+    return path.suffix in _BAG_FILES and path.is_file()
 
 
 def open_dataset(
@@ -37,6 +47,11 @@ def open_dataset(
         MappingError: a bad mapping, or one that does not fit the data set.
     """
     root = find_dataset(root)
+    if is_bag(root):
+        raise DatasetError(
+            f"{root} is a ROS bag and no data set: allowed is a data set, made from it with "
+            "`vla-adapter dataset import-bag`; `vla-adapter dataset draft-contract` begins its contract"
+        )
     version = format_of(root)
     if version == layout.VERSION:
         reader = DatasetReader(root)

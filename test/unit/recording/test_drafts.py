@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from pathlib import Path
 
@@ -179,6 +180,32 @@ def test_hands_of_several_joints_and_values_that_no_state_measures(tmp_path):
     assert "base_x" in [g.dimension for g in contract.grippers]
     with pytest.raises(DatasetError, match=r"--gripper \['claw'\]: allowed are"):
         draft(root, grippers=["claw"])
+
+
+def test_numbers_alone_tell_two_arms_and_a_file_beside_tells_body_parts(tmp_path):
+    arms = [f"arm{arm}_j{n}" for arm in (1, 2) for n in range(1, 7)]
+    commands = [motion(12, seed) for seed in range(2)]
+    columns = {STATE: ([delayed(c) for c in commands], arms), ACTION: (commands, arms)}
+    contract, _, text = draft(make_set(tmp_path / "one", columns))
+    assert [g.dimension for g in contract.grippers] == ["arm1_j6", "arm2_j6"] and "CHECK" in line_of(
+        text, "arm1_j6"
+    )
+    motors = [f"motor_{n}" for n in range(12)]
+    columns = {name: (parts, motors) for name, (parts, _) in columns.items()}
+    root = make_set(tmp_path / "two", columns)
+    ranges = {"arm": {"start": 0, "end": 7}, "left_hand": {"start": 7, "end": 12}}
+    (root / "meta/modality.json").write_text(json.dumps({"state": ranges, "action": ranges}))
+    contract, _, _ = draft(root)
+    assert [g.dimension for g in contract.grippers] == [f"left_hand_{n}" for n in range(5)]
+    (root / "meta/modality.json").write_text('{"state": [], "action": {"arm": {"start": "a"}}}')
+    assert draft(root)[0].action_names[0] == "motor_0"
+
+
+def test_hands_in_bytes_stay_as_they_are(tmp_path):
+    columns = one_arm(180 / math.pi, gripper=250)
+    contract, mapping, _ = draft(make_set(tmp_path / "set", columns))
+    assert contract.state[6].unit == "1" and contract.grippers[0].open == 250
+    assert open_dataset(tmp_path / "set", mapping).rows(0)["action"][:, 6].max() == 250
 
 
 def one_arm(scale: float = 1.0, offset: float = 0.0, gripper: float = 1.0, *, whole: bool = False) -> dict:

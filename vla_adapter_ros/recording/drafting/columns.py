@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
 
 from vla_adapter_ros.errors import DatasetError
 from vla_adapter_ros.recording import layout
 from vla_adapter_ros.recording.description import is_numeric
-from vla_adapter_ros.recording.drafting.names import tokens
+from vla_adapter_ros.recording.drafting.names import is_generic, tokens
 from vla_adapter_ros.recording.mapping import dimension_names
 from vla_adapter_ros.recording.opening import Dataset
 from vla_adapter_ros.untrusted import is_name
+from vla_adapter_ros.untrusted import read_json as read_any_json
 
+_MODALITY, _LONGEST = "meta/modality.json", 1000
 _KNOWN = {*layout.KNOWN_COLUMNS} - {layout.STATE, layout.ACTION}
 _ACTIONS = ("action", "actions")
 _STATES = (
@@ -144,7 +147,8 @@ def find_columns(dataset: Dataset, state: Sequence[str] = (), action: Sequence[s
             np.hstack([rows[name].reshape(len(rows["index"]), -1).astype(np.float64) for name in names])
             for rows in parts
         ]
-    sources = {what: _sources(names, features, what) for what, names in found.items()}
+    parts_of = _body_parts(dataset.root)
+    sources = {what: _sources(names, features, what, parts_of.get(what, {})) for what, names in found.items()}
     return Columns(sources["state"], sources["action"], read["state"], read["action"], remarks)
 
 
@@ -166,7 +170,26 @@ def _guess(columns: list[str], usual: str, words: Sequence[str]) -> tuple[str, .
     return ()
 
 
-def _sources(columns: Sequence[str], features: dict, what: str) -> tuple[Source, ...]:
+def _body_parts(root: Path) -> dict[str, dict[int, str]]:
+    """State and action -> place -> name, from the ranges in the file that GR00T adds; empty without it."""
+    try:
+        ranges = read_any_json(root / _MODALITY)
+        return {
+            what: {
+                place: f"{part}_{place - entry['start']}"
+                for part, entry in ranges[what].items()
+                for place in range(entry["start"], min(entry["end"], entry["start"] + _LONGEST))
+            }
+            for what in ("state", "action")
+        }
+    except (OSError, ValueError, LookupError, TypeError, AttributeError):
+        return {}
+
+
+def _sources(
+    columns: Sequence[str], features: dict, what: str, parts: Mapping[int, str]
+) -> tuple[Source, ...]:
+    """Sources of all values; names that say nothing but a number give way to those of `parts`."""
     sources: list[Source] = []
     for column in columns:
         width = math.prod(features[column]["shape"])
@@ -174,6 +197,9 @@ def _sources(columns: Sequence[str], features: dict, what: str) -> tuple[Source,
         known = names is not None and len(set(names)) == width and all(name.strip() for name in names)
         if known and width == 1 and names == (column,):
             known = False
+        if parts and len(columns) == 1 and (not known or all(is_generic(name) for name in names)):
+            names = tuple(parts.get(place, f"{what}_{place}") for place in range(width))
+            known = len(set(names)) == width
         short = column.rpartition(".")[2]
         for place in range(width):
             prefix = short if len(columns) > 1 else what

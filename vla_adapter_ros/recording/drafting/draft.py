@@ -25,6 +25,7 @@ from vla_adapter_ros.recording.mapping import parse_mapping
 from vla_adapter_ros.recording.opening import Dataset
 from vla_adapter_ros.recording.resampling import SAME_RATE
 
+_NAMED = 3  # names in a line
 _HEAD = """\
 DRAFT of a contract, made from the data set {root}
 ({episodes} episodes, {frames} frames, format {version}).
@@ -143,7 +144,9 @@ def _head(dataset: Dataset, plan: Plan, rate: float) -> list[str]:
         if value.unit.converts or value.unit.doubtful:
             units.setdefault((value.unit, value.gripper), []).append(value.source.name)
     for (unit, _), names in units.items():
-        text = f"{', '.join(dict.fromkeys(names))}: {unit.why or unit.theirs}"
+        names = list(dict.fromkeys(names))
+        more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+        text = f"{', '.join(names[:_NAMED])}{more}: {unit.why or unit.theirs}"
         text += f"; the mapping converts them to {unit.ours}" if unit.converts else ""
         head.append(text + (f". CHECK: or {unit.doubtful}" if unit.doubtful else ""))
     if rate != dataset.fps:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 import numpy as np
@@ -9,11 +10,12 @@ import numpy as np
 from vla_adapter_ros.contract.schema import TOOL_COLUMNS
 from vla_adapter_ros.errors import DatasetError
 from vla_adapter_ros.recording.drafting.columns import Columns
-from vla_adapter_ros.recording.drafting.names import is_generic, is_gripper, says_delta, side, tool_axes
+from vla_adapter_ros.recording.drafting.names import is_generic, is_gripper, says_delta, tool_axes
 from vla_adapter_ros.recording.drafting.pairing import Pairing
 
 NO_GRIPPER = "none"
 DELTA_LEAD = 0.3  # how much better than positions ways must fit before they are believed
+_FEWEST = 5  # values of an arm with its gripper, at least
 _END_SHARE, _AT_ENDS = 0.1, 0.8  # a gripper rests at the ends of its range: within this share, this often
 
 
@@ -40,14 +42,21 @@ def find_grippers(
     places = [n for n in range(len(names)) if _rests_at_ends(values[:, n])]
     why = "CHECK: no name says so, but it rests at the ends of its range; --gripper NAME says otherwise"
     if not places and all(is_generic(name) for name in names):
-        sides = [[n for n, name in enumerate(names) if side(name) == which] for which in ("left", "right")]
-        if not all(sides):
-            half = len(names) // 2
-            two = len(names) >= 14 and len(names) % 2 == 0
-            sides = [list(range(half)), list(range(half, len(names)))] if two else [list(range(len(names)))]
-        places = [its[-1] for its in sides]
+        places = [its[-1] for its in _arms(names)]
         why = "CHECK: no name says so, the last value is taken; --gripper NAME (or none) says otherwise"
     return dict.fromkeys(places[: len(names) - 1], why)
+
+
+def _arms(names: list[str]) -> list[list[int]]:
+    """Places of the values of each arm: by what stands before the last number of their names."""
+    groups: dict[str, list[int]] = {}
+    for n, name in enumerate(names):
+        groups.setdefault(re.sub(r"\d+\D*$", "", name), []).append(n)
+    if len(groups) == 2 and all(len(its) >= _FEWEST for its in groups.values()):
+        return list(groups.values())
+    half = len(names) // 2
+    two = len(names) >= 2 * (_FEWEST + 2) and len(names) % 2 == 0
+    return [list(range(half)), list(range(half, len(names)))] if two else [list(range(len(names)))]
 
 
 def _rests_at_ends(values: np.ndarray) -> bool:

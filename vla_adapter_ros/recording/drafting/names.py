@@ -10,7 +10,8 @@ _PARTS_OF_HANDS = {"gripper", "grip", "finger", "fingers", "claw", "jaw", "hand"
 _QUANTITIES = {
     "pos": "position", "position": "position", "qpos": "position", "rad": "position", "deg": "position",
     "vel": "velocity", "velocity": "velocity", "qvel": "velocity", "speed": "velocity",
-    "effort": "effort", "torque": "effort", "current": "effort", "eff": "effort",
+    "effort": "effort", "torque": "effort", "current": "effort", "eff": "effort", "tau": "effort",
+    "force": "effort", "forces": "effort", "torques": "effort",
 }  # fmt: skip
 _SILENT = {
     "action", "actions", "state", "observation", "cmd", "command", "target", "delta", "main", "leader",
@@ -53,6 +54,11 @@ def bare(name: str) -> str:
     if found and found[2].lower() in {*_QUANTITIES, "cmd", "command", "target", "delta"}:
         return found[1]
     return name
+
+
+def stem(name: str) -> str:
+    """A name without its numbers and its quantity: that of a whole hand, or of a whole arm."""
+    return re.sub(r"\d+", "", bare(name))
 
 
 def side(name: str) -> str:

@@ -12,7 +12,7 @@ from vla_adapter_ros.contract.schema import TOOL_COLUMNS
 from vla_adapter_ros.errors import DatasetError
 from vla_adapter_ros.recording.drafting.columns import Columns, Source
 from vla_adapter_ros.recording.drafting.guesses import find_grippers, guess_space
-from vla_adapter_ros.recording.drafting.names import bare, is_gripper, quantity, says_delta
+from vla_adapter_ros.recording.drafting.names import bare, is_gripper, quantity, says_delta, stem
 from vla_adapter_ros.recording.drafting.pairing import Pair, Pairing, pair_values
 from vla_adapter_ros.recording.drafting.units import Unit, gripper_unit, joint_unit
 
@@ -125,12 +125,13 @@ def _state_values(
     hand = [n in hands or (n not in arms and is_gripper(s.name)) for n, s in enumerate(columns.state)]
     joints = [n for n in positions if not hand[n]]
     unit = joint_unit(values[:, joints], [columns.state[n].name for n in joints])
+    hand_units = _hand_units(values, {n for n in positions if hand[n]}, columns.state, unit)
     found = []
     names = {bare(s.name): s.name for n, s in enumerate(columns.state) if n in positions}
     for n, source in enumerate(columns.state):
         kind = quantity(source.name) if source.known else "position"
         if kind == "position":
-            its = gripper_unit(values[:, n], unit) if hand[n] else unit
+            its = hand_units.get(n, unit)
         elif kind == "velocity":
             its = Unit({"deg": "deg/s"}.get(unit.theirs, "rad/s" if unit.ours == "rad" else "1"))
         else:
@@ -152,13 +153,14 @@ def _action_values(
             f"{len(arm)} action values besides the grippers: {space} has {list(TOOL_COLUMNS)}, of one tool. "
             "Say which values move grippers with --gripper NAME, or name another --space"
         )
+    hand_units = _hand_units(values, set(is_hand), columns.action, unit)
     found, left_out = [], []
     for n, source in enumerate(columns.action):
         hand, pair = n in is_hand, pairing.pairs.get(n)
         if not hand and not tool and (pair is None or measured[pair.state].gripper):
             left_out.append(source)
             continue
-        its = gripper_unit(values[:, n], unit) if hand else Unit("rad") if tool else unit
+        its = hand_units[n] if hand else Unit("rad") if tool else unit
         value = Value(source, source.name, its, its.convert(values[:, n]), hand)
         if tool and not hand:
             value.name = TOOL_COLUMNS[arm.index(n)]
@@ -175,6 +177,16 @@ def _action_values(
             _take_for_speed(value, fps)
         found.append(value)
     return _named(found), left_out
+
+
+def _hand_units(
+    values: np.ndarray, places: set[int], sources: tuple[Source, ...], joints: Unit
+) -> dict[int, Unit]:
+    """Place -> unit of each gripper; values whose names differ in numbers only are of one hand."""
+    groups: dict[str, list[int]] = {}
+    for n in sorted(places):
+        groups.setdefault(stem(sources[n].name), []).append(n)
+    return {n: gripper_unit(values[:, its], joints) for its in groups.values() for n in its}
 
 
 def _named(action: list[Value]) -> list[Value]:

@@ -102,7 +102,8 @@ def mapping_text(
                 entry["offset"] = round(value.unit.offset, 6)
             entry = entry if value.unit.converts else value.source.text
             note = "" if value.source.name == value.name else f"        # {value.source.name}"
-            note += f"        # CHECK: or {value.unit.doubtful}" if value.unit.doubtful else ""
+            doubtful = value.unit.doubtful.partition(";")[0]
+            note += f"        # CHECK: or {doubtful}" if doubtful else ""
             lines.append(f"  {flow(value.name)}: {flow(entry)}{note}")
     return "\n".join(lines) + "\n"
 

@@ -15,6 +15,7 @@ LARGEST_ANGLE = 2.5 * np.pi  # rad; joints that turn farther are rare, degrees b
 LARGEST_DEGREES = 1080.0
 PERCENT = 100.0
 _AT_END = 0.05  # percent; LeRobot clips normalized values, so that they stand at the very ends
+_BYTE = 255
 _WIDTH_M = 0.12  # no finger of a usual gripper opens wider [m]
 
 
@@ -85,10 +86,13 @@ def joint_unit(values: np.ndarray, names: Sequence[str]) -> Unit:
 
 
 def gripper_unit(values: np.ndarray, joints: Unit) -> Unit:
-    """Unit of one gripper's values (N,); `joints` is that of the arm's joints."""
+    """Unit of a gripper, or of all joints of a hand: values (N, ...); `joints` is that of the arm."""
     low, high = _extremes(values)
     most = max(-low, high)
     span = f"values from {low:.5g} to {high:.5g}"
+    whole = bool((np.nan_to_num(values) == np.round(np.nan_to_num(values))).all())
+    if whole and low >= 0 and PERCENT < high <= _BYTE:
+        return Unit("1", why=f"{span} are whole numbers, 0 to {_BYTE} of a hand's driver")
     if joints.theirs == "counts" and most > PERCENT + _AT_END:
         return joints
     if most > COUNTS + 1:
