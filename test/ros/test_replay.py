@@ -18,7 +18,7 @@ from vla_adapter_ros.nodes.conversions import seconds
 from vla_adapter_ros.nodes.graph import node_list
 from vla_adapter_ros.nodes.images import image_to_array
 from vla_adapter_ros.recording import Frame, FrameBuilder
-from vla_adapter_ros.recording.buffers import pose_values
+from vla_adapter_ros.recording.messages import pose_values
 from vla_adapter_ros.recording.reader import DatasetReader
 from vla_adapter_ros.recording.writer import DatasetWriter
 

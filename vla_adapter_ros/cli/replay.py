@@ -48,6 +48,11 @@ def replay_frames(dataset: Dataset, contract: Contract, episode: int, speed: flo
     Raises:
         DatasetError: no such episode, a damaged data set, or nobody listens.
     """
+    if contract.command_topics != {contract.action.topic: "joint_state"}:
+        raise DatasetError(
+            f"contract.action: commands on {contract.command_topics}: allowed for a replay are joint states on "
+            "action.topic alone"
+        )
     rows = _rows(dataset, episode)
     images = {name: dataset.images(name, episode) for name in contract.cameras}
     with _Publisher() as publisher:

@@ -88,6 +88,23 @@ class Contract:
         return tuple(dimension.name for dimension in self.action.dimensions)
 
     @property
+    def command_topics(self) -> dict[str, str]:
+        """Topics on which commands are recorded -> what their messages are; that of the action comes first."""
+        others = {d.topic: self.topics[d.topic].type for d in self.action.dimensions if d.topic}
+        main = [d for d in self.action.dimensions if d.topic in ("", self.action.topic)]
+        return ({self.action.topic: self.action.type} if main else {}) | others
+
+    def dimensions_on(self, topic: str) -> dict[str, str]:
+        """Action values whose commands come on a topic, in order: name -> joint that it drives, or itself."""
+        gripper = {g.dimension: g.joint for g in self.grippers}
+        joints = zip(self.action.dimensions, self.action_joints, strict=True)
+        return {
+            d.name: gripper.get(d.name) or self.joint_in_messages(joint) or d.name
+            for d, joint in joints
+            if (d.topic or self.action.topic) == topic
+        }
+
+    @property
     def arm_joints(self) -> tuple[str, ...]:
         """Joints of the arm, or of both arms, in order (J,): the action's in joint spaces, else those with
         limits."""

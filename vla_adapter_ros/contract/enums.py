@@ -85,15 +85,21 @@ class Fit(Choice):
 
 
 class TopicType(Choice):
-    """What an input topic carries, with the fields that a state value may read."""
+    """What a topic carries, with the fields that a state value may read; those without fields are commands.
+
+    JointState, PoseStamped, JointTrajectory, Float64MultiArray and TwistStamped.
+    """
 
     JOINT_STATE = "joint_state"
     POSE = "pose"
+    JOINT_TRAJECTORY = "joint_trajectory"
+    FLOAT64_ARRAY = "float64_array"
+    TWIST = "twist"
 
     @property
     def fields(self) -> tuple[str, ...]:
         """Names of the fields."""
-        return _FIELDS[self]
+        return _FIELDS.get(self, ())
 
 
 class JointField(Choice):

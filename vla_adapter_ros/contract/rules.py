@@ -7,7 +7,7 @@ from typing import Any
 
 from vla_adapter_ros.contract.contract import Contract
 from vla_adapter_ros.contract.encodings import PIXELS
-from vla_adapter_ros.contract.enums import Route, TakeoverKind, TopicType, Transport
+from vla_adapter_ros.contract.enums import JointField, Route, TakeoverKind, TopicType, Transport
 from vla_adapter_ros.contract.schema import TOOL_COLUMNS
 from vla_adapter_ros.untrusted import NAME_RULE, is_name, short
 
@@ -23,7 +23,7 @@ def broken_rules(contract: Contract) -> list[str]:
         if not holds:
             broken.append(f"contract.{where} = {short(value)}: allowed is {allowed}")
 
-    for rules in (_cameras, _state, _grippers, _driven_joints, _teleop, _tool, _limits):
+    for rules in (_cameras, _state, _commands, _grippers, _driven_joints, _teleop, _tool, _limits):
         rules(contract, require)
     return broken
 
@@ -71,6 +71,28 @@ def _state(contract: Contract, require: Require) -> None:
             f"{where}.joint", dimension.joint,
             "a joint name" if needs_joint else f"no joint on a {topic.type} topic",
         )  # fmt: skip
+
+
+def _commands(contract: Contract, require: Require) -> None:
+    """Where commands are heard: on known topics, tool poses and twists for the values of a tool."""
+    for i, dimension in enumerate(contract.action.dimensions):
+        known = ("", contract.action.topic, *contract.topics)
+        where = f"action.dimensions[{i}].topic"
+        require(dimension.topic in known, where, dimension.topic, f"one of {list(contract.topics)}")
+        if dimension.topic not in known:
+            return
+    for topic, kind in contract.command_topics.items():
+        names = tuple(contract.dimensions_on(topic))
+        if kind in (TopicType.POSE, TopicType.TWIST):
+            require(
+                set(names) <= set(TOOL_COLUMNS),
+                "action", f"{kind} on {topic} for {names}", f"{kind} messages for {TOOL_COLUMNS}",
+            )  # fmt: skip
+    action = contract.action
+    require(
+        action.field is JointField.POSITION or action.type is TopicType.JOINT_STATE,
+        "action.field", action.field, f"position with type {action.type}",
+    )  # fmt: skip
 
 
 def _grippers(contract: Contract, require: Require) -> None:

@@ -76,11 +76,15 @@ class Camera:
 
 @dataclass(frozen=True, config=CHECKED)
 class Topic:
-    """An input topic that carries no images. `time` says which clock stamps its samples."""
+    """An input topic that carries no images. `time` says which clock stamps its samples.
+
+    `joints` names the values of messages that carry no names, in their order.
+    """
 
     type: TopicType
     max_age_s: Positive = 0.1
     time: TimeSource = TimeSource.HEADER
+    joints: tuple[Text, ...] = ()
 
 
 @dataclass(frozen=True, config=CHECKED)
@@ -103,19 +107,23 @@ class ActionDimension:
     """One value of the action; times `scale` it has this unit.
 
     `name` is what chunks, recordings and a leader's messages call it. `joint` is the robot's joint that it
-    drives, where that has another name; a gripper's joint is named with the gripper.
+    drives, where that has another name; a gripper's joint is named with the gripper. `topic`, one of
+    `topics`, is where its command is heard when it is recorded or imported, if not on the action's topic.
     """
 
     name: Text
     unit: Unit
     scale: Positive = 1.0
     joint: Text = ""
+    topic: Text = ""
 
 
 @dataclass(frozen=True, config=CHECKED)
 class Action:
     """What a row of a chunk, a recorded action and a teleoperation command consist of.
 
+    `type` says what the messages on `topic` are. The controller publishes joint states; the other types are
+    for what others send, in recordings and bags.
     `field` says in which part of the JointState messages on `topic` and on the teleoperation topic the
     values stand: some drivers send velocity commands as velocities. `time` says which clock stamps the
     messages on `topic`.
@@ -132,6 +140,7 @@ class Action:
     frame: Frame = Frame.BASE
     time: TimeSource = TimeSource.HEADER
     field: JointField = JointField.POSITION
+    type: TopicType = TopicType.JOINT_STATE
 
 
 @dataclass(frozen=True, config=CHECKED)

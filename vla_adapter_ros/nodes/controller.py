@@ -62,6 +62,11 @@ class ControllerNode(ManagedNode):
             parameters.armed or not self._mode.needs_arming,
             splice=parameters.splice,
         )
+        if contract.command_topics != {contract.action.topic: "joint_state"}:
+            raise ContractError(
+                f"contract.action: commands on {contract.command_topics}: allowed for a robot that is driven are "
+                "joint states on action.topic alone; other types are for recording and for bags"
+            )
         self._arm, self._grippers = None, []
         if self._mode.sends_commands:
             self._arm = arm_output(self, contract, parameters.velocity_feedback)

@@ -7,9 +7,11 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from geometry_msgs.msg import PoseStamped
+from geometry_msgs.msg import PoseStamped, TwistStamped
 from rclpy.qos import QoSProfile, ReliabilityPolicy, qos_profile_sensor_data
 from sensor_msgs.msg import CompressedImage, Image, JointState
+from std_msgs.msg import Float64MultiArray
+from trajectory_msgs.msg import JointTrajectory
 
 from vla_adapter_ros.errors import VlaAdapterError
 from vla_adapter_ros.nodes import faults
@@ -18,11 +20,17 @@ from vla_adapter_ros.nodes.conversions import seconds
 from vla_adapter_ros.nodes.images import image_to_array
 from vla_adapter_ros.nodes.polling import Polling
 from vla_adapter_ros.recording.align import FrameBuilder
-from vla_adapter_ros.recording.buffers import pose_values
 from vla_adapter_ros.recording.depth_images import decode_depth
+from vla_adapter_ros.recording.messages import add_values, message_types
 
 IMAGE_TYPES = {"raw": Image, "compressed": CompressedImage}
-TOPIC_TYPES = {"joint_state": JointState, "pose": PoseStamped}
+TOPIC_TYPES = {
+    "joint_state": JointState,
+    "pose": PoseStamped,
+    "joint_trajectory": JointTrajectory,
+    "float64_array": Float64MultiArray,
+    "twist": TwistStamped,
+}
 VALUE_DEPTH = 10  # messages without images that may wait for their callback
 POLL_PERIOD_S = 0.02
 UNPUBLISHED = (
@@ -88,13 +96,10 @@ class StreamSubscriber:
         quality = best_effort(POLLED_IMAGES if polled else qos_profile_sensor_data.depth)
         for name, camera in self.builder.cameras.items():
             self._subscribe(IMAGE_TYPES[camera.transport], camera.topic, partial(self._image, name), quality)
-        topics = {topic: TOPIC_TYPES[entry.type] for topic, entry in node.contract.topics.items()}
-        if with_action:
-            topics[node.contract.action.topic] = JointState
+        topics = message_types(node.contract, with_action=with_action)
         quality = best_effort(POLLED_VALUES if polled else VALUE_DEPTH)
         for topic, kind in topics.items():
-            handle = self._pose if kind is PoseStamped else self._joints
-            self._subscribe(kind, topic, partial(handle, topic), quality)
+            self._subscribe(TOPIC_TYPES[kind], topic, partial(self._values, topic), quality)
 
     def start(self) -> FrameBuilder:
         """Begin anew, to be called in `activate`: what came before counts no more. Returns the builder."""
@@ -193,17 +198,5 @@ class StreamSubscriber:
         self.images[name] += 1
         self.builder.add_image(name, seconds(message.header.stamp), received, image)
 
-    def _joints(self, topic: str, message: JointState, received: float) -> None:
-        self.builder.add_joint_state(
-            topic,
-            seconds(message.header.stamp),
-            received,
-            message.name,
-            message.position,
-            message.velocity,
-            message.effort,
-        )
-
-    def _pose(self, topic: str, message: PoseStamped, received: float) -> None:
-        stamp = seconds(message.header.stamp)
-        self.builder.add_values(topic, stamp, received, *pose_values(message))
+    def _values(self, topic: str, message: Any, received: float) -> None:
+        add_values(self.builder, self._node.contract, topic, message, received)

@@ -132,7 +132,7 @@ class FrameBuilder:
             FrameError: unknown topic, or as many names as values there are not.
         """
         if topic not in self._histories.values:
-            if not self._with_action and topic == self._contract.action.topic:
+            if not self._with_action and topic in self._contract.command_topics:
                 return
             raise FrameError(f"topic {topic!r}: allowed are {list(self._histories.values)}")
         if len(names) != len(values):
@@ -147,6 +147,39 @@ class FrameBuilder:
             if time is None:
                 return
             buffer.add(time, names, values)
+            self._advance(received)
+
+    def add_trajectory(
+        self,
+        topic: str,
+        stamp: float,
+        received: float,
+        names: Sequence[str],
+        points: Sequence[tuple[float, Sequence[float]]],
+    ) -> None:
+        """Take in a trajectory, which takes the place of what an earlier one planned for its time and later.
+
+        Args:
+            topic, stamp, received, names: As for `add_values`.
+            points: Time after the stamp [s], and values (N,), of each point.
+
+        Raises:
+            FrameError: unknown topic.
+        """
+        if topic not in self._histories.values:
+            if not self._with_action and topic in self._contract.command_topics:
+                return
+            raise FrameError(f"topic {topic!r}: allowed are {list(self._histories.values)}")
+        with self._lock:
+            self._advance(received)
+            buffer = self._histories.values[topic]
+            keys = buffer.wanted(names)
+            time = self._time_of(topic, stamp, received, keys) if keys else None
+            if time is None:
+                return
+            buffer.cut(time, names)
+            for offset, values in points:
+                buffer.add(time + offset, names, values, heard=time)
             self._advance(received)
 
     def add_joint_state(

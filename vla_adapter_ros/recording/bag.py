@@ -21,14 +21,21 @@ from vla_adapter_ros.errors import BagError, VlaAdapterError
 from vla_adapter_ros.paths import locate
 from vla_adapter_ros.recording.align import FrameBuilder
 from vla_adapter_ros.recording.bag_clock import CLOCK_TOPIC, BagClock
-from vla_adapter_ros.recording.buffers import pose_values
 from vla_adapter_ros.recording.depth_images import decode_depth
 from vla_adapter_ros.recording.frame import Frame
 from vla_adapter_ros.recording.images import decode_image
+from vla_adapter_ros.recording.messages import add_values, message_types
 from vla_adapter_ros.untrusted import pointer_note
 
 IMAGE_TYPES = {"raw": "sensor_msgs/msg/Image", "compressed": "sensor_msgs/msg/CompressedImage"}
-TOPIC_TYPES = {"joint_state": "sensor_msgs/msg/JointState", "pose": "geometry_msgs/msg/PoseStamped"}
+TOPIC_TYPES = {
+    "joint_state": "sensor_msgs/msg/JointState",
+    "pose": "geometry_msgs/msg/PoseStamped",
+    "joint_trajectory": "trajectory_msgs/msg/JointTrajectory",
+    "float64_array": "std_msgs/msg/Float64MultiArray",
+    "twist": "geometry_msgs/msg/TwistStamped",
+}
+UNSTAMPED = {"float64_array"}  # their messages have no header
 TEXT_TYPE = "std_msgs/msg/String"
 CLOCK_TYPE = "rosgraph_msgs/msg/Clock"
 RECORDER_TYPE = "vla_adapter_ros/msg/RecorderStatus"
@@ -150,8 +157,13 @@ class Bag:
             BagError: a damaged file.
         """
         streams = {camera.topic: name for name, camera in contract.recorded_cameras.items()}
-        streams |= {topic: topic for topic in (*contract.topics, contract.action.topic)}
-        stamped = {topic for topic, name in streams.items() if contract.time_source(name) == "header"}
+        kinds = message_types(contract)
+        streams |= {topic: topic for topic in kinds}
+        stamped = {
+            topic
+            for topic, name in streams.items()
+            if contract.time_source(name) == "header" and kinds.get(topic) not in UNSTAMPED
+        }
         also = {CLOCK_TOPIC} & set(self.topics_of(CLOCK_TYPE))
         return BagClock(
             self.stamps(stamped | also), [camera.topic for camera in contract.recorded_cameras.values()]
@@ -180,8 +192,7 @@ class Bag:
         wanted = {
             camera.topic: IMAGE_TYPES[camera.transport] for camera in contract.recorded_cameras.values()
         }
-        wanted |= {name: TOPIC_TYPES[topic.type] for name, topic in contract.topics.items()}
-        wanted[contract.action.topic] = TOPIC_TYPES["joint_state"]
+        wanted |= {name: TOPIC_TYPES[kind] for name, kind in message_types(contract).items()}
         wrong = [
             f"{topic} is {self.topics.get(topic, 'not there')}, the contract says {kind}"
             for topic, kind in wanted.items()
@@ -201,21 +212,16 @@ def add_message(builder: FrameBuilder, contract: Contract, message: BagMessage) 
         ImageError: an image that cannot be decoded.
     """
     content = message.content
-    stamp = content.header.stamp.sec + content.header.stamp.nanosec * 1e-9
     for name, camera in contract.recorded_cameras.items():
         if camera.topic == message.topic:
+            stamp = content.header.stamp.sec + content.header.stamp.nanosec * 1e-9
             if name in contract.depth_cameras:
                 image = decode_depth(content, camera.rotation, camera.size, camera.fit)
             else:
                 image = decode_image(content, camera.rotation, camera.size, camera.encoding, fit=camera.fit)
             builder.add_image(name, stamp, message.received, image)
-    if message.type == TOPIC_TYPES["joint_state"]:
-        builder.add_joint_state(
-            message.topic, stamp, message.received,
-            content.name, content.position, content.velocity, content.effort,
-        )  # fmt: skip
-    elif message.type == TOPIC_TYPES["pose"]:
-        builder.add_values(message.topic, stamp, message.received, *pose_values(content))
+    if message.topic in message_types(contract):
+        add_values(builder, contract, message.topic, content, message.received)
 
 
 def bag_frames(

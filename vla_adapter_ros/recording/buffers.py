@@ -7,7 +7,6 @@ import math
 import statistics
 from collections import deque
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 
@@ -118,6 +117,7 @@ class ValueBuffer:
         self.keys = keys
         self._index = {key: i for i, key in enumerate(keys)}
         self._stamps: list[list[float]] = [[] for _ in keys]
+        self._heard = [-math.inf] * len(keys)  # when the value was said last; its stamp may be in the future
         self._values: list[list[float]] = [[] for _ in keys]
 
     def wanted(self, names: Sequence[str]) -> list[str]:
@@ -127,22 +127,32 @@ class ValueBuffer:
     @property
     def newest(self) -> float:
         """Stamp up to which every wanted value is known [s]; -inf while one is missing."""
-        return min(stamps[-1] if stamps else -math.inf for stamps in self._stamps)
+        return min(self._heard)
 
     def newest_stamps(self) -> dict[str, float]:
         """Value -> stamp of its newest sample [s]; -inf where none came."""
-        return {
-            key: stamps[-1] if stamps else -math.inf
-            for key, stamps in zip(self.keys, self._stamps, strict=True)
-        }
+        return dict(zip(self.keys, self._heard, strict=True))
 
-    def add(self, stamp: float, names: Sequence[str], values: Sequence[float]) -> None:
-        """Keep the wanted ones among `values` (N,), which are called `names` (N,), in any order."""
+    def cut(self, stamp: float, names: Sequence[str]) -> None:
+        """Forget what was planned for `stamp` [s] and later: a new trajectory takes its place."""
+        for name in self.wanted(names):
+            i = self._index[name]
+            at = bisect.bisect_left(self._stamps[i], stamp)
+            del self._stamps[i][at:], self._values[i][at:]
+
+    def add(
+        self, stamp: float, names: Sequence[str], values: Sequence[float], heard: float | None = None
+    ) -> None:
+        """Keep the wanted ones among `values` (N,), which are called `names` (N,), in any order.
+
+        `heard` is the stamp of the message, where the values are planned for later [s].
+        """
         for name, value in zip(names, values, strict=True):
             i = self._index.get(name)
             if i is None:
                 continue
             stamps = self._stamps[i]
+            self._heard[i] = max(self._heard[i], stamp if heard is None else heard)
             at = bisect.bisect_right(stamps, stamp)
             stamps.insert(at, stamp)
             self._values[i].insert(at, float(value))
@@ -172,13 +182,4 @@ class ValueBuffer:
         """Forget everything."""
         for history in (*self._stamps, *self._values):
             history.clear()
-
-
-def pose_values(message: Any) -> tuple[list[str], list[float]]:
-    """Names and values of a PoseStamped, from ROS or from a bag: position.x ... orientation.w [m, 1]."""
-    names, values = [], []
-    for part, axes in (("position", "xyz"), ("orientation", "xyzw")):
-        for axis in axes:
-            names.append(f"{part}.{axis}")
-            values.append(getattr(getattr(message.pose, part), axis))
-    return names, values
+        self._heard = [-math.inf] * len(self.keys)

@@ -35,7 +35,7 @@ class Histories:
         """Camera -> images; the reference camera has none, its images make the frames."""
         wanted = [(d.topic, d.field, d.joint) for d in contract.state]
         if with_action:
-            wanted += [(contract.action.topic, contract.action.field, n) for n in contract.action_names]
+            wanted += [(topic, field, name) for topic, field, name in self._commands()]
         self._joints: dict[str, dict[str, set[str]]] = {}  # topic -> field -> joints
         keys: dict[str, list[str]] = {}
         for topic, field, joint in wanted:
@@ -43,6 +43,14 @@ class Histories:
             keys.setdefault(topic, []).append(value_key(joint, field))
         self.values = {topic: ValueBuffer(tuple(dict.fromkeys(its))) for topic, its in keys.items()}
         """Topic -> values."""
+
+    def _commands(self) -> list[tuple[str, str, str]]:
+        """Topic, field and name of every action value, in order."""
+        action = self._contract.action
+        return [
+            (d.topic or action.topic, "position" if d.topic not in ("", action.topic) else action.field, d.name)
+            for d in action.dimensions
+        ]
 
     def used(
         self, topic: str, names: Sequence[str], fields: Mapping[str, Sequence[float]]
@@ -134,10 +142,9 @@ class Histories:
 
     def _action(self, known: dict[tuple[str, str], float]) -> np.ndarray | None:
         """The command among the known values, float64 (A,); None if it is not asked for or not whole."""
-        action = self._contract.action
         if not self._with_action:
             return None
-        names = [(action.topic, value_key(name, action.field)) for name in self._contract.action_names]
+        names = [(topic, value_key(name, field)) for topic, field, name in self._commands()]
         row = np.array([known.get(name, math.nan) for name in names], dtype=np.float64)
         return row if fits_float32(row) else None
 

@@ -45,7 +45,7 @@ def image_key(camera: str) -> str:
 def stream_names(contract: Contract) -> list[str]:
     """Streams whose ages are recorded: cameras, topics of the state, the command."""
     topics = dict.fromkeys(d.topic for d in contract.state)
-    return [*contract.recorded_cameras, *topics, contract.action.topic]
+    return [*contract.recorded_cameras, *topics, *(t for t in contract.command_topics if t not in topics)]
 
 
 def build_features(contract: Contract, settings: VideoSettings) -> dict[str, dict[str, Any]]:
