@@ -19,6 +19,10 @@ def add_dataset_edit_commands(kinds: Any) -> None:
     _imported(bag)
     bag.add_argument("--instruction", default="", help="what was to be done; default: the bag's own topic")
     bag.add_argument("--instruction-topic", default="", help="std_msgs/String that says what was to be done")
+    bag.add_argument(
+        "--next-state-as-action", action="store_true",
+        help="for bags without commands: the action of a row is the state of the next one",
+    )  # fmt: skip
     bag.add_argument("--codec", default="h264", choices=("h264", "hevc", "av1"))
     bag.add_argument("--crf", type=whole(0, 63), default=23, help="quality of the videos, smaller is better")
     bag.set_defaults(run=_import_bag)
@@ -76,10 +80,18 @@ def add_dataset_edit_commands(kinds: Any) -> None:
         help="action value that moves a gripper or a finger, if the guess is wrong; repeatable; or none",
     )  # fmt: skip
     draft.add_argument(
-        "--state", action="append", default=[], metavar="COLUMN", help="column of the state; repeatable"
+        "--state",
+        action="append",
+        default=[],
+        metavar="COLUMN",
+        help="column of the state, or topic of a bag; repeatable",
     )
     draft.add_argument(
-        "--action", action="append", default=[], metavar="COLUMN", help="column of the action; repeatable"
+        "--action",
+        action="append",
+        default=[],
+        metavar="COLUMN",
+        help="column of the action, or topic of a bag; repeatable",
     )
     draft.set_defaults(run=_draft)
 
@@ -157,6 +169,7 @@ def _import_bag(options: argparse.Namespace) -> int:
             codec=options.codec,
             crf=options.crf,
             append=options.append or done > 0,
+            next_state=options.next_state_as_action,
             report=_print_episode,
         )
         kept, total = kept + report.kept, total + len(report.episodes)
@@ -228,22 +241,20 @@ def _consolidate(options: argparse.Namespace) -> int:
 
 
 def _draft(options: argparse.Namespace) -> int:
-    from vla_adapter_ros.recording.drafting.draft import draft_contract
+    from vla_adapter_ros.recording.drafting.bag_draft import draft_from_bag
+    from vla_adapter_ros.recording.drafting.draft import Draft, draft_contract
     from vla_adapter_ros.recording.drafting.text import PLACEHOLDER
-    from vla_adapter_ros.recording.opening import open_dataset
+    from vla_adapter_ros.recording.opening import is_bag, open_dataset
 
     name, output = options.name or options.path.name, options.output
     beside = output.with_name(f"{output.stem}_mapping.yaml") if output else None
     mapping_file = options.mapping_output or beside
-    draft = draft_contract(
-        open_dataset(options.path),
-        name,
-        options.space,
-        grippers=options.gripper,
-        state=options.state,
-        action=options.action,
-        contract_file=_seen_from(mapping_file, output),
-    )
+    hints = {"grippers": options.gripper, "state": options.state, "action": options.action}
+    if is_bag(options.path):
+        draft = Draft(draft_from_bag(options.path, name, options.space, **hints), "")
+    else:
+        seen = _seen_from(mapping_file, output)
+        draft = draft_contract(open_dataset(options.path), name, options.space, contract_file=seen, **hints)
     if output is None:
         print(draft.contract + (f"---\n{draft.mapping}" if draft.mapping else ""), end="")
         return 0

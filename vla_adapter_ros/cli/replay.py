@@ -50,8 +50,8 @@ def replay_frames(dataset: Dataset, contract: Contract, episode: int, speed: flo
     """
     if contract.command_topics != {contract.action.topic: "joint_state"}:
         raise DatasetError(
-            f"contract.action: commands on {contract.command_topics}: allowed for a replay are joint states on "
-            "action.topic alone"
+            f"contract.action: commands on {contract.command_topics}: allowed for a replay are "
+            "joint states on action.topic alone"
         )
     rows = _rows(dataset, episode)
     images = {name: dataset.images(name, episode) for name in contract.cameras}

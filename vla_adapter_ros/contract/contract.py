@@ -89,7 +89,7 @@ class Contract:
 
     @property
     def command_topics(self) -> dict[str, str]:
-        """Topics on which commands are recorded -> what their messages are; that of the action comes first."""
+        """Topics on which commands are recorded -> what their messages are; the action's comes first."""
         others = {d.topic: self.topics[d.topic].type for d in self.action.dimensions if d.topic}
         main = [d for d in self.action.dimensions if d.topic in ("", self.action.topic)]
         return ({self.action.topic: self.action.type} if main else {}) | others

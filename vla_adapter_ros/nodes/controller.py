@@ -21,7 +21,7 @@ from vla_adapter_ros.control.kinematics import ArmKinematics
 from vla_adapter_ros.control.rows import RowStream
 from vla_adapter_ros.control.shadow import ShadowScore
 from vla_adapter_ros.control.supervisor import GATED, HOLDING, NOT_ARMED, STOPPED
-from vla_adapter_ros.errors import ChunkError
+from vla_adapter_ros.errors import ChunkError, ContractError
 from vla_adapter_ros.msg import ActionChunk, ControllerStatus
 from vla_adapter_ros.nodes.base import CHUNK_TOPIC, STATUS_TOPIC, ManagedNode
 from vla_adapter_ros.nodes.conversions import chunk_of, command_message, command_of, joint_positions, seconds
@@ -64,7 +64,7 @@ class ControllerNode(ManagedNode):
         )
         if contract.command_topics != {contract.action.topic: "joint_state"}:
             raise ContractError(
-                f"contract.action: commands on {contract.command_topics}: allowed for a robot that is driven are "
+                f"contract.action: commands on {contract.command_topics}: allowed to drive a robot are "
                 "joint states on action.topic alone; other types are for recording and for bags"
             )
         self._arm, self._grippers = None, []

@@ -54,12 +54,20 @@ class FrameBuilder:
     Args:
         contract: Streams, sizes, ages and rate.
         with_action: Whether frames need the command as well (a recorder does, a policy does not).
+        with_commands: False: all that a recorder needs but the command, which nobody sent.
         period_s: Time between frames [s]; 1 / contract.rate_hz if None.
     """
 
-    def __init__(self, contract: Contract, *, with_action: bool, period_s: float | None = None) -> None:
+    def __init__(
+        self,
+        contract: Contract,
+        *,
+        with_action: bool,
+        period_s: float | None = None,
+        with_commands: bool = True,
+    ) -> None:
         self._contract = contract
-        self._with_action = with_action
+        self._with_action = with_action and with_commands
         self._period = 1.0 / contract.rate_hz if period_s is None else period_s
         if not self._period > 0:
             raise FrameError(f"period_s = {period_s!r}: allowed is more than 0")
@@ -69,7 +77,9 @@ class FrameBuilder:
         self.losses: Counter[str] = Counter()
         """What was refused or lost so far, in words -> how often; see `losses_since`."""
         self._clocks = ClockCheck(contract, self.losses)
-        self._histories = Histories(contract, self._clocks, with_action=with_action)
+        self._histories = Histories(
+            contract, self._clocks, with_action=with_action, with_commands=with_commands
+        )
         self._last_reference = -math.inf
         self._now = -math.inf
         self._ready: list[Frame] = []

@@ -6,9 +6,10 @@ was received, so that its frames are those that a recorder would have built live
 
 from __future__ import annotations
 
+import math
 import struct
-from collections import deque
-from collections.abc import Iterator
+from collections import Counter, deque
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -24,6 +25,7 @@ from vla_adapter_ros.recording.bag_clock import CLOCK_TOPIC, BagClock
 from vla_adapter_ros.recording.depth_images import decode_depth
 from vla_adapter_ros.recording.frame import Frame
 from vla_adapter_ros.recording.images import decode_image
+from vla_adapter_ros.recording.lateness import kind_of
 from vla_adapter_ros.recording.messages import add_values, message_types
 from vla_adapter_ros.untrusted import pointer_note
 
@@ -35,7 +37,7 @@ TOPIC_TYPES = {
     "float64_array": "std_msgs/msg/Float64MultiArray",
     "twist": "geometry_msgs/msg/TwistStamped",
 }
-UNSTAMPED = {"float64_array"}  # their messages have no header
+UNSTAMPED = {"float64_array", "joint_trajectory"}  # no header, or 0 in it, or when it is to begin
 TEXT_TYPE = "std_msgs/msg/String"
 CLOCK_TYPE = "rosgraph_msgs/msg/Clock"
 RECORDER_TYPE = "vla_adapter_ros/msg/RecorderStatus"
@@ -62,6 +64,7 @@ class BagNotes:
         clocks: That log times and stamps are of two clocks, in a sentence; empty if they are not.
         losses: What was refused or lost so far: see `FrameBuilder.losses`.
         last: When the last message was received [s].
+        early: Reason -> bad frames from before every stream had begun.
     """
 
     unusable: dict[str, tuple[str, int]] = field(default_factory=dict)
@@ -69,6 +72,7 @@ class BagNotes:
     clocks: str = ""
     losses: dict[str, int] = field(default_factory=dict)
     last: float = 0.0
+    early: Counter[str] = field(default_factory=Counter)
 
 
 class Bag:
@@ -112,37 +116,56 @@ class Bag:
 
     @property
     def topics(self) -> dict[str, str]:
-        """Topic -> message type, such as sensor_msgs/msg/Image."""
+        """Topic -> message type, such as sensor_msgs/msg/Image; the last one of several."""
         return {connection.topic: connection.msgtype for connection in self._reader.connections}
+
+    def has(self, topic: str, kind: str) -> bool:
+        """Whether messages of a type are on a topic, perhaps beside others."""
+        return any((c.topic, c.msgtype) == (topic, kind) for c in self._reader.connections)
+
+    def mixed(self, wanted: Mapping[str, str]) -> list[str]:
+        """What is to be said of topics that carry messages of other types as well as the wanted ones."""
+        others = {
+            (c.topic, c.msgtype): c.msgcount
+            for c in self._reader.connections
+            if wanted.get(c.topic, c.msgtype) != c.msgtype
+        }
+        return [f"{topic}: {count} messages of type {kind} are left out: the contract says {wanted[topic]}"
+                for (topic, kind), count in others.items()]  # fmt: skip
 
     def topics_of(self, kind: str) -> list[str]:
         """Topics with messages of a type whose definition the bag has."""
         known = self._reader.typestore.fielddefs
         return [topic for topic, its in self.topics.items() if its == kind and kind in known]
 
-    def messages(self, topics: set[str]) -> Iterator[BagMessage]:
+    def messages(self, topics: set[str], kinds: Mapping[str, str] | None = None) -> Iterator[BagMessage]:
         """Give out the messages on `topics` in the order of their log times.
+
+        Args:
+            topics: Their names.
+            kinds: Topic -> the only type that is wanted; of other topics all.
 
         Raises:
             BagError: a damaged file or message.
         """
         with self._readable():
-            for connection, time, data in self._raw(topics):
+            for connection, time, data in self._raw(topics, kinds or {}):
                 content = self._reader.deserialize(data, connection.msgtype)
                 yield BagMessage(connection.topic, connection.msgtype, time * 1e-9, content)
 
-    def stamps(self, topics: set[str]) -> dict[str, np.ndarray]:
+    def stamps(self, topics: set[str], kinds: Mapping[str, str] | None = None) -> dict[str, np.ndarray]:
         """Log time and stamp of each message on `topics`, float64 (N, 2) [s]; nothing is decoded.
 
         Args:
             topics: Of types that begin with a header or a time.
+            kinds: As for `messages`.
 
         Raises:
             BagError: a damaged file.
         """
         found: dict[str, list[tuple[float, float]]] = {topic: [] for topic in topics}
         with self._readable():
-            for connection, time, data in self._raw(topics):
+            for connection, time, data in self._raw(topics, kinds or {}):
                 if (
                     len(data) >= 12
                 ):  # CDR: four bytes, of which the second tells the order of bytes, then the time
@@ -150,27 +173,33 @@ class Bag:
                     found[connection.topic].append((time * 1e-9, seconds + nanoseconds * 1e-9))
         return {topic: np.array(pairs).reshape(-1, 2) for topic, pairs in found.items()}
 
-    def clock(self, contract: Contract) -> BagClock:
-        """The clock of a contract's streams; goes through the bag once.
+    def clock(self, contract: Contract, wanted: Mapping[str, str] | None = None) -> BagClock:
+        """The clock of a contract's streams, or of those `wanted` by `require`; goes through the bag once.
 
         Raises:
             BagError: a damaged file.
         """
         streams = {camera.topic: name for name, camera in contract.recorded_cameras.items()}
-        kinds = message_types(contract)
+        kinds, wanted = message_types(contract), self.require(contract) if wanted is None else wanted
         streams |= {topic: topic for topic in kinds}
         stamped = {
             topic
             for topic, name in streams.items()
-            if contract.time_source(name) == "header" and kinds.get(topic) not in UNSTAMPED
+            if topic in wanted
+            and contract.time_source(name) == "header"
+            and kinds.get(topic) not in UNSTAMPED
         }
         also = {CLOCK_TOPIC} & set(self.topics_of(CLOCK_TYPE))
         return BagClock(
-            self.stamps(stamped | also), [camera.topic for camera in contract.recorded_cameras.values()]
+            self.stamps(stamped | also, wanted),
+            [camera.topic for camera in contract.recorded_cameras.values()],
         )
 
-    def _raw(self, topics: set[str]) -> Iterator[tuple[Any, int, bytes]]:
-        wanted = [connection for connection in self._reader.connections if connection.topic in topics]
+    def _raw(self, topics: set[str], kinds: Mapping[str, str]) -> Iterator[tuple[Any, int, bytes]]:
+        wanted = [
+            c for c in self._reader.connections
+            if c.topic in topics and kinds.get(c.topic, c.msgtype) == c.msgtype
+        ]  # fmt: skip
         return self._reader.messages(connections=wanted)
 
     @contextmanager
@@ -183,8 +212,12 @@ class Bag:
         except Exception as error:
             raise BagError(f"{self.path}: not readable: {error}") from error
 
-    def require(self, contract: Contract) -> set[str]:
-        """Topics of a contract's streams, all of which the bag must have.
+    def require(self, contract: Contract, *, with_action: bool = True) -> dict[str, str]:
+        """Topics of a contract's streams, all of which the bag must have -> their types.
+
+        Args:
+            contract: Names them.
+            with_action: Whether commands are among them.
 
         Raises:
             BagError: one is missing or of another type.
@@ -192,16 +225,20 @@ class Bag:
         wanted = {
             camera.topic: IMAGE_TYPES[camera.transport] for camera in contract.recorded_cameras.values()
         }
-        wanted |= {name: TOPIC_TYPES[kind] for name, kind in message_types(contract).items()}
+        wanted |= {
+            name: TOPIC_TYPES[kind] for name, kind in message_types(contract, with_action=with_action).items()
+        }
         wrong = [
             f"{topic} is {self.topics.get(topic, 'not there')}, the contract says {kind}"
             for topic, kind in wanted.items()
-            if self.topics.get(topic) != kind
+            if not self.has(topic, kind)
         ]
         if wrong:
             held = ", ".join(f"{topic} ({kind})" for topic, kind in sorted(self.topics.items()))
-            raise BagError(f"{self.path}: {'; '.join(wrong)}. The bag holds {held or 'nothing'}")
-        return set(wanted)
+            commands = [topic for topic in contract.command_topics if topic not in self.topics]
+            cure = ". Without commands: --next-state-as-action" if commands and with_action else ""
+            raise BagError(f"{self.path}: {'; '.join(wrong)}. The bag holds {held or 'nothing'}{cure}")
+        return wanted
 
 
 def add_message(builder: FrameBuilder, contract: Contract, message: BagMessage) -> None:
@@ -225,7 +262,12 @@ def add_message(builder: FrameBuilder, contract: Contract, message: BagMessage) 
 
 
 def bag_frames(
-    bag: Bag, contract: Contract, others: set[str] = frozenset(), notes: BagNotes | None = None
+    bag: Bag,
+    contract: Contract,
+    others: set[str] = frozenset(),
+    notes: BagNotes | None = None,
+    *,
+    with_commands: bool = True,
 ) -> Iterator[Frame | BagMessage]:
     """Give out a bag's frames, good and bad, and between them the messages on further topics.
 
@@ -234,15 +276,17 @@ def bag_frames(
         contract: Streams, rate and ages.
         others: Topics whose messages are handed through, in their turn.
         notes: Is filled in while reading.
+        with_commands: Whether frames need the command.
 
     Raises:
         BagError: a stream is missing, or the bag is damaged.
     """
     notes = notes if notes is not None else BagNotes()
-    streams = bag.require(contract)
-    clock, builder = bag.clock(contract), FrameBuilder(contract, with_action=True)
+    streams = bag.require(contract, with_action=with_commands)
+    clock = bag.clock(contract, streams)
+    builder = FrameBuilder(contract, with_action=True, with_commands=with_commands)
     notes.clocks, notes.losses = clock.remark, builder.losses
-    for logged in bag.messages(streams | others):
+    for logged in bag.messages({*streams} | others, streams):
         message = replace(logged, received=clock.at(logged.received))
         notes.last = message.received
         if message.topic in others:
@@ -257,3 +301,18 @@ def bag_frames(
                 notes.refused.append((message.topic, str(error)))
             yield from builder.take(message.received)
     yield from builder.take(notes.last + contract.settle_s + 1.0 / contract.rate_hz)
+
+
+def once_begun(items: Iterable[Frame | BagMessage], notes: BagNotes) -> Iterator[Frame | BagMessage]:
+    """The same, without bad frames from before every stream had begun: nothing was lost there."""
+    begun = False
+    for item in items:
+        if not begun and isinstance(item, Frame):
+            begun = not item.problem or all(math.isfinite(age) for age in item.ages.values())
+            if not begun:
+                reason = next(
+                    (r for r in notes.early if kind_of(r) == kind_of(item.first_cause)), item.first_cause
+                )
+                notes.early[reason] += 1
+                continue
+        yield item

@@ -20,11 +20,15 @@ class Histories:
     Args:
         contract: Streams, sizes and ages.
         clocks: Knows what was refused, for sentences about what is missing.
-        with_action: Whether frames need the command as well.
+        with_action: Whether frames need what a recorder needs: depth, and the command.
+        with_commands: Whether the command is among that.
     """
 
-    def __init__(self, contract: Contract, clocks: ClockCheck, *, with_action: bool) -> None:
-        self._contract, self._clocks, self._with_action = contract, clocks, with_action
+    def __init__(
+        self, contract: Contract, clocks: ClockCheck, *, with_action: bool, with_commands: bool = True
+    ) -> None:
+        self._contract, self._clocks = contract, clocks
+        self._with_action = with_action and with_commands
         self.cameras = contract.recorded_cameras if with_action else contract.cameras
         """Cameras of which a frame needs images: those of depth are recorded, and no input of a policy."""
         self.images = {
@@ -34,7 +38,7 @@ class Histories:
         }
         """Camera -> images; the reference camera has none, its images make the frames."""
         wanted = [(d.topic, d.field, d.joint) for d in contract.state]
-        if with_action:
+        if self._with_action:
             wanted += [(topic, field, name) for topic, field, name in self._commands()]
         self._joints: dict[str, dict[str, set[str]]] = {}  # topic -> field -> joints
         keys: dict[str, list[str]] = {}
@@ -48,7 +52,11 @@ class Histories:
         """Topic, field and name of every action value, in order."""
         action = self._contract.action
         return [
-            (d.topic or action.topic, "position" if d.topic not in ("", action.topic) else action.field, d.name)
+            (
+                d.topic or action.topic,
+                "position" if d.topic not in ("", action.topic) else action.field,
+                d.name,
+            )
             for d in action.dimensions
         ]
 

@@ -22,6 +22,7 @@ from vla_adapter_ros.recording.bag import (
     BagMessage,
     BagNotes,
     bag_frames,
+    once_begun,
 )
 from vla_adapter_ros.recording.carried import left_behind
 from vla_adapter_ros.recording.frame import Frame
@@ -29,6 +30,7 @@ from vla_adapter_ros.recording.head import EpisodeHead
 from vla_adapter_ros.recording.lateness import kind_of, losses_since
 from vla_adapter_ros.recording.leader import Leader, Report
 from vla_adapter_ros.recording.monitor import EpisodeMonitor
+from vla_adapter_ros.recording.next_state import NOTE, NextState
 from vla_adapter_ros.recording.opening import Dataset
 from vla_adapter_ros.recording.tables import read_json
 from vla_adapter_ros.recording.transfer import EpisodeReceiver, describe_tasks, describe_timing, usual_codec
@@ -150,6 +152,7 @@ def import_bag(
     codec: str = "h264",
     crf: int = 23,
     append: bool = False,
+    next_state: bool = False,
     report: Callable[[EpisodeReport], None] = lambda episode: None,
 ) -> ImportReport:
     """Make episodes of a rosbag2 recording, with the frames that a recorder would have built live.
@@ -163,16 +166,19 @@ def import_bag(
         instruction_topic: std_msgs/String with what is to be done; empty: a topic with a usual name.
         codec, crf: Of the videos.
         append: Whether to go on with a data set that has episodes; those that came from this bag come again.
+        next_state: Whether the action is the state of the next row, as for bags without commands.
         report: Called with each episode.
 
     Raises:
-        BagError: no readable bag, a stream is missing, or nothing says what was to be done.
+        BagError: no readable bag, a stream is missing, nothing says what was to be done, or a next state
+            is no action in this contract.
         DatasetError, ContractMismatch, RecordingError: as `DatasetWriter`.
     """
     require_new(output, append)
     result, notes = ImportReport(), BagNotes()
     with Bag(path) as bag:
-        bag.require(contract)
+        streams = bag.require(contract, with_action=not next_state)
+        follower = NextState(contract) if next_state else None
         recorder, controller = bag.topics_of(RECORDER_TYPE)[:1], bag.topics_of(CONTROLLER_TYPE)[:1]
         given, instruction = instruction.strip(), visible(instruction)
         if given and not instruction:
@@ -183,8 +189,12 @@ def import_bag(
         leader = Leader(contract, alone=not controller)
         bounds = _Bounds(bool(recorder), bool(texts), instruction, leader)
         with DatasetWriter(output, contract, codec=codec, crf=crf) as writer:
-            take = _BagTake(writer, contract, leader, bag.path.name, notes, report, result)
-            for item in bag_frames(bag, contract, {*recorder, *controller, *texts}, notes):
+            take = _BagTake(writer, contract, leader, bag.path.name, notes, report, result, next_state)
+            items = bag_frames(
+                bag, contract, {*recorder, *controller, *texts}, notes, with_commands=not next_state
+            )
+            items = once_begun(items, notes)
+            for item in follower.follow(items) if follower else items:
                 while notes.refused:
                     take.refuse(*notes.refused.popleft())
                 if isinstance(item, Frame):
@@ -193,6 +203,19 @@ def import_bag(
                     bounds.take(item)
                     take.follow(bounds)
             take.end()
+        result.remarks += bag.mixed(streams)
+    if notes.early and not result.episodes:
+        result.episodes.append(
+            EpisodeReport(-1, bag.path.name, 0, instruction, ["no good frame"], dict(notes.early))
+        )
+        report(result.episodes[-1])
+    elif notes.early:
+        count, reason = notes.early.total(), next(iter(notes.early))
+        result.remarks.append(
+            f"{count} frames before all streams had begun are left out and no losses: {reason}"
+        )
+    if follower:
+        result.remarks.append(f"{NOTE}; {follower.left_out} frames without a next row are left out")
     result.remarks += [
         f"{topic}: {count} messages could not be used: {first}"
         for topic, (first, count) in notes.unusable.items()
@@ -225,10 +248,12 @@ class _BagTake:
         notes: BagNotes,
         report: Callable[[EpisodeReport], None],
         result: ImportReport,
+        next_state: bool,
     ) -> None:
         self._writer, self._contract, self._leader = writer, contract, leader
         self._source, self._notes = source, notes
         self._report, self._result = report, result
+        self._facts = {"action": NOTE} if next_state else {}
         self._monitor = EpisodeMonitor(contract)
         self._number, self._task = 0, ""
         self._head = EpisodeHead()
@@ -290,6 +315,7 @@ class _BagTake:
             timing = describe_timing(np.array(self._stamps), self._contract.rate_hz)
             verdict = self._monitor.judge()
             notes = {"source": self._source, "timing": timing, "complaints": list(verdict.complaints)}
+            notes |= self._facts
             summary = self._writer.save_episode(notes)
             remarks = [*describe_tasks(summary.tasks), *(t for t in (timing, *verdict.complaints) if t)]
             entry = EpisodeReport(summary.index, self._source, summary.frames, summary.task, remarks)

@@ -46,11 +46,9 @@ def add_values(builder: FrameBuilder, contract: Contract, topic: str, message: A
         )
     elif kind == "pose":
         names, values = pose_values(message)
-        builder.add_values(topic, stamp, received, [*names, *TOOL_COLUMNS], [*values, *_tool_pose(values)])
+        builder.add_values(topic, stamp, received, [*names, *TOOL_COLUMNS], [*values, *tool_pose(values)])
     elif kind == "twist":
-        parts = (message.twist.linear, message.twist.angular)
-        values = [getattr(part, axis) for part in parts for axis in "xyz"]
-        builder.add_values(topic, stamp, received, TOOL_COLUMNS, values)
+        builder.add_values(topic, stamp, received, TOOL_COLUMNS, twist_values(message))
     elif kind == "float64_array":
         builder.add_values(topic, stamp, received, _names(contract, topic, len(message.data)), message.data)
     else:
@@ -80,11 +78,13 @@ def _names(contract: Contract, topic: str, count: int) -> Sequence[str]:
         FrameError: the contract does not say so many.
     """
     entry = contract.topics.get(topic)
-    names = tuple(entry.joints) if entry is not None and entry.joints else tuple(contract.dimensions_on(topic))
+    names = (
+        tuple(entry.joints) if entry is not None and entry.joints else tuple(contract.dimensions_on(topic))
+    )
     if len(names) != count:
         raise FrameError(
-            f"{topic}: a message of {count} values without names, the contract names {len(names)}: allowed are "
-            f"as many under topics.{topic}.joints"
+            f"{topic}: a message of {count} values without names, the contract names {len(names)}: "
+            f"allowed are as many under topics.{topic}.joints"
         )
     return names
 
@@ -99,7 +99,13 @@ def pose_values(message: Any) -> tuple[list[str], list[float]]:
     return names, values
 
 
-def _tool_pose(values: Sequence[float]) -> list[float]:
+def twist_values(message: Any) -> list[float]:
+    """Linear [m/s] and angular [rad/s] velocity of a TwistStamped, (6,)."""
+    parts = (message.twist.linear, message.twist.angular)
+    return [getattr(part, axis) for part in parts for axis in "xyz"]
+
+
+def tool_pose(values: Sequence[float]) -> list[float]:
     """Translation [m] and rotation vector [rad], (6,), of a position and a quaternion x, y, z, w, (7,)."""
     x, y, z, w = values[3:]
     length = math.sqrt(x * x + y * y + z * z)

@@ -85,7 +85,7 @@ def draft_contract(
     usual = [camera for camera in dataset.cameras if image_key(camera) in dataset.features]
     names = camera_names(dataset.cameras, usual)
     cameras = {ours: _camera(dataset, theirs) for ours, theirs in names.items()}
-    rate = _whole_rate(dataset.fps)
+    rate = whole_rate(dataset.fps)
     facts = Facts(
         name,
         str(dataset.info.get("robot_type") or PLACEHOLDER),
@@ -127,7 +127,7 @@ def _camera(dataset: Dataset, camera: str) -> CameraEntry:
     )
 
 
-def _whole_rate(fps: float) -> float:
+def whole_rate(fps: float) -> float:
     """Rate of the contract [Hz]: whole, since LeRobot's own tools write whole rates only."""
     nearest = round(fps)
     if nearest and abs(nearest / fps - 1) <= SAME_RATE:

@@ -15,6 +15,7 @@ from vla_adapter_ros.recording.drafting.pairing import Pairing
 
 NO_GRIPPER = "none"
 DELTA_LEAD = 0.3  # how much better than positions ways must fit before they are believed
+_LEAST_WAY = 0.01  # rad, m or 1; less is noise of a joint that rests
 _FEWEST = 5  # values of an arm with its gripper, at least
 _END_SHARE, _AT_ENDS = 0.1, 0.8  # a gripper rests at the ends of its range: within this share, this often
 
@@ -62,7 +63,7 @@ def _arms(names: list[str]) -> list[list[int]]:
 def _rests_at_ends(values: np.ndarray) -> bool:
     """Whether values (N,) are mostly at the two ends of their range, and often at either."""
     values = values[np.isfinite(values)]
-    if len(values) < 10 or np.ptp(values) < 1e-6:
+    if len(values) < 10 or np.ptp(values) < _LEAST_WAY:
         return False
     share = (values - values.min()) / np.ptp(values)
     low, high = float((share < _END_SHARE).mean()), float((share > 1 - _END_SHARE).mean())

@@ -13,7 +13,7 @@ from vla_adapter_ros.errors import DatasetError
 from vla_adapter_ros.recording.drafting.columns import Columns, Source
 from vla_adapter_ros.recording.drafting.guesses import find_grippers, guess_space
 from vla_adapter_ros.recording.drafting.names import bare, is_gripper, quantity, says_delta, stem
-from vla_adapter_ros.recording.drafting.pairing import Pair, Pairing, pair_values
+from vla_adapter_ros.recording.drafting.pairing import CLEAR_FIT, Pair, Pairing, pair_values
 from vla_adapter_ros.recording.drafting.units import Unit, gripper_unit, joint_unit
 
 SPEED_TOLERANCE = 0.3
@@ -33,7 +33,8 @@ class Value:
         joint: Of states: the joint; of actions: the joint that it moves, empty for grippers and tools.
         measured: Of actions: the state value that measures it, if there is one.
         scale: Of actions.
-        note: For the line's comment.
+        slope, fit: Of actions: state over action, and their correlation.
+        notes: For the line's comment.
     """
 
     source: Source
@@ -46,6 +47,7 @@ class Value:
     measured: Value | None = None
     scale: float = 1.0
     slope: float = 0.0
+    fit: float = 0.0
     notes: list[str] = field(default_factory=list)
 
 
@@ -72,7 +74,9 @@ class Plan:
         return [value for value in self.action if value.gripper]
 
 
-def make_plan(columns: Columns, fps: float, space: str = "", grippers: Sequence[str] = ()) -> Plan:
+def make_plan(
+    columns: Columns, fps: float, space: str = "", grippers: Sequence[str] = (), *, keep_names: bool = False
+) -> Plan:
     """Work out what a contract says about state and action.
 
     Args:
@@ -80,6 +84,7 @@ def make_plan(columns: Columns, fps: float, space: str = "", grippers: Sequence[
         fps: Rows per second [Hz].
         space: Action space; empty: told by the data and the names.
         grippers: Names of the action values that move grippers; empty: told by names and values; "none".
+        keep_names: Whether action values keep their names, which are looked for in messages.
 
     Raises:
         DatasetError: an unknown space or gripper, or a shape that no contract has.
@@ -107,6 +112,8 @@ def make_plan(columns: Columns, fps: float, space: str = "", grippers: Sequence[
     pairing = ways if space == "joint_delta" else absolute
     state = _state_values(columns, is_hand, pairing, positions, named)
     action, left_out = _action_values(columns, is_hand, pairing, [state[n] for n in positions], space, fps)
+    if not keep_names:
+        _name_after_joints(action)
     for value in left_out:
         remarks.append(
             f"action {value.name} is left out: no state measures it. "
@@ -167,16 +174,16 @@ def _action_values(
             value.unit = Unit("m" if value.name in TOOL_COLUMNS[:3] else "rad")
             value.values = values[:, n]
         elif pair is not None and (not hand or measured[pair.state].gripper):
-            value.measured, value.slope = measured[pair.state], pair.slope
+            value.measured, value.slope, value.fit = measured[pair.state], pair.slope, pair.fit
             value.notes.append(_evidence(pair, [state.name for state in measured], pairing.lag, space))
             if not hand:
-                value.name = value.joint = value.measured.name
+                value.joint = value.measured.name
         if is_hand.get(n):
             value.notes.append(is_hand[n])
-        if space == "joint_delta" and not hand:
-            _take_for_speed(value, fps)
         found.append(value)
-    return _named(found), left_out
+    if space == "joint_delta":
+        _take_for_speeds([value for value in found if not value.gripper], fps)
+    return found, left_out
 
 
 def _hand_units(
@@ -189,8 +196,10 @@ def _hand_units(
     return {n: gripper_unit(values[:, its], joints) for its in groups.values() for n in its}
 
 
-def _named(action: list[Value]) -> list[Value]:
-    """The same values; a gripper whose name is one of the joints that are driven is called gripper."""
+def _name_after_joints(action: list[Value]) -> None:
+    """Call action values as the joints that they drive, and a gripper that is called like one gripper."""
+    for value in action:
+        value.name = value.joint or value.name
     taken = {value.name for value in action if not value.gripper}
     for value in action:
         if value.gripper and value.name in taken:
@@ -201,7 +210,6 @@ def _named(action: list[Value]) -> list[Value]:
         taken.add(value.name)
         if value.name != value.source.name:
             value.notes.insert(0, f"the data's {value.source.name}")
-    return action
 
 
 def _evidence(pair: Pair, names: list[str], lag: int, space: str) -> str:
@@ -217,13 +225,16 @@ def _evidence(pair: Pair, names: list[str], lag: int, space: str) -> str:
     return text + (f"; CHECK: {pair.doubts}" if pair.doubts else "")
 
 
-def _take_for_speed(value: Value, fps: float) -> None:
-    """Give an action of ways its scale if the data say that it is a speed: ways are speeds over the rate."""
-    by_data = abs(value.slope * fps - 1) < SPEED_TOLERANCE
-    by_name = says_delta(value.source.name) and "delta" not in value.source.name.lower()
-    if by_data or (by_name and abs(value.slope - 1) > SPEED_TOLERANCE):
-        value.scale = round(1.0 / fps, 6)
-        value.notes.append("CHECK: a speed, times the period")
+def _take_for_speeds(action: list[Value], fps: float) -> None:
+    """Give ways the scale of speeds, 1 / fps, if most of those that move are speeds, or by their names."""
+    slopes = [value.slope for value in action if abs(value.fit) > CLEAR_FIT]
+    by_data = [abs(slope * fps - 1) < SPEED_TOLERANCE for slope in slopes]
+    as_said = [abs(slope - 1) < SPEED_TOLERANCE for slope in slopes]
+    for value in action:
+        by_name = says_delta(value.source.name) and "delta" not in value.source.name.lower()
+        if sum(by_data) > len(slopes) / 2 or (by_name and not sum(as_said) > len(slopes) / 2):
+            value.scale = round(1.0 / fps, 6)
+            value.notes.append("CHECK: a speed, times the period")
 
 
 def _agree_on_units(state: list[Value], action: list[Value], space: str) -> None:
@@ -239,11 +250,12 @@ def _agree_on_units(state: list[Value], action: list[Value], space: str) -> None
     unit = max(ours, theirs, key=lambda unit: order.index(unit.theirs) if unit.theirs in order else 0)
     for value in (*state, *joints):
         if value.unit in (ours, theirs) and not value.gripper and value.kind == "position":
-            raw = _raw(value)
+            raw = raw_values(value)
             value.unit, value.values = unit, unit.convert(raw)
 
 
-def _raw(value: Value) -> np.ndarray:
+def raw_values(value: Value) -> np.ndarray:
+    """Values (N,) as the data has them."""
     zero, one = value.unit.convert(np.array([0.0, 1.0]))
     return (value.values - zero) / (one - zero)
 

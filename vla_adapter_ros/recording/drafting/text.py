@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -28,6 +28,7 @@ class CameraEntry:
     fit: str = ""
     note: str = ""
     transport: str = "raw"
+    max_age_s: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -36,10 +37,11 @@ class Facts:
 
     Attributes:
         head: Lines of the comment at the top.
-        topic_types: Topics of the state -> type; empty: one topic of joint states to be filled in.
-        state_topic: Of the state's values, unless `state_topics` names it.
-        action_topic: Where commands are heard.
-        action_extra: Further keys of `action`.
+        state_topics: Name of a state value -> its topic; empty: one that is to be filled in.
+        topics: Topic -> its entry; empty: joint states on those of the state.
+        command_topics: All on which commands are heard.
+        action_topic: Where most are heard.
+        action_keys: Further keys of `action`.
     """
 
     name: str
@@ -47,10 +49,11 @@ class Facts:
     rate_hz: float
     cameras: Mapping[str, CameraEntry]
     head: list[str]
-    state_topic: str = f"/{PLACEHOLDER}/joint_states"
-    state_topics: Mapping[str, str] | None = None
+    state_topics: Mapping[str, str] = field(default_factory=dict)
+    topics: Mapping[str, dict[str, Any]] = field(default_factory=dict)
+    command_topics: Collection[str] = ()
     action_topic: str = f"/{PLACEHOLDER}/command"
-    action_extra: Mapping[str, str] | None = None
+    action_keys: Mapping[str, Any] = field(default_factory=dict)
 
 
 def contract_text(plan: Plan, facts: Facts) -> str:
@@ -74,6 +77,7 @@ def contract_text(plan: Plan, facts: Facts) -> str:
             "height": camera.height,
         }
         entry |= {"fit": camera.fit} if camera.fit else {}
+        entry |= {"max_age_s": camera.max_age_s} if camera.max_age_s else {}
         note = f"        # {camera.note}: videos need even sizes" if camera.fit else ""
         lines.append(f"  {flow(name)}: {flow(entry)}{note}")
     lines += _state(plan, facts) + _action(plan, facts) + _grippers(plan) + _rest(plan)
@@ -109,12 +113,19 @@ def mapping_text(
 
 
 def _state(plan: Plan, facts: Facts) -> list[str]:
-    topics = facts.state_topics or {}
-    used = dict.fromkeys(topics.get(value.name, facts.state_topic) for value in plan.state)
-    lines = ["", "topics:", *(f"  {topic}: {{type: joint_state}}" for topic in used), "", "state:"]
+    topic = f"/{PLACEHOLDER}/joint_states"
+    topics = {value.name: facts.state_topics.get(value.name, topic) for value in plan.state}
+    entries = facts.topics or {topic: {"type": "joint_state"} for topic in topics.values()}
+    lines = [
+        "",
+        "topics:",
+        *(f"  {flow(name)}: {flow(entry)}" for name, entry in entries.items()),
+        "",
+        "state:",
+    ]
     for value in plan.state:
         entry = {
-            "name": value.name, "topic": topics.get(value.name, facts.state_topic), "field": value.kind,
+            "name": value.name, "topic": topics[value.name], "field": value.kind,
             "joint": value.joint, "unit": value.unit.ours,
         }  # fmt: skip
         note = "        # " + "; ".join(value.notes) if value.notes else ""
@@ -128,12 +139,14 @@ def _action(plan: Plan, facts: Facts) -> list[str]:
         lines.append("  delta_reference: measured        # CHECK: measured, commanded or chunk_start")
     if plan.space == "ee_delta":
         lines.append("  frame: base        # CHECK: base or tool")
-    lines += [f"  {key}: {value}" for key, value in (facts.action_extra or {}).items()]
-    lines += [f"  topic: {facts.action_topic}", "  dimensions:"]
+    lines += [f"  {key}: {flow(value)}" for key, value in facts.action_keys.items()]
+    lines += [f"  topic: {flow(facts.action_topic)}", "  dimensions:"]
     for value in plan.action:
         entry: dict[str, Any] = {"name": value.name, "unit": value.unit.ours}
         entry |= {"scale": value.scale} if value.scale != 1.0 else {}
         entry |= {"joint": value.joint} if value.joint not in ("", value.name) else {}
+        if value.source.column in facts.command_topics and value.source.column != facts.action_topic:
+            entry["topic"] = value.source.column
         note = "        # " + "; ".join(value.notes) if value.notes else ""
         lines.append("    - " + flow(entry) + note)
     return lines
@@ -150,7 +163,7 @@ def _grippers(plan: Plan) -> list[str]:
         ends = _range(measured.values) if measured is not None else (0.0, 1.0)
         if value.slope < 0:
             ends = ends[::-1]
-        joint = measured.joint if measured is not None else numbered(PLACEHOLDER, number)
+        joint = measured.name if measured is not None else numbered(PLACEHOLDER, number)
         if joint in taken:  # two actions move one joint
             joint = numbered(PLACEHOLDER, number)
         taken.add(joint)
