@@ -200,7 +200,7 @@ class Bag:
             c for c in self._reader.connections
             if c.topic in topics and kinds.get(c.topic, c.msgtype) == c.msgtype
         ]  # fmt: skip
-        return self._reader.messages(connections=wanted)
+        return self._reader.messages(connections=wanted) if wanted else iter(())  # of none it gives all
 
     @contextmanager
     def _readable(self) -> Iterator[None]:
