@@ -22,7 +22,16 @@ ALLOWED = {  # room -> our rooms that it may import
 }
 ALLOWED["benchmarks"] = {*ALLOWED, "msg", "srv"}
 ALLOWED["cli"] = {*ALLOWED, "msg", "srv"}
-SHARED = ("choices", "errors", "hub", "paths", "settings", "system_info", "texts", "untrusted")  # files of every room
+SHARED = (
+    "choices",
+    "errors",
+    "hub",
+    "paths",
+    "settings",
+    "system_info",
+    "texts",
+    "untrusted",
+)  # files of every room
 FORBIDDEN = {  # room -> outside packages that it must not import
     "contract": {"torch", "rclpy"},
     "control": {"torch", "rclpy"},

@@ -23,7 +23,7 @@ from vla_adapter_ros.untrusted import read_json
 
 ARM, COUNT = ("j1", "j2"), 40
 TEXT = """
-schema: 1
+schema: 2
 name: two_joints
 robot_type: stranger
 rate_hz: 10
@@ -46,7 +46,7 @@ action:
     - {name: grip, unit: "1", topic: /gripper/commands}
 grippers: [{dimension: grip, joint: finger, open_position: 0.04, closed_position: 0.0, topic: /gripper/told}]
 teleop: {topic: /teleop}
-command: {type: joint_trajectory, topic: /arm/told, lead_s: 0.1}
+command: {type: joint_trajectory, topic: /arm/told, command_delay_s: 0.1}
 limits:
   j1: {position: [-3, 3], velocity: 20, acceleration: 90}
   j2: {position: [-3, 3], velocity: 20, acceleration: 90}

@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from vla_adapter_ros.contract.schema import FIELDS, TOOL_COLUMNS
+from vla_adapter_ros.contract.enums import JointField
+from vla_adapter_ros.contract.schema import TOOL_COLUMNS
 from vla_adapter_ros.recording.bag import IMAGE_TYPES, TOPIC_TYPES, Bag
 from vla_adapter_ros.recording.drafting.names import tokens
 from vla_adapter_ros.recording.messages import pose_values, tool_pose, twist_values
@@ -90,7 +91,7 @@ def read_streams(bag: Bag) -> list[Stream]:
 def _take(stream: Stream, time: float, content: object) -> None:
     if stream.kind == "joint_state":
         if not stream.values:  # the first message with values decides
-            given = {f: getattr(content, f) for f in FIELDS["joint_state"]}
+            given = {f: getattr(content, f) for f in JointField.words()}
             stream.field = next((f for f, values in given.items() if len(values)), "position")
         values, names = list(getattr(content, stream.field)), list(content.name)
         stream.named = stream.named and bool(names or not values)
