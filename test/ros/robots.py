@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from vla_adapter_ros.contract import read_contract
+from vla_adapter_ros.contract.read import plain_contract
 from vla_adapter_ros.contract.resources import robots_folder
 
 KINEMATICS = {"urdf": "robot_description", "base_link": "fr3_link0", "tool_link": "fr3_hand_tcp"}
-GRIPPER = asdict(read_contract("franka_sim").grippers[0])
+GRIPPER = plain_contract(read_contract("franka_sim"))["grippers"][0]
 
 
 def contract_file(folder: Path, base: str = "franka_sim", **changes: Any) -> str:
