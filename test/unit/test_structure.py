@@ -22,6 +22,7 @@ ALLOWED = {  # room -> our rooms that it may import
 }
 ALLOWED["benchmarks"] = {*ALLOWED, "msg", "srv"}
 ALLOWED["cli"] = {*ALLOWED, "msg", "srv"}
+# Files that every room may import.
 SHARED = (
     "choices",
     "errors",
