@@ -222,11 +222,11 @@ def train(data, output, checkpoint, **more):
 
     settings = {
         "steps": 1,
-        "batch": 2,
+        "batch_size": 2,
         "progress": False,
         "pages": False,
         "init": checkpoint,
-        "keep": 0,
+        "save_total_limit": 0,
     } | more
     return finetune(data, output, **settings)
 

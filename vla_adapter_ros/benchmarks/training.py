@@ -34,8 +34,12 @@ from vla_adapter_ros.training.batches import prepare_preprocessing
 from vla_adapter_ros.training.data import Rows, Samples, compute_statistics
 from vla_adapter_ros.training.distributed import Processes
 from vla_adapter_ros.training.ema import RunningMean
-from vla_adapter_ros.training.loop import Trainee, TrainingLoop, has_bf16
-from vla_adapter_ros.training.memory import compile_layers, quicken, recomputed_activations
+from vla_adapter_ros.training.loop import TrainingLoop, TrainingModule, has_bf16
+from vla_adapter_ros.training.memory import (
+    apply_training_optimizations,
+    compile_layers,
+    recomputed_activations,
+)
 from vla_adapter_ros.training.optimizer import build_optimizer, freeze_parts
 from vla_adapter_ros.training.settings import FinetuneSettings
 
@@ -123,14 +127,15 @@ def run_training_benchmark(
     half = has_bf16(place)
     result: dict[str, Any] = {
         "preset": name, "device": str(place), "lora_rank": lora_rank, "steps": steps, "rows": ROWS,
-        "camera_images": f"{CAMERA}x{CAMERA}", "checkpointing": checkpointing, "compile": compile_layers_too,
-        "products": "bf16" if half else "fp32", "batches": {},
+        "camera_images": f"{CAMERA}x{CAMERA}", "gradient_checkpointing": checkpointing,
+        "compile": compile_layers_too, "products": "bf16" if half else "fp32", "batches": {},
     }  # fmt: skip
     for batch in batches:
         settings = FinetuneSettings(
-            steps=2 * steps + 4, batch=batch, lr=2e-4, lora_rank=lora_rank, keep=0, holdout=0.0,
+            steps=2 * steps + 4, batch_size=batch, lr=2e-4, lora_rank=lora_rank, save_total_limit=0,
+            holdout=0.0,
             precision="bf16" if half else "fp32", frozen_bf16=half and lora_rank > 0,
-            checkpointing=checkpointing, compile=compile_layers_too, save_every=10**9,
+            gradient_checkpointing=checkpointing, compile=compile_layers_too, save_every=10**9,
         )  # fmt: skip
         with tempfile.TemporaryDirectory() as folder:
             result["batches"][str(batch)] = _measure(name, settings, place, steps, Path(folder))
@@ -159,7 +164,7 @@ def _measure(
     resize = Preprocessor(preprocessing).resize
     kept = np.stack([[resize(decode(data)) for data in row] for row in frames])
     filling_s = time.perf_counter() - start
-    trainee = Trainee(policy)
+    trainee = TrainingModule(policy)
     freeze_parts(trainee, settings)
     if settings.frozen_bf16:
         frozen_to_bf16(network)
@@ -174,9 +179,9 @@ def _measure(
     rng = np.random.default_rng(1)
     # One after the other: both ways' optimizers together would count in each one's memory.
     for number in range(-2, steps):
-        found["reference"].time(partial(reference.step, rng.integers(0, ROWS, settings.batch)), number)
+        found["reference"].time(partial(reference.step, rng.integers(0, ROWS, settings.batch_size)), number)
     reference.optimizer.state.clear()
-    quicken(trainee, device)
+    apply_training_optimizations(trainee, device)
     if settings.compile:
         compile_layers(trainee)
     loop = TrainingLoop(
@@ -185,13 +190,13 @@ def _measure(
         lambda target: None,
     )  # fmt: skip
     waiting = _Waiting(loop.batches())
-    with recomputed_activations(trainee, settings.checkpointing):
+    with recomputed_activations(trainee, settings.gradient_checkpointing):
         for number in range(-2, steps):
             before = waiting.seconds
             found["loop"].time(partial(loop.step, number + 2, False, waiting), number)
             if number >= 0:
                 found["loop"].waited += waiting.seconds - before
-    figures = {key: meter.figures(settings.batch) for key, meter in found.items()}
+    figures = {key: meter.figures(settings.batch_size) for key, meter in found.items()}
     figures["speedup"] = round(figures["loop"]["samples_per_s"] / figures["reference"]["samples_per_s"], 3)
     figures["speedup_cpu_time"] = round(
         figures["reference"]["cpu_s_per_sample"] / figures["loop"]["cpu_s_per_sample"], 3

@@ -23,14 +23,14 @@ from torch import Tensor
 from vla_adapter_ros.benchmarks.reference import ReferencePath
 from vla_adapter_ros.model import Conditions, VlaAdapterPolicy
 from vla_adapter_ros.training.augmentation import augment, draw
-from vla_adapter_ros.training.loop import Trainee, autocast
+from vla_adapter_ros.training.loop import TrainingModule, autocast
 from vla_adapter_ros.training.settings import FinetuneSettings
 
 _IGNORED = -100
 
 
 class ReferenceTraining:
-    """Steps in the published way on a model that `Trainee` wraps.
+    """Steps in the published way on a model that `TrainingModule` wraps.
 
     Args:
         trainee: What trains; the extra waypoint output is not used.
@@ -45,7 +45,7 @@ class ReferenceTraining:
 
     def __init__(
         self,
-        trainee: Trainee,
+        trainee: TrainingModule,
         policy: VlaAdapterPolicy,
         resize: Callable[[np.ndarray], np.ndarray],
         frames: list[list[bytes]],

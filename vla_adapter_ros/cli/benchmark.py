@@ -83,9 +83,11 @@ def add_benchmark_command(commands: Any) -> None:
     training = kinds.add_parser("training", help="steps: the published recipe's way, and our loop")
     training.add_argument("--preset", default="tiny", choices=("tiny", "0.5b"))
     training.add_argument("--device", default="auto", help=DEVICE_HELP)
-    training.add_argument("--batch", type=COUNT, nargs="+", help="default: 32 for tiny, 1 for 0.5b")
+    training.add_argument("--batch-size", type=COUNT, nargs="+", help="default: 32 for tiny, 1 for 0.5b")
     training.add_argument("--lora-rank", type=whole(), help="default: 0 for tiny, 64 for 0.5b")
-    training.add_argument("--checkpointing", action="store_true", help="our loop computes activations again")
+    training.add_argument(
+        "--gradient-checkpointing", action="store_true", help="our loop computes activations again"
+    )
     training.add_argument("--compile", action="store_true", help="give our loop torch.compile")
     training.add_argument("--steps", type=COUNT, default=10, help="timed steps of each way")
     training.add_argument("--threads", type=COUNT, default=1, help="CPU threads")
@@ -164,7 +166,7 @@ def _training(options: argparse.Namespace) -> int:
         device=announce_device(options.device),
         batches=tuple(options.batch or ((32,) if tiny else (1,))),
         lora_rank=rank,
-        checkpointing=options.checkpointing,
+        gradient_checkpointing=options.checkpointing,
         compile_layers_too=options.compile,
         steps=options.steps,
         threads=options.threads,

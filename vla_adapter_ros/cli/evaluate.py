@@ -45,7 +45,7 @@ def _add_open_loop(kinds: Any) -> None:
     parser.add_argument("--platform", help="needed for an official checkpoint that was not adopted")
     parser.add_argument("--statistics", help="name of the entry to use, if there are several")
     parser.add_argument(
-        "--episodes", default="", help="such as 0:5 or 3,8; default: the held-out ones if known, else all"
+        "--episodes", default="", help="such as 0:5 or 3,8; default: the validation ones if known, else all"
     )
     parser.add_argument("--threads", type=whole(), default=1, help="CPU threads; 0: torch's choice")
     parser.add_argument("--seed", type=SEED, default=0, help="draws the other sentences")

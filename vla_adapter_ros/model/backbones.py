@@ -106,14 +106,14 @@ def rename(weights: Weights) -> Weights:
     """
     renamed: Weights = {}
     for key, value in weights.items():
-        ours = key
+        name = key
         for pattern, replacement in _RENAMED:
-            ours = re.sub(pattern, replacement, ours)
-        if _IGNORED.search(ours):
+            name = re.sub(pattern, replacement, name)
+        if _IGNORED.search(name):
             continue
-        if ours in renamed:
-            raise CheckpointError(f"{key!r} becomes {ours!r}, which is there already")
-        renamed[ours] = value
+        if name in renamed:
+            raise CheckpointError(f"{key!r} becomes {name!r}, which is there already")
+        renamed[name] = value
     return renamed
 
 
@@ -205,6 +205,6 @@ def _build(config: VlaAdapterConfig, weights: Weights, path: Path, dtype: torch.
     return network.eval()
 
 
-def _few(names: Iterable[str], most: int = 5) -> str:
+def _few(names: Iterable[str], limit: int = 5) -> str:
     names = sorted(names)
-    return f"{names[:most]}" + (f" and {len(names) - most} more" if len(names) > most else "")
+    return f"{names[:limit]}" + (f" and {len(names) - limit} more" if len(names) > limit else "")

@@ -150,7 +150,7 @@ def write_checkpoint(checkpoint: Checkpoint, folder: str | Path, *, dtype: torch
     """
     if any(".lora_" in name for name, _ in checkpoint.network.named_parameters()):
         raise CheckpointError(
-            "the network carries LoRA layers: merge them first (training.adapters.merge_lora)"
+            "the network carries LoRA layers: merge them first (training.adapters.plain_copy)"
         )
     folder = locate(folder)
     folder.mkdir(parents=True, exist_ok=True)
@@ -274,9 +274,9 @@ def _check_names(expected: Weights, found: Weights, folder: Path) -> None:
         )
 
 
-def _few(names: Iterable[str], most: int = 5) -> str:
+def _few(names: Iterable[str], limit: int = 5) -> str:
     names = list(names)
-    return f"{names[:most]}" + (f" and {len(names) - most} more" if len(names) > most else "")
+    return f"{names[:limit]}" + (f" and {len(names) - limit} more" if len(names) > limit else "")
 
 
 def _split(state: Weights, dtype: torch.dtype) -> dict[str, Weights]:

@@ -34,9 +34,9 @@ def check_sizes(config: Any) -> None:
             good = is_finite(value) and (not low or value > 0 or (value == 0 and low != "above 0"))
             _require(good, where, value, f"a finite number {low}".strip())
         else:
-            least = 0 if name in _FROM_ZERO or where == "stem.blocks" else 1
-            most = DEEPEST if name in _DEPTHS else LARGEST
-            _require(least <= value <= most, where, value, f"{least} to {most}")
+            minimum = 0 if name in _FROM_ZERO or where == "stem.blocks" else 1
+            maximum = DEEPEST if name in _DEPTHS else LARGEST
+            _require(minimum <= value <= maximum, where, value, f"{minimum} to {maximum}")
     _check_divisors(config)
     pre = config.preprocessing
     for name in ("means", "stds"):

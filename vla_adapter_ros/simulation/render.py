@@ -20,10 +20,10 @@ from typing import Any, Protocol
 import mujoco
 import numpy as np
 
+from vla_adapter_ros.choices import RendererName
 from vla_adapter_ros.errors import SimulationError
 from vla_adapter_ros.simulation.mjcf import AMBIENT, BACKGROUND, DIFFUSE, DRAWN_GROUP, LIGHT_DIRECTION
 
-BACKENDS = ("auto", "egl", "osmesa", "raycast")
 ENVIRONMENT_VARIABLE = "VLA_ADAPTER_RENDERER"
 _MUJOCO_MAJOR = int(mujoco.__version__.split(".")[0])
 _LIBRARIES = {"egl": ("EGL", "OpenGL"), "osmesa": ("OSMesa",)}
@@ -56,7 +56,7 @@ def choose_backend(backend: str = "auto") -> str:
     """The renderer that will be used: egl, osmesa or raycast.
 
     Args:
-        backend: One of `BACKENDS`. `auto` asks the environment variable
+        backend: A word of `RendererName`. `auto` asks the environment variable
             `VLA_ADAPTER_RENDERER` first, then what works on this machine.
 
     Raises:
@@ -64,8 +64,8 @@ def choose_backend(backend: str = "auto") -> str:
     """
     if backend == "auto":
         backend = os.environ.get(ENVIRONMENT_VARIABLE, "auto") or "auto"
-    if backend not in BACKENDS:
-        raise SimulationError(f"renderer {backend!r}: allowed are {', '.join(BACKENDS)}")
+    if backend not in RendererName.words():
+        raise SimulationError(f"renderer {backend!r}: allowed are {', '.join(RendererName.words())}")
     if backend == "auto":
         return next((name for name in _LIBRARIES if opengl_works(name)), "raycast")
     if backend != "raycast" and not opengl_works(backend):
@@ -100,7 +100,7 @@ def make_renderer(model: mujoco.MjModel, width: int, height: int, backend: str =
         model: The model to draw; colors may change later, geoms may not.
         width: Pixels per row, 8 to 4096.
         height: Rows, 8 to 4096.
-        backend: One of `BACKENDS`, see `choose_backend`.
+        backend: A word of `RendererName`, see `choose_backend`.
 
     Raises:
         SimulationError: a size or backend that is not allowed or does not work here.

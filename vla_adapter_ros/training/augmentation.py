@@ -15,29 +15,28 @@ from torch import Tensor
 
 from vla_adapter_ros.errors import TrainingError
 from vla_adapter_ros.model.config import PreprocessingConfig, VlaAdapterConfig
-from vla_adapter_ros.training.settings import AUGMENTATIONS
+from vla_adapter_ros.training.settings import Augmentation
 
 CROP_AREA = 0.9
 BRIGHTNESS = 0.2
 CONTRAST = SATURATION = (0.8, 1.2)
-HUE = 0.05  # of a full turn
+HUE = 0.05  # of the full circle
 BYTE_SCALE = 255.5  # the published chain makes bytes by truncating value * 255.5
 
 Draws = dict[str, Tensor]
 """Name of a draw to its values, float32 (B, C)."""
 
 
-def resolve_augmentation(name: str, config: VlaAdapterConfig) -> str:
+def resolve_augmentation(name: str, config: VlaAdapterConfig) -> Augmentation:
     """What `auto` stands for: `light` for models with a convolution stem (tiny), else `official`.
 
     Raises:
         TrainingError: unknown name.
     """
-    if name not in AUGMENTATIONS:
-        raise TrainingError(f"augmentation = {name!r}: allowed are {list(AUGMENTATIONS)}")
-    if name != "auto":
-        return name
-    return "light" if config.stem else "official"
+    chosen = Augmentation.check("augmentation", name, TrainingError)
+    if chosen != Augmentation.AUTO:
+        return chosen
+    return Augmentation.LIGHT if config.stem else Augmentation.OFFICIAL
 
 
 def evaluation_preprocessing(name: str, config: PreprocessingConfig) -> PreprocessingConfig:
@@ -46,7 +45,7 @@ def evaluation_preprocessing(name: str, config: PreprocessingConfig) -> Preproce
     A policy trained on random crops of 90 % of the area has to see the central 90 % when it runs.
     Otherwise the preprocessing stays as it was, a crop that was there already included.
     """
-    return dataclasses.replace(config, center_crop=CROP_AREA) if name == "official" else config
+    return dataclasses.replace(config, center_crop=CROP_AREA) if name == Augmentation.OFFICIAL else config
 
 
 def draw(
@@ -65,9 +64,9 @@ def draw(
     def uniform(low: float, high: float) -> Tensor:
         return low + (high - low) * torch.rand(batch, cameras, generator=generator)
 
-    if name == "light":
+    if name == Augmentation.LIGHT:
         return {"gain": uniform(1 - gain, 1 + gain), "offset": uniform(-offset, offset)}
-    if name == "official":
+    if name == Augmentation.OFFICIAL:
         return {
             "place": uniform(0.0, 1.0),
             "brightness": uniform(-BRIGHTNESS, BRIGHTNESS),
@@ -91,9 +90,9 @@ def augment(name: str, images: Tensor, draws: Draws) -> Tensor:
     """
     unit = images.float() / 255.0
     factors = {key: value.to(unit.device)[..., None, None, None] for key, value in draws.items()}
-    if name == "light":
+    if name == Augmentation.LIGHT:
         return (unit * factors["gain"] + factors["offset"]).clamp(0, 1)
-    if name == "none":
+    if name == Augmentation.NONE:
         return unit
     unit = random_crop(unit, draws["place"].to(unit.device))
     unit = (unit + factors["brightness"]).clamp(0, 1)
@@ -105,7 +104,7 @@ def augment(name: str, images: Tensor, draws: Draws) -> Tensor:
 
 
 def random_crop(images: Tensor, place: Tensor, area: float = CROP_AREA) -> Tensor:
-    """Cut a square of this share of the area out, and stretch it back, bilinear with aligned corners.
+    """Cut a square of this fraction of the area out, and stretch it back, bilinear with aligned corners.
 
     One number decides both offsets, so crops lie on the diagonal: the published code draws height and
     width offset with one seed.
@@ -113,7 +112,7 @@ def random_crop(images: Tensor, place: Tensor, area: float = CROP_AREA) -> Tenso
     Args:
         images: float32 (B, C, h, w, 3).
         place: From 0 (upper left) to 1 (lower right), (B, C).
-        area: Share of the area, in (0, 1].
+        area: Fraction of the area, in (0, 1].
     """
     out = images
     side = math.sqrt(area)
@@ -124,11 +123,11 @@ def random_crop(images: Tensor, place: Tensor, area: float = CROP_AREA) -> Tenso
         low = at.floor()
         shape = [*at.shape[:2], 1, 1, 1]
         shape[axis] = last + 1
-        share = (at - low).view(shape)
+        weight = (at - low).view(shape)
         size = [*out.shape]
         first = out.gather(axis, low.long().view(shape).expand(size))
         second = out.gather(axis, at.ceil().long().view(shape).expand(size))
-        out = first + (second - first) * share
+        out = first + (second - first) * weight
     return out.clamp(0, 1)
 
 
@@ -136,12 +135,12 @@ def saturate(images: Tensor, factor: Tensor) -> Tensor:
     """Multiply the saturation of the HSV model, at most to 1; images (..., 3) in [0, 1]."""
     value = images.amax(dim=-1, keepdim=True)
     chroma = value - images.amin(dim=-1, keepdim=True)
-    most = value / chroma.clamp(min=1e-12)  # 1 / saturation
-    return value - (value - images) * torch.minimum(factor.expand_as(value), most)
+    max_factor = value / chroma.clamp(min=1e-12)  # 1 / saturation
+    return value - (value - images) * torch.minimum(factor.expand_as(value), max_factor)
 
 
-def shift_hue(images: Tensor, turn: Tensor) -> Tensor:
-    """Turn the hue of the HSV model; images (..., 3) in [0, 1], `turn` in parts of a full turn."""
+def shift_hue(images: Tensor, shift: Tensor) -> Tensor:
+    """Shift the hue of the HSV model; images (..., 3) in [0, 1], `shift` as a fraction of the full circle."""
     red, green, blue = images.unbind(dim=-1)
     value = images.amax(dim=-1)
     chroma = value - images.amin(dim=-1)
@@ -151,7 +150,7 @@ def shift_hue(images: Tensor, turn: Tensor) -> Tensor:
         (green - blue) / divisor,
         torch.where(value == green, (blue - red) / divisor + 2, (red - green) / divisor + 4),
     )
-    hue = hue + 6 * turn.squeeze(-1)  # in sixths of a turn
+    hue = hue + 6 * shift.squeeze(-1)  # in sixths of the circle
     channels = []
     for n in (5, 3, 1):
         k = (n + hue) % 6

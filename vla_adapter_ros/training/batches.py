@@ -27,7 +27,7 @@ from vla_adapter_ros.training.augmentation import (
 )
 from vla_adapter_ros.training.data import Samples
 from vla_adapter_ros.training.images import ImageStore
-from vla_adapter_ros.training.settings import FinetuneSettings
+from vla_adapter_ros.training.settings import Augmentation, FinetuneSettings, Padding
 from vla_adapter_ros.training.sources import OpenSource
 
 
@@ -56,7 +56,7 @@ def training_images(
     """Images of data sets for training a policy that `prepare_preprocessing` gave; see `ImageStore`."""
     preprocessing = policy.config.preprocessing
     crop = 1.0
-    if resolve_augmentation(settings.augmentation, policy.config) == "official":
+    if resolve_augmentation(settings.augmentation, policy.config) == Augmentation.OFFICIAL:
         crop = preprocessing.center_crop  # left to later: random crops need the whole image
         preprocessing = dataclasses.replace(preprocessing, center_crop=1.0)
     return ImageStore(
@@ -85,8 +85,8 @@ class PreparedBatch(NamedTuple):
     """Normalized state in which the gripper closes, float32 (P, S)."""
     before: np.ndarray
     """Whether that lies ahead, bool (P,)."""
-    share: float
-    """Chunk rows of this part that count, as a share of those of the whole step."""
+    fraction: float
+    """Chunk rows of this part that count, as a fraction of those of the whole step."""
     waypoints: int
     """Rows of the whole step in which the gripper's closing lies ahead."""
 
@@ -103,7 +103,7 @@ class Batch(NamedTuple):
     valid: Tensor
     waypoint: Tensor
     before: Tensor
-    share: float
+    fraction: float
     waypoints: int
 
 
@@ -145,7 +145,7 @@ class BatchMaker:
                 when it runs.
         """
         settings, samples = self._settings, self._samples
-        official = self.augmentation == "official" and generator is not None
+        official = self.augmentation == Augmentation.OFFICIAL and generator is not None
         draws: Draws = {}
         noise = np.float32(0)
         if generator is not None:
@@ -156,7 +156,7 @@ class BatchMaker:
             drawn = torch.randn(len(rows), self._state.shape[1], generator=generator)[part]
             noise = (settings.state_noise * drawn).numpy()
         counts = samples.inside(rows, self._horizon)
-        if settings.padding != "mask":
+        if settings.padding != Padding.MASK:
             counts[:] = True
         waypoints = int((samples.waypoint[rows] >= 0).sum())
         rows, valid = rows[part], counts[part]
@@ -174,7 +174,7 @@ class BatchMaker:
             valid=valid,
             waypoint=self._state[ahead],
             before=ahead >= 0,
-            share=float(valid.sum() / counts.sum()),
+            fraction=float(valid.sum() / counts.sum()),
             waypoints=waypoints,
         )
 
@@ -185,20 +185,7 @@ class BatchMaker:
             return torch.from_numpy(values).to(device)
 
         draws = {name: tensor(values) for name, values in prepared.draws.items()}
-        name = self.augmentation if draws else "none"
+        name = self.augmentation if draws else Augmentation.NONE
         pixels = self._pixel_values(augment(name, tensor(prepared.images), draws))
         ids, mask, *others = (tensor(values) for values in prepared[2:-2])
-        return Batch(ids, mask, pixels, *others, prepared.share, prepared.waypoints)
-
-
-def make_batch(
-    policy: VlaAdapterPolicy,
-    samples: Samples,
-    rows: np.ndarray,
-    settings: FinetuneSettings,
-    part: slice = slice(None),
-    generator: torch.Generator | None = None,
-) -> Batch:
-    """One batch on the CPU, see `BatchMaker`, which is faster for many."""
-    maker = BatchMaker(policy, samples, settings)
-    return maker.finish(maker.prepare(rows, part, generator))
+        return Batch(ids, mask, pixels, *others, prepared.fraction, prepared.waypoints)

@@ -1,6 +1,6 @@
 """One process or several: DDP and FSDP through accelerate, the same training either way.
 
-The batch of a step is that of all processes together; each takes its share of the rows. What is drawn for a
+The batch of a step is that of all processes together; each takes its part of the rows. What is drawn for a
 row does not depend on the process, so the number of processes changes rounding only.
 """
 
@@ -87,7 +87,7 @@ class Processes:
         return model.module if isinstance(model, DistributedDataParallel) else model
 
     @contextmanager
-    def apart(self, model: nn.Module) -> Iterator[None]:
+    def without_sync(self, model: nn.Module) -> Iterator[None]:
         """Inside, gradients are added up in each process alone."""
         if isinstance(model, DistributedDataParallel):
             with model.no_sync():
@@ -108,7 +108,7 @@ class Processes:
             torch.distributed.all_reduce(values)
         return values
 
-    def clip(self, parameters: list[nn.Parameter], largest: float) -> float:
+    def clip_gradients(self, parameters: list[nn.Parameter], largest: float) -> float:
         """Scale all gradients so that their joint norm is at most `largest`; gives the norm before."""
         norm = nn.utils.clip_grad_norm_(parameters, largest)
         return float(whole(norm))
@@ -118,16 +118,16 @@ class Processes:
         if self.count > 1:
             torch.distributed.barrier()
 
-    def share(self, size: int, parts: int) -> list[slice]:
-        """This process's share of a batch, in parts.
+    def split_batch(self, size: int, parts: int) -> list[slice]:
+        """This process's part of a batch, cut into parts that are computed one after the other.
 
         Raises:
             TrainingError: the batch cannot be divided.
         """
         if size % (self.count * parts):
             raise TrainingError(
-                f"batch = {size} over {self.count} processes in {parts} parts each: allowed is a multiple of "
-                f"{self.count * parts}"
+                f"batch_size = {size} over {self.count} processes in {parts} parts each: "
+                f"allowed is a multiple of {self.count * parts}"
             )
         width = size // (self.count * parts)
         first = self.rank * parts

@@ -1,4 +1,4 @@
-"""A running mean of the weights that train."""
+"""A moving average of the weights that train."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class RunningMean:
 
     Args:
         model: The model that trains.
-        decay: Share of the mean that stays, 0 to below 1; with 0 there is no mean.
+        decay: Weight of the old mean in each update, 0 to below 1; with 0 there is no mean.
     """
 
     def __init__(self, model: nn.Module, decay: float) -> None:
@@ -27,9 +27,9 @@ class RunningMean:
     @torch.no_grad()
     def update(self, number: int) -> None:
         """Take in the parameters after step `number`, from 1."""
-        keep = min(self.decay, (1 + number) / (10 + number))
+        decay = min(self.decay, (1 + number) / (10 + number))
         for name, parameter in self._parameters.items():
-            self.means[name].lerp_(parameter, 1 - keep)
+            self.means[name].lerp_(parameter, 1 - decay)
 
     @contextmanager
     def in_place(self) -> Iterator[None]:

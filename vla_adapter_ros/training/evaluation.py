@@ -13,9 +13,9 @@ import torch
 from vla_adapter_ros.model import VlaAdapterPolicy
 from vla_adapter_ros.training.data import Samples
 
-LEAST_GAIN = 0.2
-"""A policy listens if wrong sentences raise its error by at least this share. Measured: 0.06 at most for one
-that was trained on sentences at random, 1.5 after the first 150 steps of a usual training."""
+MIN_GAIN = 0.2
+"""A policy listens if wrong sentences raise its error by at least this fraction. Measured: 0.06 at most for
+one that was trained on sentences at random, 1.5 after the first 150 steps of a usual training."""
 WRONG_SENTENCES = 3  # at most, per row
 CONSTANT = 1e-5  # a dimension that moves less, of its size or of 1, is constant
 _BATCH = 64
@@ -56,8 +56,8 @@ class SentenceTest:
         change: Mean absolute change of the chunks, (A,), in the robot's units.
         right, wrong: Mean absolute errors with the recorded and with other sentences, (A,).
         gain: By how much wrong sentences raise the error, relative to it; over all dimensions that move,
-            each in units of its spread.
-        share: Share of the episodes in which they do.
+            each in units of its standard deviation.
+        fraction: Fraction of the episodes in which they do.
     """
 
     obstacle: str
@@ -67,14 +67,14 @@ class SentenceTest:
     right: tuple[float, ...] | None = None
     wrong: tuple[float, ...] | None = None
     gain: float | None = None
-    share: float | None = None
+    fraction: float | None = None
 
     @property
     def blind(self) -> bool | None:
         """Whether the policy does not listen; None if that cannot be measured."""
         if self.obstacle:
             return None
-        return self.gain < LEAST_GAIN
+        return self.gain < MIN_GAIN
 
 
 @dataclass(frozen=True)
@@ -83,12 +83,12 @@ class Reference:
 
     Attributes:
         mean: Mean action, float64 (A,).
-        spread: Standard deviation, float64 (A,).
+        std: Standard deviation, float64 (A,).
         constant: Dimensions that never move, bool (A,).
     """
 
     mean: np.ndarray
-    spread: np.ndarray
+    std: np.ndarray
     constant: np.ndarray
 
     @classmethod
@@ -181,9 +181,7 @@ def swap_sentences(
         change += np.abs(other - predicted) / len(shifts)
         wrong += np.abs(other - wanted) / len(shifts)
     moving = ~reference.constant
-    scaled = [
-        (e / np.where(moving, reference.spread, 1.0))[:, :, moving].mean(axis=2) for e in (right, wrong)
-    ]
+    scaled = [(e / np.where(moving, reference.std, 1.0))[:, :, moving].mean(axis=2) for e in (right, wrong)]
     by_episode = [
         [float(e[here][counts[here]].mean()) for e in scaled]
         for here in (samples.episode[rows] == number for number in np.unique(samples.episode[rows]))
@@ -197,7 +195,7 @@ def swap_sentences(
         right=_vector(right[counts].mean(axis=0)),
         wrong=_vector(wrong[counts].mean(axis=0)),
         gain=(after - before) / max(before, 1e-12),
-        share=float(np.mean([b > a for a, b in by_episode])),
+        fraction=float(np.mean([b > a for a, b in by_episode])),
     )
 
 

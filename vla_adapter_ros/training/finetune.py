@@ -28,16 +28,17 @@ from vla_adapter_ros.training.data import Samples, compute_statistics
 from vla_adapter_ros.training.distributed import Processes, whole
 from vla_adapter_ros.training.ema import RunningMean
 from vla_adapter_ros.training.inspection import PAGE, inspect_data
-from vla_adapter_ros.training.journal import Journal
-from vla_adapter_ros.training.loop import STATE, Trainee, TrainingLoop, has_bf16
-from vla_adapter_ros.training.memory import compile_layers, quicken
+from vla_adapter_ros.training.loop import STATE, TrainingLoop, TrainingModule, has_bf16
+from vla_adapter_ros.training.memory import apply_training_optimizations, compile_layers
+from vla_adapter_ros.training.metric_logger import MetricLogger
+from vla_adapter_ros.training.old_records import rename_old_keys
 from vla_adapter_ros.training.optimizer import build_optimizer, freeze_parts
 from vla_adapter_ros.training.progress import Display, progress_bar
 from vla_adapter_ros.training.report import Report, format_report, make_report
 from vla_adapter_ros.training.report_page import draw_pictures, write_page
 from vla_adapter_ros.training.rope import settle_rope_tables
 from vla_adapter_ros.training.selection import split_rows
-from vla_adapter_ros.training.settings import FREE, FinetuneSettings, make_settings
+from vla_adapter_ros.training.settings import FREE, FinetuneSettings, Precision, make_settings
 from vla_adapter_ros.training.sources import Source, open_sources
 from vla_adapter_ros.training.space import (
     bytes_needed,
@@ -62,7 +63,7 @@ class TrainingResult:
         output: The checkpoint directory.
         losses: Loss of every step, those before an interruption included.
         seconds: Wall time of the steps made now [s].
-        report: Errors on held-out episodes.
+        report: Errors on the validation episodes.
     """
 
     output: Path
@@ -80,7 +81,7 @@ def finetune(
     tokenizer: str | Path | None = None,
     platform: str | None = None,
     steps: int,
-    batch: int = 32,
+    batch_size: int = 32,
     lr: float = 1e-3,
     seed: int = 0,
     resume: bool = False,
@@ -106,7 +107,7 @@ def finetune(
         output: Checkpoint directory to write; appears when it is complete.
         init, preset, tokenizer, platform: Where to start, see `starting.starting_point`. A head of the same
             shape is kept, otherwise a new one is made.
-        steps, batch, lr, seed: See `FinetuneSettings`.
+        steps, batch_size, lr, seed: See `FinetuneSettings`.
         resume: Go on with an interrupted run of the same settings, if there is one; of one that has
             finished, the result is given.
         progress: Show a progress bar, say what is trained where, and print the report.
@@ -125,12 +126,12 @@ def finetune(
         DatasetError, CheckpointError: damaged or missing.
         KeyboardInterrupt: a stop was asked for (Ctrl-C, SIGTERM); what was done is saved.
     """
-    settings = make_settings(steps=steps, batch=batch, lr=lr, seed=seed, **more)
+    settings = make_settings(steps=steps, batch_size=batch_size, lr=lr, seed=seed, **more)
     if threads:
         torch.set_num_threads(threads)
     processes = Processes(device)
-    processes.share(settings.batch, settings.accumulation)
-    if settings.frozen_bf16 and settings.precision == "auto" and not has_bf16(processes.device):
+    processes.split_batch(settings.batch_size, settings.gradient_accumulation_steps)
+    if settings.frozen_bf16 and settings.precision == Precision.AUTO and not has_bf16(processes.device):
         raise TrainingError("frozen_bf16 without bf16 units here: ask for precision 'bf16', or leave it out")
     output = locate(output)
     folder = output.with_name(output.name + ".training")
@@ -173,7 +174,7 @@ def _train(
     pages: bool,
     on_step: Callable[[int, float], None] | None,
 ) -> TrainingResult:
-    """What `finetune` does once the output is its own."""
+    """What `finetune` does once no other process writes to the output."""
     sources, robot = open_sources(dataset, contract)
     recorded = {
         "datasets": [
@@ -218,15 +219,15 @@ def _train(
             show.note(line)
         del backbone
         loop = _build_loop(policy, samples, rows, settings, processes, folder, key, resumes)
-        journal = Journal(
+        logger = MetricLogger(
             folder / "logs", wandb=wandb, settings=key, first_step=len(loop.losses), active=processes.is_first
         )
         start = time.monotonic()
         with explain_writing(folder):
             try:
-                loop.run(show, journal, on_step)
+                loop.run(show, logger, on_step)
             finally:
-                journal.close()
+                logger.close()
             result = _finish(loop, output, time.monotonic() - start, show, pages)
     if progress and processes.is_first:
         print(format_report(result.report))
@@ -244,38 +245,40 @@ def _build_loop(
     resumes: bool,
 ) -> TrainingLoop:
     """Model, optimizer and their state, ready to go on; the disk is large enough."""
-    train_rows, report_rows, held_out = rows
+    train_rows, report_rows, is_validation = rows
     weights = sum(p.numel() for p in policy.network.parameters())
     if settings.lora_rank:
         add_lora(
             policy.network, settings.lora_rank, settings.lora_alpha, settings.lora_dropout,
             settings.lora_targets,
         )  # fmt: skip
-    trainee = Trainee(policy).to(processes.device)
-    freeze_parts(trainee, settings)
+    module = TrainingModule(policy).to(processes.device)
+    freeze_parts(module, settings)
     if settings.frozen_bf16:
         frozen_to_bf16(policy.network)
     if processes.is_first:
-        needed = bytes_needed(trainee, weights, settings.keep, ema=settings.ema > 0, held_out=held_out)
+        needed = bytes_needed(
+            module, weights, settings.save_total_limit, ema=settings.ema_decay > 0, validates=is_validation
+        )
         require_space(folder.parent, needed)
-    whole_copy = copy.deepcopy(trainee).cpu() if processes.sharded and processes.is_first else None
-    quicken(trainee, processes.device)
+    whole_copy = copy.deepcopy(module).cpu() if processes.sharded and processes.is_first else None
+    apply_training_optimizations(module, processes.device)
     if settings.compile:
-        compile_layers(trainee)
-    model = processes.prepare(trainee)
+        compile_layers(module)
+    model = processes.prepare(module)
     inner = processes.inner(model)
     optimizer = build_optimizer(inner, settings)
-    mean = RunningMean(inner, settings.ema)
+    mean = RunningMean(inner, settings.ema_decay)
     losses = load_state(folder / STATE, inner, optimizer, mean) if resumes else []
 
-    def write(target: Path) -> None:
+    def fill(target: Path) -> None:
         plain = _plain_policy(policy, inner, whole_copy, processes)
         if plain is not None:
             _save(plain, target)
 
     return TrainingLoop(
-        model, optimizer, policy, samples, train_rows, report_rows if held_out else None, settings, processes,
-        folder, key, losses, mean, write,
+        model, optimizer, policy, samples, train_rows, report_rows if is_validation else None, settings,
+        processes, folder, key, losses, mean, fill,
     )  # fmt: skip
 
 
@@ -336,31 +339,32 @@ def _require_same_run(saved: dict[str, Any], key: dict[str, Any]) -> None:
 
 
 def _finish(loop: TrainingLoop, output: Path, seconds: float, show: Display, pages: bool) -> TrainingResult:
-    """Choose the weights, judge them, and let the checkpoint appear at once."""
-    processes, best, last = loop.processes, loop.kept.best, loop.last
-    if best is not None and (last is None or best[1] < last.loss):
-        show.note(f"the checkpoint after {best[0]} steps has the lowest held-out loss: {best[1]:.4f}")
-    takes_best = loop.settings.take == "best" and best is not None and (last is None or best[1] < last.loss)
+    """Choose the weights, evaluate them, and let the checkpoint appear at once."""
+    processes, best, last = loop.processes, loop.checkpoints.best, loop.last_validation
+    best_is_earlier = best is not None and (last is None or best[1] < last.loss)
+    if best_is_earlier:
+        show.note(f"the checkpoint after {best[0]} steps has the lowest validation loss: {best[1]:.4f}")
+    loads_best = loop.settings.load_best and best_is_earlier
     temporary = output.with_name(output.name + ".tmp")
     if processes.is_first:
         shutil.rmtree(temporary, ignore_errors=True)
-    if takes_best and processes.is_first:
-        shutil.copytree(loop.kept.path(best[0]), temporary)
-    elif not takes_best:
-        loop.write(temporary)
+    if loads_best and processes.is_first:
+        shutil.copytree(loop.checkpoints.path(best[0]), temporary)
+    elif not loads_best:
+        loop.write_checkpoint(temporary)
     if processes.is_first:
         policy = VlaAdapterPolicy.from_pretrained(temporary, device=processes.device)
-        _, rows, held_out = split_rows(loop.samples, loop.settings, policy.config.chunk)
+        _, rows, is_validation = split_rows(loop.samples, loop.settings, policy.config.chunk)
         report = make_report(
-            policy, loop.samples, rows, policy.contract.action_names, held_out=held_out,
+            policy, loop.samples, rows, policy.contract.action_names, is_validation=is_validation,
             seed=loop.settings.seed,
         )  # fmt: skip
         result = TrainingResult(output, tuple(loop.losses), seconds, report)
-        taken = best[0] if takes_best else loop.settings.steps
-        _write_result(temporary, result, loop.key, taken)
+        steps = best[0] if loads_best else loop.settings.steps
+        _write_result(temporary, result, loop.key, steps)
         if pages:
             pictures = draw_pictures(report, policy, loop.samples, policy.contract.rate_hz)
-            facts = {"checkpoint": output, "data": " + ".join(loop.samples.names), "steps": taken}
+            facts = {"checkpoint": output, "data": " + ".join(loop.samples.names), "steps": steps}
             write_page(report, pictures, output.with_name(output.name + REPORT_PAGE), facts=facts)
         temporary.rename(output)
         (loop.folder / STATE).unlink(missing_ok=True)
@@ -374,10 +378,10 @@ def _save(policy: VlaAdapterPolicy, folder: Path) -> None:
     policy.save_pretrained(folder, dtype=torch.float16 if fits else torch.bfloat16)
 
 
-def _write_result(folder: Path, result: TrainingResult, key: dict[str, Any], taken: int) -> None:
+def _write_result(folder: Path, result: TrainingResult, key: dict[str, Any], steps: int) -> None:
     facts = {
         "settings": key,
-        "taken_after_steps": taken,
+        "taken_after_steps": steps,
         "losses": [float(f"{loss:.5g}") for loss in result.losses],
         "seconds": result.seconds,
         "report": dataclasses.asdict(result.report),
@@ -389,8 +393,11 @@ def _read_result(output: Path) -> tuple[TrainingResult, dict[str, Any]]:
     """Result and settings of a run that has finished."""
     try:
         facts = read_json(output / RESULT)
-        lists = {k: tuple(v) if isinstance(v, list) else v for k, v in facts["report"].items()}
+        lists = {
+            k: tuple(v) if isinstance(v, list) else v
+            for k, v in rename_old_keys("report", facts["report"]).items()
+        }
         result = TrainingResult(output, tuple(facts["losses"]), facts["seconds"], Report(**lists))
-        return result, dict(facts["settings"])
+        return result, rename_old_keys("settings", facts["settings"])
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise TrainingError(f"{output / RESULT}: no result of a training: {error}") from error

@@ -42,7 +42,7 @@ POSITION_SCALE_M = 0.1
 _NONE_WEIGHT = 0.3  # of patches without a cube, which are nine in ten
 _GAIN, _SHIFT = 0.15, 0.075  # brightness and contrast change at random by as much
 _EMBEDDING_STD = 0.5  # of words and queries at the start; patches come with an RMS of 1
-UNSEEN_SEED = 10_000_000  # scenes for judging start here
+UNSEEN_SEED = 10_000_000  # scenes for validation start here
 
 Report = Callable[[str], None]
 
@@ -54,14 +54,14 @@ class GroundingSettings:
     scenes: int = 6000
     vision_steps: int = 500
     sentence_steps: int = 1500
-    batch: int = 32
+    batch_size: int = 32
     vision_rate: float = 1.5e-3
     sentence_rate: float = 1e-3
-    vision_share: float = 0.3
+    vision_weight: float = 0.3
     """Weight of stage V's loss in stage G."""
     seed: int = 0
     threads: int = 1
-    judged_scenes: int = 300
+    validation_scenes: int = 300
 
 
 @dataclass(frozen=True)
@@ -71,8 +71,8 @@ class GroundingFigures:
     Attributes:
         renderer: How the scenes were drawn.
         scenes: Number of scenes.
-        nearest_right: Share of (scene, named cube) whose predicted position is nearest to that cube.
-        all_right: Share of scenes in which this holds for every cube, only the sentence being swapped.
+        nearest_right: Fraction of (scene, named cube) whose predicted position is nearest to that cube.
+        all_right: Fraction of scenes in which this holds for every cube, only the sentence being swapped.
         median_error_m: Median distance of the predicted position from the named cube's center [m].
     """
 
@@ -113,8 +113,8 @@ def ground(
         SimulationError: the simulator cannot start.
     """
     settings = settings or GroundingSettings()
-    if settings.batch < 1 or settings.vision_steps < 0 or settings.sentence_steps < 1:
-        raise TrainingError(f"{settings}: batch and sentence_steps must be at least 1")
+    if settings.batch_size < 1 or settings.vision_steps < 0 or settings.sentence_steps < 1:
+        raise TrainingError(f"{settings}: batch_size and sentence_steps must be at least 1")
     output = locate(output)
     if output.is_dir() and any(output.iterdir()):
         raise TrainingError(f"{output} is there already: choose another output, or remove it")
@@ -138,9 +138,9 @@ def ground(
         say(f"stage {name} done after {time.perf_counter() - started:.0f} s")
     policy.network.eval()
     unseen = render_scenes(
-        contract, policy.resize_images, _patches(policy), settings.judged_scenes, first_seed=UNSEEN_SEED
+        contract, policy.resize_images, _patches(policy), settings.validation_scenes, first_seed=UNSEEN_SEED
     )
-    figures = judge(policy, read_out, unseen, "raycast")
+    figures = validate(policy, read_out, unseen, "raycast")
     say(f"{figures}")
     policy.save_pretrained(output, dtype=torch.float16)
     text = json.dumps(
@@ -169,7 +169,7 @@ def new_backbone(contract: Contract) -> VlaAdapterPolicy:
 
 
 @torch.inference_mode()
-def judge(
+def validate(
     policy: VlaAdapterPolicy, read_out: ReadOut, data: GroundingScenes, renderer: str
 ) -> GroundingFigures:
     """Ask for every cube that the third view shows, in every scene, by a sentence each.
@@ -214,7 +214,7 @@ def _vision_stage(
     rng = np.random.default_rng([settings.seed, 2])
     for step in range(settings.vision_steps):
         _set_rate(optimizer, settings.vision_rate * _schedule(step, settings.vision_steps))
-        rows = rng.integers(len(data), size=settings.batch)
+        rows = rng.integers(len(data), size=settings.batch_size)
         with torch.autocast("cpu", torch.bfloat16):
             tokens = network.patch_tokens(_augmented(policy, data, rows, rng))
             loss = _patch_loss(read_out, tokens, data, rows)
@@ -238,7 +238,7 @@ def _sentence_stage(
     rng = np.random.default_rng([settings.seed, 3])
     for step in range(settings.sentence_steps):
         _set_rate(optimizer, settings.sentence_rate * _schedule(step, settings.sentence_steps))
-        rows = rng.integers(len(data), size=settings.batch)
+        rows = rng.integers(len(data), size=settings.batch_size)
         named = np.array([rng.choice(np.flatnonzero(data.present[row])) for row in rows])
         texts = [sentence(COLOR_NAMES[k], int(rng.integers(len(SENTENCES)))) for k in named]
         ids, mask = policy.tokenize(texts)
@@ -247,7 +247,7 @@ def _sentence_stage(
             states = network.conditions_from_patches(ids, mask, tokens)
             position = _position_loss(read_out.position(states.action[:, -1, -1]).float(), data, rows, named)
             chosen = _named_loss(read_out.named(states.task[:, -2]).float()[..., 0], data, rows, named)
-            loss = position + chosen + settings.vision_share * _patch_loss(read_out, tokens, data, rows)
+            loss = position + chosen + settings.vision_weight * _patch_loss(read_out, tokens, data, rows)
         _step(optimizer, modules, loss)
         if step % 100 == 0:
             say(f"stage G step {step} position {position.item():.3f} named patches {chosen.item():.3f}")

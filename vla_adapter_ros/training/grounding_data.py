@@ -20,9 +20,9 @@ from vla_adapter_ros.simulation.scene import REST_HEIGHT_M, Cube, Scene, sample_
 from vla_adapter_ros.simulation.world import World
 
 COLOR_NAMES = tuple(COLORS)
-VISIBLE_SHARE = 0.001  # of an image's pixels that must show a cube, else it counts as unseen
-PATCH_SHARE = 0.06  # of a patch's pixels that must show a cube, else the patch shows none
-_HELD, _NEAR = 0.25, 0.4  # share of scenes with a cube in the hand, and with the hand at a cube
+MIN_VISIBLE_FRACTION = 0.001  # of an image's pixels that must show a cube, else it counts as unseen
+MIN_PATCH_FRACTION = 0.06  # of a patch's pixels that must show a cube, else the patch shows none
+_HELD, _NEAR = 0.25, 0.4  # fraction of scenes with a cube in the hand, and with the hand at a cube
 _LOW_M = 0.07  # below this the fingers reach between cubes
 
 
@@ -153,7 +153,7 @@ def _labeled(
         image, pixels = world.render_with_cubes(camera)
         images.append(image if drawn is world else drawn.render(camera))
         for color, mask in pixels.items():
-            seen[view, COLOR_NAMES.index(color)] = mask.mean() >= VISIBLE_SHARE
+            seen[view, COLOR_NAMES.index(color)] = mask.mean() >= MIN_VISIBLE_FRACTION
         patch_colors, patch_offsets = patch_labels(pixels, patches)
         colors.append(patch_colors)
         offsets.append(patch_offsets)
@@ -184,7 +184,7 @@ def patch_labels(pixels: dict[str, np.ndarray], patches: int) -> tuple[np.ndarra
     """
     height, width = next(iter(pixels.values())).shape
     side = np.array([width, height]) / patches
-    best = np.full((patches, patches), PATCH_SHARE)
+    best = np.full((patches, patches), MIN_PATCH_FRACTION)
     colors = np.zeros((patches, patches), np.int64)
     offsets = np.zeros((patches, patches, 2), np.float32)
     centers = np.stack(np.meshgrid(np.arange(patches), np.arange(patches)), -1) + 0.5
@@ -193,9 +193,9 @@ def patch_labels(pixels: dict[str, np.ndarray], patches: int) -> tuple[np.ndarra
             continue
         down, right = np.nonzero(mask)
         middle = np.array([right.mean() + 0.5, down.mean() + 0.5]) / side
-        share = mask.reshape(patches, height // patches, patches, width // patches).mean((1, 3))
-        wins = share > best
-        best = np.where(wins, share, best)
+        fraction = mask.reshape(patches, height // patches, patches, width // patches).mean((1, 3))
+        wins = fraction > best
+        best = np.where(wins, fraction, best)
         colors[wins] = 1 + COLOR_NAMES.index(color)
         offsets[wins] = (middle - centers)[wins]
     return colors.reshape(-1), offsets.reshape(-1, 2)
@@ -203,8 +203,8 @@ def patch_labels(pixels: dict[str, np.ndarray], patches: int) -> tuple[np.ndarra
 
 def _collides(tool: np.ndarray, cube: Cube) -> bool:
     """Whether the hand at `tool` would stand in a cube that it does not hold."""
-    way = np.abs(np.asarray(cube.position)[:2] - tool[:2])
-    return bool(tool[2] < _LOW_M and way[0] < 0.045 and way[1] < 0.09)
+    distance = np.abs(np.asarray(cube.position)[:2] - tool[:2])
+    return bool(tool[2] < _LOW_M and distance[0] < 0.045 and distance[1] < 0.09)
 
 
 def _about(vector: np.ndarray) -> np.ndarray:

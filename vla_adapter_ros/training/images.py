@@ -6,9 +6,9 @@ import os
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import numpy as np
+import psutil
 
 from vla_adapter_ros.model.preprocessing import center_crop
 from vla_adapter_ros.recording.opening import Dataset
@@ -16,19 +16,13 @@ from vla_adapter_ros.training.decoding import VideoFrames
 
 CACHE_LIMIT = 2**30  # bytes of images that are kept where not all fit
 _BLOCK = 64  # images that are resized at once
-_MOST_THREADS = 8
+_MAX_THREADS = 8
 
 
 def memory_limit() -> int:
     """Bytes that decoded images may take: half of what is free, shared by the processes of this machine."""
     processes = max(1, int(os.environ.get("LOCAL_WORLD_SIZE", "1")))
-    try:
-        for line in Path("/proc/meminfo").read_text(encoding="ascii").splitlines():
-            if line.startswith("MemAvailable:"):
-                return int(line.split()[1]) * 1024 // 2 // processes
-    except (OSError, ValueError):
-        pass
-    return 4 * 2**30 // processes
+    return psutil.virtual_memory().available // 2 // processes
 
 
 class ImageStore:
@@ -42,7 +36,7 @@ class ImageStore:
         cameras: Their order is the model's.
         resize: uint8 (..., H, W, 3) to uint8 (..., size, size, 3).
         size: Width and height after `resize` [px].
-        crop: Share of the area of the central box that `store[rows]` shows, and `uncropped` does not.
+        crop: Fraction of the area of the central box that `store[rows]` shows, and `uncropped` does not.
         limit: Memory that decoded images may take [byte]; None: see `memory_limit`.
         cache: Memory for the last images used, where not all fit [byte].
         progress: Called with (episodes done, episodes) while decoding.
@@ -68,8 +62,8 @@ class ImageStore:
         self._starts = np.cumsum([0, *(part.num_frames for part in self._data)])
         self._images: np.ndarray | None = None
         self._frames = VideoFrames()
-        self._kept: OrderedDict[tuple[int, int], np.ndarray] = OrderedDict()
-        self._most_kept = cache // (size * size * 3)
+        self._cached: OrderedDict[tuple[int, int], np.ndarray] = OrderedDict()
+        self._max_cached = cache // (size * size * 3)
         shape = (int(self._starts[-1]), len(cameras), size, size, 3)
         limit = memory_limit() if limit is None else limit
         self.in_memory = bool(np.prod(shape, dtype=np.int64) <= limit)
@@ -100,19 +94,19 @@ class ImageStore:
 
     def _look_up(self, rows: np.ndarray, camera: int, out: np.ndarray) -> None:
         """Images of one camera, from those that were kept or from the videos."""
-        lacking = [row for row in np.unique(rows).tolist() if (row, camera) not in self._kept]
+        lacking = [row for row in np.unique(rows).tolist() if (row, camera) not in self._cached]
         found = dict(zip(lacking, self._decode(lacking, camera), strict=True))
         for place, row in enumerate(rows.tolist()):
             key = (row, camera)
-            if key in self._kept:
-                self._kept.move_to_end(key)
-                out[place] = self._kept[key]
+            if key in self._cached:
+                self._cached.move_to_end(key)
+                out[place] = self._cached[key]
             else:
                 out[place] = found[row]
         for row, image in found.items():
-            self._kept[row, camera] = image
-        while len(self._kept) > self._most_kept:
-            self._kept.popitem(last=False)
+            self._cached[row, camera] = image
+        while len(self._cached) > self._max_cached:
+            self._cached.popitem(last=False)
 
     def _decode(self, rows: list[int], camera: int) -> list[np.ndarray]:
         """Images of rows in rising order, at the model's size."""
@@ -140,7 +134,7 @@ class ImageStore:
             for episode in data.episodes
             for c, camera in enumerate(self._cameras)
         ]
-        with ThreadPoolExecutor(max(1, min(_MOST_THREADS, len(os.sched_getaffinity(0))))) as pool:
+        with ThreadPoolExecutor(max(1, min(_MAX_THREADS, len(os.sched_getaffinity(0))))) as pool:
             try:
                 for done, _ in enumerate(pool.map(lambda item: self._fill_episode(*item), work), start=1):
                     if done % len(self._cameras) == 0:

@@ -54,7 +54,7 @@ def inspect_data(
             for s in sources
         ),
         "Robot": f"{robot.name}, {robot.rate_hz:g} Hz, action {robot.action.space}",
-        "Training": f"{settings.steps} steps of {settings.batch} rows, chunks of {policy.config.chunk}, "
+        "Training": f"{settings.steps} steps of {settings.batch_size} rows, chunks of {policy.config.chunk}, "
         f"augmentation {augmentation}, padding {settings.padding}",
     }
     files = check_files(sources, robot)

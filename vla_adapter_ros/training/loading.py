@@ -17,7 +17,7 @@ from vla_adapter_ros.training.batches import Batch, BatchMaker, PreparedBatch
 from vla_adapter_ros.training.settings import FinetuneSettings
 
 _AHEAD = 3  # batches that each worker makes ahead
-_MOST_WORKERS = 8
+_MAX_WORKERS = 8
 
 
 class Loaded(NamedTuple):
@@ -37,7 +37,7 @@ def worker_count(settings: FinetuneSettings, *, in_memory: bool) -> int:
     if settings.workers >= 0:
         return settings.workers
     cores = len(os.sched_getaffinity(0)) // max(1, int(os.environ.get("LOCAL_WORLD_SIZE", "1")))
-    return 0 if in_memory else max(1, min(_MOST_WORKERS, cores - 1))
+    return 0 if in_memory else max(1, min(_MAX_WORKERS, cores - 1))
 
 
 def load_batches(

@@ -19,27 +19,27 @@ from vla_adapter_ros.errors import TrainingError
 from vla_adapter_ros.model import VlaAdapterPolicy
 from vla_adapter_ros.model.dit import mean_of_valid
 from vla_adapter_ros.training.batches import BatchMaker
+from vla_adapter_ros.training.checkpoints import CheckpointManager
 from vla_adapter_ros.training.data import Samples
 from vla_adapter_ros.training.distributed import Processes
 from vla_adapter_ros.training.ema import RunningMean
 from vla_adapter_ros.training.interrupt import StopRequest
-from vla_adapter_ros.training.journal import Journal
-from vla_adapter_ros.training.kept import KeptCheckpoints
 from vla_adapter_ros.training.loading import Loaded, load_batches, worker_count
 from vla_adapter_ros.training.memory import recomputed_activations
+from vla_adapter_ros.training.metric_logger import MetricLogger
 from vla_adapter_ros.training.optimizer import learning_rate_factor, set_learning_rate
 from vla_adapter_ros.training.presets import what_needs_less
 from vla_adapter_ros.training.progress import Display
 from vla_adapter_ros.training.selection import pick_rows
-from vla_adapter_ros.training.settings import FinetuneSettings
+from vla_adapter_ros.training.settings import FinetuneSettings, Padding, Precision
 from vla_adapter_ros.training.state import save_state
 
 _RECENT = 50  # steps over which what is shown is averaged
-_JUDGED_BATCH = 32
+_VALIDATION_BATCH = 32
 
 
-class Trainee(nn.Module):
-    """The network, and the extra output that foretells the state in which the gripper closes."""
+class TrainingModule(nn.Module):
+    """The network, and the extra output that predicts the state in which the gripper closes."""
 
     def __init__(self, policy: VlaAdapterPolicy) -> None:
         super().__init__()
@@ -56,7 +56,7 @@ class Trainee(nn.Module):
         valid: Tensor | None,
         noise: Tensor | None,
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """Loss, foretold waypoint and absolute errors of a part of a batch.
+        """Loss, predicted waypoint and absolute errors of a part of a batch.
 
         Args:
             ids, mask, pixels, proprio: As of `VlaAdapter.forward`.
@@ -70,39 +70,39 @@ class Trainee(nn.Module):
         """
         network = self.network
         conditions = network.conditions(ids, mask, pixels)
-        foretold = self.waypoint(conditions.action[:, -1, -1])
+        predicted = self.waypoint(conditions.action[:, -1, -1])
         if not network.action_head.kind.is_bridge:
             loss = network.head_loss(conditions, proprio, target, valid=valid)
-            return loss, foretold, loss.detach().new_zeros(0)
+            return loss, predicted, loss.detach().new_zeros(0)
         errors = (network.head_actions(conditions, proprio, noise) - target.float()).abs()
         loss = errors.mean() if valid is None else mean_of_valid(errors, valid)
-        return loss, foretold, errors.detach()
+        return loss, predicted, errors.detach()
 
 
-class Judgement(NamedTuple):
-    """Held-out loss, and the mean absolute error of each action dimension in its unit (A,), if known."""
+class ValidationResult(NamedTuple):
+    """Validation loss, and the mean absolute error of each action dimension in its unit (A,), if known."""
 
     loss: float
     errors: np.ndarray | None
 
 
 class TrainingLoop:
-    """Makes the steps that are missing; every random draw follows from the seed and the step.
+    """Makes the steps that are missing. Every random draw follows from the seed and the step.
 
     Args:
-        model: The prepared `Trainee`.
+        model: The prepared `TrainingModule`.
         optimizer: The prepared optimizer.
         policy: Preprocessing, tokenizer and statistics; its network is the model's.
         samples: The data set.
         rows: Rows to train on.
-        judged: Rows of the held-out loss; None: there are none.
+        validation_rows: Rows of the validation loss; None: there are none.
         settings: How to train.
         processes: Those that train together.
         folder: Where the running training lies.
         key: Settings and facts that are stored with it.
         losses: Of the steps made so far; added to.
-        mean: Running mean of the weights.
-        write: Writes a checkpoint of the model as it is now into a folder; every process calls it.
+        mean: Moving average of the weights.
+        fill: Writes a checkpoint of the model as it is now into a folder; every process calls it.
     """
 
     def __init__(
@@ -112,30 +112,32 @@ class TrainingLoop:
         policy: VlaAdapterPolicy,
         samples: Samples,
         rows: np.ndarray,
-        judged: np.ndarray | None,
+        validation_rows: np.ndarray | None,
         settings: FinetuneSettings,
         processes: Processes,
         folder: Path,
         key: dict[str, Any],
         losses: list[float],
         mean: RunningMean,
-        write: Callable[[Path], None],
+        fill: Callable[[Path], None],
     ) -> None:
         self.model, self.optimizer, self.policy, self.samples = model, optimizer, policy, samples
-        self.rows, self.judged, self.settings, self.processes = rows, judged, settings, processes
-        self.folder, self.key, self.losses, self.mean, self._fill = folder, key, losses, mean, write
-        self.kept = KeptCheckpoints(folder / "checkpoints", settings.keep)
+        self.rows, self.validation_rows, self.settings, self.processes = (
+            rows, validation_rows, settings, processes,
+        )  # fmt: skip
+        self.folder, self.key, self.losses, self.mean, self._fill = folder, key, losses, mean, fill
+        self.checkpoints = CheckpointManager(folder / "checkpoints", settings.save_total_limit)
         self._parameters = [p for group in optimizer.param_groups for p in group["params"]]
-        self._parts = processes.share(settings.batch, settings.accumulation)
+        self._parts = processes.split_batch(settings.batch_size, settings.gradient_accumulation_steps)
         self._maker = BatchMaker(policy, samples, settings)
-        self.last: Judgement | None = None  # of the weights after the last step
+        self.last_validation: ValidationResult | None = None  # of the weights after the last step
         one, zero = np.ones(policy.config.action_dim), np.zeros(policy.config.action_dim)
         self._scale = np.abs(policy.unnormalize_actions(one) - policy.unnormalize_actions(zero))
         self._scale *= [dimension.scale for dimension in policy.contract.action.dimensions]
         self._times: deque[float] = deque(maxlen=_RECENT)
         self._errors: deque[np.ndarray] = deque(maxlen=_RECENT)
 
-    def run(self, show: Display, journal: Journal, on_step: Callable[[int, float], None] | None) -> None:
+    def run(self, show: Display, logger: MetricLogger, on_step: Callable[[int, float], None] | None) -> None:
         """Train to the last step.
 
         Raises:
@@ -144,9 +146,9 @@ class TrainingLoop:
         """
         settings = self.settings
         if self.processes.is_first:
-            self.kept.forget_after(len(self.losses))
+            self.checkpoints.remove_after(len(self.losses))
         self.model.train()
-        recompute = recomputed_activations(self.model, settings.checkpointing)
+        recompute = recomputed_activations(self.model, settings.gradient_checkpointing)
         with StopRequest() as stop, recompute, _memory_advice(self):
             try:
                 batches, within = self.batches(), False
@@ -157,10 +159,10 @@ class TrainingLoop:
                     self.losses.append(value)
                     within = False
                     self._times.append(time.perf_counter() - start)
-                    self._show(step, norm, show, journal)
+                    self._show(step, norm, show, logger)
                     if on_step is not None:
                         on_step(step, value)
-                    self._look_and_save(step, show, journal)
+                    self._validate_and_save(step, show, logger)
                     stopped = stopped or (self.processes.count == 1 and bool(stop.wanted))
                     if stopped and step + 1 < settings.steps:
                         raise KeyboardInterrupt(stop.wanted)
@@ -200,30 +202,30 @@ class TrainingLoop:
         noise = self._noise()
         for number, part in enumerate(self._parts):
             rows, batch = next(batches)
-            valid = batch.valid if settings.padding == "mask" else None
+            valid = batch.valid if settings.padding == Padding.MASK else None
             last = number + 1 == len(self._parts)
-            share = batch.share
+            fraction = batch.fraction
             self._seed(step, 1 + part.start)  # for dropout, which must differ from part to part
-            with nullcontext() if last else processes.apart(self.model):
+            with nullcontext() if last else processes.without_sync(self.model):
                 with autocast(settings, device):
-                    loss, foretold, errors = self.model(*batch[:5], valid, noise)
-                total = loss * share
+                    loss, predicted, errors = self.model(*batch[:5], valid, noise)
+                total = loss * fraction
                 if settings.waypoint_weight > 0 and batch.waypoints:
-                    miss = ((foretold.float() - batch.waypoint).abs() * batch.before[:, None]).sum()
+                    distance = ((predicted.float() - batch.waypoint).abs() * batch.before[:, None]).sum()
                     count = batch.waypoints * batch.waypoint.shape[1]
-                    total = total + settings.waypoint_weight * miss / count
+                    total = total + settings.waypoint_weight * distance / count
                 value = total.item()
                 if not math.isfinite(value):
-                    self._refuse(value, step, rows[part], errors)
+                    self._raise_not_finite(value, step, rows[part], errors)
                 (total * processes.count).backward()  # gradients are averaged over processes
-            sums[0] += loss.item() * share
+            sums[0] += loss.item() * fraction
             if errors.numel():
                 counted = batch.valid.sum().clamp(min=1)
                 by_dimension = (errors * batch.valid[..., None]).sum(dim=(0, 1)) / counted
-                sums[3:] += by_dimension.double().cpu() * share
-        norm = processes.clip(self._parameters, settings.clip)
+                sums[3:] += by_dimension.double().cpu() * fraction
+        norm = processes.clip_gradients(self._parameters, settings.grad_clip_norm)
         if not math.isfinite(norm):
-            self._refuse(norm, step, rows, None)
+            self._raise_not_finite(norm, step, rows, None)
         self.optimizer.step()
         self.mean.update(step + 1)
         sums[1] = float(stop)
@@ -242,8 +244,8 @@ class TrainingLoop:
     def _seed(self, step: int, what: int) -> None:
         torch.manual_seed((self.settings.seed * 1_000_003 + step) * 65_537 + what)
 
-    def _refuse(self, value: float, step: int, rows: np.ndarray, errors: Tensor | None) -> None:
-        """Name what the step saw: single rows, if their errors tell."""
+    def _raise_not_finite(self, value: float, step: int, rows: np.ndarray, errors: Tensor | None) -> None:
+        """Name the rows of the step: only those with errors that are not finite, if there are any."""
         if errors is not None and errors.numel():
             bad = ~errors.isfinite().flatten(1).all(dim=1).cpu().numpy()
             rows = rows[bad] if bad.any() else rows
@@ -255,21 +257,24 @@ class TrainingLoop:
             f"can be resumed"
         )
 
-    def judge(self) -> Judgement | None:
-        """The loss on held-out rows as recorded, with the running mean if there is one; None: no rows."""
-        if self.judged is None:
+    def validate(self) -> ValidationResult | None:
+        """The validation loss, with the moving average of the weights if there is one; None: no rows."""
+        if self.validation_rows is None:
             return None
         count = self.processes.count
-        order = np.arange(-(-len(self.judged) // count) * count)
-        mine, real = order[self.processes.rank :: count] % len(self.judged), order < len(self.judged)
+        order = np.arange(-(-len(self.validation_rows) // count) * count)
+        own, real = (
+            order[self.processes.rank :: count] % len(self.validation_rows),
+            order < len(self.validation_rows),
+        )
         real = real[self.processes.rank :: count]
         sums = torch.zeros(2 + self.policy.config.action_dim, dtype=torch.float64)
         self.model.eval()
         self._seed(0, 0)
         with self.mean.in_place(), torch.no_grad(), autocast(self.settings, self.processes.device):
-            for start in range(0, len(mine), _JUDGED_BATCH):
-                rows = self.judged[mine[start : start + _JUDGED_BATCH]]
-                weight = torch.from_numpy(real[start : start + _JUDGED_BATCH]).double()
+            for start in range(0, len(own), _VALIDATION_BATCH):
+                rows = self.validation_rows[own[start : start + _VALIDATION_BATCH]]
+                weight = torch.from_numpy(real[start : start + _VALIDATION_BATCH]).double()
                 batch = self._maker.finish(self._maker.prepare(rows), self.processes.device)
                 loss, _, errors = self.model(*batch[:5], None, None)
                 if errors.numel():
@@ -284,38 +289,38 @@ class TrainingLoop:
             sums = self.processes.sum(sums.float().to(self.processes.device)).cpu().double()
         known = self.policy.network.action_head.kind.is_bridge
         errors = (sums[2:] / sums[1]).numpy() * self._scale if known else None
-        return Judgement(float(sums[0] / sums[1]), errors)
+        return ValidationResult(float(sums[0] / sums[1]), errors)
 
-    def _look_and_save(self, step: int, show: Display, journal: Journal) -> None:
-        settings, judgement = self.settings, None
-        if settings.evaluates_after(step) and (judgement := self.judge()) is not None:
+    def _validate_and_save(self, step: int, show: Display, logger: MetricLogger) -> None:
+        settings, result = self.settings, None
+        if settings.evaluates_after(step) and (result := self.validate()) is not None:
             names = self._units()
-            text = f"step {step + 1}: held-out loss {judgement.loss:.4f}"
-            figures = {"held_out/loss": judgement.loss}
-            if judgement.errors is not None:
-                pairs = [(n, u, float(e)) for (n, u), e in zip(names, judgement.errors, strict=True)]
+            text = f"step {step + 1}: validation loss {result.loss:.4f}"
+            figures = {"validation/loss": result.loss}
+            if result.errors is not None:
+                pairs = [(n, u, float(e)) for (n, u), e in zip(names, result.errors, strict=True)]
                 text += ": " + ", ".join(f"{name} {error:.4g} {unit}" for name, unit, error in pairs)
-                figures |= {f"held_out/{name} [{unit}]": error for name, unit, error in pairs}
+                figures |= {f"validation/{name} [{unit}]": error for name, unit, error in pairs}
             show.note(text)
-            journal.write(step + 1, figures)
+            logger.log(step + 1, figures)
         if step + 1 == settings.steps:  # these weights become the output
-            self.last = judgement
+            self.last_validation = result
             return
-        best = self.kept.best
-        better = judgement is not None and (best is None or judgement.loss < best[1])
-        if settings.keep and (better or settings.saves_after(step)):
-            loss = judgement.loss if judgement else None
+        best = self.checkpoints.best
+        better = result is not None and (best is None or result.loss < best[1])
+        if settings.save_total_limit and (better or settings.saves_after(step)):
+            loss = result.loss if result else None
             if self.processes.is_first:
-                self.kept.add(step + 1, loss, self.write)
+                self.checkpoints.save(step + 1, loss, self.write_checkpoint)
             elif self.processes.sharded:
-                self.write(self.kept.path(step + 1))
-            self.kept.note(step + 1, loss)
+                self.write_checkpoint(self.checkpoints.path(step + 1))
+            self.checkpoints.register(step + 1, loss)
             self.processes.wait()
         if settings.saves_after(step):
             self.save()
 
-    def write(self, folder: Path) -> None:
-        """Write a checkpoint of the weights as they are judged, with the running mean if there is one."""
+    def write_checkpoint(self, folder: Path) -> None:
+        """Write a checkpoint of the weights as they are validated: their moving average, if there is one."""
         if self.processes.is_first or self.processes.sharded:
             with self.mean.in_place():
                 self._fill(folder)
@@ -323,8 +328,8 @@ class TrainingLoop:
     def _units(self) -> list[tuple[str, str]]:
         return [(dimension.name, dimension.unit) for dimension in self.policy.contract.action.dimensions]
 
-    def _show(self, step: int, norm: float, show: Display, journal: Journal) -> None:
-        rate = self.settings.batch / float(np.median(self._times))
+    def _show(self, step: int, norm: float, show: Display, logger: MetricLogger) -> None:
+        rate = self.settings.batch_size / float(np.median(self._times))
         errors = np.mean(self._errors, axis=0)
         memory = 0.0
         if self.processes.device.type == "cuda":
@@ -346,14 +351,14 @@ class TrainingLoop:
             figures["speed/gpu_memory_gb"] = memory
         for (name, unit), error in zip(self._units(), self._errors[-1], strict=True):
             figures[f"error/{name} [{unit}]"] = float(error)
-        journal.write(step + 1, figures)
+        logger.log(step + 1, figures)
 
 
 STATE = "state.safetensors"
 
 
 class _memory_advice:
-    """Turns running out of memory into an error that says what to try."""
+    """A context that turns running out of memory into an error that says what to try."""
 
     def __init__(self, loop: TrainingLoop) -> None:
         self._loop = loop
@@ -364,7 +369,7 @@ class _memory_advice:
     def __exit__(self, kind: type | None, error: BaseException | None, trace: Any) -> None:
         if error is not None and ran_out_of_memory(error):
             settings, processes = self._loop.settings, self._loop.processes
-            part = settings.batch // (settings.accumulation * processes.count)
+            part = settings.batch_size // (settings.gradient_accumulation_steps * processes.count)
             raise TrainingError(
                 f"out of memory at step {len(self._loop.losses)} with {part} samples at once: try "
                 f"{what_needs_less(settings, processes.count)}; what was saved before can be resumed"
@@ -379,8 +384,10 @@ def ran_out_of_memory(error: BaseException) -> bool:
 
 
 def autocast(settings: FinetuneSettings, device: torch.device) -> AbstractContextManager[Any]:
-    """Products in bf16, if that is wanted: `auto` where it is not emulated."""
-    wanted = settings.precision == "bf16" or (settings.precision == "auto" and has_bf16(device))
+    """A context with products in bf16: if the settings ask for it or, with `auto`, where bf16 is fast."""
+    wanted = settings.precision == Precision.BF16 or (
+        settings.precision == Precision.AUTO and has_bf16(device)
+    )
     return torch.autocast(device.type, dtype=torch.bfloat16) if wanted else nullcontext()
 
 

@@ -1,4 +1,4 @@
-"""Less memory, or less time, for the same steps: activations computed again, faster ways, compiled layers."""
+"""Less memory or time for the same steps: activations computed again, faster layers, compiled layers."""
 
 from __future__ import annotations
 
@@ -46,10 +46,10 @@ def _again(forward, *inputs, **named):
     return checkpoint(forward, *inputs, use_reentrant=False, **named)
 
 
-def quicken(network: nn.Module, device: torch.device) -> None:
-    """Let a network take faster ways to the same sums in training; changes it in place.
+def apply_training_optimizations(network: nn.Module, device: torch.device) -> None:
+    """Replace layers by faster ones that compute the same in training; changes the network in place.
 
-    Adapters of linear layers are added where the output lies (see `lora_product`). On a CPU the towers'
+    Adapters of linear layers are added to the output in place (see `lora_product`). On a CPU the towers'
     attention is written out: forward and backward together take half the time of the fused kernel.
     """
     if has_lora(network):

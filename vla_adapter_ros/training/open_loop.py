@@ -19,12 +19,13 @@ from vla_adapter_ros.recording.opening import Dataset, open_dataset
 from vla_adapter_ros.texts import comma_list
 from vla_adapter_ros.training.data import Samples, load_samples
 from vla_adapter_ros.training.evaluation import Reference
+from vla_adapter_ros.training.old_records import rename_old_keys
 from vla_adapter_ros.training.report import Report, conclusions, make_report
 from vla_adapter_ros.untrusted import read_json
 
 RECORD = "training.json"  # of a checkpoint that was trained here
 _ROWS = 2000
-_FEW = 3  # if fewer than one in three episodes is judged, the other images are not decoded
+_FEW = 3  # if fewer than one in three episodes is evaluated, the other images are not decoded
 
 
 @dataclass(frozen=True)
@@ -68,11 +69,11 @@ def evaluate_open_loop(
     seed: int = 0,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> OpenLoop:
-    """Judge a checkpoint on a data set.
+    """Evaluate a checkpoint on a data set.
 
-    Without `episodes`, those that its training held out are judged, if it was trained on this data set
-    and says so; otherwise all. Mean and spread are those of the training rows: from the data set where
-    they are known, else from the statistics that the checkpoint carries.
+    Without `episodes`, its validation episodes are evaluated, if it was trained on this data set
+    and says so; otherwise all. Mean and standard deviation are those of the training rows: from the data
+    set where they are known, else from the statistics that the checkpoint carries.
 
     Args:
         checkpoint: Its directory.
@@ -105,8 +106,10 @@ def evaluate_open_loop(
         raise ParameterError(f"neither {dataset} nor {checkpoint} carries a contract: name the robot's")
     require_match(policy, robot, checkpoint, dataset)
     training = _training_episodes(checkpoint, policy, data)
-    held_out = set() if training is None else set(range(data.num_episodes)) - training
-    chosen = pick_episodes(episodes, data.num_episodes) or sorted(held_out) or list(range(data.num_episodes))
+    validation = set() if training is None else set(range(data.num_episodes)) - training
+    chosen = (
+        pick_episodes(episodes, data.num_episodes) or sorted(validation) or list(range(data.num_episodes))
+    )
     few = len(chosen) < data.num_episodes // _FEW
     samples = load_samples(
         data, robot, policy.resize_images, policy.config.preprocessing.size,
@@ -123,7 +126,7 @@ def evaluate_open_loop(
         samples,
         rows[:: max(1, len(rows) // _ROWS)],
         robot.action_names,
-        held_out=training is not None and not training & set(chosen),
+        is_validation=training is not None and not training & set(chosen),
         seed=seed,
         train_rows=train_rows,
         reference=reference,
@@ -171,30 +174,30 @@ def require_match(policy: VlaAdapterPolicy, robot: Contract, checkpoint: Path, d
         require_same(robot, policy.contract, f"checkpoint {checkpoint}")
         return
     config = policy.config
-    for what, ours, theirs in (
+    for what, expected, found in (
         ("cameras", config.num_images, len(robot.cameras)),
         ("state values", config.proprio_dim, len(robot.state)),
         ("action values", config.action_dim, len(robot.action_names)),
     ):
-        if ours != theirs:
-            raise TrainingError(f"{checkpoint} takes {ours} {what}, {dataset} has {theirs}")
+        if expected != found:
+            raise TrainingError(f"{checkpoint} takes {expected} {what}, {dataset} has {found}")
 
 
 def _training_episodes(checkpoint: Path, policy: VlaAdapterPolicy, data: Dataset) -> set[int] | None:
     """Episodes of this data set that the checkpoint learned from; None if it does not say so."""
     try:
         record = read_json(checkpoint / RECORD)
-        settings, judged = record["settings"], record["report"]["judged"]["episodes"]
+        settings, report = record["settings"], rename_old_keys("report", record["report"])
         same = (settings["episodes"], settings["frames"]) == (data.num_episodes, data.num_frames)
         if not same or policy.statistics.name != data.root.resolve().name:
             return None
         everything = set(range(data.num_episodes))
-        return everything - set(judged) if record["report"]["held_out"] else everything
-    except (OSError, ValueError, KeyError, TypeError):
+        return everything - set(report["evaluated"]["episodes"]) if report["is_validation"] else everything
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
 
 
 def _stored_reference(policy: VlaAdapterPolicy) -> Reference:
-    """Mean and spread of the checkpoint's own training data."""
+    """Mean and standard deviation of the checkpoint's own training data."""
     field = policy.statistics.action
     return Reference(field.mean, field.std, field.std <= 1e-5 * np.maximum(np.abs(field.mean), 1.0))

@@ -15,7 +15,7 @@ _BETAS = (0.9, 0.95)
 
 
 def freeze_parts(model: nn.Module, settings: FinetuneSettings) -> None:
-    """Let nothing train that the settings exclude, or that no loss reaches; changes the model in place.
+    """Freeze what the settings exclude, and what no loss reaches; changes the model in place.
 
     A backbone whose factor is 0 is frozen; the action queries then belong to the policy.
     """
@@ -63,16 +63,16 @@ def _in_head(parts: list[str], frozen: bool) -> bool:
 
 def learning_rate_factor(step: int, settings: FinetuneSettings) -> float:
     """Learning rate of step number `step` (from 0), relative to the largest one."""
-    warmup = min(settings.warmup, settings.steps // 2)  # a short run still reaches the full rate
-    if step < warmup:
-        return (step + 1) / (warmup + 1)
+    warmup_steps = min(settings.warmup_steps, settings.steps // 2)  # a short run still reaches the full rate
+    if step < warmup_steps:
+        return (step + 1) / (warmup_steps + 1)
     if settings.schedule == "constant":
         return 1.0
-    share = (step - warmup) / max(1, settings.steps - warmup)
-    return settings.final_lr + (1 - settings.final_lr) * 0.5 * (1 + math.cos(math.pi * share))
+    progress = (step - warmup_steps) / max(1, settings.steps - warmup_steps)
+    return settings.final_lr + (1 - settings.final_lr) * 0.5 * (1 + math.cos(math.pi * progress))
 
 
 def set_learning_rate(optimizer: torch.optim.Optimizer, factor: float) -> None:
-    """Give every group its share of the learning rate."""
+    """Set the learning rate of every group."""
     for group in optimizer.param_groups:
         group["lr"] = group["peak"] * factor

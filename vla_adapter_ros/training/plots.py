@@ -69,7 +69,7 @@ def plot_trace(trace: Trace, report: Report, rate_hz: float) -> bytes:
             markersize=4,
             label="their first step",
         )
-        _widen(axis, report.spread[i], trace.recorded[:, i], trace.chunks[:, :, i])
+        _widen(axis, report.std[i], trace.recorded[:, i], trace.chunks[:, :, i])
         axis.set_title(_label(report, i), fontsize=9)
     _finish(figure, axes, "time [s]")
     return _png(figure)
@@ -79,7 +79,7 @@ def plot_steps(report: Report) -> bytes:
     """Errors by step of the chunk, one panel per dimension: a PNG."""
     figure, axes = _panels(len(report.names))
     for i, axis in enumerate(axes):
-        for name, color, steps in _lines(report.judged):
+        for name, color, steps in _lines(report.evaluated):
             axis.plot(np.arange(len(steps)), [step[i] for step in steps], color=color, marker=".", label=name)
         if report.trained is not None:
             steps = report.trained.policy_steps
@@ -107,13 +107,13 @@ def _label(report: Report, i: int) -> str:
     return f"{name}, constant" if report.constant[i] else name
 
 
-def _widen(axis: Any, least: float, *values: np.ndarray) -> None:
-    """Show at least the spread that the dimension has in training: small errors then look small."""
+def _widen(axis: Any, min_range: float, *values: np.ndarray) -> None:
+    """Show at least one standard deviation of the training actions: small errors then look small."""
     together = np.concatenate([part.ravel() for part in values])
     low, high = float(together.min()), float(together.max())
-    least = max(least, 1e-3)
-    if high - low < least:
-        axis.set_ylim((low + high - 1.1 * least) / 2, (low + high + 1.1 * least) / 2)
+    min_range = max(min_range, 1e-3)
+    if high - low < min_range:
+        axis.set_ylim((low + high - 1.1 * min_range) / 2, (low + high + 1.1 * min_range) / 2)
 
 
 def _panels(count: int) -> tuple[Any, Any]:

@@ -86,7 +86,7 @@ def _check_selection(rows: Rows, settings: FinetuneSettings, horizon: int) -> Fi
     """How many rows are trained on, and what becomes of the others."""
     train, _, held_out = split_rows(rows, settings, horizon)
     apart = len(np.unique(rows.episode[rows.usable])) - len(np.unique(rows.episode[train]))
-    passes = settings.steps * settings.batch / len(train)
+    passes = settings.steps * settings.batch_size / len(train)
     text = (
         f"{len(train)} of {len(rows.weight)} rows are trained on, each about {passes:.1f} times; "
         f"{len(rows.weight) - int(rows.usable.sum())} have weight 0, {apart} episodes are "

@@ -7,13 +7,13 @@ from typing import Any
 from vla_adapter_ros.errors import TrainingError
 from vla_adapter_ros.training.settings import FinetuneSettings
 
-_RECIPE = {"lr": 2e-4, "schedule": "constant", "warmup": 500, "lora_rank": 64, "frozen_bf16": True}
+_RECIPE = {"lr": 2e-4, "schedule": "constant", "warmup_steps": 500, "lora_rank": 64, "frozen_bf16": True}
 _SIZES: dict[int, dict[str, Any]] = {
-    10: {"batch": 8, "accumulation": 8, "checkpointing": True},
-    16: {"batch": 16, "accumulation": 8, "checkpointing": True},
-    24: {"batch": 16, "accumulation": 4, "checkpointing": False},
-    48: {"batch": 16, "accumulation": 2, "checkpointing": False},
-    80: {"batch": 16, "accumulation": 1, "checkpointing": False},
+    10: {"batch_size": 8, "gradient_accumulation_steps": 8, "gradient_checkpointing": True},
+    16: {"batch_size": 16, "gradient_accumulation_steps": 8, "gradient_checkpointing": True},
+    24: {"batch_size": 16, "gradient_accumulation_steps": 4, "gradient_checkpointing": False},
+    48: {"batch_size": 16, "gradient_accumulation_steps": 2, "gradient_checkpointing": False},
+    80: {"batch_size": 16, "gradient_accumulation_steps": 1, "gradient_checkpointing": False},
 }
 MEMORIES = tuple(_SIZES)
 
@@ -41,16 +41,18 @@ def what_needs_less(settings: FinetuneSettings, processes: int = 1) -> str:
 
     More parts and activations computed again can be given with `resume`: the step stays the same.
     """
-    part = settings.batch // (settings.accumulation * processes)
+    steps = settings.gradient_accumulation_steps
+    part = settings.batch_size // (steps * processes)
     advice = []
-    smaller = [m for m in MEMORIES if _part(m) < part or (_checkpoints(m) and not settings.checkpointing)]
+    recomputes = settings.gradient_checkpointing
+    smaller = [m for m in MEMORIES if _part(m) < part or (_recomputes(m) and not recomputes)]
     if settings.lora_rank and smaller:
         advice.append(f"--memory {max(smaller)} (the next smaller preset)")
     if part > 1:
         divisors = [n for n in range(2, part + 1) if part % n == 0]
-        advice.append(f"--accumulation {settings.accumulation * divisors[0]} (now {settings.accumulation})")
-    if not settings.checkpointing:
-        advice.append("--checkpointing")
+        advice.append(f"--gradient-accumulation-steps {steps * divisors[0]} (now {steps})")
+    if not recomputes:
+        advice.append("--gradient-checkpointing")
     if not settings.lora_rank:
         advice.append("--lora-rank 64")
     elif not settings.frozen_bf16:
@@ -60,8 +62,8 @@ def what_needs_less(settings: FinetuneSettings, processes: int = 1) -> str:
 
 def _part(gigabytes: int) -> int:
     sizes = _SIZES[gigabytes]
-    return sizes["batch"] // sizes["accumulation"]
+    return sizes["batch_size"] // sizes["gradient_accumulation_steps"]
 
 
-def _checkpoints(gigabytes: int) -> bool:
-    return _SIZES[gigabytes]["checkpointing"]
+def _recomputes(gigabytes: int) -> bool:
+    return _SIZES[gigabytes]["gradient_checkpointing"]

@@ -1,4 +1,4 @@
-"""What a policy has learned: errors on held-out and training episodes, and a verdict in plain words.
+"""What a policy has learned: errors on validation and training episodes, and a verdict in plain words.
 
 The training loss does not tell whether a policy listens to its sentence: a policy that
 ignores it can have the lower loss. So the same scenes are also shown with other sentences.
@@ -36,24 +36,24 @@ class Report:
     Attributes:
         names: Action dimensions (A,).
         units: Theirs; empty where they are not known.
-        held_out: Whether the judged episodes were kept out of training (a data set of few episodes has
-            none to spare, and of a checkpoint by others it is not known).
-        judged: Errors on the judged episodes.
-        trained: Errors on training episodes; None if there are none apart from the judged ones.
-        spread: Standard deviation of the actions in training, (A,).
+        is_validation: Whether the evaluated episodes were kept out of training (a data set of few episodes
+            has none to spare, and of a checkpoint by others it is not known).
+        evaluated: Errors on the evaluated episodes.
+        trained: Errors on training episodes; None if all of them were evaluated.
+        std: Standard deviation of the actions in training, (A,).
         constant: Dimensions that never move there, (A,).
         sentences: What other sentences do.
         beats_baselines: Whether the policy beats both baselines over all dimensions that move, each in
-            units of its spread.
+            units of its standard deviation.
         language_blind: Whether it does not listen to its sentence; None if that cannot be measured.
     """
 
     names: tuple[str, ...]
     units: tuple[str, ...]
-    held_out: bool
-    judged: Errors
+    is_validation: bool
+    evaluated: Errors
     trained: Errors | None
-    spread: tuple[float, ...]
+    std: tuple[float, ...]
     constant: tuple[bool, ...]
     sentences: SentenceTest
     beats_baselines: bool
@@ -61,37 +61,22 @@ class Report:
 
     def __post_init__(self) -> None:
         """Take the parts as JSON gives them, too: mappings and lists."""
-        for name, kind in (("judged", Errors), ("trained", Errors), ("sentences", SentenceTest)):
+        for name, kind in (("evaluated", Errors), ("trained", Errors), ("sentences", SentenceTest)):
             value = getattr(self, name)
             if isinstance(value, Mapping):
                 object.__setattr__(self, name, kind(**{k: _tuples(v) for k, v in value.items()}))
-        for name in ("names", "units", "spread", "constant"):
+        for name in ("names", "units", "std", "constant"):
             object.__setattr__(self, name, tuple(getattr(self, name)))
 
     @property
     def rows(self) -> int:
-        """Judged rows."""
-        return self.judged.rows
+        """Evaluated rows."""
+        return self.evaluated.rows
 
     @property
     def error(self) -> tuple[float, ...]:
-        """Error of the policy on the judged rows, (A,)."""
-        return self.judged.policy
-
-    @property
-    def repeat_error(self) -> tuple[float, ...]:
-        """Error of repeating the action before, (A,)."""
-        return self.judged.repeat
-
-    @property
-    def mean_error(self) -> tuple[float, ...]:
-        """Error of always giving the mean action of the training rows, (A,)."""
-        return self.judged.mean
-
-    @property
-    def sentence_change(self) -> tuple[float, ...] | None:
-        """Mean change of the chunks with other tasks' sentences, (A,); None if it cannot be measured."""
-        return self.sentences.change
+        """Error of the policy on the evaluated rows, (A,)."""
+        return self.evaluated.policy
 
     @property
     def exit_status(self) -> int:
@@ -100,7 +85,7 @@ class Report:
 
     def verdicts(self, errors: Errors | None = None) -> tuple[str, ...]:
         """Per dimension (A,): `better than both`, `worse than repeat|mean|both`, or `constant`."""
-        errors = errors or self.judged
+        errors = errors or self.evaluated
         return tuple(
             "constant" if constant else _verdict(policy, repeat, mean)
             for policy, repeat, mean, constant in zip(
@@ -109,9 +94,9 @@ class Report:
         )
 
     def overall(self, errors: Errors | None = None) -> tuple[float, float, float]:
-        """Errors of policy, repeat and mean over the dimensions that move, each in units of its spread."""
-        errors = errors or self.judged
-        return overall_errors(errors, np.array(self.spread), np.array(self.constant))
+        """Errors of policy, repeat and mean over the dimensions that move, in standard deviations."""
+        errors = errors or self.evaluated
+        return overall_errors(errors, np.array(self.std), np.array(self.constant))
 
 
 def make_report(
@@ -120,7 +105,7 @@ def make_report(
     rows: np.ndarray,
     names: tuple[str, ...],
     *,
-    held_out: bool,
+    is_validation: bool,
     seed: int,
     train_rows: np.ndarray | None = None,
     reference: Reference | None = None,
@@ -130,35 +115,35 @@ def make_report(
     Args:
         policy: In the type and on the device in which it runs.
         samples: The data set.
-        rows: Rows to judge, int64 (R,), R >= 1.
+        rows: Rows to evaluate, int64 (R,), R >= 1.
         names: Action dimensions.
-        held_out: Whether the rows were kept out of training.
+        is_validation: Whether the rows were kept out of training.
         seed: Draws the other sentences, and the training rows that are looked at.
         train_rows: Rows of the training, int64 (T,); default: the usable rows of the episodes that are not
-            judged, or all usable ones if every episode is.
-        reference: Mean and spread to compare with; default: those of `train_rows`.
+            evaluated, or all usable ones if every episode is.
+        reference: Mean and standard deviation to compare with; default: those of `train_rows`.
 
     Raises:
-        TrainingError: no rows to judge.
+        TrainingError: no rows to evaluate.
     """
     if len(rows) == 0:
-        raise TrainingError("0 rows to judge: at least 1 is needed")
+        raise TrainingError("0 rows to evaluate: at least 1 is needed")
     if train_rows is None:
         usable = np.flatnonzero(samples.usable)
         apart = ~np.isin(samples.episode[usable], np.unique(samples.episode[rows]))
         train_rows = usable[apart] if apart.any() else usable
     reference = reference or Reference.of(samples.action[train_rows])
     predicted = predict_chunks(policy, samples, rows)
-    judged = measure_errors(predicted, samples, rows, reference)
-    overall = overall_errors(judged, reference.spread, reference.constant)
+    evaluated = measure_errors(predicted, samples, rows, reference)
+    overall = overall_errors(evaluated, reference.std, reference.constant)
     sentences = swap_sentences(policy, samples, rows, predicted, reference, seed)
     return Report(
         names=names,
         units=_units(policy.contract) if policy.contract else (),
-        held_out=held_out,
-        judged=judged,
+        is_validation=is_validation,
+        evaluated=evaluated,
         trained=_training_errors(policy, samples, rows, train_rows, reference, seed),
-        spread=tuple(reference.spread.tolist()),
+        std=tuple(reference.std.tolist()),
         constant=tuple(reference.constant.tolist()),
         sentences=sentences,
         beats_baselines=overall[0] < min(overall[1:]),
@@ -166,19 +151,19 @@ def make_report(
     )
 
 
-def overall_errors(errors: Errors, spread: np.ndarray, constant: np.ndarray) -> tuple[float, float, float]:
-    """Policy, repeat and mean over the dimensions (A,) that move, each in units of its spread."""
+def overall_errors(errors: Errors, std: np.ndarray, constant: np.ndarray) -> tuple[float, float, float]:
+    """Policy, repeat and mean over the dimensions (A,) that move, each in units of its standard deviation."""
     moving = ~constant
     if not moving.any():
         return (0.0, 0.0, 0.0)
     parts = (errors.policy, errors.repeat, errors.mean)
-    return tuple(float((np.array(part)[moving] / spread[moving]).mean()) for part in parts)
+    return tuple(float((np.array(part)[moving] / std[moving]).mean()) for part in parts)
 
 
 def format_report(report: Report) -> str:
     """The report as tables and sentences for people."""
-    what = "Held-out episodes" if report.held_out else "Episodes that training may have seen"
-    lines = _table(report, report.judged, what)
+    what = "Validation episodes" if report.is_validation else "Episodes that training may have seen"
+    lines = _table(report, report.evaluated, what)
     if report.trained is not None:
         lines += ["", *_table(report, report.trained, "Training episodes")]
     lines += ["", "repeat: the action before, kept; mean: always the mean action of the training.", ""]
@@ -186,13 +171,15 @@ def format_report(report: Report) -> str:
 
 
 def conclusions(report: Report) -> list[str]:
-    """What is to be known first, one sentence each."""
+    """The main results, one sentence each."""
     policy, repeat, mean = report.overall()
-    figures = f"error {policy:.3g}, repeat {repeat:.3g}, mean {mean:.3g} in units of the actions' spread"
+    figures = (
+        f"error {policy:.3g}, repeat {repeat:.3g}, mean {mean:.3g} in standard deviations of the actions"
+    )
     verdicts = dict(zip(report.names, report.verdicts(), strict=True))
     worse = [f"{name} ({words})" for name, words in verdicts.items() if words.startswith("worse")]
     if all(words == "constant" for words in verdicts.values()):
-        lines = ["No action ever moves in this data set: there is nothing to learn or to judge."]
+        lines = ["No action ever moves in this data set: there is nothing to learn or to evaluate."]
     elif report.beats_baselines:
         lines = [f"The policy beats both baselines overall: {figures}."]
         if worse:
@@ -203,7 +190,7 @@ def conclusions(report: Report) -> list[str]:
             "Do not expect it to work: repeating the last action, or the mean action, is as good."
         ]
         lines += [f"Not better in: {', '.join(worse)}."] if worse else []
-    if not report.held_out:
+    if not report.is_validation:
         lines.append("Training has or may have seen these episodes: on new ones it can be worse.")
     return lines + _sentence_conclusion(report.sentences)
 
@@ -212,7 +199,7 @@ def _sentence_conclusion(test: SentenceTest) -> list[str]:
     if test.obstacle:
         return [f"Whether it listens to its sentence is not measurable: {test.obstacle}."]
     figures = (
-        f"wrong sentences change its error by {test.gain:+.0%} and make it worse in {test.share:.0%} of "
+        f"wrong sentences change its error by {test.gain:+.0%} and make it worse in {test.fraction:.0%} of "
         f"{test.episodes} episodes"
     )
     if test.blind:
@@ -228,23 +215,25 @@ def _table(report: Report, errors: Errors, what: str) -> list[str]:
     labels = [f"{n} [{u}]" if u and u != "1" else n for n, u in zip(report.names, units, strict=True)]
     width = max(map(len, [*labels, "last step of chunk"]))
     head = f"{'':>{width}}  {'policy':>9}  {'repeat':>9}  {'mean':>9}"
-    judged = errors is report.judged and report.sentences.change is not None
+    with_sentences = errors is report.evaluated and report.sentences.change is not None
     lines = [
         f"{what}: {errors.rows} rows of {len(errors.episodes)} episodes; mean absolute errors",
-        head + (f"  {'other sentence':>14}" if judged else "") + "  verdict",
+        head + (f"  {'other sentence':>14}" if with_sentences else "") + "  verdict",
     ]
     columns = (errors.policy, errors.repeat, errors.mean)
     for i, (label, verdict) in enumerate(zip(labels, report.verdicts(errors), strict=True)):
         numbers = "  ".join(f"{column[i]:9.4g}" for column in columns)
-        change = f"  {report.sentences.change[i]:14.4g}" if judged else ""
+        change = f"  {report.sentences.change[i]:14.4g}" if with_sentences else ""
         lines.append(f"{label:>{width}}  {numbers}{change}  {verdict}")
-    spread, moving = np.array(report.spread), ~np.array(report.constant)
+    std, moving = np.array(report.std), ~np.array(report.constant)
     for name, at in (("first step of chunk", 0), ("last step of chunk", -1)):
         steps = (errors.policy_steps[at], errors.repeat_steps[at], errors.mean_steps[at])
         if moving.any():
-            scaled = [float((np.array(step)[moving] / spread[moving]).mean()) for step in steps]
-            lines.append(f"{name:>{width}}  " + "  ".join(f"{v:9.4g}" for v in scaled) + "  (in spreads)")
-    if judged:
+            scaled = [float((np.array(step)[moving] / std[moving]).mean()) for step in steps]
+            lines.append(
+                f"{name:>{width}}  " + "  ".join(f"{v:9.4g}" for v in scaled) + "  (in standard deviations)"
+            )
+    if with_sentences:
         lines.append("other sentence: how much the actions change when another task is named")
     return lines
 
@@ -257,7 +246,7 @@ def _training_errors(
     reference: Reference,
     seed: int,
 ) -> Errors | None:
-    """Of some rows of the training episodes that are not judged; None if there are none."""
+    """Of some rows of the training episodes that are not evaluated; None if there are none."""
     apart = train_rows[~np.isin(samples.episode[train_rows], np.unique(samples.episode[rows]))]
     if len(apart) == 0:
         return None

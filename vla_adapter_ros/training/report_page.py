@@ -63,8 +63,8 @@ def write_page(
 def draw_pictures(
     report: Report, policy: VlaAdapterPolicy, samples: Samples, rate_hz: float
 ) -> dict[str, tuple[str, bytes]]:
-    """Title and PNG by file name: errors by step, and a few judged episodes spread over all of them."""
-    episodes = report.judged.episodes
+    """Title and PNG by file name: errors by step, and a few evaluated episodes spread over all of them."""
+    episodes = report.evaluated.episodes
     chosen = sorted({int(n) for n in np.linspace(0, len(episodes) - 1, SHOWN_EPISODES).round()})
     found = {"steps": ("Error by step of the chunk", plot_steps(report))}
     for number in (episodes[n] for n in chosen):
@@ -78,7 +78,7 @@ def format_page(report: Report, pictures: Sequence[tuple[str, bytes]], facts: Ma
     """The page as text, pictures (title, PNG) inside."""
     first, *further = conclusions(report)
     bad = not report.beats_baselines or bool(report.language_blind)
-    what = "Held-out episodes" if report.held_out else "Episodes that training may have seen"
+    what = "Validation episodes" if report.is_validation else "Episodes that training may have seen"
     parts = [
         "<!doctype html><html lang='en'><head><meta charset='utf-8'><title>Open-loop report</title>",
         f"<style>{_STYLE}</style></head><body><h1>Open-loop report</h1>",
@@ -88,7 +88,7 @@ def format_page(report: Report, pictures: Sequence[tuple[str, bytes]], facts: Ma
         f"<div class='verdict{' bad' if bad else ''}'><b>{escape(first)}</b>",
         *(f"<br>{escape(line)}" for line in further),
         "</div>",
-        *_table(report, report.judged, what),
+        *_table(report, report.evaluated, what),
         *(_table(report, report.trained, "Training episodes") if report.trained is not None else ()),
         f"<p>{_LEGEND}</p>",
     ]
@@ -102,7 +102,7 @@ def format_page(report: Report, pictures: Sequence[tuple[str, bytes]], facts: Ma
 
 
 def _table(report: Report, errors: Errors, what: str) -> list[str]:
-    test = report.sentences if errors is report.judged and report.sentences.change is not None else None
+    test = report.sentences if errors is report.evaluated and report.sentences.change is not None else None
     units = report.units or ("",) * len(report.names)
     head = ["dimension", "unit", "policy", "repeat", "mean"]
     head += ["other sentence", "error with right", "with wrong sentence"] if test else []

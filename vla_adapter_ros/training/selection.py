@@ -1,4 +1,4 @@
-"""Which rows are trained on, which are kept apart, and which of them a step sees."""
+"""Which rows are trained on, which are kept for validation, and which of them a step sees."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import numpy as np
 from vla_adapter_ros.contract.enums import ActionSpace, DeltaReference
 from vla_adapter_ros.errors import TrainingError
 from vla_adapter_ros.training.data import Rows, is_closed
-from vla_adapter_ros.training.settings import FinetuneSettings
+from vla_adapter_ros.training.settings import FinetuneSettings, Padding
 
 _REPORT_ROWS = 2000
 _ENOUGH = 10  # episodes from which on one can be spared
@@ -16,11 +16,11 @@ _ENOUGH = 10  # episodes from which on one can be spared
 def split_rows(
     samples: Rows, settings: FinetuneSettings, horizon: int = 1
 ) -> tuple[np.ndarray, np.ndarray, bool]:
-    """Rows to train on, rows to report on, and whether the latter are held out.
+    """Rows to train on, rows to report on, and whether the latter are for validation only.
 
-    Whole episodes are held out, the same share of every data set, and of ten or more at least one. Rows near
-    the end of an episode (`padding` = `drop`) and rows in which nothing moves (`idle_threshold`) are left out
-    of training only.
+    Whole episodes are kept for validation, the same fraction of every data set, and of ten or more at least
+    one. Rows near the end of an episode (`padding` = `drop`) and rows in which nothing moves
+    (`idle_threshold`) are left out of training only.
 
     Args:
         samples: The data sets.
@@ -31,25 +31,26 @@ def split_rows(
         TrainingError: no row is left to train on.
     """
     rows = np.flatnonzero(samples.usable)
-    kept: list[int] = []
+    validation: list[int] = []
     for number in np.unique(samples.dataset[rows]):
         episodes = np.unique(samples.episode[rows[samples.dataset[rows] == number]])
         seed = settings.seed if number == 0 else [settings.seed, number]
         count = round(settings.holdout * len(episodes))
         if settings.holdout > 0 and len(episodes) >= _ENOUGH:
             count = max(1, count)
-        kept.extend(np.random.default_rng(seed).permutation(episodes)[:count])
-    apart = np.isin(samples.episode[rows], kept)
+        validation.extend(np.random.default_rng(seed).permutation(episodes)[:count])
+    apart = np.isin(samples.episode[rows], validation)
     train = rows[~apart]
-    if settings.padding == "drop":
+    if settings.padding == Padding.DROP:
         train = train[train + horizon - 1 <= samples.until[train]]
     if settings.idle_threshold > 0:
         train = train[~is_idle(samples, train, horizon, settings.idle_threshold)]
     if not len(train):
         raise TrainingError(
             f"no row is left to train on: of {len(samples.weight)} rows {int(samples.usable.sum())} may be "
-            f"learned from, {len(kept)} episodes are held out, padding = {settings.padding!r} with chunks of "
-            f"{horizon} rows, idle_threshold = {settings.idle_threshold:g}"
+            f"learned from, {len(validation)} episodes are kept for validation, "
+            f"padding = {settings.padding!r} with chunks of {horizon} rows, "
+            f"idle_threshold = {settings.idle_threshold:g}"
         )
     return train, _thin(rows[apart] if apart.any() else train), bool(apart.any())
 
@@ -64,7 +65,7 @@ def is_idle(samples: Rows, rows: np.ndarray, horizon: int, threshold: float) -> 
         samples: The data sets.
         rows: Rows in which the chunks begin, int64 (B,).
         horizon: Rows H of a chunk.
-        threshold: Largest way that counts as none, in any dimension of the arm [rad or m].
+        threshold: Largest displacement that counts as none, in any dimension of the arm [rad or m].
     """
     action = samples.contract.action
     arm = samples.contract.arm_places
@@ -72,13 +73,13 @@ def is_idle(samples: Rows, rows: np.ndarray, horizon: int, threshold: float) -> 
     chunks = samples.chunks(rows, horizon)[:, :, arm] * scale  # (B, H, arm)
     before = np.maximum(rows - 1, samples.first[rows])
     if action.space is ActionSpace.JOINT_DELTA and action.delta_reference is DeltaReference.CHUNK_START:
-        way = chunks
+        displacement = chunks
     elif action.space.is_delta:
         chunks = chunks * samples.inside(rows, horizon)[:, :, None]
-        way = np.cumsum(chunks, axis=1)
+        displacement = np.cumsum(chunks, axis=1)
     else:
-        way = chunks - samples.action[before][:, None, arm] * scale
-    still = (np.abs(way) <= threshold).all(axis=(1, 2))
+        displacement = chunks - samples.action[before][:, None, arm] * scale
+    still = (np.abs(displacement) <= threshold).all(axis=(1, 2))
     closed = is_closed(samples.action, samples.contract)
     ahead = np.minimum(rows[:, None] + np.arange(horizon), samples.until[rows][:, None])
     return still & (closed[ahead] == closed[before][:, None]).all(axis=(1, 2))
@@ -92,14 +93,14 @@ def pick_rows(
     Args:
         rows: Rows to train on, int64 (R,).
         step: Number of the step, from 0.
-        settings: `batch` and `seed`.
+        settings: `batch_size` and `seed`.
         weight: How often each row is drawn, float64 (R,), all above 0; None: equally often.
 
     Returns:
-        int64 (batch,). A pass has R draws. With equal weights each row comes once per pass; otherwise the
-        expected number of times follows the weight, and the true one is that number rounded up or down.
+        int64 (batch_size,). A pass has R draws. With equal weights each row comes once per pass; otherwise
+        the expected number of times follows the weight, and the true one is that number rounded up or down.
     """
-    places = step * settings.batch + np.arange(settings.batch)
+    places = step * settings.batch_size + np.arange(settings.batch_size)
     equal = weight is None or bool((weight == weight[0]).all())
     orders = {}
     for n in set(places // len(rows)):

@@ -85,20 +85,21 @@ def explain_writing(folder: Path) -> Iterator[None]:
         ) from error
 
 
-def bytes_needed(model: nn.Module, weights: int, keep: int, *, ema: bool, held_out: bool) -> int:
+def bytes_needed(model: nn.Module, weights: int, save_total_limit: int, *, ema: bool, validates: bool) -> int:
     """Most disk space that a training takes.
 
     Args:
         model: What trains: of each trained parameter a state holds the value, two moments, and with `ema`
             the mean. While a new state is written, the old one is still there.
         weights: Parameters of the network that checkpoints hold, without adapters.
-        keep: Checkpoints beside the output; with `held_out` the best one more, and one is being written.
-        ema: Whether there is a running mean.
-        held_out: Whether a best one is known.
+        save_total_limit: Checkpoints beside the output; with `validates` the best one more, and one more is
+            being written.
+        ema: Whether there is a moving average of the weights.
+        validates: Whether a best one is known.
     """
     trained = sum(p.numel() * p.element_size() for p in model.parameters() if p.requires_grad)
     states = 2 * (4 if ema else 3) * trained
-    checkpoints = 1 + (keep + held_out + 1 if keep else 0)
+    checkpoints = 1 + (save_total_limit + validates + 1 if save_total_limit else 0)
     return states + checkpoints * _STORED * weights + _SMALL_FILES
 
 

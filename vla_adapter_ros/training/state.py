@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from vla_adapter_ros.errors import TrainingError
 from vla_adapter_ros.training.distributed import placed_like, whole
 from vla_adapter_ros.training.ema import RunningMean
+from vla_adapter_ros.training.old_records import rename_old_keys
 
 _PARTS = ("step", "exp_avg", "exp_avg_sq")
 
@@ -74,15 +75,15 @@ def save_state(
 
 
 def read_settings(path: Path) -> dict[str, Any]:
-    """Settings of the training saved at `path`.
+    """Settings of the training saved at `path`, under the names of this version.
 
     Raises:
         TrainingError: the file is damaged.
     """
     try:
         with safe_open(path, framework="pt") as file:
-            return json.loads(file.metadata()["settings"])
-    except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
+            return rename_old_keys("settings", json.loads(file.metadata()["settings"]))
+    except (SafetensorError, OSError, KeyError, TypeError, ValueError, AttributeError) as error:
         raise TrainingError(f"{path}: no saved training: {error}") from error
 
 

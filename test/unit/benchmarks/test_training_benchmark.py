@@ -20,7 +20,7 @@ def test_both_ways_are_measured_and_learn_from_the_same_data(tmp_path, monkeypat
     monkeypatch.setattr(training, "EPISODE", 8)
     file = tmp_path / "figures.json"
     threads = torch.get_num_threads()
-    arguments = ["benchmark", "training", "--batch", "2", "--lora-rank", "2", "--steps", "2"]
+    arguments = ["benchmark", "training", "--batch-size", "2", "--lora-rank", "2", "--steps", "2"]
     assert main([*arguments, "--json", str(file)]) == 0
     torch.set_num_threads(threads)
     result = json.loads(file.read_text())
@@ -58,8 +58,9 @@ def test_the_published_way_gives_the_loss_of_our_network(monkeypatch):
     policy = training.VlaAdapterPolicy(network, config, training.Tokenizer.from_words(), statistics, contract)
     settings = training.FinetuneSettings(steps=1, precision="fp32", lr=1e-9)
     chunks, chosen = rows.chunks(np.arange(8), config.chunk), np.array([1, 5])
+    module = training.TrainingModule(policy)
     reference = training.ReferenceTraining(
-        training.Trainee(policy), policy, policy.resize_images, frames, [rows.tasks[0]] * 8, rows.state,
+        module, policy, policy.resize_images, frames, [rows.tasks[0]] * 8, rows.state,
         chunks, "none", settings,
     )  # fmt: skip
     images = np.stack(

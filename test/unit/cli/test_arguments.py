@@ -68,9 +68,9 @@ def test_numbers_that_make_no_sense(words, option, capsys):
         (("finetune",), "--steps", "0"),
         (("finetune",), "--lr", "0"),
         (("finetune",), "--holdout", "1"),
-        (("finetune",), "--ema", "1.5"),
-        (("finetune",), "--batch", "0"),
-        (("finetune",), "--accumulation", "3"),
+        (("finetune",), "--ema-decay", "1.5"),
+        (("finetune",), "--batch-size", "0"),
+        (("finetune",), "--gradient-accumulation-steps", "3"),
         (("finetune",), "--memory", "24"),
         (("evaluate", "closed-loop"), "--longest", "0"),
         (("benchmark", "jitter"), "--busy", "3"),
@@ -97,7 +97,7 @@ def test_what_is_allowed_is_said():
 
 def test_arguments_that_do_not_fit_together_end_with_status_2(tmp_path, capsys):
     words = ["finetune", "--dataset", str(tmp_path), "--output", str(tmp_path / "out")]
-    assert main([*words, "--batch", "32", "--accumulation", "3"]) == 2
+    assert main([*words, "--batch-size", "32", "--gradient-accumulation-steps", "3"]) == 2
     assert "vla-adapter finetune: error: batch = 32: allowed is a multiple of 3" in capsys.readouterr().err
     for start in ([], ["--preset", "tiny"], ["--init", "vla_adapter_ros/checkpoints/grounded_tiny"]):
         assert main([*words, "--memory", "24", *start]) == 2
@@ -170,7 +170,7 @@ def test_memory_without_a_gpu_is_refused_unless_the_cpu_is_named(monkeypatch, ca
     assert main(words) == 1 and not begun
     assert "--memory 24 is for a GPU, and torch sees none" in capsys.readouterr().err
     assert main([*words, "--device", "cpu"]) == 0
-    assert (begun[0]["lora_rank"], begun[0]["batch"], begun[0]["device"]) == (64, 16, "cpu")
+    assert (begun[0]["lora_rank"], begun[0]["batch_size"], begun[0]["device"]) == (64, 16, "cpu")
 
 
 def test_every_command_with_a_device_takes_the_gpu_where_there_is_one():

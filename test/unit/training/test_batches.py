@@ -14,7 +14,7 @@ from vla_adapter_ros.errors import DatasetError, TrainingError
 from vla_adapter_ros.model import VlaAdapterPolicy
 from vla_adapter_ros.model.dit import mean_of_valid
 from vla_adapter_ros.model.preprocessing import center_crop
-from vla_adapter_ros.training.batches import BatchMaker, make_batch, prepare_preprocessing, training_images
+from vla_adapter_ros.training.batches import BatchMaker, prepare_preprocessing, training_images
 from vla_adapter_ros.training.cameras import with_cameras
 from vla_adapter_ros.training.data import Samples, compute_statistics, read_rows
 from vla_adapter_ros.training.loading import draws_of, load_batches, worker_count
@@ -24,7 +24,7 @@ from vla_adapter_ros.training.sources import open_sources
 
 
 def settings(**more) -> FinetuneSettings:
-    return FinetuneSettings(**{"steps": 4, "batch": 6, **more})
+    return FinetuneSettings(**{"steps": 4, "batch_size": 6, **more})
 
 
 @pytest.fixture(scope="module")
@@ -35,6 +35,11 @@ def root(tmp_path_factory):
 @pytest.fixture(scope="module")
 def backbone(tmp_path_factory):
     return VlaAdapterPolicy.from_pretrained(make_backbone(tmp_path_factory.mktemp("backbone") / "tiny"))
+
+
+def make_batch(policy, samples, rows, chosen):
+    maker = BatchMaker(policy, samples, chosen)
+    return maker.finish(maker.prepare(rows))
 
 
 def prepare(root, backbone, chosen: FinetuneSettings, limit: int | None = None):
@@ -65,7 +70,7 @@ def test_a_batch_holds_what_the_rows_hold(root, backbone):
     ids, mask = policy.tokenize([samples.tasks[n] for n in samples.task[rows]])
     assert torch.equal(batch.ids, ids) and torch.equal(batch.mask, mask)
     assert batch.before.tolist() == [True, True, False]
-    assert batch.waypoints == 2 and batch.share == 1.0 and batch.valid.all()
+    assert batch.waypoints == 2 and batch.fraction == 1.0 and batch.valid.all()
 
 
 @pytest.mark.parametrize("augmentation", ["official", "light"])
@@ -80,7 +85,7 @@ def test_a_part_is_drawn_as_in_the_whole_step(root, backbone, augmentation):
         np.testing.assert_array_equal(joined, getattr(whole, name))
     for name, values in whole.draws.items():
         np.testing.assert_array_equal(np.concatenate([part.draws[name] for part in parts]), values)
-    assert sum(part.share for part in parts) == pytest.approx(1.0)
+    assert sum(part.fraction for part in parts) == pytest.approx(1.0)
     other = maker.prepare(rows, generator=draws_of(chosen, 4))
     assert (other.proprio != whole.proprio).any()
 
@@ -136,8 +141,8 @@ def test_after_random_crops_the_checkpoint_cuts_out_the_middle(root, backbone, t
     again = VlaAdapterPolicy.from_pretrained(tmp_path / "policy")
     assert again.config.preprocessing.center_crop == 0.9
     assert backbone.config.preprocessing.center_crop == 1.0  # what it was made from stays as it was
-    judged = BatchMaker(policy, samples, chosen).prepare(rows)
-    np.testing.assert_array_equal(judged.images, running)  # judging sees what runs
+    plain = BatchMaker(policy, samples, chosen).prepare(rows)
+    np.testing.assert_array_equal(plain.images, running)  # a validation sees what runs
 
 
 def test_masked_rows_do_not_count_in_the_loss(root, backbone):

@@ -19,7 +19,7 @@ from vla_adapter_ros.training.optimizer import build_optimizer, learning_rate_fa
 from vla_adapter_ros.training.selection import pick_rows
 from vla_adapter_ros.training.settings import FinetuneSettings
 
-SHORT = {"batch": 4, "warmup": 2, "progress": False, "save_every": 2}
+SHORT = {"batch_size": 4, "warmup_steps": 2, "progress": False, "save_every": 2}
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +36,15 @@ def backbone(tmp_path_factory):
 def trained(dataset, backbone, tmp_path_factory):
     output = tmp_path_factory.mktemp("out") / "policy"
     return finetune(
-        dataset, output, init=backbone, steps=100, batch=8, lr=2e-3, warmup=10, progress=False, holdout=0.25
+        dataset,
+        output,
+        init=backbone,
+        steps=100,
+        batch_size=8,
+        lr=2e-3,
+        warmup_steps=10,
+        progress=False,
+        holdout=0.25,
     )
 
 
@@ -44,10 +52,10 @@ def test_it_learns_and_the_checkpoint_gives_what_was_learned(trained, dataset):
     assert len(trained.losses) == 100
     assert np.mean(trained.losses[-10:]) < 0.6 * np.mean(trained.losses[:5])
     report = trained.report
-    assert report.held_out
+    assert report.is_validation
     assert report.rows == 20
     assert report.names == CONTRACT.action_names
-    assert len(report.sentence_change) == 8
+    assert len(report.sentences.change) == 8
     still = slice(1, 7)  # joints whose command follows from the state
     assert (np.array(report.trained.policy) < 0.6 * np.array(report.trained.mean))[still].all()
     policy = VlaAdapterPolicy.from_pretrained(trained.output)
@@ -194,7 +202,7 @@ def test_refusals(dataset, backbone, tmp_path, monkeypatch):
         finetune(bare, tmp_path / "a", init=backbone, steps=2, **SHORT)
     finetune(bare, tmp_path / "b", init=backbone, steps=1, contract=CONTRACT, **SHORT)
     with pytest.raises(TrainingError, match=r"the loss is (nan|inf) at step"):
-        finetune(dataset, tmp_path / "c", init=backbone, steps=60, **{**SHORT, "warmup": 0}, lr=1e30)
+        finetune(dataset, tmp_path / "c", init=backbone, steps=60, **{**SHORT, "warmup_steps": 0}, lr=1e30)
     assert not (tmp_path / "c").exists()
 
 
@@ -206,7 +214,7 @@ def test_the_result_file_tells_how_it_was_trained(trained):
 
 
 def test_learning_rate_rises_and_falls():
-    settings = FinetuneSettings(steps=1000, warmup=100)
+    settings = FinetuneSettings(steps=1000, warmup_steps=100)
     factors = [learning_rate_factor(step, settings) for step in range(1000)]
     assert factors[0] < 0.02
     assert max(factors) == pytest.approx(1.0)
@@ -237,7 +245,7 @@ def test_weight_decay_is_on_matrices_only_and_the_backbone_has_its_own_rate():
 
 def test_each_row_comes_once_per_pass():
     rows = np.arange(100, 110)
-    settings = FinetuneSettings(steps=5, batch=4, seed=3)
+    settings = FinetuneSettings(steps=5, batch_size=4, seed=3)
     picked = np.concatenate([pick_rows(rows, step, settings) for step in range(5)])
     assert sorted(picked[:10]) == sorted(picked[10:]) == rows.tolist()
     assert picked[:10].tolist() != picked[10:].tolist()

@@ -85,7 +85,9 @@ def test_labels_are_the_same_whatever_draws_the_images() -> None:
 
 
 def test_a_short_run_writes_a_backbone_that_loads(tmp_path) -> None:
-    settings = GroundingSettings(scenes=12, vision_steps=3, sentence_steps=3, batch=4, judged_scenes=4)
+    settings = GroundingSettings(
+        scenes=12, vision_steps=3, sentence_steps=3, batch_size=4, validation_scenes=4
+    )
     lines: list[str] = []
     figures = ground(tmp_path / "backbone", CONTRACT, settings, report=lines.append)
     assert figures.scenes == 4 and 0.0 <= figures.nearest_right <= 1.0
@@ -98,14 +100,16 @@ def test_a_short_run_writes_a_backbone_that_loads(tmp_path) -> None:
 
 @pytest.mark.slow
 def test_a_run_repeats_exactly(tmp_path) -> None:
-    settings = GroundingSettings(scenes=6, vision_steps=2, sentence_steps=2, batch=4, judged_scenes=2)
+    settings = GroundingSettings(
+        scenes=6, vision_steps=2, sentence_steps=2, batch_size=4, validation_scenes=2
+    )
     for name in ("a", "b"):
         ground(tmp_path / name, CONTRACT, settings)
     first, second = ((tmp_path / name / "model.safetensors").read_bytes() for name in ("a", "b"))
     assert first == second
 
 
-@pytest.mark.parametrize("settings", [GroundingSettings(scenes=0), GroundingSettings(batch=0)])
+@pytest.mark.parametrize("settings", [GroundingSettings(scenes=0), GroundingSettings(batch_size=0)])
 def test_settings_that_cannot_work_are_refused(tmp_path, settings: GroundingSettings) -> None:
     with pytest.raises(TrainingError):
         ground(tmp_path, CONTRACT, settings)

@@ -22,7 +22,8 @@ from vla_adapter_ros.training.finetune import finetune
 from vla_adapter_ros.training.interrupt import StopRequest
 
 SHORT = {
-    "batch": 4, "warmup": 2, "progress": False, "pages": False, "save_every": 2, "holdout": 0.25, "keep": 0,
+    "batch_size": 4, "warmup_steps": 2, "progress": False, "pages": False, "save_every": 2, "holdout": 0.25,
+    "save_total_limit": 0,
 }  # fmt: skip
 
 
@@ -51,8 +52,13 @@ def weights(result) -> dict[str, torch.Tensor]:
 @pytest.mark.parametrize(
     "more",
     [
-        {"lora_rank": 2, "lora_dropout": 0.3, "ema": 0.9},
-        {"accumulation": 2, "checkpointing": True, "augmentation": "official", "state_noise": 0.1},
+        {"lora_rank": 2, "lora_dropout": 0.3, "ema_decay": 0.9},
+        {
+            "gradient_accumulation_steps": 2,
+            "gradient_checkpointing": True,
+            "augmentation": "official",
+            "state_noise": 0.1,
+        },
     ],
 )
 def test_a_run_that_was_stopped_ends_as_if_it_had_not_been(run, more):
@@ -92,7 +98,10 @@ def test_a_second_signal_stops_at_once():
 
 
 def test_parts_of_a_batch_make_the_same_step(run):
-    whole, parts = run("whole", precision="fp32"), run("parts", precision="fp32", accumulation=4)
+    whole, parts = (
+        run("whole", precision="fp32"),
+        run("parts", precision="fp32", gradient_accumulation_steps=4),
+    )
     np.testing.assert_allclose(parts.losses, whole.losses, rtol=1e-5)
     theirs = weights(whole)
     for name, value in weights(parts).items():
@@ -107,7 +116,7 @@ def test_weights_stay_exact_while_products_are_bf16(run):
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        run("out", precision="bf16", lr=1e-5, warmup=0, schedule="constant", on_step=look)
+        run("out", precision="bf16", lr=1e-5, warmup_steps=0, schedule="constant", on_step=look)
     state = load_file(module.Path(run.__closure__[2].cell_contents) / "out.training" / "state.safetensors")
     assert {value.dtype for name, value in state.items() if name.startswith("model.")} == {torch.float32}
     norm = state["model.network.language_model.model.layers.0.input_layernorm.weight"]
@@ -117,7 +126,7 @@ def test_weights_stay_exact_while_products_are_bf16(run):
 
 
 def test_the_checkpoint_holds_the_running_mean(run):
-    plain, mean = run("plain", steps=3, lr=1e-2), run("mean", steps=3, lr=1e-2, ema=0.99)
+    plain, mean = run("plain", steps=3, lr=1e-2), run("mean", steps=3, lr=1e-2, ema_decay=0.99)
     assert plain.losses == mean.losses  # the training itself does not see it
     differ = [n for n, v in weights(mean).items() if not torch.equal(v, weights(plain)[n])]
     assert len(differ) > 0.9 * len(weights(plain))
@@ -143,11 +152,11 @@ def test_running_mean():
 def test_the_best_checkpoint_can_become_the_output(run, monkeypatch):
     figures = iter([0.2, 0.5, 0.4])
 
-    def judge(self):
-        return loop_module.Judgement(next(figures), np.zeros(8))
+    def validate(self):
+        return loop_module.ValidationResult(next(figures), np.zeros(8))
 
-    monkeypatch.setattr(loop_module.TrainingLoop, "judge", judge)
-    result = run("out", steps=6, keep=1, take="best")
+    monkeypatch.setattr(loop_module.TrainingLoop, "validate", validate)
+    result = run("out", steps=6, save_total_limit=1, load_best=True)
     folder = result.output.with_name("out.training") / "checkpoints"
     assert json.loads((folder / "checkpoints.json").read_text())["best"] == 2
     assert sorted(p.name for p in folder.iterdir() if p.is_dir()) == ["step_00000002", "step_00000004"]
@@ -157,12 +166,12 @@ def test_the_best_checkpoint_can_become_the_output(run, monkeypatch):
     assert all(torch.equal(value, best[name]) for name, value in weights(result).items())
 
 
-def test_the_held_out_loss_is_that_of_the_report(run):
+def test_the_validation_loss_is_that_of_the_report(run):
     result = run("out", lora_rank=2, precision="fp32", evaluate_every=5)
     events = EventAccumulator(str(result.output.with_name("out.training") / "logs")).Reload()
     still = slice(1, 7)  # the report leaves out what lies past an episode's end; these joints stay there
     for dimension, error in list(zip(CONTRACT.action.dimensions, result.report.error, strict=True))[still]:
-        tag = f"held_out/{dimension.name} [{dimension.unit}]"
+        tag = f"validation/{dimension.name} [{dimension.unit}]"
         assert events.Scalars(tag)[-1].value == pytest.approx(error, rel=1e-2)
     losses = [event.value for event in events.Scalars("train/loss")]
     np.testing.assert_allclose(losses, result.losses, rtol=1e-5)
@@ -177,7 +186,7 @@ def test_figures_go_to_weights_and_biases_if_that_is_wanted(run, monkeypatch):
 
         @classmethod
         def init(cls, project, config, name):
-            cls.about = (project, config["batch"], name)
+            cls.about = (project, config["batch_size"], name)
             return cls()
 
         def log(self, figures, step):
@@ -196,17 +205,17 @@ def test_figures_go_to_weights_and_biases_if_that_is_wanted(run, monkeypatch):
 
 
 def test_a_loss_that_is_no_number_is_traced_to_its_rows(run, monkeypatch, dataset):
-    forward, seen = loop_module.Trainee.forward, []
+    forward, seen = loop_module.TrainingModule.forward, []
 
     def spoil(self, *inputs):
-        loss, foretold, errors = forward(self, *inputs)
+        loss, predicted, errors = forward(self, *inputs)
         seen.append(len(errors))
         if len(seen) < 3:
-            return loss, foretold, errors
+            return loss, predicted, errors
         errors[1] = float("nan")
-        return loss + errors.mean(), foretold, errors
+        return loss + errors.mean(), predicted, errors
 
-    monkeypatch.setattr(loop_module.Trainee, "forward", spoil)
+    monkeypatch.setattr(loop_module.TrainingModule, "forward", spoil)
     with pytest.raises(TrainingError, match=r"the loss is nan at step 2, rows \[\d+\] of episodes \[\d\]: "):
         run("out")
     state = run.__closure__[2].cell_contents / "out.training" / "state.safetensors"
@@ -217,9 +226,11 @@ def test_running_out_of_memory_says_what_to_try(run, monkeypatch):
     def fail(self, *inputs):
         raise torch.OutOfMemoryError("CUDA out of memory")
 
-    monkeypatch.setattr(loop_module.Trainee, "forward", fail)
-    with pytest.raises(TrainingError, match=r"at step 0 with 2 samples at once: try --memory 16 .* or --acc"):
-        run("out", accumulation=2, lora_rank=2)
+    monkeypatch.setattr(loop_module.TrainingModule, "forward", fail)
+    with pytest.raises(
+        TrainingError, match=r"at step 0 with 2 samples at once: try --memory 16 .* or --gradient-acc"
+    ):
+        run("out", gradient_accumulation_steps=2, lora_rank=2)
     huge = RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 10 bytes")
     assert loop_module.ran_out_of_memory(huge) and loop_module.ran_out_of_memory(MemoryError())
     assert not loop_module.ran_out_of_memory(RuntimeError("other"))
@@ -236,10 +247,10 @@ def test_what_stays_as_it_is(run, backbone):
 def test_a_constant_rate_and_other_settings(run):
     for wrong, message in (
         ({"schedule": "step"}, "schedule = 'step': allowed is one of"),
-        ({"ema": 1.0}, "ema = 1.0: allowed is 0 to below 1"),
-        ({"batch": 4, "accumulation": 3}, "batch = 4: allowed is a multiple of 3"),
+        ({"ema_decay": 1.0}, "ema_decay = 1.0: allowed is 0 to below 1"),
+        ({"batch_size": 4, "gradient_accumulation_steps": 3}, "batch_size = 4: allowed is a multiple of 3"),
         ({"precision": "fp32", "frozen_bf16": True}, "precision = 'fp32': allowed is not 'fp32'"),
-        ({"take": "best", "keep": 0}, "keep = 0"),
+        ({"load_best": True, "save_total_limit": 0}, "save_total_limit = 0"),
     ):
         with pytest.raises(TrainingError, match=message):
             run("out", **wrong)
@@ -262,7 +273,7 @@ def test_the_disk_space_that_is_asked_for_suffices(run, monkeypatch):
     monkeypatch.setattr(space, "_SMALL_FILES", 0)
     asked = []
     monkeypatch.setattr(module, "require_space", lambda folder, needed: asked.append(needed))
-    result = run("out", steps=9, ema=0.9, keep=1)
+    result = run("out", steps=9, ema_decay=0.9, save_total_limit=1)
     files = result.output.with_name("out.training").rglob("*")
     left = sum(path.stat().st_size for path in files if path.suffix in (".safetensors", ".pt"))
     assert 2 * left < asked[0] < 50 * left

@@ -57,11 +57,15 @@ def checkpoint(dataset, backbone, tmp_path_factory):
     return folder
 
 
-def with_record(checkpoint, folder, *, held_out: bool, frames: int = 50):
+def with_record(checkpoint, folder, *, validated: bool, frames: int = 50, old: bool = False):
     shutil.copytree(checkpoint, folder)
     record = {
         "settings": {"episodes": 5, "frames": frames},
-        "report": {"held_out": held_out, "judged": {"episodes": [1, 3]}},
+        "report": (  # the names of 0.1, or those of today
+            {"held_out": validated, "judged": {"episodes": [1, 3]}}
+            if old
+            else {"is_validation": validated, "evaluated": {"episodes": [1, 3]}}
+        ),
     }
     (folder / "training.json").write_text(json.dumps(record))
     return folder
@@ -69,16 +73,16 @@ def with_record(checkpoint, folder, *, held_out: bool, frames: int = 50):
 
 def test_all_episodes_and_the_checkpoints_own_statistics_where_its_training_is_not_known(checkpoint, dataset):
     found = evaluate_open_loop(checkpoint, dataset)
-    assert found.report.judged.episodes == (0, 1, 2, 3, 4)
+    assert found.report.evaluated.episodes == (0, 1, 2, 3, 4)
     assert found.report.rows == 50
-    assert not found.report.held_out and found.report.trained is None
+    assert not found.report.is_validation and found.report.trained is None
     assert found.facts["trained_on_this_data_set"] == "not known"
     action = DatasetReader(dataset)
     stacked = np.concatenate([action.rows(n)["action"] for n in range(5)])
-    np.testing.assert_allclose(found.report.spread, stacked.std(axis=0), atol=1e-6)
+    np.testing.assert_allclose(found.report.std, stacked.std(axis=0), atol=1e-6)
     assert found.report.units == ("rad",) * 7 + ("1",)
     chosen = evaluate_open_loop(checkpoint, dataset, episodes="0,3:")
-    assert chosen.report.judged.episodes == (0, 3, 4)
+    assert chosen.report.evaluated.episodes == (0, 3, 4)
 
 
 def test_a_data_set_with_its_mapping_is_named_as_finetune_takes_it(checkpoint, dataset, tmp_path, capsys):
@@ -87,7 +91,7 @@ def test_a_data_set_with_its_mapping_is_named_as_finetune_takes_it(checkpoint, d
     words = ["evaluate", "open-loop", "--checkpoint", str(checkpoint), "--device", "cpu", "--episodes", "0"]
     figures = tmp_path / "figures.json"
     assert main([*words, "--dataset", f"{dataset},mapping={mapping}", "--json", str(figures)]) in (0, 3)
-    assert json.loads(figures.read_text())["judged"]["episodes"] == [0]
+    assert json.loads(figures.read_text())["evaluated"]["episodes"] == [0]
     mapping.write_text("schema: 1\nstate: state\n")
     assert main([*words, "--dataset", f"{dataset},weight=2,mapping={mapping}"]) == 1
     assert "no column 'state'" in capsys.readouterr().err
@@ -95,17 +99,19 @@ def test_a_data_set_with_its_mapping_is_named_as_finetune_takes_it(checkpoint, d
     assert main([*words, "--dataset", f"{dataset},map={mapping}"]) == 2
 
 
-def test_episodes_that_training_held_out_are_judged(checkpoint, dataset, tmp_path):
-    held = with_record(checkpoint, tmp_path / "a", held_out=True)
+def test_episodes_that_training_kept_for_validation_are_evaluated(checkpoint, dataset, tmp_path):
+    held = with_record(checkpoint, tmp_path / "a", validated=True)
     found = evaluate_open_loop(held, dataset)
-    assert found.report.judged.episodes == (1, 3) and found.report.trained.episodes == (0, 2, 4)
-    assert found.report.held_out
+    assert found.report.evaluated.episodes == (1, 3) and found.report.trained.episodes == (0, 2, 4)
+    assert found.report.is_validation
     mixed = evaluate_open_loop(held, dataset, episodes="1,2").report
-    assert mixed.judged.episodes == (1, 2) and not mixed.held_out
-    without = with_record(checkpoint, tmp_path / "b", held_out=False)
-    assert not evaluate_open_loop(without, dataset, episodes="1").report.held_out
-    other_set = with_record(checkpoint, tmp_path / "c", held_out=True, frames=51)
-    assert evaluate_open_loop(other_set, dataset).report.judged.episodes == (0, 1, 2, 3, 4)
+    assert mixed.evaluated.episodes == (1, 2) and not mixed.is_validation
+    old = with_record(checkpoint, tmp_path / "old", validated=True, old=True)
+    assert evaluate_open_loop(old, dataset).report.evaluated.episodes == (1, 3)
+    without = with_record(checkpoint, tmp_path / "b", validated=False)
+    assert not evaluate_open_loop(without, dataset, episodes="1").report.is_validation
+    other_set = with_record(checkpoint, tmp_path / "c", validated=True, frames=51)
+    assert evaluate_open_loop(other_set, dataset).report.evaluated.episodes == (0, 1, 2, 3, 4)
 
 
 def test_episodes_are_picked_by_number_and_range():

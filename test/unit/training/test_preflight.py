@@ -129,7 +129,7 @@ def test_bad_data_ends_a_training_before_it_begins(fault, copy, backbone, tmp_pa
     steps = []
     with pytest.raises(TrainingError, match=message):
         finetune(
-            copy, tmp_path / "out", init=backbone, steps=1, batch=2, progress=False,
+            copy, tmp_path / "out", init=backbone, steps=1, batch_size=2, progress=False,
             on_step=lambda n, _: steps.append(n),
         )  # fmt: skip
     assert not steps and not (tmp_path / "out").exists()

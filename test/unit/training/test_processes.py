@@ -21,8 +21,9 @@ from vla_adapter_ros.training.finetune import finetune
 
 REPOSITORY = Path(__file__).resolve().parents[3]
 COMMON = {
-    "batch": 8, "steps": 3, "warmup": 2, "save_every": 2, "holdout": 0.25, "precision": "fp32", "seed": 1,
-    "accumulation": 2, "ema": 0.5,
+    "batch_size": 8, "steps": 3, "warmup_steps": 2, "save_every": 2, "holdout": 0.25, "precision": "fp32",
+    "seed": 1,
+    "gradient_accumulation_steps": 2, "ema_decay": 0.5,
 }  # fmt: skip
 SCRIPT = """
 import json, os, sys
@@ -87,13 +88,16 @@ def require_same(two: Path, losses: list[float], one) -> None:
     for key, value in theirs.items():
         torch.testing.assert_close(ours[key], value, atol=1e-3, rtol=1e-3)
     facts = json.loads((two / "training.json").read_text())
-    np.testing.assert_allclose(facts["report"]["judged"]["policy"], one.report.error, rtol=1e-2, atol=1e-4)
+    np.testing.assert_allclose(facts["report"]["evaluated"]["policy"], one.report.error, rtol=1e-2, atol=1e-4)
 
 
 @pytest.mark.slow
 def test_two_processes_train_as_one(folder):
     """The batch is that of both together, so one process with the same batch has twice their share."""
-    runs = {"ddp": COMMON, "spread": {**COMMON, "lora_rank": 2, "checkpointing": True, "spread": True}}
+    runs = {
+        "ddp": COMMON,
+        "spread": {**COMMON, "lora_rank": 2, "gradient_checkpointing": True, "spread": True},
+    }
     two = run_two(folder, runs)
     for name, settings in runs.items():
         alone = run_one(folder, f"one_{name}", {k: v for k, v in settings.items() if k != "spread"})
@@ -101,7 +105,7 @@ def test_two_processes_train_as_one(folder):
         assert (count, spread) == (2, name == "spread")
         require_same(folder / "two" / name, losses, alone)
         index = json.loads((folder / "two" / f"{name}.training/checkpoints/checkpoints.json").read_text())
-        assert list(index["held_out_loss"]) == ["2"]
+        assert list(index["validation_loss"]) == ["2"]
 
 
 @pytest.mark.slow
@@ -127,7 +131,7 @@ def test_the_command_under_accelerate_launch(folder):
         *("--num_machines", "1", "--mixed_precision", "no", "--dynamo_backend", "no"),
         *("--main_process_port", free_port(), "-m", "vla_adapter_ros.cli.main", "finetune"),
         *("--dataset", paths["set"], "--init", paths["tiny"], "--output", paths["launched"]),
-        *("--steps", "3", "--batch", "8", "--warmup", "1", "--precision", "fp32"),
+        *("--steps", "3", "--batch-size", "8", "--warmup-steps", "1", "--precision", "fp32"),
     ]
     env = os.environ | {"PYTHONPATH": str(REPOSITORY)}
     ended = subprocess.run(command, env=env, capture_output=True, text=True, timeout=280)
@@ -138,11 +142,13 @@ def test_the_command_under_accelerate_launch(folder):
 def test_shares_and_refusals(monkeypatch):
     alone = Processes()
     assert (alone.rank, alone.count, alone.is_first) == (0, 1, True)
-    assert alone.share(8, 2) == [slice(0, 4), slice(4, 8)]
+    assert alone.split_batch(8, 2) == [slice(0, 4), slice(4, 8)]
     alone.rank, alone.count = 1, 2
-    assert alone.share(8, 2) == [slice(4, 6), slice(6, 8)]
-    with pytest.raises(TrainingError, match="batch = 6 over 2 processes in 2 parts each: allowed is a mult"):
-        alone.share(6, 2)
+    assert alone.split_batch(8, 2) == [slice(4, 6), slice(6, 8)]
+    with pytest.raises(
+        TrainingError, match="batch_size = 6 over 2 processes in 2 parts each: allowed is a mult"
+    ):
+        alone.split_batch(6, 2)
     for name in [name for name in os.environ if "_RANK" in name]:
         monkeypatch.delenv(name)
     monkeypatch.setenv("ACCELERATE_USE_CPU", "True")

@@ -51,15 +51,15 @@ def say(monkeypatch):
     return put
 
 
-def judge(parts, rows=ROWS, **more) -> Report:
-    return make_report(*parts, rows, NAMES, held_out=True, seed=0, **more)
+def report_on(parts, rows=ROWS, **more) -> Report:
+    return make_report(*parts, rows, NAMES, is_validation=True, seed=0, **more)
 
 
 def test_errors_are_those_of_single_predictions_and_steps_past_the_end_do_not_count(parts):
     policy, samples = parts
     rows = np.array([0, 3, 12, 25, 39])
     train = np.arange(5, 15)
-    found = judge(parts, rows, train_rows=train)
+    found = report_on(parts, rows, train_rows=train)
     step_errors = [[[] for _ in range(8)] for _ in range(3)]
     for row in rows:
         images, sentence = list(samples.images[np.array([row])][0]), samples.tasks[samples.task[row]]
@@ -71,36 +71,36 @@ def test_errors_are_those_of_single_predictions_and_steps_past_the_end_do_not_co
                 step_errors[kind][step].append(np.abs(given - wanted))
     for kind, name in enumerate(("policy", "repeat", "mean")):
         by_step = [np.mean(errors, axis=0) for errors in step_errors[kind]]
-        np.testing.assert_allclose(getattr(found.judged, f"{name}_steps"), by_step, rtol=1e-3, atol=1e-5)
+        np.testing.assert_allclose(getattr(found.evaluated, f"{name}_steps"), by_step, rtol=1e-3, atol=1e-5)
         whole = np.mean(list(itertools.chain(*step_errors[kind])), axis=0)
-        np.testing.assert_allclose(getattr(found.judged, name), whole, rtol=1e-3, atol=1e-5)
-    assert (found.error, found.repeat_error, found.mean_error) == (
-        found.judged.policy,
-        found.judged.repeat,
-        found.judged.mean,
+        np.testing.assert_allclose(getattr(found.evaluated, name), whole, rtol=1e-3, atol=1e-5)
+    assert (found.error, found.evaluated.repeat, found.evaluated.mean) == (
+        found.evaluated.policy,
+        found.evaluated.repeat,
+        found.evaluated.mean,
     )
-    assert found.judged.episodes == (0, 1, 2, 3)
+    assert found.evaluated.episodes == (0, 1, 2, 3)
     assert len(step_errors[0][7]) == 2 < len(rows)  # so few rows have a whole chunk before them
 
 
 def test_training_rows_are_those_of_the_other_episodes(parts, say):
     _, samples = parts
     say(lambda samples, rows, tasks: samples.chunks(rows, 8) + (rows >= 20)[:, None, None])
-    found = judge(parts)
-    np.testing.assert_allclose(found.spread, samples.action[20:].std(axis=0))
+    found = report_on(parts)
+    np.testing.assert_allclose(found.std, samples.action[20:].std(axis=0))
     assert found.trained.episodes == (2, 3)
     assert found.trained.rows == 20
     np.testing.assert_allclose(found.trained.policy, 1.0, atol=1e-6)
     np.testing.assert_allclose(found.error, 0.0, atol=1e-9)
-    everything = judge(parts, np.arange(40))
+    everything = report_on(parts, np.arange(40))
     assert everything.trained is None
-    np.testing.assert_allclose(everything.spread, samples.action.std(axis=0))
+    np.testing.assert_allclose(everything.std, samples.action.std(axis=0))
     reference = Reference.of(samples.action[:5])
-    given = judge(parts, train_rows=np.arange(0), reference=reference)
+    given = report_on(parts, train_rows=np.arange(0), reference=reference)
     assert given.trained is None
-    np.testing.assert_allclose(given.spread, reference.spread)
-    with pytest.raises(TrainingError, match="0 rows to judge"):
-        judge(parts, np.arange(0))
+    np.testing.assert_allclose(given.std, reference.std)
+    with pytest.raises(TrainingError, match="0 rows to evaluate"):
+        report_on(parts, np.arange(0))
 
 
 def test_verdicts_per_dimension_and_overall(parts, say):
@@ -111,7 +111,7 @@ def test_verdicts_per_dimension_and_overall(parts, say):
         return chunk
 
     say(answer)
-    found = judge(parts)
+    found = report_on(parts)
     verdicts = dict(zip(NAMES, found.verdicts(), strict=True))
     assert verdicts["fr3_joint1"] == "better than both"
     assert verdicts["fr3_joint3"] == "worse than both"
@@ -121,14 +121,14 @@ def test_verdicts_per_dimension_and_overall(parts, say):
     assert "THIS POLICY DOES NOT BEAT BOTH BASELINES" in text
     assert "fr3_joint3 (worse than both)" in text
     say(lambda samples, rows, tasks: samples.chunks(rows, 8))
-    good = judge(parts)
+    good = report_on(parts)
     assert good.beats_baselines
     assert "beats both baselines overall" in format_report(good)
     assert good.overall()[0] == pytest.approx(0.0, abs=1e-6) and good.overall()[1] > 0.1
     assert all(name in text for name in NAMES)
 
 
-def test_a_dimension_that_never_moves_is_not_judged():
+def test_a_dimension_that_never_moves_is_not_evaluated():
     actions = np.column_stack([np.linspace(0, 1, 50), np.full(50, 1.5), np.full(50, 1.5) + 1e-7])
     reference = Reference.of(actions)
     assert reference.constant.tolist() == [False, True, True]
@@ -136,21 +136,21 @@ def test_a_dimension_that_never_moves_is_not_judged():
         9, (0,), (0.1, 5.0, 5.0), (0.5, 0.0, 0.0), (0.5, 0.0, 0.0), ((0.1, 5.0, 5.0),), ((0.5, 0.0, 0.0),),
         ((0.5, 0.0, 0.0),),
     )  # fmt: skip
-    spread, constant = tuple(reference.spread.tolist()), (False, True, True)
+    spread, constant = tuple(reference.std.tolist()), (False, True, True)
     found = Report(("a", "b", "c"), (), True, errors, None, spread, constant, SentenceTest("x"), True, None)
     assert found.verdicts() == ("better than both", "constant", "constant")
-    assert found.overall()[0] == pytest.approx(0.1 / reference.spread[0])
+    assert found.overall()[0] == pytest.approx(0.1 / reference.std[0])
     still = dataclasses.replace(found, constant=(True,) * 3, beats_baselines=False)
     assert conclusions(still)[0].startswith("No action ever moves")
 
 
 def test_a_policy_that_is_deaf_to_its_sentence_is_found_out(parts):
     policy, samples = parts
-    assert max(judge(parts).sentence_change) > 0
+    assert max(report_on(parts).sentences.change) > 0
     deaf = VlaAdapterPolicy(policy.network, policy.config, policy.tokenizer, policy.statistics)
     deaf.tokenize = lambda texts: policy.tokenize(["move"] * len(texts))
-    found = judge((deaf, samples))
-    assert found.sentence_change == pytest.approx((0.0,) * 8)
+    found = report_on((deaf, samples))
+    assert found.sentences.change == pytest.approx((0.0,) * 8)
     assert found.language_blind and found.exit_status == 3
     assert "THIS POLICY IS LANGUAGE-BLIND" in format_report(found)
 
@@ -164,16 +164,16 @@ def test_sentences_must_help_and_not_only_change_something(parts, say):
         return of
 
     say(answer(True))
-    hears = judge(parts)
+    hears = report_on(parts)
     assert hears.language_blind is False and hears.exit_status == 0
     assert hears.sentences.gain == pytest.approx(1.0)
-    assert hears.sentences.share == 1.0
+    assert hears.sentences.fraction == 1.0
     np.testing.assert_allclose(hears.sentences.wrong, 0.2, atol=1e-9)
-    np.testing.assert_allclose(hears.sentence_change, 0.3, atol=1e-9)
+    np.testing.assert_allclose(hears.sentences.change, 0.3, atol=1e-9)
     assert "listens to its sentence: wrong sentences change its error by +100%" in format_report(hears)
     say(answer(False))
-    random = judge(parts)
-    assert max(random.sentence_change) == pytest.approx(0.2)
+    random = report_on(parts)
+    assert max(random.sentences.change) == pytest.approx(0.2)
     assert random.sentences.gain == pytest.approx(0.0)
     assert random.language_blind
 
@@ -181,15 +181,15 @@ def test_sentences_must_help_and_not_only_change_something(parts, say):
 def test_only_rows_before_the_gripper_closes_tell_about_sentences(parts, say):
     _, samples = parts
     say(lambda samples, rows, tasks: samples.chunks(rows, 8))
-    assert judge(parts).sentences.rows == 12  # 6 of 10 rows of two episodes
-    late = judge(parts, np.array([8, 9, 18]))
-    assert late.sentence_change is None and late.language_blind is None and late.exit_status == 0
+    assert report_on(parts).sentences.rows == 12  # 6 of 10 rows of two episodes
+    late = report_on(parts, np.array([8, 9, 18]))
+    assert late.sentences.change is None and late.language_blind is None and late.exit_status == 0
     assert "not measurable: no row lies before a gripper closes" in format_report(late)
     one_task = dataclasses.replace(samples, tasks=samples.tasks[:1], task=np.zeros_like(samples.task))
-    found = judge((parts[0], one_task))
+    found = report_on((parts[0], one_task))
     assert "not measurable: the data set has one task only" in format_report(found)
     gripperless = dataclasses.replace(samples, waypoint=np.full_like(samples.waypoint, -1))
-    assert judge((parts[0], gripperless)).sentences.rows == 20
+    assert report_on((parts[0], gripperless)).sentences.rows == 20
 
 
 def test_each_row_gets_other_sentences_and_no_two_alike():
@@ -214,8 +214,10 @@ def test_predictions_in_batches_are_those_of_the_policy(parts):
 
 
 def test_a_report_survives_json(parts):
-    found = judge(parts)
+    found = report_on(parts)
     stored = json.loads(json.dumps(dataclasses.asdict(found)))
     assert stored["language_blind"] == found.language_blind
     assert Report(**stored) == found
-    assert Report(**json.loads(json.dumps(dataclasses.asdict(judge(parts, np.arange(40)))))).trained is None
+    assert (
+        Report(**json.loads(json.dumps(dataclasses.asdict(report_on(parts, np.arange(40)))))).trained is None
+    )

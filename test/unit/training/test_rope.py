@@ -21,7 +21,7 @@ from ..model.official_sample import fitting_contract, official_policy, write_off
 
 ROWS, EPISODES = 12, 2
 QUICK = {
-    "steps": 1, "batch": 1, "warmup": 0, "progress": False, "pages": False, "augmentation": "none",
+    "steps": 1, "batch_size": 1, "warmup_steps": 0, "progress": False, "pages": False, "augmentation": "none",
     "holdout": 0.0, "precision": "fp32",
 }  # fmt: skip
 

@@ -15,7 +15,7 @@ from vla_adapter_ros.training.settings import FinetuneSettings
 
 
 def settings(**more) -> FinetuneSettings:
-    return FinetuneSettings(**{"steps": 10, "batch": 4, "holdout": 0.0, **more})
+    return FinetuneSettings(**{"steps": 10, "batch_size": 4, "holdout": 0.0, **more})
 
 
 def test_rows_near_the_end_are_dropped_only_where_asked():
@@ -26,12 +26,12 @@ def test_rows_near_the_end_are_dropped_only_where_asked():
     assert rows.inside(np.array([12, 13, 19]), 8).sum(axis=1).tolist() == [8, 7, 1]
 
 
-def test_the_same_share_of_every_data_set_is_held_out():
+def test_the_same_fraction_of_every_data_set_is_kept_for_validation():
     rows = made_rows(episodes=40, length=2)
     rows = changed(rows, dataset=(rows.episode >= 30).astype(int))
-    train, report, held_out = split_rows(rows, settings(holdout=0.1), 1)
+    train, report, is_validation = split_rows(rows, settings(holdout=0.1), 1)
     apart = sorted(set(rows.episode[report]))
-    assert held_out
+    assert is_validation
     assert sum(n < 30 for n in apart) == 3 and sum(n >= 30 for n in apart) == 1
     assert not set(rows.episode[train]) & set(apart)
     assert len(train) + len(report) == 80
@@ -95,7 +95,7 @@ def test_weights_say_how_often_a_row_comes():
     rows = np.arange(100, 200)
     weight = np.where(rows < 150, 1.0, 0.25)
     weight[0] = 3.0
-    drawn = np.concatenate([pick_rows(rows, step, settings(batch=50), weight) for step in range(400)])
+    drawn = np.concatenate([pick_rows(rows, step, settings(batch_size=50), weight) for step in range(400)])
     counts = np.bincount(drawn, minlength=200)[100:] / 200  # per pass
     expected = weight * 100 / weight.sum()
     np.testing.assert_allclose(counts, expected, atol=0.12)

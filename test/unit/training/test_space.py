@@ -19,7 +19,7 @@ from vla_adapter_ros.model import checkpoint
 from vla_adapter_ros.training import state
 from vla_adapter_ros.training.finetune import finetune
 
-SHORT = {"steps": 4, "batch": 4, "warmup": 2, "progress": False, "save_every": 2, "pages": False}
+SHORT = {"steps": 4, "batch_size": 4, "warmup_steps": 2, "progress": False, "save_every": 2, "pages": False}
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,7 @@ import torch
 from vla_adapter_ros.errors import TrainingError
 from vla_adapter_ros.model import VlaAdapter, preset
 from vla_adapter_ros.model.vision import VitBlock
-from vla_adapter_ros.training.adapters import add_lora, frozen_to_bf16, merge_lora, plain_copy
+from vla_adapter_ros.training.adapters import add_lora, frozen_to_bf16, plain_copy
 from vla_adapter_ros.training.memory import compile_layers, recomputed_activations, repeated_layers
 from vla_adapter_ros.training.presets import MEMORIES, memory_preset, what_needs_less
 from vla_adapter_ros.training.settings import FinetuneSettings
@@ -80,6 +80,16 @@ def test_a_network_can_be_copied_while_activations_are_not_kept(network):
     assert bool(network.action_queries.weight.any())
 
 
+def merged_by_peft(network):
+    """A copy in which the library peft itself has merged the adapters."""
+    plain = copy.deepcopy(network)
+    for name, layer in [(n, m) for n, m in plain.named_modules() if hasattr(m, "lora_A")]:
+        layer.merge(safe_merge=True)
+        owner, _, last = name.rpartition(".")
+        setattr(plain.get_submodule(owner), last, layer.get_base_layer())
+    return plain
+
+
 def test_frozen_matrices_take_half_the_memory(network):
     before = copy.deepcopy(network)
     frozen_to_bf16(network)
@@ -95,7 +105,7 @@ def test_frozen_matrices_take_half_the_memory(network):
     assert half == pytest.approx(loss, rel=0.05)
     assert set(found) == set(expected)
     assert {value.dtype for value in found.values()} == {torch.float32}
-    merged, exact = plain_copy(network), merge_lora(before)
+    merged, exact = plain_copy(network), merged_by_peft(before)
     assert {p.dtype for p in merged.parameters()} == {torch.float32}
     for (name, one), two in zip(merged.state_dict().items(), exact.state_dict().values(), strict=True):
         torch.testing.assert_close(one, two, atol=2e-2, rtol=1e-2, msg=name)
@@ -106,7 +116,7 @@ def test_a_plain_copy_is_the_merged_network(network):
         for name, parameter in network.named_parameters():
             if "lora_B" in name:
                 parameter.normal_(std=0.1)
-    one, two = plain_copy(network).state_dict(), merge_lora(network).state_dict()
+    one, two = plain_copy(network).state_dict(), merged_by_peft(network).state_dict()
     assert list(one) == list(two)
     for name, value in two.items():
         torch.testing.assert_close(one[name], value, atol=1e-6, rtol=1e-5)
@@ -129,7 +139,7 @@ def test_compiled_layers_compute_the_same():
 def test_presets_are_settings(gigabytes):
     settings = FinetuneSettings(steps=1, **memory_preset(gigabytes))
     assert (settings.lora_rank, settings.lr, settings.schedule) == (64, 2e-4, "constant")
-    assert settings.checkpointing == (gigabytes < 24)
+    assert settings.gradient_checkpointing == (gigabytes < 24)
 
 
 def test_what_to_try_when_memory_runs_out():
@@ -140,6 +150,9 @@ def test_what_to_try_when_memory_runs_out():
         assert what_needs_less(settings).startswith(f"--memory {smaller} ")
     last = FinetuneSettings(steps=1, **memory_preset(10))
     assert what_needs_less(last).startswith("a smaller model")
-    full = FinetuneSettings(steps=1, batch=8)
-    assert what_needs_less(full) == "--accumulation 2 (now 1), or --checkpointing, or --lora-rank 64"
-    assert what_needs_less(full, processes=8) == "--checkpointing, or --lora-rank 64"
+    full = FinetuneSettings(steps=1, batch_size=8)
+    assert (
+        what_needs_less(full)
+        == "--gradient-accumulation-steps 2 (now 1), or --gradient-checkpointing, or --lora-rank 64"
+    )
+    assert what_needs_less(full, processes=8) == "--gradient-checkpointing, or --lora-rank 64"

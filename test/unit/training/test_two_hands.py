@@ -104,7 +104,14 @@ def test_a_short_training_and_back_to_the_controller(recorded, tmp_path):
     contract, root = recorded
     backbone = make_backbone(tmp_path / "tiny")
     trained = finetune(
-        root, tmp_path / "policy", init=backbone, steps=2, batch=2, warmup=1, progress=False, pages=False
+        root,
+        tmp_path / "policy",
+        init=backbone,
+        steps=2,
+        batch_size=2,
+        warmup_steps=1,
+        progress=False,
+        pages=False,
     )
     policy = VlaAdapterPolicy.from_pretrained(trained.output)
     assert policy.contract == contract and policy.config.action_dim == len(contract.action_names)

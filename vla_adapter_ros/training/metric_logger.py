@@ -1,4 +1,4 @@
-"""Figures of a running training: TensorBoard files, and Weights & Biases where it is wanted."""
+"""Metrics of a running training: TensorBoard files, and Weights & Biases where it is wanted."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from typing import Any
 from vla_adapter_ros.errors import TrainingError
 
 
-class Journal:
+class MetricLogger:
     """Writes numbers by step. Does nothing in processes other than the first.
 
     Args:
         folder: TensorBoard's folder.
         wandb: Project at Weights & Biases; "" is none.
-        settings: What is stored beside the figures there.
+        settings: What is stored beside the metrics there.
         first_step: Steps already made: what TensorBoard has of later ones is hidden.
         active: Whether this is the first process.
 
@@ -41,13 +41,13 @@ class Journal:
 
         self._writer = SummaryWriter(str(folder), purge_step=first_step, flush_secs=30)
 
-    def write(self, step: int, figures: dict[str, float]) -> None:
-        """Store figures after `step` steps."""
+    def log(self, step: int, metrics: dict[str, float]) -> None:
+        """Store metrics after `step` steps."""
         if self._writer is not None:
-            for name, value in figures.items():
+            for name, value in metrics.items():
                 self._writer.add_scalar(name, value, step)
         if self._run is not None:
-            self._run.log(figures, step=step)
+            self._run.log(metrics, step=step)
 
     def close(self) -> None:
         """Bring everything to disk."""

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from vla_adapter_ros.errors import TrainingError
+from vla_adapter_ros.training.old_records import rename_old_keys
 from vla_adapter_ros.untrusted import read_json
 
 _INDEX = "checkpoints.json"
@@ -16,7 +17,7 @@ _INDEX = "checkpoints.json"
 
 def _read_index(path: Path) -> dict[int, float | None]:
     try:
-        stored = read_json(path)["held_out_loss"]
+        stored = rename_old_keys("checkpoints", read_json(path))["validation_loss"]
         losses = {int(step): loss for step, loss in stored.items()}
         if all(loss is None or isinstance(loss, float) for loss in losses.values()):
             return losses
@@ -25,17 +26,17 @@ def _read_index(path: Path) -> dict[int, float | None]:
         raise TrainingError(f"{path}: no list of checkpoints: {error}") from error
 
 
-class KeptCheckpoints:
-    """A folder of checkpoints `step_00000500`, with an index of their held-out losses.
+class CheckpointManager:
+    """A folder of checkpoints `step_00000500`, with an index of their validation losses.
 
     Args:
         folder: Where they lie; made when the first is written.
-        keep: How many of the newest stay; the one with the lowest held-out loss stays besides. 0: none
-            is ever written.
+        save_total_limit: How many of the newest stay; the one with the lowest validation loss stays too.
+            0: none is ever written.
     """
 
-    def __init__(self, folder: Path, keep: int) -> None:
-        self.folder, self._keep = folder, keep
+    def __init__(self, folder: Path, save_total_limit: int) -> None:
+        self.folder, self._limit = folder, save_total_limit
         self._losses: dict[int, float | None] = {}
         index = folder / _INDEX
         if index.is_file():
@@ -53,19 +54,19 @@ class KeptCheckpoints:
 
     @property
     def best(self) -> tuple[int, float] | None:
-        """Steps and held-out loss of the best one; None if none was judged."""
-        judged = [(loss, step) for step, loss in self._losses.items() if loss is not None]
-        return min(judged)[::-1] if judged else None
+        """Steps and validation loss of the best one; None if none was validated."""
+        validated = [(loss, step) for step, loss in self._losses.items() if loss is not None]
+        return min(validated)[::-1] if validated else None
 
-    def add(self, step: int, loss: float | None, write: Callable[[Path], None]) -> None:
-        """Write the checkpoint after `step` steps and remove what is no longer kept.
+    def save(self, step: int, loss: float | None, write: Callable[[Path], None]) -> None:
+        """Write the checkpoint after `step` steps and remove those beyond the limit.
 
         Args:
             step: Steps made.
-            loss: Held-out loss; None if it is not known.
+            loss: Validation loss; None if it is not known.
             write: Fills a folder.
         """
-        if not self._keep:
+        if not self._limit:
             return
         target = self.path(step)
         temporary = target.with_name(f".{target.name}.tmp")
@@ -82,12 +83,12 @@ class KeptCheckpoints:
         self._remove_old()
         self._write_index()
 
-    def note(self, step: int, loss: float | None) -> None:
-        """Know of a checkpoint that another process wrote."""
-        if self._keep:
+    def register(self, step: int, loss: float | None) -> None:
+        """Count in a checkpoint that another process wrote."""
+        if self._limit:
             self._losses[step] = loss
 
-    def forget_after(self, step: int) -> None:
+    def remove_after(self, step: int) -> None:
         """Remove those of more than `step` steps: the training goes on from there and makes them anew."""
         for later in [number for number in self._losses if number > step]:
             shutil.rmtree(self.path(later), ignore_errors=True)
@@ -96,7 +97,7 @@ class KeptCheckpoints:
             self._write_index()
 
     def _remove_old(self) -> None:
-        stay = set(self.steps[-self._keep :])
+        stay = set(self.steps[-self._limit :])
         if self.best:
             stay.add(self.best[0])
         for step in set(self._losses) - stay:
@@ -104,7 +105,7 @@ class KeptCheckpoints:
             shutil.rmtree(self.path(step), ignore_errors=True)
 
     def _write_index(self) -> None:
-        facts = {"held_out_loss": {str(step): self._losses[step] for step in self.steps}}
+        facts = {"validation_loss": {str(step): self._losses[step] for step in self.steps}}
         facts["best"] = self.best[0] if self.best else None
         temporary = self.folder / f".{_INDEX}.tmp"
         temporary.write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")

@@ -1,0 +1,37 @@
+"""Stored settings, reports and lists of checkpoints of earlier versions, under the names of this one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+OLD_KEYS = {
+    "settings": {
+        "batch": "batch_size",
+        "accumulation": "gradient_accumulation_steps",
+        "warmup": "warmup_steps",
+        "clip": "grad_clip_norm",
+        "ema": "ema_decay",
+        "checkpointing": "gradient_checkpointing",
+        "keep": "save_total_limit",
+    },
+    "report": {"judged": "evaluated", "held_out": "is_validation", "spread": "std"},
+    "sentences": {"share": "fraction"},
+    "checkpoints": {"held_out_loss": "validation_loss"},
+}
+"""Names of version 0.1 by kind of record: old to new."""
+
+
+def rename_old_keys(kind: str, stored: Mapping[str, Any]) -> dict[str, Any]:
+    """A stored record of this version or an earlier one, under the names of this one.
+
+    Args:
+        kind: A key of `OLD_KEYS`.
+        stored: As it was read.
+    """
+    renamed = {OLD_KEYS[kind].get(name, name): value for name, value in stored.items()}
+    if kind == "settings" and "take" in renamed:  # was `last` or `best`
+        renamed["load_best"] = renamed.pop("take") == "best"
+    if kind == "report" and isinstance(renamed.get("sentences"), Mapping):
+        renamed["sentences"] = rename_old_keys("sentences", renamed["sentences"])
+    return renamed
