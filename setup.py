@@ -32,6 +32,7 @@ setup(
     install_requires=[
         "numpy>=1.24",
         "pyyaml",
+        "psutil",
         "pydantic>=2.6",
         "opencv-python-headless",
         "simplejpeg",

@@ -15,14 +15,15 @@ from typing import Any
 import numpy as np
 import torch
 
-from vla_adapter_ros.benchmarks.host import describe_host
 from vla_adapter_ros.benchmarks.policy_loop import Policy, run_policy
+from vla_adapter_ros.choices import NamedCubes
 from vla_adapter_ros.contract import Contract, read_contract, require_same
 from vla_adapter_ros.errors import ParameterError, SimulationError
 from vla_adapter_ros.model import VlaAdapterPolicy
 from vla_adapter_ros.model.device import resolve_device
 from vla_adapter_ros.simulation.robot import SimulatedRobot
 from vla_adapter_ros.simulation.sentences import SENTENCES, sentence
+from vla_adapter_ros.system_info import describe_system
 
 UNSEEN_SEED = 900_000
 """First scene; demonstrations are recorded from 10 000 on, and the backbone's scenes are drawn otherwise."""
@@ -102,8 +103,7 @@ def evaluate_closed_loop(
     for name, value in (("scenes", scenes), ("jobs", jobs)):
         if value < 1:
             raise ParameterError(f"{name} = {value}: allowed is at least 1")
-    if sentences not in ("each", "one"):
-        raise ParameterError(f"sentences = {sentences!r}: allowed is each or one")
+    NamedCubes.check("sentences", sentences, ParameterError)
     started = time.monotonic()
     place = str(resolve_device(device))
     work = (str(checkpoint), str(contract), renderer, sentences, longest_s, place)
@@ -123,7 +123,7 @@ def evaluate_closed_loop(
         **result,
         "jobs": jobs,
         "wall_s": round(time.monotonic() - started, 1),
-        "host": describe_host(),
+        "host": describe_system(),
         "runs": [asdict(e) | {"success": e.success} for e in episodes],
     }
 
@@ -152,9 +152,9 @@ def wilson_interval(successes: int, trials: int, z: float = 1.96) -> tuple[float
     Source:
         Wilson 1927, Journal of the American Statistical Association 22, 209-212.
     """
-    rate, spread = successes / trials, z * z / trials
-    middle = (rate + spread / 2) / (1 + spread)
-    half = z * np.sqrt(rate * (1 - rate) / trials + spread / (4 * trials)) / (1 + spread)
+    rate, ratio = successes / trials, z * z / trials
+    middle = (rate + ratio / 2) / (1 + ratio)
+    half = z * np.sqrt(rate * (1 - rate) / trials + ratio / (4 * trials)) / (1 + ratio)
     return round(float(max(middle - half, 0.0)), 4), round(float(min(middle + half, 1.0)), 4)
 
 
@@ -163,7 +163,7 @@ def run_scene(
 ) -> list[Episode]:
     """All episodes of one scene, which is put up anew for each."""
     colors = robot.reset(seed).colors
-    chosen = range(len(colors)) if sentences == "each" else (seed % len(colors),)
+    chosen = range(len(colors)) if sentences == NamedCubes.EACH else (seed % len(colors),)
     found = []
     for i in chosen:
         robot.reset(seed)
@@ -200,12 +200,12 @@ class _Loop:
         self, checkpoint: str, contract: str, renderer: str, sentences: str, longest_s: float, device: str
     ) -> None:
         self.policy = VlaAdapterPolicy.from_pretrained(checkpoint, device=device)
-        theirs = self.policy.contract
-        if theirs is None and not contract:
+        trained_for = self.policy.contract
+        if trained_for is None and not contract:
             raise ParameterError(f"checkpoint {checkpoint} carries no contract: name the simulated robot's")
-        self.contract = read_contract(contract) if contract else theirs
-        if theirs is not None:
-            require_same(self.contract, theirs, f"checkpoint {checkpoint}")
+        self.contract = read_contract(contract) if contract else trained_for
+        if trained_for is not None:
+            require_same(self.contract, trained_for, f"checkpoint {checkpoint}")
         self.robot = SimulatedRobot(self.contract, renderer)
         self.choice = (sentences, longest_s)
 

@@ -10,24 +10,27 @@ import numpy as np
 import torch
 from torch import nn
 
-from vla_adapter_ros.benchmarks.cost import prediction_cost
-from vla_adapter_ros.benchmarks.machine import (
-    describe_machine,
+from vla_adapter_ros.benchmarks.device_meter import (
     measure_peaks,
     peak_memory_bytes,
     reset_peak_memory,
     synchronize,
 )
+from vla_adapter_ros.benchmarks.flops import count_flops
 from vla_adapter_ros.benchmarks.reference import ReferencePath
+from vla_adapter_ros.choices import WeightType
 from vla_adapter_ros.errors import ModelConfigError
 from vla_adapter_ros.model import InferenceEngine, VlaAdapter, VlaAdapterConfig, preset
 from vla_adapter_ros.model.device import resolve_device
 from vla_adapter_ros.model.preprocessing import Preprocessor
+from vla_adapter_ros.system_info import describe_torch_system
 
 STAGES = ("preprocess", "vision", "llm", "head", "total")
 PROMPT_TOKENS = {"0.5b": 56, "tiny": 5}
 CAMERA = (480, 640)
-DTYPES = {"bf16": torch.bfloat16, "fp32": torch.float32, "fp16": torch.float16}
+DTYPES = {
+    WeightType.BF16: torch.bfloat16, WeightType.FP16: torch.float16, WeightType.FP32: torch.float32,
+}  # fmt: skip
 _SIZES = {"action_dim": 7, "proprio_dim": 8}
 
 Marks = list[tuple[str, float]]
@@ -48,8 +51,8 @@ def random_network(config: VlaAdapterConfig, device: torch.device, dtype: torch.
                 elif name in ("scale_factor", "gating_factor"):
                     parameter.fill_(0.3)
                 else:
-                    spread = 0.02 if parameter.ndim < 2 or isinstance(module, nn.Embedding) else None
-                    parameter.normal_(std=spread or parameter[0].numel() ** -0.5, generator=generator)
+                    std = 0.02 if parameter.ndim < 2 or isinstance(module, nn.Embedding) else None
+                    parameter.normal_(std=std or parameter[0].numel() ** -0.5, generator=generator)
             for name, buffer in module.named_buffers(recurse=False):
                 if "freq" not in name:
                     buffer.normal_(generator=generator)
@@ -72,7 +75,7 @@ def run_inference_benchmark(
     Args:
         name: Preset of the sizes; the weights are random, which does not change the work.
         device: See `resolve_device`.
-        dtype: One of `DTYPES`.
+        dtype: A word of `WeightType`.
         variant: Head, `base` or `pro`.
         repeats: Timed predictions of each path.
         threads: CPU threads.
@@ -80,19 +83,18 @@ def run_inference_benchmark(
 
     Returns:
         `reference` and `engine` with the median and 99th percentile of every stage [ms], CPU seconds,
-        peak memory, work and its share of the measured peak; `speedup`; `max_action_difference`;
+        peak memory, work and its fraction of the measured peak; `speedup`; `max_action_difference`;
         `machine`.
 
     Raises:
         ParameterError: there is no such device.
         ModelConfigError: unknown preset or type.
     """
-    if dtype not in DTYPES:
-        raise ModelConfigError(f"dtype = {dtype!r}: allowed is one of {list(DTYPES)}")
+    weight_type = WeightType.check("dtype", dtype, ModelConfigError)
     place = resolve_device(device)
     torch.set_num_threads(threads)
     config = preset(name, head=variant, **_SIZES)
-    network = random_network(config, place, DTYPES[dtype])
+    network = random_network(config, place, DTYPES[weight_type])
     rng = np.random.default_rng(0)
     cameras = [rng.integers(0, 256, (*CAMERA, 3), dtype=np.uint8) for _ in range(config.num_images)]
     ids = torch.from_numpy(rng.integers(2, min(1000, config.llm.vocab_size), PROMPT_TOKENS.get(name, 56)))
@@ -123,30 +125,30 @@ def run_inference_benchmark(
                 cpu[key].append(time.process_time() - busy)
                 runs[key].append(marks)
                 memory[key] = max(memory.get(key, 0), peak_memory_bytes(place))
-    peaks = measure_peaks(place, DTYPES[dtype])
+    peaks = measure_peaks(place, DTYPES[weight_type])
     result: dict[str, Any] = {
         "preset": name, "variant": variant, "dtype": dtype, "device": str(place), "repeats": repeats,
         "prompt_tokens": len(ids), "camera_images": f"{config.num_images} of {CAMERA[1]}x{CAMERA[0]}",
     }  # fmt: skip
     for key in paths:
-        cost = prediction_cost(config, len(ids), network.dtype.itemsize, everything=key == "reference")
+        counts = count_flops(config, len(ids), network.dtype.itemsize, everything=key == "reference")
         figures = _summary(runs[key])
         model_s = (figures["total_p50_ms"] - figures["preprocess_p50_ms"]) / 1e3
         result[key] = figures | {
             "cpu_s_p50": round(float(np.median(cpu[key])), 4),
             "actions_per_s": round(config.chunk / figures["total_p50_ms"] * 1e3, 2),
             "peak_memory_gb": round(memory[key] / 1e9, 3),
-            "gflop": float(f"{cost.flop / 1e9:.5g}"),
-            "weights_read_gb": float(f"{cost.weight_bytes / 1e9:.4g}"),
-            "share_of_peak_flop": round(cost.flop / model_s / peaks["flop_per_s"], 3),
-            "share_of_peak_bandwidth": round(cost.weight_bytes / model_s / peaks["bytes_per_s"], 3),
+            "gflop": float(f"{counts.flop / 1e9:.5g}"),
+            "weights_read_gb": float(f"{counts.weight_bytes / 1e9:.4g}"),
+            "share_of_peak_flop": round(counts.flop / model_s / peaks["flop_per_s"], 3),
+            "share_of_peak_bandwidth": round(counts.weight_bytes / model_s / peaks["bytes_per_s"], 3),
         }
     result["speedup"] = round(result["reference"]["total_p50_ms"] / result["engine"]["total_p50_ms"], 3)
     result["speedup_cpu_time"] = round(result["reference"]["cpu_s_p50"] / result["engine"]["cpu_s_p50"], 3)
     difference = (actions["reference"] - actions["engine"]).abs().max()
     result["max_action_difference"] = float(difference)
     result["largest_action"] = float(actions["reference"].abs().max())
-    result["machine"] = describe_machine(place) | {key: float(f"{v:.3g}") for key, v in peaks.items()}
+    result["machine"] = describe_torch_system(place) | {key: float(f"{v:.3g}") for key, v in peaks.items()}
     return result
 
 
@@ -158,9 +160,9 @@ def _summary(runs: list[Marks]) -> dict[str, float]:
             times[stage].append(1e3 * (after - before))
         times["total"].append(1e3 * (marks[-1][1] - marks[0][1]))
     return {
-        f"{stage}_{name}_ms": round(float(np.percentile(values, share)), 3)
+        f"{stage}_{name}_ms": round(float(np.percentile(values, percent)), 3)
         for stage, values in times.items()
-        for name, share in (("p50", 50), ("p99", 99))
+        for name, percent in (("p50", 50), ("p99", 99))
     }
 
 

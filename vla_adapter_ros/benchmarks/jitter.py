@@ -13,10 +13,10 @@ from typing import Any
 
 import numpy as np
 
-from vla_adapter_ros.benchmarks.host import CpuUse, describe_host
 from vla_adapter_ros.contract import Contract, read_contract
 from vla_adapter_ros.control import Chunk, MotionCore
 from vla_adapter_ros.errors import ParameterError
+from vla_adapter_ros.system_info import CpuUsage, describe_system
 
 RATES_HZ = (100.0, 250.0, 500.0)
 KINDS = ("rate_loop", "rclpy_timer")
@@ -98,7 +98,7 @@ def run_jitter_benchmark(
 
     Returns:
         {"100_hz": {"rate_loop": {...}, "rclpy_timer": {...}}, ..., "settings", "machine"};
-        see `figures` and `CpuUse`.
+        see `figures` and `CpuUsage`.
 
     Raises:
         ParameterError: a value that is not allowed.
@@ -114,7 +114,7 @@ def run_jitter_benchmark(
                 f"{name} = {value}: allowed are rates and seconds above 0, busy 0 to 2, priority 0 to 99"
             )
     description = read_contract(contract)
-    machine = describe_host()
+    machine = describe_system()
     result: dict[str, Any] = {}
     granted = bool(priority)
     with _two_cores(busy):
@@ -122,9 +122,9 @@ def run_jitter_benchmark(
             part = result[f"{rate:g}_hz"] = {}
             for kind in KINDS:
                 work = MovingCore(description, rate)
-                use = CpuUse()
+                usage = CpuUsage()
                 granted &= _run(kind, work, rate, WARM_UP_S + seconds, priority)
-                part[kind] = figures(work, rate) | use.result()
+                part[kind] = figures(work, rate) | usage.result()
     result["settings"] = {
         "seconds": seconds,
         "busy_cores": busy,

@@ -16,8 +16,7 @@ from typing import Any
 import numpy as np
 import yaml
 
-from vla_adapter_ros.benchmarks.host import CpuUse, describe_host
-from vla_adapter_ros.benchmarks.process import ProcessProbe
+from vla_adapter_ros.benchmarks.process_probe import ProcessProbe
 from vla_adapter_ros.benchmarks.recording_frames import read_number
 from vla_adapter_ros.benchmarks.recording_graph import (
     ARM,
@@ -34,6 +33,7 @@ from vla_adapter_ros.contract.resources import robots_folder
 from vla_adapter_ros.errors import ParameterError
 from vla_adapter_ros.recording import layout
 from vla_adapter_ros.recording.reader import DatasetReader
+from vla_adapter_ros.system_info import CpuUsage, describe_system
 
 SIZE, CAMERA_HZ = (640, 480), 30
 EPISODE_S = 20.0
@@ -73,13 +73,13 @@ def run_recording_benchmark(
             f"minutes = {minutes}, episode_s = {episode_s}, cores = {cores}: allowed is above 0, "
             "and 0 or more cores"
         )
-    machine = describe_host()
+    machine = describe_system()
     scratch_folder = tempfile.TemporaryDirectory(prefix="record_", dir=output)
     with scratch_folder as scratch, confined(cores), own_domain():
         folder = Path(scratch)
         contract = write_benchmark_contract(folder / "contract.yaml", size, camera_hz)
         root = folder / "set" if output is None else output / "set"
-        use = CpuUse()
+        usage = CpuUsage()
         with sources(folder, contract), recorder_process(folder, root) as runner:
             calls, probe = record(runner, contract, round(minutes * 60 / episode_s) or 1, episode_s)
             reasons = left_out(runner.log_file("recorder_node"))
@@ -89,7 +89,7 @@ def run_recording_benchmark(
         return {
             "rows": compare(reader, contract, published),
             "saving": saving_figures(calls, notes),
-            "cpu": cpu_figures(probe, notes) | use.result(),
+            "cpu": cpu_figures(probe, notes) | usage.result(),
             "memory": probe.memory_figures(),
             "verdicts": [entry["level"] for entry in notes],
             "left_out": reasons,

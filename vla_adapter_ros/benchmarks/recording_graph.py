@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from vla_adapter_ros.benchmarks.process import ProcessProbe
+from vla_adapter_ros.benchmarks.process_probe import ProcessProbe
 from vla_adapter_ros.contract import Contract
 from vla_adapter_ros.errors import RecordingError
 

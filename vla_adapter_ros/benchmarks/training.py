@@ -15,19 +15,20 @@ import torch
 from tokenizers import Tokenizer as RawTokenizer
 from tokenizers import models, pre_tokenizers
 
-from vla_adapter_ros.benchmarks.inference import random_network
-from vla_adapter_ros.benchmarks.machine import (
-    describe_machine,
+from vla_adapter_ros.benchmarks.device_meter import (
     peak_memory_bytes,
     reset_peak_memory,
     synchronize,
 )
+from vla_adapter_ros.benchmarks.inference import random_network
 from vla_adapter_ros.benchmarks.training_reference import ReferenceTraining, decode
+from vla_adapter_ros.choices import Preset
 from vla_adapter_ros.contract import Contract, read_contract
 from vla_adapter_ros.errors import ModelConfigError
 from vla_adapter_ros.model import Tokenizer, VlaAdapterPolicy, preset
 from vla_adapter_ros.model.device import resolve_device
 from vla_adapter_ros.model.preprocessing import Preprocessor
+from vla_adapter_ros.system_info import describe_torch_system
 from vla_adapter_ros.training.adapters import add_lora, frozen_to_bf16
 from vla_adapter_ros.training.augmentation import resolve_augmentation
 from vla_adapter_ros.training.batches import prepare_preprocessing
@@ -43,7 +44,6 @@ from vla_adapter_ros.training.memory import (
 from vla_adapter_ros.training.optimizer import build_optimizer, freeze_parts
 from vla_adapter_ros.training.settings import FinetuneSettings
 
-PRESETS = ("tiny", "0.5b")
 CAMERA = 256  # side of the stored images, as in the published data sets [px]
 ROWS, EPISODE = 256, 64
 SAMPLES_OF_A_TRAINING = 100_000
@@ -95,7 +95,7 @@ def run_training_benchmark(
     device: str = "auto",
     batches: tuple[int, ...] = (32,),
     lora_rank: int = 0,
-    checkpointing: bool = False,
+    gradient_checkpointing: bool = False,
     compile_layers_too: bool = False,
     steps: int = 10,
     threads: int = 1,
@@ -107,27 +107,27 @@ def run_training_benchmark(
         device: See `resolve_device`.
         batches: Samples per step; each is measured.
         lora_rank: Of the adapters in every linear layer; 0: all weights train.
-        checkpointing: Let our loop compute activations again.
+        gradient_checkpointing: Let our loop compute activations again.
         compile_layers_too: Let our loop compile its layers.
         steps: Timed steps of each way.
         threads: CPU threads.
 
     Returns:
-        Per batch `reference` and `loop` with samples/s, CPU seconds per sample, peak memory, the share of
+        Per batch `reference` and `loop` with samples/s, CPU seconds per sample, peak memory, the fraction of
         the time that waits for data, and hours per 100,000 samples; `speedup`; `machine`.
 
     Raises:
         ParameterError: there is no such device.
         ModelConfigError: unknown preset.
     """
-    if name not in PRESETS:
-        raise ModelConfigError(f"preset = {name!r}: allowed is one of {list(PRESETS)}")
+    if name not in Preset.light():
+        raise ModelConfigError(f"preset = {name!r}: allowed is one of {Preset.light()}")
     place = resolve_device(device)
     torch.set_num_threads(threads)
     half = has_bf16(place)
     result: dict[str, Any] = {
         "preset": name, "device": str(place), "lora_rank": lora_rank, "steps": steps, "rows": ROWS,
-        "camera_images": f"{CAMERA}x{CAMERA}", "gradient_checkpointing": checkpointing,
+        "camera_images": f"{CAMERA}x{CAMERA}", "gradient_checkpointing": gradient_checkpointing,
         "compile": compile_layers_too, "products": "bf16" if half else "fp32", "batches": {},
     }  # fmt: skip
     for batch in batches:
@@ -135,11 +135,11 @@ def run_training_benchmark(
             steps=2 * steps + 4, batch_size=batch, lr=2e-4, lora_rank=lora_rank, save_total_limit=0,
             holdout=0.0,
             precision="bf16" if half else "fp32", frozen_bf16=half and lora_rank > 0,
-            gradient_checkpointing=checkpointing, compile=compile_layers_too, save_every=10**9,
+            gradient_checkpointing=gradient_checkpointing, compile=compile_layers_too, save_every=10**9,
         )  # fmt: skip
         with tempfile.TemporaryDirectory() as folder:
             result["batches"][str(batch)] = _measure(name, settings, place, steps, Path(folder))
-    result["machine"] = describe_machine(place)
+    result["machine"] = describe_torch_system(place)
     return result
 
 
@@ -164,16 +164,16 @@ def _measure(
     resize = Preprocessor(preprocessing).resize
     kept = np.stack([[resize(decode(data)) for data in row] for row in frames])
     filling_s = time.perf_counter() - start
-    trainee = TrainingModule(policy)
-    freeze_parts(trainee, settings)
+    module = TrainingModule(policy)
+    freeze_parts(module, settings)
     if settings.frozen_bf16:
         frozen_to_bf16(network)
-    trainee = trainee.to(device).train()
+    module = module.to(device).train()
     augmentation = resolve_augmentation(settings.augmentation, config)
     tasks = [rows.tasks[task] for task in rows.task]
     chunks = rows.chunks(np.arange(ROWS), config.chunk)
     reference = ReferenceTraining(
-        trainee, policy, resize, frames, tasks, rows.state, chunks, augmentation, settings
+        module, policy, resize, frames, tasks, rows.state, chunks, augmentation, settings
     )
     found = {"reference": _Meter(device), "loop": _Meter(device)}
     rng = np.random.default_rng(1)
@@ -181,16 +181,16 @@ def _measure(
     for number in range(-2, steps):
         found["reference"].time(partial(reference.step, rng.integers(0, ROWS, settings.batch_size)), number)
     reference.optimizer.state.clear()
-    apply_training_optimizations(trainee, device)
+    apply_training_optimizations(module, device)
     if settings.compile:
-        compile_layers(trainee)
+        compile_layers(module)
     loop = TrainingLoop(
-        trainee, build_optimizer(trainee, settings), policy, Samples.join(rows, _Frames(kept)),
-        np.arange(ROWS), None, settings, Processes(str(device)), folder, {}, [], RunningMean(trainee, 0.0),
+        module, build_optimizer(module, settings), policy, Samples.join(rows, _Frames(kept)),
+        np.arange(ROWS), None, settings, Processes(str(device)), folder, {}, [], RunningMean(module, 0.0),
         lambda target: None,
     )  # fmt: skip
     waiting = _Waiting(loop.batches())
-    with recomputed_activations(trainee, settings.gradient_checkpointing):
+    with recomputed_activations(module, settings.gradient_checkpointing):
         for number in range(-2, steps):
             before = waiting.seconds
             found["loop"].time(partial(loop.step, number + 2, False, waiting), number)
@@ -202,7 +202,7 @@ def _measure(
         figures["reference"]["cpu_s_per_sample"] / figures["loop"]["cpu_s_per_sample"], 3
     )
     figures["loop"]["reading_ms_per_row_once"] = round(1e3 * filling_s / ROWS, 2)
-    figures["trained_parameters"] = sum(p.numel() for p in trainee.parameters() if p.requires_grad)
+    figures["trained_parameters"] = sum(p.numel() for p in module.parameters() if p.requires_grad)
     return figures
 
 

@@ -33,7 +33,7 @@ class ReferenceTraining:
     """Steps in the published way on a model that `TrainingModule` wraps.
 
     Args:
-        trainee: What trains; the extra waypoint output is not used.
+        module: What trains; the extra waypoint output is not used.
         policy: Its pixel values, tokenizer and statistics.
         resize: Images to the model's size, without a crop.
         frames: JPEG data by row and camera.
@@ -45,7 +45,7 @@ class ReferenceTraining:
 
     def __init__(
         self,
-        trainee: TrainingModule,
+        module: TrainingModule,
         policy: VlaAdapterPolicy,
         resize: Callable[[np.ndarray], np.ndarray],
         frames: list[list[bytes]],
@@ -55,12 +55,12 @@ class ReferenceTraining:
         augmentation: str,
         settings: FinetuneSettings,
     ) -> None:
-        self.network, self.policy, self.frames, self.sentences = trainee.network, policy, frames, sentences
+        self.network, self.policy, self.frames, self.sentences = module.network, policy, frames, sentences
         self.state, self.chunks, self.augmentation, self.resize = state, chunks, augmentation, resize
-        self.settings, self.device = settings, trainee.network.device
-        self._path = ReferencePath(trainee.network)
+        self.settings, self.device = settings, module.network.device
+        self._path = ReferencePath(module.network)
         self._generator = torch.Generator().manual_seed(settings.seed)
-        trained = [p for p in trainee.network.parameters() if p.requires_grad]
+        trained = [p for p in module.network.parameters() if p.requires_grad]
         self.optimizer = torch.optim.AdamW(trained, lr=settings.lr)
 
     def step(self, rows: np.ndarray) -> float:

@@ -7,6 +7,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from vla_adapter_ros.choices import HeadKind, Preset, WeightType
 from vla_adapter_ros.cli.arguments import (
     COUNT,
     DEVICE_HELP,
@@ -29,10 +30,10 @@ def add_benchmark_command(commands: Any) -> None:
     inference = kinds.add_parser(
         "inference", help="one chunk: the published way of computing it, and the engine"
     )
-    inference.add_argument("--preset", default="0.5b", choices=("0.5b", "tiny"))
+    inference.add_argument("--preset", default="0.5b", choices=Preset.light())
     inference.add_argument("--device", default="auto", help=DEVICE_HELP)
-    inference.add_argument("--dtype", default="bf16", choices=("bf16", "fp16", "fp32"))
-    inference.add_argument("--variant", default="pro", choices=("base", "pro"), help="policy head")
+    inference.add_argument("--dtype", default="bf16", choices=WeightType.words())
+    inference.add_argument("--variant", default="pro", choices=HeadKind.bridge(), help="policy head")
     inference.add_argument("--repeats", type=COUNT, default=10, help="timed predictions of each path")
     inference.add_argument("--threads", type=COUNT, default=2, help="CPU threads")
     inference.add_argument("--compile", action="store_true", help="give the engine torch.compile")
@@ -81,7 +82,7 @@ def add_benchmark_command(commands: Any) -> None:
     recording.set_defaults(run=_recording, simulate=True)
 
     training = kinds.add_parser("training", help="steps: the published recipe's way, and our loop")
-    training.add_argument("--preset", default="tiny", choices=("tiny", "0.5b"))
+    training.add_argument("--preset", default="tiny", choices=Preset.light())
     training.add_argument("--device", default="auto", help=DEVICE_HELP)
     training.add_argument("--batch-size", type=COUNT, nargs="+", help="default: 32 for tiny, 1 for 0.5b")
     training.add_argument("--lora-rank", type=whole(), help="default: 0 for tiny, 64 for 0.5b")
@@ -164,7 +165,7 @@ def _training(options: argparse.Namespace) -> int:
     result = run_training_benchmark(
         options.preset,
         device=announce_device(options.device),
-        batches=tuple(options.batch or ((32,) if tiny else (1,))),
+        batches=tuple(options.batch_size or ((32,) if tiny else (1,))),
         lora_rank=rank,
         gradient_checkpointing=options.checkpointing,
         compile_layers_too=options.compile,

@@ -7,6 +7,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from vla_adapter_ros.choices import NamedCubes, RendererName
 from vla_adapter_ros.cli.arguments import (
     COUNT,
     DEVICE_HELP,
@@ -63,9 +64,9 @@ def _add_closed_loop(kinds: Any) -> None:
     parser.add_argument("--scenes", type=COUNT, default=30)
     parser.add_argument("--seed", type=SEED, default=900_000, help="first scene")
     parser.add_argument(
-        "--sentences", default="each", choices=("each", "one"), help="name each cube of a scene, or one"
+        "--sentences", default="each", choices=NamedCubes.words(), help="name each cube of a scene, or one"
     )
-    parser.add_argument("--renderer", default="raycast", choices=("auto", "egl", "osmesa", "raycast"))
+    parser.add_argument("--renderer", default="raycast", choices=RendererName.words())
     parser.add_argument("--longest", type=SECONDS, default=10.0, help="simulated time per sentence [s]")
     parser.add_argument("--jobs", type=COUNT, default=1, help="processes, one thread each")
     parser.add_argument("--require", type=whole(), default=0, help="fail with fewer successes than this")

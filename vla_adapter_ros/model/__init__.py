@@ -5,11 +5,10 @@ from vla_adapter_ros.model.engine import InferenceEngine
 from vla_adapter_ros.model.network import Conditions, VlaAdapter
 from vla_adapter_ros.model.normalization import FieldStatistics, Statistics, read_statistics
 from vla_adapter_ros.model.policy import Observation, VlaAdapterPolicy
-from vla_adapter_ros.model.presets import PRESETS, preset
+from vla_adapter_ros.model.presets import preset
 from vla_adapter_ros.model.tokenizer import TINY_WORDS, Tokenizer
 
 __all__ = [
-    "PRESETS",
     "TINY_WORDS",
     "Conditions",
     "FieldStatistics",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from typing import NamedTuple
 
+from vla_adapter_ros.choices import Preset
 from vla_adapter_ros.errors import ModelConfigError
 from vla_adapter_ros.model.config import (
     HeadConfig,
@@ -39,8 +40,6 @@ LLAMA2_7B = dataclasses.replace(OPENVLA_LLAMA2_7B, rms_norm_eps=1e-5)
 # The published preprocessor file stores DINOv2's numbers rounded to bf16; the released models saw these.
 DINOV2_MEAN, DINOV2_STD = (0.484375, 0.455078125, 0.40625), (0.228515625, 0.2236328125, 0.224609375)
 SIGLIP_MEAN, SIGLIP_STD = (0.5, 0.5, 0.5), (0.5, 0.5, 0.5)
-
-PRESETS = ("tiny", "0.5b", "llama2-7b", "openvla-7b")
 
 
 class BridgeDesign(NamedTuple):
@@ -77,7 +76,7 @@ def preset(
     `llama2-7b` (B2: Prismatic on Llama 2 7B) and `openvla-7b` (B3) are the paper's larger backbones.
 
     Args:
-        name: One of `PRESETS`.
+        name: A word of `Preset`.
         num_images: Cameras.
         action_dim: Width A of an action row.
         proprio_dim: Width S of the proprioception.
@@ -96,7 +95,7 @@ def preset(
         return _tiny(sizes, vocab, head)
     if name in _BACKBONES:
         return _published(name, sizes, vocab, head)
-    raise ModelConfigError(f"preset = {name!r}: allowed is one of {list(PRESETS)}")
+    raise ModelConfigError(f"preset = {name!r}: allowed is one of {Preset.words()}")
 
 
 def with_bridge_design(config: VlaAdapterConfig, design: str) -> VlaAdapterConfig:

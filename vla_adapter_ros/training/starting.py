@@ -8,6 +8,7 @@ from pathlib import Path
 
 import torch
 
+from vla_adapter_ros.choices import Preset
 from vla_adapter_ros.contract import Contract, checkpoints_folder, require_same
 from vla_adapter_ros.errors import CheckpointError, TrainingError
 from vla_adapter_ros.hub import download
@@ -20,7 +21,6 @@ from vla_adapter_ros.paths import expand, locate
 from vla_adapter_ros.training.cameras import with_cameras
 
 BACKBONE = "grounded_tiny"
-SCRATCH = ("tiny", "0.5b")
 PRISMATIC = "prismatic"
 """The published vision-language model without robot training that VLA-Adapter starts from."""
 _PRISMATIC_ID = "Stanford-ILIAD/prism-qwen25-extra-dinosiglip-224px-0_5b"
@@ -37,7 +37,7 @@ def start_name(init: str | Path | None, preset_name: str | None) -> str:
 def is_tiny_start(init: str | Path | None, preset_name: str | None) -> bool:
     """Whether a start is known to be the tiny model, without reading any weights."""
     if init is None:
-        return preset_name in (None, "tiny")
+        return preset_name in (None, Preset.TINY)
     return os.path.isfile(own := expand(init) / OURS) and bool(read_own_config(own).stem)
 
 
@@ -61,7 +61,8 @@ def starting_point(
             None: from scratch if `preset_name` is given, else the grounded tiny backbone of this package.
         robot: Cameras, state and actions of the data set.
         sentences: Instructions of the data set: a tiny model from scratch knows their words.
-        preset_name: Sizes of a published backbone (default `0.5b`), or of a model from scratch (`SCRATCH`).
+        preset_name: Sizes of a published backbone (default `0.5b`), or of a model from scratch, see
+            `Preset.light`.
         tokenizer: Folder with `tokenizer.json`: for a Prismatic backbone, and `0.5b` from scratch.
         platform: For an official checkpoint, see `VlaAdapterPolicy.from_pretrained`.
         device: Where it trains.
@@ -106,13 +107,13 @@ def _is_policy(path: Path) -> bool:
 def _from_scratch(
     name: str, robot: Contract, sentences: Iterable[str], tokenizer: str | Path | None
 ) -> VlaAdapterPolicy:
-    if name not in SCRATCH:
-        raise TrainingError(f"preset = {name!r}: allowed from scratch is one of {list(SCRATCH)}")
+    if name not in Preset.light():
+        raise TrainingError(f"preset = {name!r}: allowed from scratch is one of {Preset.light()}")
     if tokenizer is not None:
         config = _sized(name, robot)
         known = Tokenizer.from_folder(tokenizer, config.prompt)  # quick to refuse, before weights are drawn
         return VlaAdapterPolicy(VlaAdapter(config), config, known)
-    if name != "tiny":
+    if name != Preset.TINY:
         raise TrainingError(f"preset {name!r} from scratch needs a tokenizer: name the folder of Qwen2.5's")
     known = Tokenizer.from_words((*TINY_WORDS, *sentences))
     config = _sized(name, robot, known.vocab_size)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from vla_adapter_ros.benchmarks.cost import prediction_cost
+from vla_adapter_ros.benchmarks.flops import count_flops
 from vla_adapter_ros.benchmarks.inference import (
     STAGES,
     format_result,
@@ -42,8 +42,8 @@ def test_reference_path_gives_the_golden_actions(name: str, key: str, dtype: tor
 def test_counted_work_is_that_of_the_published_model() -> None:
     """1.50 and 1.30 TFLOP with two images and 56 prompt tokens; 2.15 GB and the head's weights."""
     config = preset("0.5b", action_dim=7, proprio_dim=8)
-    assert prediction_cost(config, 56, 2, everything=True).flop == pytest.approx(1.50e12, rel=0.005)
-    cost = prediction_cost(config, 56, 2, everything=False)
+    assert count_flops(config, 56, 2, everything=True).flop == pytest.approx(1.50e12, rel=0.005)
+    cost = count_flops(config, 56, 2, everything=False)
     assert cost.flop == pytest.approx(1.30e12, rel=0.005)
     assert cost.weight_bytes == pytest.approx(2.15e9 + 0.347e9, rel=0.01)
 

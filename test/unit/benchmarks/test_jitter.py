@@ -9,7 +9,6 @@ import time
 import numpy as np
 import pytest
 
-from vla_adapter_ros.benchmarks.host import CpuUse
 from vla_adapter_ros.benchmarks.jitter import (
     KINDS,
     WARM_UP_S,
@@ -21,6 +20,7 @@ from vla_adapter_ros.benchmarks.jitter import (
 )
 from vla_adapter_ros.contract import read_contract
 from vla_adapter_ros.errors import ParameterError
+from vla_adapter_ros.system_info import CpuUsage
 
 CONTRACT = read_contract("franka_sim")
 
@@ -75,11 +75,11 @@ def test_busy_loops_are_pinned_and_end_with_the_measurement() -> None:
 
 
 def test_use_of_cores_counts_what_runs() -> None:
-    use = CpuUse()
+    usage = CpuUsage()
     end = time.process_time() + 0.5
     while time.process_time() < end:
         pass
-    result = use.result()
+    result = usage.result()
     assert 0.2 < result["cores_in_use"] <= os.cpu_count() and 0 <= result["cores_stolen"] <= os.cpu_count()
 
 

@@ -6,9 +6,9 @@ import json
 import pytest
 import torch
 
-from vla_adapter_ros.choices import HeadKind
+from vla_adapter_ros.choices import HeadKind, Preset
 from vla_adapter_ros.errors import ModelConfigError
-from vla_adapter_ros.model import PRESETS, VlaAdapter, config_from_dict, preset
+from vla_adapter_ros.model import VlaAdapter, config_from_dict, preset
 from vla_adapter_ros.model.config import OutputConfig
 from vla_adapter_ros.model.network import LanguageModel
 
@@ -17,7 +17,7 @@ def count(module: torch.nn.Module) -> int:
     return sum(parameter.numel() for parameter in module.parameters())
 
 
-@pytest.mark.parametrize("name", PRESETS)
+@pytest.mark.parametrize("name", Preset.words())
 @pytest.mark.parametrize("head", ["base", "pro", "dit"])
 def test_json_round_trip(name: str, head: str) -> None:
     config = preset(name, head=head)

@@ -1,4 +1,4 @@
-"""Work and traffic of one prediction, counted from the sizes."""
+"""Floating-point operations and weights read of one prediction, counted from the sizes."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from vla_adapter_ros.model.config import ProjectorKind
 
 
 @dataclass(frozen=True)
-class Cost:
+class Flops:
     """Matrix work [floating-point operations] and weights read [bytes] of one prediction."""
 
     flop: float
     weight_bytes: float
 
 
-def prediction_cost(
+def count_flops(
     config: VlaAdapterConfig, prompt_tokens: int, bytes_per_weight: int, *, everything: bool
-) -> Cost:
+) -> Flops:
     """Count products of matrices, attention included; a multiply-add is two operations.
 
     Args:
@@ -29,7 +29,7 @@ def prediction_cost(
         everything: Also the unread last tower blocks and the word scores, as the published code has them.
 
     Returns:
-        The cost. Each weight matrix counts as read once, the embedding table only for word scores.
+        The counts. Each weight matrix counts as read once, the embedding table only for word scores.
     """
     counts = [
         _towers(config, everything),
@@ -38,7 +38,7 @@ def prediction_cost(
         _head(config),
     ]
     flop, weights = (sum(part) for part in zip(*counts, strict=True))
-    return Cost(flop, weights * bytes_per_weight)
+    return Flops(flop, weights * bytes_per_weight)
 
 
 def _linear(rows: int, weights: int) -> tuple[float, float]:

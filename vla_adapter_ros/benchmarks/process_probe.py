@@ -1,13 +1,12 @@
-"""Processor time and memory of another process over time, from /proc (Linux)."""
+"""Processor time and memory of another process over time, by psutil."""
 
 from __future__ import annotations
 
-import os
 import threading
 import time
-from pathlib import Path
 
 import numpy as np
+import psutil
 
 _PERIOD_S = 0.5
 
@@ -20,7 +19,7 @@ class ProcessProbe:
     """
 
     def __init__(self, pid: int) -> None:
-        self._pid = pid
+        self._process = psutil.Process(pid)
         self._ended = threading.Event()
         self._samples: list[tuple[float, float]] = []  # time [s], memory [MB]
         self.cpu_s = 0.0
@@ -55,12 +54,10 @@ class ProcessProbe:
 
     def _watch(self) -> None:
         while True:
-            pages = int(Path(f"/proc/{self._pid}/statm").read_text(encoding="ascii").split()[1])
-            self._samples.append((time.monotonic(), pages * os.sysconf("SC_PAGE_SIZE") / 1e6))
+            self._samples.append((time.monotonic(), self._process.memory_info().rss / 1e6))
             if self._ended.wait(_PERIOD_S):
                 return
 
     def _cpu_time(self) -> float:
-        # The name, in brackets, may hold spaces; user and system time come 11 words after it.
-        words = Path(f"/proc/{self._pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()
-        return (int(words[11]) + int(words[12])) / os.sysconf("SC_CLK_TCK")
+        times = self._process.cpu_times()
+        return times.user + times.system

@@ -1,0 +1,83 @@
+"""The computer that a measurement was made on: its names, versions and load. Torch is imported on demand."""
+
+from __future__ import annotations
+
+import os
+import platform
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import psutil
+
+if TYPE_CHECKING:
+    import torch
+
+
+def processor_name() -> str:
+    """Name of the processor, as the system gives it."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return platform.processor() or platform.machine()
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.machine()
+
+
+def describe_system() -> dict[str, Any]:
+    """Processor, cores that this process may use, versions, and the load average of the last minute."""
+    return {
+        "processor": processor_name(),
+        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "system": f"{platform.system()} {platform.release()}",
+        "python": platform.python_version(),
+        "load_average": round(psutil.getloadavg()[0], 2),
+    }
+
+
+def describe_torch_system(device: torch.device) -> dict[str, Any]:
+    """Processor, torch with its threads, and the GPU, if `device` is one."""
+    import torch
+
+    facts: dict[str, Any] = {
+        "processor": processor_name(),
+        "threads": torch.get_num_threads(),
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+    }
+    if device.type == "cuda":
+        properties = torch.cuda.get_device_properties(device)
+        facts |= {
+            "gpu": properties.name,
+            "gpu_memory_gb": round(properties.total_memory / 1e9, 1),
+            "cuda": torch.version.cuda,
+            "driver": _driver_version(),
+        }
+    return facts
+
+
+def _driver_version() -> str:
+    try:
+        first = Path("/proc/driver/nvidia/version").read_text(encoding="utf-8").splitlines()[0]
+    except (OSError, IndexError):
+        return "unknown"
+    return next((word for word in first.split() if word[:1].isdigit()), first)
+
+
+class CpuUsage:
+    """How much of all cores is in use from its making to `result`."""
+
+    def __init__(self) -> None:
+        self._before = psutil.cpu_times()
+
+    def result(self) -> dict[str, float]:
+        """`cores_in_use` by all processes, and `cores_stolen`: what the hypervisor gave to others."""
+        after = psutil.cpu_times()
+        names = ("user", "nice", "system", "idle", "iowait", "irq", "softirq", "steal")
+        spent = {name: getattr(after, name, 0.0) - getattr(self._before, name, 0.0) for name in names}
+        total = sum(spent.values())
+        cores = (os.cpu_count() or 1) / total if total > 0 else 0.0
+        busy = total - spent["idle"] - spent["iowait"] - spent["steal"]
+        return {
+            "cores_in_use": round(busy * cores, 2),
+            "cores_stolen": round(spent["steal"] * cores, 3),
+        }
