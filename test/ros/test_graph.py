@@ -7,7 +7,7 @@ import pytest
 from bench import CONTRACT
 
 from vla_adapter_ros.cli.client import GraphClient
-from vla_adapter_ros.cli.footage import Footage
+from vla_adapter_ros.cli.demo_video import DemoVideo
 from vla_adapter_ros.control.limits import Limits
 from vla_adapter_ros.nodes.conversions import joint_positions, seconds
 from vla_adapter_ros.nodes.graph import node_list
@@ -103,17 +103,17 @@ def test_obeys_is_redirected_and_stops(running):
     runner.check_alive()
 
 
-def test_footage_is_written(running, tmp_path):
+def test_the_demo_video_is_written(running, tmp_path):
     import av
 
     client, _, _ = running
     client.reset(5)
-    with Footage(CONTRACT, tmp_path) as footage:
-        client.on_message = footage.take
+    with DemoVideo(CONTRACT, tmp_path) as video:
+        client.on_message = video.add_message
         client.instruct(sentence(client.scene.objects[0], 0))
-        footage.begin("a caption")
+        video.start_episode("a caption")
         client.sleep(1.5)
-        footage.end()
+        video.stop_episode()
     with av.open(str(tmp_path / "demo.mp4")) as video:
         frames = [frame.to_ndarray(format="rgb24") for frame in video.decode(video=0)]
     assert len(frames) >= 10

@@ -1,4 +1,4 @@
-"""The same recorded chunks, with inference latency, driven by the usual methods and by ours."""
+"""Recorded chunks, with inference latency, driven by the usual methods and by the default controller."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ METHODS = ("one_point", "open_loop", "ensembling", "default")
 EVERY_FRAME = "every_frame"  # the default's controller, with as many chunks as one_point gets
 LATENCIES_MS = (0, 40, 90, 200)
 SAMPLE_S = 0.001
-JITTER = 0.15  # standard deviation of the latency, as a share of it; cut off at two of them
+JITTER = 0.15  # standard deviation of the latency, as a fraction of it; cut off at two of them
 SETTLE_S = 0.3  # the arm stands still before the first frame
 HAND_OVER_S = 0.3  # how long after a hand-over its velocity step may show: lead, then a row
 
@@ -224,7 +224,7 @@ def stream_facts(contract: Contract, stream: ChunkStream) -> dict[str, float]:
 
     Returns:
         `disagreement`: root of the mean squared joint-space distance between the second row of a chunk
-        and the first of the next frame's, which speaks of the same time [rad]. `beyond_limits`: share of
+        and the first of the next frame's, which speaks of the same time [rad]. `beyond_limits`: fraction of
         the frames at which the path of first rows, begun at rest, needs more than the contract's
         acceleration in some joint.
     """
@@ -250,10 +250,10 @@ def verdict(part: dict[str, dict[str, float]]) -> dict[str, Any]:
         `lowest_rms_jerk`; `rms_jerk_below_one_point`, a factor, of which 5 is wanted; `path_error_ratio`
         to the best of the others, of which at most 1.1 is wanted; `holds`, all three.
     """
-    ours, others = part["default"], [part[name] for name in METHODS if name != "default"]
-    lowest = ours["rms_jerk"] < min(other["rms_jerk"] for other in others)
-    factor = part["one_point"]["rms_jerk"] / ours["rms_jerk"]
-    ratio = ours["path_error"] / min(other["path_error"] for other in others)
+    default, others = part["default"], [part[name] for name in METHODS if name != "default"]
+    lowest = default["rms_jerk"] < min(other["rms_jerk"] for other in others)
+    factor = part["one_point"]["rms_jerk"] / default["rms_jerk"]
+    ratio = default["path_error"] / min(other["path_error"] for other in others)
     return {
         "lowest_rms_jerk": lowest,
         "rms_jerk_below_one_point": factor,

@@ -1,4 +1,4 @@
-"""Ways to turn a stream of action chunks into commands for the driver of an arm: three usual ones, and ours.
+"""Ways to turn a stream of action chunks into commands for an arm's driver: three usual and the default.
 
 Each gets chunks when inference has finished them, and steps through time. All talk to the same driver,
 a joint trajectory controller; the usual ones send positions only, which it joins by lines.
@@ -33,7 +33,7 @@ class Method(Protocol):
         """A chunk has come out of inference."""
 
     def step(self, now: float) -> None:
-        """Send whatever is due at `now`; called every millisecond."""
+        """Send what is to be sent at `now`; called every millisecond."""
 
 
 class OnePoint:
@@ -122,12 +122,12 @@ class Ensembling:
     def step(self, now: float) -> None:
         if self._begun is None or now < self._begun + self._row / self._contract.rate_hz - _SAME_TIME_S:
             return
-        due = self._begun + self._row / self._contract.rate_hz
+        row_time = self._begun + self._row / self._contract.rate_hz
         self._row += 1
-        self._live = [chunk for chunk in self._live if chunk.end > due - _SAME_TIME_S]
+        self._live = [chunk for chunk in self._live if chunk.end > row_time - _SAME_TIME_S]
         if not self._live:
             return
-        row = ensemble(self._live, due)[self._columns]
+        row = ensemble(self._live, row_time)[self._columns]
         self._robot.accept_trajectory(
             self._contract.arm_joints, 0.0, [1.0 / self._contract.rate_hz], row[None]
         )
@@ -136,9 +136,9 @@ class Ensembling:
             self.hand_overs.append(now)
 
 
-def ensemble(chunks: list[Chunk], due: float) -> np.ndarray:
-    """Weighted mean (A,) of the rows due at `due` [s] of chunks, the oldest first, all of which have one."""
-    rows = [chunk.rows[round((due - chunk.stamp) * chunk.rate_hz)] for chunk in chunks]
+def ensemble(chunks: list[Chunk], row_time: float) -> np.ndarray:
+    """Weighted mean (A,) of the rows for `row_time` [s]; all chunks, the oldest first, have one."""
+    rows = [chunk.rows[round((row_time - chunk.stamp) * chunk.rate_hz)] for chunk in chunks]
     return np.average(rows, axis=0, weights=np.exp(-ENSEMBLE_DECAY * np.arange(len(rows))))
 
 

@@ -1,4 +1,4 @@
-"""Training steps: the published recipe's way against our loop, on the same model, data and machine."""
+"""Training steps: the published recipe against the training loop, on the same model, data and machine."""
 
 from __future__ import annotations
 

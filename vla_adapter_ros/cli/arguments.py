@@ -33,26 +33,26 @@ def wrong_arguments(*kinds: type[VlaAdapterError]) -> Iterator[None]:
         raise UsageError(str(error)) from None
 
 
-def whole(least: int = 0, most: int | None = None) -> Callable[[str], int]:
-    """A whole number from `least` to `most`."""
-    allowed = f"a whole number from {least}" + (f" to {most}" if most is not None else "")
+def whole(minimum: int = 0, maximum: int | None = None) -> Callable[[str], int]:
+    """A whole number from `minimum` to `maximum`."""
+    allowed = f"a whole number from {minimum}" + (f" to {maximum}" if maximum is not None else "")
 
     def parse(text: str) -> int:
         try:
             value = int(text)
         except ValueError:
             value = None
-        if value is None or value < least or (most is not None and value > most):
+        if value is None or value < minimum or (maximum is not None and value > maximum):
             raise argparse.ArgumentTypeError(f"{text!r}: allowed is {allowed}")
         return value
 
     return parse
 
 
-def number(least: float = 0.0, most: float = math.inf, *, above: bool = False) -> Callable[[str], float]:
-    """A finite number from `least` to `most`; with `above`, `least` itself is not allowed."""
-    allowed = f"a number {'above' if above else 'from'} {least:g}" + (
-        f" to {most:g}" if most < math.inf else ""
+def number(minimum: float = 0.0, maximum: float = math.inf, *, above: bool = False) -> Callable[[str], float]:
+    """A finite number from `minimum` to `maximum`; with `above`, `minimum` itself is not allowed."""
+    allowed = f"a number {'above' if above else 'from'} {minimum:g}" + (
+        f" to {maximum:g}" if maximum < math.inf else ""
     )
 
     def parse(text: str) -> float:
@@ -60,7 +60,7 @@ def number(least: float = 0.0, most: float = math.inf, *, above: bool = False) -
             value = float(text)
         except ValueError:
             value = math.nan
-        if not (math.isfinite(value) and least <= value <= most) or (above and value == least):
+        if not (math.isfinite(value) and minimum <= value <= maximum) or (above and value == minimum):
             raise argparse.ArgumentTypeError(f"{text!r}: allowed is {allowed}")
         return value
 

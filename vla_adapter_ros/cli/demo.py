@@ -1,4 +1,4 @@
-"""The demo: instructions on fresh scenes, carried out by the real node graph, judged by the simulator."""
+"""The demo: instructions on fresh scenes, carried out by the real node graph, checked by the simulator."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from vla_adapter_ros.cli.client import GraphClient
-from vla_adapter_ros.cli.footage import Footage
+from vla_adapter_ros.cli.demo_video import DemoVideo
 from vla_adapter_ros.contract import read_contract
 from vla_adapter_ros.nodes.graph import node_list
 from vla_adapter_ros.nodes.process_runner import GraphRunner
@@ -51,9 +51,9 @@ def run_demo(
     with (
         GraphRunner(nodes, output / "logs") as graph,
         GraphClient(description, graph.check_alive, watch_images=True) as client,
-        Footage(description, output) as footage,
+        DemoVideo(description, output) as video,
     ):
-        client.on_message = footage.take
+        client.on_message = video.add_message
         for number in range(episodes):
             objects = client.reset(seed + number)
             first = number % len(objects)
@@ -62,15 +62,15 @@ def run_demo(
                     client.reset(seed + number)
                 target = objects[(first + 1 + number // len(objects) % 2) % 3 if swapped else first]
                 text = sentence(target, number % len(SENTENCES))
-                run = _obey(client, footage, target, text)
+                run = _obey(client, video, target, text)
                 runs.append({"scene": seed + number, "swapped": swapped, "objects": objects} | run)
-                verdict = "success" if run["success"] else f"FAILED, lifted: {run['lifted'] or 'nothing'}"
+                outcome = "success" if run["success"] else f"FAILED, lifted: {run['lifted'] or 'nothing'}"
                 print(
-                    f"scene {seed + number} ({', '.join(objects)}): '{text}' -> {verdict} "
+                    f"scene {seed + number} ({', '.join(objects)}): '{text}' -> {outcome} "
                     f"after {run['duration_s']:.1f} s",
                     flush=True,
                 )
-    result = _summary(runs) | {"wall_s": round(time.monotonic() - started, 1)} | footage.counts()
+    result = _summary(runs) | {"wall_s": round(time.monotonic() - started, 1)} | video.counts()
     print(
         f"{result['successes']} of {result['episodes']} scenes, "
         f"{result['swapped_successes']} of {result['swapped_episodes']} with another object named; "
@@ -92,15 +92,15 @@ def how_to_go_on() -> str:
     )  # fmt: skip
 
 
-def _obey(client: GraphClient, footage: Footage, target: str, text: str) -> dict[str, Any]:
+def _obey(client: GraphClient, video: DemoVideo, target: str, text: str) -> dict[str, Any]:
     """Give one instruction, wait for a cube to be lifted, stop the arm."""
-    footage.begin(text)
+    video.start_episode(text)
     client.instruct(text)
     begun = client.now
     client.wait_until(lambda: client.scene.lifted != "" or client.now > begun + LONGEST_S)
     lifted, ended = client.scene.lifted, client.now
     client.instruct("")
-    footage.end()
+    video.stop_episode()
     client.sleep(0.6)  # the arm comes to rest
     return {
         "instruction": text,

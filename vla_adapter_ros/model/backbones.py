@@ -5,7 +5,7 @@ Two layouts are known:
 - Prismatic: a `.pt` file, `{"model": {"vision_backbone": ..., "llm_backbone": ..., "projector": ...}}`,
   or the run directory that holds it as `checkpoints/latest-checkpoint.pt`. Models that were trained
   with frozen vision towers lack `vision_backbone`; the towers then come from files of their own.
-- OpenVLA, as published for transformers: a directory of safetensors, named nearly as ours.
+- OpenVLA, as published for transformers: a directory of safetensors, with nearly the names of this package.
 
 Names after github.com/TRI-ML/prismatic-vlms (its modules and `save_checkpoint`) and
 github.com/openvla/openvla (its conversion script for transformers).
@@ -99,7 +99,7 @@ def read_backbone(
 
 
 def rename(weights: Weights) -> Weights:
-    """Published names to ours; what the network does not have is left out.
+    """Published names to those of this package; what the network does not have is left out.
 
     Raises:
         CheckpointError: two names become one.

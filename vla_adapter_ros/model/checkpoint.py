@@ -6,8 +6,8 @@ action_head--*checkpoint.pt                policy head; absent in a grounded bac
 proprio_projector--*checkpoint.pt          proprioception projector; absent in a backbone
 dataset_statistics.json                    absent in a backbone
 tokenizer.json ...                         tokenizer
-vla_adapter.json                           ours: the whole `VlaAdapterConfig`
-contract.yaml                              ours: the robot it was trained for, if known
+vla_adapter.json                           not official: the whole `VlaAdapterConfig`
+contract.yaml                              not official: the robot it was trained for, if known
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ def read_checkpoint(
     attention: str | None = None,
     finite: bool = True,
 ) -> Checkpoint:
-    """Read a checkpoint of ours or an official one. The weights keep the type they are stored in.
+    """Read a checkpoint of this package or an official one. The weights keep the type they are stored in.
 
     Nothing in the directory is ever run: weights are read as plain tensors, and code files, backups of
     config.json and the adapter in lora_adapter/ are not looked at.

@@ -147,7 +147,7 @@ class StemConfig:
     heads: int = 4
     mlp_width: int = 384
     position_std: float = 0.5
-    """Initial spread of the learned position embedding of each view; small ones were measured to fail."""
+    """Standard deviation of the learned position embedding of each view; small ones were measured to fail."""
 
     @property
     def width(self) -> int:
@@ -202,7 +202,7 @@ class HeadConfig:
     film_weights: bool = False
     """Carry the pro head's unused `film_gen` weights, as official checkpoints do."""
     train_noise_std: float = 0.0
-    """Spread of the noise that replaces the zero action tokens in training (official: 0.02)."""
+    """Standard deviation of the noise that replaces the zero action tokens in training (official: 0.02)."""
     learned_rows: bool = False
     """Add a learned embedding per chunk row after the first layer (official: no)."""
     rope_tables: RopeTables = RopeTables.MATCH

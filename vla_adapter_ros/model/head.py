@@ -188,8 +188,8 @@ class ActionHead(nn.Module):
             action: States of the query positions, (B, L, Q, hidden).
             proprio: Projected proprioception, one token (B, 1, hidden).
             noise: `base` and `pro`: fixed action tokens (H, A * hidden) in place of zeros; in training
-                mode Gaussian noise of the configured spread is drawn, shared by the batch. `dit`: the
-                noisy chunk (H, A) to start from, in place of the stored one.
+                mode Gaussian noise of the configured standard deviation is drawn, shared by the batch. `dit`:
+                the noisy chunk (H, A) to start from, in place of the stored one.
 
         Returns:
             (B, H, A).

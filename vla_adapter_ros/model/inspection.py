@@ -47,7 +47,7 @@ def describe(folder: Path, platform: str | None = None) -> dict[str, Any]:
         platform: For an official checkpoint: also show what this platform stands for.
 
     Raises:
-        CheckpointError: incomplete or damaged; a platform for a checkpoint of ours.
+        CheckpointError: incomplete or damaged; a platform for a checkpoint of this package.
         StatisticsError: an entry of the statistics is unusable.
     """
     files = find_components(folder)
@@ -156,7 +156,7 @@ def verify(
     actions, check = attempt("prediction", lambda: _predict_noise(policy))
     yield check
     if check.level is not Level.FAIL:
-        yield _spread(actions, stored.config)
+        yield _check_chunk_rows(actions, stored.config)
 
 
 def _short(dtype: torch.dtype) -> str:
@@ -264,10 +264,10 @@ def _predict_noise(policy: VlaAdapterPolicy) -> tuple[np.ndarray, str]:
     )
 
 
-def _spread(actions: np.ndarray, config: VlaAdapterConfig) -> Finding:
-    spread = float(np.ptp(actions, axis=0).max())
-    text = f"rows of the chunk differ by up to {spread:.4g}"
-    if len(actions) > 1 and spread == 0.0:
+def _check_chunk_rows(actions: np.ndarray, config: VlaAdapterConfig) -> Finding:
+    difference = float(np.ptp(actions, axis=0).max())
+    text = f"rows of the chunk differ by up to {difference:.4g}"
+    if len(actions) > 1 and difference == 0.0:
         if config.head.kind == HeadKind.BASE and not config.head.learned_rows:
             return Finding(
                 "chunk",
@@ -275,5 +275,5 @@ def _spread(actions: np.ndarray, config: VlaAdapterConfig) -> Finding:
                 math.nan,
                 "all rows are equal, as the published base head has it at inference",
             )
-        return Finding("chunk", Level.FAIL, spread, "all rows of the chunk are equal")
-    return Finding("chunk", Level.PASS, spread, text)
+        return Finding("chunk", Level.FAIL, difference, "all rows of the chunk are equal")
+    return Finding("chunk", Level.PASS, difference, text)

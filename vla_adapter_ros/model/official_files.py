@@ -57,9 +57,11 @@ def official_differences(config: VlaAdapterConfig) -> list[str]:
 
 def fitting_platforms(config: VlaAdapterConfig) -> list[str]:
     """Platforms whose constants in the published code are this model's."""
-    ours = (config.chunk, config.action_dim, config.proprio_dim, config.normalization.action)
+    constants = (config.chunk, config.action_dim, config.proprio_dim, config.normalization.action)
     return [
-        name for name, p in PLATFORMS.items() if ours == (p.chunk, p.action_dim, p.proprio_dim, p.scaling)
+        name
+        for name, p in PLATFORMS.items()
+        if constants == (p.chunk, p.action_dim, p.proprio_dim, p.scaling)
     ]
 
 

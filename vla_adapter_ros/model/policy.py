@@ -68,14 +68,14 @@ class VlaAdapterPolicy:
                 if field.width != width:
                     raise StatisticsError(f"statistics of {name} are {field.width} wide, the model's {width}")
         if contract is not None:
-            for name, theirs, width in (
+            for name, names, width in (
                 ("cameras", contract.camera_names, config.num_images),
                 ("action", contract.action_names, config.action_dim),
                 ("state", contract.state_names, config.proprio_dim),
             ):
-                if len(theirs) != width:
+                if len(names) != width:
                     raise CheckpointError(
-                        f"contract '{contract.name}' has {len(theirs)} values in {name}, the model {width}"
+                        f"contract '{contract.name}' has {len(names)} values in {name}, the model {width}"
                     )
         self.network, self.config, self.tokenizer = network, config, tokenizer
         self.statistics, self.contract = statistics, contract
@@ -97,12 +97,12 @@ class VlaAdapterPolicy:
         statistics_name: str | None = None,
         attention: str | None = None,
     ) -> VlaAdapterPolicy:
-        """Load a checkpoint, of ours or official.
+        """Load a checkpoint of this package or an official one.
 
         Args:
             path: The directory, or `owner/name` or `owner/name@revision` on the Hugging Face hub.
             platform: For official checkpoints, and needed there: `libero`, `calvin`, `aloha` or
-                `bridge`. It stands for what they do not store; checkpoints of ours store everything.
+                `bridge`. It stands for what they do not store; checkpoints of this package store everything.
             device: Where the network runs.
             dtype: Type in which it runs, whatever it is stored in; None: the fastest sound one, see
                 `fastest_dtype`.
@@ -192,7 +192,7 @@ class VlaAdapterPolicy:
             CheckpointError: this is a backbone without a trained head.
         """
         observation = self.prepare(images, instruction, proprio)
-        return self.finish(self.engine.predict(*observation).numpy())
+        return self.to_robot_units(self.engine.predict(*observation).numpy())
 
     @property
     def engine(self) -> InferenceEngine:
@@ -217,7 +217,7 @@ class VlaAdapterPolicy:
         """Predict on blank input, so that later predictions take no longer the first time."""
         self.engine.warm_up(range(1, min(longest_prompt, self.config.max_prompt_tokens) + 1, 8))
 
-    def finish(self, actions: np.ndarray) -> np.ndarray:
+    def to_robot_units(self, actions: np.ndarray) -> np.ndarray:
         """The network's output (..., A) to what `predict` returns: robot's units, grippers' columns done."""
         return finish_gripper(self.unnormalize_actions(actions), self.config.output)
 

@@ -122,7 +122,7 @@ def center_crop(images: np.ndarray, area: float) -> np.ndarray:
 
     Args:
         images: uint8 (B, n, n, 3).
-        area: Share of the area that is kept, in (0, 1).
+        area: Fraction of the area that is kept, in (0, 1).
     """
     size = images.shape[1]
     one = np.float32(1.0)
@@ -133,12 +133,12 @@ def center_crop(images: np.ndarray, area: float) -> np.ndarray:
     at = start * np.float32(size - 1) + np.arange(size, dtype=np.float32) * step
     low = np.floor(at).astype(int)
     high = np.minimum(np.ceil(at).astype(int), size - 1)
-    share = (at - low).astype(np.float32)
+    weight = (at - low).astype(np.float32)
     unit = images.astype(np.float32) * np.float32(1 / 255)
     left, right = unit[:, :, low], unit[:, :, high]
-    rows = left + (right - left) * share[None, None, :, None]
+    rows = left + (right - left) * weight[None, None, :, None]
     top, bottom = rows[:, low], rows[:, high]
-    out = np.clip(top + (bottom - top) * share[None, :, None, None], 0, 1)
+    out = np.clip(top + (bottom - top) * weight[None, :, None, None], 0, 1)
     return np.minimum(out * np.float32(255.5), 255).astype(np.uint8)
 
 

@@ -42,7 +42,7 @@ class CartesianPoseController:
         """Drop the command and hold `positions` (J,)."""
         self._joints.hold(positions)
 
-    def accept(self, position: Sequence[float], quaternion: Sequence[float], *, now: float) -> None:
+    def accept_pose(self, position: Sequence[float], quaternion: Sequence[float], *, now: float) -> None:
         """Hold a new pose from `now` [s] on.
 
         Args:
@@ -59,15 +59,15 @@ class CartesianPoseController:
         joints = self._joints.sample(now)[0].copy()
         for i in range(_ITERATIONS):
             here, frame = self._kinematics.forward(joints)
-            away, turn = goal - here, rotation_error(rotation, frame)
+            away, rotation_away = goal - here, rotation_error(rotation, frame)
             if i == 0:
-                _refuse_jump(away, turn)
-            if max(np.abs(away).max(), np.abs(turn).max()) < 1e-6:
+                _refuse_jump(away, rotation_away)
+            if max(np.abs(away).max(), np.abs(rotation_away).max()) < 1e-6:
                 break
             jacobian = self._kinematics.jacobian(joints)
-            joints = joints + joint_motion(jacobian, np.concatenate([away, turn]))
+            joints = joints + joint_motion(jacobian, np.concatenate([away, rotation_away]))
             joints = np.clip(joints, self._kinematics.low, self._kinematics.high)
-        self._joints.accept(joints, now=now)
+        self._joints.accept_positions(joints, now=now)
 
     def sample(self, t: float) -> tuple[np.ndarray, np.ndarray]:
         """Joint set-point and its speed at `t` [s]."""
@@ -94,7 +94,7 @@ class CartesianTwistController:
         """Drop the command and hold `positions` (J,)."""
         self._joints.hold(positions)
 
-    def accept(self, twist: Sequence[float], *, now: float) -> None:
+    def accept_twist(self, twist: Sequence[float], *, now: float) -> None:
         """Move at a new twist from `now` [s] on.
 
         Args:
@@ -106,7 +106,7 @@ class CartesianTwistController:
         """
         wanted = checked(twist, 6, "twist")
         jacobian = self._kinematics.jacobian(self._joints.sample(now)[0])
-        self._joints.accept(joint_motion(jacobian, wanted), now=now)
+        self._joints.accept_velocities(joint_motion(jacobian, wanted), now=now)
 
     def sample(self, t: float) -> tuple[np.ndarray, np.ndarray]:
         """Joint set-point and its speed at `t` [s]."""
@@ -137,8 +137,8 @@ def rotation_of(quaternion: np.ndarray) -> np.ndarray:
     )
 
 
-def _refuse_jump(away: np.ndarray, turn: np.ndarray) -> None:
-    distance, angle = float(np.linalg.norm(away)), float(np.linalg.norm(turn))
+def _refuse_jump(away: np.ndarray, rotation_away: np.ndarray) -> None:
+    distance, angle = float(np.linalg.norm(away)), float(np.linalg.norm(rotation_away))
     if distance > MAX_POSITION_STEP_M or angle > MAX_ROTATION_STEP_RAD:
         raise CommandError(
             f"pose is {distance:.3f} m and {angle:.2f} rad away: "

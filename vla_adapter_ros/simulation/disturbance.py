@@ -46,5 +46,5 @@ class Disturbance:
             self._to = self._amplitude * np.tanh(self._walk)
             self._knot += 1
         s = min(max((t - self._start) / KNOT_S - knot, 0.0), 1.0)
-        way = self._to - self._from
-        return self._from + way * (s * s * (3 - 2 * s)), way * (6 * s * (1 - s) / KNOT_S)
+        displacement = self._to - self._from
+        return self._from + displacement * (s * s * (3 - 2 * s)), displacement * (6 * s * (1 - s) / KNOT_S)

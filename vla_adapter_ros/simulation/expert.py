@@ -17,7 +17,7 @@ from vla_adapter_ros.simulation.robot import SimulatedRobot
 
 STEP_M = 0.035  # farthest target from the measured tool point, across and up or down, per lead time
 LIFT_STEP_M = 0.03
-SHARE = 0.6  # of the remaining way per lead time: slowing down in time, the arm does not overshoot
+STEP_FRACTION = 0.6  # of the remaining distance per lead time: slowing down, the arm does not overshoot
 _GRASP_Z_M = 0.02
 _FUNNEL_M = (0.010, 0.025, 0.155)  # distance across the table ...
 _HEIGHT_M = (_GRASP_Z_M, 0.075, 0.14)  # ... and height: without a step, which a policy could only blur
@@ -64,7 +64,6 @@ class PickExpert:
         self._grasp = np.zeros(3)
         self._joints = robot.joint_positions()[: len(ARM_JOINTS)]
         self._per_lead = robot.contract.command.command_delay_s / 0.1  # steps were chosen for 0.1 s
-        self.tries = 0
 
     @property
     def phase(self) -> str:
@@ -97,7 +96,6 @@ class PickExpert:
             if across < _CLOSE_WITHIN_M and tool[2] < _GRASP_Z_M + 0.012:
                 self._phase, self._since = "close", t
                 self._grasp = np.array([cube[0], cube[1], _GRASP_Z_M])
-                self.tries += 1
         elif self._phase == "close":
             waited = t - self._since
             settled = finger < _CLOSING_FINGER_M and speed < _SETTLED_M_PER_S
@@ -122,10 +120,10 @@ class PickExpert:
 
 
 def _toward(tool: np.ndarray, goal: np.ndarray, step: float) -> np.ndarray:
-    """A part of the way from `tool` to `goal`, at most `step` [m] across and upright each."""
-    way = (goal - tool) * SHARE
-    across = np.linalg.norm(way[:2])
+    """A point on the line from `tool` to `goal`, at most `step` [m] across and upright each."""
+    displacement = (goal - tool) * STEP_FRACTION
+    across = np.linalg.norm(displacement[:2])
     if across > step:
-        way[:2] *= step / across
-    way[2] = np.clip(way[2], -step, step)
-    return tool + way
+        displacement[:2] *= step / across
+    displacement[2] = np.clip(displacement[2], -step, step)
+    return tool + displacement

@@ -42,7 +42,7 @@ class ForwardPositionController:
         self._velocity = np.zeros(len(self.names))
         self._at = -np.inf
 
-    def accept(self, positions: Sequence[float], *, now: float) -> None:
+    def accept_positions(self, positions: Sequence[float], *, now: float) -> None:
         """Hold new positions (J,) from `now` [s] on.
 
         Raises:
@@ -82,7 +82,7 @@ class ForwardVelocityController:
         self._velocity = np.zeros(len(self.names))
         self._from = self._at = -np.inf  # position was true at `_from`, velocity was given at `_at`
 
-    def accept(self, velocities: Sequence[float], *, now: float) -> None:
+    def accept_velocities(self, velocities: Sequence[float], *, now: float) -> None:
         """Move at new velocities (J,) [per s] from `now` [s] on.
 
         Raises:

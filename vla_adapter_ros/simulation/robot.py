@@ -14,7 +14,7 @@ from vla_adapter_ros.contract import Contract
 from vla_adapter_ros.errors import SimulationError
 from vla_adapter_ros.simulation.disturbance import MAX_AMPLITUDE_M, Disturbance
 from vla_adapter_ros.simulation.drivers import DriverSettings, make_driver
-from vla_adapter_ros.simulation.forward_controllers import checked
+from vla_adapter_ros.simulation.forward_controllers import ForwardPositionController, checked
 from vla_adapter_ros.simulation.kinematics import Kinematics
 from vla_adapter_ros.simulation.mjcf import ARM_JOINTS, FINGER_OPEN_M, TIME_STEP_S
 from vla_adapter_ros.simulation.scene import Scene, sample_scene
@@ -110,14 +110,14 @@ class SimulatedRobot:
         velocities: Sequence[Sequence[float]] | None = None,
         accelerations: Sequence[Sequence[float]] | None = None,
     ) -> None:
-        """Follow a trajectory from now on; see `TrajectoryController.accept`.
+        """Follow a trajectory from now on; see `TrajectoryController.accept_trajectory`.
 
         Raises:
             TrajectoryError: it was refused; the one before goes on.
         """
         arm = slice(len(ARM_JOINTS))
         measured = self.joint_positions()[arm], self.joint_velocities()[arm]
-        self._driver("joint_trajectory").accept(
+        self._driver("joint_trajectory").accept_trajectory(
             names, start, times, positions, velocities, accelerations, now=self.time, measured=measured
         )
         self.problem = ""
@@ -130,25 +130,29 @@ class SimulatedRobot:
             CommandError: another number of values, or one that is not finite.
         """
         driver = self._driver("forward_position", "forward_velocity")
-        driver.accept(checked(values, len(ARM_JOINTS), "command")[self._order], now=self.time)
+        ordered = checked(values, len(ARM_JOINTS), "command")[self._order]
+        if isinstance(driver, ForwardPositionController):
+            driver.accept_positions(ordered, now=self.time)
+        else:
+            driver.accept_velocities(ordered, now=self.time)
 
     def accept_pose(self, position: Sequence[float], quaternion: Sequence[float]) -> None:
-        """Take a tool pose; see `CartesianPoseController.accept`.
+        """Take a tool pose; see `CartesianPoseController.accept_pose`.
 
         Raises:
             SimulationError: the contract has another type of command.
             CommandError: it was refused; the one before stays.
         """
-        self._driver("cartesian_pose").accept(position, quaternion, now=self.time)
+        self._driver("cartesian_pose").accept_pose(position, quaternion, now=self.time)
 
     def accept_twist(self, twist: Sequence[float]) -> None:
-        """Take a twist of the tool point (6,); see `CartesianTwistController.accept`.
+        """Take a twist of the tool point (6,); see `CartesianTwistController.accept_twist`.
 
         Raises:
             SimulationError: the contract has another type of command.
             CommandError: it was refused; the one before stays.
         """
-        self._driver("cartesian_twist").accept(twist, now=self.time)
+        self._driver("cartesian_twist").accept_twist(twist, now=self.time)
 
     def accept_gripper(self, position_m: float) -> None:
         """Move each finger to `position_m` [m], 0 closed to 0.04 open; further values are clipped.
@@ -168,7 +172,7 @@ class SimulatedRobot:
         Raises:
             TrajectoryError: it was refused; the one before goes on.
         """
-        self._gripper.accept(names, start, times, positions, now=self.time)
+        self._gripper.accept_trajectory(names, start, times, positions, now=self.time)
 
     def set_disturbance(self, amplitude_m: float, seed: int) -> None:
         """Push the arm about at random while the gripper is open, until the next reset.
@@ -208,7 +212,7 @@ class SimulatedRobot:
             self._steps += 1
             if push is None and isinstance(self._controller, TrajectoryController):
                 arm = self.joint_positions()[: len(ARM_JOINTS)]
-                self.problem = self._controller.check(self.time, arm) or self.problem
+                self.problem = self._controller.check_tolerances(self.time, arm) or self.problem
 
     def desired(self) -> tuple[np.ndarray, np.ndarray]:
         """The driver's set-point now, without pushes: positions (7,) [rad], velocities (7,) [rad/s]."""

@@ -91,7 +91,7 @@ class TrajectoryController:
         self._points = None
         self._before = self._still(0.0, positions)
 
-    def accept(
+    def accept_trajectory(
         self,
         names: Sequence[str],
         start: float,
@@ -103,7 +103,7 @@ class TrajectoryController:
         now: float,
         measured: tuple[np.ndarray, np.ndarray] | None = None,
     ) -> None:
-        """Take over a trajectory.
+        """Follow a trajectory from now on.
 
         Args:
             names: Joint of each column; the controller's joints in any order.
@@ -143,11 +143,11 @@ class TrajectoryController:
         )
 
     def sample(self, t: float) -> tuple[np.ndarray, np.ndarray]:
-        """Desired positions (J,) and velocities (J,) at time `t` [s], not before the last `accept`."""
+        """Desired positions (J,) and velocities (J,) at `t` [s], not before the last `accept_trajectory`."""
         state = self._state(t)
         return state.position, state.velocity
 
-    def check(self, t: float, measured: np.ndarray) -> str:
+    def check_tolerances(self, t: float, measured: np.ndarray) -> str:
         """Compare the arm with the trajectory, and hold where it is if a tolerance is broken.
 
         Args:
@@ -245,18 +245,18 @@ def _between(a: _State, b: _State, t: float, points: _Points) -> _State:
     """The polynomial through two states, sampled at `t` between them."""
     span = max(b.time - a.time, 1e-9)
     s = min(max(t - a.time, 0.0), span)
-    way = b.position - a.position
+    displacement = b.position - a.position
     if points.velocities is None:
-        slope = way / span
+        slope = displacement / span
         return _State(t, a.position + slope * s, slope, np.zeros_like(slope))
     if points.accelerations is None:
-        c1, c2 = a.velocity, (3 * way / span - 2 * a.velocity - b.velocity) / span
-        c3 = (-2 * way / span + a.velocity + b.velocity) / span**2
-        c4 = c5 = np.zeros_like(way)
+        c1, c2 = a.velocity, (3 * displacement / span - 2 * a.velocity - b.velocity) / span
+        c3 = (-2 * displacement / span + a.velocity + b.velocity) / span**2
+        c4 = c5 = np.zeros_like(displacement)
     else:
         c1, c2 = a.velocity, a.acceleration / 2
         # What is left for the three highest terms to bring to the end state.
-        place = way - c1 * span - c2 * span**2
+        place = displacement - c1 * span - c2 * span**2
         speed = b.velocity - a.velocity - a.acceleration * span
         push = b.acceleration - a.acceleration
         c3 = (10 * place - 4 * speed * span + push * span**2 / 2) / span**3

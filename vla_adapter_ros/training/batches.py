@@ -1,7 +1,7 @@
 """What the network gets of rows. All draws follow from the seed and the step.
 
-A batch is made in two halves. `prepare` takes rows out of memory or videos and draws all that is
-random; it needs no network and can run in another process. `finish` does the arithmetic on images, on
+A batch is made in two halves. `prepare_arrays` takes rows out of memory or videos and draws all that is
+random; it needs no network and can run in another process. `make_tensors` does the arithmetic on images, on
 the device that trains.
 """
 
@@ -132,7 +132,7 @@ class BatchMaker:
         """In another process only the first half is made, which needs no preprocessing."""
         return {**self.__dict__, "_pixel_values": None}
 
-    def prepare(
+    def prepare_arrays(
         self, rows: np.ndarray, part: slice = slice(None), generator: torch.Generator | None = None
     ) -> PreparedBatch:
         """The first half.
@@ -178,7 +178,7 @@ class BatchMaker:
             waypoints=waypoints,
         )
 
-    def finish(self, prepared: PreparedBatch, device: torch.device | str = "cpu") -> Batch:
+    def make_tensors(self, prepared: PreparedBatch, device: torch.device | str = "cpu") -> Batch:
         """The second half: everything on the device, images augmented and turned into pixel values."""
 
         def tensor(values: np.ndarray) -> Tensor:

@@ -122,7 +122,7 @@ def predict_chunks(
             proprio = torch.from_numpy(policy.normalize_proprio(samples.state[rows[part]])).float()
             inputs = (tensor.to(network.device) for tensor in (ids, mask, pixels, proprio))
             chunks.append(network(*inputs).float().cpu().numpy())
-    return policy.finish(np.concatenate(chunks))
+    return policy.to_robot_units(np.concatenate(chunks))
 
 
 def measure_errors(predicted: np.ndarray, samples: Samples, rows: np.ndarray, reference: Reference) -> Errors:

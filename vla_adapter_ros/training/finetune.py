@@ -199,7 +199,7 @@ def _train(
             device=processes.device,
         )  # fmt: skip
         weights = sum(p.numel() for p in backbone.network.parameters())
-        show.note(
+        show.print_line(
             f"starts from {recorded['init']}, {weights / 1e6:,.1f} million parameters, "
             f"{describe_device(processes.device)}"
         )
@@ -207,7 +207,7 @@ def _train(
         page = output.with_name(output.name + PAGE) if pages and processes.is_first else None
         preflight, samples = inspect_data(sources, robot, backbone, settings, page)
         for line in preflight.complaints:
-            show.note(line)
+            show.print_line(line)
         images = training_images(
             sources, robot, backbone, settings,
             progress=lambda done, total: show("read", done, total, ""),
@@ -216,7 +216,7 @@ def _train(
         rows = split_rows(samples, settings, backbone.config.chunk)
         policy, line = _prepare(backbone, samples, robot, "+".join(samples.names), rows[0])
         if line:
-            show.note(line)
+            show.print_line(line)
         del backbone
         loop = _build_loop(policy, samples, rows, settings, processes, folder, key, resumes)
         logger = MetricLogger(
@@ -343,7 +343,7 @@ def _finish(loop: TrainingLoop, output: Path, seconds: float, show: Display, pag
     processes, best, last = loop.processes, loop.checkpoints.best, loop.last_validation
     best_is_earlier = best is not None and (last is None or best[1] < last.loss)
     if best_is_earlier:
-        show.note(f"the checkpoint after {best[0]} steps has the lowest validation loss: {best[1]:.4f}")
+        show.print_line(f"the checkpoint after {best[0]} steps has the lowest validation loss: {best[1]:.4f}")
     loads_best = loop.settings.load_best and best_is_earlier
     temporary = output.with_name(output.name + ".tmp")
     if processes.is_first:

@@ -71,7 +71,7 @@ def load_batches(
         prefetch_factor=_AHEAD if workers else None,
     )  # fmt: skip
     for rows, prepared in loader:
-        yield Loaded(rows, maker.finish(prepared, device))
+        yield Loaded(rows, maker.make_tensors(prepared, device))
 
 
 class _Work(Dataset):
@@ -89,7 +89,7 @@ class _Work(Dataset):
     def __getitem__(self, item: int) -> tuple[np.ndarray, PreparedBatch]:
         step, part = divmod(item, len(self.parts))
         rows = self.pick(step)
-        return rows, self.maker.prepare(rows, self.parts[part], draws_of(self.settings, step))
+        return rows, self.maker.prepare_arrays(rows, self.parts[part], draws_of(self.settings, step))
 
 
 def _unchanged(item: tuple[np.ndarray, PreparedBatch]) -> tuple[np.ndarray, PreparedBatch]:

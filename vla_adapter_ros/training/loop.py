@@ -168,12 +168,14 @@ class TrainingLoop:
                         raise KeyboardInterrupt(stop.wanted)
             except KeyboardInterrupt as reason:
                 if within:  # asked twice: half a step is not worth saving
-                    show.note(f"stopped within a step: --resume goes on from what was saved in {self.folder}")
+                    show.print_line(
+                        f"stopped within a step: --resume goes on from what was saved in {self.folder}"
+                    )
                     raise
                 self.save()
                 done = f"{len(self.losses)} of {settings.steps} steps"
                 why = str(reason) or "interrupted"
-                show.note(f"stopped ({why}) after {done}, saved in {self.folder}: --resume goes on")
+                show.print_line(f"stopped ({why}) after {done}, saved in {self.folder}: --resume goes on")
                 raise
 
     def save(self) -> None:
@@ -275,7 +277,7 @@ class TrainingLoop:
             for start in range(0, len(own), _VALIDATION_BATCH):
                 rows = self.validation_rows[own[start : start + _VALIDATION_BATCH]]
                 weight = torch.from_numpy(real[start : start + _VALIDATION_BATCH]).double()
-                batch = self._maker.finish(self._maker.prepare(rows), self.processes.device)
+                batch = self._maker.make_tensors(self._maker.prepare_arrays(rows), self.processes.device)
                 loss, _, errors = self.model(*batch[:5], None, None)
                 if errors.numel():
                     by_row = errors.mean(dim=1).double().cpu()
@@ -301,7 +303,7 @@ class TrainingLoop:
                 pairs = [(n, u, float(e)) for (n, u), e in zip(names, result.errors, strict=True)]
                 text += ": " + ", ".join(f"{name} {error:.4g} {unit}" for name, unit, error in pairs)
                 figures |= {f"validation/{name} [{unit}]": error for name, unit, error in pairs}
-            show.note(text)
+            show.print_line(text)
             logger.log(step + 1, figures)
         if step + 1 == settings.steps:  # these weights become the output
             self.last_validation = result

@@ -21,7 +21,7 @@ class Display:
             self._stages[stage] = self._bar.add_task(stage, total=total, text=text)
         self._bar.update(self._stages[stage], completed=done, text=text)
 
-    def note(self, line: str) -> None:
+    def print_line(self, line: str) -> None:
         """Print a line above the bars."""
         if not self._bar.disable:
             self._bar.console.print(line, highlight=False, markup=False, soft_wrap=True)

@@ -1,4 +1,4 @@
-"""Where a training starts: a checkpoint of ours, an official one, a published backbone, or nothing."""
+"""Where a training starts: a checkpoint of this package or an official one, a backbone, or nothing."""
 
 from __future__ import annotations
 
@@ -56,8 +56,8 @@ def starting_point(
     Draws what is new from torch's global generator.
 
     Args:
-        init: A checkpoint (ours, official, or its name on the hub), a Prismatic `.pt` file or run directory,
-            an OpenVLA directory, or `prismatic`, which fetches that model and its tokenizer from the hub.
+        init: A checkpoint (of this package, official, or its name on the hub), a Prismatic `.pt` file or run
+            directory, an OpenVLA directory, or `prismatic`, which fetches that model and its tokenizer from the hub.
             None: from scratch if `preset_name` is given, else the grounded tiny backbone of this package.
         robot: Cameras, state and actions of the data set.
         sentences: Instructions of the data set: a tiny model from scratch knows their words.
@@ -98,7 +98,7 @@ def _fetch(name: str, *files: str) -> Path:
 
 
 def _is_policy(path: Path) -> bool:
-    """Whether a folder is a checkpoint of ours or an official one, rather than a published backbone."""
+    """Whether a folder is a checkpoint of this package or an official one, and no published backbone."""
     if not path.is_dir() or (path / LATEST).is_file():
         return not path.exists()  # a missing one is reported as a checkpoint
     return (path / OURS).is_file() or bool(find_components(path))

@@ -16,7 +16,7 @@ import torch
 
 from vla_adapter_ros import errors
 from vla_adapter_ros.model import InferenceEngine, VlaAdapterPolicy
-from vla_adapter_ros.model.engine.graphs import check
+from vla_adapter_ros.model.engine.graphs import check_recording
 
 from .emulated_gpu import EmulatedGpu
 from .official_sample import official_policy
@@ -84,11 +84,11 @@ def test_rounding_is_no_disagreement(dtype: torch.dtype) -> None:
 
     x = torch.linspace(-1, 1, 400, dtype=dtype)
     allowed = torch.finfo(dtype).eps ** 0.5
-    check("a stage", OffBy(allowed / 4, (x,), x.clone()), lambda x: 2 * x, (), dtype)
+    check_recording("a stage", OffBy(allowed / 4, (x,), x.clone()), lambda x: 2 * x, (), dtype)
     with pytest.raises(errors.GraphError, match="of its size"):
-        check("a stage", OffBy(allowed * 4, (x,), x.clone()), lambda x: 2 * x, (), dtype)
+        check_recording("a stage", OffBy(allowed * 4, (x,), x.clone()), lambda x: 2 * x, (), dtype)
     lost = x.clone()
-    check("a stage", OffBy(0.0, (lost.fill_(torch.nan),), x.clone()), lambda x: 2 * x, (), dtype)
+    check_recording("a stage", OffBy(0.0, (lost.fill_(torch.nan),), x.clone()), lambda x: 2 * x, (), dtype)
 
 
 def test_a_policy_can_do_without_graphs() -> None:

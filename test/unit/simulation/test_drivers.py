@@ -41,9 +41,9 @@ def kinematics() -> Kinematics:
 
 def test_positions_are_held_and_a_stream_has_a_speed() -> None:
     driver = ForwardPositionController(AB, np.zeros(2))
-    driver.accept([0.1, -0.1], now=1.0)
+    driver.accept_positions([0.1, -0.1], now=1.0)
     assert driver.sample(1.0)[1].tolist() == [0.0, 0.0]  # one command has no speed
-    driver.accept([0.12, -0.1], now=1.01)
+    driver.accept_positions([0.12, -0.1], now=1.01)
     position, velocity = driver.sample(1.015)
     assert position.tolist() == [0.12, -0.1] and velocity == pytest.approx([2.0, 0.0])
     position, velocity = driver.sample(9.0)
@@ -53,10 +53,10 @@ def test_positions_are_held_and_a_stream_has_a_speed() -> None:
 def test_velocities_are_integrated_until_they_are_too_old() -> None:
     driver = ForwardVelocityController(AB, np.array([0.5, 0.0]), timeout_s=0.1)
     assert driver.sample(3.0)[0].tolist() == [0.5, 0.0]
-    driver.accept([1.0, -2.0], now=1.0)
+    driver.accept_velocities([1.0, -2.0], now=1.0)
     position, velocity = driver.sample(1.05)
     assert position == pytest.approx([0.55, -0.1]) and velocity.tolist() == [1.0, -2.0]
-    driver.accept([0.0, -2.0], now=1.08)
+    driver.accept_velocities([0.0, -2.0], now=1.08)
     assert driver.sample(1.1)[0] == pytest.approx([0.58, -0.2])
     for t in (1.19, 5.0):
         position, velocity = driver.sample(t)
@@ -67,8 +67,10 @@ def test_velocities_are_integrated_until_they_are_too_old() -> None:
 def test_bad_commands_are_refused_and_the_old_one_stays(values) -> None:
     for kind in (ForwardPositionController, ForwardVelocityController):
         driver = kind(AB, np.array([0.3, 0.4]))
+        position = kind is ForwardPositionController
+        accept = driver.accept_positions if position else driver.accept_velocities
         with pytest.raises(CommandError, match="2 finite numbers"):
-            driver.accept(values, now=1.0)
+            accept(values, now=1.0)
         assert driver.sample(1.01)[0].tolist() == [0.3, 0.4]
 
 
@@ -92,21 +94,21 @@ def test_a_stream_of_poses_moves_the_tool_along_a_line(kinematics: Kinematics) -
     start, rotation = kinematics.forward(READY)
     turned = quaternion_of(rotation)
     for i in range(1, 101):
-        driver.accept(np.add(start, [0.0, 0.002 * i, 0.0]), turned, now=1.0 + 0.01 * i)
+        driver.accept_pose(np.add(start, [0.0, 0.002 * i, 0.0]), turned, now=1.0 + 0.01 * i)
         here, frame = kinematics.forward(driver.sample(1.0 + 0.01 * i)[0])
         assert here == pytest.approx(np.add(start, [0.0, 0.002 * i, 0.0]), abs=1e-5)
         assert frame == pytest.approx(rotation, abs=1e-4)
     with pytest.raises(CommandError, match="in one command"):
-        driver.accept(start, turned, now=3.0)
+        driver.accept_pose(start, turned, now=3.0)
     with pytest.raises(CommandError, match="in one command"):
-        driver.accept(np.add(start, [0.0, 0.2, 0.0]), [1.0, 0.0, 0.0, 1.0], now=3.0)
+        driver.accept_pose(np.add(start, [0.0, 0.2, 0.0]), [1.0, 0.0, 0.0, 1.0], now=3.0)
 
 
 def test_a_twist_moves_the_tool_and_runs_out(kinematics: Kinematics) -> None:
     driver = CartesianTwistController(ARM_JOINTS, READY, kinematics, timeout_s=0.1)
     start, rotation = kinematics.forward(READY)
     for i in range(100):
-        driver.accept([0.0, 0.1, 0.0, 0.0, 0.0, 0.0], now=0.01 * i)
+        driver.accept_twist([0.0, 0.1, 0.0, 0.0, 0.0, 0.0], now=0.01 * i)
     here, frame = kinematics.forward(driver.sample(1.0)[0])
     assert here == pytest.approx(np.add(start, [0.0, 0.1, 0.0]), abs=1e-3)
     assert frame == pytest.approx(rotation, abs=5e-3)

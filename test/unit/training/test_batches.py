@@ -39,7 +39,7 @@ def backbone(tmp_path_factory):
 
 def make_batch(policy, samples, rows, chosen):
     maker = BatchMaker(policy, samples, chosen)
-    return maker.finish(maker.prepare(rows))
+    return maker.make_tensors(maker.prepare_arrays(rows))
 
 
 def prepare(root, backbone, chosen: FinetuneSettings, limit: int | None = None):
@@ -78,15 +78,15 @@ def test_a_part_is_drawn_as_in_the_whole_step(root, backbone, augmentation):
     chosen = settings(augmentation=augmentation, padding="mask")
     policy, samples = prepare(root, backbone, chosen)
     maker, rows = BatchMaker(policy, samples, chosen), np.array([0, 9, 17, 22, 29, 3])
-    whole = maker.prepare(rows, generator=draws_of(chosen, 3))
-    parts = [maker.prepare(rows, part, draws_of(chosen, 3)) for part in (slice(0, 2), slice(2, 6))]
+    whole = maker.prepare_arrays(rows, generator=draws_of(chosen, 3))
+    parts = [maker.prepare_arrays(rows, part, draws_of(chosen, 3)) for part in (slice(0, 2), slice(2, 6))]
     for name in ("images", "ids", "proprio", "target", "valid", "before"):
         joined = np.concatenate([getattr(part, name) for part in parts])
         np.testing.assert_array_equal(joined, getattr(whole, name))
     for name, values in whole.draws.items():
         np.testing.assert_array_equal(np.concatenate([part.draws[name] for part in parts]), values)
     assert sum(part.fraction for part in parts) == pytest.approx(1.0)
-    other = maker.prepare(rows, generator=draws_of(chosen, 4))
+    other = maker.prepare_arrays(rows, generator=draws_of(chosen, 4))
     assert (other.proprio != whole.proprio).any()
 
 
@@ -141,7 +141,7 @@ def test_after_random_crops_the_checkpoint_cuts_out_the_middle(root, backbone, t
     again = VlaAdapterPolicy.from_pretrained(tmp_path / "policy")
     assert again.config.preprocessing.center_crop == 0.9
     assert backbone.config.preprocessing.center_crop == 1.0  # what it was made from stays as it was
-    plain = BatchMaker(policy, samples, chosen).prepare(rows)
+    plain = BatchMaker(policy, samples, chosen).prepare_arrays(rows)
     np.testing.assert_array_equal(plain.images, running)  # a validation sees what runs
 
 

@@ -34,7 +34,7 @@ class Recorder:
 
     Args:
         device: The GPU, with its index.
-        dtype: Type in which the functions compute; it decides what counts as rounding, see `check`.
+        dtype: Type in which the functions compute; it decides what counts as rounding, see `check_recording`.
     """
 
     def __init__(self, device: torch.device, dtype: torch.dtype) -> None:
@@ -64,7 +64,7 @@ class Recorder:
         """
         with on_device(self.device):
             recorded = Recorded(function, arguments, self)
-            check(name, recorded, function, reads, self.dtype)
+            check_recording(name, recorded, function, reads, self.dtype)
         return recorded
 
 
@@ -95,7 +95,7 @@ class Recorded:
         return self.result
 
 
-def check(
+def check_recording(
     name: str,
     recorded: Recorded,
     function: Callable[..., Tensor],

@@ -1,4 +1,4 @@
-"""What a demo leaves behind: a video of both cameras and a plot of joints over chunks."""
+"""The files of a demo: a video of both cameras, and a plot of the joints over the chunks."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ PANEL = 448  # pixels per camera in the video
 CAPTION = 48
 
 
-class Footage:
-    """Collects messages of a demo; writes `demo.mp4` while it runs and `demo.png` at the end.
+class DemoVideo:
+    """Writes `demo.mp4` from the messages of a demo while it runs, and `demo.png` at its end.
 
     Args:
         contract: Cameras (in order, side by side), rate and joints.
@@ -43,7 +43,7 @@ class Footage:
         self._stream.height = PANEL + CAPTION
         self._stream.pix_fmt = "yuv420p"
 
-    def __enter__(self) -> Footage:
+    def __enter__(self) -> DemoVideo:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -53,27 +53,27 @@ class Footage:
             self._container.close()
         self._plot()
 
-    def begin(self, text: str) -> None:
-        """From now on images go into the video, under this instruction; the plot shows the last episode."""
+    def start_episode(self, text: str) -> None:
+        """Write images to the video from now on, under this instruction; the plot shows the last episode."""
         with self._lock:
             self._text = text
             self._joints, self._chunks = [], []
 
-    def end(self) -> None:
-        """Stop filming."""
+    def stop_episode(self) -> None:
+        """Write no more images to the video."""
         with self._lock:
             self._text = ""
 
     def counts(self) -> dict[str, Any]:
-        """Images that came in here, per camera, and how many the time between first and last should give."""
+        """Images received per camera, and how many were expected from the time of the first to the last."""
         span = self._last_image - (self._first_image or 0.0)
         expected = round(span * self._contract.rate_hz) + 1 if self._first_image is not None else 0
         return {"images_expected": expected, "images_received": self._received}
 
-    def take(self, stream: str, message: Any) -> None:
-        """Take in a message of the graph: a camera's image, `joints` or `chunk`."""
+    def add_message(self, stream: str, message: Any) -> None:
+        """Add a message of the graph: a camera's image, `joints` or `chunk`."""
         if stream in self._received:
-            self._take_image(stream, message)
+            self._add_image(stream, message)
         elif stream == "joints" and self._text:
             positions = dict(zip(message.name, message.position, strict=True))
             row = [positions[joint] for joint in self._contract.arm_joints]
@@ -82,7 +82,7 @@ class Footage:
             chunk = chunk_of(message)
             self._chunks.append((chunk.stamp, chunk.rows))
 
-    def _take_image(self, camera: str, message: Any) -> None:
+    def _add_image(self, camera: str, message: Any) -> None:
         stamp = seconds(message.header.stamp)
         self._received[camera] += 1
         if camera == self._contract.reference_camera:
@@ -96,10 +96,10 @@ class Footage:
         if len(views) == len(self._received):
             with self._lock:
                 if self._text:
-                    self._film(views)
+                    self._write_image(views)
             self._images = {s: v for s, v in self._images.items() if s > stamp}
 
-    def _film(self, views: dict[str, np.ndarray]) -> None:
+    def _write_image(self, views: dict[str, np.ndarray]) -> None:
         picture = np.zeros((self._stream.height, self._stream.width, 3), np.uint8)
         for i, name in enumerate(self._contract.cameras):
             panel = cv2.resize(views[name], (PANEL, PANEL), interpolation=cv2.INTER_CUBIC)
@@ -129,9 +129,15 @@ class Footage:
         for i, (axis, name) in enumerate(zip(axes, names, strict=True)):
             column = self._contract.action_joints.index(name)
             for stamp, rows in self._chunks:
-                due = stamp - start + np.arange(len(rows)) / self._contract.rate_hz
+                row_times = stamp - start + np.arange(len(rows)) / self._contract.rate_hz
                 axis.plot(
-                    due, rows[:, column], ".-", color="tab:orange", alpha=0.45, linewidth=0.8, markersize=3
+                    row_times,
+                    rows[:, column],
+                    ".-",
+                    color="tab:orange",
+                    alpha=0.45,
+                    linewidth=0.8,
+                    markersize=3,
                 )
             axis.plot(times, measured[:, i], color="tab:blue", linewidth=1.5)
             axis.set_ylabel(f"{name}\n[rad]", fontsize=8)
