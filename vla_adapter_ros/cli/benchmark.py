@@ -167,7 +167,7 @@ def _training(options: argparse.Namespace) -> int:
         device=announce_device(options.device),
         batches=tuple(options.batch_size or ((32,) if tiny else (1,))),
         lora_rank=rank,
-        gradient_checkpointing=options.checkpointing,
+        gradient_checkpointing=options.gradient_checkpointing,
         compile_layers_too=options.compile,
         steps=options.steps,
         threads=options.threads,

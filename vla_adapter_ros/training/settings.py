@@ -226,7 +226,7 @@ class FinetuneSettings:
         if self.frozen_bf16:
             self._require("precision", self.precision != Precision.FP32, "not 'fp32' with frozen_bf16")
         if self.load_best:
-            self._require("save_total_limit", self.save_total_limit > 0, "at minimum 1 with load_best")
+            self._require("save_total_limit", self.save_total_limit > 0, "at least 1 with load_best")
         parts = self.gradient_accumulation_steps
         self._require("batch_size", self.batch_size % parts == 0, f"a multiple of {parts} parts")
 
@@ -254,7 +254,7 @@ class FinetuneSettings:
         if "minimum" in rule and "below" in rule:
             self._require(name, rule["minimum"] <= value < rule["below"], "0 to below 1")
         elif "minimum" in rule:
-            self._require(name, value >= rule["minimum"], f"at minimum {rule['minimum']}")
+            self._require(name, value >= rule["minimum"], f"at least {rule['minimum']}")
         elif "above" in rule:
             self._require(name, value > rule["above"], f"more than {rule['above']}")
 

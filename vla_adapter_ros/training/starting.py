@@ -57,8 +57,9 @@ def starting_point(
 
     Args:
         init: A checkpoint (of this package, official, or its name on the hub), a Prismatic `.pt` file or run
-            directory, an OpenVLA directory, or `prismatic`, which fetches that model and its tokenizer from the hub.
-            None: from scratch if `preset_name` is given, else the grounded tiny backbone of this package.
+            directory, an OpenVLA directory, or `prismatic`, which fetches that model and its tokenizer from
+            the hub. None: from scratch if `preset_name` is given, else the grounded tiny backbone of this
+            package.
         robot: Cameras, state and actions of the data set.
         sentences: Instructions of the data set: a tiny model from scratch knows their words.
         preset_name: Sizes of a published backbone (default `0.5b`), or of a model from scratch, see

@@ -13,6 +13,7 @@ from command_parsers import COMMANDS, needed
 from vla_adapter_ros.cli.arguments import UsageError, number, whole
 from vla_adapter_ros.cli.finetune import chosen_settings
 from vla_adapter_ros.cli.main import STATUSES, _parser, main
+from vla_adapter_ros.training.settings import setting_fields
 
 
 def is_number(action: argparse.Action) -> bool:
@@ -98,11 +99,22 @@ def test_what_is_allowed_is_said():
 def test_arguments_that_do_not_fit_together_end_with_status_2(tmp_path, capsys):
     words = ["finetune", "--dataset", str(tmp_path), "--output", str(tmp_path / "out")]
     assert main([*words, "--batch-size", "32", "--gradient-accumulation-steps", "3"]) == 2
-    assert "vla-adapter finetune: error: batch = 32: allowed is a multiple of 3" in capsys.readouterr().err
+    assert (
+        "vla-adapter finetune: error: batch_size = 32: allowed is a multiple of 3" in capsys.readouterr().err
+    )
     for start in ([], ["--preset", "tiny"], ["--init", "vla_adapter_ros/checkpoints/grounded_tiny"]):
         assert main([*words, "--memory", "24", *start]) == 2
         assert "the published model, and this trains the tiny one" in capsys.readouterr().err
     assert not list(tmp_path.iterdir())
+
+
+def test_every_setting_of_fine_tuning_has_an_option_with_a_text(capsys):
+    with pytest.raises(SystemExit):
+        main(["finetune", "--help"])
+    shown = capsys.readouterr().out
+    for field in setting_fields():
+        assert f"--{field.name.replace('_', '-')} " in shown or f"--{field.name.replace('_', '-')}," in shown
+        assert field.metadata["text"].split()[0] in shown
 
 
 def test_options_that_mean_nothing_are_not_there(capsys):

@@ -34,7 +34,7 @@ class HeadStage:
             self._prepare()
 
     def new_states(self) -> Tensor:
-        """Zeros for the language model's states, (slots, R + 1, hidden); the last row takes the proprioception."""
+        """Place for the language model's states, (slots, R + 1, hidden); the last row: proprioception."""
         shape = (len(self.slots), len(self.selection) + 1, self.network.config.llm.hidden)
         return torch.zeros(shape, dtype=self.network.dtype, device=self.network.device)
 
