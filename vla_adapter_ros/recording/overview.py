@@ -93,8 +93,9 @@ def overview(found: dict[str, Any]) -> list[str]:
         lines.append(f"camera {name}: {size} (height x width x channels), {camera['codec']}")
     lines += [f"camera {name}: {why}" for name, why in found["cameras_without_files"].items()]
     lines += [f"depth camera {name}: uint16 [mm]" for name in found["depth_cameras"]]
-    for part in ("state", "action"):
-        lines.append(f"{part} ({len(found[part])}): {', '.join(found[part]) or 'none'}")
+    for part, column in (("state", layout.STATE), ("action", layout.ACTION)):
+        names = found[part]
+        lines.append(f"{part} ({len(names)}): {', '.join(names)}" if names else f"{part}: no column {column}")
     for name, values in found["columns"].items():
         lines.append(f"column {name} ({len(values)}): {', '.join(values)}")
     if found["columns"] and not (found["state"] and found["action"]):

@@ -248,6 +248,24 @@ def test_a_draft_is_never_refused_by_its_own_data(tmp_path, columns, unit):
     assert {gripper.open, gripper.closed} == set(np.unique(rows["action"][:, 6]).round(6)) or unit == "counts"
 
 
+def test_one_unit_for_a_pair_and_none_for_pixels(tmp_path):
+    rng = np.random.default_rng(0)
+    actions = [np.round(rng.uniform(12, 511, (60, 2))).cumsum(axis=0) % 499 + 12 for _ in range(2)]
+    states = [0.97 * delayed(part) for part in actions]
+    columns = {STATE: (states, ["motor_0", "motor_1"]), ACTION: (actions, ["motor_0", "motor_1"])}
+    contract, mapping, text = draft(make_set(tmp_path / "set", columns))
+    assert mapping is None and contract.grippers == () and "pixels" in text
+    assert {d.unit for d in (*contract.state, *contract.action.dimensions)} == {"1"}
+    names = ["j1", "j2", "gripper"]  # the action's gripper reaches 100, the state's not 8
+    actions = [np.hstack([motion(2, seed), 100 * grip(seed)]) for seed in range(2)]
+    states = [np.hstack([delayed(part)[:, :2], 0.6 * delayed(part)[:, 2:] + 3]) for part in actions]
+    contract, mapping, _ = draft(
+        make_set(tmp_path / "more", {STATE: (states, names), ACTION: (actions, names)})
+    )
+    units = yaml.safe_load(mapping.read_text())
+    assert units["state"]["gripper"]["unit"] == units["action"]["gripper"]["unit"] == "percent"
+
+
 def test_lerobots_percent(tmp_path):
     columns = one_arm(90.0, gripper=100)
     for parts, _ in columns.values():

@@ -19,6 +19,7 @@ from vla_adapter_ros.recording.drafting.text import (
     contract_text,
     mapping_text,
 )
+from vla_adapter_ros.recording.drafting.units import Unit
 from vla_adapter_ros.recording.layout import image_key
 from vla_adapter_ros.recording.mapped import MappedDataset, image_size
 from vla_adapter_ros.recording.mapping import parse_mapping
@@ -139,14 +140,14 @@ def _head(dataset: Dataset, plan: Plan, rate: float) -> list[str]:
     facts = {"root": dataset.root.name, "episodes": dataset.num_episodes, "frames": dataset.num_frames}
     head = _HEAD.format(mark=PLACEHOLDER, version=dataset.info.get("codebase_version"), **facts).splitlines()
     head += plan.remarks
-    units = {}
-    for value in (*plan.state, *plan.action):
-        if value.unit.converts or value.unit.doubtful:
-            units.setdefault((value.unit, value.gripper), []).append(value.source.name)
-    for (unit, _), names in units.items():
-        names = list(dict.fromkeys(names))
+    units: dict[tuple[str, Unit, bool], list[str]] = {}
+    for part, values in (("state", plan.state), ("action", plan.action)):
+        for value in values:
+            if value.unit.converts or value.unit.doubtful:
+                units.setdefault((part, value.unit, value.gripper), []).append(value.source.name)
+    for (part, unit, _), names in units.items():
         more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
-        text = f"{', '.join(names[:_NAMED])}{more}: {unit.why or unit.theirs}"
+        text = f"{part} {', '.join(names[:_NAMED])}{more}: {unit.why or unit.theirs}"
         text += f"; the mapping converts them to {unit.ours}" if unit.converts else ""
         head.append(text + (f". CHECK: or {unit.doubtful}" if unit.doubtful else ""))
     if rate != dataset.fps:

@@ -42,7 +42,7 @@ def find_grippers(
     values = np.concatenate(columns.actions)
     places = [n for n in range(len(names)) if _rests_at_ends(values[:, n])]
     why = "CHECK: no name says so, but it rests at the ends of its range; --gripper NAME says otherwise"
-    if not places and all(is_generic(name) for name in names):
+    if not places and len(names) >= _FEWEST and all(is_generic(name) for name in names):
         places = [its[-1] for its in _arms(names)]
         why = "CHECK: no name says so, the last value is taken; --gripper NAME (or none) says otherwise"
     return dict.fromkeys(places[: len(names) - 1], why)

@@ -17,6 +17,8 @@ from vla_adapter_ros.recording.drafting.pairing import CLEAR_FIT, Pair, Pairing,
 from vla_adapter_ros.recording.drafting.units import Unit, gripper_unit, joint_unit
 
 SPEED_TOLERANCE = 0.3
+_ALIKE = 0.5, 2.0  # state over action, where both are in one unit
+_BY_SIZE = ("rad", "m", "deg", "percent", "mm", "counts", "1")  # "1" may be anything
 
 
 @dataclass
@@ -239,19 +241,24 @@ def _take_for_speeds(action: list[Value], fps: float) -> None:
 
 def _agree_on_units(state: list[Value], action: list[Value], space: str) -> None:
     """Where actions are like states in value, both have one unit: that of which more is to be seen."""
+    if space != "joint_position":
+        return
     joints = [value for value in action if not value.gripper and value.measured is not None]
-    if not joints or space != "joint_position":
-        return
-    ours, theirs = joints[0].measured.unit, joints[0].unit
-    slopes = [value.slope for value in joints if value.slope > 0]
-    if ours.theirs == theirs.theirs or not slopes or not 0.5 < float(np.median(slopes)) < 2:
-        return
-    order = ("rad", "deg", "percent", "counts", "1")
-    unit = max(ours, theirs, key=lambda unit: order.index(unit.theirs) if unit.theirs in order else 0)
-    for value in (*state, *joints):
-        if value.unit in (ours, theirs) and not value.gripper and value.kind == "position":
-            raw = raw_values(value)
-            value.unit, value.values = unit, unit.convert(raw)
+    alike = [value.slope for value in joints if value.slope > 0]
+    if alike and _ALIKE[0] < float(np.median(alike)) < _ALIKE[1]:
+        arm = [value for value in state if not value.gripper and value.kind == "position"]
+        _give_one_unit([*arm, *joints])
+    for value in action:
+        if value.gripper and value.measured is not None and _ALIKE[0] < value.slope < _ALIKE[1]:
+            _give_one_unit([value.measured, value])
+
+
+def _give_one_unit(values: list[Value]) -> None:
+    unit = max((value.unit for value in values), key=lambda unit: _BY_SIZE.index(unit.theirs))
+    for value in values:
+        if value.unit.theirs != unit.theirs:
+            value.values = unit.convert(raw_values(value))
+        value.unit = unit
 
 
 def raw_values(value: Value) -> np.ndarray:

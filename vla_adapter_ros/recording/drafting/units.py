@@ -12,7 +12,7 @@ from vla_adapter_ros.recording.mapping import UNIT_FACTORS
 
 COUNTS, COUNTS_CENTER = 4095, 2048  # of a servo with 4096 steps per turn; 2048 is its middle
 LARGEST_ANGLE = 2.5 * np.pi  # rad; joints that turn farther are rare, degrees beyond it are not
-LARGEST_DEGREES = 1080.0
+LARGEST_DEGREES, _LARGEST_TURN = 1080.0, 400.0  # degrees; an arm does not turn farther than the second
 PERCENT = 100.0
 _AT_END = 0.05  # percent; LeRobot clips normalized values, so that they stand at the very ends
 _BYTE = 255
@@ -66,16 +66,17 @@ def joint_unit(values: np.ndarray, names: Sequence[str]) -> Unit:
             "a value is small for degrees, as its name says" if words & {"deg", "degree", "degrees"} else ""
         )
         return Unit("rad", why=span, doubtful=doubtful)
-    whole = bool((np.nan_to_num(values) == np.round(np.nan_to_num(values))).all())
-    if 0 <= low and high <= COUNTS and (high > LARGEST_DEGREES or (whole and high > 2 * PERCENT)):
+    if 0 <= low and LARGEST_DEGREES < high <= COUNTS:
         offset = -COUNTS_CENTER * UNIT_FACTORS["counts"][0]
         return Unit(
             "counts", offset, f"{span} are counts of servos, 4096 per turn", "the middle may not be 2048"
         )
     if LARGEST_DEGREES < most <= COUNTS + 1:
         return Unit("counts", 0.0, f"{span} look like counts of servos, 4096 per turn", "another unit")
-    if most > COUNTS + 1:
-        return Unit("1", why=f"{span} are no angles", doubtful="any unit: give it in the mapping")
+    if most > _LARGEST_TURN:
+        return Unit(
+            "1", why=f"{span} are no angles", doubtful="any unit, such as pixels: give it in the mapping"
+        )
     at_end = np.abs(np.abs(np.nan_to_num(values)) - PERCENT) <= _AT_END
     if most <= PERCENT + _AT_END and at_end.sum() > 1:
         why = f"{span}, {int(at_end.sum())} at the very ends: LeRobot's percent of the calibrated range"
