@@ -214,7 +214,7 @@ def test_depth_is_taken_for_recording_and_refused_by_name(tmp_path, with_action)
             good = {"width": 64, "height": 48, "step": 128, "data": bytes(128 * 48)}
             for encoding in ("16UC1", "mono16"):
                 handle = partial(streams._image, "depth")
-                streams._accept(handle, Image(encoding=encoding, **good), listener.now())
+                streams._add_sample(handle, Image(encoding=encoding, **good), listener.now())
             assert streams.images["depth"] == 1
             assert refused[0][0] == "depth" and "'mono16' is no depth: allowed are 16UC1" in refused[0][1]
             (said,) = listener._faults.current()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
 from pathlib import Path
@@ -13,6 +14,7 @@ from stranger_sets import delayed, grip, make_set, motion
 
 from vla_adapter_ros.cli.main import main
 from vla_adapter_ros.contract import read_contract
+from vla_adapter_ros.contract.schema import JointLimits
 from vla_adapter_ros.errors import DatasetError
 from vla_adapter_ros.recording.check import check_dataset
 from vla_adapter_ros.recording.drafting.assignment import least_cost_pairs
@@ -246,6 +248,17 @@ def test_a_draft_is_never_refused_by_its_own_data(tmp_path, columns, unit):
     assert (limits[:, 0] < true.min(axis=0)).all() and (true.max(axis=0) < limits[:, 1]).all()
     gripper = contract.grippers[0]
     assert {gripper.open, gripper.closed} == set(np.unique(rows["action"][:, 6]).round(6)) or unit == "counts"
+
+
+@pytest.mark.parametrize("scale", [COUNT, 180 / math.pi], ids=["counts", "degrees"])
+def test_counts_and_degrees_that_are_declared_as_rad_do_not_pass(tmp_path, scale):
+    columns = one_arm(scale, 2048 if scale == COUNT else 0)
+    root = make_set(tmp_path / "set", columns)
+    contract, _, _ = draft(make_set(tmp_path / "true", one_arm()))
+    wide = {joint: JointLimits((-5000.0, 5000.0), 1e6, 1e8) for joint in contract.limits}
+    report = check_dataset(root, contract=dataclasses.replace(contract, limits=wide))
+    found = next(check for check in report.structure if check.name == "units")
+    assert found.level == "fail" and "degrees or counts of a servo" in found.text
 
 
 def test_one_unit_for_a_pair_and_none_for_pixels(tmp_path):

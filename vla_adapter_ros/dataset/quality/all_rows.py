@@ -15,6 +15,7 @@ from vla_adapter_ros.dataset.quality.findings import Finding, Level, listed, ski
 from vla_adapter_ros.dataset.quality.settings import QualitySettings, grade
 
 HARDLY_MOVES = 1e-4  # rad, m or 1: what stays within this all the time is as good as constant
+_FARTHEST = {"rad": 4 * math.pi, "m": 10.0}  # no joint is so far from its zero, whatever its limits say
 _DEGREES = 180 / math.pi
 _OFF_PERIOD = 0.25  # of the period: a gap is regular within it
 _WRONG_RATE = 0.25  # the true rate may differ from the nominal one by this share
@@ -158,6 +159,14 @@ def check_units(rows: AllRows, settings: QualitySettings = _DEFAULTS) -> Finding
     for name, (low, high), unit, values in columns:
         outside = float(((values < low) | (values > high)).mean())
         found.append((outside, name, low, high, float(values.min()), float(values.max())))
+        most = float(np.abs(values).max())
+        if most > _FARTHEST.get(unit, math.inf):
+            text = (
+                f"{name} is {values.min():.4g} to {values.max():.4g} and the contract says {unit}: "
+                f"{'degrees or counts of a servo' if unit == 'rad' else 'millimetres'}? Allowed is up to "
+                f"{_FARTHEST[unit]:.3g} {unit}, converted with a mapping"
+            )
+            return Finding("units", Level.FAIL, outside, text)
         factor, other = (_DEGREES, "degrees") if unit == "rad" else (1000.0, "millimetres")
         slack = 0.1 * (high - low)
         fits = (values / factor >= low - slack).all() and (values / factor <= high + slack).all()
