@@ -77,7 +77,11 @@ def draft_contract(
     if not dataset.num_frames:
         raise DatasetError(f"{dataset.root} has no episode: a draft needs at least one")
     if not dataset.cameras:
-        raise DatasetError(f"{dataset.root} has no camera: a contract needs at least one")
+        absent = "; ".join(f"{name}: {why}" for name, why in getattr(dataset, "absent", {}).items())
+        raise DatasetError(
+            f"{dataset.root} has no camera{f' with files ({absent})' if absent else ''}: allowed is a data "
+            "set with at least one, as a contract needs one"
+        )
     columns = find_columns(dataset, state, action)
     try:
         plan = make_plan(columns, dataset.fps, space, grippers)

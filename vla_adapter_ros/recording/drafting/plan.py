@@ -220,9 +220,8 @@ def _evidence(pair: Pair, names: list[str], lag: int, space: str) -> str:
     if pair.fit == 0.0:
         text = f"paired with {names[pair.state]} by its name or place: one of the two does not move"
     else:
-        text = f"correlates {pair.fit:.2f} with {of}{names[pair.state]}" + (
-            f" {lag} rows later" if lag else ""
-        )
+        later = f" {lag} row{'s' if lag > 1 else ''} later" if lag else ""
+        text = f"correlates {pair.fit:.2f} with {of}{names[pair.state]}{later}"
         text += f", next {pair.other_fit:.2f} with {names[pair.other]}" if pair.other >= 0 else ""
     return text + (f"; CHECK: {pair.doubts}" if pair.doubts else "")
 
