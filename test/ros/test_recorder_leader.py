@@ -68,7 +68,10 @@ def test_a_disarmed_controller_refuses_the_start_and_a_key_arms_it(disarmed):
         stage.bench.stop_process(controller)
         shown = press(terminal, b"a", process, "armed")
         controller.send_signal(signal.SIGCONT)
-        assert "! no answer from controller_node/arm within 3 s" in shown
+        assert (
+            "! no answer from /controller_node/arm within 3 s: its node is there, but does not answer"
+            in shown
+        )
         os.write(terminal, b"q")
         shown = process.communicate(timeout=PATIENCE_S)[0]
     finally:

@@ -125,7 +125,6 @@ class ServiceClient:
         self._owner, self._jobs = owner, jobs
         self._client: Client = owner.node.create_client(kind, name)
         self._question: Client | None = None  # made after the client of the service: see above
-        self._asked = ""  # the service that it asks
         self.name = owner.node.resolve_service_name(name)
 
     @property
@@ -213,8 +212,8 @@ class ServiceClient:
         while self._question is None:
             server = self._server()
             if server:
-                self._asked = f"{server}/{QUESTION}"
-                self._question = self._owner.node.create_client(GetParameterTypes, self._asked)
+                name = f"{server}/{QUESTION}"
+                self._question = self._owner.node.create_client(GetParameterTypes, name)
             elif time.monotonic() > begun + SERVER_UNKNOWN_S:
                 return
             else:
@@ -228,8 +227,8 @@ class ServiceClient:
                 now = time.monotonic()
                 if now > begun + patience_s:
                     raise NoAnswerError(
-                        f"{self.name} is there, but {self._asked} did not answer within {patience_s:g} s: "
-                        "nothing was sent",
+                        f"no answer from {self.name} within {patience_s:g} s: its node is there, but does "
+                        "not answer, so nothing was sent",
                         sent=False,
                     )
                 if now >= ask_at and self._question.service_is_ready():
