@@ -149,7 +149,7 @@ class Arbiter:
             self._admit(self._sources.first_target(smooth.chunk, now), "first target")
             if self.do(Event.INSTRUCTION if new else Event.CHUNK).refused:
                 return  # joint states are late: the next chunk goes on once they are back
-        measured = self._arm.position
+        measured = self._arm.known_position
         begin = self._clock.time + self._motion.begins_after(measured)
         here = self._motion.from_here(measured)
         transition = self._sources.follow(chunk, smooth, begin, here, fade=not self.slow)
@@ -270,7 +270,7 @@ class Arbiter:
         Raises:
             ChunkError: the target is too far from the arm.
         """
-        here = self._motion.from_here(self._arm.position)[0]
+        here = self._motion.from_here(self._arm.known_position)[0]
         far = watchdogs.too_far(target, here, self._contract.arm_joints, self._contract.safety, what)
         if far and self._contract.safety.first_target is FirstTarget.REFUSE:
             self.do(Event.FAR, far)

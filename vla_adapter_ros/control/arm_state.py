@@ -48,6 +48,13 @@ class ArmState:
         return np.array([samples[-1][1] for samples in self._samples.values()])
 
     @property
+    def known_position(self) -> np.ndarray:
+        """Newest positions (J,), where every joint is known to have been measured."""
+        position = self.position
+        assert position is not None, "no joint states yet"
+        return position
+
+    @property
     def stamp(self) -> float:
         """Oldest of the joints' newest stamps [s]; -inf while one was never measured, and after `expire`."""
         return min(samples[-1][0] if samples else -np.inf for samples in self._samples.values())
@@ -136,4 +143,5 @@ def _at(samples: deque[tuple[float, float]], time: float) -> float:
             fraction = (time - stamp) / (later[0] - stamp)
             return value + fraction * (later[1] - value)
         later = (stamp, value)
+    assert later is not None, "no samples"
     return later[1]

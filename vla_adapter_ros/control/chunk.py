@@ -122,7 +122,8 @@ def within_limits(chunk: Chunk, limits: Limits, grippers: Sequence[Gripper]) -> 
     clamped = np.clip(joints, limits.low, limits.high)
     beyond = np.abs(joints - clamped)
     if not beyond.max() <= ABSURD_BEYOND:
-        row, column = np.unravel_index(int(np.nan_to_num(beyond, nan=np.inf).argmax()), beyond.shape)
+        worst = int(np.nan_to_num(beyond, nan=np.inf).argmax())
+        row, column = divmod(worst, beyond.shape[1])
         raise ChunkValueError(
             f"row {row}, {chunk.names[column]} = {joints[row, column]:.2f}: allowed is "
             f"{limits.low[column]} to {limits.high[column]}, or at most {ABSURD_BEYOND} beyond"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 JUMP_S = 0.5  # a larger gap between two ticks means that the clock was set
@@ -17,22 +19,28 @@ class TickClock:
     def __init__(self, period_s: float) -> None:
         self.period_s = period_s
         self._period_ns = round(period_s * 1e9)
-        self._base: float | None = None  # time of tick 0 [s]
-        self.tick: int | None = None
-        """Number of the newest tick; None before the first."""
+        self._base = math.nan  # time of tick 0 [s]
+        self.started = False
+        """Whether a tick was counted."""
+        self.tick = 0
+        """Number of the newest tick; 0 before the first."""
 
     @property
     def time(self) -> float:
         """Inside time of the newest tick [s]."""
-        return (self.tick or 0) * self.period_s
+        return self.tick * self.period_s
 
     def inside(self, time: float) -> float:
         """Inside time of an outside one [s]."""
-        if self._base is None:
+        if math.isnan(self._base):
             if not np.isfinite(time):
                 return time
             self._base = time
         return time - self._base
+
+    def outside_time(self, inside: float) -> float:
+        """Outside time of an inside one [s]."""
+        return self._base + inside
 
     def outside(self, ticks: np.ndarray) -> np.ndarray:
         """Outside times [s] of ticks (N,), as exact as floats are at today's dates: 0.2 us."""
@@ -52,9 +60,9 @@ class TickClock:
 
     def steps(self, now: float) -> int:
         """Ticks from the newest one to `now` [s]; 1 for the first."""
-        steps = round(self.inside(now) / self.period_s) - (self.tick or 0)
-        if self.tick is None:
-            self.tick, steps = steps - 1, 1
+        steps = round(self.inside(now) / self.period_s) - self.tick
+        if not self.started:
+            self.started, self.tick, steps = True, steps - 1, 1
         return steps
 
     def jumped(self, steps: int) -> bool:

@@ -107,7 +107,7 @@ class MotionCore:
         time = self._clock.inside(stamp)
         try:
             received = self._clock.time if now is None else self._clock.inside(now)
-            if self._clock.tick is not None and time > received + FUTURE_S:
+            if self._clock.started and time > received + FUTURE_S:
                 raise CommandError(
                     f"joint state from {time - received:.2f} s in the future, at most {FUTURE_S}: "
                     "are the clocks of driver and controller in step?"
@@ -121,8 +121,8 @@ class MotionCore:
         setpoint = self._motion.setpoint(time)
         if setpoint is not None and measured and self._motion.moving:
             wanted = dict(zip(self.contract.arm_joints, setpoint.position, strict=True))
-            error, reason = watchdogs.tracking_error(wanted, measured, self.contract.safety)
-            self.counters.tracking_error_max = max(self.counters.tracking_error_max, error)
+            distance, reason = watchdogs.tracking_error(wanted, measured, self.contract.safety)
+            self.counters.tracking_error_max = max(self.counters.tracking_error_max, distance)
             self._arbiter.fault = self._arbiter.fault or reason
 
     def accept_chunk(self, chunk: Chunk, now: float) -> None:
@@ -246,7 +246,7 @@ class MotionCore:
 
     def activate(self, now: float) -> None:
         """Begin at `now` [s], after a time without ticks: nothing of before moves the arm."""
-        if self._clock.tick is not None:
+        if self._clock.started:
             self._clock.set(now)
         self._arm.forget()
         self._arbiter.drop_times()
@@ -265,7 +265,7 @@ class MotionCore:
     def trajectory(self, now: float) -> Trajectory | None:
         """What to send: everything due after `now` [s], then a full stop; None when nothing moves."""
         clock = self._clock
-        if clock.tick is None or self._arbiter.yields:
+        if not clock.started or self._arbiter.yields:
             return None
         tick = clock.at(now)
         points = self._motion.points(tick)
@@ -292,7 +292,7 @@ class MotionCore:
 
     def setpoint(self, now: float) -> Setpoint | None:
         """What should be happening at `now` [s]; None while nothing was sent, or somebody else leads."""
-        if self._clock.tick is None or self._arbiter.yields:
+        if not self._clock.started or self._arbiter.yields:
             return None
         return self._motion.setpoint(self._clock.inside(now))
 
@@ -303,7 +303,7 @@ class MotionCore:
     @property
     def measured(self) -> tuple[np.ndarray | None, float]:
         """Newest measured positions (J,), None before the first, and the time of the oldest of them [s]."""
-        return self._arm.position, float(self._clock.outside(self._arm.stamp / self.period_s))
+        return self._arm.position, self._clock.outside_time(self._arm.stamp)
 
     @property
     def gripper_positions(self) -> tuple[float, ...] | None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from vla_adapter_ros.contract import Contract
@@ -46,7 +48,9 @@ class Execution:
         self._motion, self._sources, self._arbiter = motion, sources, arbiter
         self._counters = counters
         self._switches = [GripperSwitch(gripper) for gripper in contract.grippers]
-        self._commanded_grippers: np.ndarray | None = None  # newest values of the grippers' dimensions (G,)
+        self._commanded_grippers: Sequence[float] | None = (
+            None  # newest values of the grippers' dimensions (G,)
+        )
         self.kinematics: ArmKinematics | None = None
         self.command: np.ndarray | None = None
         """Action before limiting (A,); see `Tick`."""
@@ -145,7 +149,7 @@ class Execution:
             self.command = self._held()
             return
         self.command = self._sources.command(self._arbiter.source, time)
-        self._commanded_grippers = self.command[self._sources.gripper_places]
+        self._commanded_grippers = self.command[self._sources.gripper_places].tolist()
         if self._arbiter.yields:
             self.forget()
             return
@@ -158,7 +162,7 @@ class Execution:
         """Decide one tick towards whoever leads."""
         motion = self._motion
         reference = self._sources.reference(self._arbiter.source)
-        measured = self._arm.position
+        measured = self._arm.known_position
         if not motion.holds(measured):
             values = self._commanded_grippers
             self.forget()
@@ -169,9 +173,10 @@ class Execution:
             return
         # Whoever interpolates needs the whole time that a beginning leaves to come to its first point.
         self.urgent = self.urgent or not motion.moving
+        commanded = self._commanded_grippers or ()
         grippers = tuple(
             switch.position(float(value), time)
-            for switch, value in zip(self._switches, self._commanded_grippers, strict=True)
+            for switch, value in zip(self._switches, commanded, strict=True)
         )
         step = motion.follow(tick, reference, grippers, measured, RAMP_SPEED if self._arbiter.slow else 1.0)
         if step is not None:

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 
@@ -61,6 +61,14 @@ class Step:
     workspace_limited: bool = False
 
 
+class _Pursuit(NamedTuple):
+    """How one joint meets the reference: its version (None: the plan misses it), the plan, its start [s]."""
+
+    version: int | None
+    plan: Plan
+    start: float
+
+
 class Limiter:
     """The limited motion of J joints.
 
@@ -80,7 +88,7 @@ class Limiter:
         """Change the limits. A stop that has begun is finished under the old ones."""
         self._limits, self._planned, self._box = limits, limits.planned(self._dt), box
         self._planner = Planner(self._planned)
-        self._drop_plans()  # of each joint: version of the reference, plan, start
+        self._drop_pursuits()
         self._stop: FullStop | None = None  # from an earlier state, `_stopping` seconds ago
         self._stopping = 0.0
         self._smoothly = True  # no limit decided the newest tick
@@ -88,7 +96,7 @@ class Limiter:
     def restart(self, state: np.ndarray) -> None:
         """Continue from `state` (3, J), from which a stop is known to be safe: one at rest, or an old one."""
         self.state = state
-        self._drop_plans()
+        self._drop_pursuits()
         self._stop, self._stopping, self._smoothly = None, 0.0, True
 
     @property
@@ -120,7 +128,7 @@ class Limiter:
         late = np.logical_or.reduce(over)
         if not late.any() and self._reachable(first):
             on_reference = reference.horizon_s == 0.0
-            self._drop_plans()
+            self._drop_pursuits()
             self._smoothly = True
         else:
             on_reference = self._smoothly = False
@@ -146,7 +154,7 @@ class Limiter:
 
     def brake(self) -> np.ndarray:
         """Move for one tick along the verified stop; returns the new state (3, J)."""
-        self._drop_plans()
+        self._drop_pursuits()
         if self.resting:
             return self.state
         if self._stop is None:
@@ -259,21 +267,23 @@ class Limiter:
         before, state = time - self._dt, wanted.copy()
         for joint in range(len(late)):
             if not late[joint]:
-                self._plans[joint] = None
+                self._pursuits[joint] = None
                 continue
-            plan = self._plans[joint]
-            if plan is None or plan[0] != reference.version or time > plan[2] + plan[1].duration + 1e-9:
-                plan = self._plans[joint] = self._meeting(reference, joint, before, speed)
-                if plan is None:
+            pursuit = self._pursuits[joint]
+            if (
+                pursuit is None
+                or pursuit.version != reference.version
+                or time > pursuit.start + pursuit.plan.duration + 1e-9
+            ):
+                pursuit = self._pursuits[joint] = self._meeting(reference, joint, before, speed)
+                if pursuit is None:
                     return None
-            state[:, joint] = plan[1].at(time - plan[2])[:, 0]
+            state[:, joint] = pursuit.plan.at(time - pursuit.start)[:, 0]
         return state
 
-    def _meeting(
-        self, reference: Reference, joint: int, before: float, speed: float
-    ) -> tuple[int | None, Plan, float] | None:
+    def _meeting(self, reference: Reference, joint: int, before: float, speed: float) -> _Pursuit | None:
         """A joint's motion from its state at `before` to where the reference will be when it arrives."""
-        duration, plan, met = self._dt, None, False
+        duration, pursuit = self._dt, None
         for _ in range(_MEETINGS):
             target, _, _ = self._allowed(reference.at(before + duration))
             if target is None:
@@ -282,10 +292,11 @@ class Limiter:
             if plan is None:
                 return None
             met = plan.duration <= duration + 1e-9
+            pursuit = _Pursuit(reference.version if met else None, plan, before)
             if met:
                 break
             duration = math.ceil(plan.duration / self._dt - 1e-6) * self._dt
-        return (reference.version if met else None), plan, before  # one that misses serves for a tick
+        return pursuit  # one that misses serves for a tick
 
     def _toward_guess(self, reference: Reference, time: float, speed: float) -> np.ndarray | None:
         """The first state of a motion to where a guessed reference will be, all joints arriving together."""
@@ -294,5 +305,5 @@ class Limiter:
         plan = None if target is None else self._planner.move(self.state, target, duration, speed)
         return None if plan is None else plan.at(self._dt)
 
-    def _drop_plans(self) -> None:
-        self._plans: list[tuple[int | None, Plan, float] | None] = [None] * len(self.state[0])
+    def _drop_pursuits(self) -> None:
+        self._pursuits: list[_Pursuit | None] = [None] * len(self.state[0])

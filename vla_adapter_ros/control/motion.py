@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections import deque
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -308,7 +309,7 @@ class CommittedMotion:
                     return setpoint.position
         return setpoint.position
 
-    def _around(self, time: float):
+    def _around(self, time: float) -> Iterator[_Commitment]:
         """Commitments in order, from the last one before `time` on."""
         past = []
         for commitment in reversed(self._past):
@@ -325,7 +326,7 @@ class CommittedMotion:
         span = gap * self._period_s
         points = control_points(before.state, later.state, span)
         state = state_at(points, span, time - before.tick * self._period_s)
-        return Setpoint(*state, before.grippers)
+        return _setpoint_of(_Commitment(before.tick, state, before.grippers))
 
 
 def _at_rest(state: np.ndarray) -> np.ndarray:
@@ -333,4 +334,5 @@ def _at_rest(state: np.ndarray) -> np.ndarray:
 
 
 def _setpoint_of(commitment: _Commitment) -> Setpoint:
-    return Setpoint(*commitment.state, commitment.grippers)
+    position, velocity, acceleration = commitment.state
+    return Setpoint(position, velocity, acceleration, commitment.grippers)

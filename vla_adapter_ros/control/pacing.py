@@ -58,12 +58,11 @@ class ChunkPacer:
 
     def take(self, stamp: float) -> bool:
         """True if the frame of `stamp` is due; it then counts as taken."""
-        due = self._last is None or stamp < self._last
-        if not due:
-            due = stamp >= self._last + (self.interval_rows - 0.5) / self._rate_hz
-        if due:
-            self._last = stamp
-        return due
+        last = self._last
+        if last is not None and last <= stamp < last + (self.interval_rows - 0.5) / self._rate_hz:
+            return False
+        self._last = stamp
+        return True
 
 
 def budget_complaint(rate_hz: float, rows: int, execution_horizon: int, latency_s: float) -> str:

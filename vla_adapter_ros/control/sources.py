@@ -61,7 +61,9 @@ class Sources:
         start = arm.at(chunk.stamp)
         if start is None:
             raise ChunkError("no joint states yet, so the first target cannot be checked")
-        if self._contract.action.delta_reference is DeltaReference.COMMANDED and motion.holds(arm.position):
+        if self._contract.action.delta_reference is DeltaReference.COMMANDED and motion.holds(
+            arm.known_position
+        ):
             command = motion.commanded(chunk.stamp)
             return start if command is None else command
         return start

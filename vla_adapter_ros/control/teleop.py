@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from vla_adapter_ros.contract import Contract
@@ -28,7 +30,7 @@ class TeleopStream:
     def __init__(self, contract: Contract) -> None:
         self._contract = contract
         self._period_s = 1.0 / contract.rate_hz
-        self._stamp: float | None = None
+        self._stamp = math.nan  # before the first command
         self.version = 0
         self.command = np.zeros(len(contract.action_names))
         """Newest command, float64 (A,), units as in the contract."""
@@ -43,7 +45,7 @@ class TeleopStream:
     @property
     def stamp(self) -> float | None:
         """When the newest command was given [s]; None before the first."""
-        return self._stamp
+        return None if math.isnan(self._stamp) else self._stamp
 
     def check(self, command: np.ndarray, stamp: float, now: float) -> np.ndarray:
         """The command as float64 (A,), received at `now` [s].
@@ -75,7 +77,7 @@ class TeleopStream:
 
     def accept_target(self, command: np.ndarray, target: np.ndarray, stamp: float) -> None:
         """Take in a checked command (A,) that asks for joint positions (J,) at `stamp` [s]."""
-        step = stamp - self._stamp if self._stamp is not None else np.inf
+        step = stamp - self._stamp if not math.isnan(self._stamp) else np.inf
         jump = np.abs(target - self.target) > self._fastest * step
         if 0 < step < self._contract.teleop.timeout_s and not jump.any():
             weight = step / (step + SMOOTHING_S)
@@ -98,7 +100,7 @@ class TeleopStream:
 
     def clear(self) -> None:
         """Forget every command."""
-        self._stamp = None
+        self._stamp = math.nan
 
     def _note(self, command: np.ndarray, target: np.ndarray, stamp: float, lasts: float) -> None:
         self._stamp, self.command, self.target, self._lasts = stamp, command, target, lasts

@@ -146,17 +146,24 @@ class ChunkTimeline:
         """True once the last row is past."""
         return self.chunk is None or now > self.chunk.end + 1e-9
 
+    @property
+    def _followed(self) -> Chunk:
+        assert self.chunk is not None, "no chunk is followed"
+        return self.chunk
+
     def row(self, now: float) -> int:
         """Index of the newest row that is due: for values that must not be interpolated."""
-        index = int(np.floor((now - self.chunk.stamp) * self.chunk.rate_hz + 1e-6))
-        return min(max(index, 0), len(self.chunk.rows) - 1)
+        chunk = self._followed
+        index = int(np.floor((now - chunk.stamp) * chunk.rate_hz + 1e-6))
+        return min(max(index, 0), len(chunk.rows) - 1)
 
     def grippers(self, now: float) -> np.ndarray:
         """Gripper values (G,) of the newest row that is due."""
-        return self.chunk.rows[self.row(now), len(self.limits.low) :]
+        return self._followed.rows[self.row(now), len(self.limits.low) :]
 
     def at(self, time: float) -> np.ndarray:
         """Reference state (3, J) at `time` [s]."""
+        assert self._rows is not None, "no chunk is followed"
         state = self._rows.at(time)
         since = time - self._switch
         if self._fade is not None and 0 <= since < self._fade_s:

@@ -20,10 +20,10 @@ def joint_states_too_old(arm: ArmState, now: float, safety: Safety) -> str:
     return f"{text}; the newest message was refused: {arm.refused}" if arm.refused else text
 
 
-def tracking_error(due: dict[str, float], measured: dict[str, float], safety: Safety) -> tuple[float, str]:
-    """Largest difference of what was due and what was measured, by joint, and why it is too large."""
-    error = {joint: abs(due[joint] - value) for joint, value in measured.items()}
-    worst = max(error, key=error.get)
+def tracking_error(wanted: dict[str, float], measured: dict[str, float], safety: Safety) -> tuple[float, str]:
+    """Largest difference of set-points and measurements, by joint, and why it is too large."""
+    error = {joint: abs(wanted[joint] - value) for joint, value in measured.items()}
+    worst = max(error, key=lambda joint: error[joint])
     if error[worst] <= safety.tracking_error_max:
         return error[worst], ""
     return error[worst], (
