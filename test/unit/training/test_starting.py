@@ -100,9 +100,10 @@ def parsed(*arguments: str) -> dict:
 
 def test_options_go_over_the_memory_preset_and_that_over_the_defaults():
     plain = FinetuneSettings(**parsed())
-    assert (plain.steps, plain.batch, plain.lr) == (1600, 32, 1e-3)
+    assert (plain.steps, plain.batch_size, plain.lr) == (1600, 32, 1e-3)
     published = ("--init", "prismatic", "--memory", "10")
-    preset = FinetuneSettings(**parsed(*published, "--no-checkpointing", "--lr", "1e-4"))
-    assert (preset.lora_rank, preset.accumulation, preset.checkpointing, preset.lr) == (64, 8, False, 1e-4)
+    preset = FinetuneSettings(**parsed(*published, "--no-gradient-checkpointing", "--lr", "1e-4"))
+    assert (preset.lora_rank, preset.lr) == (64, 1e-4)
+    assert (preset.gradient_accumulation_steps, preset.gradient_checkpointing) == (8, False)
     named = FinetuneSettings(**parsed("--lora-rank", "4", "--lora-targets", "a,b", "--freeze", "action_head"))
     assert named.lora_targets == ("a", "b") and named.freeze == ("action_head",)
