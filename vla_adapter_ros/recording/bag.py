@@ -106,7 +106,9 @@ class Bag:
             self._reader = AnyReader([folder], default_typestore=get_typestore(Stores.ROS2_HUMBLE))
             self._reader.open()
         except Exception as error:  # the library lets errors of its storages and of YAML through
-            raise BagError(f"{self.path}: not readable: {error}") from error
+            cure = ". Give the file the name that metadata.yaml says, or run `ros2 bag reindex`"
+            missing = "missing" in str(error)
+            raise BagError(f"{self.path}: not readable: {error}{cure if missing else ''}") from error
 
     def __enter__(self) -> Bag:
         return self

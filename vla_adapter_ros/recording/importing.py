@@ -25,6 +25,7 @@ from vla_adapter_ros.recording.bag import (
     once_begun,
 )
 from vla_adapter_ros.recording.carried import left_behind
+from vla_adapter_ros.recording.drafting.bag_topics import read_streams, shared_topics
 from vla_adapter_ros.recording.frame import Frame
 from vla_adapter_ros.recording.head import EpisodeHead
 from vla_adapter_ros.recording.lateness import kind_of, losses_since
@@ -204,6 +205,7 @@ def import_bag(
                     take.follow(bounds)
             take.end()
         result.remarks += bag.mixed(streams)
+        result.remarks += shared_topics([s for s in read_streams(bag) if s.topic in streams])
     if notes.early and not result.episodes:
         result.episodes.append(
             EpisodeReport(-1, bag.path.name, 0, instruction, ["no good frame"], dict(notes.early))

@@ -211,6 +211,21 @@ def test_two_publishers_of_two_types_on_one_topic(tmp_path):
     assert any("40 messages of type std_msgs/msg/Float64MultiArray are left out" in r for r in report.remarks)
 
 
+def test_two_publishers_that_contradict_each_other_are_named(tmp_path):
+    other = [
+        ("/arm/joint_trajectory", at(n, 40), trajectory(0, list(ARM), [(0.1, [2.0, -2.0])]))
+        for n in range(COUNT)
+    ]
+    path = bag(tmp_path / "bag", streams() + commands() + other)
+    report = import_bag(path, contract(), tmp_path / "set", instruction="stack")
+    (remark,) = [r for r in report.remarks if "two publishers share a topic" in r]
+    assert remark.startswith("/arm/joint_trajectory: j2, j1 jump")
+    quiet = import_bag(
+        bag(tmp_path / "one", streams() + commands()), contract(), tmp_path / "b", instruction="stack"
+    )
+    assert not any("publishers" in remark for remark in quiet.remarks)
+
+
 def test_rows_before_all_streams_have_begun_are_no_losses(tmp_path):
     report = import_bag(
         bag(tmp_path / "bag", streams(12) + commands()), contract(), tmp_path / "set", instruction="a"

@@ -13,7 +13,13 @@ import yaml
 from vla_adapter_ros.contract import parse_contract
 from vla_adapter_ros.errors import BagError, ContractError, DatasetError, ImageError
 from vla_adapter_ros.recording.bag import Bag
-from vla_adapter_ros.recording.drafting.bag_topics import Stream, image_topics, read_streams, short_name
+from vla_adapter_ros.recording.drafting.bag_topics import (
+    Stream,
+    image_topics,
+    read_streams,
+    shared_topics,
+    short_name,
+)
 from vla_adapter_ros.recording.drafting.columns import Columns, Source
 from vla_adapter_ros.recording.drafting.draft import whole_rate
 from vla_adapter_ros.recording.drafting.names import side, tokens
@@ -63,6 +69,7 @@ def draft_from_bag(
         plan = make_plan(columns, rate, space, grippers, keep_names=bool(commands))
         if not commands:
             plan.remarks.append(f"CHECK: {NO_COMMANDS}")
+        plan.remarks += [f"CHECK: {text}" for text in shared_topics(streams)]
         _keep_units(plan)
         main = _main_topic(plan, commands)
         head = _HEAD.format(name=bag.path.name, mark=PLACEHOLDER, seconds=grid[-1] - grid[0]).splitlines()

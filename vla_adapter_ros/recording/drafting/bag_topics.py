@@ -16,6 +16,7 @@ _COMMAND_WORDS = {
     "command", "commands", "cmd", "target", "goal", "leader", "master", "desired", "teleop", "action",
     "reference",
 }  # fmt: skip
+_FEWEST, _FAR = 20, 0.02  # messages, and share of the range, from which on jumps are believed
 _ALWAYS_COMMANDS = ("joint_trajectory", "float64_array", "twist")
 _NO_NAME = {
     "command", "commands", "cmd", "controller", "controllers", "joint", "joints", "state", "states",
@@ -86,6 +87,28 @@ def read_streams(bag: Bag) -> list[Stream]:
     for message in bag.messages(wanted, types):
         _take(streams[message.topic], message.received, message.content)
     return [stream for stream in streams.values() if stream.values]
+
+
+def shared_topics(streams: list[Stream]) -> list[str]:
+    """Topics on which two publishers seem to contradict each other, in words."""
+    found = []
+    for stream in streams:
+        jumping = [name for name, values in stream.values.items() if _jumps(np.array(values))]
+        if jumping:
+            found.append(
+                f"{stream.topic}: {', '.join(jumping)} jump back and forth from message to message, as "
+                "when two publishers share a topic: allowed is one, or remap one of them and record again"
+            )
+    return found
+
+
+def _jumps(values: np.ndarray) -> bool:
+    """Whether samples (N,) alternate between two courses: each is like the one but last."""
+    if len(values) < _FEWEST:
+        return False
+    step, over_next = np.abs(np.diff(values))[1:], np.abs(values[2:] - values[:-2])
+    far = step > max(1e-3, _FAR * float(np.ptp(values)))
+    return bool(far.mean() > 0.5 and (over_next[far] < 0.3 * step[far]).mean() > 0.8)
 
 
 def _take(stream: Stream, time: float, content: object) -> None:
