@@ -18,6 +18,7 @@ from recording_samples import CONTRACT, make_frame, record
 from test_writer import CRASH
 
 from vla_adapter_ros.errors import DatasetError
+from vla_adapter_ros.dataset.quality.checks import BY_NAME, Need
 from vla_adapter_ros.recording.check import check_dataset
 from vla_adapter_ros.recording.reader import DatasetReader
 from vla_adapter_ros.recording.repair import repair_dataset
@@ -69,8 +70,8 @@ def repaired(root: Path):
     reader = DatasetReader(outcome.output)
     assert reader.num_episodes == outcome.kept
     report = check_dataset(outcome.output)
-    structure = {check.name: check.level for check in report.structure}
-    assert set(structure.values()) == {"pass"}, report.lines
+    for check in report.structure:  # the made-up numbers are no motion of a robot
+        assert check.level == "pass" or Need.FILES not in BY_NAME[check.name].needs, check.line
     for episode in reader.episodes:
         (seed,) = np.flatnonzero([length == episode.length for length in LENGTHS])
         frames = [make_frame(n, seed=int(seed)) for n in range(episode.length)]
