@@ -153,11 +153,13 @@ def image_message(image: np.ndarray, transport: str, now: float) -> Any:
 
 def _rows(dataset: Dataset, episode: int) -> dict[str, np.ndarray]:
     rows = dataset.rows(episode)
-    count = len(rows["index"])
+    count, stamps = len(rows["index"]), rows.get(STAMP, rows["timestamp"])
+    if not np.isfinite(stamps).all():  # they are not known
+        stamps = rows["timestamp"]
     return {
         STATE: rows[STATE].reshape(count, -1),
         ACTION: rows[ACTION].reshape(count, -1),
-        STAMP: np.asarray(rows.get(STAMP, rows["timestamp"]), dtype=np.float64),
+        STAMP: np.asarray(stamps, dtype=np.float64),
     }
 
 

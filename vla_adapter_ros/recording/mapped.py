@@ -13,6 +13,7 @@ import numpy as np
 from vla_adapter_ros.contract import Contract, read_contract
 from vla_adapter_ros.errors import MappingError
 from vla_adapter_ros.recording import layout
+from vla_adapter_ros.recording.description import names_of
 from vla_adapter_ros.recording.fitting import can_fit, fit_image
 from vla_adapter_ros.recording.images import turn
 from vla_adapter_ros.recording.mapping import (
@@ -26,7 +27,7 @@ from vla_adapter_ros.recording.reader import DatasetReader, Episode, sentences
 from vla_adapter_ros.recording.resampling import SAME_RATE, merged_actions, picked_rows
 from vla_adapter_ros.recording.statistics import column_statistics
 
-_KEPT = ("timestamp", *layout.INDEX_FEATURES, layout.STAMP, layout.CONTROL_SOURCE)
+_KEPT = ("timestamp", *layout.INDEX_FEATURES, layout.STAMP, layout.AGE, layout.CONTROL_SOURCE)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,7 +43,7 @@ class _Column:
 class MappedDataset:
     """A data set by others, with the attributes and methods of `DatasetReader`, under a contract's names.
 
-    `rows` gives state, action, the index columns and, where they are there, capture.stamp and
+    `rows` gives state, action, the index columns and, where they are there, capture.stamp, capture.age and
     control_source. All checks are made here, before a row is read.
 
     Args:
@@ -314,6 +315,10 @@ class MappedDataset:
     def _build_features(self, mapping: DatasetMapping) -> dict[str, dict[str, Any]]:
         theirs = self.reader.features
         features = {name: theirs[name] for name in _KEPT if name in theirs}
+        if layout.AGE in features:  # the ages of cameras are under their names
+            ours = {source.name: name for name, source in self._cameras.items()}
+            streams = [ours.get(name, name) for name in names_of(theirs[layout.AGE], "stream")]
+            features[layout.AGE] = theirs[layout.AGE] | {"names": streams}
         for key, columns, wanted in (
             (layout.STATE, self._state, mapping.state),
             (layout.ACTION, self._action, mapping.action),

@@ -20,9 +20,12 @@ _IMAGE_WIDTH = 150  # images are thinned to about this width before they are cou
 def column_statistics(values: np.ndarray) -> dict[str, list[Any]]:
     """Statistics of a column (N, D), N >= 1: min, max, mean, std, count and quantiles, (D,) each.
 
-    min and max of whole numbers stay whole numbers; count is (1,).
+    min and max of whole numbers stay whole numbers; count is (1,). NaN means unknown and is left out; a
+    value that is unknown in all rows has statistics of 0.
     """
     columns = values.reshape(len(values), -1)
+    if columns.dtype.kind == "f" and np.isnan(columns).any():
+        return _known_statistics(columns)
     floats = columns.astype(np.float64)
     statistics: dict[str, list[Any]] = {
         "min": columns.min(axis=0).tolist(),
@@ -34,6 +37,16 @@ def column_statistics(values: np.ndarray) -> dict[str, list[Any]]:
     quantiles = np.quantile(floats, list(QUANTILES.values()), axis=0)
     statistics.update((name, row.tolist()) for name, row in zip(QUANTILES, quantiles, strict=True))
     return statistics
+
+
+def _known_statistics(columns: np.ndarray) -> dict[str, list[Any]]:
+    """As `column_statistics`, of columns (N, D) that are unknown in some rows."""
+    parts = []
+    for column in columns.T:
+        known = column[~np.isnan(column)]
+        parts.append(column_statistics(known if len(known) else np.zeros(1)))
+    joined = {name: [part[name][0] for part in parts] for name in parts[0]}
+    return joined | {"count": [len(columns)]}
 
 
 def image_histogram(image: np.ndarray) -> np.ndarray:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -87,7 +88,7 @@ class Take:
                 layout.ACTION: frame.action,
                 layout.STATE: frame.state,
                 layout.STAMP: frame.stamp,
-                layout.AGE: [frame.ages.get(name, 0.0) for name in self._streams],
+                layout.AGE: [frame.ages.get(name, math.nan) for name in self._streams],
                 layout.CONTROL_SOURCE: control_source,
             }
         )

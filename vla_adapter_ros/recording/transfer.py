@@ -211,7 +211,7 @@ class EpisodeReceiver(DatasetWriter):
                 )
             columns[name] = values
         stamps, timing = _stamps(theirs, dataset.fps)
-        if not (np.diff(stamps) > 0).all():
+        if not np.isnan(stamps).all() and not (np.diff(stamps) > 0).all():
             raise DatasetError(f"{dataset.root}: times of episode {episode} run back or stand still")
         columns[layout.STAMP] = stamps
         columns[layout.AGE] = self._ages(dataset, theirs, len(rows))
@@ -225,9 +225,9 @@ class EpisodeReceiver(DatasetWriter):
         return columns, timing
 
     def _ages(self, dataset: Dataset, theirs: Mapping[str, np.ndarray], count: int) -> np.ndarray:
-        """Ages by stream, (T, streams); 0 where they were not recorded."""
+        """Ages by stream, (T, streams); NaN where they were not recorded."""
         names = layout.stream_names(self._contract)
-        ages = np.zeros((count, len(names)))
+        ages = np.full((count, len(names)), np.nan)
         known = dataset.features.get(layout.AGE, {}).get("names") or []
         for column, name in enumerate(names):
             if layout.AGE in theirs and name in known:
@@ -302,11 +302,13 @@ def describe_timing(stamps: np.ndarray, rate_hz: float) -> str:
 
 
 def _stamps(theirs: Mapping[str, np.ndarray], fps: float) -> tuple[np.ndarray, str]:
-    """Real times of the rows [s], as far as they are known, and what is to be said about them."""
+    """Real times of the rows [s], NaN where they were not recorded, and what is to be said about them."""
+    unknown = np.full(len(theirs["timestamp"]), np.nan), "real times were not recorded"
     if layout.STAMP in theirs:
-        return theirs[layout.STAMP].astype(np.float64), describe_timing(theirs[layout.STAMP], fps)
+        stamps = theirs[layout.STAMP].astype(np.float64)
+        return unknown if np.isnan(stamps).all() else (stamps, describe_timing(stamps, fps))
     stamps = theirs["timestamp"].astype(np.float64)
     grid = (np.arange(len(stamps))) / fps
     if np.abs(stamps - stamps[0] - grid).max() <= _GRID_TOLERANCE_S:
-        return grid, "real times were not recorded"
+        return unknown
     return stamps, describe_timing(stamps, fps)

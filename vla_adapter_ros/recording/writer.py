@@ -352,6 +352,8 @@ class DatasetWriter:
 
         new = totals.plus(columns, histograms, tasks)
         stamps = columns[layout.STAMP]
+        if not np.isfinite(stamps).all():  # an import of rows whose real times nobody knows
+            stamps = columns["timestamp"]
         duration = float(stamps[-1] - stamps[0])
         rate = (len(stamps) - 1) / duration if len(stamps) > 1 else math.nan
         said = tuple(dict.fromkeys(take.tasks))

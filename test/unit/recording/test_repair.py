@@ -17,8 +17,8 @@ import pytest
 from recording_samples import CONTRACT, make_frame, record
 from test_writer import CRASH
 
-from vla_adapter_ros.errors import DatasetError
 from vla_adapter_ros.dataset.quality.checks import BY_NAME, Need
+from vla_adapter_ros.errors import DatasetError
 from vla_adapter_ros.recording.check import check_dataset
 from vla_adapter_ros.recording.reader import DatasetReader
 from vla_adapter_ros.recording.repair import repair_dataset
