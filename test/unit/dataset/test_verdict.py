@@ -247,6 +247,9 @@ def test_settings_are_read_and_refused(tmp_path):
     assert settings.black_level == 20
     assert settings.limits_of("idle_tail") == SETTINGS.limits_of("idle_tail")
     assert read_settings({}) == SETTINGS
+    assert judge(good(), read_settings({c.name: (c.warn, math.inf) for c in CHECKS if not c.below}), CONTRACT)
+    off = {c.name: (-math.inf, -math.inf) if c.below else (math.inf, math.inf) for c in CHECKS}
+    assert judge(idle(good(), slice(0, 30), 0), read_settings(off), CONTRACT).level == "pass"
     for text, words in (
         ("idle_heads: [1, 2]", "idle_heads"),
         ("idle_head: [2, 1]", "warn <= fail"),

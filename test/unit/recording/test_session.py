@@ -26,7 +26,15 @@ OFF = (float("inf"), float("inf"))
 # The made-up numbers are no motion of a robot; only what a recorder itself can spoil is judged here.
 LENIENT = read_settings(
     dict.fromkeys(
-        ("repeated_frames", "action_is_next_state", "state_limits", "action_limits", "frozen_camera"), OFF
+        (
+            "repeated_frames",
+            "action_is_next_state",
+            "state_limits",
+            "action_limits",
+            "frozen_camera",
+            "action_jumps",
+        ),
+        OFF,
     )
 )
 

@@ -13,6 +13,7 @@ from vla_adapter_ros.dataset.quality.settings import QualitySettings, grade
 
 _KEY_IMAGE_CHANGE = 8.0  # levels of 255 by which a key image of a still scene may differ
 _STILL_AROUND = 4  # still rows on each side of it
+_FROZEN_S = 0.5  # images that are the same for longer are repeated, whatever is around them
 _NEIGHBOURS = 6  # rows on each side that say how much an image should change
 _SPARED = 2  # repeated rows of sampled windows that are not counted: few rows say little of all
 _REPEATED = 0.2  # of that: an image that changes less is that of the row before
@@ -45,7 +46,7 @@ def check_repeated_frames(s: Samples, settings: QualitySettings, contract: Contr
         change = s.images[name][:, CHANGE]
         around = _around(change)
         told = around >= settings.visible_change
-        frozen = _long_runs(_still(change, settings), round(settings.limits_of("frozen_camera")[0] * s.fps))
+        frozen = _long_runs(_still(change, settings), round(_FROZEN_S * s.fps))
         repeated = (told & (change <= _REPEATED * around)) | frozen
         known = moving & np.isfinite(change) & (told | frozen)
         spared = 0 if s.looked is None else _SPARED
