@@ -3,9 +3,9 @@
 # make test-all   the same plus long fault, crash and multi-process runs
 # make setup      the environment alone, in .venv
 # make record-demo, make train-demo   demonstrations and a checkpoint from them
-# make judge      the real LeRobotDataset opens a recorded data set (environment of its own; JUDGE_DATASET=...),
-#                 and its tools delete, merge and continue one
-# make judge-depth   LeRobot 0.6 on Python 3.12 opens one with a depth camera
+# make judge      the real LeRobot, 0.4.4 and 0.6.1, reads and edits data sets of ours, streams and trains on them, and
+#                 checkers by others look at them (environments of their own); judge-0.4, judge-0.6, judge-depth and
+#                 judge-checkers are its parts. JUDGE_DATASET=FOLDER is read, too
 
 PYTHON ?= python3
 ROS_WHEELS ?= kilted
@@ -22,7 +22,7 @@ endif
 
 RUN := env AMENT_PREFIX_PATH=$(V)$(if $(AMENT_PREFIX_PATH),:$(AMENT_PREFIX_PATH)) PATH=$(V)/bin:$(PATH)
 
-.PHONY: setup demo test test-all record-demo train-demo pretrain judge judge-depth lint clean
+.PHONY: setup demo test test-all record-demo train-demo pretrain judge judge-0.4 judge-0.6 judge-depth judge-checkers lint clean
 
 setup: $(V)/.installed
 
@@ -89,33 +89,51 @@ train-demo: setup
 pretrain: setup
 	@$(RUN) $(V)/bin/vla-adapter pretrain-grounding $(PRETRAIN_ARGS)
 
-# LeRobot without its dependencies: they would bring gigabytes that reading does not need.
-JUDGE_DATASET ?= out/demonstrations
-.venv-judge/.packages: requirements/judge.txt
-	$(PYTHON) -m venv .venv-judge
-	touch .venv-judge/COLCON_IGNORE
-	.venv-judge/bin/pip install -q torch==2.13.0
-	.venv-judge/bin/pip install -q -r requirements/judge.txt
-	.venv-judge/bin/pip install -q --no-deps lerobot==0.4.4
+# LeRobot 0.4.4 comes without its dependencies: they would bring gigabytes that reading does not need.
+.venv-judge-0.4/.packages: requirements/judge_0.4.txt
+	$(PYTHON) -m venv .venv-judge-0.4
+	touch .venv-judge-0.4/COLCON_IGNORE
+	.venv-judge-0.4/bin/pip install -q torch==2.13.0
+	.venv-judge-0.4/bin/pip install -q -r requirements/judge_0.4.txt
+	.venv-judge-0.4/bin/pip install -q --no-deps lerobot==0.4.4
 	touch $@
 
-judge: .venv-judge/.packages
-	.venv-judge/bin/python test/judge/check_with_lerobot.py $(JUDGE_DATASET)
-	SVT_LOG=1 .venv-judge/bin/python test/judge/check_tools.py
-
-# LeRobot 0.6 knows depth and asks for Python 3.12.
-PYTHON_DEPTH ?= python3.12
-.venv-judge-depth/.packages: requirements/judge_depth.txt
-	$(PYTHON_DEPTH) -m venv .venv-judge-depth
-	touch .venv-judge-depth/COLCON_IGNORE
-	.venv-judge-depth/bin/pip install -q -r requirements/judge_depth.txt
-	.venv-judge-depth/bin/pip install -q --no-deps lerobot==0.6.1
+# LeRobot 0.6 knows depth and asks for Python 3.12: the one of the system, or pyenv's.
+PYTHON_JUDGE ?= $(shell for p in python3.12 $$HOME/.pyenv/versions/3.12.*/bin/python3.12; do \
+	$$p -c "" 2>/dev/null && echo $$p && break; done)
+.venv-judge-0.6/.packages: requirements/judge_0.6.txt
+	@test -n "$(PYTHON_JUDGE)" || \
+	  { echo "LeRobot 0.6 asks for Python 3.12: install it, or name it with PYTHON_JUDGE=PATH"; false; }
+	$(PYTHON_JUDGE) -m venv .venv-judge-0.6
+	touch .venv-judge-0.6/COLCON_IGNORE
+	.venv-judge-0.6/bin/pip install -q -r requirements/judge_0.6.txt
 	touch $@
 
-judge-depth: .venv-judge-depth/.packages
-	rm -rf out/judged_depth
-	.venv-judge-depth/bin/python test/judge/record_depth.py out/judged_depth
-	.venv-judge-depth/bin/python test/judge/check_with_lerobot.py out/judged_depth --video-backend pyav
+.venv-checkers/.packages: requirements/checkers.txt
+	$(PYTHON) -m venv .venv-checkers
+	touch .venv-checkers/COLCON_IGNORE
+	.venv-checkers/bin/pip install -q -r requirements/checkers.txt
+	touch $@
+
+judge: judge-0.4 judge-0.6 judge-depth judge-checkers
+
+judge-0.4 judge-0.6: judge-%: .venv-judge-%/.packages
+	rm -rf out/judged-$*
+	.venv-judge-$*/bin/python test/judge/record_sets.py out/judged-$*
+	for set in out/judged-$*/recorded out/judged-$*/recorded_joined $(JUDGE_DATASET); do \
+	  .venv-judge-$*/bin/python test/judge/check_with_lerobot.py $$set || exit 1; done
+	SVT_LOG=1 .venv-judge-$*/bin/python test/judge/check_tools.py out/judged-$*
+
+judge-depth: .venv-judge-0.6/.packages
+	rm -rf out/judged-depth
+	.venv-judge-0.6/bin/python test/judge/record_depth.py out/judged-depth
+	.venv-judge-0.6/bin/python test/judge/check_with_lerobot.py out/judged-depth --video-backend pyav
+
+judge-checkers: .venv-checkers/.packages .venv-judge-0.6/.packages
+	rm -rf out/judged-checkers
+	.venv-judge-0.6/bin/python test/judge/record_sets.py out/judged-checkers
+	.venv-checkers/bin/python test/judge/second_opinions.py out/judged-checkers/recorded \
+	  out/judged-checkers/recorded_joined $(JUDGE_DATASET)
 
 lint: setup
 	$(V)/bin/ruff check . && $(V)/bin/ruff format --check .

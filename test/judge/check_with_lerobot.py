@@ -1,6 +1,6 @@
 """Open a recorded data set with the real LeRobotDataset and compare everything with our own reader.
 
-Runs in an environment of its own (requirements/judge.txt), since LeRobot brings
+Runs in an environment of its own (requirements/judge_0.4.txt, judge_0.6.txt), since LeRobot brings
 many packages that this project does not need:
 
     python test/judge/check_with_lerobot.py PATH_OF_DATA_SET
