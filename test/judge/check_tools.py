@@ -5,7 +5,7 @@
 FOLDER holds what record_sets.py recorded. As recorded, one file per episode, and consolidated: merge, then
 delete, then split, on the result of the one before; merge with a re-encoded self; a recording continued by
 LeRobot; streaming; six steps of lerobot-train. Images, states and actions carry the number of their row, so
-that every row of every result can be told. Prints one line per check; the exit status is the number that failed.
+that every row of every result can be told. Prints one line per check; the exit status is how many failed.
 
 Where LeRobot fails by a fault of its own, the line says `KNOWN` and names it; the same must succeed on the
 consolidated set, which is the way out for a user.

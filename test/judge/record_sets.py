@@ -23,7 +23,8 @@ from vla_adapter_ros.recording.frame import Frame
 from vla_adapter_ros.recording.writer import DatasetWriter
 
 TASKS = ("pick up the cube", "lege den Würfel ab", "open the drawer", "close it", "push the cup")
-FIRST, SECOND = (32, 35, 29, 31, 30), (31, 27)  # lengths of the episodes
+FIRST, SECOND = (12, 16, 11, 13, 12), (14, 10)  # lengths of the episodes
+SIZE = (320, 240)
 SECOND_BEGINS = 1000
 NAMES = {"recorded": (FIRST, 0), "other": (SECOND, SECOND_BEGINS)}
 
@@ -53,7 +54,7 @@ def main() -> int:
     """Record all sets into the folder named on the command line, which must be new."""
     folder = Path(sys.argv[1])
     folder.mkdir(parents=True)
-    contract = write_benchmark_contract(folder / "contract.yaml")
+    contract = write_benchmark_contract(folder / "contract.yaml", size=SIZE)
     for name, (lengths, first) in NAMES.items():
         record(folder / name, contract, lengths, first)
         print(consolidate(folder / name, folder / f"{name}_joined").line)
