@@ -361,3 +361,13 @@ def test_odd_sizes_and_rates_have_a_way_in(tmp_path):
     np.testing.assert_array_equal(made.rows(1)["action"], columns[ACTION][0][1][wanted].astype(np.float32))
     reds = made.decode("front", 1)[:, 2:10, 2:10, 0].mean(axis=(1, 2))
     assert np.abs(reds - wanted).max() < 4
+
+
+def test_a_data_set_whose_videos_are_not_there_yet_can_be_drafted(tmp_path):
+    root = make_set(tmp_path / "set", one_arm())
+    info = json.loads((root / "meta/info.json").read_text())
+    info["features"]["observation.images.front"]["dtype"] = "video"
+    info["video_path"] = "videos/{video_key}/episode_{episode_index:06d}.mp4"
+    (root / "meta/info.json").write_text(json.dumps(info))
+    made = draft_contract(open_dataset(root), "drafted")
+    assert "CHECK: camera front: no file" in made.contract and "width: 16" in made.contract

@@ -76,26 +76,25 @@ def draft_contract(
     """
     if not dataset.num_frames:
         raise DatasetError(f"{dataset.root} has no episode: a draft needs at least one")
-    if not dataset.cameras:
-        absent = "; ".join(f"{name}: {why}" for name, why in getattr(dataset, "absent", {}).items())
-        raise DatasetError(
-            f"{dataset.root} has no camera{f' with files ({absent})' if absent else ''}: allowed is a data "
-            "set with at least one, as a contract needs one"
-        )
+    absent: dict[str, str] = {} if dataset.cameras else dict(getattr(dataset, "absent", {}))
+    cameras = (*dataset.cameras, *absent)  # sizes are declared, so a draft can do without files
+    if not cameras:
+        raise DatasetError(f"{dataset.root} has no camera: allowed is a data set with at least one")
     columns = find_columns(dataset, state, action)
     try:
         plan = make_plan(columns, dataset.fps, space, grippers)
     except DatasetError as error:
         raise DatasetError(f"{dataset.root}: {error}") from None
-    usual = [camera for camera in dataset.cameras if image_key(camera) in dataset.features]
-    names = camera_names(dataset.cameras, usual)
-    cameras = {ours: _camera(dataset, theirs) for ours, theirs in names.items()}
+    usual = [camera for camera in cameras if image_key(camera) in dataset.features]
+    names = camera_names(cameras, usual)
+    entries = {ours: _camera(dataset, theirs) for ours, theirs in names.items()}
+    plan.remarks += [f"CHECK: camera {name}: {why}" for name, why in absent.items()]
     rate = whole_rate(dataset.fps)
     facts = Facts(
         name,
         str(dataset.info.get("robot_type") or PLACEHOLDER),
         rate,
-        cameras,
+        entries,
         _head(dataset, plan, rate),
     )
     text = contract_text(plan, facts)
@@ -114,7 +113,8 @@ def draft_contract(
         plan, names if renamed else {}, contract_file or f"{name}.yaml", dataset.root.name, resample
     )
     try:  # a draft is never refused by its own data
-        MappedDataset(dataset, parse_mapping(yaml.safe_load(mapping)), contract)
+        if not absent:
+            MappedDataset(dataset, parse_mapping(yaml.safe_load(mapping)), contract)
     except MappingError as error:
         raise DatasetError(f"{dataset.root}: no mapping can be drafted: {error}") from error
     return Draft(text, mapping)

@@ -111,6 +111,11 @@ def make_plan(
     if not space:
         space, why = guess_space(arm, absolute, ways)
         remarks += [why] if why else []
+    if not named and len(arm) == len(TOOL_COLUMNS) and space.startswith("joint"):
+        remarks.append(
+            "CHECK: no names: six values beside the grippers may be a tool's pose or its displacement as "
+            "well: --space ee_pose or ee_delta"
+        )
     pairing = ways if space == "joint_delta" else absolute
     state = _state_values(columns, is_hand, pairing, positions, named)
     action, left_out = _action_values(columns, is_hand, pairing, [state[n] for n in positions], space, fps)
