@@ -219,7 +219,7 @@ def test_depth_is_taken_for_recording_and_refused_by_name(tmp_path, with_action)
             assert refused[0][0] == "depth" and "'mono16' is no depth: allowed are 16UC1" in refused[0][1]
             (said,) = listener._faults.current()
             assert said.startswith(f"camera depth ({topic}): ")
-            found = streams.complaints(listener.now() + 1.0)
+            found = streams.issues(listener.now() + 1.0)
             assert sum(text.startswith("camera depth") for text in found) == 1
     finally:
         listener.end()
