@@ -91,12 +91,11 @@ def _usual(feature: dict[str, Any]) -> dict[str, Any]:
     """A checked feature with a flat list of names or none; a camera's shape is height, width, channels."""
     names = feature.get("names")
     names = None if names is None else _flat(names)
-    shown = feature | {"names": names, "info": feature.get("info") or {}}
-    if "info" not in feature:
-        del shown["info"]
+    shown = feature | {"names": names}
     if feature["dtype"] in ("video", "image"):
-        shape = _image_shape(feature["shape"], names, shown.get("info", {}))
-        shown |= {"shape": shape, "names": list(_AXES)}
+        older = feature.get("video_info")  # an older name of it
+        info = feature.get("info") or (older if isinstance(older, dict) else {})
+        shown |= {"shape": _image_shape(feature["shape"], names, info), "names": list(_AXES), "info": info}
     return shown
 
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import glob
+import itertools
+import re
 from collections import Counter
 from collections.abc import Collection
 from dataclasses import replace
@@ -14,11 +17,12 @@ from vla_adapter_ros.errors import DatasetError
 from vla_adapter_ros.recording import layout
 from vla_adapter_ros.recording.description import fill
 from vla_adapter_ros.recording.reader import DatasetReader, Episode, VideoPart, in_their_places, missing_files
-from vla_adapter_ros.recording.statistics import column_statistics
+from vla_adapter_ros.recording.statistics import exact_statistics
 from vla_adapter_ros.recording.tables import read_json, read_lines, require_columns
 from vla_adapter_ros.untrusted import short
 
 VERSIONS = ("v2.0", "v2.1")
+_CHUNK = re.compile(r"((?:^|/)chunk-)\d+")
 EPISODES, TASKS = "meta/episodes.jsonl", "meta/tasks.jsonl"
 
 
@@ -36,10 +40,6 @@ class LegacyReader(DatasetReader):
     """
 
     def __init__(self, root: str | Path) -> None:
-        self.missing: tuple[int, ...] = ()
-        """Numbers, as its own list has them, of the episodes whose files are not there."""
-        self.missing_file: str = ""
-        """The first of these files."""
         super().__init__(root, VERSIONS)
 
     @property
@@ -50,12 +50,7 @@ class LegacyReader(DatasetReader):
     @property
     def stats(self) -> dict[str, dict[str, Any]]:
         """Exact statistics of the numeric columns; of the images there are none."""
-        parts = [self.rows(episode.index) for episode in self.episodes]
-        return {
-            name: column_statistics(np.concatenate([rows[name] for rows in parts]))
-            for name in (parts[0] if parts else ())
-            if all(name in rows and rows[name].dtype.kind in "iuf" for rows in parts)
-        }
+        return exact_statistics(self)
 
     def require_cameras(self, cameras: Collection[str]) -> None:
         """Say that only these cameras will be asked for: others may lack files. As in `DatasetReader`."""
@@ -99,7 +94,7 @@ class LegacyReader(DatasetReader):
             for camera in self.video_cameras if with_data else ():
                 paths = [episode.videos[camera].path for episode in with_data]
                 if not any(path.is_file() for path in paths):
-                    self.absent[camera] = missing_files(paths)
+                    self.absent[camera] = missing_files(paths, "video_path")
             cameras = self.video_cameras
         episodes: list[Episode] = []
         lacking: dict[int, Path] = {}
@@ -129,12 +124,20 @@ class LegacyReader(DatasetReader):
         for camera in self.video_cameras:
             key = self.camera_feature(camera)
             file = fill(self.info, "video_path", info, video_key=key, episode_index=number)
-            videos[camera] = VideoPart(self.root / file, 0.0)
-        data = self.root / fill(self.info, "data_path", info, episode_index=number)
+            videos[camera] = VideoPart(self._found(file), 0.0)
+        data = self._found(fill(self.info, "data_path", info, episode_index=number))
         tasks = entry.get("tasks", [])
         if not isinstance(tasks, list) or not all(isinstance(task, str) for task in tasks):
             raise DatasetError(f"{path}: tasks = {short(tasks)}: allowed is a list of texts")
         return Episode(0, length, 0, tuple(tasks), data, videos, number)
+
+    def _found(self, name: str) -> Path:
+        """A file by its name, or the only one of that name in another chunk: templates err there."""
+        path = self.root / name
+        if path.is_file() or not _CHUNK.search(name):
+            return path
+        found = list(itertools.islice(self.root.glob(_CHUNK.sub(r"\1*", glob.escape(name))), 2))
+        return found[0] if len(found) == 1 else path
 
 
 def format_of(root: str | Path) -> str:

@@ -25,7 +25,7 @@ from vla_adapter_ros.recording.mapping import (
 )
 from vla_adapter_ros.recording.reader import DatasetReader, Episode, sentences
 from vla_adapter_ros.recording.resampling import SAME_RATE, merged_actions, picked_rows
-from vla_adapter_ros.recording.statistics import column_statistics
+from vla_adapter_ros.recording.statistics import exact_statistics
 
 _KEPT = ("timestamp", *layout.INDEX_FEATURES, layout.STAMP, layout.AGE, layout.CONTROL_SOURCE)
 
@@ -77,8 +77,7 @@ class MappedDataset:
             self._picks = {n: picked_rows(length, reader.fps, self.fps) for n, length in lengths.items()}
         self.num_episodes = reader.num_episodes
         self.num_frames = sum(map(len, self._picks.values())) if self._picks else reader.num_frames
-        self.missing: tuple[int, ...] = getattr(reader, "missing", ())
-        self.missing_file: str = getattr(reader, "missing_file", "")
+        self.missing, self.missing_file = reader.missing, reader.missing_file
         self.absent: dict[str, str] = {}
         """Always empty: a camera without files is refused here."""
         names, action_names = (contract.state_names, contract.action_names) if contract else (None, None)
@@ -113,9 +112,7 @@ class MappedDataset:
     @property
     def stats(self) -> dict[str, dict[str, Any]]:
         """Exact statistics of the columns as they are shown; of the images there are none."""
-        parts = [self.rows(episode.index) for episode in self.episodes]
-        names = [name for name in (parts[0] if parts else ()) if all(name in rows for rows in parts)]
-        return {name: column_statistics(np.concatenate([rows[name] for rows in parts])) for name in names}
+        return exact_statistics(self)
 
     @property
     def places_used(self) -> dict[str, set[int]]:

@@ -11,6 +11,7 @@ from vla_adapter_ros.recording.hub import find_dataset
 from vla_adapter_ros.recording.legacy import VERSIONS, LegacyReader, format_of
 from vla_adapter_ros.recording.mapped import MappedDataset
 from vla_adapter_ros.recording.mapping import DatasetMapping, read_mapping
+from vla_adapter_ros.recording.partial import PartialReader
 from vla_adapter_ros.recording.reader import DatasetReader
 
 Dataset = DatasetReader | MappedDataset
@@ -53,8 +54,8 @@ def open_dataset(
             "`vla-adapter dataset import-bag`; `vla-adapter dataset draft-contract` begins its contract"
         )
     version = format_of(root)
-    if version == layout.VERSION:
-        reader = DatasetReader(root)
+    if version == layout.VERSION:  # of a recording of ours nothing may be missing
+        reader = DatasetReader(root) if (root / layout.CONTRACT).is_file() else PartialReader(root)
     elif version in VERSIONS:
         reader = LegacyReader(root)
     else:

@@ -94,6 +94,10 @@ class DatasetReader:
         self.num_frames: int = self.info.get("total_frames", 0)
         self.absent: dict[str, str] = {}
         """Cameras that info.json declares but that have no files, and what is missing."""
+        self.missing: tuple[int, ...] = ()
+        """Numbers, as its own list has them, of the episodes whose files are not there."""
+        self.missing_file: str = ""
+        """The first of these files."""
         self.episodes: tuple[Episode, ...] = self._read_episodes()
         known = self._read_tasks()
         self._lists_tasks = known is not None
@@ -166,10 +170,10 @@ class DatasetReader:
         facts = self._episode(episode)
         table = self._data(facts.data)
         numbers = whole_numbers(table, "episode_index", facts.data)
-        inside = np.flatnonzero(numbers == facts.index)
+        inside = np.flatnonzero(numbers == facts.number)
         if len(inside) != facts.length:
             raise DatasetError(
-                f"{facts.data}: {len(inside)} rows of episode {facts.index}, {facts.length} expected"
+                f"{facts.data}: {len(inside)} rows of episode {facts.number}, {facts.length} expected"
             )
         rows = plain_columns(table.take(pa.array(inside)), self.features, facts.data)
         rows["task_index"] = self._task_numbers(rows, facts)
@@ -265,7 +269,7 @@ class DatasetReader:
 
     def _picture(self, cell: Any) -> bytes:
         """The picture of a cell: its own bytes, or those of a file of the data set; else empty."""
-        data, name = (cell.get("bytes"), cell.get("path")) if isinstance(cell, dict) else (None, None)
+        data, name = (cell.get("bytes"), cell.get("path")) if isinstance(cell, dict) else (cell, None)
         if isinstance(data, bytes):
             return data
         path = self.root / name if isinstance(name, str) else None
@@ -278,7 +282,7 @@ class DatasetReader:
 
     def _filter_of(self, facts: Episode) -> list[tuple[str, str, int]] | None:
         """Which rows of its data file are those of an episode; None: all."""
-        return [("episode_index", "=", facts.index)]
+        return [("episode_index", "=", facts.number)]
 
     def _episode(self, number: int) -> Episode:
         if not 0 <= number < len(self.episodes):
@@ -312,15 +316,28 @@ class DatasetReader:
         return tasks[:total]
 
     def _read_episodes(self) -> tuple[Episode, ...]:
-        files = sorted((self.root / "meta/episodes").glob("*/*.parquet"))
-        rows = [row for path in files for row in read_table(path, _is_needed).to_pylist()]
-        if len(rows) < self.num_episodes:
+        facts = self._episode_facts()
+        if len(facts) < self.num_episodes:
             raise DatasetError(
-                f"{self.root}: facts of {len(rows)} episodes, info.json says {self.num_episodes}: "
-                f"meta/episodes has {len(files)} files; the program that recorded it did not finish"
+                f"{self.root}: meta/episodes describes {len(facts)} episodes, info.json says "
+                f"{self.num_episodes}: the program that recorded it did not finish, or files were not copied"
             )
+        episodes = self._checked(facts[: self.num_episodes])  # more are leftovers of a crash
+        count = sum(episode.length for episode in episodes)
+        if count != self.num_frames:
+            raise DatasetError(f"{self.root}: episodes have {count} rows, info.json says {self.num_frames}")
+        self._note_absent(episodes)
+        return tuple(episodes)
+
+    def _episode_facts(self) -> list[dict[str, Any]]:
+        """What meta/episodes says of each episode, in order, without statistics."""
+        files = sorted((self.root / "meta/episodes").glob("*/*.parquet"))
+        return [row for path in files for row in read_table(path, _is_needed).to_pylist()]
+
+    def _checked(self, facts: list[dict[str, Any]]) -> list[Episode]:
+        """Episodes by what the tables say of them, which must follow each other without gaps."""
         episodes, first = [], 0
-        for number, row in enumerate(rows[: self.num_episodes]):  # more are leftovers of a crash
+        for number, row in enumerate(facts):
             at = [row.get(name) for name in ("episode_index", "dataset_from_index", "length")]
             if at[:2] != [number, first] or type(at[2]) is not int or at[2] < 1:
                 raise DatasetError(
@@ -329,15 +346,16 @@ class DatasetReader:
                 )
             episodes.append(self._episode_from(row))
             first += row["length"]
-        if first != self.num_frames:
-            raise DatasetError(f"{self.root}: episodes have {first} rows, info.json says {self.num_frames}")
+        return episodes
+
+    def _note_absent(self, episodes: list[Episode]) -> None:
+        """Find cameras without any file."""
         for camera in self.video_cameras if episodes else ():
-            paths = dict.fromkeys(e.videos[camera].path for e in episodes if camera in e.videos)
+            paths = list(dict.fromkeys(e.videos[camera].path for e in episodes if camera in e.videos))
             if not any(path.exists() for path in paths):
                 key = self.camera_feature(camera)
-                said = f"no columns videos/{key}/... in meta/episodes"
-                self.absent[camera] = missing_files(list(paths)) if paths else said
-        return tuple(episodes)
+                lacks = f"no columns videos/{key}/... in meta/episodes"
+                self.absent[camera] = missing_files(paths, "video_path") if paths else lacks
 
     def _episode_from(self, row: dict[str, Any]) -> Episode:
         info = self.root / layout.INFO
@@ -394,10 +412,10 @@ def in_their_places(numbers: Sequence[int], texts: Sequence[Any], path: Path) ->
     return tuple(found.get(number, "") for number in range(max(found, default=-1) + 1))
 
 
-def missing_files(paths: Sequence[Path]) -> str:
-    """Files that are not there, in words; at least one."""
+def missing_files(paths: Sequence[Path], template: str = "data_path") -> str:
+    """Files that are not there, at least one, in words; they have their names from a template."""
     more = f" and {len(paths) - 1} more" if len(paths) > 1 else ""
-    return f"no file {paths[0]}{more}"
+    return f"no file {paths[0]}{more}, as {template} of {layout.INFO} names them"
 
 
 def _is_needed(column: str) -> bool:

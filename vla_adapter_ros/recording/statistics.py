@@ -65,6 +65,16 @@ def image_histogram(image: np.ndarray) -> np.ndarray:
     return np.stack(counts).astype(np.int64)
 
 
+def exact_statistics(dataset: Any) -> dict[str, dict[str, list[Any]]]:
+    """Statistics of the columns of numbers that all episodes of an open data set have."""
+    parts = [dataset.rows(episode.index) for episode in dataset.episodes]
+    return {
+        name: column_statistics(np.concatenate([rows[name] for rows in parts]))
+        for name in (parts[0] if parts else ())
+        if all(name in rows and rows[name].dtype.kind in "iuf" for rows in parts)
+    }
+
+
 def histogram_statistics(histogram: np.ndarray, frames: int) -> dict[str, list[Any]]:
     """Statistics of a camera over `frames` images, (C, 1, 1) each, of its histogram.
 

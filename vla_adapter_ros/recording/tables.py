@@ -49,6 +49,8 @@ def not_readable(path: Path, error: BaseException) -> str:
         return note
     if isinstance(error, FileNotFoundError):
         return f"{path}: no such file"
+    if path.is_file() and path.stat().st_size == 0:
+        return f"{path} is empty (0 bytes): get it again from where it came"
     if path.suffix == ".parquet" and _lacks_end(path):
         return (
             f"{path}: its end is missing, without which parquet cannot be read: the program that wrote it "
@@ -97,10 +99,17 @@ def whole_numbers(table: pa.Table, name: str, path: Path) -> np.ndarray:
         DatasetError: it is not there, or holds something else.
     """
     found = table[name] if name in table.column_names else None
+    if found is not None and pa.types.is_floating(found.type) and _all_whole(found):
+        found = found.cast(pa.int64())
     if found is None or not pa.types.is_integer(found.type) or found.null_count:
         kind = "missing" if found is None else f"{found.type}, {found.null_count} empty"
         raise DatasetError(f"{path}: column {name} is {kind}: allowed are whole numbers")
     return found.to_numpy()
+
+
+def _all_whole(column: pa.ChunkedArray) -> bool:
+    values = column.to_numpy()
+    return bool((np.abs(values) < 2**53).all() and (values == np.floor(values)).all())
 
 
 def plain_columns(table: pa.Table, features: dict[str, dict[str, Any]], path: Path) -> dict[str, np.ndarray]:
@@ -164,10 +173,17 @@ def require_columns(
     """
     for name in names:
         column = columns.get(name)
+        if column is not None and name != "timestamp" and column.dtype.kind == "f":
+            with np.errstate(invalid="ignore"):
+                if (np.abs(column) < 2**53).all() and (column == np.floor(column)).all():
+                    columns[name] = column = column.astype(
+                        np.int64
+                    )  # some tools store every number as double
         kinds = "iuf" if name == "timestamp" else "iu"
         if column is None or column.dtype.kind not in kinds or column.size != len(column):
             kind = "missing" if column is None else f"{column.dtype} {column.shape}"
-            raise DatasetError(f"{path}: column {name} is {kind}: allowed is one number in each row")
+            what = "number" if name == "timestamp" else "whole number"
+            raise DatasetError(f"{path}: column {name} is {kind}: allowed is one {what} in each row")
     return columns
 
 

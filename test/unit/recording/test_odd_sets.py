@@ -441,3 +441,86 @@ def test_info_tells_the_tasks_of_every_row(modern):
     change_table(modern / "data/chunk-000/file-002.parquet", "task_index", pa.array([0, 0, 1, 1, 1, 0]))
     found = describe_dataset(modern)
     assert found["tasks"] == {"wave": 2, "push": 2} and found["episodes_of_several_tasks"] == 1
+
+
+# Parts of data sets, and numbers of other types
+
+
+def test_a_part_of_a_v3_set_keeps_its_numbers(modern, ours, tmp_path, capsys):
+    table = pq.read_table(modern / "meta/episodes/chunk-000/file-002.parquet")
+    (modern / "meta/episodes/chunk-000/file-002.parquet").unlink()
+    (modern / "data/chunk-000/file-000.parquet").unlink()
+    dataset = open_dataset(modern)
+    assert (dataset.num_episodes, dataset.num_frames, dataset.missing) == (
+        1,
+        4,
+        (0, 2),
+    ) and table.num_rows == 1
+    assert dataset.episodes[0].number == 1 and dataset.task_of(0) == "push"
+    rows = dataset.rows(0)
+    np.testing.assert_array_equal(rows["action"], ours.rows(1)["action"])
+    assert rows["index"].tolist() == [0, 1, 2, 3] and not rows["episode_index"].any()
+    np.testing.assert_array_equal(dataset.image("gripper", 0, 3), ours.image("gripper", 1, 3))
+    found = commands(modern, capsys)
+    assert found["info"][0] == 0 and "(2 more are missing)" in found["info"][1]
+    assert (
+        "2 more episodes lack files, such as" in found["check"][1] and "file-000.parquet" in found["check"][1]
+    )
+    report = import_lerobot(open_dataset(modern, contract=CONTRACT), CONTRACT, tmp_path / "set")
+    assert [e.source for e in report.episodes] == ["v30, episode 1"] and report.kept == 1
+
+
+def test_of_a_set_of_ours_nothing_may_be_missing(modern, ours):
+    shutil.copy(ours.root / "meta/contract.yaml", modern / "meta/contract.yaml")
+    (modern / "data/chunk-000/file-000.parquet").unlink()
+    assert check_dataset(modern).level == "fail"
+    (modern / "meta/episodes/chunk-000/file-002.parquet").unlink()
+    with pytest.raises(DatasetError, match=r"describes 2 episodes, info\.json says 3"):
+        open_dataset(modern)
+
+
+def test_a_template_that_errs_about_the_chunk(foreign, ours):
+    change_info(
+        foreign,
+        lambda i: i.update(data_path="data/chunk-{episode_index:03d}/episode_{episode_index:06d}.parquet"),
+    )
+    np.testing.assert_array_equal(open_dataset(foreign).rows(2)["index"], ours.rows(2)["index"])
+    copy = foreign / "data/chunk-007/episode_000002.parquet"
+    copy.parent.mkdir()
+    shutil.copy(foreign / "data/chunk-000/episode_000002.parquet", copy)
+    assert open_dataset(foreign).missing == (2,)  # which of the two is meant, nobody knows
+
+
+def test_whole_numbers_as_doubles(modern, ours):
+    for path in modern.glob("data/*/*.parquet"):
+        for name in ("frame_index", "episode_index", "index", "task_index"):
+            change_table(path, name, pq.read_table(path)[name].cast(pa.float64()))
+    dataset = open_dataset(modern)
+    assert dataset.rows(2)["task_index"].dtype == np.int64 and dataset.task_of(1) == "push"
+    path = modern / "data/chunk-000/file-001.parquet"
+    change_table(path, "task_index", pa.array([0.5] * 4))
+    with pytest.raises(DatasetError, match="allowed is one whole number in each row"):
+        dataset = open_dataset(modern)
+        dataset.rows(1)
+
+
+def test_pictures_without_a_struct(tmp_path, ours):
+    root = make_foreign(tmp_path / "set", ours, images="image")
+    path = root / "data/chunk-000/episode_000001.parquet"
+    key = "observation.images.front"
+    change_table(path, key, pa.array([cell["bytes"] for cell in pq.read_table(path)[key].to_pylist()]))
+    np.testing.assert_array_equal(open_dataset(root).image("front", 1, 2), ours.image("third_view", 1, 2))
+
+
+@pytest.mark.parametrize("name", ["meta/info.json", "meta/episodes.jsonl"])
+def test_an_empty_file_is_called_empty(foreign, name, capsys):
+    (foreign / name).write_bytes(b"")
+    words = commands(foreign, capsys)["check"][1]
+    assert "is empty (0 bytes)" in words if name.endswith(".json") else "nothing was recorded" in words
+
+
+def test_the_older_name_of_what_a_video_says(foreign):
+    change_info(
+        foreign, lambda i: i["features"]["observation.images.front"].update(video_info={"video.codec": "av1"})
+    )
+    assert describe_dataset(foreign)["cameras"]["front"] == {"shape": [112, 112, 3], "codec": "av1"}

@@ -128,7 +128,7 @@ def test_damage_is_named(dataset, tmp_path_factory):
     with pytest.raises(DatasetError, match=r"'v2.1', allowed is 'v3.0'"):
         DatasetReader(dataset)
     with_info(total_episodes=4)
-    with pytest.raises(DatasetError, match=r"facts of 3 episodes, info\.json says 4"):
+    with pytest.raises(DatasetError, match=r"describes 3 episodes, info\.json says 4"):
         DatasetReader(dataset)
     with_info(total_frames=99)
     with pytest.raises(DatasetError, match=r"15 rows, info\.json says 99"):
