@@ -13,10 +13,12 @@ import pyarrow.parquet as pq
 
 from vla_adapter_ros.errors import DatasetError
 from vla_adapter_ros.recording.description import is_numeric
-from vla_adapter_ros.recording.layout import ACTION, STATE
+from vla_adapter_ros.recording.layout import ACTION, CONTROL_SOURCE, INDEX_FEATURES, STAMP, STATE
 from vla_adapter_ros.untrusted import parse_json, pointer_note, short
 from vla_adapter_ros.untrusted import read_json as read_any_json
 
+_FULL = (STATE, ACTION, STAMP, CONTROL_SOURCE, "timestamp", *INDEX_FEATURES)
+_REAL = ("timestamp", STAMP)
 _MOST_ROWS = 50_000_000  # of a file; a small one can claim any number
 
 
@@ -99,17 +101,12 @@ def whole_numbers(table: pa.Table, name: str, path: Path) -> np.ndarray:
         DatasetError: it is not there, or holds something else.
     """
     found = table[name] if name in table.column_names else None
-    if found is not None and pa.types.is_floating(found.type) and _all_whole(found):
+    if found is not None and pa.types.is_floating(found.type) and _is_whole(found.to_numpy()):
         found = found.cast(pa.int64())
     if found is None or not pa.types.is_integer(found.type) or found.null_count:
         kind = "missing" if found is None else f"{found.type}, {found.null_count} empty"
         raise DatasetError(f"{path}: column {name} is {kind}: allowed are whole numbers")
     return found.to_numpy()
-
-
-def _all_whole(column: pa.ChunkedArray) -> bool:
-    values = column.to_numpy()
-    return bool((np.abs(values) < 2**53).all() and (values == np.floor(values)).all())
 
 
 def plain_columns(table: pa.Table, features: dict[str, dict[str, Any]], path: Path) -> dict[str, np.ndarray]:
@@ -144,22 +141,13 @@ def plain_columns(table: pa.Table, features: dict[str, dict[str, Any]], path: Pa
 
 
 def _require_full(column: pa.ChunkedArray, name: str, path: Path) -> None:
-    """Refuse cells without a value, but for single numbers beside state and action, where they become NaN."""
-    empty = column.is_null()
-    if is_list(column.type):
-        inner = [chunk.flatten().null_count > 0 for chunk in column.chunks]
-        if not column.null_count and not any(inner):
-            return
-    elif name not in (STATE, ACTION) or not column.null_count:
+    """Refuse cells without a value, but for single numbers that nothing here uses, where they become NaN."""
+    nested = is_list(column.type) and any(chunk.flatten().null_count for chunk in column.chunks)
+    if not (nested or (column.null_count and (is_list(column.type) or name in _FULL))):
         return
-    rows = np.flatnonzero(empty.to_numpy())
-    where = (
-        f"row {rows[0]} and {len(rows) - 1} more"
-        if len(rows) > 1
-        else f"row {rows[0]}"
-        if len(rows)
-        else "a row"
-    )
+    rows = np.flatnonzero(column.is_null().to_numpy())
+    more = f" and {len(rows) - 1} more" if len(rows) > 1 else ""
+    where = f"row {rows[0]}{more}" if len(rows) else "a row"
     raise DatasetError(f"{path}: column {name} holds null in {where}: allowed are numbers in every row")
 
 
@@ -171,20 +159,23 @@ def require_columns(
     Raises:
         DatasetError: one is missing, or holds something else.
     """
-    for name in names:
+    for name in (*names, *(name for name in (STAMP, CONTROL_SOURCE) if name in columns)):
         column = columns.get(name)
-        if column is not None and name != "timestamp" and column.dtype.kind == "f":
-            with np.errstate(invalid="ignore"):
-                if (np.abs(column) < 2**53).all() and (column == np.floor(column)).all():
-                    columns[name] = column = column.astype(
-                        np.int64
-                    )  # some tools store every number as double
-        kinds = "iuf" if name == "timestamp" else "iu"
+        if column is not None and name not in _REAL and _is_whole(column):
+            columns[name] = column = column.astype(np.int64)  # some tools store every number as double
+        kinds, what = ("iuf", "number") if name in _REAL else ("iu", "whole number")
         if column is None or column.dtype.kind not in kinds or column.size != len(column):
             kind = "missing" if column is None else f"{column.dtype} {column.shape}"
-            what = "number" if name == "timestamp" else "whole number"
             raise DatasetError(f"{path}: column {name} is {kind}: allowed is one {what} in each row")
     return columns
+
+
+def _is_whole(values: np.ndarray) -> bool:
+    """Whether floats are whole numbers that a double can tell apart."""
+    if values.dtype.kind != "f":
+        return False
+    with np.errstate(invalid="ignore"):
+        return bool((np.abs(values) < 2**53).all() and (values == np.floor(values)).all())
 
 
 def is_list(kind: pa.DataType) -> bool:
@@ -203,5 +194,6 @@ def _column(column: pa.ChunkedArray) -> np.ndarray:
     """Column as an array: (T,), or (T, D) for lists of one length."""
     if is_list(column.type):
         flat = pa.concat_arrays([chunk.flatten() for chunk in column.chunks]).to_numpy(zero_copy_only=False)
-        return flat.reshape(len(column), -1)
+        rows = flat.reshape(len(column), -1)
+        return rows[:, 0] if rows.shape[1] == 1 else rows
     return column.to_numpy()
