@@ -13,9 +13,21 @@ import pyarrow.parquet as pq
 import yaml
 from nested import altered, places
 
-VALUES = (None, True, False, -1, 0, 1, 7, 2**31, 2**63, 10**30, 1.5, -0.0, float("nan"), float("inf"), "", "x",
-          "ü\u200b", "../../x", "7", "nan", [], [[]], [1], [None], {}, {"a": 1}, {"a": {"b": [1]}}, ["a", None],
-          "{chunk_index:99999999}", "data/{episode_index}", "2026-01-01")  # fmt: skip
+VALUES = (
+    *(None, True, False, -1, 0, 1, 7, 2**31, 2**63, 10**30, 1.5, -0.0, float("nan"), float("inf")),
+    *(
+        "",
+        "x",
+        "ü\u200b",
+        "../../x",
+        "7",
+        "nan",
+        "{chunk_index:99999999}",
+        "data/{episode_index}",
+        "2026-01-01",
+    ),
+    *([], [[]], [1], [None], {}, {"a": 1}, {"a": {"b": [1]}}, ["a", None]),
+)
 NUMBERS = (-1, 0, 1, 5, 2**31 - 1, 2**62, -(2**62))
 REALS = (float("nan"), float("inf"), -float("inf"), 1e308, -1e30, 1e-300, 0.0)
 
@@ -126,7 +138,7 @@ def spoil_table(path: Path, rng: random.Random) -> str:
     else:
         new: dict[str, Callable[[], Any]] = {
             "null": lambda: pa.nulls(count, table[name].type),
-            "one null": lambda: pa.array(cells[:some] + [None] + cells[some + 1 :], table[name].type),
+            "one null": lambda: pa.array([*cells[:some], None, *cells[some + 1 :]], table[name].type),
             "numbers": lambda: pa.array([rng.choice(NUMBERS) for _ in cells], pa.int64()),
             "reals": lambda: pa.array([rng.choice(REALS) for _ in cells], pa.float64()),
             "texts": lambda: pa.array([rng.choice(("", "x", "\u200b", "7")) for _ in cells]),
@@ -134,7 +146,7 @@ def spoil_table(path: Path, rng: random.Random) -> str:
             "struct": lambda: pa.array([{"a": cell} for cell in cells]),
             "ragged": lambda: pa.array([[1.0] * rng.randrange(4) for _ in cells], pa.list_(pa.float64())),
             "one": lambda: pa.array(
-                cells[:some] + [spoil_number(cells[some], rng)] + cells[some + 1 :] if count else cells
+                [*cells[:some], spoil_number(cells[some], rng), *cells[some + 1 :]] if count else cells
             ),
             "none": lambda: pa.nulls(count),
         }
