@@ -200,7 +200,7 @@ def test_a_bag_begins_and_changes_as_the_recorder_does(tmp_path):
             ("/instruction", START_NS + 2_100_000_000, text(""))]  # fmt: skip
     for n in range(60):
         time = START_NS + n * 50_000_000
-        state = "recording" if n > 4 else "idle"
+        state, source = "recording" if n > 4 else "idle", "human" if n >= 20 else "none"
         more.append(("/recorder/status", time + 500_000, recorder_status(time, state, 0)))
         source = "human" if n >= 20 else "none"
         more.append(("/controller/status", time + 1_000_000, controller_status(time, source)))

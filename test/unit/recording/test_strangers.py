@@ -101,6 +101,7 @@ def test_episodes_are_numbers_that_exist(root, tmp_path, capsys):
 
 def test_links_out_of_a_data_set_are_not_followed(root, tmp_path):
     (tmp_path / "secret").write_text("secret")
+    (root / "README.md").unlink(missing_ok=True)
     (root / "README.md").symlink_to(tmp_path / "secret")
     (root / "meta/stats.json").unlink()
     repair_dataset(root, tmp_path / "repaired")
