@@ -196,8 +196,8 @@ def test_frames_are_held_for_a_bounded_time():
 
 def test_a_bag_begins_and_changes_as_the_recorder_does(tmp_path):
     samples = make_samples(CONTRACT, 3.0, 0, longest_delay_s=0.01)
-    more = [("/instruction", START_NS, text("reach")), ("/instruction", START_NS + 2_000_000_000, text("lift")),
-            ("/instruction", START_NS + 2_100_000_000, text(""))]  # fmt: skip
+    said = (("reach", 0), ("lift", 2_000_000_000), ("", 2_100_000_000))
+    more = [("/instruction", START_NS + since, text(words)) for words, since in said]
     for n in range(60):
         time = START_NS + n * 50_000_000
         state, source = "recording" if n > 4 else "idle", "human" if n >= 20 else "none"
