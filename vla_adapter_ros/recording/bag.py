@@ -27,7 +27,7 @@ from vla_adapter_ros.recording.frame import Frame
 from vla_adapter_ros.recording.images import decode_image
 from vla_adapter_ros.recording.lateness import kind_of
 from vla_adapter_ros.recording.messages import add_values, message_types
-from vla_adapter_ros.untrusted import pointer_note
+from vla_adapter_ros.untrusted import pointer_note, short
 
 IMAGE_TYPES = {"raw": "sensor_msgs/msg/Image", "compressed": "sensor_msgs/msg/CompressedImage"}
 TOPIC_TYPES = {
@@ -109,6 +109,12 @@ class Bag:
             cure = ". Give the file the name that metadata.yaml says, or run `ros2 bag reindex`"
             missing = "missing" in str(error)
             raise BagError(f"{self.path}: not readable: {error}{cure if missing else ''}") from error
+        for connection in self._reader.connections:
+            if not (isinstance(connection.topic, str) and isinstance(connection.msgtype, str)):
+                raise BagError(
+                    f"{folder / 'metadata.yaml'}: topic {short(connection.topic)} of type "
+                    f"{short(connection.msgtype)}: allowed are texts"
+                )
 
     def __enter__(self) -> Bag:
         return self

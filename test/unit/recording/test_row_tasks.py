@@ -112,7 +112,7 @@ def test_a_page_shows_when_the_task_changes(ours, tmp_path):
 
 LENIENT = read_settings(
     {name: [float("inf")] * 2 for name in
-     ("repeated_frames", "action_is_next_state", "state_limits", "action_limits", "frozen_camera")}
+     ("repeated_frames", "action_is_next_state", "state_limits", "action_limits", "frozen_camera", "action_jumps", "stuck_state")}
 )  # fmt: skip
 
 

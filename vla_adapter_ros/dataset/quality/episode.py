@@ -44,5 +44,12 @@ FUNCTIONS: dict[str, _Function] = {
 
 
 def judge(samples: Samples, settings: QualitySettings, contract: Contract | None = None) -> Verdict:
-    """All checks of an episode of at least one row; those that need a contract are skipped without one."""
+    """All checks of an episode of at least one row; those that need a contract are skipped without one.
+
+    A contract of another number of values counts as none: which value is which, nobody knows then.
+    """
+    if contract is not None and (samples.state.shape[1], samples.action.shape[1]) != (
+        len(contract.state_names), len(contract.action_names)
+    ):  # fmt: skip
+        contract = None
     return Verdict(tuple(FUNCTIONS[c.name](samples, settings, contract) for c in checks_of(Scope.EPISODE)))
