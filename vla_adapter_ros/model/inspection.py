@@ -14,6 +14,8 @@ import torch
 from vla_adapter_ros.choices import HeadKind
 from vla_adapter_ros.contract import Contract, read_contract
 from vla_adapter_ros.dataset.quality.findings import Finding, Level, skip
+from vla_adapter_ros.dataset.quality.settings import QualitySettings, count_faults
+from vla_adapter_ros.dataset.quality.stored import order_faults
 from vla_adapter_ros.errors import CheckpointError, VlaAdapterError
 from vla_adapter_ros.model.checkpoint import (
     CONTRACT,
@@ -241,6 +243,13 @@ def _constant_dimensions(statistics: Statistics, config: VlaAdapterConfig) -> Fi
         return ", ".join(map(str, np.flatnonzero(field.constant(kind)))) or "none"
 
     kinds = config.normalization
+    faults = [
+        fault
+        for name, field in (("action", statistics.action), ("proprioception", statistics.proprio))
+        for fault in order_faults(name, dataclasses.asdict(field))
+    ]
+    if faults:
+        return count_faults("statistics", faults, QualitySettings(), "")
     text = (
         f"'{statistics.name}': constant dimensions: action {constant(statistics.action, kinds.action)}, "
         f"proprioception {constant(statistics.proprio, kinds.proprio)}"

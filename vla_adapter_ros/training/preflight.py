@@ -25,6 +25,7 @@ from vla_adapter_ros.training.sources import OpenSource
 
 _STOP = ("format", "rows", "images", "decoding", "tasks", "contract")
 """Checks of one data set whose failure ends a training; the other failures are warnings here."""
+_NO_STOP = "; a failure that stops no training"
 _MOST_LOOKED = 200  # episodes of a data set whose images are looked at, evenly spread
 
 
@@ -130,10 +131,10 @@ def _survey(
 
 def _said_of(finding: Finding, source: str) -> Finding:
     """A finding about a data set, with its name; a failure that ends no training is a warning."""
-    level = finding.level
+    level, text = finding.level, finding.text
     if level is Level.FAIL and finding.name not in _STOP:
-        level = Level.WARN
-    return replace(finding, level=level, text=f"{source}: {finding.text}" if source else finding.text)
+        level, text = Level.WARN, text + _NO_STOP
+    return replace(finding, level=level, text=f"{source}: {text}" if source else text)
 
 
 def _summary(name: str, checks: list[tuple[str, Finding]]) -> Finding:
@@ -146,4 +147,5 @@ def _summary(name: str, checks: list[tuple[str, Finding]]) -> Finding:
     where, worst = max(bad, key=lambda item: item[1].level.rank)
     numbers = ", ".join(where for where, _ in bad[:8]) + (", ..." if len(bad) > 8 else "")
     text = f"{len(bad)} of {len(checks)} episodes ({numbers}); {where}: {worst.text}"
+    text += _NO_STOP if worst.level is Level.FAIL else ""
     return Finding(name, Level.WARN, len(bad), text)

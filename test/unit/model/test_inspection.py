@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -180,3 +181,14 @@ def test_convert_writes_to_new_places_only(folder: Path, tmp_path: Path) -> None
             preprocessing={"size": 1},
         )
     assert files_of(folder) == before and not (tmp_path / "new").exists()
+
+
+def test_verify_finds_statistics_that_contradict_each_other(tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(SHIPPED, tmp_path / "copy"))
+    path = folder / "dataset_statistics.json"
+    stored = json.loads(path.read_text())
+    for entry in stored.values():
+        entry["action"]["mean"] = [value + 50 for value in entry["action"]["mean"]]
+    path.write_text(json.dumps(stored))
+    checks = {check.name: check for check in verify(folder)}
+    assert checks["statistics"].level == "fail" and "the mean is not between" in checks["statistics"].text

@@ -332,3 +332,23 @@ def test_episodes_of_one_row_are_looked_at(lengths, backbone, tmp_path):
     except TrainingError as error:
         assert "cannot be trained on" in str(error)  # a single row moves nothing
     assert page.is_file()
+
+
+def test_a_black_camera_and_repeated_images_are_named_before_a_training(backbone, tmp_path):
+    with DatasetWriter(tmp_path / "set", CONTRACT) as writer:
+        for episode in range(2):
+            writer.start_episode("take it")
+            for n in range(40):
+                image = np.full((112, 112, 3), 90, np.uint8)
+                image[30:80, 2 * (n - n % 2) : 2 * (n - n % 2) + 20] = 220  # each image stands for two rows
+                images = dict(zip(CONTRACT.cameras, (image, 0 * image), strict=True))
+                state = np.full(11, 0.3 * np.sin(n / 4))
+                action = np.array([*(state[:7] + 0.02), float(n < 20)])
+                writer.add(Frame(100 * episode + 0.1 * n, images, state, action, {}, 0.0), 1)
+            writer.save_episode()
+    found = {
+        c.name: c for c in check_data(tmp_path / "set", tmp_path / "p.html", init=backbone, steps=1).checks
+    }
+    assert found["black_camera"].level == "warn" and "2 of 2 episodes (0, 1)" in found["black_camera"].text
+    assert found["repeated_frames"].level == "warn", found["repeated_frames"].line
+    assert "a failure that stops no training" in found["black_camera"].text  # it says why it only warns
