@@ -47,6 +47,8 @@ def check_stuck_state(s: Samples, settings: QualitySettings, contract: Contract 
     worst, which = 0.0, ""
     delay = int(np.ceil(_DELAY_S * s.fps))
     for a, b in pairs:
+        if a >= s.action.shape[1] or b >= s.state.shape[1]:  # the data has fewer values than their names
+            continue
         command, state = s.action[:, a], s.state[:, b]
         way = max(_SMALLEST_WAY, 0.1 * np.ptp(command), 0.1 * np.ptp(state))
         edges = np.diff(np.concatenate([[0], (np.diff(state) == 0).astype(np.int8), [0]]))
