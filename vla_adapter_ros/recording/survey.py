@@ -329,8 +329,10 @@ def samples_of(
     grid = np.arange(count) / dataset.fps
     ages, streams = _known_ages(dataset, rows, count)
     stamps = _known_column(rows.get(layout.STAMP), count)
-    if ages is None and stamps is not None and np.abs(stamps - grid).max() < 1e-6:
-        stamps = None
+    made_up = stamps is None or np.abs(stamps - grid).max() < 1e-6
+    if ages is None or (made_up and not np.nan_to_num(ages).any()):
+        ages, streams = None, ()
+        stamps = None if made_up else stamps
     if stamps is None and np.abs(rows["timestamp"] - grid).max() > _GRID_S:
         stamps = np.asarray(rows["timestamp"], dtype=np.float64)  # some formats keep real times there
     sources = rows.get(layout.CONTROL_SOURCE)
@@ -369,6 +371,6 @@ def _known_ages(
     if len(names) != ages.shape[1]:
         names = tuple(f"stream{n}" for n in range(ages.shape[1]))
     known = np.isfinite(ages).any(axis=0)
-    if not known.any() or not ages[:, known].any():
+    if not known.any():
         return None, ()
     return ages[:, known], tuple(np.array(names)[known].tolist())

@@ -20,9 +20,9 @@ SETTINGS = QualitySettings()
 CODINGS = {
     "png": None,
     "h264": ("libx264", {"crf": "23", "g": "10", "bf": "0"}),
-    "h264 of few key images": ("libx264", {"crf": "30", "g": "250"}),
+    "h264 of few key images": ("libx264", {"crf": "28", "g": "250", "bf": "0"}),
     "av1": ("libsvtav1", {"crf": "30", "g": "2", "preset": "12"}),
-    "av1 of few key images": ("libsvtav1", {"crf": "35", "preset": "12"}),
+    "av1 of few key images": ("libsvtav1", {"crf": "30", "g": "160", "preset": "12"}),
 }
 
 

@@ -133,18 +133,24 @@ def _without_motion(
 
 
 def _around(change: np.ndarray) -> np.ndarray:
-    """Mean change of the images around each, without itself: (M,); 0 where none is known."""
+    """Mean change of the images before each, or of those after it if these change less: (M,).
+
+    0 where either is not known: an arm that comes to rest is no repeated image.
+    """
     known = np.isfinite(change)
-    begin = np.maximum.accumulate(np.where(known, 0, np.arange(len(change))))  # first row of its window
-    total, count = np.zeros(len(change)), np.zeros(len(change))
-    for step in (n for n in range(-_NEIGHBOURS, _NEIGHBOURS + 1) if n):
-        there = np.arange(len(change)) + step
-        inside = (there >= 0) & (there < len(change))
-        there = np.clip(there, 0, len(change) - 1)
-        inside &= known[there] & (begin[there] == begin)
-        total += np.where(inside, np.where(known, change, 0.0)[there], 0.0)
-        count += inside
-    return total / np.maximum(count, 1)
+    window = np.maximum.accumulate(np.where(known, 0, np.arange(len(change))))  # its first row
+    sides = []
+    for sign in (-1, 1):
+        total, count = np.zeros(len(change)), np.zeros(len(change))
+        for step in range(1, _NEIGHBOURS + 1):
+            there = np.arange(len(change)) + sign * step
+            inside = (there >= 0) & (there < len(change))
+            there = np.clip(there, 0, len(change) - 1)
+            inside &= known[there] & (window[there] == window)
+            total += np.where(inside, np.where(known, change, 0.0)[there], 0.0)
+            count += inside
+        sides.append(total / np.maximum(count, 1))
+    return np.minimum(*sides)
 
 
 def _still(change: np.ndarray, settings: QualitySettings) -> np.ndarray:
