@@ -6,6 +6,8 @@
 # make judge      the real LeRobot, 0.4.4 and 0.6.1, reads and edits data sets of ours, streams and trains on them, and
 #                 checkers by others look at them (environments of their own); judge-0.4, judge-0.6, judge-depth and
 #                 judge-checkers are its parts. JUDGE_DATASET=FOLDER is read, too
+# make docs       the pages of docs/ as a site, in site/ (environment of its own; warnings are errors)
+# make reference  the generated parts of docs/ written anew from the code
 
 PYTHON ?= python3
 ROS_WHEELS ?= kilted
@@ -22,7 +24,7 @@ endif
 
 RUN := env AMENT_PREFIX_PATH=$(V)$(if $(AMENT_PREFIX_PATH),:$(AMENT_PREFIX_PATH)) PATH=$(V)/bin:$(PATH)
 
-.PHONY: setup demo test test-all record-demo train-demo pretrain judge judge-0.4 judge-0.6 judge-depth judge-checkers lint clean
+.PHONY: setup demo test test-all record-demo train-demo pretrain judge judge-0.4 judge-0.6 judge-depth judge-checkers docs reference lint clean
 
 setup: $(V)/.installed
 
@@ -135,8 +137,23 @@ judge-checkers: .venv-checkers/.packages .venv-judge-0.6/.packages
 	.venv-checkers/bin/python test/judge/second_opinions.py out/judged-checkers/recorded \
 	  out/judged-checkers/recorded_joined $(JUDGE_DATASET)
 
+# A page of the site loads nothing from another host.
+.venv-docs/.packages: requirements/docs.txt
+	$(PYTHON) -m venv .venv-docs
+	touch .venv-docs/COLCON_IGNORE
+	.venv-docs/bin/pip install -q -r requirements/docs.txt
+	touch $@
+
+docs: .venv-docs/.packages
+	DISABLE_MKDOCS_2_WARNING=true .venv-docs/bin/mkdocs build --strict --quiet
+	@.venv-docs/bin/python scripts/check_site.py site
+	@echo "site/index.html"
+
+reference: setup
+	@$(V)/bin/python scripts/write_reference.py
+
 lint: setup
 	$(V)/bin/ruff check . && $(V)/bin/ruff format --check .
 
 clean:
-	rm -rf build install log out $(V)
+	rm -rf build install log out site $(V)

@@ -1,0 +1,92 @@
+"""The command `vla-adapter` and the launch files as Markdown, from their own parsers and declarations."""
+
+from __future__ import annotations
+
+import argparse
+import ast
+from pathlib import Path
+from typing import Any
+
+from vla_adapter_ros.cli.main import _parser
+
+LAUNCH = Path(__file__).resolve().parents[2] / "launch"
+
+
+def command_section() -> str:
+    """Every command with its options."""
+    return "\n".join(_command(parser, words, text) for words, parser, text in commands(_parser()))
+
+
+def commands(parser: argparse.ArgumentParser, words: str = "vla-adapter") -> list[tuple[str, Any, str]]:
+    """All commands that do something: (words, parser, help), in the order of the help."""
+    found = []
+    for action in parser._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            texts = {choice.dest: choice.help or "" for choice in action._choices_actions}
+            for name, child in action.choices.items():
+                inner = commands(child, f"{words} {name}")
+                found += inner or [(f"{words} {name}", child, texts.get(name, ""))]
+    return found
+
+
+def _command(parser: argparse.ArgumentParser, words: str, text: str) -> str:
+    lines = [f"## {words}\n", f"{text[:1].upper()}{text[1:]}.", ""]
+    rows = [
+        _option(action, group.title or "")
+        for group in parser._action_groups
+        for action in group._group_actions
+        if not isinstance(action, argparse._HelpAction)
+    ]
+    if rows:
+        lines += ["| option | value | default | meaning |", "|---|---|---|---|", *rows, ""]
+    return "\n".join(lines)
+
+
+def _option(action: argparse.Action, group: str) -> str:
+    name = ", ".join(f"`{option}`" for option in action.option_strings) or f"`{action.dest.upper()}`"
+    if isinstance(action.metavar, str) and not action.option_strings:
+        name = f"`{action.metavar}`"
+    if action.choices:
+        value = ", ".join(f"`{choice}`" for choice in action.choices)
+    elif action.nargs == 0 or not action.option_strings:
+        value = ""
+    else:
+        value = f"`{action.metavar or action.dest.upper()}`"
+    default = "" if action.required or not action.option_strings else _default(action.default)
+    said = (action.help or "").replace("%(default)s", str(action.default)).replace("|", "or")
+    required = "Required. " if action.required and action.option_strings else ""
+    return f"| {name} | {value} | {default} | {required}{said[:1].upper()}{said[1:]} |"
+
+
+def _default(value: Any) -> str:
+    if value in (None, "", False, argparse.SUPPRESS) or value == []:
+        return ""
+    return f"`{value}`" if not isinstance(value, bool) else "on"
+
+
+def launch_arguments() -> str:
+    """The arguments of every launch file, read without ROS: `ARGUMENTS` is a plain dictionary there."""
+    parts = []
+    for file in sorted(LAUNCH.glob("*.launch.py")):
+        text, arguments, choices = declared(file)
+        rows = [
+            f"| `{name}` | `{default or chr(34) * 2}` | {said}"
+            + (f" (one of {', '.join(choices[name])})" if name in choices else "")
+            + " |"
+            for name, (default, said) in arguments.items()
+        ]
+        head = ["| argument | default | meaning |", "|---|---|---|"]
+        parts.append("\n".join([f"## {file.name}\n", text, "", *head, *rows, ""]))
+    return "\n".join(parts)
+
+
+def declared(file: Path) -> tuple[str, dict[str, tuple[str, str]], dict[str, list[str]]]:
+    """A launch file's docstring, its arguments, and the choices of those that have some."""
+    tree = ast.parse(file.read_text(encoding="utf-8"))
+    wanted = [
+        node for node in tree.body
+        if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name) and node.targets[0].id.isupper()
+    ]  # fmt: skip
+    scope: dict[str, Any] = {}
+    exec(compile(ast.Module(wanted, []), str(file), "exec"), scope)
+    return ast.get_docstring(tree) or "", scope["ARGUMENTS"], scope["CHOICES"]
