@@ -8,8 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from vla_adapter_ros.cli.main import _parser
+from vla_adapter_ros.nodes.launch_arguments import BOOLEAN, BRINGUP, RECORD
 
 LAUNCH = Path(__file__).resolve().parents[2] / "launch"
+LAUNCH_FILES = {"bringup.launch.py": BRINGUP, "record.launch.py": RECORD}
 
 
 def command_section() -> str:
@@ -59,34 +61,22 @@ def _option(action: argparse.Action, group: str) -> str:
 
 
 def _default(value: Any) -> str:
-    if value in (None, "", False, argparse.SUPPRESS) or value == []:
+    if value is None or value is False or value in ("", argparse.SUPPRESS, []):
         return ""
-    return f"`{value}`" if not isinstance(value, bool) else "on"
+    return "on" if value is True else f"`{value}`"
 
 
 def launch_arguments() -> str:
-    """The arguments of every launch file, read without ROS: `ARGUMENTS` is a plain dictionary there."""
+    """The arguments of every launch file."""
     parts = []
-    for file in sorted(LAUNCH.glob("*.launch.py")):
-        text, arguments, choices = declared(file)
+    for file, arguments in LAUNCH_FILES.items():
+        docstring = ast.get_docstring(ast.parse((LAUNCH / file).read_text(encoding="utf-8"))) or ""
         rows = [
-            f"| `{name}` | `{default or chr(34) * 2}` | {said}"
-            + (f" (one of {', '.join(choices[name])})" if name in choices else "")
+            f"| `{name}` | `{argument.default or chr(34) * 2}` | {argument.text}"
+            + (" (true or false)" if argument.choices == BOOLEAN else "")
             + " |"
-            for name, (default, said) in arguments.items()
+            for name, argument in arguments.items()
         ]
         head = ["| argument | default | meaning |", "|---|---|---|"]
-        parts.append("\n".join([f"## {file.name}\n", text, "", *head, *rows, ""]))
+        parts.append("\n".join([f"## {file}\n", docstring, "", *head, *rows, ""]))
     return "\n".join(parts)
-
-
-def declared(file: Path) -> tuple[str, dict[str, tuple[str, str]], dict[str, list[str]]]:
-    """A launch file's docstring, its arguments, and the choices of those that have some."""
-    tree = ast.parse(file.read_text(encoding="utf-8"))
-    wanted = [
-        node for node in tree.body
-        if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name) and node.targets[0].id.isupper()
-    ]  # fmt: skip
-    scope: dict[str, Any] = {}
-    exec(compile(ast.Module(wanted, []), str(file), "exec"), scope)
-    return ast.get_docstring(tree) or "", scope["ARGUMENTS"], scope["CHOICES"]

@@ -34,4 +34,4 @@ def _page(file: Path) -> str:
     if len(halves) == 1:
         head = ["| field | type | meaning |", "|---|---|---|"]
         rows = [row.replace("|  | ", "| ", 1) for row in rows]
-    return "\n".join([f"## {file.stem}\n", " ".join(said), "", *head, *rows, ""])
+    return "\n".join([f"### {file.stem}\n", " ".join(said), "", *head, *rows, ""])
