@@ -87,7 +87,7 @@ train-demo: setup
 	{ status=$$?; [ $$status -eq 3 ] || exit $$status; \
 	  echo "out/checkpoint is written, but does not listen to its sentence: record more, or train longer"; }
 
-# The grounded tiny backbone, from nothing (see README, "The shipped checkpoint").
+# The grounded tiny backbone, from nothing: docs/explanation/shipped_checkpoint.md.
 pretrain: setup
 	@$(RUN) $(V)/bin/vla-adapter pretrain-grounding $(PRETRAIN_ARGS)
 

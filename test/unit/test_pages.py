@@ -1,0 +1,121 @@
+"""README and docs/: generated parts are those of the code, commands parse, links lead somewhere."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import page_commands
+import pytest
+import yaml
+from page_commands import ROOT, Block, Command
+
+from vla_adapter_ros.contract.read import parse_contract
+
+sys.path.insert(0, str(ROOT / "scripts"))
+import reference  # noqa: E402
+
+PAGES = page_commands.pages()
+COMMANDS = sorted({c for c in page_commands.commands()}, key=lambda c: (c.page, c.text, c.whole))
+RUN = [block for block in page_commands.blocks() if block.run]
+LINK = re.compile(r"(?<!`)!?\[[^\]]*\]\(([^)\s]+)\)")
+
+
+def name(page: Path) -> str:
+    return str(page.relative_to(ROOT))
+
+
+@pytest.mark.parametrize("page", reference.pages(), ids=name)
+def test_generated_parts_are_as_the_code_says(page):
+    text = page.read_text(encoding="utf-8")
+    assert reference.rendered(text) == text, "make reference"
+
+
+def test_every_region_stands_on_a_page():
+    found = {names[1] for page in reference.pages() for names in reference.REGION.findall(page.read_text())}
+    assert found == set(reference.REGIONS)
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=lambda c: f"{c.page}: {c.text[:70]}")
+def test_commands_on_pages_are_understood(command, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert page_commands.problem(command) == ""
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "vla-adapter dataset view x --no-such 1", "vla-adapter evaluate --jobs 2", "vla-adapter finetune",
+        "vla-adapter demo --episodes 0", "make no-such-target", "make demo DEMO_ARGS='--no-such'",
+        "ros2 launch vla_adapter_ros bringup.launch.py simulated:=true",
+        "ros2 launch vla_adapter_ros bringup.launch.py mode:=fast",
+        "ros2 service call /instruct vla_adapter_ros/srv/Instruct \"{text: 'x'}\"",
+    ],
+)  # fmt: skip
+def test_commands_that_do_not_exist_are_found(text, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert page_commands.problem(Command("page", text, True)) != ""
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name)
+def test_links_lead_to_files_and_headings(page):
+    text = page_commands.BLOCK.sub("", page.read_text(encoding="utf-8"))
+    for target in LINK.findall(text):
+        if target.startswith(("http://", "https://")):
+            continue
+        file, _, anchor = target.partition("#")
+        path = (page.parent / file).resolve() if file else page
+        assert path.exists(), f"{target}: no such file"
+        if anchor and path.suffix == ".md":
+            assert anchor in anchors(path), f"{target}: no such heading"
+
+
+def anchors(page: Path) -> set[str]:
+    """The anchors of a page's headings, as GitHub and MkDocs make them."""
+    headings = re.findall(r"^#+ (.*)$", page_commands.BLOCK.sub("", page.read_text(encoding="utf-8")), re.M)
+    plain = [re.sub(r"\[([^\]]*)\]\([^)]*\)", r"\1", heading) for heading in headings]
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).strip().replace(" ", "-") for heading in plain}
+
+
+def test_python_on_pages_compiles_and_imports_what_exists():
+    found = [block for block in page_commands.blocks() if block.kind == "python"]
+    assert found
+    for block in found:
+        compile(block.text, block.page, "exec")
+        for module, names in re.findall(r"^from (vla_adapter_ros[\w.]*) import (.+)$", block.text, re.M):
+            for each in names.split(","):
+                assert hasattr(importlib.import_module(module), each.strip()), f"{block.page}: {each}"
+
+
+def test_the_readme_is_short_and_its_contract_is_one():
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert len(text.splitlines()) <= 150
+    (example,) = (b.text for b in page_commands.blocks() if b.page == "README.md" and b.kind == "yaml")
+    assert len(example.splitlines()) <= 15
+    assert parse_contract(yaml.safe_load(example)).arm_joints == ("j1",)
+    assert (ROOT / "docs" / "demo.gif").stat().st_size < 3e6
+
+
+@pytest.mark.parametrize(
+    "blocks",
+    [
+        pytest.param(found, id=page, marks=[pytest.mark.slow] * any(block.slow for block in found))
+        for page in sorted({block.page for block in RUN})
+        if (found := [block for block in RUN if block.page == page])
+    ],
+)
+def test_blocks_marked_to_run_do(blocks: list[Block], tmp_path):
+    """All of a page, one after the other in one folder, as a reader would type them."""
+    command = f'vla-adapter() {{ "{sys.executable}" -m vla_adapter_ros.cli.main "$@"; }}\n'
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "AMENT_PREFIX_PATH": sys.prefix}
+    for block in blocks:
+        done = subprocess.run(
+            ["bash", "-euc", command + block.text], cwd=tmp_path, env=environment,
+            capture_output=True, text=True, timeout=280, check=False,
+        )  # fmt: skip
+        assert done.returncode == 0, f"{block.text}\n{done.stdout[-1500:]}\n{done.stderr[-1500:]}"
