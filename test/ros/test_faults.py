@@ -1,7 +1,7 @@
 """What goes wrong in motion, what the controller then does, and how long the arm takes to rest.
 
 Each fault hits a real controller process that moves an arm over DDS; times are simulated. With
-FAULTS_PAGE=1 the table in docs/faults.md is written anew from what was measured.
+FAULTS_PAGE=1 the table in docs/reference/faults.md is written anew from what was measured.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ PARAMETERS = {"use_sim_time": True, "lock_step": True, "armed": True}
 SPEED, ROWS = 0.8, 8  # rad/s of the first joint; its last row is due 0.7 s after the chunk's stamp
 LEAD_S = CONTRACT.command.command_delay_s
 AFTER_LAST_ROW_S = 0.3
-PAGE = Path(__file__).resolve().parents[2] / "docs" / "faults.md"
+PAGE = Path(__file__).resolve().parents[2] / "docs" / "reference" / "faults.md"
 
 
 def ramp(speed: float = SPEED) -> np.ndarray:
@@ -363,7 +363,7 @@ def test_policy_killed_or_blind(bench, graph, tmp_path, random_checkpoint, what)
     measured[name] = (fault, rest, status.reason)
 
 
-@pytest.mark.skipif("FAULTS_PAGE" not in os.environ, reason="writes docs/faults.md; set FAULTS_PAGE=1")
+@pytest.mark.skipif("FAULTS_PAGE" not in os.environ, reason="writes docs/reference/faults.md; set FAULTS_PAGE=1")
 def test_page_of_faults_is_written():
     rows = [
         f"| {fault.name} | {fault.reaction} | {fault.state}{': ' + reason if reason else ''} | {rest:.2f} |"

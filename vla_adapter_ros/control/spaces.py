@@ -1,7 +1,7 @@
 """Action spaces: rows of any of them become absolute joint rows, on which all motion is planned.
 
 Rotations and grippers are so never mixed by arithmetic on columns, and joint
-limits hold for every space. docs/action_spaces.md says what the columns mean.
+limits hold for every space. docs/reference/action_spaces.md says what the columns mean.
 """
 
 from __future__ import annotations

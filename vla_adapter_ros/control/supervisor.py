@@ -1,6 +1,6 @@
 """Who may lead the arm, as a table: what every event does in every state.
 
-docs/controller.md shows the same table. Motion begins only with `BEGIN`; it stands nowhere but under a
+docs/reference/controller.md shows the same table. Motion begins only with `BEGIN`; it stands nowhere but under a
 person's act (an instruction, a human's command), or a chunk of an instruction that is still alive.
 """
 
@@ -213,7 +213,7 @@ class Supervisor:
 
 
 def table_text() -> str:
-    """`TABLE` in Markdown, as docs/controller.md shows it."""
+    """`TABLE` in Markdown, as docs/reference/controller.md shows it."""
     lines = ["| event | " + " | ".join(STATES) + " |", "|---" * (len(STATES) + 1) + "|"]
     for event in Event:
         cells = [_cell(state, TABLE[state][event]) for state in STATES]

@@ -169,7 +169,7 @@ def test_an_arm_is_needed_and_tool_columns_name_no_joint():
 
 
 def test_the_page_tells_every_key_and_its_example_is_a_contract():
-    page = (Path(__file__).parents[3] / "docs" / "contract.md").read_text(encoding="utf-8")
+    page = (Path(__file__).parents[3] / "docs" / "how-to" / "contract.md").read_text(encoding="utf-8")
     for name in [f.name for f in (*dataclasses.fields(Contract), *dataclasses.fields(Gripper))]:
         assert name == "schema" or f"`{name}`" in page, name
     data = two_hands.raw() | yaml.safe_load(page.split("```yaml\n")[1].split("```")[0])

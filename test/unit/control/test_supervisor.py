@@ -134,4 +134,4 @@ def test_the_first_cause_stays_and_its_echo_does_not_replace_it():
 
 def test_every_state_knows_every_event_and_the_docs_show_the_table():
     assert set(TABLE) == set(STATES) and all(set(row) == set(Event) for row in TABLE.values())
-    assert table_text() in (REPOSITORY / "docs" / "controller.md").read_text(encoding="utf-8")
+    assert table_text() in (REPOSITORY / "docs" / "reference" / "controller.md").read_text(encoding="utf-8")

@@ -266,7 +266,7 @@ def test_settings_are_read_and_refused(tmp_path):
 
 
 def test_the_page_has_every_check_and_every_number():
-    page = (Path(__file__).parents[3] / "docs/quality.md").read_text(encoding="utf-8")
+    page = (Path(__file__).parents[3] / "docs/reference/quality.md").read_text(encoding="utf-8")
     assert checks_table() in page, "run python -m vla_adapter_ros.dataset.quality.page and paste"
     assert numbers_table() in page
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from .golden_checks import Check
 from .quirks import QUIRKS, Quirk
 
-PAGE = "docs/quirks.md"
+PAGE = "docs/reference/quirks.md"
 _START = """# Quirks of the published code, and what guards them
 
 The published VLA-Adapter code does several things that are easy to get wrong and raise no error. Our

@@ -245,7 +245,7 @@ def test_variants_survive_their_checkpoint(
 
 
 def test_documentation_has_the_designs_and_its_examples_work() -> None:
-    text = (REPOSITORY / "docs" / "variants.md").read_text(encoding="utf-8")
+    text = (REPOSITORY / "docs" / "reference" / "variants.md").read_text(encoding="utf-8")
     rows = re.findall(r"^\| `(\w+)` \| `(\w+)` \| `(\w+)` \|", text, flags=re.MULTILINE)
     assert {name: (conditions, layer) for name, conditions, layer in rows} == BRIDGE_DESIGNS
     examples = [json.loads(block) for block in re.findall(r"```json\n(.*?)```", text, flags=re.DOTALL)]

@@ -1,4 +1,4 @@
-"""The tables of docs/cameras.md: what becomes of every encoding and format, asked of the code itself.
+"""The tables of docs/how-to/cameras.md: what becomes of every encoding and format, asked of the code itself.
 
 python test/unit/recording/camera_page.py      prints them
 """

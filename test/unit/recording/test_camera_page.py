@@ -1,4 +1,4 @@
-"""docs/cameras.md says what the code does with every encoding and format."""
+"""docs/how-to/cameras.md says what the code does with every encoding and format."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from camera_page import ENCODINGS, tables
 
 from vla_adapter_ros.contract.encodings import LAYOUTS
 
-PAGE = Path(__file__).parents[3] / "docs/cameras.md"
+PAGE = Path(__file__).parents[3] / "docs/how-to/cameras.md"
 
 
 def test_the_page_shows_what_becomes_of_every_encoding() -> None:
