@@ -145,12 +145,12 @@ judge-checkers: .venv-checkers/.packages .venv-judge-0.6/.packages
 	touch $@
 
 docs: .venv-docs/.packages
-	DISABLE_MKDOCS_2_WARNING=true .venv-docs/bin/mkdocs build --strict --quiet
+	NO_MKDOCS_2_WARNING=1 .venv-docs/bin/mkdocs build --strict --quiet
 	@.venv-docs/bin/python scripts/check_site.py site
-	@echo "site/index.html"
+	@echo "site/index.html; with its search: python3 -m http.server --directory site"
 
 reference: setup
-	@$(V)/bin/python scripts/write_reference.py
+	@$(RUN) $(V)/bin/python scripts/write_reference.py $(REFERENCE_ARGS)
 
 lint: setup
 	$(V)/bin/ruff check . && $(V)/bin/ruff format --check .

@@ -1,7 +1,8 @@
 """The generated parts of docs/: each is a region of a page, written from the code and held by a test.
 
 A region begins with `<!-- generated: NAME -->` and ends with `<!-- end of generated -->`. `REGIONS` says
-which function makes which region; `write_reference.py` writes them all.
+which function makes which region; `write_reference.py` writes them all. The topics are looked up in a running
+graph, and held by a test of the nodes.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from vla_adapter_ros.nodes.parameters import KINDS, parameter_table
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 REGION = re.compile(r"(<!-- generated: ([^>]+?) -->\n).*?(<!-- end of generated -->)", re.DOTALL)
+TOPICS = re.compile(r"(<!-- looked up: topics -->\n).*?(<!-- end of looked up -->)", re.DOTALL)
 REGIONS: dict[str, Callable[[], str]] = {
     "contract keys": contract_keys,
     "command line": command_section,
@@ -36,6 +38,13 @@ def rendered(page: str) -> str:
         KeyError: a region that nothing makes.
     """
     return REGION.sub(lambda found: f"{found[1]}\n{REGIONS[found[2]]().strip()}\n\n{found[3]}", page)
+
+
+def with_topics(page: str) -> str:
+    """A page with its region `topics`, as a running graph has it now; needs ROS 2 and some seconds."""
+    from reference.graph import topics_and_services
+
+    return TOPICS.sub(lambda found: f"{found[1]}\n{topics_and_services().strip()}\n\n{found[2]}", page)
 
 
 def pages() -> list[Path]:

@@ -19,6 +19,9 @@ from vla_adapter_ros.nodes.launch_arguments import BRINGUP, RECORD, read_argumen
 ROOT = Path(__file__).resolve().parents[2]
 BLOCK = re.compile(r"(?:^<!-- run(?P<slow>: slow)? -->\n)?^```(?P<kind>\w*)\n(?P<text>.*?)^```", re.M | re.S)
 SPAN = re.compile(r"`((?:vla-adapter|make|ros2 launch|ros2 run|ros2 service call) [^`]+)`")
+OPTION = re.compile(r"`(--[a-z][\w-]*)[^`]*`")
+OTHERS = {"--show-args", "--multi_gpu", "--use_fsdp", "--cpu", "--num_processes", "--no-deps"}
+"""Options of other programs that pages name."""
 TOOLS = ("vla-adapter", "make", "ros2", "accelerate")
 LAUNCH_FILES = {"bringup.launch.py": BRINGUP, "record.launch.py": RECORD}
 NODES = [f"{kind}_node" for kind in ("policy", "controller", "recorder", "simulator")]
@@ -78,6 +81,18 @@ def commands() -> Iterator[Command]:
         text = BLOCK.sub("", page.read_text(encoding="utf-8"))
         for found in SPAN.finditer(text):
             yield Command(str(page.relative_to(ROOT)), " ".join(found[1].split()), False)
+
+
+def named_options() -> Iterator[tuple[str, str]]:
+    """Options that sentences name without their command: (page, option)."""
+    for page in pages():
+        text = BLOCK.sub("", page.read_text(encoding="utf-8"))
+        yield from ((str(page.relative_to(ROOT)), found) for found in OPTION.findall(text))
+
+
+def all_options() -> set[str]:
+    """Every option of every command of `vla-adapter`, and those of other programs that pages name."""
+    return {option for parser in _all([_parser()]) for option in parser._option_string_actions} | OTHERS
 
 
 def problem(command: Command) -> str:

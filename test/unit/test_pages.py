@@ -62,6 +62,13 @@ def test_commands_that_do_not_exist_are_found(text, tmp_path, monkeypatch):
     assert page_commands.problem(Command("page", text, True)) != ""
 
 
+def test_options_that_sentences_name_exist():
+    known = page_commands.all_options()
+    found = list(page_commands.named_options())
+    assert len(found) > 50
+    assert [entry for entry in found if entry[1] not in known] == []
+
+
 @pytest.mark.parametrize("page", PAGES, ids=name)
 def test_links_lead_to_files_and_headings(page):
     text = page_commands.BLOCK.sub("", page.read_text(encoding="utf-8"))
