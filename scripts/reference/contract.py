@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import ast
 import re
+from pathlib import Path
 from typing import Any
 
 from pydantic import TypeAdapter
 
+import vla_adapter_ros.contract
 from vla_adapter_ros.contract.contract import Contract
 
 TITLES = {  # the order of the page, and where each part stands in a contract
@@ -32,7 +35,7 @@ def contract_keys() -> str:
     """One table per part of a contract.
 
     Raises:
-        KeyError: a part of the contract that `TITLES` does not know.
+        KeyError: a part of the contract that `TITLES` does not know, or a key without a docstring.
     """
     schema = TypeAdapter(Contract).json_schema()
     parts = {"Contract": schema} | {k: v for k, v in schema["$defs"].items() if v.get("type") == "object"}
@@ -41,12 +44,25 @@ def contract_keys() -> str:
     return "\n".join(_table(name, parts[name], schema["$defs"]) for name in TITLES)
 
 
+def key_texts() -> dict[str, dict[str, str]]:
+    """Class -> key -> the docstring behind the key, from the sources: to read them costs a node nothing then."""
+    texts: dict[str, dict[str, str]] = {}
+    for file in ("schema.py", "contract.py"):
+        source = (Path(vla_adapter_ros.contract.__file__).parent / file).read_text(encoding="utf-8")
+        for kind in (node for node in ast.parse(source).body if isinstance(node, ast.ClassDef)):
+            for key, text in zip(kind.body, kind.body[1:], strict=False):
+                if isinstance(key, ast.AnnAssign) and isinstance(text, ast.Expr):
+                    texts.setdefault(kind.name, {})[key.target.id] = ast.literal_eval(text.value)
+    return texts
+
+
 def _table(name: str, part: dict[str, Any], parts: dict[str, Any]) -> str:
+    texts = key_texts()[name]
     lines = [f"## {TITLES[name]}\n", _sentences(part.get("description", "")), ""]
     lines += ["| key | type | unit | range | default | meaning |", "|---|---|---|---|---|---|"]
     required = part.get("required", [])
     for key, entry in part["properties"].items():
-        meaning = entry.get("description", "")
+        meaning = texts[key]
         unit = UNIT.search(meaning)
         kind, limits = _kind(entry, parts), _limits(entry, parts)
         default = "" if key in required else _default(entry)

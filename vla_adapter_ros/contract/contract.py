@@ -38,24 +38,41 @@ class Contract:
     """Everything that recording, training and deployment must agree on for one robot."""
 
     schema: Literal[SCHEMA]  # type: ignore[valid-type]
+    """Version of this format; older files are read too."""
     name: Text
+    """Name of the robot in messages and logs."""
     robot_type: Text
+    """Kind of robot, as it stands in data sets."""
     rate_hz: Annotated[Number, Field(gt=0, le=200)]
+    """Rows per second in data sets and in chunks [Hz]."""
     reference_camera: Text
+    """The camera whose images give the time t of each frame."""
     cameras: dict[str, Camera]
+    """Color cameras, by name, in the order in which the model sees them."""
     topics: Annotated[dict[str, Topic], Field(min_length=1)]
+    """Inputs that are no images, by topic."""
     state: Annotated[tuple[StateDimension, ...], Field(min_length=1)]
+    """The proprioception: its values in order."""
     action: Action
+    """What a row of a chunk and a recorded action consist of."""
     teleop: Teleop
+    """Where a human's commands come in, and how a human takes over."""
     command: Command
+    """What the arm's controller is sent."""
     limits: Annotated[dict[str, JointLimits], Field(min_length=1)]
+    """Limits of each joint of the arm, by its name."""
     grippers: tuple[Gripper, ...] = ()
+    """The grippers; a robot may have none."""
     kinematics: Kinematics | None = None
+    """Where the arm's URDF comes from; needed for Cartesian spaces and commands and for a workspace."""
     workspace: Workspace | None = None
+    """Box for the tool point."""
     safety: Safety = field(default_factory=Safety)
+    """When the controller refuses or stops."""
     settle_s: Annotated[Number, Field(ge=0, le=1)] = 0.05
+    """How long a frame waits for the slowest stream [s]."""
     depth_cameras: dict[str, Camera] = field(default_factory=dict)
-    """Recorded beside the cameras; no input of a model."""
+    """Depth cameras, by name: recorded beside the others, no input of a model."""
 
     @property
     def camera_names(self) -> tuple[str, ...]:

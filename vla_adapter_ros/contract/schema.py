@@ -47,26 +47,31 @@ PixelEncoding = Annotated[Text, Field(json_schema_extra={"enum": ["", *PIXELS]})
 
 @dataclass(frozen=True, config=CHECKED)
 class Camera:
-    """One camera. `rotation` [degrees, counter-clockwise] is applied right after decoding.
-
-    `encoding` says what raw images are whose messages do not: 8UC3 may be rgb8 or bgr8. Messages that say
-    something else are refused.
-    `fit` says what becomes of images of another size, after the turn: refused if empty; `crop` cuts larger
-    ones around their middle, `pad` puts smaller ones into the middle of a black image.
-    `sync_tolerance_s`: an image stamped at most so far from that of the reference camera is of the same time
-    [s]. Without an entry it is the smaller of 5 ms and a quarter of the camera's measured period.
-    """
+    """One camera."""
 
     topic: Text
+    """Topic of the images."""
     width: Pixels
+    """Width after the rotation [px]."""
     height: Pixels
+    """Height after the rotation [px]."""
     transport: Transport = Transport.RAW
+    """raw: `sensor_msgs/Image`; compressed: `sensor_msgs/CompressedImage`."""
     rotation: Turn = 0
+    """Turn right after decoding, counter-clockwise [degrees]."""
     max_age_s: Positive = 0.1
+    """How old the image may be at t [s]."""
     time: TimeSource = TimeSource.HEADER
+    """Which clock stamps the images: the message's header, or the time of receipt."""
     encoding: PixelEncoding = ""
+    """What raw images are whose messages do not say it: 8UC3 may be rgb8 or bgr8. Messages that say
+    something else are refused."""
     fit: Fit = Fit.EXACT
+    """How an image of another size is fitted to width and height: cropped around its center, or padded
+    with black; empty: it is refused."""
     sync_tolerance_s: Annotated[Number, Field(ge=0, le=0.5)] | None = None
+    """An image stamped at most so far from that of the reference camera is of the same time [s]. Without
+    an entry: the smaller of 5 ms and a quarter of the camera's measured period."""
 
     @property
     def size(self) -> tuple[int, int]:
@@ -76,119 +81,137 @@ class Camera:
 
 @dataclass(frozen=True, config=CHECKED)
 class Topic:
-    """An input topic that carries no images. `time` says which clock stamps its samples.
-
-    `joints` names the values of messages that carry no names, in their order.
-    """
+    """An input topic that carries no images."""
 
     type: TopicType
+    """JointState, PoseStamped, JointTrajectory, Float64MultiArray or TwistStamped. Values of the state
+    come from the first two; the others carry commands."""
     max_age_s: Positive = 0.1
+    """How old a value may be at t [s]."""
     time: TimeSource = TimeSource.HEADER
+    """Which clock stamps the messages: their header, or the time of receipt."""
     joints: tuple[Text, ...] = ()
+    """Names of the values of messages that carry no names, in their order."""
 
 
 @dataclass(frozen=True, config=CHECKED)
 class StateDimension:
-    """One value of the proprioception: a field of a topic; `joint` picks by name in joint states.
+    """One value of the proprioception.
 
-    Everywhere else in the contract a joint is called by that name, or, where joint states on several topics
+    Everywhere else in the contract its joint is called by `joint`, or, where joint states on several topics
     have a joint of the same name (two arms of one kind), by the `name` of its position here.
     """
 
     name: Text
+    """Name of the value in data sets and checkpoints."""
     topic: Text
+    """Topic that carries it; one of `topics`."""
     field: Text
+    """position, velocity or effort of a joint; of a pose position.x to position.z, orientation.x to
+    orientation.w."""
     unit: Unit
+    """Its unit."""
     joint: Text = ""
+    """Its joint, found by name in the joint states; none on a pose topic."""
 
 
 @dataclass(frozen=True, config=CHECKED)
 class ActionDimension:
-    """One value of the action; times `scale` it has this unit.
-
-    `name` is what chunks, recordings and a leader's messages call it. `joint` is the robot's joint that it
-    drives, where that has another name; a gripper's joint is named with the gripper. `topic`, one of
-    `topics`, is where its command is heard when it is recorded or imported, if not on the action's topic.
-    """
+    """One value of the action."""
 
     name: Text
+    """What chunks, recordings and a leader's messages call it."""
     unit: Unit
+    """Unit of the value times `scale`."""
     scale: Positive = 1.0
+    """Factor from the value to its unit, such as 0.05 where -1 to 1 means 5 cm."""
     joint: Text = ""
+    """The robot's joint that it drives, where that has another name. A gripper's joint is named with the
+    gripper."""
     topic: Text = ""
+    """One of `topics`: where its command is heard when it is recorded or imported, if not on the action's
+    topic."""
 
 
 @dataclass(frozen=True, config=CHECKED)
 class Action:
-    """What a row of a chunk, a recorded action and a teleoperation command consist of.
-
-    `type` says what the messages on `topic` are. The controller publishes joint states; the other types are
-    for what others send, in recordings and bags.
-    `field` says in which part of the JointState messages on `topic` and on the teleoperation topic the
-    values stand: some drivers send velocity commands as velocities. `time` says which clock stamps the
-    messages on `topic`.
-    Only for deltas: `delta_reference` says what the first row is added to: the arm as `measured` at
-    the chunk's stamp, as `commanded` then, or `chunk_start`: as measured, and every row is relative to
-    it, not to the row before. Only for ee_delta: `frame` is what its axes belong to.
-    """
+    """What a row of a chunk, a recorded action and a teleoperation command consist of."""
 
     space: ActionSpace
+    """What a row means: joint positions or displacements, displacements or poses of the tool."""
     topic: Text
+    """Topic of the action before limiting; the controller publishes it, the recorder records it."""
     dimensions: Annotated[tuple[ActionDimension, ...], Field(min_length=1)]
+    """The values of a row, in order."""
     max_age_s: Positive = 0.1
+    """How old the action may be at t [s]."""
     delta_reference: DeltaReference = DeltaReference.COMMANDED
+    """Deltas only: what the first row is added to. measured: the arm at the chunk's stamp; commanded:
+    where it was sent then; chunk_start: as measured, and every row is relative to it."""
     frame: Frame = Frame.BASE
+    """ee_delta only: along whose axes a row is."""
     time: TimeSource = TimeSource.HEADER
+    """Which clock stamps the messages on `topic`."""
     field: JointField = JointField.POSITION
+    """Where the values stand in JointState messages on `topic` and on the teleoperation topic."""
     type: TopicType = TopicType.JOINT_STATE
+    """What the messages on `topic` are. The controller publishes joint states; the other types are what
+    others send, in recordings and bags."""
 
 
 @dataclass(frozen=True, config=CHECKED)
 class Gripper:
-    """One gripper: the action dimension that moves it, what open and closed mean, and where it is told.
-
-    `open` and `closed` are values of `dimension`; `open_position` and `closed_position` those of `joint`
-    [rad or m]. `topic` is the name of the action server where `type` is gripper_command. Binary:
-    `min_dwell_s` is the shortest time between two switches [s].
-    """
+    """One gripper: the action dimension that moves it, what open and closed mean, where it is commanded."""
 
     dimension: Text
+    """The action dimension that moves it."""
     joint: Text
+    """Its joint, by its name in the joint states."""
     open_position: Number
+    """Position of the joint when open [rad or m]."""
     closed_position: Number
+    """Position of the joint when closed [rad or m]."""
     topic: Text
+    """Where it is commanded; with gripper_command the name of the action server."""
     type: GripperCommandType = GripperCommandType.FORWARD_POSITION
+    """What it is sent."""
     open: Number = 1.0
+    """Value of the dimension when open."""
     closed: Number = 0.0
+    """Value of the dimension when closed."""
     mode: GripperMode = GripperMode.BINARY
+    """binary: open or closed; continuous: linear between both."""
     hysteresis: NotNegative = 0.2
+    """binary: how far around the middle nothing switches, as a fraction of open to closed."""
     min_dwell_s: NotNegative = 0.0
+    """binary: shortest time between two switches [s]."""
 
 
 @dataclass(frozen=True, config=CHECKED)
 class Teleop:
-    """Where a human's commands come in, how a human takes over, and how the policy gets the arm back.
-
-    `takeover`: with `command` whoever sends commands leads; with `motion` a leader arm that streams always
-    leads once it has moved by more than `takeover_threshold` in any joint since the policy took over; with
-    `topic` a human leads while a clutch (std_msgs/Bool on `takeover_topic`) is true.
-    `takeover_threshold`: displacement of an action dimension, times its scale, that counts as motion of the
-    leader [rad or m].
-    `hand_back`: with `auto` the policy goes on after a human has let go; with `instruct` it needs a new
-    instruction. Without an entry: auto with `command`, else instruct.
-    `publishers`: on the route `direct`, the nodes that may publish on the topics that the controller
-    publishes, such as `/leader_node`.
-    """
+    """Where a human's commands come in, how a human takes over, and how the policy gets the arm back."""
 
     topic: Text
+    """Topic of a human's commands, `sensor_msgs/JointState`."""
     route: Route = Route.THROUGH_CONTROLLER
+    """through_controller: the commands are followed within the limits; direct: the human's device drives
+    the arm itself."""
     timeout_s: Positive = 0.3
+    """A human leads for so long after the last command [s]."""
     time: TimeSource = TimeSource.HEADER
+    """Which clock stamps the commands."""
     takeover: TakeoverKind = TakeoverKind.COMMAND
+    """command: whoever sends commands leads; motion: a leader that streams always leads once it has
+    moved; topic: a clutch."""
     takeover_threshold: Positive = 0.05
+    """Motion of an action dimension, times its scale, that counts as motion of the leader [rad or m]."""
     takeover_topic: Text = ""
+    """The clutch, `std_msgs/Bool`; only with takeover topic."""
     hand_back: HandBack | None = None
+    """auto: the policy goes on when the human lets go; instruct: it needs a new instruction. Without an
+    entry: auto with takeover command, else instruct."""
     publishers: tuple[Text, ...] = ()
+    """Route direct: nodes that may publish on the controller's topics, such as /leader_node."""
 
     @property
     def hands_back(self) -> bool:
@@ -200,62 +223,67 @@ class Teleop:
 
 @dataclass(frozen=True, config=CHECKED)
 class Command:
-    """What the controller sends to the arm: a command for time s is reached at s + `command_delay_s` [s]."""
+    """What the controller sends to the arm."""
 
     type: CommandType
+    """What the arm's controller is sent."""
     topic: Text
+    """Where it is sent."""
     command_delay_s: Annotated[Number, Field(ge=0.02, le=0.5)]
+    """A command for time s is reached at s plus this [s]."""
 
 
 @dataclass(frozen=True, config=CHECKED)
 class JointLimits:
-    """Limits of one joint: position (low, high) [rad or m], velocity [/s], acceleration [/s^2], jerk [/s^3].
-
-    Without a jerk limit it is `JERK_PER_ACCELERATION` times the acceleration.
-    """
+    """Limits of one joint."""
 
     position: Annotated[tuple[Number, ...], Field(min_length=1)]
+    """Lowest and highest position [rad or m]."""
     velocity: Positive
+    """Largest velocity [rad/s or m/s]."""
     acceleration: Positive
+    """Largest acceleration [rad/s^2 or m/s^2]."""
     jerk: Positive | None = None
+    """Largest jerk [rad/s^3 or m/s^3]. Without an entry: 30 times the acceleration."""
 
 
 @dataclass(frozen=True, config=CHECKED)
 class Kinematics:
-    """Where the arm's URDF comes from: the topic `robot_description`, or a file's path.
-
-    Needed for the ee spaces, for Cartesian commands and for a workspace box. `base_link` is the frame
-    of all poses, `tool_link` carries the tool point.
-    """
+    """The arm's URDF and its frames: needed for Cartesian spaces and commands, and for a workspace."""
 
     urdf: Text
+    """`robot_description` (the topic), an absolute path, or package:NAME/PATH in a Python package."""
     base_link: Text
+    """Frame of all poses."""
     tool_link: Text
+    """Frame of the tool point."""
 
 
 @dataclass(frozen=True, config=CHECKED)
 class Workspace:
-    """Box for the tool point alone, in `base_link`: lowest and highest (x, y, z) [m]."""
+    """Box for the tool point alone."""
 
     low: Annotated[tuple[Number, ...], Field(min_length=1)]
+    """Lowest x, y, z in `base_link` [m]."""
     high: Annotated[tuple[Number, ...], Field(min_length=1)]
+    """Highest x, y, z in `base_link` [m]."""
 
 
 @dataclass(frozen=True, config=CHECKED)
 class Safety:
-    """When the controller refuses or stops. Software measures, no safety functions.
-
-    `resume_within_s`: a stream that is silent this much longer than its maximal age ends the instruction [s].
-    `first_target_max_distance`: largest distance of a first target from the arm, in any joint [rad or m];
-    `first_target` says what happens to a farther one: refused, or approached slowly within the limits.
-    `tracking_error_max`: largest distance between set-point and measurement, in any joint [rad or m].
-    `deadman_topic`: std_msgs/Bool that must be true, again and again, for motion; empty: none.
-    """
+    """When the controller refuses or stops. Software measures, no safety functions."""
 
     joint_state_timeout_s: Positive = 0.2
+    """Older joint states bring the arm to rest [s]."""
     resume_within_s: NotNegative = 0.5
+    """A stream that is silent this much longer than its maximal age ends the instruction [s]."""
     first_target_max_distance: Positive = 0.3
+    """Largest distance of a first target from the arm, in any joint [rad or m]."""
     first_target: FirstTarget = FirstTarget.REFUSE
+    """What happens to a farther one: it is refused, or approached slowly within the limits."""
     tracking_error_max: Positive = 0.3
+    """Largest distance between set-point and measurement, in any joint [rad or m]."""
     deadman_topic: Text = ""
+    """`std_msgs/Bool` that must say true again and again for motion; none: no deadman switch."""
     deadman_timeout_s: Positive = 0.3
+    """How old its last true may be [s]."""
