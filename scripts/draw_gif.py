@@ -1,7 +1,7 @@
 """Draw docs/demo.gif: the shipped policy obeys two instructions on the same scene, in the simulator.
 
 `python scripts/draw_gif.py [SCENE]`. The policy sees its own cameras' images; the pictures are larger views
-of the same two cameras. Simulated time, without ROS and without latency, as `vla-adapter evaluate closed-loop`.
+of the same two cameras. Simulated time, no ROS, no latency, as in `vla-adapter evaluate closed-loop`.
 """
 
 from __future__ import annotations

@@ -14,7 +14,6 @@ from pathlib import Path
 from reference.command_line import command_section, launch_arguments
 from reference.contract import contract_keys
 from reference.interfaces import message_tables, service_tables
-
 from vla_adapter_ros.control.supervisor import table_text
 from vla_adapter_ros.nodes.parameters import KINDS, parameter_table
 

@@ -32,7 +32,7 @@ def commands(parser: argparse.ArgumentParser, words: str = "vla-adapter") -> lis
 
 
 def _command(parser: argparse.ArgumentParser, words: str, text: str) -> str:
-    lines = [f"## {words}\n", f"{text[:1].upper()}{text[1:]}.", ""]
+    lines = [f"### {words}\n", f"{text[:1].upper()}{text[1:]}.", ""]
     rows = [
         _option(action, group.title or "")
         for group in parser._action_groups

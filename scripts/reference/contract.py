@@ -45,7 +45,7 @@ def contract_keys() -> str:
 
 
 def key_texts() -> dict[str, dict[str, str]]:
-    """Class -> key -> the docstring behind the key, from the sources: to read them costs a node nothing then."""
+    """Class -> key -> the docstring behind the key, from the sources: nodes pay nothing for them."""
     texts: dict[str, dict[str, str]] = {}
     for file in ("schema.py", "contract.py"):
         source = (Path(vla_adapter_ros.contract.__file__).parent / file).read_text(encoding="utf-8")

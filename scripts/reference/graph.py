@@ -1,4 +1,4 @@
-"""The topics and services of the nodes as Markdown, asked of a running graph; the texts stand in `MEANING`."""
+"""Topics and services of the nodes as Markdown, asked of a running graph; the texts stand in `MEANING`."""
 
 from __future__ import annotations
 
@@ -15,7 +15,12 @@ from vla_adapter_ros.nodes.process_runner import GraphRunner
 from vla_adapter_ros.nodes.ros_client import RosClient
 
 NODES = ("policy_node", "controller_node", "recorder_node", "simulator_node")
-COMMON = ("rcl_interfaces/", "lifecycle_msgs/", "rosgraph_msgs/", "type_description_interfaces/")  # every node's own
+COMMON = (
+    "rcl_interfaces/",
+    "lifecycle_msgs/",
+    "rosgraph_msgs/",
+    "type_description_interfaces/",
+)  # every node's own
 SETTLED_S, PATIENCE_S = 3.0, 90.0
 MEANING = {
     "/action_chunk": "the rows that the policy predicts; none: stop and hold",
@@ -32,8 +37,8 @@ MEANING = {
     "/diagnostics": "what is wrong, in sentences",
     "/end_effector_pose": "pose of the tool",
     "/gripper_camera/camera_info": "its calibration",
-    "/gripper_camera/image_raw": "images of the gripper camera; `CompressedImage` with `transport: compressed`",
-    "/gripper_controller/commands": "what the gripper is sent; with another `type` of the gripper another message",
+    "/gripper_camera/image_raw": "images of the gripper camera; `CompressedImage` where compressed",
+    "/gripper_controller/commands": "what the gripper is sent; with another `type` another message",
     "/instruct": "give, change or clear the instruction; the answer says why not",
     "/instruction": "the instruction that is followed now; empty: none",
     "/joint_states": "positions, velocities and efforts of the joints, by name",
@@ -51,7 +56,7 @@ MEANING = {
     "/simulator/step_ack": "lock step: a node has handled everything up to a time",
     "/teleop/command": "what a human, or the scripted expert, commands",
     "/third_view/camera_info": "its calibration",
-    "/third_view/image_raw": "images of the third-view camera; `CompressedImage` with `transport: compressed`",
+    "/third_view/image_raw": "images of the third-view camera; `CompressedImage` where compressed",
 }
 
 
@@ -125,6 +130,8 @@ def tables(found: dict[str, list[tuple[str, ...]]]) -> str:
     for name, entries in found.items():
         lines += [f"### {name}\n", "| | name | type | quality | meaning |", "|---|---|---|---|---|"]
         for kind, topic, type_name, quality in entries:
-            lines.append(f"| {kind} | `{topic}` | `{type_name}` | {quality} | {MEANING[topic]}{_key(topic)} |")
+            lines.append(
+                f"| {kind} | `{topic}` | `{type_name}` | {quality} | {MEANING[topic]}{_key(topic)} |"
+            )
         lines.append("")
     return "\n".join(lines)

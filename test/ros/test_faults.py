@@ -363,7 +363,9 @@ def test_policy_killed_or_blind(bench, graph, tmp_path, random_checkpoint, what)
     measured[name] = (fault, rest, status.reason)
 
 
-@pytest.mark.skipif("FAULTS_PAGE" not in os.environ, reason="writes docs/reference/faults.md; set FAULTS_PAGE=1")
+@pytest.mark.skipif(
+    "FAULTS_PAGE" not in os.environ, reason="writes docs/reference/faults.md; set FAULTS_PAGE=1"
+)
 def test_page_of_faults_is_written():
     rows = [
         f"| {fault.name} | {fault.reaction} | {fault.state}{': ' + reason if reason else ''} | {rest:.2f} |"

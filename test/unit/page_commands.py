@@ -182,13 +182,13 @@ def _make(words: list[str]) -> str:
         elif name == "DEMO_ARGS":
             return _parsed(["demo", *shlex.split(value)])
         elif name == "RECORD_ARGS":
-            return _parsed(["record-demo", *shlex.split(value)])
+            return _parsed(["collect-demos", *shlex.split(value)])
     return ""
 
 
 def _ros2(words: list[str]) -> str:
     if words[:2] == ["launch", "vla_adapter_ros"]:
-        arguments = LAUNCH_FILES.get(words[2])
+        arguments = LAUNCH_FILES.get(words[2], {} if words[2].isupper() else None)
         if arguments is None:
             return f"no launch file {words[2]}"
         given = dict(word.split(":=", 1) for word in words[3:] if ":=" in word)

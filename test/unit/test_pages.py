@@ -17,7 +17,7 @@ from page_commands import ROOT, Block, Command
 from vla_adapter_ros.contract.read import parse_contract
 
 sys.path.insert(0, str(ROOT / "scripts"))
-import reference  # noqa: E402
+import reference
 
 PAGES = page_commands.pages()
 COMMANDS = sorted({c for c in page_commands.commands()}, key=lambda c: (c.page, c.text, c.whole))
@@ -119,7 +119,11 @@ def test_the_readme_is_short_and_its_contract_is_one():
 def test_blocks_marked_to_run_do(blocks: list[Block], tmp_path):
     """All of a page, one after the other in one folder, as a reader would type them."""
     command = f'vla-adapter() {{ "{sys.executable}" -m vla_adapter_ros.cli.main "$@"; }}\n'
-    environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "AMENT_PREFIX_PATH": sys.prefix}
+    environment = os.environ | {
+        "PYTHONPATH": str(ROOT),
+        "OMP_NUM_THREADS": "1",
+        "AMENT_PREFIX_PATH": sys.prefix,
+    }
     for block in blocks:
         done = subprocess.run(
             ["bash", "-euc", command + block.text], cwd=tmp_path, env=environment,

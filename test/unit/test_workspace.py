@@ -33,8 +33,8 @@ def test_make_setup_hides_its_environment_from_colcon(tmp_path: Path) -> None:
     assert (venv / "COLCON_IGNORE").is_file()
 
 
-def test_the_readme_hides_an_environment_in_the_workspace_before_the_build() -> None:
-    text = (ROOT / "README.md").read_text(encoding="utf-8")
+def test_the_page_hides_an_environment_in_the_workspace_before_the_build() -> None:
+    text = (ROOT / "docs" / "how-to" / "ros_installation.md").read_text(encoding="utf-8")
     (made,) = re.finditer(r"python3 -m venv (?:--\S+ )*(~/ws/\S+)", text)
     hidden = text.find(f"touch {made[1]}/COLCON_IGNORE")
     assert made.start() < hidden < text.index("colcon build --symlink-install")

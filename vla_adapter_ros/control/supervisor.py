@@ -1,7 +1,7 @@
 """Who may lead the arm, as a table: what every event does in every state.
 
-docs/reference/controller.md shows the same table. Motion begins only with `BEGIN`; it stands nowhere but under a
-person's act (an instruction, a human's command), or a chunk of an instruction that is still alive.
+docs/reference/controller.md shows the same table. Motion begins only with `BEGIN`; it stands nowhere but
+under a person's act (an instruction, a human's command), or a chunk of an instruction that is still alive.
 """
 
 from __future__ import annotations

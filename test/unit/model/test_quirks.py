@@ -1,6 +1,7 @@
 """Each peculiarity of the published code, broken on purpose: the golden comparisons must notice.
 
-`QUIRKS_PAGE=1 pytest test/unit/model/test_quirks.py` writes docs/reference/quirks.md with the numbers of that run.
+`QUIRKS_PAGE=1 pytest test/unit/model/test_quirks.py` writes
+docs/reference/quirks.md with the numbers of that run.
 """
 
 from __future__ import annotations

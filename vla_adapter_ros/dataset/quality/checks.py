@@ -91,7 +91,7 @@ CHECKS: tuple[Check, ...] = (
     _episode("dropped_frames", 0.0, 0.05, "share of frames that are not there: gaps in the stamps, or what "
              "the recorder left out"),
     _episode("refused_images", 0.0, 0.05, "images that came but could not be used (damaged, or "
-             "[refused](cameras.md)), per row, worst camera; known while recording only", Need.IMAGES),
+             "refused), per row, worst camera; known while recording only", Need.IMAGES),
     _episode("repeated_frames", 0.05, 0.3, "share of the rows in motion whose image is that of the row "
              "before, worst camera", Need.ROWS, Need.IMAGES),
     _episode("rate_error", 0.02, 0.05, "true rate against the nominal one"),

@@ -1,4 +1,4 @@
-"""The tables of docs/reference/quality.md, made from the list: `python -m vla_adapter_ros.dataset.quality.page`."""
+"""The tables of docs/reference/quality.md: `python -m vla_adapter_ros.dataset.quality.page`."""
 
 from __future__ import annotations
 
