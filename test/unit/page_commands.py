@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import os
 import re
 import shlex
+import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -81,6 +84,22 @@ def commands() -> Iterator[Command]:
         text = BLOCK.sub("", page.read_text(encoding="utf-8"))
         for found in SPAN.finditer(text):
             yield Command(str(page.relative_to(ROOT)), " ".join(found[1].split()), False)
+
+
+def run(chosen: list[Block], folder: Path) -> None:
+    """Run the blocks of a page, one after the other in one folder, as a reader would type them.
+
+    Raises:
+        AssertionError: a command failed; with its last words.
+    """
+    command = f'vla-adapter() {{ "{sys.executable}" -m vla_adapter_ros.cli.main "$@"; }}\n'
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    for block in chosen:
+        done = subprocess.run(
+            ["bash", "-euc", command + block.text], cwd=folder, env=environment,
+            capture_output=True, text=True, timeout=280, check=False,
+        )  # fmt: skip
+        assert done.returncode == 0, f"{block.text}\n{done.stdout[-1500:]}\n{done.stderr[-1500:]}"
 
 
 def named_options() -> Iterator[tuple[str, str]]:

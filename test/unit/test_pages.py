@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import importlib
-import os
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import page_commands
 import pytest
 import yaml
-from page_commands import ROOT, Block, Command
+from page_commands import ROOT, Command
 
 from vla_adapter_ros.contract.read import parse_contract
 
@@ -108,25 +105,6 @@ def test_the_readme_is_short_and_its_contract_is_one():
     assert (ROOT / "docs" / "demo.gif").stat().st_size < 3e6
 
 
-@pytest.mark.parametrize(
-    "blocks",
-    [
-        pytest.param(found, id=page, marks=[pytest.mark.slow] * any(block.slow for block in found))
-        for page in sorted({block.page for block in RUN})
-        if (found := [block for block in RUN if block.page == page])
-    ],
-)
-def test_blocks_marked_to_run_do(blocks: list[Block], tmp_path):
-    """All of a page, one after the other in one folder, as a reader would type them."""
-    command = f'vla-adapter() {{ "{sys.executable}" -m vla_adapter_ros.cli.main "$@"; }}\n'
-    environment = os.environ | {
-        "PYTHONPATH": str(ROOT),
-        "OMP_NUM_THREADS": "1",
-        "AMENT_PREFIX_PATH": sys.prefix,
-    }
-    for block in blocks:
-        done = subprocess.run(
-            ["bash", "-euc", command + block.text], cwd=tmp_path, env=environment,
-            capture_output=True, text=True, timeout=280, check=False,
-        )  # fmt: skip
-        assert done.returncode == 0, f"{block.text}\n{done.stdout[-1500:]}\n{done.stderr[-1500:]}"
+@pytest.mark.parametrize("page", sorted({block.page for block in RUN if not block.slow}))
+def test_blocks_marked_to_run_do(page, tmp_path):
+    page_commands.run([block for block in RUN if block.page == page], tmp_path)
