@@ -8,13 +8,11 @@ from pathlib import Path
 
 import page_commands
 import pytest
+import reference
 import yaml
 from page_commands import ROOT, Command
 
 from vla_adapter_ros.contract.read import parse_contract
-
-sys.path.insert(0, str(ROOT / "scripts"))
-import reference
 
 PAGES = page_commands.pages()
 COMMANDS = sorted({c for c in page_commands.commands()}, key=lambda c: (c.page, c.text, c.whole))
