@@ -6,10 +6,10 @@ from .golden_checks import Check
 from .quirks import QUIRKS, Quirk
 
 PAGE = "docs/reference/quirks.md"
-_START = """# Quirks of the published code, and what guards them
+_START = """# Quirks of the official code, and what guards them
 
-The published VLA-Adapter code does several things that are easy to get wrong and raise no error. Our
-golden tests compare every stage with outputs of the published code on two small random checkpoints
+The official VLA-Adapter code does several things that are easy to get wrong and raise no error. Our
+golden tests compare every stage with outputs of the official code on two small random checkpoints
 (base and pro head). `test/unit/model/test_quirks.py` makes each mistake on purpose and fails unless one
 of these comparisons turns red. Tests are named without `test_`; they are in `test_golden.py` and
 `test_golden_training.py`.
@@ -38,7 +38,7 @@ Written by `QUIRKS_PAGE=1 python -m pytest test/unit/model/test_quirks.py`.
 def page(found: dict[tuple[Quirk, str], list[Check]]) -> str:
     """The page in Markdown."""
     lines = [
-        "| The published code | Mistake | Test that turns red | Pro head | Base head |",
+        "| The official code | Mistake | Test that turns red | Pro head | Base head |",
         "|---|---|---|---|---|",
     ]
     for quirk in QUIRKS:
