@@ -9,7 +9,7 @@ SLOW = [block for block in page_commands.blocks() if block.slow]
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(2400)
 @pytest.mark.parametrize("page", sorted({block.page for block in SLOW}))
 def test_slow_blocks_do(page, tmp_path):
     page_commands.run([block for block in SLOW if block.page == page], tmp_path)

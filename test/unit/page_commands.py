@@ -97,7 +97,7 @@ def run(chosen: list[Block], folder: Path) -> None:
     for block in chosen:
         done = subprocess.run(
             ["bash", "-euc", command + block.text], cwd=folder, env=environment,
-            capture_output=True, text=True, timeout=280, check=False,
+            capture_output=True, text=True, timeout=900, check=False,
         )  # fmt: skip
         assert done.returncode == 0, f"{block.text}\n{done.stdout[-1500:]}\n{done.stderr[-1500:]}"
 
