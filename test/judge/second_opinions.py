@@ -1,4 +1,4 @@
-"""What checkers by others say of data sets of ours: each finding must be one that docs/judges.md explains.
+"""What checkers by others say of our data sets: docs/reference/judges.md must explain each finding.
 
     python test/judge/second_opinions.py FOLDER ...
 

@@ -189,7 +189,7 @@ def _children(parser: argparse.ArgumentParser) -> dict[str, argparse.ArgumentPar
 
 def _make(words: list[str]) -> str:
     text = (ROOT / "Makefile").read_text(encoding="utf-8")
-    targets = set(re.findall(r"^([a-z][\w-]*(?: [a-z][\w-]*)*):(?!=)", text, re.M))
+    targets = set(re.findall(r"^([a-z][\w.-]*(?: [a-z][\w.-]*)*):(?!=)", text, re.M))
     targets = {name for names in targets for name in names.split()}
     for word in words:
         name, equals, value = word.partition("=")
