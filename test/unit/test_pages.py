@@ -84,6 +84,22 @@ def anchors(page: Path) -> set[str]:
     return {re.sub(r"[^\w\- ]", "", heading.lower()).strip().replace(" ", "-") for heading in plain}
 
 
+def test_files_that_pages_name_exist():
+    folders = {
+        path.name for place in (ROOT, ROOT / "vla_adapter_ros") for path in place.iterdir() if path.is_dir()
+    }
+    folders -= {"out", "site", "build", "install", "log"}
+    gone, found = [], 0
+    for page in PAGES:
+        text = page_commands.BLOCK.sub("", page.read_text(encoding="utf-8"))
+        for path in re.findall(r"`([a-z_]+/[\w./-]*)`", text):
+            if path.split("/")[0] in folders:
+                found += 1
+                if not ((ROOT / path).exists() or (ROOT / "vla_adapter_ros" / path).exists()):
+                    gone.append(f"{name(page)}: {path}")
+    assert found > 60 and gone == []
+
+
 def test_python_on_pages_compiles_and_imports_what_exists():
     found = [block for block in page_commands.blocks() if block.kind == "python"]
     assert found
