@@ -22,7 +22,7 @@ from vla_adapter_ros.recording.tables import read_json, read_lines, require_colu
 from vla_adapter_ros.untrusted import short
 
 VERSIONS = ("v2.0", "v2.1")
-_CHUNK = re.compile(r"((?:^|/)chunk-)\d+")
+_CHUNK = re.compile(r"((?:^|/)chunk-)(\d+)")
 EPISODES, TASKS = "meta/episodes.jsonl", "meta/tasks.jsonl"
 
 
@@ -85,7 +85,9 @@ class LegacyReader(DatasetReader):
     def _read_episodes(self, cameras: Collection[str] | None = None) -> tuple[Episode, ...]:
         """Episodes whose data and whose images of `cameras` are there; None: of all cameras with files."""
         path = self.root / EPISODES
-        listed = [self._episode_of(entry) for entry in read_lines(path)]
+        entries = read_lines(path)
+        self._chunks = self._chunks_in_use([_whole(entry, "episode_index", path) for entry in entries])
+        listed = [self._episode_of(entry) for entry in entries]
         twice = [number for number, count in Counter(e.number for e in listed).items() if count > 1]
         if twice:
             raise DatasetError(f"{path}: episode_index {twice[0]} more than once: allowed is once")
@@ -132,12 +134,24 @@ class LegacyReader(DatasetReader):
         return Episode(0, length, 0, tuple(tasks), data, videos, number)
 
     def _found(self, name: str) -> Path:
-        """A file by its name, or the only one of that name in another chunk: templates err there."""
+        """A file by its name, or the only one of that name in another chunk: templates err there.
+
+        Only in a chunk in which an episode lies where the template says: people also put other recordings
+        beside a data set, in a chunk of their own and under the same names.
+        """
         path = self.root / name
         if path.is_file() or not _CHUNK.search(name):
             return path
         found = list(itertools.islice(self.root.glob(_CHUNK.sub(r"\1*", glob.escape(name))), 2))
-        return found[0] if len(found) == 1 else path
+        chunk = _CHUNK.search(found[0].relative_to(self.root).as_posix()) if len(found) == 1 else None
+        return found[0] if chunk and chunk[2] in self._chunks else path
+
+    def _chunks_in_use(self, numbers: list[int]) -> set[str]:
+        """Digits of the chunks in which the rows of an episode lie where `data_path` says."""
+        info = self.root / layout.INFO
+        names = (fill(self.info, "data_path", info, episode_index=number) for number in numbers)
+        places = ((_CHUNK.search(name), self.root / name) for name in names)
+        return {chunk[2] for chunk, path in places if chunk and path.is_file()}
 
 
 def format_of(root: str | Path) -> str:

@@ -332,7 +332,8 @@ class DatasetReader:
     def _episode_facts(self) -> list[dict[str, Any]]:
         """What meta/episodes says of each episode, in order, without statistics."""
         files = sorted((self.root / "meta/episodes").glob("*/*.parquet"))
-        return [row for path in files for row in read_table(path, _is_needed).to_pylist()]
+        rows = (row for path in files for row in read_table(path, _is_needed).to_pylist())
+        return [{name: _whole_fact(name, value) for name, value in row.items()} for row in rows]
 
     def _checked(self, facts: list[dict[str, Any]]) -> list[Episode]:
         """Episodes by what the tables say of them, which must follow each other without gaps."""
@@ -374,6 +375,12 @@ class DatasetReader:
             path = fill(self.info, "video_path", info, video_key=key, **number, **place)
             videos[camera] = VideoPart(self.root / path, start)
         place = {name: row.get(f"data/{name}") for name in ("chunk_index", "file_index")}
+        for name, value in place.items():
+            if value is None and f"{{{name}" in self.info["data_path"]:
+                raise DatasetError(
+                    f"{self.root}/meta/episodes: data/{name} = None of episode {number['episode_index']}: "
+                    f"allowed is a whole number, which data_path of {layout.INFO} needs"
+                )
         data = fill(self.info, "data_path", info, **number, **place)
         tasks = row.get("tasks")
         tasks = tuple(t for t in tasks if isinstance(t, str)) if isinstance(tasks, list) else ()
@@ -410,6 +417,12 @@ def in_their_places(numbers: Sequence[int], texts: Sequence[Any], path: Path) ->
         raise DatasetError(f"{path}: task_index {short(sorted(numbers))}: allowed is each number once")
     found = dict(zip(numbers, texts, strict=True))
     return tuple(found.get(number, "") for number in range(max(found, default=-1) + 1))
+
+
+def _whole_fact(name: str, value: Any) -> Any:
+    """A whole number that is stored as a double, as some programs do, as an int; all else as it is."""
+    real = not isinstance(value, float) or not value.is_integer() or name.endswith("timestamp")
+    return value if real else int(value)
 
 
 def missing_files(paths: Sequence[Path], template: str = "data_path") -> str:

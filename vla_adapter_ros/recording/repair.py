@@ -105,7 +105,8 @@ def _repair(root: Path, output: Path, progress: Callable[[int, int], None] | Non
         if progress:
             progress(number + 1, total)
     if not found:
-        raise DatasetError("; ".join([f"{root}: no episode is whole", *wreck.dropped]))
+        more = f"; and {len(wreck.dropped) - 3} more" if len(wreck.dropped) > 3 else ""
+        raise DatasetError("; ".join([f"{root}: no episode is whole", *wreck.dropped[:3]]) + more)
     counted = wreck.info.get("total_episodes")
     for episode in found:
         if counted is not None and episode.number >= counted:

@@ -76,6 +76,8 @@ class StoredFiles:
         missing = [f"no file of camera {name}: {why}" for name, why in dataset.absent.items()]
         if episodes := getattr(dataset, "missing", ()):
             missing.append(f"{len(episodes)} more episodes lack files, such as {dataset.missing_file}")
+        if dataset.absent and not dataset.cameras:
+            return Finding("format", Level.FAIL, 0.0, "; ".join([what, "no camera has files", *missing]))
         if not dataset.num_episodes:
             return Finding("format", Level.FAIL, 0.0, f"{what}: nothing was recorded")
         if missing:
