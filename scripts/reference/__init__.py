@@ -15,6 +15,7 @@ from reference.command_line import command_section, launch_arguments
 from reference.contract import contract_keys
 from reference.interfaces import message_tables, service_tables
 from vla_adapter_ros.control.supervisor import table_text
+from vla_adapter_ros.dataset.quality.page import checks_table, numbers_table
 from vla_adapter_ros.nodes.parameters import KINDS, parameter_table
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -27,6 +28,8 @@ REGIONS: dict[str, Callable[[], str]] = {
     "messages": message_tables,
     "services": service_tables,
     "controller states": table_text,
+    "quality checks": checks_table,
+    "quality settings": numbers_table,
 } | {f"parameters of {kind}": lambda kind=kind: parameter_table(kind) for kind in KINDS}
 
 

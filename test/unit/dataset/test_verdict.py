@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,7 +12,6 @@ from recording_samples import CONTRACT
 from vla_adapter_ros.dataset.quality.checks import CHECKS, Scope, checks_of
 from vla_adapter_ros.dataset.quality.episode import FUNCTIONS, judge
 from vla_adapter_ros.dataset.quality.images import measure_images
-from vla_adapter_ros.dataset.quality.page import checks_table, numbers_table
 from vla_adapter_ros.dataset.quality.samples import Samples
 from vla_adapter_ros.dataset.quality.settings import QualitySettings, read_settings
 from vla_adapter_ros.errors import ParameterError
@@ -263,12 +261,6 @@ def test_settings_are_read_and_refused(tmp_path):
             read_settings(path)
     with pytest.raises(ParameterError, match="not readable"):
         read_settings(tmp_path / "missing.yaml")
-
-
-def test_the_page_has_every_check_and_every_number():
-    page = (Path(__file__).parents[3] / "docs/reference/quality.md").read_text(encoding="utf-8")
-    assert checks_table() in page, "run python -m vla_adapter_ros.dataset.quality.page and paste"
-    assert numbers_table() in page
 
 
 def test_every_check_of_an_episode_has_a_function_and_every_name_is_used_once():

@@ -1,4 +1,4 @@
-"""The tables of docs/reference/quality.md: `python -m vla_adapter_ros.dataset.quality.page`."""
+"""The list of checks as Markdown: the tables of docs/reference/quality.md, written by `make reference`."""
 
 from __future__ import annotations
 
@@ -33,7 +33,3 @@ def numbers_table() -> str:
 def _limit(check: Check, limit: float) -> str:
     side = "below" if check.below else "above"
     return "never" if math.isinf(limit) else f"{side} {limit:g}"
-
-
-if __name__ == "__main__":
-    print(checks_table(), numbers_table(), sep="\n\n")
