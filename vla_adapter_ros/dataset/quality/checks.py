@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from enum import Enum
+
+from vla_adapter_ros.choices import Choice
 
 
-class Need(str, Enum):
+class Need(Choice):
     """What a check looks at."""
 
     ROWS = "rows"
@@ -18,7 +19,7 @@ class Need(str, Enum):
     MODEL = "model"
 
 
-class Place(str, Enum):
+class Place(Choice):
     """Who makes a check."""
 
     RECORDER = "recorder"
@@ -27,7 +28,7 @@ class Place(str, Enum):
     CHECKPOINT = "checkpoint verify"
 
 
-class Scope(str, Enum):
+class Scope(Choice):
     """What one number of a check is about."""
 
     EPISODE = "episode"

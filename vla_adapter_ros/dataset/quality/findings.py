@@ -4,20 +4,18 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from enum import Enum
 from typing import Any
 
+from vla_adapter_ros.choices import Choice
 
-class Level(str, Enum):
+
+class Level(Choice):
     """How bad it is, from harmless to bad; `skip` means that nothing is known."""
 
     SKIP = "skip"
     PASS = "pass"
     WARN = "warn"
     FAIL = "fail"
-
-    def __str__(self) -> str:
-        return self.value
 
     @property
     def rank(self) -> int:

@@ -46,3 +46,10 @@ class Samples:
     sources: np.ndarray | None = None
     periods: Mapping[str, float] = field(default_factory=dict)
     obstacle: str = ""
+
+    def __post_init__(self) -> None:
+        """Number the columns where a data set lacks what its info.json names: names must fit the array."""
+        for part in ("state", "action"):
+            width = getattr(self, part).shape[1]
+            if len(getattr(self, f"{part}_names")) != width:
+                object.__setattr__(self, f"{part}_names", tuple(f"{part}[{n}]" for n in range(width)))
