@@ -248,8 +248,7 @@ def _pinocchio() -> Any:
         import pinocchio
     except ImportError as error:
         raise KinematicsError(
-            "kinematics need pinocchio: pip install 'vla_adapter_ros[cartesian]', "
-            "or ros-DISTRO-pinocchio of a ROS installation"
+            "kinematics need pinocchio: pip install pin, or ros-DISTRO-pinocchio of a ROS installation"
         ) from error
     return pinocchio
 
