@@ -85,7 +85,7 @@ train-demo: setup
 	@$(RUN) $(V)/bin/vla-adapter finetune --dataset out/demonstrations --output out/checkpoint \
 		--steps 2400 --backbone-lr-factor 0.1 $(TRAIN_ARGS) || \
 	{ status=$$?; [ $$status -eq 3 ] || exit $$status; \
-	  echo "out/checkpoint is written, but does not listen to its sentence: record more, or train longer"; }
+	  echo "out/checkpoint is written, but does not listen to its instruction: record more, or train longer"; }
 
 # The grounded tiny backbone, from nothing: docs/explanation/shipped_checkpoint.md.
 pretrain: setup

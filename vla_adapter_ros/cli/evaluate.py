@@ -49,7 +49,7 @@ def _add_open_loop(kinds: Any) -> None:
         "--episodes", default="", help="such as 0:5 or 3,8; default: the validation ones if known, else all"
     )
     parser.add_argument("--threads", type=whole(), default=1, help="CPU threads; 0: torch's choice")
-    parser.add_argument("--seed", type=SEED, default=0, help="draws the other sentences")
+    parser.add_argument("--seed", type=SEED, default=0, help="draws the other instructions")
     parser.add_argument("--json", type=output_file, help="write all figures here")
     parser.add_argument("--html", type=output_file, help="write one page with figures and pictures here")
     parser.add_argument(
@@ -67,7 +67,7 @@ def _add_closed_loop(kinds: Any) -> None:
         "--sentences", default="each", choices=NamedCubes.words(), help="name each cube of a scene, or one"
     )
     parser.add_argument("--renderer", default="raycast", choices=RendererName.words())
-    parser.add_argument("--longest", type=SECONDS, default=10.0, help="simulated time per sentence [s]")
+    parser.add_argument("--longest", type=SECONDS, default=10.0, help="simulated time per instruction [s]")
     parser.add_argument("--jobs", type=COUNT, default=1, help="processes, one thread each")
     parser.add_argument("--require", type=whole(), default=0, help="fail with fewer successes than this")
     parser.add_argument("--json", type=output_file, help="write every episode here")

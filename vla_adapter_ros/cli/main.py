@@ -38,7 +38,7 @@ STATUSES = """exit status:
   0    it did what was asked
   1    it did not, and says why
   2    the arguments make no sense; nothing was begun
-  3    finetune, evaluate open-loop: the policy does not listen to its sentence; all else was done
+  3    finetune, evaluate open-loop: the policy does not listen to its instruction; all else was done
   130  stopped by Ctrl-C or SIGTERM
 """
 

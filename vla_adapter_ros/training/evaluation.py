@@ -163,7 +163,7 @@ def swap_sentences(
     """
     tasks = len(samples.tasks)
     if tasks < 2:
-        return SentenceTest("the data set has one task only")
+        return SentenceTest("the data set has one instruction only")
     if reference.constant.all():
         return SentenceTest("no action ever moves")
     if (samples.waypoint >= 0).any():

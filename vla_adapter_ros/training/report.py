@@ -1,7 +1,7 @@
 """What a policy has learned: errors on validation and training episodes, and a verdict in plain words.
 
-The training loss does not tell whether a policy listens to its sentence: a policy that
-ignores it can have the lower loss. So the same scenes are also shown with other sentences.
+The training loss does not tell whether a policy listens to its instruction: a policy that
+ignores it can have the lower loss. So the same scenes are also shown with other instructions.
 """
 
 from __future__ import annotations
@@ -42,10 +42,10 @@ class Report:
         trained: Errors on training episodes; None if all of them were evaluated.
         std: Standard deviation of the actions in training, (A,).
         constant: Dimensions that never move there, (A,).
-        sentences: What other sentences do.
+        sentences: What other instructions do.
         beats_baselines: Whether the policy beats both baselines over all dimensions that move, each in
             units of its standard deviation.
-        language_blind: Whether it does not listen to its sentence; None if that cannot be measured.
+        language_blind: Whether it does not listen to its instruction; None if that cannot be measured.
     """
 
     names: tuple[str, ...]
@@ -118,7 +118,7 @@ def make_report(
         rows: Rows to evaluate, int64 (R,), R >= 1.
         names: Action dimensions.
         is_validation: Whether the rows were kept out of training.
-        seed: Draws the other sentences, and the training rows that are looked at.
+        seed: Draws the other instructions, and the training rows that are looked at.
         train_rows: Rows of the training, int64 (T,); default: the usable rows of the episodes that are not
             evaluated, or all usable ones if every episode is.
         reference: Mean and standard deviation to compare with; default: those of `train_rows`.
@@ -197,17 +197,17 @@ def conclusions(report: Report) -> list[str]:
 
 def _sentence_conclusion(test: SentenceTest) -> list[str]:
     if test.obstacle:
-        return [f"Whether it listens to its sentence is not measurable: {test.obstacle}."]
+        return [f"Whether it listens to its instruction is not measurable: {test.obstacle}."]
     figures = (
-        f"wrong sentences change its error by {test.gain:+.0%} and make it worse in {test.fraction:.0%} of "
-        f"{test.episodes} episodes"
+        f"wrong instructions change its error by {test.gain:+.0%} and make it worse in {test.fraction:.0%} "
+        f"of {test.episodes} episodes"
     )
     if test.blind:
         return [
             f"THIS POLICY IS LANGUAGE-BLIND: {figures}. It does the same whatever it is told. "
-            "(That is right only if all sentences mean the same, or each scene allows one task alone.)"
+            "(That is right only if all instructions mean the same, or each scene allows one alone.)"
         ]
-    return [f"The policy listens to its sentence: {figures}."]
+    return [f"The policy listens to its instruction: {figures}."]
 
 
 def _table(report: Report, errors: Errors, what: str) -> list[str]:
@@ -218,12 +218,12 @@ def _table(report: Report, errors: Errors, what: str) -> list[str]:
     with_sentences = errors is report.evaluated and report.sentences.change is not None
     lines = [
         f"{what}: {errors.rows} rows of {len(errors.episodes)} episodes; mean absolute errors",
-        head + (f"  {'other sentence':>14}" if with_sentences else "") + "  verdict",
+        head + (f"  {'other instruction':>17}" if with_sentences else "") + "  verdict",
     ]
     columns = (errors.policy, errors.repeat, errors.mean)
     for i, (label, verdict) in enumerate(zip(labels, report.verdicts(errors), strict=True)):
         numbers = "  ".join(f"{column[i]:9.4g}" for column in columns)
-        change = f"  {report.sentences.change[i]:14.4g}" if with_sentences else ""
+        change = f"  {report.sentences.change[i]:17.4g}" if with_sentences else ""
         lines.append(f"{label:>{width}}  {numbers}{change}  {verdict}")
     std, moving = np.array(report.std), ~np.array(report.constant)
     for name, at in (("first step of chunk", 0), ("last step of chunk", -1)):
@@ -234,7 +234,7 @@ def _table(report: Report, errors: Errors, what: str) -> list[str]:
                 f"{name:>{width}}  " + "  ".join(f"{v:9.4g}" for v in scaled) + "  (in standard deviations)"
             )
     if with_sentences:
-        lines.append("other sentence: how much the actions change when another task is named")
+        lines.append("other instruction: how much the actions change when another instruction is given")
     return lines
 
 

@@ -29,8 +29,8 @@ th:first-child, td:first-child, td.words { text-align: left; }
 """
 _LEGEND = """
 Mean absolute errors. <i>repeat</i>: the action before, kept. <i>mean</i>: always the mean action in training.
-<i>other sentence</i>: how much the policy's own actions change when another task is named in the same scene,
-before a gripper closes; its errors with the right and with wrong sentences are of the same rows.
+<i>other instruction</i>: how much the policy's own actions change when it gets another one in the same
+scene, before a gripper closes; its errors with the right and with wrong instructions are of the same rows.
 """
 
 
@@ -105,7 +105,7 @@ def _table(report: Report, errors: Errors, what: str) -> list[str]:
     test = report.sentences if errors is report.evaluated and report.sentences.change is not None else None
     units = report.units or ("",) * len(report.names)
     head = ["dimension", "unit", "policy", "repeat", "mean"]
-    head += ["other sentence", "error with right", "with wrong sentence"] if test else []
+    head += ["other instruction", "error with right", "with wrong instruction"] if test else []
     lines = [
         f"<h2>{what}: {errors.rows} rows of {len(errors.episodes)} episodes</h2><table><tr>",
         *(f"<th>{name}</th>" for name in (*head, "verdict")),

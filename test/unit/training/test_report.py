@@ -1,4 +1,4 @@
-"""The report: errors against baselines, and whether the policy listens to its sentence."""
+"""The report: errors against baselines, and whether the policy listens to its instruction."""
 
 from __future__ import annotations
 
@@ -170,7 +170,7 @@ def test_sentences_must_help_and_not_only_change_something(parts, say):
     assert hears.sentences.fraction == 1.0
     np.testing.assert_allclose(hears.sentences.wrong, 0.2, atol=1e-9)
     np.testing.assert_allclose(hears.sentences.change, 0.3, atol=1e-9)
-    assert "listens to its sentence: wrong sentences change its error by +100%" in format_report(hears)
+    assert "listens to its instruction: wrong instructions change its error by +100%" in format_report(hears)
     say(answer(False))
     random = report_on(parts)
     assert max(random.sentences.change) == pytest.approx(0.2)
@@ -187,7 +187,7 @@ def test_only_rows_before_the_gripper_closes_tell_about_sentences(parts, say):
     assert "not measurable: no row lies before a gripper closes" in format_report(late)
     one_task = dataclasses.replace(samples, tasks=samples.tasks[:1], task=np.zeros_like(samples.task))
     found = report_on((parts[0], one_task))
-    assert "not measurable: the data set has one task only" in format_report(found)
+    assert "not measurable: the data set has one instruction only" in format_report(found)
     gripperless = dataclasses.replace(samples, waypoint=np.full_like(samples.waypoint, -1))
     assert report_on((parts[0], gripperless)).sentences.rows == 20
 
