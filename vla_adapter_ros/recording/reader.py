@@ -377,9 +377,10 @@ class DatasetReader:
         place = {name: row.get(f"data/{name}") for name in ("chunk_index", "file_index")}
         for name, value in place.items():
             if value is None and f"{{{name}" in self.info["data_path"]:
+                has = [column for column in row if column.startswith("data") and "index" in column]
                 raise DatasetError(
-                    f"{self.root}/meta/episodes: data/{name} = None of episode {number['episode_index']}: "
-                    f"allowed is a whole number, which data_path of {layout.INFO} needs"
+                    f"{self.root}/meta/episodes: data/{name} of episode {row['episode_index']} is missing, "
+                    f"which data_path of {layout.INFO} needs: allowed is a whole number; it has {has}"
                 )
         data = fill(self.info, "data_path", info, **number, **place)
         tasks = row.get("tasks")

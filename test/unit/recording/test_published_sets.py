@@ -119,7 +119,10 @@ def test_tables_without_a_column_that_the_template_needs(modern):
     table = pq.read_table(path)
     names = [name.replace("data/chunk_index", "data_chunk_index") for name in table.column_names]
     pq.write_table(table.rename_columns(names), path)
-    with pytest.raises(DatasetError, match=r"meta/episodes: data/chunk_index = None .*data_path"):
+    with pytest.raises(
+        DatasetError,
+        match=r"meta/episodes: data/chunk_index of episode 0 is missing.*data_path.*'data_chunk_index'",
+    ):
         open_dataset(modern)
 
 
