@@ -279,6 +279,25 @@ def test_one_unit_for_a_pair_and_none_for_pixels(tmp_path):
     assert units["state"]["gripper"]["unit"] == units["action"]["gripper"]["unit"] == "percent"
 
 
+def test_forces_and_poses_beside_joints_are_no_angles(tmp_path):
+    """A state of joints in degrees that also has a wrench, speeds and a pose of the tool."""
+    joints = [f"Joint{n}.pos" for n in range(1, 4)]
+    others = ["Force.fx", "Force.mz", "Joint_Vel1", "End_X", "End_Qw"]
+    commands = [60 * motion(3, seed) for seed in range(3)]
+    states = [np.hstack([delayed(c, 2), np.full((len(c), 5), 0.2)]) for c in commands]
+    for rows in states:
+        rows[:, 3:] += 0.1 * np.sin(np.arange(len(rows)))[:, None]
+    columns = {"observation.state": (states, [*joints, *others]), "action": (commands, joints)}
+    root = make_set(tmp_path / "set", columns)
+    contract, mapping, _ = draft(root)
+    units = {value.name: value.unit for value in contract.state}
+    assert [units[name] for name in joints] == ["rad"] * 3
+    assert units["Joint_Vel1"] == "rad/s"
+    assert {units[name] for name in ("Force.fx", "Force.mz", "End_X", "End_Qw")} == {"1"}
+    rows = open_dataset(root, mapping, contract).rows(0)["observation.state"]
+    np.testing.assert_allclose(rows[:, 3], states[0][:, 3], atol=1e-6)  # the force as it is
+
+
 def test_lerobots_percent(tmp_path):
     columns = one_arm(90.0, gripper=100)
     for parts, _ in columns.values():

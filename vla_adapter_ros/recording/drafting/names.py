@@ -19,6 +19,8 @@ _SILENT = {
     "value", "values",
 }  # fmt: skip
 _DELTAS = {"delta", "vel", "velocity", "speed"}
+_COMPONENTS = {"x", "y", "z", "w", *(f"{what}{axis}" for what in "qfmt" for axis in "xyzw")}
+_NO_JOINTS = {"force", "forces", "wrench", "quat", "quaternion", "pose"}
 _AXES = ("x", "y", "z")
 
 
@@ -39,8 +41,14 @@ def is_generic(name: str) -> bool:
 
 def quantity(name: str) -> str:
     """What a value of a joint is by the last word of its name: position, velocity or effort."""
-    found = tokens(name)
+    found = [token for token in tokens(name) if not token.isdigit()]
     return _QUANTITIES.get(found[-1], "position") if found else "position"
+
+
+def is_of_no_joint(name: str) -> bool:
+    """Whether a name says that a value is one of a pose, a quaternion, a force or a torque."""
+    found = [token for token in tokens(name) if not token.isdigit()]
+    return bool(found) and (found[-1] in _COMPONENTS or not _NO_JOINTS.isdisjoint(found))
 
 
 def says_delta(name: str) -> bool:

@@ -12,13 +12,22 @@ from vla_adapter_ros.contract.schema import TOOL_COLUMNS
 from vla_adapter_ros.errors import DatasetError
 from vla_adapter_ros.recording.drafting.columns import Columns, Source
 from vla_adapter_ros.recording.drafting.guesses import find_grippers, guess_space
-from vla_adapter_ros.recording.drafting.names import bare, is_gripper, quantity, says_delta, stem
+from vla_adapter_ros.recording.drafting.names import (
+    bare,
+    is_gripper,
+    is_of_no_joint,
+    quantity,
+    says_delta,
+    stem,
+)
 from vla_adapter_ros.recording.drafting.pairing import CLEAR_FIT, Pair, Pairing, pair_values
 from vla_adapter_ros.recording.drafting.units import Unit, gripper_unit, joint_unit
 
 SPEED_TOLERANCE = 0.3
 _ALIKE = 0.5, 2.0  # state over action, where both are in one unit
 _BY_SIZE = ("rad", "m", "deg", "percent", "mm", "counts", "1")  # "1" may be anything
+
+_NO_ANGLE = "m, N, Nm or a part of a rotation: by its name it is no joint"
 
 
 @dataclass
@@ -137,7 +146,8 @@ def _state_values(
     hands = {positions[pair.state] for n, pair in pairing.pairs.items() if n in is_hand}
     arms = {positions[pair.state] for n, pair in pairing.pairs.items() if n not in is_hand}
     hand = [n in hands or (n not in arms and is_gripper(s.name)) for n, s in enumerate(columns.state)]
-    joints = [n for n in positions if not hand[n]]
+    apart = {n for n in positions if n not in hands | arms and is_of_no_joint(columns.state[n].name)}
+    joints = [n for n in positions if not hand[n] and n not in apart]
     unit = joint_unit(values[:, joints], [columns.state[n].name for n in joints])
     hand_units = _hand_units(values, {n for n in positions if hand[n]}, columns.state, unit)
     found = []
@@ -145,7 +155,7 @@ def _state_values(
     for n, source in enumerate(columns.state):
         kind = quantity(source.name) if source.known else "position"
         if kind == "position":
-            its = hand_units.get(n, unit)
+            its = Unit("1", doubtful=_NO_ANGLE) if n in apart else hand_units.get(n, unit)
         elif kind == "velocity":
             its = Unit({"deg": "deg/s"}.get(unit.theirs, "rad/s" if unit.ours == "rad" else "1"))
         else:
@@ -250,7 +260,11 @@ def _agree_on_units(state: list[Value], action: list[Value], space: str) -> None
     joints = [value for value in action if not value.gripper and value.measured is not None]
     alike = [value.slope for value in joints if value.slope > 0]
     if alike and _ALIKE[0] < float(np.median(alike)) < _ALIKE[1]:
-        arm = [value for value in state if not value.gripper and value.kind == "position"]
+        arm = [
+            value
+            for value in state
+            if not value.gripper and value.kind == "position" and value.unit.doubtful != _NO_ANGLE
+        ]
         _give_one_unit([*arm, *joints])
     for value in action:
         if value.gripper and value.measured is not None and _ALIKE[0] < value.slope < _ALIKE[1]:
