@@ -26,10 +26,10 @@ from record_sets import FIRST, SECOND, SECOND_BEGINS, TASKS, makers
 
 from vla_adapter_ros.benchmarks.recording_frames import read_number
 from vla_adapter_ros.contract import read_contract
-from vla_adapter_ros.recording.consolidate import consolidate_in_place
-from vla_adapter_ros.recording.editing import merge
-from vla_adapter_ros.recording.opening import open_dataset
-from vla_adapter_ros.recording.reader import DatasetReader
+from vla_adapter_ros.dataset.opening import open_dataset
+from vla_adapter_ros.dataset.reader import DatasetReader
+from vla_adapter_ros.dataset.tools.consolidate import consolidate_in_place
+from vla_adapter_ros.dataset.tools.editing import merge
 
 STALE_INDEX = (
     "LeRobot's merge leaves meta/episodes/file_index as it was, but writes one file: consolidate first"

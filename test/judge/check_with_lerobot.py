@@ -132,7 +132,7 @@ def main() -> int:
     stand_in_torchvision()
     from lerobot.datasets.lerobot_dataset import LeRobotDataset
 
-    from vla_adapter_ros.recording.reader import DatasetReader
+    from vla_adapter_ros.dataset.reader import DatasetReader
 
     def open_dataset(root: Path, deltas: dict[str, list[float]] | None = None) -> LeRobotDataset:
         return LeRobotDataset(

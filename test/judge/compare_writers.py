@@ -36,8 +36,8 @@ Calls = tuple[Callable, Callable, Callable, Callable]  # begin, add, save, finis
 
 def ours(root: Path, contract: Any) -> Calls:
     """Begin, add, save and finish with our writer, which commits in another thread as the recorder does."""
-    from vla_adapter_ros.recording.frame import Frame
-    from vla_adapter_ros.recording.writer import DatasetWriter
+    from vla_adapter_ros.dataset.writer import DatasetWriter
+    from vla_adapter_ros.observation.frame import Frame
 
     writer, pool = DatasetWriter(root, contract), ThreadPoolExecutor(1)
     saves = []

@@ -15,8 +15,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from vla_adapter_ros.contract import read_contract
 from vla_adapter_ros.contract.schema import Camera
-from vla_adapter_ros.recording.frame import Frame
-from vla_adapter_ros.recording.writer import DatasetWriter
+from vla_adapter_ros.dataset.writer import DatasetWriter
+from vla_adapter_ros.observation.frame import Frame
 
 LENGTHS = (12, 13, 14)
 

@@ -18,9 +18,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 from vla_adapter_ros.benchmarks.recording import write_benchmark_contract
 from vla_adapter_ros.benchmarks.recording_frames import SceneMaker
 from vla_adapter_ros.contract import Contract
-from vla_adapter_ros.recording.consolidate import consolidate
-from vla_adapter_ros.recording.frame import Frame
-from vla_adapter_ros.recording.writer import DatasetWriter
+from vla_adapter_ros.dataset.tools.consolidate import consolidate
+from vla_adapter_ros.dataset.writer import DatasetWriter
+from vla_adapter_ros.observation.frame import Frame
 
 TASKS = ("pick up the cube", "lege den Würfel ab", "open the drawer", "close it", "push the cup")
 FIRST, SECOND = (12, 16, 11, 13, 12), (14, 10)  # lengths of the episodes

@@ -14,10 +14,10 @@ from vla_adapter_ros.cli.collect_demos import FIRST_SCENE, SCENES, first_scene
 from vla_adapter_ros.cli.demo import how_to_go_on
 from vla_adapter_ros.cli.main import _parser, main
 from vla_adapter_ros.contract import read_contract
+from vla_adapter_ros.dataset.writer import DatasetWriter
 from vla_adapter_ros.errors import DatasetError
 from vla_adapter_ros.nodes import recorder_client
-from vla_adapter_ros.recording import Frame
-from vla_adapter_ros.recording.writer import DatasetWriter
+from vla_adapter_ros.observation.frame import Frame
 
 CONTRACT = read_contract("franka_sim")
 

@@ -19,9 +19,9 @@ from sensor_msgs.msg import JointState
 from std_msgs.msg import Float64MultiArray
 from std_srvs.srv import Trigger
 
+from vla_adapter_ros.dataset.reader import DatasetReader
 from vla_adapter_ros.nodes.conversions import command_message, seconds
 from vla_adapter_ros.nodes.graph import NodeSpec
-from vla_adapter_ros.recording.reader import DatasetReader
 from vla_adapter_ros.srv import Instruct, ResetScene, StartEpisode
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from vla_adapter_ros.cli.collect_demos import collect_demonstrations, first_scene
 from vla_adapter_ros.cli.demo import run_demo
-from vla_adapter_ros.recording.reader import DatasetReader
+from vla_adapter_ros.dataset.reader import DatasetReader
 from vla_adapter_ros.training.finetune import finetune
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]

@@ -18,8 +18,8 @@ from stage import Stage, press
 from std_msgs.msg import String
 from std_srvs.srv import Trigger
 
+from vla_adapter_ros.dataset.reader import DatasetReader
 from vla_adapter_ros.nodes.graph import graph_environment
-from vla_adapter_ros.recording.reader import DatasetReader
 from vla_adapter_ros.srv import StartEpisode
 
 REPOSITORY = Path(__file__).resolve().parents[2]

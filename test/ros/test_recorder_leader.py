@@ -15,7 +15,7 @@ from stage import Stage, press
 from std_msgs.msg import String
 from std_srvs.srv import Trigger
 
-from vla_adapter_ros.recording.opening import open_dataset
+from vla_adapter_ros.dataset.opening import open_dataset
 from vla_adapter_ros.srv import StartEpisode
 from vla_adapter_ros.training.data import read_rows
 

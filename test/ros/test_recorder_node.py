@@ -8,8 +8,8 @@ from std_srvs.srv import Trigger
 
 from vla_adapter_ros.cli.client import GraphClient
 from vla_adapter_ros.contract import read_contract
+from vla_adapter_ros.dataset.reader import DatasetReader
 from vla_adapter_ros.nodes.graph import NodeSpec, node_list
-from vla_adapter_ros.recording.reader import DatasetReader
 from vla_adapter_ros.srv import Demonstrate, StartEpisode
 
 

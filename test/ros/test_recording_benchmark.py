@@ -7,8 +7,8 @@ import pytest
 
 from vla_adapter_ros.benchmarks.recording import format_result, run_recording_benchmark
 from vla_adapter_ros.benchmarks.recording_frames import SceneMaker, read_number
+from vla_adapter_ros.dataset.reader import DatasetReader
 from vla_adapter_ros.errors import ParameterError
-from vla_adapter_ros.recording.reader import DatasetReader
 
 
 def test_two_cameras_and_an_arm_are_recorded_without_confusion(tmp_path):

@@ -14,13 +14,14 @@ from rclpy.qos import QoSProfile
 from sensor_msgs.msg import Image, JointState
 
 from vla_adapter_ros.contract import read_contract
+from vla_adapter_ros.dataset.reader import DatasetReader
+from vla_adapter_ros.dataset.writer import DatasetWriter
 from vla_adapter_ros.nodes.conversions import seconds
 from vla_adapter_ros.nodes.graph import node_list
 from vla_adapter_ros.nodes.images import image_to_array
-from vla_adapter_ros.recording import Frame, FrameBuilder
-from vla_adapter_ros.recording.messages import pose_values
-from vla_adapter_ros.recording.reader import DatasetReader
-from vla_adapter_ros.recording.writer import DatasetWriter
+from vla_adapter_ros.observation.builder import ObservationBuilder
+from vla_adapter_ros.observation.frame import Frame
+from vla_adapter_ros.observation.messages import pose_values
 
 CONTRACT = read_contract("franka_sim")
 HOME = np.array([0.0, -0.2, 0.0, -2.0, 0.0, 1.8, 0.8, 1.0])
@@ -48,7 +49,7 @@ class Listener:
     def __init__(self) -> None:
         rclpy.init()
         self.node = rclpy.create_node("listener")
-        self.builder = FrameBuilder(CONTRACT, with_action=True)
+        self.builder = ObservationBuilder(CONTRACT, with_action=True)
         self.frames: list[Frame] = []
         self.joints: dict[str, float] = {}
         depth = QoSProfile(depth=50)

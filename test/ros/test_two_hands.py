@@ -13,10 +13,10 @@ from std_srvs.srv import Trigger
 from trajectory_msgs.msg import JointTrajectory
 
 from vla_adapter_ros.contract import write_contract
+from vla_adapter_ros.dataset.reader import DatasetReader
 from vla_adapter_ros.nodes.conversions import command_message, to_stamp, trajectory_arrays
 from vla_adapter_ros.nodes.graph import NodeSpec
 from vla_adapter_ros.nodes.images import array_to_image
-from vla_adapter_ros.recording.reader import DatasetReader
 from vla_adapter_ros.simulation.trajectory_controller import TrajectoryController
 from vla_adapter_ros.srv import StartEpisode
 

@@ -15,14 +15,14 @@ from odd_paths import BAD, GOOD, listing, move_in
 from vla_adapter_ros.cli.main import main
 from vla_adapter_ros.contract import read_contract, write_contract
 from vla_adapter_ros.control.urdf import read_urdf
+from vla_adapter_ros.dataset.mapping import read_mapping
 from vla_adapter_ros.dataset.quality.settings import read_settings
+from vla_adapter_ros.dataset.reader import DatasetReader
+from vla_adapter_ros.dataset.writer import DatasetWriter
 from vla_adapter_ros.errors import DatasetError, KinematicsError, PathError, VlaAdapterError
 from vla_adapter_ros.model import VlaAdapterPolicy
+from vla_adapter_ros.observation.frame import Frame
 from vla_adapter_ros.paths import expand, locate
-from vla_adapter_ros.recording import Frame
-from vla_adapter_ros.recording.mapping import read_mapping
-from vla_adapter_ros.recording.reader import DatasetReader
-from vla_adapter_ros.recording.writer import DatasetWriter
 from vla_adapter_ros.training.sources import open_sources, parse_source
 from vla_adapter_ros.untrusted import read_yaml
 

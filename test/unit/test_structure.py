@@ -13,12 +13,23 @@ PACKAGE = Path(__file__).resolve().parents[2] / "vla_adapter_ros"
 ALLOWED = {  # room -> our rooms that it may import
     "contract": set(),
     "control": {"contract"},
-    "dataset": {"contract"},
-    "recording": {"contract", "dataset"},
+    "observation": {"contract"},
+    "dataset": {"contract", "observation"},
+    "recorder": {"contract", "dataset", "observation"},
     "simulation": {"contract"},
     "model": {"contract", "dataset"},
-    "training": {"contract", "dataset", "model", "recording", "simulation"},
-    "nodes": {"contract", "control", "dataset", "recording", "simulation", "model", "msg", "srv"},
+    "training": {"contract", "dataset", "model", "simulation"},
+    "nodes": {
+        "contract",
+        "control",
+        "dataset",
+        "model",
+        "observation",
+        "recorder",
+        "simulation",
+        "msg",
+        "srv",
+    },
 }
 ALLOWED["benchmarks"] = {*ALLOWED, "msg", "srv"}
 ALLOWED["cli"] = {*ALLOWED, "msg", "srv"}
@@ -26,18 +37,20 @@ ALLOWED["cli"] = {*ALLOWED, "msg", "srv"}
 SHARED = (
     "choices",
     "errors",
+    "files",
     "hub",
     "paths",
     "settings",
     "system_info",
     "texts",
     "untrusted",
-)  # files of every room
+)
 FORBIDDEN = {  # room -> outside packages that it must not import
     "contract": {"torch", "rclpy"},
     "control": {"torch", "rclpy"},
     "dataset": {"torch", "rclpy"},
-    "recording": {"torch", "rclpy"},
+    "observation": {"torch", "rclpy"},
+    "recorder": {"torch", "rclpy"},
     "simulation": {"torch", "rclpy"},
     "model": {"rclpy"},
     "training": {"rclpy"},
@@ -80,7 +93,7 @@ def test_every_folder_is_a_known_room():
 @pytest.mark.parametrize(
     ("rooms", "blocked"),
     [
-        (("contract", "control", "dataset", "recording", "simulation"), ("rclpy", "torch")),
+        (("contract", "control", "dataset", "observation", "recorder", "simulation"), ("rclpy", "torch")),
         (("model", "training"), ("rclpy",)),
     ],
 )

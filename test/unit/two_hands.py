@@ -11,8 +11,8 @@ import numpy as np
 import yaml
 
 from vla_adapter_ros.contract import Contract, parse_contract
-from vla_adapter_ros.recording import Frame
-from vla_adapter_ros.recording.writer import DatasetWriter
+from vla_adapter_ros.dataset.writer import DatasetWriter
+from vla_adapter_ros.observation.frame import Frame
 
 TEXT = """
 schema: 1

@@ -30,9 +30,9 @@ from vla_adapter_ros.benchmarks.recording_graph import (
 )
 from vla_adapter_ros.contract import Contract, read_contract
 from vla_adapter_ros.contract.resources import robots_folder
+from vla_adapter_ros.dataset import layout
+from vla_adapter_ros.dataset.reader import DatasetReader
 from vla_adapter_ros.errors import ParameterError
-from vla_adapter_ros.recording import layout
-from vla_adapter_ros.recording.reader import DatasetReader
 from vla_adapter_ros.system_info import CpuUsage, describe_system
 
 SIZE, CAMERA_HZ = (640, 480), 30

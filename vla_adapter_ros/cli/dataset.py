@@ -60,7 +60,7 @@ def _contract(options: argparse.Namespace) -> Any:
 
 
 def _info(options: argparse.Namespace) -> int:
-    from vla_adapter_ros.recording.overview import describe_dataset, overview
+    from vla_adapter_ros.dataset.tools.info import describe_dataset, overview
 
     found = describe_dataset(options.path, mapping=options.mapping, contract=_contract(options))
     print(json.dumps(found, indent=2, ensure_ascii=False) if options.json else "\n".join(overview(found)))
@@ -68,9 +68,9 @@ def _info(options: argparse.Namespace) -> int:
 
 
 def _check(options: argparse.Namespace) -> int:
+    from vla_adapter_ros.dataset.quality.dataset_report import check_dataset
     from vla_adapter_ros.dataset.quality.findings import Level
     from vla_adapter_ros.dataset.quality.settings import read_settings
-    from vla_adapter_ros.recording.check import check_dataset
 
     report = check_dataset(
         options.path,
@@ -89,7 +89,7 @@ def _check(options: argparse.Namespace) -> int:
 
 
 def _repair(options: argparse.Namespace) -> int:
-    from vla_adapter_ros.recording.repair import repair_dataset
+    from vla_adapter_ros.dataset.tools.repair import repair_dataset
 
     outcome = repair_dataset(
         options.path, options.output, progress=_show_progress if sys.stderr.isatty() else None

@@ -141,7 +141,7 @@ def _print_episode(episode: Any) -> None:
 
 def _finish(options: argparse.Namespace, kept: int, total: int, output: Path, remarks: list[str] = ()) -> int:
     """Join the files of the episodes and say what was done; status 1 if an episode is missing."""
-    from vla_adapter_ros.recording.consolidate import consolidate_in_place
+    from vla_adapter_ros.dataset.tools.consolidate import consolidate_in_place
 
     for remark in remarks:
         print(remark)
@@ -156,7 +156,7 @@ def _finish(options: argparse.Namespace, kept: int, total: int, output: Path, re
 
 def _import_bag(options: argparse.Namespace) -> int:
     from vla_adapter_ros.contract import read_contract
-    from vla_adapter_ros.recording.importing import import_bag
+    from vla_adapter_ros.dataset.tools.importing import import_bag
 
     contract, kept, total, remarks = read_contract(options.contract), 0, 0, []
     for done, path in enumerate(options.path):
@@ -178,8 +178,8 @@ def _import_bag(options: argparse.Namespace) -> int:
 
 
 def _import_lerobot(options: argparse.Namespace) -> int:
-    from vla_adapter_ros.recording.importing import import_lerobot
-    from vla_adapter_ros.recording.layout import SOURCE_NUMBERS
+    from vla_adapter_ros.dataset.layout import SOURCE_NUMBERS
+    from vla_adapter_ros.dataset.tools.importing import import_lerobot
 
     dataset = _open(options)
     if dataset.contract is None:
@@ -199,16 +199,16 @@ def _import_lerobot(options: argparse.Namespace) -> int:
 
 
 def _merge(options: argparse.Namespace) -> int:
-    from vla_adapter_ros.recording.editing import merge
-    from vla_adapter_ros.recording.opening import open_dataset
+    from vla_adapter_ros.dataset.opening import open_dataset
+    from vla_adapter_ros.dataset.tools.editing import merge
 
     episodes = merge([open_dataset(path) for path in options.path], options.output, _print_episode)
     return _finish(options, sum(e.index >= 0 for e in episodes), len(episodes), options.output)
 
 
 def _split(options: argparse.Namespace) -> int:
-    from vla_adapter_ros.recording.editing import parse_episodes, split
-    from vla_adapter_ros.recording.opening import open_dataset
+    from vla_adapter_ros.dataset.opening import open_dataset
+    from vla_adapter_ros.dataset.tools.editing import parse_episodes, split
 
     parts = {}
     for part in options.parts:
@@ -225,8 +225,8 @@ def _split(options: argparse.Namespace) -> int:
 
 
 def _trim(options: argparse.Namespace) -> int:
-    from vla_adapter_ros.recording.editing import TrimSettings, trim_idle
-    from vla_adapter_ros.recording.opening import open_dataset
+    from vla_adapter_ros.dataset.opening import open_dataset
+    from vla_adapter_ros.dataset.tools.editing import TrimSettings, trim_idle
 
     settings = TrimSettings(options.margin, options.idle_range, options.exact)
     episodes = trim_idle(open_dataset(options.path), options.output, settings, _print_episode)
@@ -234,17 +234,17 @@ def _trim(options: argparse.Namespace) -> int:
 
 
 def _consolidate(options: argparse.Namespace) -> int:
-    from vla_adapter_ros.recording.consolidate import consolidate
+    from vla_adapter_ros.dataset.tools.consolidate import consolidate
 
     print(consolidate(options.path, options.output).line)
     return 0
 
 
 def _draft(options: argparse.Namespace) -> int:
-    from vla_adapter_ros.recording.drafting.bag_draft import draft_from_bag
-    from vla_adapter_ros.recording.drafting.draft import Draft, draft_contract
-    from vla_adapter_ros.recording.drafting.text import PLACEHOLDER
-    from vla_adapter_ros.recording.opening import is_bag, open_dataset
+    from vla_adapter_ros.dataset.opening import is_bag, open_dataset
+    from vla_adapter_ros.dataset.tools.drafting.bag_draft import draft_from_bag
+    from vla_adapter_ros.dataset.tools.drafting.draft import Draft, draft_contract
+    from vla_adapter_ros.dataset.tools.drafting.text import PLACEHOLDER
 
     name, output = options.name or options.path.name, options.output
     beside = output.with_name(f"{output.stem}_mapping.yaml") if output else None
@@ -294,7 +294,7 @@ def _replay(options: argparse.Namespace) -> int:
 
 
 def _export(options: argparse.Namespace) -> int:
-    from vla_adapter_ros.recording.hub import push_to_hub
+    from vla_adapter_ros.dataset.hub import push_to_hub
 
     url = push_to_hub(
         options.path, options.repo_id, private=not options.public, file_per_episode=options.file_per_episode
@@ -305,7 +305,7 @@ def _export(options: argparse.Namespace) -> int:
 
 def _open(options: argparse.Namespace) -> Any:
     from vla_adapter_ros.contract import read_contract
-    from vla_adapter_ros.recording.opening import open_dataset
+    from vla_adapter_ros.dataset.opening import open_dataset
 
     contract = read_contract(options.contract) if options.contract else None
     return open_dataset(options.path, options.mapping, contract)

@@ -11,17 +11,17 @@ import cv2
 import numpy as np
 
 from vla_adapter_ros.contract import Contract
+from vla_adapter_ros.dataset import layout
+from vla_adapter_ros.dataset.opening import Dataset, open_dataset
 from vla_adapter_ros.dataset.quality.episode import judge
 from vla_adapter_ros.dataset.quality.findings import Verdict
 from vla_adapter_ros.dataset.quality.images import measure_images
 from vla_adapter_ros.dataset.quality.samples import Samples
+from vla_adapter_ros.dataset.quality.scan import samples_of
 from vla_adapter_ros.dataset.quality.settings import QualitySettings
+from vla_adapter_ros.dataset.tools.info import describe_dataset, overview
 from vla_adapter_ros.errors import DatasetError
 from vla_adapter_ros.paths import locate
-from vla_adapter_ros.recording import layout
-from vla_adapter_ros.recording.opening import Dataset, open_dataset
-from vla_adapter_ros.recording.overview import describe_dataset, overview
-from vla_adapter_ros.recording.survey import samples_of
 
 _SHOWN = 8  # images per camera on a contact sheet
 _WIDTH = 200  # of an image on it [px]

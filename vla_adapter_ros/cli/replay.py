@@ -16,15 +16,15 @@ from rclpy.signals import SignalHandlerOptions
 from sensor_msgs.msg import CompressedImage, JointState
 
 from vla_adapter_ros.contract import Contract
+from vla_adapter_ros.dataset.layout import ACTION, STAMP, STATE
+from vla_adapter_ros.dataset.opening import Dataset
 from vla_adapter_ros.errors import DatasetError
 from vla_adapter_ros.msg import ControllerStatus
 from vla_adapter_ros.nodes.conversions import command_message, seconds, to_stamp
 from vla_adapter_ros.nodes.graph import nobody_here
 from vla_adapter_ros.nodes.images import array_to_image
 from vla_adapter_ros.nodes.streams import IMAGE_TYPES, TOPIC_TYPES
-from vla_adapter_ros.recording.images import turn
-from vla_adapter_ros.recording.layout import ACTION, STAMP, STATE
-from vla_adapter_ros.recording.opening import Dataset
+from vla_adapter_ros.observation.images import turn
 
 DISCOVERY_S = 1.0  # time for readers and publishers to find each other
 SETTLED_S = 0.5  # without a new listener: those that there are have come

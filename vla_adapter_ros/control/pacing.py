@@ -45,7 +45,7 @@ class ChunkPacer:
         """99th percentile of the noted latencies [s]; 0 before any."""
         return float(np.percentile(np.array(self._latencies), 99)) if self._latencies else 0.0
 
-    def complaint(self) -> str:
+    def issue(self) -> str:
         """Why the horizon does not fit what was measured so far; empty if it does."""
         return budget_complaint(self._rate_hz, self._rows, self._horizon, self.latency_p99)
 

@@ -1,1 +1,4 @@
-"""Data sets: so far only their quality; reading and writing are in `recording`."""
+"""LeRobot data sets on disk: read, written, judged and changed.
+
+Modules are imported by name: PyAV and pyarrow are loaded only where they are needed.
+"""

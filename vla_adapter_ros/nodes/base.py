@@ -23,7 +23,7 @@ from vla_adapter_ros.nodes.entities import GatedPublisher, GatedService
 from vla_adapter_ros.nodes.faults import Faults
 from vla_adapter_ros.nodes.node_parameters import declare, read
 from vla_adapter_ros.nodes.twins import claim_name
-from vla_adapter_ros.recording.lateness import kind_of
+from vla_adapter_ros.observation.lateness import kind_of
 from vla_adapter_ros.simulation.lock_step import LEAVING_S
 
 ACK_TOPIC = "simulator/step_ack"

@@ -15,7 +15,7 @@ from vla_adapter_ros.errors import CommandError
 from vla_adapter_ros.nodes.base import ManagedNode
 from vla_adapter_ros.nodes.conversions import trajectory_arrays, twist_values
 from vla_adapter_ros.nodes.grippers import gripper_command_type
-from vla_adapter_ros.recording.messages import pose_values
+from vla_adapter_ros.observation.messages import pose_values
 from vla_adapter_ros.simulation.robot import SimulatedRobot
 
 DEPTH = QoSProfile(depth=10)

@@ -6,7 +6,7 @@ import threading
 import time
 from typing import Any
 
-from vla_adapter_ros.recording.lateness import kind_of
+from vla_adapter_ros.observation.lateness import kind_of
 
 ENDED_AFTER_S = 3.0
 """A fault that has not shown itself for so long is over."""

@@ -15,7 +15,7 @@ from types import ModuleType
 import numpy as np
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
-from vla_adapter_ros.recording.images import decode_image, decode_with_opencv
+from vla_adapter_ros.observation.images import decode_image, decode_with_opencv
 
 BRIDGED = ("rgb8", "bgr8", "rgba8", "bgra8", "mono8")  # what cv_bridge converts without guessing
 

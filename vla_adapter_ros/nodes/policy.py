@@ -15,6 +15,7 @@ from std_msgs.msg import String
 from vla_adapter_ros.contract import checkpoints_folder, require_same
 from vla_adapter_ros.control.chunk import Chunk
 from vla_adapter_ros.control.pacing import ChunkPacer, budget_complaint
+from vla_adapter_ros.dataset.leader import SILENCE_S
 from vla_adapter_ros.errors import CheckpointError, ObservationError, ParameterError, VlaAdapterError
 from vla_adapter_ros.model import VlaAdapterPolicy
 from vla_adapter_ros.model.device import describe_device, resolve_device
@@ -27,8 +28,7 @@ from vla_adapter_ros.nodes.process import run
 from vla_adapter_ros.nodes.readiness import controller_problem, not_ready
 from vla_adapter_ros.nodes.silence import CONTROLLER, FRAMES, SilenceWatch, patience
 from vla_adapter_ros.nodes.streams import StreamSubscriber
-from vla_adapter_ros.recording.frame import Frame
-from vla_adapter_ros.recording.leader import SILENCE_S
+from vla_adapter_ros.observation.frame import Frame
 from vla_adapter_ros.srv import Instruct
 from vla_adapter_ros.texts import visible
 
@@ -237,7 +237,7 @@ class PolicyNode(ManagedNode):
             self._publish(self._chunk(frame.stamp, rows), frame.oldest, duration)
             self._pacer.note_latency(self.now() - frame.stamp)
             self.diagnose(
-                self._pacer.complaint(),
+                self._pacer.issue(),
                 instruction=instruction.text,
                 inference_s=f"{duration:.4f}",
                 latency_p99_s=f"{self._pacer.latency_p99:.4f}",

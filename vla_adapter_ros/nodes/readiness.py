@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from vla_adapter_ros.control.supervisor import DISARMED, NOT_ARMED, STILL
-from vla_adapter_ros.recording.leader import SILENCE_S
+from vla_adapter_ros.dataset.leader import SILENCE_S
 
 
 def controller_problem(status: Any, age_s: float) -> str:
@@ -39,7 +39,7 @@ def not_ready(
     """Everything that stands against beginning now, in the order of causes; empty if nothing does.
 
     Args:
-        inputs: Why no good frame can be made: see `FrameBuilder.obstacles`.
+        inputs: Why no good frame can be made: see `ObservationBuilder.obstacles`.
         controller: See `controller_problem`; empty where none is needed.
         listeners: Subscribers of the action chunks; None where none are needed.
         text: Why the text does not fit the model.

@@ -12,7 +12,9 @@ from sensor_msgs.msg import Joy
 from std_msgs.msg import String
 from std_srvs.srv import Trigger
 
+from vla_adapter_ros.dataset.leader import Leader, Report
 from vla_adapter_ros.dataset.quality.settings import QualitySettings, read_settings
+from vla_adapter_ros.dataset.writer import DatasetWriter
 from vla_adapter_ros.errors import ParameterError, VlaAdapterError
 from vla_adapter_ros.msg import ControllerStatus, RecorderStatus
 from vla_adapter_ros.nodes.base import STATUS_TOPIC, ManagedNode
@@ -21,11 +23,9 @@ from vla_adapter_ros.nodes.conversions import seconds, to_stamp
 from vla_adapter_ros.nodes.parameters import RecorderParameters
 from vla_adapter_ros.nodes.process import run
 from vla_adapter_ros.nodes.streams import StreamSubscriber
-from vla_adapter_ros.recording.lateness import losses_since
-from vla_adapter_ros.recording.leader import Leader, Report
-from vla_adapter_ros.recording.memory import share_one_heap
-from vla_adapter_ros.recording.session import RECORDING, RecordingSession, Reply, SessionSettings, describe
-from vla_adapter_ros.recording.writer import DatasetWriter
+from vla_adapter_ros.observation.lateness import losses_since
+from vla_adapter_ros.recorder.memory import share_one_heap
+from vla_adapter_ros.recorder.session import RECORDING, RecordingSession, Reply, SessionSettings, describe
 from vla_adapter_ros.srv import StartEpisode
 from vla_adapter_ros.texts import visible
 

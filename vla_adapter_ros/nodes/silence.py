@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 
 from vla_adapter_ros.contract import Contract
-from vla_adapter_ros.recording.align import FrameBuilder
+from vla_adapter_ros.observation.builder import ObservationBuilder
 
 FRAMES = "good frames"
 CONTROLLER = "the controller"
@@ -18,7 +18,9 @@ LONGEST_LOOK_S = 0.2
 nobody was silent."""
 
 
-def patience(contract: Contract, builder: FrameBuilder, controller_s: float = math.inf) -> dict[str, float]:
+def patience(
+    contract: Contract, builder: ObservationBuilder, controller_s: float = math.inf
+) -> dict[str, float]:
     """How long each stream of a frame, good frames as a whole and the controller may be silent [s].
 
     Args:
@@ -69,7 +71,7 @@ class SilenceWatch:
         worst = max(beyond, key=beyond.__getitem__)
         return worst if beyond[worst] > 1e-9 else ""
 
-    def reason(self, stream: str, contract: Contract, builder: FrameBuilder, now: float) -> str:
+    def reason(self, stream: str, contract: Contract, builder: ObservationBuilder, now: float) -> str:
         """Why the instruction ends, in a sentence.
 
         Args:

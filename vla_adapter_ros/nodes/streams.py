@@ -19,9 +19,9 @@ from vla_adapter_ros.nodes.base import ManagedNode
 from vla_adapter_ros.nodes.conversions import seconds
 from vla_adapter_ros.nodes.images import image_to_array
 from vla_adapter_ros.nodes.polling import Polling
-from vla_adapter_ros.recording.align import FrameBuilder
-from vla_adapter_ros.recording.depth_images import decode_depth
-from vla_adapter_ros.recording.messages import add_values, message_types
+from vla_adapter_ros.observation.builder import ObservationBuilder
+from vla_adapter_ros.observation.depth_images import decode_depth
+from vla_adapter_ros.observation.messages import add_values, message_types
 
 IMAGE_TYPES = {"raw": Image, "compressed": CompressedImage}
 TOPIC_TYPES = {
@@ -84,7 +84,7 @@ class StreamSubscriber:
     ) -> None:
         self._node, self._on_samples, self._with_action = node, on_samples, with_action
         self._on_refused = on_refused
-        self.builder = FrameBuilder(node.contract, with_action=with_action)
+        self.builder = ObservationBuilder(node.contract, with_action=with_action)
         """Takes the samples; a new one after each `start`."""
         self.images: dict[str, int] = dict.fromkeys(self.builder.cameras, 0)
         """Camera -> images taken in."""
@@ -101,9 +101,9 @@ class StreamSubscriber:
         for topic, kind in topics.items():
             self._subscribe(TOPIC_TYPES[kind], topic, partial(self._values, topic), quality)
 
-    def start(self) -> FrameBuilder:
+    def start(self) -> ObservationBuilder:
         """Begin anew, to be called in `activate`: what came before counts no more. Returns the builder."""
-        self.builder = FrameBuilder(self._node.contract, with_action=self._with_action)
+        self.builder = ObservationBuilder(self._node.contract, with_action=self._with_action)
         self.images = dict.fromkeys(self.images, 0)
         self._refused.clear()
         if self._polling is not None:
@@ -134,7 +134,7 @@ class StreamSubscriber:
 
     def issues(self, now: float) -> list[str]:
         """What keeps good frames from coming at `now` [s], in the order in which it began."""
-        return self._with_causes(self.builder.complaints(now, self._why_silent), now)
+        return self._with_causes(self.builder.issues(now, self._why_silent), now)
 
     def mismatches(self) -> list[str]:
         """Publishers of another type, whom polled streams cannot hear, in words."""

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from vla_adapter_ros.contract import Contract
+from vla_adapter_ros.dataset.layout import ACTION, CONTROL_SOURCE, CONTROL_SOURCES, HUMAN, STATE
+from vla_adapter_ros.dataset.opening import Dataset
 from vla_adapter_ros.dataset.quality.all_rows import HARDLY_MOVES
 from vla_adapter_ros.errors import TrainingError
 from vla_adapter_ros.model import Statistics
-from vla_adapter_ros.recording.layout import ACTION, CONTROL_SOURCE, CONTROL_SOURCES, HUMAN, STATE
-from vla_adapter_ros.recording.opening import Dataset
 from vla_adapter_ros.training.images import ImageStore
 from vla_adapter_ros.training.sources import OpenSource
 

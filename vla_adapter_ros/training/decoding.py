@@ -10,9 +10,9 @@ from pathlib import Path
 import av
 import numpy as np
 
+from vla_adapter_ros.dataset.opening import Dataset
+from vla_adapter_ros.dataset.video import no_video, to_colors
 from vla_adapter_ros.errors import DatasetError
-from vla_adapter_ros.recording.opening import Dataset
-from vla_adapter_ros.recording.video import no_video, to_colors
 
 _OPEN_FILES = 64
 _READ_ON = 12  # images: up to this distance decoding on is cheaper than jumping to a key image

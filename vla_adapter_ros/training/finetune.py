@@ -18,10 +18,10 @@ from torch import nn
 
 from vla_adapter_ros.contract import Contract
 from vla_adapter_ros.errors import TrainingError
+from vla_adapter_ros.files import missing_folders, remove_empty
 from vla_adapter_ros.model import VlaAdapterPolicy
 from vla_adapter_ros.model.device import describe_device
 from vla_adapter_ros.paths import locate
-from vla_adapter_ros.recording.files import missing_folders, remove_empty
 from vla_adapter_ros.training.adapters import add_lora, frozen_to_bf16, plain_copy
 from vla_adapter_ros.training.batches import prepare_preprocessing, training_images
 from vla_adapter_ros.training.data import Samples, compute_statistics
@@ -206,7 +206,7 @@ def _train(
         backbone = prepare_preprocessing(backbone, settings)
         page = output.with_name(output.name + PAGE) if pages and processes.is_first else None
         preflight, samples = inspect_data(sources, robot, backbone, settings, page)
-        for line in preflight.complaints:
+        for line in preflight.issues:
             show.print_line(line)
         images = training_images(
             sources, robot, backbone, settings,

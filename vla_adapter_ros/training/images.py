@@ -10,8 +10,8 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import psutil
 
+from vla_adapter_ros.dataset.opening import Dataset
 from vla_adapter_ros.model.preprocessing import center_crop
-from vla_adapter_ros.recording.opening import Dataset
 from vla_adapter_ros.training.decoding import VideoFrames
 
 CACHE_LIMIT = 2**30  # bytes of images that are kept where not all fit

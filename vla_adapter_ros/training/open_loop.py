@@ -12,10 +12,10 @@ import numpy as np
 import torch
 
 from vla_adapter_ros.contract import Contract, read_contract, require_same
+from vla_adapter_ros.dataset.opening import Dataset, open_dataset
 from vla_adapter_ros.errors import CheckpointError, ParameterError, TrainingError
 from vla_adapter_ros.model import VlaAdapterPolicy
 from vla_adapter_ros.model.device import resolve_device
-from vla_adapter_ros.recording.opening import Dataset, open_dataset
 from vla_adapter_ros.texts import comma_list
 from vla_adapter_ros.training.data import Samples, load_samples
 from vla_adapter_ros.training.evaluation import Reference

@@ -12,12 +12,12 @@ from vla_adapter_ros.contract import Contract
 from vla_adapter_ros.dataset.quality.all_rows import check_timing, judge_all_rows
 from vla_adapter_ros.dataset.quality.checks import Place, Scope, checks_of
 from vla_adapter_ros.dataset.quality.findings import Finding, Level, Verdict
+from vla_adapter_ros.dataset.quality.scan import DatasetScan
 from vla_adapter_ros.dataset.quality.sentences import check_sentences
 from vla_adapter_ros.dataset.quality.settings import QualitySettings, grade
+from vla_adapter_ros.dataset.quality.stored_files import StoredFiles
 from vla_adapter_ros.errors import TrainingError
 from vla_adapter_ros.model import Tokenizer
-from vla_adapter_ros.recording.stored_files import StoredFiles
-from vla_adapter_ros.recording.survey import Survey
 from vla_adapter_ros.training.data import Rows
 from vla_adapter_ros.training.selection import split_rows
 from vla_adapter_ros.training.settings import FinetuneSettings
@@ -114,7 +114,7 @@ def _survey(
     seen = {"format", "images", "contract", "timing"}
     for source in sources:
         several = len(sources) > 1
-        survey = Survey(source.data, settings, most_looked=_MOST_LOOKED)
+        survey = DatasetScan(source.data, settings, most_looked=_MOST_LOOKED)
         for episode in source.data.episodes:
             verdict = survey.look(episode.index)
             for finding in verdict.checks if verdict else ():

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from vla_adapter_ros.contract import Contract, require_same
+from vla_adapter_ros.dataset.opening import Dataset, open_dataset
 from vla_adapter_ros.errors import TrainingError
 from vla_adapter_ros.paths import expand
-from vla_adapter_ros.recording.opening import Dataset, open_dataset
 from vla_adapter_ros.texts import comma_list
 
 _FORM = "PATH, PATH=WEIGHT, or PATH[,weight=WEIGHT][,mapping=FILE]"

@@ -9,8 +9,8 @@ import pytest
 
 from vla_adapter_ros.cli.main import main
 from vla_adapter_ros.contract import read_contract
-from vla_adapter_ros.recording import Frame
-from vla_adapter_ros.recording.writer import DatasetWriter
+from vla_adapter_ros.dataset.writer import DatasetWriter
+from vla_adapter_ros.observation.frame import Frame
 
 CONTRACT = read_contract("franka_sim")
 

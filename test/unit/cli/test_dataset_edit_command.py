@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
 import pytest
 import yaml
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "recording"))
-
 from foreign_samples import MAPPING, make_foreign, make_ours
 
 from vla_adapter_ros.cli.main import main
-from vla_adapter_ros.recording.reader import DatasetReader
+from vla_adapter_ros.dataset.reader import DatasetReader
 
 
 @pytest.fixture(scope="module")

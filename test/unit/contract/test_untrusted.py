@@ -106,8 +106,8 @@ def test_a_camera_of_terabytes_is_refused(tmp_path):
 
 
 def test_mappings_and_settings_are_read_alike(tmp_path):
+    from vla_adapter_ros.dataset.mapping import read_mapping
     from vla_adapter_ros.dataset.quality.settings import read_settings
-    from vla_adapter_ros.recording.mapping import read_mapping
 
     for text in (LAUGHS, "[" * 5000, "a: 2001-13-45", "1: 2\nb: 3", "idle_range: " + "9" * 400):
         (tmp_path / "m.yaml").write_text(text)

@@ -46,10 +46,10 @@ def test_bad_horizon():
     ],
 )  # fmt: skip
 def test_horizon_against_latency(rows, horizon, latency_s, fits):
-    complaint = budget_complaint(10.0, rows, horizon, latency_s)
-    assert (complaint == "") == fits
+    issue = budget_complaint(10.0, rows, horizon, latency_s)
+    assert (issue == "") == fits
     if not fits:
-        assert f"execution_horizon = {horizon}" in complaint and f"{latency_s:.3f} s" in complaint
+        assert f"execution_horizon = {horizon}" in issue and f"{latency_s:.3f} s" in issue
 
 
 def test_the_complaint_names_what_is_allowed():
@@ -59,6 +59,6 @@ def test_the_complaint_names_what_is_allowed():
 
 def test_pacer_complains_once_latency_shows():
     pacer = ChunkPacer(10.0, 8, 4)
-    assert pacer.complaint() == ""
+    assert pacer.issue() == ""
     pacer.note_latency(0.36)
-    assert "0.360 s" in pacer.complaint()
+    assert "0.360 s" in pacer.issue()

@@ -9,9 +9,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from recording_samples import CONTRACT
 
-from vla_adapter_ros.recording import Frame
-from vla_adapter_ros.recording.check import Report, check_dataset
-from vla_adapter_ros.recording.writer import DatasetWriter
+from vla_adapter_ros.dataset.quality.dataset_report import Report, check_dataset
+from vla_adapter_ros.dataset.writer import DatasetWriter
+from vla_adapter_ros.observation.frame import Frame
 
 EPISODES, ROWS = 5, 60
 STREAMS = (*CONTRACT.cameras, *CONTRACT.topics, CONTRACT.action.topic)

@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 from quality_sets import CONTRACT, EPISODES, ROWS, edit_column, findings, levels_of, make_set
 
-from vla_adapter_ros.recording.check import check_dataset
+from vla_adapter_ros.dataset.quality.dataset_report import check_dataset
 
 DATA = "data/chunk-000/file-002.parquet"
 FACTS = "meta/episodes/chunk-000/file-002.parquet"

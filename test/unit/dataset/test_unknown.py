@@ -10,9 +10,9 @@ import pyarrow.parquet as pq
 import pytest
 from quality_sets import CONTRACT, STREAMS, edit_column, findings, make_set
 
-from vla_adapter_ros.recording.importing import import_lerobot
-from vla_adapter_ros.recording.opening import open_dataset
-from vla_adapter_ros.recording.statistics import column_statistics
+from vla_adapter_ros.dataset.opening import open_dataset
+from vla_adapter_ros.dataset.statistics import column_statistics
+from vla_adapter_ros.dataset.tools.importing import import_lerobot
 
 TIMED = (
     "dropped_frames",

@@ -12,12 +12,12 @@ from recording_samples import CONTRACT
 from vla_adapter_ros.dataset.quality.checks import CHECKS, Scope, checks_of
 from vla_adapter_ros.dataset.quality.episode import FUNCTIONS, judge
 from vla_adapter_ros.dataset.quality.images import measure_images
+from vla_adapter_ros.dataset.quality.monitor import EpisodeMonitor
 from vla_adapter_ros.dataset.quality.samples import Samples
 from vla_adapter_ros.dataset.quality.settings import QualitySettings, read_settings
+from vla_adapter_ros.dataset.video import VideoEncoder, VideoSettings, decode_frames
 from vla_adapter_ros.errors import ParameterError
-from vla_adapter_ros.recording import Frame
-from vla_adapter_ros.recording.monitor import EpisodeMonitor
-from vla_adapter_ros.recording.video import VideoEncoder, VideoSettings, decode_frames
+from vla_adapter_ros.observation.frame import Frame
 
 T, FPS = 60, 10.0
 SETTINGS = QualitySettings()
@@ -69,10 +69,10 @@ def changed(values: np.ndarray, change) -> np.ndarray:
 
 def test_a_good_episode_passes_every_check():
     verdict = judge(good(), SETTINGS, CONTRACT)
-    assert {check.level for check in verdict.checks} == {"pass"}, verdict.complaints
+    assert {check.level for check in verdict.checks} == {"pass"}, verdict.issues
     assert verdict.level == "pass"
     assert len(verdict.checks) == len(checks_of(Scope.EPISODE))
-    assert not verdict.complaints
+    assert not verdict.issues
     assert all("\n" not in line for line in verdict.lines)
 
 
@@ -164,7 +164,7 @@ def test_a_fault_is_seen(fault):
     name, level, spoil = FAULTS[fault]
     verdict = judge(spoil(good()), SETTINGS, CONTRACT)
     assert verdict[name].level == level, verdict[name].line
-    assert verdict[name].line in verdict.complaints
+    assert verdict[name].line in verdict.issues
     assert verdict.level in (level, "fail")
 
 

@@ -14,7 +14,7 @@ from vla_adapter_ros.control import Chunk, Trajectory
 from vla_adapter_ros.control.rotation import Pose, rotation_matrix
 from vla_adapter_ros.errors import CommandError, ParameterError
 from vla_adapter_ros.nodes import conversions, graph, parameters
-from vla_adapter_ros.recording.messages import pose_values
+from vla_adapter_ros.observation.messages import pose_values
 from vla_adapter_ros.simulation.cartesian_controllers import rotation_of
 
 CONTRACT = read_contract("franka_sim")

@@ -14,7 +14,7 @@ from vla_adapter_ros.contract.encodings import GREY, PIXELS, layout_of
 from vla_adapter_ros.errors import ImageError
 from vla_adapter_ros.nodes import images
 from vla_adapter_ros.nodes.images import BRIDGED, array_to_image, image_to_array
-from vla_adapter_ros.recording.images import decode_image, decode_with_opencv
+from vla_adapter_ros.observation.images import decode_image, decode_with_opencv
 
 RNG = np.random.default_rng(0)
 # Smooth, so that Bayer and chroma subsampling lose little.

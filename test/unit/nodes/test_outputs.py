@@ -19,7 +19,7 @@ from vla_adapter_ros.errors import ParameterError
 from vla_adapter_ros.nodes.conversions import twist_values
 from vla_adapter_ros.nodes.grippers import GripperAction, gripper_outputs
 from vla_adapter_ros.nodes.outputs import REST_S, Outgoing, arm_output
-from vla_adapter_ros.recording.messages import pose_values
+from vla_adapter_ros.observation.messages import pose_values
 from vla_adapter_ros.simulation.cartesian_controllers import rotation_of
 
 SHIPPED = read_contract("franka_sim")

@@ -10,7 +10,7 @@ import pytest
 
 from vla_adapter_ros.contract import read_contract
 from vla_adapter_ros.nodes.silence import CONTROLLER, FRAMES, SilenceWatch, patience
-from vla_adapter_ros.recording import FrameBuilder
+from vla_adapter_ros.observation.builder import ObservationBuilder
 
 CONTRACT = read_contract("franka_sim")
 JOINTS = [*CONTRACT.arm_joints, "fr3_finger_joint1"]
@@ -22,7 +22,7 @@ class Robot:
 
     def __init__(self, contract=CONTRACT) -> None:
         self.contract = contract
-        self.builder = FrameBuilder(contract, with_action=False)
+        self.builder = ObservationBuilder(contract, with_action=False)
         self.watch = SilenceWatch(patience(contract, self.builder, 1.0))
         self.cameras, self.joints, self.value = set(contract.cameras), list(JOINTS), 0.0
         self.tick, self.controller = 0, True

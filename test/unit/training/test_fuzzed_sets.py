@@ -5,29 +5,26 @@ from __future__ import annotations
 import json
 import random
 import shutil
-import sys
 from pathlib import Path
 
 import pytest
+from bag_samples import bag_of, make_samples
+from foreign_samples import MAPPING, make_foreign
 from fuzzed_sets import spoil, spoil_bytes, spoil_yaml
 from training_samples import CONTRACT, make_backbone, make_dataset
 
+from vla_adapter_ros.dataset.mapping import parse_mapping
+from vla_adapter_ros.dataset.opening import open_dataset
+from vla_adapter_ros.dataset.quality.dataset_report import check_dataset
+from vla_adapter_ros.dataset.reader import DatasetReader
+from vla_adapter_ros.dataset.tools.drafting.draft import draft_contract
+from vla_adapter_ros.dataset.tools.importing import import_bag, import_lerobot
+from vla_adapter_ros.dataset.tools.info import describe_dataset, overview
 from vla_adapter_ros.errors import VlaAdapterError
 from vla_adapter_ros.model import VlaAdapterPolicy
-from vla_adapter_ros.recording.check import check_dataset
-from vla_adapter_ros.recording.drafting.draft import draft_contract
-from vla_adapter_ros.recording.importing import import_bag, import_lerobot
-from vla_adapter_ros.recording.mapping import parse_mapping
-from vla_adapter_ros.recording.opening import open_dataset
-from vla_adapter_ros.recording.overview import describe_dataset, overview
-from vla_adapter_ros.recording.reader import DatasetReader
 from vla_adapter_ros.training.inspection import inspect_data
 from vla_adapter_ros.training.settings import make_settings
 from vla_adapter_ros.training.sources import OpenSource
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "recording"))
-from bag_samples import bag_of, make_samples
-from foreign_samples import MAPPING, make_foreign
 
 QUICK, ALL = 36, 500
 SEEDS = [n if n < QUICK else pytest.param(n, marks=pytest.mark.slow) for n in range(ALL)]

@@ -18,6 +18,7 @@ from training_samples import CONTRACT, make_backbone, make_dataset
 
 from vla_adapter_ros.cli.main import main
 from vla_adapter_ros.contract import write_contract
+from vla_adapter_ros.dataset.reader import DatasetReader
 from vla_adapter_ros.errors import (
     CheckpointError,
     ContractMismatch,
@@ -26,7 +27,6 @@ from vla_adapter_ros.errors import (
     TrainingError,
 )
 from vla_adapter_ros.model import VlaAdapterPolicy
-from vla_adapter_ros.recording.reader import DatasetReader
 from vla_adapter_ros.training.data import compute_statistics, load_samples
 from vla_adapter_ros.training.open_loop import evaluate_open_loop, pick_episodes, require_match
 

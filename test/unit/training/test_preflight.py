@@ -26,10 +26,10 @@ from vla_adapter_ros.dataset.quality.all_rows import (
     check_units,
 )
 from vla_adapter_ros.dataset.quality.sentences import check_sentences
+from vla_adapter_ros.dataset.writer import DatasetWriter
 from vla_adapter_ros.errors import ContractMismatch, DatasetError, TrainingError, VlaAdapterError
 from vla_adapter_ros.model import Tokenizer, VlaAdapterPolicy
-from vla_adapter_ros.recording import Frame
-from vla_adapter_ros.recording.writer import DatasetWriter
+from vla_adapter_ros.observation.frame import Frame
 from vla_adapter_ros.training.finetune import finetune
 from vla_adapter_ros.training.inspection import check_data
 

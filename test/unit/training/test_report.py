@@ -11,9 +11,9 @@ import pytest
 import torch
 from training_samples import CONTRACT, make_backbone, make_dataset
 
+from vla_adapter_ros.dataset.reader import DatasetReader
 from vla_adapter_ros.errors import TrainingError
 from vla_adapter_ros.model import VlaAdapterPolicy
-from vla_adapter_ros.recording.reader import DatasetReader
 from vla_adapter_ros.training import evaluation, report
 from vla_adapter_ros.training.data import compute_statistics, load_samples
 from vla_adapter_ros.training.evaluation import Errors, Reference, SentenceTest, predict_chunks

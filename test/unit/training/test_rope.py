@@ -11,9 +11,9 @@ import pytest
 import torch
 
 from vla_adapter_ros.contract import Contract
+from vla_adapter_ros.dataset.writer import DatasetWriter
 from vla_adapter_ros.model import VlaAdapterPolicy
-from vla_adapter_ros.recording import Frame
-from vla_adapter_ros.recording.writer import DatasetWriter
+from vla_adapter_ros.observation.frame import Frame
 from vla_adapter_ros.training import finetune as training
 from vla_adapter_ros.training.rope import settle_rope_tables
 

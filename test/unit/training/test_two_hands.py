@@ -9,9 +9,9 @@ from training_samples import make_backbone
 
 from vla_adapter_ros.control import Chunk, MotionCore
 from vla_adapter_ros.dataset.quality.all_rows import check_constant, check_grippers, check_units
+from vla_adapter_ros.dataset.reader import DatasetReader
+from vla_adapter_ros.dataset.writer import DatasetWriter
 from vla_adapter_ros.model import VlaAdapterPolicy
-from vla_adapter_ros.recording.reader import DatasetReader
-from vla_adapter_ros.recording.writer import DatasetWriter
 from vla_adapter_ros.training.data import compute_statistics, is_closed, read_rows
 from vla_adapter_ros.training.finetune import finetune
 from vla_adapter_ros.training.selection import is_idle

@@ -9,9 +9,9 @@ import numpy as np
 import torch
 
 from vla_adapter_ros.contract import read_contract
+from vla_adapter_ros.dataset.writer import DatasetWriter
 from vla_adapter_ros.model import Tokenizer, VlaAdapter, VlaAdapterPolicy, preset
-from vla_adapter_ros.recording import Frame
-from vla_adapter_ros.recording.writer import DatasetWriter
+from vla_adapter_ros.observation.frame import Frame
 
 CONTRACT = read_contract("franka_sim")
 TASKS = ("move left", "move right")

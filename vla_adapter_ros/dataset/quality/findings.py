@@ -70,7 +70,7 @@ class Verdict:
         return tuple(finding.line for finding in self.checks)
 
     @property
-    def complaints(self) -> tuple[str, ...]:
+    def issues(self) -> tuple[str, ...]:
         """The lines that warn or fail, failures first."""
         return tuple(f.line for level in (Level.FAIL, Level.WARN) for f in self.checks if f.level is level)
 

@@ -1,0 +1,223 @@
+"""Who led the arm when: what the controller says of it, and what follows where there is no controller.
+
+Without a controller, whoever commands is a human: somebody leads the arm through drivers of their own. No ROS
+here.
+"""
+
+from __future__ import annotations
+
+import bisect
+import math
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from vla_adapter_ros.contract import Contract
+from vla_adapter_ros.dataset.layout import HUMAN, SOURCE_NUMBERS
+
+SILENCE_S = 1.0  # a controller that is silent for longer is none
+JUMP_BACK_S = 0.5  # a report stamped this much earlier tells of a clock that was set back, not of a detour
+STILL = ("disarmed", "stopped")
+NOBODY = SOURCE_NUMBERS["none"]
+_MOST_REMARKS = 3  # of one kind about one episode
+
+
+@dataclass(frozen=True)
+class Report:
+    """What a controller says of itself: see `ControllerStatus`.
+
+    Attributes:
+        stamp: Control tick that it describes [s].
+        state: disarmed, idle, gated, running, holding or stopped.
+        source: Who leads: none, human or policy.
+        blocked_by: Why a human's command would be refused; empty: it would not be.
+        mode: drive, dry_run, shadow or row_pass_through.
+        foreign: Another node that drives the arm; empty: none.
+    """
+
+    stamp: float
+    state: str
+    source: str
+    blocked_by: str = ""
+    mode: str = "drive"
+    foreign: str = ""
+
+    @property
+    def obstacle(self) -> str:
+        """Why the arm cannot move; empty if it can. In shadow mode a human moves it past the controller."""
+        return "" if self.mode == "shadow" else self.blocked_by
+
+
+class Leader:
+    """Keeps what the controller reports, and answers for every time who led. For several threads.
+
+    Args:
+        contract: The robot's contract.
+        count_humans: How many publish on the contract's teleop topic.
+        steady: Steady time [s].
+        alone: Whether there is no controller, until one reports.
+    """
+
+    def __init__(
+        self,
+        contract: Contract,
+        count_humans: Callable[[], int] = lambda: 1,
+        steady: Callable[[], float] = time.monotonic,
+        *,
+        alone: bool = True,
+    ) -> None:
+        self._contract, self._count_humans, self._steady = contract, count_humans, steady
+        self._direct = contract.teleop.route == "direct"
+        self._lock = threading.RLock()
+        self._alone = alone
+        self._newest: Report | None = None
+        self._heard_at = -math.inf
+        self._times: list[float] = []  # from when on ...
+        self._sources: list[int] = []  # ... who led
+        self._forget_episode(-math.inf)
+
+    def hear(self, report: Report) -> None:
+        """Take in a report; one that was overtaken by a later one counts no more."""
+        with self._lock:
+            before = self._newest
+            if before is not None and before.stamp - JUMP_BACK_S < report.stamp < before.stamp:
+                return
+            self._newest, self._heard_at = report, self._steady()
+            while self._times and self._times[-1] >= report.stamp:
+                del self._times[-1], self._sources[-1]
+            if before is None and self._alone:
+                self._news.append("a controller is heard: from here on it says who leads")
+                since = self._since(report.stamp)
+                self._remarks.append(f"a controller spoke from {since} on, rows before count as a human's")
+            elif before is not None and report.stamp > before.stamp + SILENCE_S:
+                self._note(before.stamp + SILENCE_S, NOBODY)
+                self._remarks.append(self._silence(before.stamp, f"to {self._since(report.stamp)}"))
+            self._told_silent = False
+            self._note(report.stamp, SOURCE_NUMBERS.get(report.source, NOBODY))
+            self._note_obstacle(report)
+
+    @property
+    def state(self) -> str:
+        """State of the controller; none where none was heard within `SILENCE_S` by the steady clock."""
+        with self._lock:
+            heard = self._newest is not None and self._steady() - self._heard_at <= SILENCE_S
+            return self._newest.state if heard else "none"
+
+    def source_at(self, stamp: float) -> int:
+        """Who led at a time [s]: 0 nobody, 1 a human, 2 the policy.
+
+        It is what the newest report from until then says. Where the controller has been silent since, nobody
+        is known to lead.
+        """
+        with self._lock:
+            at = bisect.bisect_right(self._times, stamp) - 1
+            if at < 0:
+                return HUMAN if self._alone else NOBODY
+            return NOBODY if stamp > self._newest.stamp + SILENCE_S else self._sources[at]
+
+    # Before an episode
+
+    def refusal(self, now: float) -> str:
+        """Why an episode that began at `now` [s] would show an arm that cannot move; empty if it can."""
+        with self._lock:
+            report = self._speaking(now)
+            if report is None or report.mode == "shadow" or self._direct:
+                return ""
+            if report.mode == "dry_run":
+                return "the controller is in mode dry_run: nothing moves, so there is nothing to record"
+            # A switch that must be held may be all that is missing: a human takes hold of it later.
+            armed = report.state not in STILL and not report.foreign
+            if report.blocked_by and not (armed and self._contract.safety.deadman_topic):
+                return f"the controller lets nothing move: {report.blocked_by}"
+            return ""
+
+    def begin(self, now: float) -> str:
+        """Note that an episode begins at `now` [s].
+
+        Returns:
+            What is to be said of who leads, above all where fine-tuning may find nothing to learn from; empty
+            if all is well.
+        """
+        with self._lock:
+            report, last = self._speaking(now), self._sources[-1:]
+            self._forget_episode(now)
+            self._newest, self._alone = report, report is None
+            self._times, self._sources = [], []
+            if report is None:
+                return "no controller is heard, so whoever commands counts as a human"
+            self._note(-math.inf, last[0])
+            if report.obstacle:
+                self._stretches.append((now, math.inf, report.obstacle))
+                return f"no row counts as a human's while the controller lets nothing move: {report.obstacle}"
+            if report.source == "human" or self._count_humans():
+                return ""
+            who = "the policy leads" if report.source == "policy" else "nobody leads"
+            topic = self._contract.teleop.topic
+            return f"{who} and nobody publishes on {topic}: fine-tuning learns from a human's rows alone"
+
+    def _speaking(self, now: float) -> Report | None:
+        """Newest report of a controller that is there. One that waits for a simulation's tick is not gone."""
+        if self._newest is None:
+            return None
+        heard = self._steady() - self._heard_at <= SILENCE_S or abs(now - self._newest.stamp) <= SILENCE_S
+        return self._newest if heard else None
+
+    # During an episode, and after it
+
+    def news(self, now: float) -> list[str]:
+        """What has changed since the last call, in sentences; `now` [s]."""
+        with self._lock:
+            silent = self._newest is not None and now - self._newest.stamp > SILENCE_S
+            if silent and not self._told_silent:
+                self._news.append("the controller is silent: nobody is known to lead")
+                self._told_silent = True
+            news, self._news = self._news, []
+            return news
+
+    def obstacle(self, end: float) -> str:
+        """Why nothing could move in most of the episode, which ends at `end` [s]; empty if it could."""
+        with self._lock:
+            still = sum(max(min(until, end) - begin, 0.0) for begin, until, _ in self._stretches)
+            return self._stretches[0][2] if still > 0.5 * (end - self._began) else ""
+
+    def remarks(self, end: float) -> list[str]:
+        """What is to be said of the episode, whose last row is of `end` [s]; one sentence each."""
+        with self._lock:
+            remarks = list(self._remarks)
+            if self._newest is not None and end - self._newest.stamp > SILENCE_S:
+                remarks.append(self._silence(self._newest.stamp, "on"))
+            for begin, until, why in self._stretches:
+                side = "on" if until > end else f"to {self._since(until)}"
+                remarks.append(f"nothing could move from {self._since(begin)} {side}: {why}")
+            more = len(remarks) - _MOST_REMARKS
+            return remarks if more <= 0 else [*remarks[:_MOST_REMARKS], f"and {more} more times"]
+
+    def _forget_episode(self, now: float) -> None:
+        self._began = now
+        self._news: list[str] = []
+        self._remarks: list[str] = []
+        self._stretches: list[tuple[float, float, str]] = []  # from when to when nothing could move, and why
+        self._told_silent = False
+
+    def _note(self, stamp: float, source: int) -> None:
+        if not self._sources or self._sources[-1] != source:
+            self._times.append(stamp)
+            self._sources.append(source)
+
+    def _note_obstacle(self, report: Report) -> None:
+        """Extend, end or begin the stretch of time in which nothing can move."""
+        if self._stretches:
+            begin, end, why = self._stretches[-1]
+            if end == math.inf and why == report.obstacle:
+                return
+            self._stretches[-1] = begin, min(end, report.stamp), why
+        if report.obstacle and report.stamp >= self._began:
+            self._stretches.append((report.stamp, math.inf, report.obstacle))
+            self._news.append(f"the controller lets nothing move: {report.obstacle}")
+
+    def _silence(self, begin: float, side: str) -> str:
+        return f"the controller was silent from {self._since(begin)} {side}: nobody is known to have led then"
+
+    def _since(self, stamp: float) -> str:
+        return f"{max(stamp - self._began, 0.0):.1f} s"

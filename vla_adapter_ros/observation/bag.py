@@ -1,0 +1,326 @@
+"""Reads rosbag2 recordings, without ROS, as the samples that a contract asks for.
+
+A bag's log time, on the clock of the stamps, is taken for the time at which a message
+was received, so that its frames are those that a recorder would have built live.
+"""
+
+from __future__ import annotations
+
+import math
+import struct
+from collections import Counter, deque
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from vla_adapter_ros.contract import Contract
+from vla_adapter_ros.errors import BagError, VlaAdapterError
+from vla_adapter_ros.observation.bag_clock import CLOCK_TOPIC, BagClock
+from vla_adapter_ros.observation.builder import ObservationBuilder
+from vla_adapter_ros.observation.depth_images import decode_depth
+from vla_adapter_ros.observation.frame import Frame
+from vla_adapter_ros.observation.images import decode_image
+from vla_adapter_ros.observation.lateness import kind_of
+from vla_adapter_ros.observation.messages import add_values, message_types
+from vla_adapter_ros.paths import locate
+from vla_adapter_ros.untrusted import pointer_note, short
+
+IMAGE_TYPES = {"raw": "sensor_msgs/msg/Image", "compressed": "sensor_msgs/msg/CompressedImage"}
+TOPIC_TYPES = {
+    "joint_state": "sensor_msgs/msg/JointState",
+    "pose": "geometry_msgs/msg/PoseStamped",
+    "joint_trajectory": "trajectory_msgs/msg/JointTrajectory",
+    "float64_array": "std_msgs/msg/Float64MultiArray",
+    "twist": "geometry_msgs/msg/TwistStamped",
+}
+UNSTAMPED = {"float64_array", "joint_trajectory"}  # no header, or 0 in it, or when it is to begin
+TEXT_TYPE = "std_msgs/msg/String"
+CLOCK_TYPE = "rosgraph_msgs/msg/Clock"
+RECORDER_TYPE = "vla_adapter_ros/msg/RecorderStatus"
+CONTROLLER_TYPE = "vla_adapter_ros/msg/ControllerStatus"
+
+
+@dataclass(frozen=True)
+class BagMessage:
+    """A message as a bag has it: where it was sent, its type, when it was received [s], and its content."""
+
+    topic: str
+    type: str
+    received: float
+    content: Any
+
+
+@dataclass
+class BagNotes:
+    """What was seen beside the frames.
+
+    Attributes:
+        unusable: Topic -> first complaint about its messages, and their number.
+        refused: Topics of such messages with the complaints, for whoever counts them to take out.
+        clocks: That log times and stamps are of two clocks, in a sentence; empty if they are not.
+        losses: What was refused or lost so far: see `ObservationBuilder.losses`.
+        last: When the last message was received [s].
+        early: Reason -> bad frames from before every stream had begun.
+    """
+
+    unusable: dict[str, tuple[str, int]] = field(default_factory=dict)
+    refused: deque[tuple[str, str]] = field(default_factory=deque)
+    clocks: str = ""
+    losses: dict[str, int] = field(default_factory=dict)
+    last: float = 0.0
+    early: Counter[str] = field(default_factory=Counter)
+
+
+class Bag:
+    """A rosbag2 recording (mcap or sqlite3), open for reading.
+
+    Args:
+        path: Its folder, or a file in it.
+
+    Raises:
+        BagError: no bag, or one that cannot be read; the package that reads bags is missing.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        try:
+            from rosbags.highlevel import AnyReader
+            from rosbags.typesys import Stores, get_typestore
+        except ImportError:
+            raise BagError("reading bags needs the package rosbags: pip install rosbags") from None
+        self.path = locate(path)
+        folder = self.path if self.path.is_dir() else self.path.parent
+        if not (folder / "metadata.yaml").is_file():
+            raise BagError(
+                f"{self.path}: no metadata.yaml; allowed is the folder of a rosbag2 recording. One that was "
+                "not closed gets it back by `ros2 bag reindex`"
+            )
+        for file in sorted(folder.iterdir()):
+            if note := pointer_note(file):
+                raise BagError(note)
+        try:
+            # Old bags carry no definitions; those of the messages used here are the same everywhere.
+            self._reader = AnyReader([folder], default_typestore=get_typestore(Stores.ROS2_HUMBLE))
+            self._reader.open()
+        except Exception as error:  # the library lets errors of its storages and of YAML through
+            cure = ". Give the file the name that metadata.yaml says, or run `ros2 bag reindex`"
+            missing = "missing" in str(error)
+            raise BagError(f"{self.path}: not readable: {error}{cure if missing else ''}") from error
+        for connection in self._reader.connections:
+            if not (isinstance(connection.topic, str) and isinstance(connection.msgtype, str)):
+                raise BagError(
+                    f"{folder / 'metadata.yaml'}: topic {short(connection.topic)} of type "
+                    f"{short(connection.msgtype)}: allowed are texts"
+                )
+
+    def __enter__(self) -> Bag:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._reader.close()
+
+    @property
+    def topics(self) -> dict[str, str]:
+        """Topic -> message type, such as sensor_msgs/msg/Image; the last one of several."""
+        return {connection.topic: connection.msgtype for connection in self._reader.connections}
+
+    def has(self, topic: str, kind: str) -> bool:
+        """Whether messages of a type are on a topic, perhaps beside others."""
+        return any((c.topic, c.msgtype) == (topic, kind) for c in self._reader.connections)
+
+    def mixed(self, wanted: Mapping[str, str]) -> list[str]:
+        """What is to be said of topics that carry messages of other types as well as the wanted ones."""
+        others = {
+            (c.topic, c.msgtype): c.msgcount
+            for c in self._reader.connections
+            if wanted.get(c.topic, c.msgtype) != c.msgtype
+        }
+        return [f"{topic}: {count} messages of type {kind} are left out: the contract says {wanted[topic]}"
+                for (topic, kind), count in others.items()]  # fmt: skip
+
+    def topics_of(self, kind: str) -> list[str]:
+        """Topics with messages of a type whose definition the bag has."""
+        known = self._reader.typestore.fielddefs
+        return [topic for topic, its in self.topics.items() if its == kind and kind in known]
+
+    def messages(self, topics: set[str], kinds: Mapping[str, str] | None = None) -> Iterator[BagMessage]:
+        """Give out the messages on `topics` in the order of their log times.
+
+        Args:
+            topics: Their names.
+            kinds: Topic -> the only type that is wanted; of other topics all.
+
+        Raises:
+            BagError: a damaged file or message.
+        """
+        with self._readable():
+            for connection, time, data in self._raw(topics, kinds or {}):
+                content = self._reader.deserialize(data, connection.msgtype)
+                yield BagMessage(connection.topic, connection.msgtype, time * 1e-9, content)
+
+    def stamps(self, topics: set[str], kinds: Mapping[str, str] | None = None) -> dict[str, np.ndarray]:
+        """Log time and stamp of each message on `topics`, float64 (N, 2) [s]; nothing is decoded.
+
+        Args:
+            topics: Of types that begin with a header or a time.
+            kinds: As for `messages`.
+
+        Raises:
+            BagError: a damaged file.
+        """
+        found: dict[str, list[tuple[float, float]]] = {topic: [] for topic in topics}
+        with self._readable():
+            for connection, time, data in self._raw(topics, kinds or {}):
+                if (
+                    len(data) >= 12
+                ):  # CDR: four bytes, of which the second tells the order of bytes, then the time
+                    seconds, nanoseconds = struct.unpack_from("<iI" if data[1] & 1 else ">iI", data, 4)
+                    found[connection.topic].append((time * 1e-9, seconds + nanoseconds * 1e-9))
+        return {topic: np.array(pairs).reshape(-1, 2) for topic, pairs in found.items()}
+
+    def clock(self, contract: Contract, wanted: Mapping[str, str] | None = None) -> BagClock:
+        """The clock of a contract's streams, or of those `wanted` by `require`; goes through the bag once.
+
+        Raises:
+            BagError: a damaged file.
+        """
+        streams = {camera.topic: name for name, camera in contract.recorded_cameras.items()}
+        kinds, wanted = message_types(contract), self.require(contract) if wanted is None else wanted
+        streams |= {topic: topic for topic in kinds}
+        stamped = {
+            topic
+            for topic, name in streams.items()
+            if topic in wanted
+            and contract.time_source(name) == "header"
+            and kinds.get(topic) not in UNSTAMPED
+        }
+        also = {CLOCK_TOPIC} & set(self.topics_of(CLOCK_TYPE))
+        return BagClock(
+            self.stamps(stamped | also, wanted),
+            [camera.topic for camera in contract.recorded_cameras.values()],
+        )
+
+    def _raw(self, topics: set[str], kinds: Mapping[str, str]) -> Iterator[tuple[Any, int, bytes]]:
+        wanted = [
+            c for c in self._reader.connections
+            if c.topic in topics and kinds.get(c.topic, c.msgtype) == c.msgtype
+        ]  # fmt: skip
+        return self._reader.messages(connections=wanted) if wanted else iter(())  # of none it gives all
+
+    @contextmanager
+    def _readable(self) -> Iterator[None]:
+        """Whatever goes wrong inside is a damaged bag."""
+        try:
+            yield
+        except VlaAdapterError:
+            raise
+        except Exception as error:
+            raise BagError(f"{self.path}: not readable: {error}") from error
+
+    def require(self, contract: Contract, *, with_action: bool = True) -> dict[str, str]:
+        """Topics of a contract's streams, all of which the bag must have -> their types.
+
+        Args:
+            contract: Names them.
+            with_action: Whether commands are among them.
+
+        Raises:
+            BagError: one is missing or of another type.
+        """
+        wanted = {
+            camera.topic: IMAGE_TYPES[camera.transport] for camera in contract.recorded_cameras.values()
+        }
+        wanted |= {
+            name: TOPIC_TYPES[kind] for name, kind in message_types(contract, with_action=with_action).items()
+        }
+        wrong = [
+            f"{topic} is {self.topics.get(topic, 'not there')}, the contract says {kind}"
+            for topic, kind in wanted.items()
+            if not self.has(topic, kind)
+        ]
+        if wrong:
+            held = ", ".join(f"{topic} ({kind})" for topic, kind in sorted(self.topics.items()))
+            commands = [topic for topic in contract.command_topics if topic not in self.topics]
+            cure = ". Without commands: --next-state-as-action" if commands and with_action else ""
+            raise BagError(f"{self.path}: {'; '.join(wrong)}. The bag holds {held or 'nothing'}{cure}")
+        return wanted
+
+
+def add_message(builder: ObservationBuilder, contract: Contract, message: BagMessage) -> None:
+    """Hand a message to a frame builder, as a node does with one that it receives.
+
+    Raises:
+        FrameError: names and values that do not go together.
+        ImageError: an image that cannot be decoded.
+    """
+    content = message.content
+    for name, camera in contract.recorded_cameras.items():
+        if camera.topic == message.topic:
+            stamp = content.header.stamp.sec + content.header.stamp.nanosec * 1e-9
+            if name in contract.depth_cameras:
+                image = decode_depth(content, camera.rotation, camera.size, camera.fit)
+            else:
+                image = decode_image(content, camera.rotation, camera.size, camera.encoding, fit=camera.fit)
+            builder.add_image(name, stamp, message.received, image)
+    if message.topic in message_types(contract):
+        add_values(builder, contract, message.topic, content, message.received)
+
+
+def bag_frames(
+    bag: Bag,
+    contract: Contract,
+    others: set[str] = frozenset(),
+    notes: BagNotes | None = None,
+    *,
+    with_commands: bool = True,
+) -> Iterator[Frame | BagMessage]:
+    """Give out a bag's frames, good and bad, and between them the messages on further topics.
+
+    Args:
+        bag: The recording.
+        contract: Streams, rate and ages.
+        others: Topics whose messages are handed through, in their turn.
+        notes: Is filled in while reading.
+        with_commands: Whether frames need the command.
+
+    Raises:
+        BagError: a stream is missing, or the bag is damaged.
+    """
+    notes = notes if notes is not None else BagNotes()
+    streams = bag.require(contract, with_action=with_commands)
+    clock = bag.clock(contract, streams)
+    builder = ObservationBuilder(contract, with_action=True, with_commands=with_commands)
+    notes.clocks, notes.losses = clock.remark, builder.losses
+    for logged in bag.messages({*streams} | others, streams):
+        message = replace(logged, received=clock.at(logged.received))
+        notes.last = message.received
+        if message.topic in others:
+            yield from builder.take(message.received)
+            yield message
+        if message.topic in streams:
+            try:
+                add_message(builder, contract, message)
+            except VlaAdapterError as error:
+                first, count = notes.unusable.get(message.topic, (str(error), 0))
+                notes.unusable[message.topic] = first, count + 1
+                notes.refused.append((message.topic, str(error)))
+            yield from builder.take(message.received)
+    yield from builder.take(notes.last + contract.settle_s + 1.0 / contract.rate_hz)
+
+
+def once_begun(items: Iterable[Frame | BagMessage], notes: BagNotes) -> Iterator[Frame | BagMessage]:
+    """The same, without bad frames from before every stream had begun: nothing was lost there."""
+    begun = False
+    for item in items:
+        if not begun and isinstance(item, Frame):
+            begun = not item.problem or all(math.isfinite(age) for age in item.ages.values())
+            if not begun:
+                reason = next(
+                    (r for r in notes.early if kind_of(r) == kind_of(item.first_cause)), item.first_cause
+                )
+                notes.early[reason] += 1
+                continue
+        yield item

@@ -1,0 +1,116 @@
+"""Hands messages to a frame builder, alike for those of a node and those of a bag."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from vla_adapter_ros.contract import Contract
+from vla_adapter_ros.contract.schema import TOOL_COLUMNS
+from vla_adapter_ros.errors import FrameError
+from vla_adapter_ros.observation.builder import ObservationBuilder
+
+
+def message_types(contract: Contract, *, with_action: bool = True) -> dict[str, str]:
+    """Topics without images -> what their messages are, as `contract.schema.TOPIC_TYPES`."""
+    types = {topic: entry.type for topic, entry in contract.topics.items()}
+    commands = contract.command_topics
+    if not with_action:  # topics of commands alone are not needed
+        used = {d.topic for d in contract.state}
+        return {topic: kind for topic, kind in types.items() if topic in used or topic not in commands}
+    return types | commands
+
+
+def add_values(
+    builder: ObservationBuilder, contract: Contract, topic: str, message: Any, received: float
+) -> None:
+    """Hand a message without an image to a frame builder.
+
+    Args:
+        builder: Takes it.
+        contract: Says what the messages on the topic are.
+        topic: Where it came.
+        message: Of ROS, or of a bag reader.
+        received: When it came [s]; also the stamp of messages that have none.
+
+    Raises:
+        FrameError: names and values that do not go together.
+    """
+    kind = message_types(contract)[topic]
+    header = getattr(message, "header", None)
+    stamp = received if header is None else header.stamp.sec + header.stamp.nanosec * 1e-9
+    if kind == "joint_state":
+        given = max((message.position, message.velocity, message.effort), key=len)
+        names = message.name if len(message.name) or not len(given) else _names(contract, topic, len(given))
+        builder.add_joint_state(
+            topic, stamp, received, names, message.position, message.velocity, message.effort
+        )
+    elif kind == "pose":
+        names, values = pose_values(message)
+        builder.add_values(topic, stamp, received, [*names, *TOOL_COLUMNS], [*values, *tool_pose(values)])
+    elif kind == "twist":
+        builder.add_values(topic, stamp, received, TOOL_COLUMNS, twist_values(message))
+    elif kind == "float64_array":
+        builder.add_values(topic, stamp, received, _names(contract, topic, len(message.data)), message.data)
+    else:
+        _add_trajectory(builder, contract, topic, message, stamp or received, received)
+
+
+def _add_trajectory(
+    builder: ObservationBuilder, contract: Contract, topic: str, message: Any, stamp: float, received: float
+) -> None:
+    """A JointTrajectory: its first point is the command of its stamp, later ones come as much later."""
+    ours = {joint: name for name, joint in contract.dimensions_on(topic).items()}
+    names = [name if name in ours.values() else ours.get(name, name) for name in message.joint_names]
+    names = names or list(_names(contract, topic, len(message.points[0].positions) if message.points else 0))
+    times = [p.time_from_start.sec + p.time_from_start.nanosec * 1e-9 for p in message.points]
+    points = []
+    for time, point in zip(times, message.points, strict=True):
+        if len(point.positions) != len(names):
+            raise FrameError(f"{topic}: {len(names)} names but {len(point.positions)} positions")
+        points.append((time - times[0], point.positions))
+    builder.add_trajectory(topic, stamp, received, names, points)
+
+
+def _names(contract: Contract, topic: str, count: int) -> Sequence[str]:
+    """Names of the values of a message that carries none.
+
+    Raises:
+        FrameError: the contract does not say so many.
+    """
+    entry = contract.topics.get(topic)
+    names = (
+        tuple(entry.joints) if entry is not None and entry.joints else tuple(contract.dimensions_on(topic))
+    )
+    if len(names) != count:
+        raise FrameError(
+            f"{topic}: a message of {count} values without names, the contract names {len(names)}: "
+            f"allowed are as many under topics.{topic}.joints"
+        )
+    return names
+
+
+def pose_values(message: Any) -> tuple[list[str], list[float]]:
+    """Names and values of a PoseStamped, from ROS or from a bag: position.x ... orientation.w [m, 1]."""
+    names, values = [], []
+    for part, axes in (("position", "xyz"), ("orientation", "xyzw")):
+        for axis in axes:
+            names.append(f"{part}.{axis}")
+            values.append(getattr(getattr(message.pose, part), axis))
+    return names, values
+
+
+def twist_values(message: Any) -> list[float]:
+    """Linear [m/s] and angular [rad/s] velocity of a TwistStamped, (6,)."""
+    parts = (message.twist.linear, message.twist.angular)
+    return [getattr(part, axis) for part in parts for axis in "xyz"]
+
+
+def tool_pose(values: Sequence[float]) -> list[float]:
+    """Translation [m] and rotation vector [rad], (6,), of a position and a quaternion x, y, z, w, (7,)."""
+    x, y, z, w = values[3:]
+    length = math.sqrt(x * x + y * y + z * z)
+    half = math.atan2(length, w) if w >= 0 else math.atan2(-length, -w)  # the shorter way round
+    factor = 2 * half / length if length > 1e-12 else 2.0
+    return [*values[:3], factor * x, factor * y, factor * z]

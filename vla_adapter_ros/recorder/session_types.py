@@ -1,0 +1,105 @@
+"""Settings, answers and status of a recording session."""
+
+from __future__ import annotations
+
+from concurrent.futures import Future
+from dataclasses import dataclass
+from typing import Any
+
+from vla_adapter_ros.dataset.quality.findings import Verdict
+from vla_adapter_ros.dataset.writer import EpisodeSummary
+from vla_adapter_ros.errors import ParameterError
+
+IDLE, RECORDING, PENDING = "idle", "recording", "pending"
+ON_FAIL = ("ask", "discard", "save")
+
+
+@dataclass(frozen=True)
+class SessionSettings:
+    """How a session behaves.
+
+    Attributes:
+        on_fail: What happens to an episode whose verdict is fail: ask, discard or save.
+        min_disk_bytes: With less free space no episode starts, and one that is recorded ends [byte].
+        silence_s: An episode ends when no good frame has come for so long [s].
+        max_saving: Episodes that may wait for the disk before the next one is refused.
+    """
+
+    on_fail: str = "ask"
+    min_disk_bytes: float = 1e9
+    silence_s: float = 2.0
+    max_saving: int = 2
+
+    def __post_init__(self) -> None:
+        if self.on_fail not in ON_FAIL:
+            raise ParameterError(f"on_fail = {self.on_fail!r}: allowed are ask, discard, save")
+        for name in ("min_disk_bytes", "silence_s", "max_saving"):
+            if not getattr(self, name) >= 0:
+                raise ParameterError(f"{name} = {getattr(self, name)!r}: allowed is at least 0")
+
+
+@dataclass(frozen=True)
+class Reply:
+    """Answer to a command.
+
+    Attributes:
+        ok: Whether it was done, or is being done in `saved`.
+        message: What happened, or why not, in one sentence.
+        saved: Becomes the summary once the episode is on disk, or raises RecordingError.
+        dropped: Frames that were left out of that episode.
+    """
+
+    ok: bool
+    message: str
+    saved: Future[EpisodeSummary] | None = None
+    dropped: int = 0
+
+
+@dataclass(frozen=True)
+class SessionStatus:
+    """What the session does, for a status line.
+
+    Attributes:
+        state: idle, recording or pending.
+        reason: What is unusual, or what happened last; one sentence.
+        episode: Number that the episode being recorded will get, -1 if none.
+        episodes: Episodes on disk.
+        saving: Episodes being finished.
+        frames, dropped: Rows recorded and left out, of the current or else the last episode.
+        rate_hz: True rate of the newest rows [Hz], 0 while nothing is recorded.
+        queue_depth: Images waiting for an encoder.
+        disk_left: Free space [byte].
+        minutes_left: Recording time until the disk has reached its floor [min].
+        verdict: One line per check of the last episode that ended.
+    """
+
+    state: str
+    reason: str
+    episode: int
+    episodes: int
+    saving: int
+    frames: int
+    dropped: int
+    rate_hz: float
+    queue_depth: int
+    disk_left: float
+    minutes_left: float
+    verdict: tuple[str, ...]
+
+
+def describe(summary: EpisodeSummary, dropped: int) -> str:
+    """A saved episode in one sentence."""
+    return (
+        f"saved episode {summary.index}: {summary.frames} frames in {summary.duration_s:.1f} s, "
+        f"{summary.rate_hz:.2f} Hz, {dropped} left out"
+    )
+
+
+def notes_of(verdict: Verdict, dropped: int, fault: str) -> dict[str, Any]:
+    """What meta/recordings.json keeps of an episode."""
+    notes = {
+        "dropped": dropped,
+        "level": verdict.level.value,
+        "verdict": [c.as_json() for c in verdict.checks],
+    }
+    return notes | {"ended_early": fault} if fault else notes
