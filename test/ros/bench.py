@@ -221,7 +221,9 @@ class Bench:
     def drive(self, times: np.ndarray, positions: np.ndarray, velocities: np.ndarray) -> None:
         """Move the arm past the controller, as a human's own device does; times [s] from now."""
         with self._changed:
-            self._arm.accept(CONTRACT.arm_joints, self.now, times, positions, velocities, now=self.now)
+            self._arm.accept_trajectory(
+                CONTRACT.arm_joints, self.now, times, positions, velocities, now=self.now
+            )
 
     def newest(self, topic: str) -> Any:
         assert self.until(lambda: self.received[topic]), f"nothing on {topic}"

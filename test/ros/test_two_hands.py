@@ -47,7 +47,7 @@ class Arms:
 
     def _on_trajectory(self, message) -> None:
         with self.bench._changed:
-            self.driver.accept(*trajectory_arrays(message), now=self.bench.now)
+            self.driver.accept_trajectory(*trajectory_arrays(message), now=self.bench.now)
 
     @property
     def position(self) -> np.ndarray:

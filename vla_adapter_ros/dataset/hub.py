@@ -57,13 +57,13 @@ def push_to_hub(
     if split_id(repo_id) != (repo_id, None):
         raise DatasetError(f"repo id {repo_id!r}: allowed is USER/NAME")
     reader = DatasetReader(root)
+    for link in find_links(reader.root):
+        if leaves(link, reader.root):
+            raise DatasetError(f"{link} is a link out of the data set: links are not uploaded")
     if not file_per_episode and has_file_per_episode(reader):
         with tempfile.TemporaryDirectory(prefix="export-") as folder:
             joined = consolidate(reader.root, Path(folder) / reader.root.name).root
             return push_to_hub(joined, repo_id, private=private, api=api)
-    for link in find_links(reader.root):
-        if leaves(link, reader.root):
-            raise DatasetError(f"{link} is a link out of the data set: links are not uploaded")
     if api is None:
         try:
             from huggingface_hub import HfApi

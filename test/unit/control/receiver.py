@@ -90,7 +90,7 @@ class Arm:
             self.core.accept_teleop(np.full(columns, k % 2 * 1.0), self.now, self.now)
             self.run(self.core.period_s)
         still, sampled = np.zeros((1, len(goal))), self.now + self.core.period_s
-        self.controller.accept(
+        self.controller.accept_trajectory(
             self.core.contract.arm_joints, sampled, [seconds], goal[None], still, still, now=sampled
         )
         for k in range(round(seconds / self.core.period_s)):
@@ -113,7 +113,7 @@ class Arm:
             trajectory.times, trajectory.start_ns * 1e-9 + trajectory.offsets, atol=1e-6
         )
         start = self.begin + self.ticks * self.core.period_s
-        self.controller.accept(
+        self.controller.accept_trajectory(
             trajectory.joints,
             start,
             trajectory.offsets,

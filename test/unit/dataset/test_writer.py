@@ -230,7 +230,7 @@ def test_lost_images_are_noticed_at_save(tmp_path, monkeypatch):
         writer.start_episode("a")
         for n in range(5):
             writer.add(make_frame(n), 1)
-        writer._take.encoders["gripper"].add(make_frame(5).images["gripper"])
+        writer._episode.encoders["gripper"].add(make_frame(5).images["gripper"])
         with pytest.raises(RecordingError, match="6 images but 5 rows"):
             writer.save_episode()
         assert writer.num_episodes == 0
@@ -377,7 +377,7 @@ record(writer, "b", 5, seed=1)
 def test_a_crash_while_saving_loses_only_that_episode(tmp_path, where):
     root = tmp_path / "set"
     process = subprocess.run(
-        [sys.executable, "-c", CRASH, str(root), where, str(Path(__file__).parent)],
+        [sys.executable, "-c", CRASH, str(root), where, str(Path(__file__).parents[1])],
         env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[3])},
         check=False,
     )

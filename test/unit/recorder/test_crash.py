@@ -28,7 +28,7 @@ def run_and_kill(root: Path, wait_s: float) -> int:
     """Record into `root` until `wait_s` after the first frame; returns how many episodes were saved."""
     process = subprocess.Popen(
         [sys.executable, str(HERE / "crash_recorder.py"), str(root)],
-        env={**os.environ, "PYTHONPATH": f"{HERE.parents[2]}{os.pathsep}{HERE}"},
+        env={**os.environ, "PYTHONPATH": f"{HERE.parents[2]}{os.pathsep}{HERE.parent}"},
         stdout=subprocess.PIPE,
         text=True,
     )

@@ -147,5 +147,7 @@ def test_what_auto_means_and_what_the_checkpoint_must_do_afterwards():
     assert evaluation_preprocessing("light", tiny.preprocessing) == tiny.preprocessing
     cropped = replace(tiny.preprocessing, center_crop=0.8)
     assert evaluation_preprocessing("light", cropped) == cropped
-    with pytest.raises(TrainingError, match=r"augmentation = 'strong': allowed are \['auto', 'official'"):
+    with pytest.raises(
+        TrainingError, match=r"augmentation = 'strong': allowed is one of \['auto', 'official'"
+    ):
         resolve_augmentation("strong", tiny)

@@ -206,7 +206,7 @@ def test_an_episode_elsewhere_is_no_changed_order():
 def test_degrees_are_told_from_radians():
     rows = made_rows()
     check = check_units(changed(rows, state=np.degrees(rows.state)))
-    assert check.level == "fail" and "degrees? Allowed is rad" in check.text
+    assert check.level == "fail" and "degrees or counts of a servo?" in check.text
     state = rows.state.copy()
     state[:5, 3] = -3.2  # a little beyond
     check = check_units(changed(rows, state=state))

@@ -39,7 +39,7 @@ def test_a_run_that_has_finished_says_so_and_gives_its_result(start, tmp_path, c
     assert first.startswith(
         f"{tmp_path / 'policy'} is finished: nothing is left to resume. To train on, take"
     )
-    assert "sentence" in last and again.losses == pytest.approx(made.losses, rel=1e-4)
+    assert "instructions" in last and again.losses == pytest.approx(made.losses, rel=1e-4)
     with pytest.raises(TrainingError, match=r"differs from this one:\n  steps: 4 then, 6 now$"):
         finetune(output=tmp_path / "policy", resume=True, **start, **{**settings, "steps": 6})
     with pytest.raises(TrainingError, match="is there already: choose another output"):
