@@ -50,7 +50,7 @@ class ObservationError(VlaAdapterError):
 
 
 class StatisticsError(VlaAdapterError):
-    """Normalisation statistics are missing, not finite, or of the wrong width."""
+    """Normalization statistics are missing, not finite, or of the wrong width."""
 
 
 class DatasetError(VlaAdapterError):

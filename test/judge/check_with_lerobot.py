@@ -19,7 +19,7 @@ import numpy as np
 from judged import Judge, stand_in_torchvision
 
 CHUNK = 8
-PIXEL_TOLERANCE = 1.01 / 255  # decoders may round colours differently
+PIXEL_TOLERANCE = 1.01 / 255  # decoders may round colors differently
 DEPTH_SINCE, DEPTH_TOLERANCE_MM = (0, 6), 1.01  # it computes in single precision, and rounds
 INDEX = ("timestamp", "frame_index", "episode_index", "index", "task_index")
 
@@ -69,7 +69,7 @@ def check_rows(judge: Judge, dataset: object, reader: object) -> None:
 def check_depth(judge: Judge, dataset: object, reader: object, version: str) -> None:
     """Depth of single rows in mm, and its statistics, by a LeRobot that knows depth."""
     if reader.depth_cameras and tuple(map(int, version.split(".")[:2])) < DEPTH_SINCE:
-        print(f"skip   depth: LeRobot {version} shows it as grey pictures, 0.6 reads it")
+        print(f"skip   depth: LeRobot {version} shows it as gray pictures, 0.6 reads it")
         return
     for camera in reader.depth_cameras:
         key, worst = f"observation.images.{camera}", 0.0

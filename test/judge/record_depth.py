@@ -1,4 +1,4 @@
-"""Record a small data set with a colour and a depth camera, for the judge.
+"""Record a small data set with a color and a depth camera, for the judge.
 
 python test/judge/record_depth.py FOLDER
 """

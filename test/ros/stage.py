@@ -18,7 +18,7 @@ from vla_adapter_ros.nodes.graph import NodeSpec
 from vla_adapter_ros.nodes.images import array_to_image
 from vla_adapter_ros.srv import StartEpisode
 
-# The bench's arm stands still before grey walls.
+# The bench's arm stands still before gray walls.
 STILL = "constant_joints: [.inf, .inf]\nidle_head: [.inf, .inf]\nidle_tail: [.inf, .inf]\n"
 
 
@@ -88,7 +88,7 @@ class Stage:
         return self.bench.call(Trigger, f"recorder_node/{name}", Trigger.Request())
 
     def status(self, condition):
-        """Newest status, once it fulfils a condition."""
+        """Newest status, once it fulfills a condition."""
         seen = self.bench.received["recorder_node/status"]
         assert self.bench.until(lambda: seen and condition(seen[-1])), seen[-1] if seen else "none"
         return seen[-1]

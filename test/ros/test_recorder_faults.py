@@ -87,7 +87,7 @@ def test_images_that_cannot_be_used_refuse_the_start_and_are_told_by_the_verdict
     answer = bench.call(StartEpisode, "recorder_node/start_episode", request)
     topic = CONTRACT.cameras["gripper"].topic
     first = (
-        f"inputs are missing: camera gripper ({topic}): image encoding '32FC1' is no colour: depth is allowed"
+        f"inputs are missing: camera gripper ({topic}): image encoding '32FC1' is no color: depth is allowed"
     )
     assert not answer.accepted and answer.message.startswith(first)
     assert answer.message.count("camera gripper") == 1  # the cause, and not its echo

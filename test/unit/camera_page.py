@@ -40,7 +40,7 @@ FORMATS = (
 
 
 def raw_image(encoding: str) -> SimpleNamespace:
-    """A grey image of 16 x 12 pixels that has more than enough data."""
+    """A gray image of 16 x 12 pixels that has more than enough data."""
     step = 16 * 32
     return SimpleNamespace(
         encoding=encoding, width=16, height=12, step=step, is_bigendian=0, data=bytes(2 * 12 * step)
@@ -49,9 +49,9 @@ def raw_image(encoding: str) -> SimpleNamespace:
 
 def compressed_image(format: str) -> SimpleNamespace:
     """A picture of 16 x 12 pixels, as its format says."""
-    colours = ";" not in format or format.rstrip().endswith(("bgr8", "bgr16", "rgb8"))
+    colors = ";" not in format or format.rstrip().endswith(("bgr8", "bgr16", "rgb8"))
     deep = format.startswith(("16UC1", "32FC1", "mono16; png")) or "16" in format.rpartition(" ")[2]
-    values = np.zeros((12, 16, 3) if colours else (12, 16), np.uint16 if deep else np.uint8)
+    values = np.zeros((12, 16, 3) if colors else (12, 16), np.uint16 if deep else np.uint8)
     data = cv2.imencode(
         ".jpg" if "jp" in format else ".png", values.astype(np.uint8) if "jp" in format else values
     )[1].tobytes()
@@ -72,7 +72,7 @@ def outcome(message: SimpleNamespace, decode: Callable[[SimpleNamespace], np.nda
 
 
 def table(first: str, names: tuple[str, ...], make: Callable[[str], SimpleNamespace]) -> Iterator[str]:
-    """Lines of a table; neighbours of the same fate share one."""
+    """Lines of a table; neighbors of the same fate share one."""
     yield f"| {first} | from a camera | from a depth camera |"
     yield "|---|---|---|"
     fates = [

@@ -41,7 +41,7 @@ def make_ours(root: Path, lengths=LENGTHS, tasks=("wave", "push", "wave"), gop: 
 
 
 def make_foreign(root: Path, ours: DatasetReader, *, images: str = "video", missing: int = -1) -> Path:
-    """The same episodes as a v2.1 data set with other names, in degrees and millimetres.
+    """The same episodes as a v2.1 data set with other names, in degrees and millimeters.
 
     Args:
         root: New folder.

@@ -1,4 +1,4 @@
-"""Made-up frames of the simulated Franka, each recognisable by its content."""
+"""Made-up frames of the simulated Franka, each recognizable by its content."""
 
 from __future__ import annotations
 

@@ -2,7 +2,7 @@
 
 Names are those of sensor_msgs/image_encodings.hpp, formats those of compressed_image_transport. Some
 encodings say what their values mean (`bgr8`), others only how they lie in memory (`8UC3`, OpenCV's name of
-the layout). Nothing is guessed: what leaves the order of its colours open is refused, or the contract
+the layout). Nothing is guessed: what leaves the order of its colors open is refused, or the contract
 says it.
 """
 
@@ -22,7 +22,7 @@ PLANAR = ("nv12", "nv21")
 """Luma of all rows, then chroma of half as many: one and a half times the data of `PIXELS`."""
 SYNONYMS = {"yuv422": "uyvy", "yuv422_yuy2": "yuyv"}
 """Old names, still sent."""
-GREY = ("mono8", "mono16")
+GRAY = ("mono8", "mono16")
 DEPTH = {"16UC1": "mm", "32FC1": "m"}
 """Depth images -> unit of their values (REP 118)."""
 
@@ -63,7 +63,7 @@ def depth_codec(format: str) -> tuple[str, str]:
 
 
 def meaning_of(said: str, wanted: str = "") -> str:
-    """Encoding, one of `PIXELS`, by which a raw image of a colour camera is to be read.
+    """Encoding, one of `PIXELS`, by which a raw image of a color camera is to be read.
 
     Args:
         said: What its message says.
@@ -83,7 +83,7 @@ def meaning_of(said: str, wanted: str = "") -> str:
         return said
     meanings = [name for name in PIXELS if layout_of(name) == said and name not in SYNONYMS]
     if said in DEPTH:
-        raise ImageError(f"image encoding '{said}' is no colour: {_depth_allowed(meanings)}")
+        raise ImageError(f"image encoding '{said}' is no color: {_depth_allowed(meanings)}")
     if meanings:
         raise ImageError(
             f"image encoding '{said}' does not say what its values mean: allowed is one with the camera's "
@@ -93,18 +93,18 @@ def meaning_of(said: str, wanted: str = "") -> str:
 
 
 def says_grey(format: str) -> bool | None:
-    """Whether a compressed image's format says that its picture is grey, or has colours; None: neither.
+    """Whether a compressed image's format says that its picture is gray, or has colors; None: neither.
 
     A format of one word, such as `jpeg`, leaves it to the picture. Others say what was compressed and how,
     such as `rgb8; jpeg compressed bgr8`: only what begins with bgr is a picture in its usual order.
 
     Raises:
-        ImageError: depth, colours that became grey, or an order of colours that is left open.
+        ImageError: depth, colors that became gray, or an order of colors that is left open.
     """
     source, says, rest = (part.strip() for part in format.partition(";"))
     codec, _, target = (part.strip() for part in rest.partition(" compressed"))
     if source in DEPTH or codec.startswith("compressedDepth"):
-        raise _undecided(format, f"is no colour: {_depth_allowed()}")
+        raise _undecided(format, f"is no color: {_depth_allowed()}")
     if not says:
         return None
     if source not in PIXELS:
@@ -114,39 +114,39 @@ def says_grey(format: str) -> bool | None:
         )
     if codec not in ("jpeg", "jpg", "png"):
         raise _undecided(format, f"is compressed by '{shortened(codec)}': allowed are jpeg and png")
-    if source in GREY and target in ("", *GREY):
+    if source in GRAY and target in ("", *GRAY):
         return True
-    if source not in GREY and target in ("bgr8", "bgr16"):
+    if source not in GRAY and target in ("bgr8", "bgr16"):
         return False
-    allowed = f"'{source}; {codec} compressed {'mono8' if source in GREY else 'bgr8'}'"
-    if target in GREY or (not target and source.startswith("bayer")):
-        raise _undecided(format, f"makes grey of a colour camera: allowed are {allowed}, and transport raw")
+    allowed = f"'{source}; {codec} compressed {'mono8' if source in GRAY else 'bgr8'}'"
+    if target in GRAY or (not target and source.startswith("bayer")):
+        raise _undecided(format, f"makes gray of a color camera: allowed are {allowed}, and transport raw")
     raise _undecided(
-        format, f"does not say the order of its colours: allowed are {allowed}, and 'jpeg' or 'png' alone"
+        format, f"does not say the order of its colors: allowed are {allowed}, and 'jpeg' or 'png' alone"
     )
 
 
-def require_as_said(format: str, *, grey: bool, bits: int) -> None:
+def require_as_said(format: str, *, gray: bool, bits: int) -> None:
     """Refuse a picture that is not what its format says.
 
     Args:
         format: One that `says_grey` takes.
-        grey: Whether the picture has one value per pixel.
+        gray: Whether the picture has one value per pixel.
         bits: Per value.
 
     Raises:
-        ImageError: grey that should have colours, or the reverse; grey of 16 bits that may be depth.
+        ImageError: gray that should have colors, or the reverse; gray of 16 bits that may be depth.
     """
     said = says_grey(format)
-    if said is None and grey and bits > 8:
+    if said is None and gray and bits > 8:
         raise _undecided(
             format,
-            f"is grey of {bits} bits, brightness or depth: allowed are 'mono16; png compressed', and depth "
+            f"is gray of {bits} bits, brightness or depth: allowed are 'mono16; png compressed', and depth "
             "under depth_cameras of the contract",
         )
-    if said is not None and said != grey:
-        words = {True: "is grey", False: "has colours"}
-        raise _undecided(format, f"says that it {words[said]}, it {words[grey]}: allowed is what it says")
+    if said is not None and said != gray:
+        words = {True: "is gray", False: "has colors"}
+        raise _undecided(format, f"says that it {words[said]}, it {words[gray]}: allowed is what it says")
 
 
 def shortened(text: str) -> str:

@@ -1,4 +1,4 @@
-"""RGB images as the planes that a video encoder takes, such that decoders give the same colours back.
+"""RGB images as the planes that a video encoder takes, such that decoders give the same colors back.
 
 FFmpeg's swscale, with which PyAV, torchcodec and LeRobot turn decoded videos into RGB, rounds each of its
 terms down (BT.601, values 16 to 235):
@@ -7,8 +7,8 @@ terms down (BT.601, values 16 to 235):
     G = floor(1.164 (Y - 16)) + floor(-0.392 (U - 128)) + floor(-0.813 (V - 128))
     B = floor(1.164 (Y - 16)) + floor(2.017 (U - 128))
 
-A correctly rounded conversion to YUV therefore comes back darker, by 0.5 levels where it is grey and by 0.9
-to 1.4 where it is coloured, and once more after every further encoding. The planes made here are lighter by
+A correctly rounded conversion to YUV therefore comes back darker, by 0.5 levels where it is gray and by 0.9
+to 1.4 where it is colored, and once more after every further encoding. The planes made here are lighter by
 what those roundings take (measured with FFmpeg 7 and 8 on x86-64: the table above is exact).
 """
 
@@ -31,8 +31,8 @@ _LIFT = 64  # what is added to Y is looked up in units of 1/64
 def _lost(factor: float) -> np.ndarray:
     """What rounding down takes from `factor * (c - 128)` for every c, (256,), 0 to 1.
 
-    It jumps from one c to the next, and an encoder does not keep c: the mean over neighbours is what counts.
-    Only a grey surface stays exactly grey.
+    It jumps from one c to the next, and an encoder does not keep c: the mean over neighbors is what counts.
+    Only a gray surface stays exactly gray.
     """
     exact = factor * (np.arange(256) - 128.0)
     lost = exact - np.floor(exact)
@@ -85,8 +85,8 @@ def yuv_planes(image: np.ndarray) -> np.ndarray:
     lift = cv2.add(cv2.LUT(u, _LIFT_BY_U), cv2.LUT(v, _LIFT_BY_V))
     lift = cv2.resize(lift, (width, height), interpolation=cv2.INTER_NEAREST)
     planes = np.empty((height + height // 2, width), np.uint8)
-    grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
-    cv2.addWeighted(grey, 1 / _LUMA, lift, 1 / _LIFT, 16.0, dst=planes[:height])
+    gray = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
+    cv2.addWeighted(gray, 1 / _LUMA, lift, 1 / _LIFT, 16.0, dst=planes[:height])
     planes[height:].reshape(2, -1)[0] = u.ravel()
     planes[height:].reshape(2, -1)[1] = v.ravel()
     return planes

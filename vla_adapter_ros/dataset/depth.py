@@ -1,7 +1,7 @@
 """Depth images as LeRobot 0.6 stores them: 12-bit codes, in a video that loses nothing.
 
 Its quantizer and its defaults: code = 4095 (ln(d + shift) - ln(min + shift)) / (ln(max + shift) - ln(min +
-shift)), d in metres, so that near things get finer steps, as sensors see them. At 1 m a step is 1.5 mm.
+shift)), d in meters, so that near things get finer steps, as sensors see them. At 1 m a step is 1.5 mm.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ class DepthCoding:
 def is_depth(feature: Mapping[str, Any]) -> bool:
     """Whether a camera's feature holds depth: by LeRobot's mark, in its old places too, or by its pixels.
 
-    Grey pixels of more than 8 bits are no image of colors, whatever the marks say.
+    Gray pixels of more than 8 bits are no image of colors, whatever the marks say.
     """
     notes = (feature.get("info"), feature.get("video_info"), feature)
     return any(_says_depth(note) for note in notes if isinstance(note, Mapping))
@@ -69,12 +69,12 @@ def _says_depth(note: Mapping[str, Any]) -> bool:
 
 
 def holds_depth(pixel_format: str) -> bool:
-    """Whether pixels of a format, by FFmpeg's name, are too deep a grey for an image of colors."""
+    """Whether pixels of a format, by FFmpeg's name, are too deep a gray for an image of colors."""
     return bool(_DEEP_GREY.match(pixel_format))
 
 
 def coding_of(feature: Mapping[str, Any]) -> DepthCoding | None:
-    """Coding of a depth video; None for colours, and for depth in another form, which cannot be read.
+    """Coding of a depth video; None for colors, and for depth in another form, which cannot be read.
 
     Raises:
         DatasetError: numbers that are no coding.

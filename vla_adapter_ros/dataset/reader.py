@@ -121,7 +121,7 @@ class DatasetReader:
 
     @property
     def video_cameras(self) -> tuple[str, ...]:
-        """Names of the cameras with a video, of colours or depth, that is there."""
+        """Names of the cameras with a video, of colors or depth, that is there."""
         return self._cameras(lambda f: f["dtype"] == "video")
 
     def require_cameras(self, cameras: Collection[str]) -> None:
@@ -259,8 +259,8 @@ class DatasetReader:
             data = self._picture(cells[row].as_py() if row < len(cells) else None)
             try:
                 header = picture_header(data)
-                if header.grey and header.bits > 8:
-                    what = f"grey {header.kind} of {header.bits} bits"
+                if header.gray and header.bits > 8:
+                    what = f"gray {header.kind} of {header.bits} bits"
                     raise ImageError(f"{what} is depth, not color")
                 yield decode_picture(data)
             except ImageError as error:

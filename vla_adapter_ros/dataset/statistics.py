@@ -1,7 +1,7 @@
 """Exact statistics of a data set's columns, and those of its images from histograms.
 
 Formulas as LeRobot v3.0 stores them: population standard deviation, linear
-interpolation between neighbours for quantiles, images scaled to [0, 1].
+interpolation between neighbors for quantiles, images scaled to [0, 1].
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ def exact_statistics(dataset: Any) -> dict[str, dict[str, list[Any]]]:
 def histogram_statistics(histogram: np.ndarray, frames: int) -> dict[str, list[Any]]:
     """Statistics of a camera over `frames` images, (C, 1, 1) each, of its histogram.
 
-    Colours, (3, 256), in [0, 1]; depth, (1, 4096), in mm.
+    Colors, (3, 256), in [0, 1]; depth, (1, 4096), in mm.
     """
     channels, count = histogram.shape
     levels = DepthCoding().levels.astype(np.float64) if count == CODES else np.arange(256) / 255.0

@@ -1,4 +1,4 @@
-"""Messages of depth cameras to arrays in millimetres."""
+"""Messages of depth cameras to arrays in millimeters."""
 
 from __future__ import annotations
 
@@ -41,10 +41,10 @@ def decode_depth(
         data = memoryview(message.data).tobytes()
         skipped = _QUANTIZATION.size if codec == "compressedDepth" else 0
         header = picture_header(data[skipped:])
-        if (header.kind, header.grey, header.bits) != ("PNG", True, 16):
+        if (header.kind, header.gray, header.bits) != ("PNG", True, 16):
             raise ImageError(
                 f"compressed image '{shortened(message.format)}' holds a {header.kind} of {header.bits} "
-                "bits: allowed is a grey PNG of 16 bits"
+                "bits: allowed is a gray PNG of 16 bits"
             )
         width, height = header.width, header.height
     elif message.encoding in DEPTH:
@@ -60,9 +60,9 @@ def decode_depth(
         return np.broadcast_to(np.uint16(0), shape)
     values = _decode_png(data[skipped:]) if data else _raw_values(message, encoding)
     if encoding == "32FC1":
-        metres = _from_inverse(values, data) if skipped else values
+        meters = _from_inverse(values, data) if skipped else values
         with np.errstate(invalid="ignore", over="ignore"):
-            depth = np.rint(metres.astype(np.float64) * 1000)
+            depth = np.rint(meters.astype(np.float64) * 1000)
             values = np.where((depth >= 0) & (depth <= LARGEST_MM), depth, 0).astype(np.uint16)
     values = turn(values, rotation)
     return values if size is None else fit_image(values, size, fit)

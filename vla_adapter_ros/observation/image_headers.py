@@ -15,7 +15,7 @@ PNG_END, JPEG_END = b"IEND", b"\xff\xd9"
 # Start of frame, baseline to arithmetic; C4, C8 and CC lie between them and are tables.
 _FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _WITHOUT_LENGTH = frozenset((0x01, *range(0xD0, 0xD8)))
-_PNG_COLORS = (2, 3, 6)  # true colour, palette, true colour with alpha; the others are grey
+_PNG_COLORS = (2, 3, 6)  # true color, palette, true color with alpha; the others are gray
 _LAYOUTS = {"PNG": "signature, IHDR, ..., IEND", "JPEG": "start of frame before the scan, end marker"}
 
 
@@ -26,14 +26,14 @@ class PictureHeader:
     Attributes:
         kind: JPEG or PNG.
         width, height: [px], at least 1.
-        grey: Whether it has one value per pixel, beside alpha.
+        gray: Whether it has one value per pixel, beside alpha.
         bits: Per value.
     """
 
     kind: str
     width: int
     height: int
-    grey: bool
+    gray: bool
     bits: int
 
 
@@ -44,7 +44,7 @@ def picture_header(data: bytes) -> PictureHeader:
         data: The whole file.
 
     Raises:
-        ImageError: another format, or a file that is cut off or has no size or other colours.
+        ImageError: another format, or a file that is cut off or has no size or other colors.
     """
     if data.startswith(PNG_START):
         kind, facts, whole = "PNG", _png_facts(data), data.rfind(PNG_END) > 0
@@ -65,7 +65,7 @@ def picture_header(data: bytes) -> PictureHeader:
     if not (width > 0 and height > 0):
         raise ImageError(f"{kind} is {width}x{height}: allowed is 1x1 and more")
     if values not in (1, 3):
-        raise ImageError(f"{kind} has {values} values per pixel: allowed are 1 (grey) and 3 (colours)")
+        raise ImageError(f"{kind} has {values} values per pixel: allowed are 1 (gray) and 3 (colors)")
     return PictureHeader(kind, width, height, values == 1, bits)
 
 

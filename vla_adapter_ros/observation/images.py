@@ -61,7 +61,7 @@ def decode_image(
     raw: Callable[[Any, str], np.ndarray] | None = None,
     fit: str = "",
 ) -> np.ndarray:
-    """Decode a sensor_msgs Image or CompressedImage of a colour camera.
+    """Decode a sensor_msgs Image or CompressedImage of a color camera.
 
     Args:
         message: Raw image, or compressed JPEG or PNG (it has a `format`).
@@ -76,14 +76,14 @@ def decode_image(
         uint8 (H, W, 3) RGB, contiguous if decoded. 16-bit values keep their upper byte.
 
     Raises:
-        ImageError: an encoding or a format that is unknown or leaves the colours open, no pixels or too
+        ImageError: an encoding or a format that is unknown or leaves the colors open, no pixels or too
             many, less data than the header says, or damaged data.
     """
     compressed = hasattr(message, "format")
     if compressed:
         says_grey(message.format)  # or refuses what is no picture, which its data would say less clearly
         data, header = _open_compressed(message)
-        require_as_said(message.format, grey=header.grey, bits=header.bits)
+        require_as_said(message.format, gray=header.gray, bits=header.bits)
         width, height = header.width, header.height
     else:
         encoding = meaning_of(message.encoding, encoding)
@@ -112,7 +112,7 @@ def turn(image: np.ndarray, rotation: int) -> np.ndarray:
 
 
 def decode_with_opencv(message: Any, encoding: str) -> np.ndarray:
-    """Decode a raw image that `raw_size` has checked, without cv_bridge; honours `step` and `is_bigendian`.
+    """Decode a raw image that `raw_size` has checked, without cv_bridge; honors `step` and `is_bigendian`.
 
     Returns:
         uint8 (H, W, 3) RGB.

@@ -56,7 +56,7 @@ class RecordingSession:
     Args:
         writer: Open data set; closed by `close`.
         contract: The robot's contract.
-        settings: Behaviour.
+        settings: Behavior.
         verdict: Thresholds of the verdict.
         log: Told what happens, one line each.
         alarm: Told that an episode is lost; None: `log` is.

@@ -12,7 +12,7 @@ import time
 from dataclasses import dataclass
 
 LEAVING_S = float(2**31 - 1)
-"""Stamp of a node's last acknowledgement, when it becomes inactive: the latest that a message can hold."""
+"""Stamp of a node's last acknowledgment, when it becomes inactive: the latest that a message can hold."""
 
 
 @dataclass
@@ -23,7 +23,7 @@ class _Account:
 
 
 class LockStep:
-    """Keeps the books of acknowledgements. Safe to use from several threads.
+    """Keeps the books of acknowledgments. Safe to use from several threads.
 
     Args:
         awaited: Node names: `controller` must have handled every tick, `policy`

@@ -186,9 +186,9 @@ def _histogram(
     counts, _ = np.histogram(values, bins=bins, range=(low, high))
     _bars(axes, np.log1p(counts), box)
     x, y, box_width, height = box
-    for marks, colour, style in ((quantiles, _QUANTILE, "--"), (near, _LIMIT, "-")):
+    for marks, color, style in ((quantiles, _QUANTILE, "--"), (near, _LIMIT, "-")):
         at = [x + (float(mark) - low) / (high - low) * box_width for mark in marks]
-        axes.vlines(at, y, y + height, colors=colour, linestyles=style, linewidth=1)
+        axes.vlines(at, y, y + height, colors=color, linestyles=style, linewidth=1)
     _ends(axes, box, f"{low:.4g}", f"{high:.4g}")
     return len(near) < len(limits)
 

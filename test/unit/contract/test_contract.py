@@ -50,7 +50,7 @@ def changed(path: str, value) -> dict:
         ("rate_hz", "fast", ["contract.rate_hz", "'fast'", "a finite number"]),
         ("rate_hz", float("nan"), ["finite number"]),
         ("name", KeyError, ["missing key", "name"]),
-        ("colour", "red", ["colour", "only these keys"]),
+        ("color", "red", ["color", "only these keys"]),
         ("reference_camera", "left", ["'left'", "third_view"]),
         ("cameras.gripper.rotation", 45, ["cameras.gripper.rotation", "45", "0, 90, 180 or 270"]),
         ("cameras", {}, ["contract.cameras", "at least one"]),

@@ -1,4 +1,4 @@
-"""Nothing about colours is guessed: what an encoding or a format leaves open is refused by name."""
+"""Nothing about colors is guessed: what an encoding or a format leaves open is refused by name."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ def test_an_encoding_with_a_meaning_is_that(said: str) -> None:
         ("8UC1", "mono8 or bayer_rggb8"),
         ("8UC2", "uyvy or yuyv"),
         ("16UC3", "rgb16 or bgr16"),
-        ("16UC1", "is no colour: depth is allowed under depth_cameras of the contract, or the camera's key"),
-        ("32FC1", "is no colour: depth is allowed under depth_cameras of the contract"),
+        ("16UC1", "is no color: depth is allowed under depth_cameras of the contract, or the camera's key"),
+        ("32FC1", "is no color: depth is allowed under depth_cameras of the contract"),
         ("nv24", "allowed are rgb8, bgr8"),
         ("8SC3", "allowed are rgb8, bgr8"),
         ("64FC4", "allowed are rgb8, bgr8"),
@@ -56,7 +56,7 @@ def test_old_names_are_the_same() -> None:
 
 
 @pytest.mark.parametrize(
-    ("format", "grey", "bits"),
+    ("format", "gray", "bits"),
     [
         ("jpeg", False, 8), ("png", False, 8), ("", False, 8), ("jpg", False, 8), ("jpeg", True, 8),
         ("png", False, 16),
@@ -68,38 +68,38 @@ def test_old_names_are_the_same() -> None:
         ("mono16; png compressed ", True, 16), ("mono16; jpeg compressed mono8", True, 8),
     ],
 )  # fmt: skip
-def test_formats_that_say_enough(format: str, grey: bool, bits: int) -> None:
-    require_as_said(format, grey=grey, bits=bits)
+def test_formats_that_say_enough(format: str, gray: bool, bits: int) -> None:
+    require_as_said(format, gray=gray, bits=bits)
 
 
 @pytest.mark.parametrize(
-    ("format", "grey", "bits", "words"),
+    ("format", "gray", "bits", "words"),
     [
-        ("yuv422; jpeg compressed mono8", True, 8, "makes grey of a colour camera"),
-        ("rgb8; jpeg compressed bgr8", True, 8, "says that it has colours, it is grey"),
-        ("bayer_rggb8; jpeg compressed mono8", True, 8, "makes grey of a colour camera"),
-        ("bayer_gbrg8; png compressed ", True, 8, "makes grey of a colour camera"),
+        ("yuv422; jpeg compressed mono8", True, 8, "makes gray of a color camera"),
+        ("rgb8; jpeg compressed bgr8", True, 8, "says that it has colors, it is gray"),
+        ("bayer_rggb8; jpeg compressed mono8", True, 8, "makes gray of a color camera"),
+        ("bayer_gbrg8; png compressed ", True, 8, "makes gray of a color camera"),
         ("rgb8; jpeg compressed rgb8", False, 8,
-         "the order of its colours: allowed are 'rgb8; jpeg compressed bgr8'"),
-        ("rgb8; jpeg", False, 8, "does not say the order of its colours"),
+         "the order of its colors: allowed are 'rgb8; jpeg compressed bgr8'"),
+        ("rgb8; jpeg", False, 8, "does not say the order of its colors"),
         ("bgr8; png compressed", False, 8, "allowed are 'bgr8; png compressed bgr8'"),
         ("8UC3; png compressed ", False, 8, "does not say what its values mean"),
         ("8UC1; jpeg compressed mono8", True, 8, "does not say what its values mean"),
         ("nv24; jpeg compressed bgr8", False, 8, "does not say what its values mean"),
         ("mono8; jpeg compressed bgr8", False, 8, "does not say the order"),
-        ("mono8; png compressed ", False, 8, "says that it is grey, it has colours"),
-        ("png", True, 16, "grey of 16 bits, brightness or depth"),
-        ("16UC1; png compressed ", True, 16, "is no colour: depth is allowed under depth_cameras"),
-        ("16UC1; compressedDepth", True, 16, "is no colour: depth is allowed under depth_cameras"),
-        ("16UC1; compressedDepth png", True, 16, "is no colour"),
-        ("32FC1; compressedDepth rvl", True, 16, "is no colour"),
-        ("mono16; compressedDepth png", True, 16, "is no colour"),
-        ("32FC1; tiff compressed ", True, 16, "is no colour"),
+        ("mono8; png compressed ", False, 8, "says that it is gray, it has colors"),
+        ("png", True, 16, "gray of 16 bits, brightness or depth"),
+        ("16UC1; png compressed ", True, 16, "is no color: depth is allowed under depth_cameras"),
+        ("16UC1; compressedDepth", True, 16, "is no color: depth is allowed under depth_cameras"),
+        ("16UC1; compressedDepth png", True, 16, "is no color"),
+        ("32FC1; compressedDepth rvl", True, 16, "is no color"),
+        ("mono16; compressedDepth png", True, 16, "is no color"),
+        ("32FC1; tiff compressed ", True, 16, "is no color"),
     ],
 )  # fmt: skip
-def test_formats_that_do_not(format: str, grey: bool, bits: int, words: str) -> None:
+def test_formats_that_do_not(format: str, gray: bool, bits: int, words: str) -> None:
     with pytest.raises(ImageError) as caught:
-        require_as_said(format, grey=grey, bits=bits)
+        require_as_said(format, gray=gray, bits=bits)
     assert f"'{format}'" in str(caught.value) and words in str(caught.value)
 
 

@@ -1,4 +1,4 @@
-"""Encoded and decoded again, images are as bright and as coloured as they were."""
+"""Encoded and decoded again, images are as bright and as colored as they were."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ SIZE = (120, 160)
 
 
 def scene(seed: int, tint: tuple[int, int, int] | None = None) -> np.ndarray:
-    """A smooth picture; of one colour in many brightnesses, with a camera's noise, if a tint is given."""
+    """A smooth picture; of one color in many brightnesses, with a camera's noise, if a tint is given."""
     random = np.random.default_rng(seed)
     rough = random.uniform(0.2, 0.9, (12, 16, 3 if tint is None else 1)).astype(np.float32)
     smooth = cv2.resize(rough, SIZE[::-1], interpolation=cv2.INTER_LINEAR).reshape(*SIZE, -1)
@@ -29,14 +29,14 @@ def scene(seed: int, tint: tuple[int, int, int] | None = None) -> np.ndarray:
 
 
 SCENES = {
-    "every grey": [np.full((*SIZE, 3), level, np.uint8) for level in range(256)],
-    "grey with noise": [scene(n, (250, 250, 250)) for n in range(6)],
-    "colourful": [scene(n) for n in range(6)],
+    "every gray": [np.full((*SIZE, 3), level, np.uint8) for level in range(256)],
+    "gray with noise": [scene(n, (250, 250, 250)) for n in range(6)],
+    "colorful": [scene(n) for n in range(6)],
     "wood": [scene(n, (230, 180, 120)) for n in range(6)],
     "skin": [scene(n, (230, 190, 170)) for n in range(6)],
     "blue": [scene(n, (90, 120, 230)) for n in range(6)],
     "green": [scene(n, (110, 220, 100)) for n in range(6)],
-    "single colours": [np.tile(c, (*SIZE, 1)) for c in
+    "single colors": [np.tile(c, (*SIZE, 1)) for c in
                        np.random.default_rng(0).integers(20, 236, (300, 1, 1, 3)).astype(np.uint8)[:, 0]],
 }  # fmt: skip
 

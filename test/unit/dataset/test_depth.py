@@ -1,4 +1,4 @@
-"""Depth: decoded in millimetres, recorded as LeRobot 0.6 stores it, and no input of a model."""
+"""Depth: decoded in millimeters, recorded as LeRobot 0.6 stores it, and no input of a model."""
 
 from __future__ import annotations
 
@@ -51,8 +51,8 @@ def png(values: np.ndarray, format: str, before: bytes = b"") -> SimpleNamespace
 @pytest.mark.parametrize("big", [False, True])
 def test_raw_depth(padding: int, big: bool) -> None:
     np.testing.assert_array_equal(decode_depth(raw(MM, "16UC1", padding, big)), MM)
-    metres = (MM / 1000).astype(np.float32)
-    np.testing.assert_array_equal(decode_depth(raw(metres, "32FC1", padding, big)), MM)
+    meters = (MM / 1000).astype(np.float32)
+    np.testing.assert_array_equal(decode_depth(raw(meters, "32FC1", padding, big)), MM)
     np.testing.assert_array_equal(decode_depth(raw(MM, "16UC1", padding, big), 90), np.rot90(MM))
 
 
@@ -86,7 +86,7 @@ def test_compressed_depth() -> None:
         (png(MM, "mono16; png compressed "), "is no depth that can be read"),
         (png(MM, "16UC1; compressedDepth rvl", bytes(12)), "is no depth that can be read"),
         (png(MM, "32FC1; tiff compressed "), "is no depth that can be read"),
-        (png((MM >> 8).astype(np.uint8), "16UC1; png compressed "), "PNG of 8 bits: allowed is a grey PNG"),
+        (png((MM >> 8).astype(np.uint8), "16UC1; png compressed "), "PNG of 8 bits: allowed is a gray PNG"),
         (png(MM, "16UC1; compressedDepth png"), "no readable JPEG or PNG"),
         (SimpleNamespace(format="16UC1; compressedDepth png", data=bytes(3)), "no readable JPEG or PNG"),
     ],
@@ -106,9 +106,9 @@ def test_damaged_and_huge_depth() -> None:
     bad = good.data[:middle] + bytes([good.data[middle] ^ 4]) + good.data[middle + 1 :]
     with pytest.raises(ImageError, match="is damaged"):
         decode_depth(SimpleNamespace(format=good.format, data=bad))
-    grey = bytearray(png_of(30000, 30000))
-    grey[24:26] = bytes((16, 0))
-    huge = decode_depth(SimpleNamespace(format=good.format, data=bytes(grey)), 0, (WIDTH, HEIGHT))
+    gray = bytearray(png_of(30000, 30000))
+    gray[24:26] = bytes((16, 0))
+    huge = decode_depth(SimpleNamespace(format=good.format, data=bytes(gray)), 0, (WIDTH, HEIGHT))
     assert huge.shape == (30000, 30000)
 
 
@@ -257,18 +257,18 @@ def test_others_depth_is_imported_for_a_contract_that_names_it(recorded, tmp_pat
     (root / layout.CONTRACT).unlink()
     import_lerobot(open_dataset(root, contract=WITH_DEPTH), WITH_DEPTH, tmp_path / "ours")
     np.testing.assert_array_equal(DatasetReader(tmp_path / "ours").decode("depth", 1), seen[1])
-    import_lerobot(open_dataset(root, contract=CONTRACT), CONTRACT, tmp_path / "colours")
-    assert DatasetReader(tmp_path / "colours").depth_cameras == ()
+    import_lerobot(open_dataset(root, contract=CONTRACT), CONTRACT, tmp_path / "colors")
+    assert DatasetReader(tmp_path / "colors").depth_cameras == ()
 
 
 def test_a_bag_with_depth(tmp_path) -> None:
     samples = make_samples(CONTRACT, 1.5, 0, longest_delay_s=0.01)
     messages = [(topic, s.received, m) for s in samples for topic, m in [to_message(CONTRACT, s)]]
     kind = TYPES.types["sensor_msgs/msg/Image"]
-    metres = (MM / 1000).astype(np.float32)
+    meters = (MM / 1000).astype(np.float32)
     for s in samples:
         if s.stream == "third_view":
-            image = kind(header(s.stamp), HEIGHT, WIDTH, "32FC1", 0, 4 * WIDTH, metres.view(np.uint8).ravel())
+            image = kind(header(s.stamp), HEIGHT, WIDTH, "32FC1", 0, 4 * WIDTH, meters.view(np.uint8).ravel())
             messages.append(("/depth", s.received, image))
     bag = write_bag(tmp_path / "bag", sorted(messages, key=lambda entry: entry[1]))
     report = import_bag(bag, WITH_DEPTH, tmp_path / "set", instruction="wave")

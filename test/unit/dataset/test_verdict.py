@@ -26,7 +26,7 @@ HIGH = np.array([CONTRACT.limits[j].position[1] for j in CONTRACT.arm_joints])
 
 
 def moving_images(count: int = T) -> np.ndarray:
-    """A bright square that travels over a noisy grey table: uint8 (T, 48, 64, 3)."""
+    """A bright square that travels over a noisy gray table: uint8 (T, 48, 64, 3)."""
     rng = np.random.default_rng(3)
     images = rng.integers(90, 110, size=(count, 48, 64, 3), dtype=np.uint8)
     for n in range(count):

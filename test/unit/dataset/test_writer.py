@@ -62,7 +62,7 @@ def test_what_was_recorded_is_read_back(tmp_path):
             assert images.shape == wanted.shape
             assert images.dtype == np.uint8
             errors = np.abs(images.astype(int) - wanted).mean(axis=(1, 2, 3))
-            assert errors.max() < 4  # each image is its own: neighbours differ by more than 6
+            assert errors.max() < 4  # each image is its own: neighbors differ by more than 6
             assert np.abs(images[1:].astype(int) - wanted[:-1]).mean(axis=(1, 2, 3)).min() > 6
 
 

@@ -10,7 +10,7 @@ pytest.importorskip("sensor_msgs", reason="ROS 2 is not installed: make setup br
 
 from sensor_msgs.msg import CompressedImage, Image
 
-from vla_adapter_ros.contract.encodings import GREY, PIXELS, layout_of
+from vla_adapter_ros.contract.encodings import GRAY, PIXELS, layout_of
 from vla_adapter_ros.errors import ImageError
 from vla_adapter_ros.nodes import images
 from vla_adapter_ros.nodes.images import BRIDGED, array_to_image, image_to_array
@@ -32,7 +32,7 @@ def encode(rgb: np.ndarray, encoding: str, padding: int = 0, big: bool = False) 
     elif encoding[:4] in ("rgba", "bgra"):
         alpha = np.full((height, width, 1), 7, np.uint8)
         pixels = np.concatenate([rgb if encoding[0] == "r" else rgb[..., ::-1], alpha], axis=2)
-    elif encoding in GREY:
+    elif encoding in GRAY:
         pixels = rgb[..., :1]
     elif encoding.startswith("bayer"):
         letters = encoding[6:10]
@@ -67,11 +67,11 @@ def encode(rgb: np.ndarray, encoding: str, padding: int = 0, big: bool = False) 
 def test_encodings(encoding, padding, big):
     image = decode_image(encode(RGB, encoding, padding, big))
     assert image.shape == RGB.shape and image.dtype == np.uint8
-    expected = np.repeat(RGB[..., :1], 3, axis=2) if encoding in GREY else RGB
+    expected = np.repeat(RGB[..., :1], 3, axis=2) if encoding in GRAY else RGB
     difference = np.abs(image.astype(int) - expected)
     if encoding.startswith("bayer") or PIXELS[encoding][1] == 2 or encoding.startswith("nv"):
         inner = difference[2:-2, 2:-2]
-        assert np.median(inner) <= 12  # interpolated colours; a wrong pattern gives about 60
+        assert np.median(inner) <= 12  # interpolated colors; a wrong pattern gives about 60
     else:
         assert difference.max() == 0
 
@@ -95,7 +95,7 @@ def test_cv_bridge_agrees():
         except Exception as error:
             assert encoding in ("uyvy", "yuyv", "nv12", "nv21"), error
             continue
-        # It rounds 16 bits to 8, and makes colours of Bayer patterns before that.
+        # It rounds 16 bits to 8, and makes colors of Bayer patterns before that.
         opencv = decode_with_opencv(message, encoding)
         difference = np.abs(opencv.astype(int) - theirs)
         assert difference.max() <= (2 if PIXELS[encoding][0] == 2 else 0), encoding

@@ -79,18 +79,18 @@ def test_a_huge_png_costs_nothing() -> None:
 @pytest.mark.parametrize("size", [(1, 1), (64, 48), (333, 5)])
 def test_sizes_are_read_from_headers(kind: str, size: tuple[int, int]) -> None:
     header = picture_header(picture(kind, *size))
-    assert ((header.width, header.height), header.grey, header.bits) == (size, False, 8)
+    assert ((header.width, header.height), header.gray, header.bits) == (size, False, 8)
 
 
 def test_headers_of_other_jpegs() -> None:
     pixels = np.zeros((48, 64, 3), np.uint8)
     for flags in ([cv2.IMWRITE_JPEG_PROGRESSIVE, 1], [cv2.IMWRITE_JPEG_RST_INTERVAL, 2]):
         header = picture_header(cv2.imencode(".jpg", pixels, flags)[1].tobytes())
-        assert (header.width, header.height, header.grey) == (64, 48, False)
+        assert (header.width, header.height, header.gray) == (64, 48, False)
     header = picture_header(cv2.imencode(".jpg", pixels[..., 0])[1].tobytes())
-    assert (header.width, header.height, header.grey) == (64, 48, True)
+    assert (header.width, header.height, header.gray) == (64, 48, True)
     header = picture_header(cv2.imencode(".png", pixels[..., 0].astype(np.uint16))[1].tobytes())
-    assert (header.grey, header.bits) == (True, 16)
+    assert (header.gray, header.bits) == (True, 16)
     padded = picture("jpg", 64, 48) + bytes(1000)  # as some cameras send it
     assert decode_image(SimpleNamespace(format="jpeg", data=padded)).shape == (48, 64, 3)
 

@@ -317,7 +317,7 @@ def test_drafts_of_bags_without_names_or_commands(tmp_path, capsys):
     blind = bag(tmp_path / "blind", [entry for entry in streams() if "image" not in entry[0]])
     still = bag(tmp_path / "still", [entry for entry in streams() if "image" in entry[0]])
     capsys.readouterr()
-    for path, what in ((blind, "no colour camera"), (still, "no topic with measured joint states")):
+    for path, what in ((blind, "no color camera"), (still, "no topic with measured joint states")):
         assert main(["dataset", "draft-contract", str(path)]) == 1
         said = capsys.readouterr().err
         assert what in said and said.count("\n") == 1

@@ -373,7 +373,7 @@ def test_an_image_that_the_next_one_overtakes_is_waited_for(apart):
     )
     graph.play()
     assert len(graph.good) >= 148
-    behind = 1 if apart > 0.005 else 0  # of unsynchronised cameras the one before, as ever
+    behind = 1 if apart > 0.005 else 0  # of unsynchronized cameras the one before, as ever
     assert [n - behind for n in shown(graph.good, REFERENCE)] == shown(graph.good, GRIPPER)
 
 

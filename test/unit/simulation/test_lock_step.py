@@ -1,4 +1,4 @@
-"""Lock step: time waits for acknowledgements, and gives up with a reason."""
+"""Lock step: time waits for acknowledgments, and gives up with a reason."""
 
 from __future__ import annotations
 

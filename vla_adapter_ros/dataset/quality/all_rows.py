@@ -80,7 +80,7 @@ def judge_all_rows(rows: AllRows, settings: QualitySettings = _DEFAULTS) -> list
 def check_still_values(
     names: Sequence[str], spans: np.ndarray, settings: QualitySettings = _DEFAULTS
 ) -> Finding:
-    """State values that are the same in all episodes: they have no range to normalise by.
+    """State values that are the same in all episodes: they have no range to normalize by.
 
     Args:
         names: Of the S values.
@@ -93,7 +93,7 @@ def check_still_values(
 
 
 def check_constant(rows: AllRows, settings: QualitySettings = _DEFAULTS) -> Finding:
-    """State and action values that never change, or so little that normalisation would stretch noise."""
+    """State and action values that never change, or so little that normalization would stretch noise."""
     contract = rows.contract
     arm = contract.arm_places
     if (np.ptp(rows.action[:, arm], axis=0) == 0).all():
@@ -120,7 +120,7 @@ def check_constant(rows: AllRows, settings: QualitySettings = _DEFAULTS) -> Find
 def check_outliers(
     name: str, names: Sequence[str], values: np.ndarray, settings: QualitySettings = _DEFAULTS
 ) -> Finding:
-    """Values far beyond q01 and q99, which normalisation stretches; binary ones are to be left out."""
+    """Values far beyond q01 and q99, which normalization stretches; binary ones are to be left out."""
     low, high = np.quantile(values, [0.01, 0.99], axis=0)
     middle, half = (low + high) / 2, (high - low) / 2
     moving = 2 * half >= HARDLY_MOVES
@@ -139,7 +139,7 @@ def check_outliers(
 
 
 def check_units(rows: AllRows, settings: QualitySettings = _DEFAULTS) -> Finding:
-    """Joint positions against the limits of the contract: degrees or millimetres are told by their size."""
+    """Joint positions against the limits of the contract: degrees or millimeters are told by their size."""
     contract, found = rows.contract, []
     columns = [
         (d.name, contract.limits[joint].position, d.unit, rows.state[:, n])
@@ -167,7 +167,7 @@ def check_units(rows: AllRows, settings: QualitySettings = _DEFAULTS) -> Finding
                 f"{_FARTHEST[unit]:.3g} {unit}, converted with a mapping"
             )
             return Finding("units", Level.FAIL, outside, text)
-        factor, other = (_DEGREES, "degrees") if unit == "rad" else (1000.0, "millimetres")
+        factor, other = (_DEGREES, "degrees") if unit == "rad" else (1000.0, "millimeters")
         slack = 0.1 * (high - low)
         fits = (values / factor >= low - slack).all() and (values / factor <= high + slack).all()
         large = np.abs(values).max() > 1.5 * max(abs(low), abs(high))

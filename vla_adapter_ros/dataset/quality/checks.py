@@ -167,7 +167,7 @@ CHECKS: tuple[Check, ...] = (
     _dataset("timing", 0.01, _OFF, "share of gaps between rows that are off by more than a quarter of the "
              "period; it fails if the true rate is another one", Need.EPISODES),
     _dataset("units", 0.01, _OFF, "share of a joint's positions that are out of its range; it fails if they "
-             "are degrees or millimetres", Need.EPISODES, Need.CONTRACT),
+             "are degrees or millimeters", Need.EPISODES, Need.CONTRACT),
     _dataset("speeds", 1.0, 10.0, "commanded steps of a joint against its velocity limit (99 % of the rows "
              "are slower)", Need.EPISODES, Need.CONTRACT),
     _dataset("gripper", 0.01, 0.5, "share of a gripper's commands that do not fit the contract's open and "

@@ -202,7 +202,7 @@ class DatasetScan:
         key = layout.image_key(camera)
         feature = self._dataset.features.get(key)
         declared = tuple(feature["shape"]) if feature else None
-        if declared is not None and sizes - {declared, (*declared[:2], 3)}:  # grey is shown as colors
+        if declared is not None and sizes - {declared, (*declared[:2], 3)}:  # gray is shown as colors
             self._sizes.append(
                 f"camera {camera}, episode {number}: {sorted(sizes)}, info.json says {declared}"
             )
@@ -241,7 +241,7 @@ class DatasetScan:
         return count_faults("episode_stats", faults, self._settings, good, episodes=tuple(sorted(bad)))
 
     def _check_still(self) -> Finding:
-        """State values that are the same in all episodes: they have no range to normalise by."""
+        """State values that are the same in all episodes: they have no range to normalize by."""
         if not self._state_range:
             return skip("still_values", f"no {layout.STATE}, or no rows could be read")
         names = names_of(self._dataset.features[layout.STATE], "state")

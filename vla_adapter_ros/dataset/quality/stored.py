@@ -111,7 +111,7 @@ def statistics_faults(name: str, stored: Mapping[str, Any], true: ColumnSums) ->
 
 
 def image_statistics_faults(name: str, stored: Mapping[str, Any], seen: float) -> list[str]:
-    """Statistics of a colour camera: in order, from 0 to 1, and about as bright as its images.
+    """Statistics of a color camera: in order, from 0 to 1, and about as bright as its images.
 
     Args:
         name: Of the camera.

@@ -226,7 +226,7 @@ def _with_places(facts: pa.Table, places: list[dict[str, Any]]) -> pa.Table:
 
 
 def _copy_the_rest(root: Path, output: Path) -> None:
-    """Everything else: statistics, tasks, contract, notes, licence, whatever people have added."""
+    """Everything else: statistics, tasks, contract, notes, license, whatever people have added."""
     for path in sorted(root.rglob("*")):
         name = path.relative_to(root).as_posix()
         joined = any(name == part or name.startswith(part + "/") for part in _JOINED)

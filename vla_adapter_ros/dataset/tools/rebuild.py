@@ -106,7 +106,7 @@ class _Rebuild:
             files.write_file(self._output / layout.CONTRACT, lambda path: write_contract(contract, path))
             self._write_notes(histograms)
         for path in self._root.glob("*"):
-            if path.is_file() and not leaves(path, self._root):  # licence, readme; no link's target
+            if path.is_file() and not leaves(path, self._root):  # license, readme; no link's target
                 shutil.copy2(path, self._output / path.name)
         totals = {
             "total_episodes": len(self._episodes),

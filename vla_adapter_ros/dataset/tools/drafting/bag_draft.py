@@ -30,7 +30,7 @@ from vla_adapter_ros.observation.images import decode_image
 
 USUAL_AGE_S = 0.1  # what a contract allows where it says nothing
 NO_COMMANDS = "the bag has no commands: import-bag takes the next state for one with --next-state-as-action"
-_OF_CAMERAS = {"image", "raw", "rect", "color", "rgb", "compressed", "camera", "cam", "colour"}
+_OF_CAMERAS = {"image", "raw", "rect", "color", "rgb", "compressed", "camera", "cam"}
 _HEAD = """\
 DRAFT of a contract, made from the bag {name} ({seconds:.0f} s).
 
@@ -99,7 +99,7 @@ def _cameras(bag: Bag) -> tuple[dict[str, CameraEntry], np.ndarray]:
         first = next((message.content for message in bag.messages({topic})), None)
         try:
             height, width = decode_image(first).shape[:2] if first is not None else (0, 0)
-        except ImageError:  # depth, or an encoding that leaves the colours open
+        except ImageError:  # depth, or an encoding that leaves the colors open
             continue
         logged = bag.stamps({topic})[topic][:, 0]
         if len(logged) < 3:
@@ -115,7 +115,7 @@ def _cameras(bag: Bag) -> tuple[dict[str, CameraEntry], np.ndarray]:
         found[camera] = CameraEntry(topic, *size, fit, f"{width}x{height}", transport, age)
         times[camera] = logged
     if not found:
-        raise BagError(f"{bag.path}: no colour camera with three images or more: {_held(bag)}")
+        raise BagError(f"{bag.path}: no color camera with three images or more: {_held(bag)}")
     reference = max(times, key=lambda camera: float(np.median(np.diff(times[camera]))))
     order = [reference, *(camera for camera in found if camera != reference)]
     return {camera: found[camera] for camera in order}, times[reference]

@@ -11,7 +11,14 @@ from vla_adapter_ros.contract.enums import ActionSpace
 from vla_adapter_ros.contract.schema import TOOL_COLUMNS
 from vla_adapter_ros.dataset.tools.drafting.columns import Columns, Source
 from vla_adapter_ros.dataset.tools.drafting.guesses import find_grippers, guess_space
-from vla_adapter_ros.dataset.tools.drafting.names import bare, is_gripper, is_of_no_joint, quantity, says_delta, stem
+from vla_adapter_ros.dataset.tools.drafting.names import (
+    bare,
+    is_gripper,
+    is_of_no_joint,
+    quantity,
+    says_delta,
+    stem,
+)
 from vla_adapter_ros.dataset.tools.drafting.pairing import CLEAR_FIT, Pair, Pairing, pair_values
 from vla_adapter_ros.dataset.tools.drafting.units import Unit, gripper_unit, joint_unit
 from vla_adapter_ros.errors import DatasetError
