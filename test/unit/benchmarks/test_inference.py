@@ -24,7 +24,9 @@ from ..model.golden import Golden
 
 
 @pytest.mark.parametrize("name", ["base", "pro"])
-@pytest.mark.parametrize(("key", "dtype"), [("fp32", torch.float32), ("bf16", torch.bfloat16)])
+@pytest.mark.parametrize(
+    ("key", "dtype"), [("fp32", torch.float32), pytest.param("bf16", torch.bfloat16, marks=pytest.mark.slow)]
+)
 def test_reference_path_gives_the_golden_actions(name: str, key: str, dtype: torch.dtype) -> None:
     golden = Golden(name)
     policy = VlaAdapterPolicy.from_pretrained(golden.checkpoint, platform="libero", dtype=dtype)

@@ -140,7 +140,7 @@ VALUES = (None, True, -1, 0, 7, 10**30, 1.5, float("nan"), float("inf"), "", "x"
           {}, {"a": 1}, ["a", None], "{chunk_index:99999999}")  # fmt: skip
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", [0, *(pytest.param(n, marks=pytest.mark.slow) for n in (1, 2))])
 @pytest.mark.parametrize("kind", ["ours", "foreign"])
 def test_altered_info_is_refused_in_one_sentence_or_works(kind, seed, whole, foreign, tmp_path):
     rng = random.Random(seed)
@@ -154,7 +154,9 @@ def test_altered_info_is_refused_in_one_sentence_or_works(kind, seed, whole, for
         use(root, tmp_path / f"out{n}", whole=n % 10 == 0)
 
 
-@pytest.mark.parametrize("table", ["tasks", "episodes", "data"])
+@pytest.mark.parametrize(
+    "table", ["tasks", *(pytest.param(n, marks=pytest.mark.slow) for n in ("episodes", "data"))]
+)
 def test_altered_tables_are_refused_in_one_sentence_or_work(table, root, tmp_path):
     place = {"tasks": "meta/tasks.parquet", "episodes": "meta/episodes/chunk-000/file-000.parquet",
              "data": "data/chunk-000/file-000.parquet"}[table]  # fmt: skip

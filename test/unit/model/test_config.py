@@ -94,9 +94,9 @@ def test_llama_layers_have_no_biases_and_their_own_norm() -> None:
     [
         ("tiny", "pro", 4, 98, 4),
         ("0.5b", "pro", 25, 512, 64),
-        ("0.5b", "dit", 25, 512, 64),
-        ("llama2-7b", "pro", 33, 512, 64),
-        ("openvla-7b", "base", 33, 512, 64),
+        pytest.param("0.5b", "dit", 25, 512, 64, marks=pytest.mark.slow),
+        pytest.param("llama2-7b", "pro", 33, 512, 64, marks=pytest.mark.slow),
+        pytest.param("openvla-7b", "base", 33, 512, 64, marks=pytest.mark.slow),
     ],
 )
 def test_runs_on_another_device(name: str, head: str, states: int, task: int, queries: int) -> None:

@@ -25,7 +25,7 @@ from .test_engine import VARIANTS, build, observation, plain
 PACKAGE = Path(__file__).resolve().parents[3] / "vla_adapter_ros"
 
 
-@pytest.mark.parametrize("warmed_up", [True, False])
+@pytest.mark.parametrize("warmed_up", [True, pytest.param(False, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("name", ["official", "base", "llama", "dit", "tiny"])
 def test_graphs_on_another_device_than_the_current_one(name: str, warmed_up: bool) -> None:
     network, gpu = build(VARIANTS[name]), EmulatedGpu(1)

@@ -29,7 +29,7 @@ def policy(golden: Golden) -> VlaAdapterPolicy:
     return open_policy(golden)
 
 
-@pytest.fixture(params=[False, True], ids=["as published", "optimized"])
+@pytest.fixture(params=[pytest.param(False, marks=pytest.mark.slow), True], ids=["as published", "optimized"])
 def optimized(request: pytest.FixtureRequest) -> bool:
     """Whether the training loop's faster layers are used."""
     return request.param

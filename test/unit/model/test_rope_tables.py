@@ -70,6 +70,7 @@ def test_training_and_bf16_use_have_the_same_tables() -> None:
     assert (used[0] - trained[0]).abs().max() > 1.5  # what the setting is for
 
 
+@pytest.mark.slow
 def test_actions_in_bf16_are_those_of_training_up_to_rounding() -> None:
     error = {}
     for tables in ("fp32", "bf16", "match"):

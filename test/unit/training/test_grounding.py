@@ -130,6 +130,7 @@ def query_states(policy: VlaAdapterPolicy, data: GroundingScenes) -> tuple[np.nd
 
 
 @pytest.mark.skipif(not SHIPPED.is_dir(), reason="no grounded_tiny checkpoint in this tree")
+@pytest.mark.slow
 def test_the_shipped_backbone_knows_what_a_sentence_names() -> None:
     """A linear probe on the query states finds the named cube; swapping the sentence moves it."""
     torch.set_num_threads(1)

@@ -148,6 +148,7 @@ def test_refusals(checkpoint, backbone, dataset, tmp_path):
     assert evaluate_open_loop(checkpoint, bare, episodes="0").report.rows == 10
 
 
+@pytest.mark.slow
 def test_the_command_writes_figures_and_a_page_that_needs_nothing_else(checkpoint, dataset, tmp_path, capsys):
     page, figures, folder = tmp_path / "page.html", tmp_path / "figures.json", tmp_path / "pictures"
     status = main([

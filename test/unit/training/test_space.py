@@ -57,6 +57,7 @@ with only_one(Path(sys.argv[1])):
 """
 
 
+@pytest.mark.slow
 def test_two_trainings_of_one_output_are_refused_until_the_first_is_gone(start, tmp_path, capsys):
     folder = tmp_path / "policy.training"
     process = subprocess.Popen([sys.executable, "-c", HOLD, str(folder)], stdout=subprocess.PIPE, text=True,
