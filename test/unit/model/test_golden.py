@@ -75,6 +75,7 @@ def test_explicit_softmax_gives_the_same(golden: Golden) -> None:
     require(checks.stages_fp32(open_policy(golden, attention="eager"), golden, 0))
 
 
+@pytest.mark.slow
 def test_every_stage_in_bf16(golden: Golden) -> None:
     policy = open_policy(golden, dtype=torch.bfloat16)
     for sample in SAMPLES:
