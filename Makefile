@@ -152,8 +152,18 @@ docs: .venv-docs/.packages
 reference: setup
 	@$(RUN) $(V)/bin/python scripts/write_reference.py $(REFERENCE_ARGS)
 
-lint: setup
-	$(V)/bin/ruff check . && $(V)/bin/ruff format --check .
+.venv-lint/.packages: requirements/lint.txt
+	$(PYTHON) -m venv .venv-lint
+	touch .venv-lint/COLCON_IGNORE
+	.venv-lint/bin/pip install -q -r requirements/lint.txt
+	touch $@
+
+# Spelling, style and, where packages are checked already (see pyproject.toml), types.
+SPELLED := vla_adapter_ros docs launch config msg srv scripts benchmarks test $(wildcard *.md *.py *.toml *.xml)
+lint: setup .venv-lint/.packages
+	.venv-lint/bin/ruff check . && .venv-lint/bin/ruff format --check .
+	.venv-lint/bin/codespell $(SPELLED)
+	.venv-lint/bin/mypy --python-executable $(V)/bin/python -p vla_adapter_ros.contract -p vla_adapter_ros.control
 
 clean:
 	rm -rf build install log out site $(V)

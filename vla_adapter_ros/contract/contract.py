@@ -105,7 +105,7 @@ class Contract:
         return tuple(dimension.name for dimension in self.action.dimensions)
 
     @property
-    def command_topics(self) -> dict[str, str]:
+    def command_topics(self) -> dict[str, TopicType]:
         """Topics on which commands are recorded -> what their messages are; the action's comes first."""
         others = {d.topic: self.topics[d.topic].type for d in self.action.dimensions if d.topic}
         main = [d for d in self.action.dimensions if d.topic in ("", self.action.topic)]
