@@ -283,7 +283,9 @@ class Bench:
             self.received["trajectory"].append(message)
             names, start, times, positions, velocities, accelerations = trajectory_arrays(message)
             try:
-                self._arm.accept(names, start, times, positions, velocities, accelerations, now=self.now)
+                self._arm.accept_trajectory(
+                    names, start, times, positions, velocities, accelerations, now=self.now
+                )
             except TrajectoryError as error:  # as a driver would: the trajectory before goes on
                 self.received["refused trajectory"].append(str(error))
 
