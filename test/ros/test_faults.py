@@ -317,7 +317,7 @@ def test_controller_killed_and_restarted_in_motion(bench, graph, tmp_path):
     bench.run(0.3, "controller")
     assert bench.newest("controller/status").state == "idle"
     assert not bench.velocity_of_arm()[-20:].any()
-    again.check()
+    again.check_alive()
     fault = Fault(
         "controller killed (SIGKILL), started anew", "the last trajectory ends at rest",
         lambda b: None, "idle", "", None,

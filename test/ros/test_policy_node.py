@@ -38,7 +38,7 @@ def bench(shared_bench, policy):
     chunks(bench).clear()
     yield bench
     bench.cameras, bench.joint_override = set(CONTRACT.cameras), {}
-    policy.check()
+    policy.check_alive()
 
 
 def instruct(bench, text):

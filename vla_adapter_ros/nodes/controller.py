@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -328,7 +329,7 @@ class ControllerNode(ManagedNode):
 
 def _untracked(contract: Contract) -> Contract:
     """The contract for motion that no arm carries out: the setpoint is not compared with what is measured."""
-    safety = dataclasses.replace(contract.safety, tracking_error_max=float("inf"))
+    safety = dataclasses.replace(contract.safety, tracking_error_max=sys.float_info.max)
     return dataclasses.replace(contract, safety=safety)
 
 

@@ -77,6 +77,7 @@ def robot():
     robot.close()
 
 
+@pytest.mark.slow
 def test_each_cube_of_a_scene_is_named_once_and_the_right_one_counts(robot):
     oracle = Oracle(robot)
     found = run_scene(CONTRACT, robot, oracle, 4, "each", 10.0)

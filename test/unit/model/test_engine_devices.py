@@ -26,7 +26,9 @@ PACKAGE = Path(__file__).resolve().parents[3] / "vla_adapter_ros"
 
 
 @pytest.mark.parametrize("warmed_up", [True, pytest.param(False, marks=pytest.mark.slow)])
-@pytest.mark.parametrize("name", ["official", "base", "llama", "dit", "tiny"])
+@pytest.mark.parametrize(
+    "name", ["official", "base", "llama", pytest.param("dit", marks=pytest.mark.slow), "tiny"]
+)
 def test_graphs_on_another_device_than_the_current_one(name: str, warmed_up: bool) -> None:
     network, gpu = build(VARIANTS[name]), EmulatedGpu(1)
     inputs = [observation(network.config, prompt) for prompt in (5, 7, 30, 5)]
