@@ -123,6 +123,7 @@ def test_the_demo_video_is_written(running, tmp_path):
     client.instruct("")
 
 
+@pytest.mark.slow
 def test_policy_killed_in_motion_leaves_a_holding_arm(running):
     client, watch, runner = running  # the last test: the policy does not come back
     objects = client.reset(1)

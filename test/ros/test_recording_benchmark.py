@@ -11,6 +11,7 @@ from vla_adapter_ros.dataset.reader import DatasetReader
 from vla_adapter_ros.errors import ParameterError
 
 
+@pytest.mark.slow
 def test_two_cameras_and_an_arm_are_recorded_without_confusion(tmp_path):
     result = run_recording_benchmark(
         minutes=0.1, episode_s=3.0, cores=0, size=(320, 120), camera_hz=15, output=tmp_path

@@ -26,7 +26,7 @@ from vla_adapter_ros.training.inspection import inspect_data
 from vla_adapter_ros.training.settings import make_settings
 from vla_adapter_ros.training.sources import OpenSource
 
-QUICK, ALL = 12, 500
+QUICK, ALL = 6, 500
 SEEDS = [n if n < QUICK else pytest.param(n, marks=pytest.mark.slow) for n in range(ALL)]
 
 
