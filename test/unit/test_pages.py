@@ -122,6 +122,7 @@ def test_the_readme_is_short_and_its_contract_is_one():
     assert (ROOT / "docs" / "demo.gif").stat().st_size < 3e6
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("page", sorted({block.page for block in RUN if not block.slow}))
 def test_blocks_marked_to_run_do(page, tmp_path):
     page_commands.run([block for block in RUN if block.page == page], tmp_path)

@@ -152,8 +152,8 @@ class Contract:
     @property
     def arm_places(self) -> list[int]:
         """Places in the action of what moves the arm, in order."""
-        grippers = set(self.gripper_places)
-        return [n for n in range(len(self.action_names)) if n not in grippers]
+        grippers = {gripper.dimension for gripper in self.grippers}
+        return [n for n, name in enumerate(self.action_names) if name not in grippers]
 
     @property
     def gripper_places(self) -> list[int]:

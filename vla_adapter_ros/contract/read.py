@@ -73,7 +73,8 @@ def write_contract(contract: Contract, path: str | Path) -> None:
 
 def plain_contract(contract: Contract) -> dict[str, Any]:
     """A contract as mappings, lists, numbers and texts, ready for YAML."""
-    return {field.name: _plain(getattr(contract, field.name)) for field in dataclasses.fields(contract)}
+    plain: dict[str, Any] = _plain(contract)
+    return plain
 
 
 def _plain(value: Any) -> Any:

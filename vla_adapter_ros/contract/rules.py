@@ -114,9 +114,8 @@ def _grippers(contract: Contract, require: Require) -> None:
 
 def _driven_joints(contract: Contract, require: Require) -> None:
     """Every joint of the arm is driven by one dimension; `joint` stands only where it says something."""
-    grippers = {gripper.dimension for gripper in contract.grippers}
     require(
-        set(contract.action_names) - grippers,
+        contract.arm_columns,
         "action.dimensions", list(contract.action_names), "at least one that is no gripper's",
     )  # fmt: skip
     space, joints = contract.action.space, contract.action_joints
@@ -149,11 +148,9 @@ def _teleop(contract: Contract, require: Require) -> None:
 def _tool(contract: Contract, require: Require) -> None:
     """What concerns the tool point: columns of the ee spaces, the box, and where kinematics are needed."""
     space, command = contract.action.space, contract.command.type
-    grippers = {gripper.dimension for gripper in contract.grippers}
-    columns = tuple(name for name in contract.action_names if name not in grippers)
     require(
-        not space.is_cartesian or columns == TOOL_COLUMNS,
-        "action.dimensions", columns, f"{TOOL_COLUMNS} in {space}",
+        not space.is_cartesian or contract.arm_columns == TOOL_COLUMNS,
+        "action.dimensions", contract.arm_columns, f"{TOOL_COLUMNS} in {space}",
     )  # fmt: skip
     needs = [name for name, needed in (
         (f"action space {space}", space.is_cartesian),

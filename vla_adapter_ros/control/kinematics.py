@@ -101,8 +101,8 @@ class ArmKinematics:
     def solve_ik(self, target: Pose, start: np.ndarray, low: np.ndarray, high: np.ndarray) -> IkResult:
         """Posture that brings the tool to a pose, or as near to it as can be got from `start`.
 
-        Each step leads nearer, in steps of at most
-        `MAX_STEP_RAD`, so the result stays in the branch (elbow up or down) it
+        Every step leads nearer and is at most
+        `MAX_STEP_RAD` long, so the result stays in the branch (elbow up or down) it
         starts in. Only at a singular posture, where branches meet, is there a
         choice: of two that come equally near, the one whose joints are farther
         from the URDF's limits. Where turning and moving cannot both be had,

@@ -284,11 +284,7 @@ class CommittedMotion:
             if later.tick * self._period_s > time + 1e-9:
                 return self._between(before, later, time)
             before = later
-        return (
-            _setpoint_of(before)
-            if before is not None
-            else _setpoint_of(_Commitment(0, self.limiter.state, None))
-        )
+        return _setpoint_of(before or _Commitment(0, self.limiter.state, None))
 
     def commanded(self, time: float) -> np.ndarray | None:
         """The command (J,) of `time` [s], inside position limits and box; None before any motion.

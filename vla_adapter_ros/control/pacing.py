@@ -78,10 +78,8 @@ def budget_complaint(rate_hz: float, rows: int, execution_horizon: int, latency_
         latency_s: From image stamp to published chunk, or inference alone where that is all that is
             known; 99th percentile [s].
     """
-    shortest, longest = (
-        math.ceil(latency_s * rate_hz - 1e-9),
-        rows - 1 - math.ceil(latency_s * rate_hz - 1e-9),
-    )
+    shortest = math.ceil(latency_s * rate_hz - 1e-9)
+    longest = rows - 1 - shortest
     if shortest <= execution_horizon <= longest:
         return ""
     allowed = (

@@ -6,16 +6,13 @@ import hashlib
 import json
 import os
 import shutil
-import signal
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+from killed_writer import kill_while_saving
 from recording_samples import CONTRACT, make_frame, record
-from test_writer import CRASH
 
 from vla_adapter_ros.dataset.quality.checks import BY_NAME, Need
 from vla_adapter_ros.dataset.quality.dataset_report import check_dataset
@@ -211,12 +208,7 @@ def test_refusals(wreck, tmp_path):
 )
 def test_after_a_kill_while_saving(tmp_path, moment, kept, said):
     root = tmp_path / "set"
-    process = subprocess.run(
-        [sys.executable, "-c", CRASH, str(root), moment, str(Path(__file__).parents[1])],
-        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[3])},
-        check=False,
-    )
-    assert process.returncode == -signal.SIGKILL
+    kill_while_saving(root, moment)
     outcome = repair_dataset(root)
     assert outcome.kept == kept
     assert said in "\n".join(outcome.lines)

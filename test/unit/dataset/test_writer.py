@@ -4,11 +4,7 @@ from __future__ import annotations
 
 import errno
 import json
-import os
 import shutil
-import signal
-import subprocess
-import sys
 import threading
 import time
 from dataclasses import replace
@@ -17,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+from killed_writer import kill_while_saving
 from recording_samples import CONTRACT, make_frame, record
 
 from vla_adapter_ros import __version__, files
@@ -353,35 +350,12 @@ def test_a_full_disk_loses_only_that_episode_and_frees_what_it_took(tmp_path, mo
     assert DatasetReader(tmp_path).stats["action"]["count"] == [10]
 
 
-CRASH = """
-import sys, os, signal
-sys.path.insert(0, sys.argv[3])
-from recording_samples import CONTRACT, record
-from vla_adapter_ros import files
-from vla_adapter_ros.dataset.writer import DatasetWriter
-writer = DatasetWriter(sys.argv[1], CONTRACT)
-record(writer, "a", 4)
-commit = files.commit_file
-def die(path, *source):
-    if sys.argv[2] in str(path):
-        os.kill(os.getpid(), signal.SIGKILL)
-    commit(path, *source)
-files.commit_file = die
-record(writer, "b", 5, seed=1)
-"""
-
-
 @pytest.mark.parametrize(
     "where", [".mp4", "/data/", "tasks", "meta/episodes", "stats", "histograms", "recordings", "info"]
 )
 def test_a_crash_while_saving_loses_only_that_episode(tmp_path, where):
     root = tmp_path / "set"
-    process = subprocess.run(
-        [sys.executable, "-c", CRASH, str(root), where, str(Path(__file__).parents[1])],
-        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[3])},
-        check=False,
-    )
-    assert process.returncode == -signal.SIGKILL
+    kill_while_saving(root, where)
     reader = DatasetReader(root)  # readable as it is
     assert reader.num_episodes == 1
     assert len(reader.decode("gripper", 0)) == 4
