@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
+import select
 import time
 
 import numpy as np
-from bench import CONTRACT, HOME, PERIOD_S
+from bench import CONTRACT, HOME, PATIENCE_S, PERIOD_S
 from rclpy.qos import QoSProfile
 from sensor_msgs.msg import JointState, Joy
 from std_msgs.msg import String
@@ -108,11 +109,20 @@ class Stage:
 
 
 def press(terminal, key, process, words):
-    """Press a key (or none); read what the command says until `words`, or that it got no answer."""
+    """Press a key (or none); read what the command says until `words`, or that the key reached nobody."""
     shown = ""
     os.write(terminal, key)
-    while words not in shown and "no answer" not in shown:
-        line = process.stdout.readline()
-        assert line, shown
-        shown += line
+    deadline = time.monotonic() + PATIENCE_S
+    while words not in shown and not reached_nobody(shown):
+        left_s = max(deadline - time.monotonic(), 0.0)
+        readable, _, _ = select.select([process.stdout], [], [], left_s)
+        assert readable, f"{words!r} was not said within {PATIENCE_S:g} s, but: {shown}"
+        data = os.read(process.stdout.fileno(), 4096)
+        assert data, f"it has ended: {shown}"
+        shown += data.decode()
     return shown
+
+
+def reached_nobody(shown):
+    """Whether a service was not found or did not answer in time: a busy machine finds nodes late."""
+    return any(words in shown for words in ("no answer", "no service", "is not there"))

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from bench import CONTRACT, PATIENCE_S
-from stage import Stage, press
+from stage import Stage, press, reached_nobody
 from std_msgs.msg import String
 from std_srvs.srv import Trigger
 
@@ -56,7 +56,7 @@ def test_a_disarmed_controller_refuses_the_start_and_a_key_arms_it(disarmed):
     )  # fmt: skip
     try:
         press(terminal, b"", process, "a: arm the controller")
-        while "no answer" in press(terminal, b"a", process, "armed, state is idle"):
+        while reached_nobody(press(terminal, b"a", process, "armed, state is idle")):
             pass
         stage.play(0.1)
         stage.status(lambda s: s.controller == "idle")
