@@ -24,7 +24,6 @@ KNOWN = {
         r"(capture\.age|control_source).*(zero variance|constant)",  # notes
         r"shorter than (chunk_size|\d+ frames)|too short",  # as short as they were recorded
         r"episode\(s\) flagged",  # counts the lines above
-        r"codec|h264|AV1",  # any codec decodes; h264 is what the recorder writes
     ),
 }
 
