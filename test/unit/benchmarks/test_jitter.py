@@ -11,6 +11,7 @@ import pytest
 
 from vla_adapter_ros.benchmarks.jitter import (
     KINDS,
+    MIN_TICKS,
     WARM_UP_S,
     MovingCore,
     _two_cores,
@@ -85,11 +86,11 @@ def test_use_of_cores_counts_what_runs() -> None:
 
 def test_report_of_a_short_run() -> None:
     pytest.importorskip("rclpy", reason="ROS 2 is not installed: make setup brings rclpy")
-    result = run_jitter_benchmark(rates_hz=[100.0], seconds=0.5, busy=0)
+    result = run_jitter_benchmark(rates_hz=[100.0], seconds=0.01, busy=0)  # too short for ten ticks
     for kind in KINDS:
         part = result["100_hz"][kind]
-        assert part["state"] == "running" and part["points_sent"] > 0
-        assert 0 < part["rate"] < 105  # a busy machine may make it low
+        assert part["ticks"] >= MIN_TICKS and part["points_sent"] > 0
+        assert part["rate"] > 0
         assert part["p50_ms"] <= part["p99_ms"] <= part["max_ms"]
     json.dumps(result)
     assert "| 100 | rate loop |" in format_result(result)
