@@ -6,4 +6,5 @@ from vla_adapter_ros.nodes.launching import describe
 
 
 def generate_launch_description():
+    """Everything that a run needs, by the arguments of `BRINGUP`."""
     return describe(BRINGUP, lambda values: node_list(**values))

@@ -6,4 +6,5 @@ from vla_adapter_ros.nodes.launching import describe
 
 
 def generate_launch_description():
+    """Everything that a recording needs, by the arguments of `RECORD`."""
     return describe(RECORD, lambda values: recording_nodes(**values))

@@ -29,8 +29,10 @@ def expand(text: str | Path) -> Path:
 
 
 def locate(text: str | Path) -> Path:
-    """Where a path leads: expanded and absolute, since libraries take `kitchen:table` for a protocol and `-x`
-    for an option. `..` is followed as the system does, behind links too.
+    """Where a path leads, expanded and absolute.
+
+    Libraries take `kitchen:table` for a protocol and `-x` for an option. `..` is followed as the system
+    does, behind links too.
 
     Raises:
         PathError: see `expand`.

@@ -49,12 +49,15 @@ class OnePoint:
         self.hand_overs: list[float] = []
 
     def wants(self, stamp: float) -> bool:
+        """Every frame."""
         return True
 
     def deliver(self, chunk: Chunk, now: float) -> None:
+        """Keep the chunk; an older one that was not sent is dropped."""
         self._newest = chunk
 
     def step(self, now: float) -> None:
+        """Send the first row of a new chunk, once."""
         if self._newest is None:
             return
         row = self._newest.rows[0, self._columns]
@@ -76,13 +79,16 @@ class OpenLoop:
         self.hand_overs: list[float] = []
 
     def wants(self, stamp: float) -> bool:
+        """Only once the last row of the chunk before is reached."""
         return self._robot.time >= self._busy_until - _SAME_TIME_S
 
     def deliver(self, chunk: Chunk, now: float) -> None:
+        """Keep the chunk, and look at no frame until its last row is reached."""
         self._next = chunk
         self._busy_until = now + len(chunk.rows) / chunk.rate_hz  # when the last row is reached
 
     def step(self, now: float) -> None:
+        """Send all rows of a new chunk as one trajectory."""
         if self._next is None:
             return
         rows = self._next.rows[:, self._columns]
@@ -112,14 +118,17 @@ class Ensembling:
         self.hand_overs: list[float] = []
 
     def wants(self, stamp: float) -> bool:
+        """Every frame; the first one begins the row times."""
         if self._begun is None:
             self._begun = stamp
         return True
 
     def deliver(self, chunk: Chunk, now: float) -> None:
+        """Add the chunk to those that are averaged."""
         self._live.append(chunk)
 
     def step(self, now: float) -> None:
+        """Send the mean of the live chunks' rows, once per row time."""
         if self._begun is None or now < self._begun + self._row / self._contract.rate_hz - _SAME_TIME_S:
             return
         row_time = self._begun + self._row / self._contract.rate_hz
@@ -161,15 +170,18 @@ class Default:
         self.hand_overs: list[float] = []
 
     def wants(self, stamp: float) -> bool:
+        """What the policy node's pacing says."""
         return self._pacer.take(stamp)
 
     def deliver(self, chunk: Chunk, now: float) -> None:
+        """Hand the chunk to the controller's core, and its latency to the pacing."""
         self._core.measure(measured_joints(self._robot), now)
         self._core.accept_chunk(chunk, now)
         self._pacer.note_latency(now - chunk.stamp)
         self.hand_overs.append(now)
 
     def step(self, now: float) -> None:
+        """Tick the core at its period; publish every few ticks, as the node does."""
         if self._begun is None:
             self._begun = now
         if now < self._begun + self._ticks * TICK_S - _SAME_TIME_S:

@@ -78,7 +78,7 @@ class ReferenceTraining:
         return loss.item()
 
     def _sample(self, row: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """ids (P,), pixel values (C, channels, size, size), proprioception (S,), target (H, A)."""
+        """Token ids (P,), pixel values (C, channels, size, size), proprioception (S,), target (H, A)."""
         policy, settings, pixels = self.policy, self.settings, []
         for data in self.frames[row]:
             small = torch.from_numpy(self.resize(decode(data)))[None, None]

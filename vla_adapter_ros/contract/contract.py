@@ -123,8 +123,7 @@ class Contract:
 
     @property
     def arm_joints(self) -> tuple[str, ...]:
-        """Joints of the arm, or of both arms, in order (J,): the action's in joint spaces, else those with
-        limits."""
+        """Joints of the arm or arms, in order (J,): the action's in joint spaces, else those with limits."""
         if self.action.space.is_cartesian:
             return tuple(self.limits)
         return tuple(joint for joint in self.action_joints if joint)

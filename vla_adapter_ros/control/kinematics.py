@@ -210,8 +210,10 @@ class ArmKinematics:
         return None
 
     def _look(self, goal: Any, joints: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Way from the tool to the goal (6,) [m], linear and then the rotation vector, and the
-        Jacobian (6, J); angular rows of both weighted."""
+        """Displacement from the tool to the goal, and the Jacobian (6, J); angular rows of both weighted.
+
+        The displacement (6,) [m] is linear first, then the rotation vector.
+        """
         self._pin.computeJointJacobians(self._model, self._data, self._configuration(joints))
         jacobian = _weighted(self._tool_jacobian())
         here = self._into_base * self._data.oMf[self._tool]

@@ -42,7 +42,7 @@ def time_features(t: Tensor) -> Tensor:
 
 
 def modulate(x: Tensor, shift: Tensor, scale: Tensor) -> Tensor:
-    """x (B, T, hidden) with shift and scale (B, hidden)."""
+    """Modulate x (B, T, hidden) with shift and scale (B, hidden)."""
     return x * (1 + scale[:, None]) + shift[:, None]
 
 

@@ -242,4 +242,5 @@ class ProprioProjector(nn.Module):
         self.fc2 = nn.Linear(hidden, hidden)
 
     def forward(self, proprio: Tensor) -> Tensor:
+        """Map proprioception, (B, S) to (B, 1, hidden)."""
         return self.fc2(F.gelu(self.fc1(proprio))).unsqueeze(1)

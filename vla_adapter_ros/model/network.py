@@ -41,6 +41,7 @@ class GeluProjector(nn.Module):
         self.fc3 = nn.Linear(hidden, hidden)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Map patch features, (B, N, vision width) to (B, N, hidden)."""
         return self.fc3(F.gelu(self.fc2(F.gelu(self.fc1(x)))))
 
 
@@ -52,6 +53,7 @@ class RmsNorm(nn.Module):
         self.weight = nn.Parameter(torch.ones(width))
 
     def forward(self, x: Tensor) -> Tensor:
+        """Norm the last axis, (..., width), in float32; the result has the type of `x`."""
         return F.rms_norm(x.float(), self.weight.shape, self.weight.float(), 1e-6).to(x.dtype)
 
 
@@ -65,6 +67,7 @@ class RmsProjector(nn.Module):
         self.norm = RmsNorm(hidden)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Map patch features, (B, N, vision width) to (B, N, hidden)."""
         return self.norm(self.fc2(F.gelu(self.fc1(x))))
 
 
@@ -136,8 +139,11 @@ class LanguageModel(nn.Module):
 
 
 class VlaAdapter(nn.Module):
-    """The network. Its parameter names are those of official checkpoints, apart from the two
-    components that lie in files of their own (`action_head.`, `proprio_projector.`)."""
+    """The network.
+
+    Its parameter names are those of official checkpoints, apart from the two components that lie in
+    files of their own (`action_head.`, `proprio_projector.`).
+    """
 
     def __init__(self, config: VlaAdapterConfig) -> None:
         super().__init__()

@@ -117,8 +117,11 @@ def with_bridge_design(config: VlaAdapterConfig, design: str) -> VlaAdapterConfi
 
 
 def _tiny(sizes: dict[str, int], vocab: int | None, head: str) -> VlaAdapterConfig:
-    """Differences to the real model, all of them named settings: convolution stem, text first,
-    4 queries, word-level tokenizer, standardized proprioception, no training noise in the head."""
+    """The tiny model; its differences from the real one are named settings.
+
+    Convolution stem, text first, 4 queries, word-level tokenizer, standardized proprioception, and no
+    training noise in the head.
+    """
     stem = StemConfig()
     return VlaAdapterConfig(
         name="tiny",

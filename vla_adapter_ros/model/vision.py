@@ -41,6 +41,7 @@ class LayerScale(nn.Module):
         self.scale_factor = nn.Parameter(torch.full((width,), 1e-5))
 
     def forward(self, x: Tensor) -> Tensor:
+        """Scale each channel, (..., width)."""
         return x * self.scale_factor
 
 
@@ -53,6 +54,7 @@ class Mlp(nn.Module):
         self.fc2 = nn.Linear(hidden, width)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Map each token, (..., width) to (..., width)."""
         return self.fc2(F.gelu(self.fc1(x)))
 
 
@@ -66,6 +68,7 @@ class SelfAttention(nn.Module):
         self.proj = nn.Linear(width, width)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Let all tokens attend to all, (B, T, width) to (B, T, width)."""
         b, t, width = x.shape
         q, k, v = self.qkv(x).view(b, t, 3, self.heads, width // self.heads).permute(2, 0, 3, 1, 4)
         return self.proj(attend(q, k, v, self.attention).transpose(1, 2).reshape(b, t, width))
@@ -86,6 +89,7 @@ class VitBlock(nn.Module):
         self.ls2 = LayerScale(width) if layer_scale else nn.Identity()
 
     def forward(self, x: Tensor) -> Tensor:
+        """Attend, then map each token, (B, T, width) to (B, T, width)."""
         x = x + self.ls1(self.attn(self.norm1(x)))
         return x + self.ls2(self.mlp(self.norm2(x)))
 
@@ -111,6 +115,7 @@ class PatchEmbed(nn.Module):
         self.proj = nn.Conv2d(3, width, kernel_size=patch_size, stride=patch_size)
 
     def forward(self, images: Tensor) -> Tensor:
+        """Embed images, (B, 3, H, W) to (B, patches, width), row by row."""
         # No transposed view: every block would keep its strides, and compiled norms of such a one are NaN.
         return self.proj(images).flatten(2).transpose(1, 2).contiguous()
 

@@ -199,6 +199,7 @@ class ManagedNode(LifecycleNode):
     # Lifecycle
 
     def on_configure(self, state: Any) -> TransitionCallbackReturn:
+        """Read parameters and contract, then `configure`; a failure leaves nothing behind."""
         try:
             self.parameters = read(self, self._kind)
             self.contract = read_contract(self.parameters.contract)
@@ -213,6 +214,7 @@ class ManagedNode(LifecycleNode):
         return TransitionCallbackReturn.SUCCESS
 
     def on_activate(self, state: Any) -> TransitionCallbackReturn:
+        """Claim the name, then `activate`; a failure leaves the node inactive, as it was."""
         self._mark = len(self._owned)
         try:
             self.own(claim_name(self, self._born))
@@ -229,16 +231,19 @@ class ManagedNode(LifecycleNode):
         return super().on_activate(state)
 
     def on_deactivate(self, state: Any) -> TransitionCallbackReturn:
+        """Stop, and let go of what the activation made."""
         if not self._deactivate():
             return TransitionCallbackReturn.ERROR
         return super().on_deactivate(state)
 
     def on_cleanup(self, state: Any) -> TransitionCallbackReturn:
+        """Let go of everything but the diagnostics."""
         if not self._clean_up():
             return TransitionCallbackReturn.ERROR
         return super().on_cleanup(state)
 
     def on_shutdown(self, state: Any) -> TransitionCallbackReturn:
+        """End from any state, the diagnostics too."""
         self.end()
         self._diagnostics_timer.cancel()
         return super().on_shutdown(state)

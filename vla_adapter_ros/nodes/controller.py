@@ -53,6 +53,7 @@ class ControllerNode(ManagedNode):
         super().__init__("controller_node", ControllerParameters, **options)
 
     def configure(self) -> None:
+        """Make the core, the outputs to the drivers, and everything the node hears and serves."""
         contract, parameters = self.contract, self.parameters
         self._mode = parameters.mode
         parameters.require_command_delay(contract)
@@ -100,6 +101,7 @@ class ControllerNode(ManagedNode):
             self.get_logger().warning(f"mode {self._mode}: no commands are sent; state {self._core.state}")
 
     def activate(self) -> None:
+        """Start the control thread; nothing moves by that."""
         if self._score is not None:
             self._score.clear()
         self._ticks = self._sent = 0

@@ -81,6 +81,7 @@ class TrajectoryOutput(ArmOutput):
     kind = JointTrajectory
 
     def send(self, out: Outgoing) -> int:
+        """Publish the committed trajectory, where this tick has a new one."""
         if out.trajectory is None or out.released:
             return 0
         return self._publish(trajectory_message(out.trajectory, out.now))
@@ -92,6 +93,7 @@ class PositionOutput(ArmOutput):
     kind = Float64MultiArray
 
     def send(self, out: Outgoing) -> int:
+        """Publish the positions of the setpoint."""
         if out.setpoint is None or out.released:
             return 0
         return self._publish(Float64MultiArray(data=out.setpoint.position.tolist()))
@@ -103,6 +105,7 @@ class PoseOutput(ArmOutput):
     kind = PoseStamped
 
     def send(self, out: Outgoing) -> int:
+        """Publish the tool pose of the setpoint; nothing before the URDF is there."""
         if out.setpoint is None or out.released or self.kinematics is None:
             return 0
         pose = self.kinematics.pose(out.setpoint.position)
@@ -128,6 +131,7 @@ class VelocityOutput(ArmOutput):
         self._last = 0.0  # time of the tick before, for the middle of this one
 
     def send(self, out: Outgoing) -> int:
+        """Publish the velocity while the arm moves, and one zero when it rests."""
         step, self._last = min(out.now - self._last, 0.02), out.now
         if out.released:
             self._sending = False
@@ -143,6 +147,7 @@ class VelocityOutput(ArmOutput):
         return 0 if message is None else self._publish(message)
 
     def end(self, now: float) -> int:
+        """Publish a zero, unless one was sent last."""
         if not self._sending:
             return 0
         self._sending = False

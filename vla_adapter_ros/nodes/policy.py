@@ -46,6 +46,7 @@ class PolicyNode(ManagedNode):
         self._sequence = self._published = 0  # of all chunks: the simulator counts what is on its way
 
     def configure(self) -> None:
+        """Load the checkpoint, compare it with the robot, measure inference, and open the streams."""
         parameters = self.parameters
         path = parameters.checkpoint or str(checkpoints_folder() / DEFAULT_CHECKPOINT)
         if parameters.threads:
@@ -96,6 +97,7 @@ class PolicyNode(ManagedNode):
             raise ParameterError(problem)
 
     def activate(self) -> None:
+        """Start the worker thread; it waits for an instruction."""
         self._builder = self._streams.start()
         needed_s = SILENCE_S if self.parameters.require_controller else np.inf
         self._silence = SilenceWatch(patience(self.contract, self._builder, needed_s))

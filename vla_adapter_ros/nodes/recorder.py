@@ -45,6 +45,7 @@ class RecorderNode(ManagedNode):
         super().__init__("recorder_node", RecorderParameters, **options)
 
     def configure(self) -> None:
+        """Open the data set, and everything the node hears and serves."""
         parameters = self.parameters
         if not parameters.dataset:
             raise ParameterError("parameter dataset is empty: allowed is the directory of the data set")
@@ -115,10 +116,12 @@ class RecorderNode(ManagedNode):
         self.get_logger().info(f"data set {writer.root}, {writer.num_episodes} episodes so far")
 
     def activate(self) -> None:
+        """Begin to build frames; nothing is recorded before an episode is started."""
         self._problem = "no frame yet"
         self._streams.start()
 
     def deactivate(self) -> None:
+        """Discard the episode that is being recorded."""
         if self._session.state == RECORDING:
             self._session.discard()
 

@@ -44,6 +44,7 @@ class SimulatorNode(ManagedNode):
         super().__init__("simulator_node", SimulatorParameters, **options)
 
     def configure(self) -> None:
+        """Make the world, its topics and services, and the thread that runs both."""
         contract, parameters = self.contract, self.parameters
         self._lock = threading.Lock()
         self._ended, self._ready, self._going = threading.Event(), threading.Event(), threading.Event()
@@ -87,6 +88,7 @@ class SimulatorNode(ManagedNode):
         )
 
     def activate(self) -> None:
+        """Let time run."""
         if self._lock_step is not None:
             self._lock_step.resume()
         self._going.set()

@@ -279,8 +279,10 @@ def _position_loss(out: Tensor, data: GroundingScenes, rows: np.ndarray, named: 
 
 
 def _named_loss(out: Tensor, data: GroundingScenes, rows: np.ndarray, named: np.ndarray) -> Tensor:
-    """Which patches show the named cube; out (B, N). Without it, composing "read the word" and
-    "look there" was found by chance only, after many steps."""
+    """Loss of which patches show the named cube; out (B, N).
+
+    Without it, composing "read the word" and "look there" was found by chance only, after many steps.
+    """
     target = torch.from_numpy(data.patch_colors[rows]).flatten(1) == torch.from_numpy(1 + named)[:, None]
     return F.binary_cross_entropy_with_logits(out, target.float(), pos_weight=torch.tensor(5.0))
 

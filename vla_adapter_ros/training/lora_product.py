@@ -23,7 +23,7 @@ class LoraProduct(torch.autograd.Function):
     def forward(
         ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, a: Tensor, b: Tensor, scale: float
     ) -> Tensor:
-        """x (..., in), weight (out, in), bias (out,), a (rank, in), b (out, rank) to (..., out)."""
+        """Map x (..., in), by weight (out, in), bias (out,), a (rank, in), b (out, rank), to (..., out)."""
         flat = x.reshape(-1, x.shape[-1])
         inner = flat @ a.T
         out = F.linear(flat, weight, bias).addmm_(inner, b.T, alpha=scale)
@@ -51,7 +51,7 @@ class FusedLora(Linear):
     """
 
     def forward(self, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
-        """x (..., in) to (..., out), in the type of the products."""
+        """Map x (..., in) to (..., out), in the type of the products."""
         name, base = self.active_adapters[0], self.base_layer
         if args or kwargs or not self._is_plain(name):
             return super().forward(x, *args, **kwargs)

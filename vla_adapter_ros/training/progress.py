@@ -17,6 +17,7 @@ class Display:
         self._stages: dict[str, Any] = {}
 
     def __call__(self, stage: str, done: int, total: int, text: str) -> None:
+        """Show that `done` of `total` of a stage are done, and `text` beside it."""
         if stage not in self._stages:
             self._stages[stage] = self._bar.add_task(stage, total=total, text=text)
         self._bar.update(self._stages[stage], completed=done, text=text)

@@ -27,26 +27,27 @@ _DEFAULTS = QualitySettings()
 
 
 class AllRows(Protocol):
-    """N rows of several episodes, one episode after the other, in the contract's names, order and units.
-
-    Attributes:
-        state: float64 (N, S).
-        action: float64 (N, A).
-        episode: Episode of each row, int64 (N,).
-        first: First row of the episode of each row, int64 (N,).
-        contract: Of the robot.
-    """
+    """N rows of several episodes, one episode after the other, in the contract's names, order and units."""
 
     @property
-    def state(self) -> np.ndarray: ...
+    def state(self) -> np.ndarray:
+        """States, float64 (N, S)."""
+
     @property
-    def action(self) -> np.ndarray: ...
+    def action(self) -> np.ndarray:
+        """Actions, float64 (N, A)."""
+
     @property
-    def episode(self) -> np.ndarray: ...
+    def episode(self) -> np.ndarray:
+        """Episode of each row, int64 (N,)."""
+
     @property
-    def first(self) -> np.ndarray: ...
+    def first(self) -> np.ndarray:
+        """First row of the episode of each row, int64 (N,)."""
+
     @property
-    def contract(self) -> Contract: ...
+    def contract(self) -> Contract:
+        """Of the robot."""
 
 
 @dataclass(frozen=True)
