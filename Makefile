@@ -1,6 +1,7 @@
 # make demo       the simulated arm carries out instructions through the real node graph
 # make test       every test that finishes quickly; what CI runs
 # make test-all   the same plus long fault, crash and multi-process runs
+# make lint       style, docstrings, spelling and types (an environment of its own); types are make types alone
 # make setup      the environment alone, in .venv
 # make record-demo, make train-demo   demonstrations and a checkpoint from them
 # make judge      the real LeRobot, 0.4.4 and 0.6.1, reads and edits data sets of ours, streams and trains on them, and
@@ -12,6 +13,7 @@
 PYTHON ?= python3
 ROS_WHEELS ?= kilted
 V := $(CURDIR)/.venv
+TORCH := $(shell grep '^torch==' requirements/pins.txt)
 SOURCES := $(shell find vla_adapter_ros msg srv launch config scripts cmake -type f -not -name '*.pyc') CMakeLists.txt package.xml
 
 # On a machine with ROS 2 sourced, its rclpy is used and no wheels are installed; its generated
@@ -24,7 +26,7 @@ endif
 
 RUN := env AMENT_PREFIX_PATH=$(V)$(if $(AMENT_PREFIX_PATH),:$(AMENT_PREFIX_PATH)) PATH=$(V)/bin:$(PATH)
 
-.PHONY: setup demo test test-all record-demo train-demo pretrain judge judge-0.4 judge-0.6 judge-depth judge-checkers docs reference lint clean
+.PHONY: setup demo test test-all record-demo train-demo pretrain judge judge-0.4 judge-0.6 judge-depth judge-checkers docs reference lint types clean
 
 setup: $(V)/.installed
 
@@ -39,7 +41,7 @@ ifdef ROS_DISTRO
 else
 	@cp requirements/pins.txt $(V)/constraints.txt
 endif
-	@$(V)/bin/pip install -q -c $(V)/constraints.txt torch==2.13.0
+	@$(V)/bin/pip install -q -c $(V)/constraints.txt $(TORCH)
 	@$(V)/bin/pip install -q -c $(V)/constraints.txt -r requirements/base.txt
 	@$(V)/bin/pip install -q --no-deps -r requirements/assets.txt
 ifdef ROS_DISTRO
@@ -92,10 +94,10 @@ pretrain: setup
 	@$(RUN) $(V)/bin/vla-adapter pretrain-grounding $(PRETRAIN_ARGS)
 
 # LeRobot 0.4.4 comes without its dependencies: they would bring gigabytes that reading does not need.
-.venv-judge-0.4/.packages: requirements/judge_0.4.txt
+.venv-judge-0.4/.packages: requirements/judge_0.4.txt requirements/pins.txt
 	$(PYTHON) -m venv .venv-judge-0.4
 	touch .venv-judge-0.4/COLCON_IGNORE
-	.venv-judge-0.4/bin/pip install -q torch==2.13.0
+	.venv-judge-0.4/bin/pip install -q $(TORCH)
 	.venv-judge-0.4/bin/pip install -q -r requirements/judge_0.4.txt
 	.venv-judge-0.4/bin/pip install -q --no-deps lerobot==0.4.4
 	touch $@
@@ -158,11 +160,13 @@ reference: setup
 	.venv-lint/bin/pip install -q -r requirements/lint.txt
 	touch $@
 
-# Spelling, style and, where packages are checked already (see pyproject.toml), types.
+# Style, docstrings, spelling and types; pyproject.toml has the settings.
 SPELLED := vla_adapter_ros docs launch config msg srv scripts benchmarks test $(wildcard *.md *.py *.toml *.xml)
-lint: setup .venv-lint/.packages
+lint: types
 	.venv-lint/bin/ruff check . && .venv-lint/bin/ruff format --check .
 	.venv-lint/bin/codespell $(SPELLED)
+
+types: setup .venv-lint/.packages
 	.venv-lint/bin/mypy --python-executable $(V)/bin/python -p vla_adapter_ros.contract -p vla_adapter_ros.control
 
 clean:

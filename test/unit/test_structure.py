@@ -38,6 +38,7 @@ SHARED = (
     "choices",
     "errors",
     "files",
+    "html",
     "hub",
     "paths",
     "settings",

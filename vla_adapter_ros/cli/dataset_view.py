@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import html
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
@@ -21,15 +20,21 @@ from vla_adapter_ros.dataset.quality.scan import samples_of
 from vla_adapter_ros.dataset.quality.settings import QualitySettings
 from vla_adapter_ros.dataset.tools.info import describe_dataset, overview
 from vla_adapter_ros.errors import DatasetError
+from vla_adapter_ros.html import Picture, write_html
 from vla_adapter_ros.paths import locate
 
 _SHOWN = 8  # images per camera on a contact sheet
 _WIDTH = 200  # of an image on it [px]
 _COLUMNS = 4  # curves side by side
-_COLORS = {"pass": "#2a7d3c", "warn": "#b26a00", "fail": "#c0262d", "skip": "#777777"}
-_STYLE = """body { font-family: sans-serif; max-width: 1680px; margin: 1em auto; padding: 0 1em; }
-img { max-width: 100%; display: block; margin: .3em 0; } pre { white-space: pre-wrap; }
-details { margin: .3em 0; } li { list-style: none; font-family: monospace; }"""
+
+
+class _Shown(NamedTuple):
+    """An episode on the page."""
+
+    title: str
+    seconds: float
+    pictures: list[Picture]
+    verdict: Verdict
 
 
 def draw_dataset(
@@ -66,7 +71,7 @@ def draw_dataset(
             raise DatasetError(f"{root}: episode {episode}: allowed are 0 to {dataset.num_episodes - 1}")
     output.mkdir(parents=True, exist_ok=True)
     settings = QualitySettings()
-    parts = []
+    shown = []
     for episode in episodes:
         rows = dataset.rows(episode)
         times = _times(samples_of(dataset, rows, {}))
@@ -78,17 +83,16 @@ def draw_dataset(
             cv2.imwrite(str(output / images), sheet[..., ::-1])
         _draw_curves(output / curves, samples, rows.get(layout.CONTROL_SOURCE))
         title = f"Episode {dataset.episodes[episode].number}: {_tasks(dataset.row_tasks(episode), times)}"
-        pictures = [curves] if sheet is None else [images, curves]
-        parts.append(_section(title, float(times[-1]), pictures, verdict))
+        names = [curves] if sheet is None else [images, curves]
+        shown.append(_Shown(title, float(times[-1]), [Picture(title, name) for name in names], verdict))
     page = output / "index.html"
-    facts = "\n".join(overview(describe_dataset(root, mapping=mapping, contract=contract)))
-    shown = f"{len(parts)} of {dataset.num_episodes} episodes are shown."
-    page.write_text(
-        f"<!doctype html><html lang='en'><meta charset='utf-8'><title>{html.escape(str(root))}</title>"
-        f"<style>{_STYLE}</style><h1>Data set</h1><pre>{html.escape(facts)}</pre><p>{shown}</p>"
-        + "\n".join(parts)
-        + "</html>\n",
-        encoding="utf-8",
+    write_html(
+        page,
+        "dataset",
+        folder=root,
+        about="\n".join(overview(describe_dataset(root, mapping=mapping, contract=contract))),
+        count=dataset.num_episodes,
+        episodes=shown,
     )
     return page
 
@@ -171,16 +175,3 @@ def _draw_curves(path: Path, samples: Samples, sources: np.ndarray | None) -> No
         if n + _COLUMNS >= len(names):
             axes.set_xlabel("time [s]", fontsize=8)
     figure.savefig(path, dpi=90)
-
-
-def _section(title: str, seconds: float, pictures: list[str], verdict: Verdict) -> str:
-    items = "".join(
-        f"<li style='color:{_COLORS[check.level]}'>{html.escape(check.line)}</li>" for check in verdict.checks
-    )
-    shown = "".join(f"<img src='{name}' alt='{html.escape(title)}' loading='lazy'>" for name in pictures)
-    is_open = "" if verdict.level == "pass" else " open"
-    return (
-        f"<h2>{html.escape(title)} ({seconds:.1f} s)</h2>{shown}"
-        f"<details{is_open}><summary style='color:{_COLORS[verdict.level]}'>Verdict: {verdict.level}"
-        f"</summary><ul>{items}</ul></details>"
-    )

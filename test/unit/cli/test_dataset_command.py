@@ -91,7 +91,7 @@ def test_view(data_set, capsys, tmp_path):
     assert "fail constant_joints" in page
     assert "http" not in page
     for name in ("episode_0000_images.png", "episode_0000_curves.png"):
-        assert f"src='{name}'" in page
+        assert f'src="{name}"' in page
         assert (tmp_path / "page" / name).read_bytes().startswith(b"\x89PNG")
     assert main(["dataset", "view", str(data_set), "--episode", "5", "--output", str(tmp_path)]) == 1
     assert "allowed are 0 to 1" in capsys.readouterr().err
