@@ -54,7 +54,9 @@ def _option(action: argparse.Action, group: str) -> str:
         value = ""
     else:
         value = f"`{action.metavar or action.dest.upper()}`"
-    default = "" if action.required or not action.option_strings else _default(action.default)
+    turns_off = action.const is False  # such a flag is not given by default, though its value is true
+    given = action.option_strings and not action.required and not turns_off
+    default = _default(action.default) if given else ""
     said = (action.help or "").replace("%(default)s", str(action.default)).replace("|", "or")
     required = "Required. " if action.required and action.option_strings else ""
     return f"| {name} | {value} | {default} | {required}{said[:1].upper()}{said[1:]} |"
