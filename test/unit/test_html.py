@@ -1,4 +1,4 @@
-"""Pages: a text of a data set stays a text, a missing value is an error, and nothing is loaded from elsewhere."""
+"""Pages: a text stays a text, a missing value is an error, and nothing is loaded from elsewhere."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from jinja2 import UndefinedError
 from vla_adapter_ros.dataset.quality.findings import Finding, Level, Verdict
 from vla_adapter_ros.html import Picture, embedded, write_html
 
-EVIL = "<script>alert(1)</script>\" onload=\"x\" ' </style> {{ 7 * 7 }} &amp;"
+EVIL = '<script>alert(1)</script>" onload="x" \' </style> {{ 7 * 7 }} &amp;'
 PNG = b"\x89PNG\r\n\x1a\n"
 
 
@@ -38,8 +38,8 @@ class Tree(HTMLParser):
 
 def page_of_training(path: Path, text: str, **changed: object) -> Tree:
     values = {
-        "level": Level.WARN, "summary": text, "about": {text: text}, "checks": [Finding(text, Level.WARN, 1.0, text)],
-        "pictures": [embedded(text, PNG)],
+        "level": Level.WARN, "summary": text, "about": {text: text},
+        "checks": [Finding(text, Level.WARN, 1.0, text)], "pictures": [embedded(text, PNG)],
     }  # fmt: skip
     write_html(path, "training_data", **values | changed)
     return Tree(path.read_text(encoding="utf-8"))

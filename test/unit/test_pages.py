@@ -103,6 +103,19 @@ def test_files_that_pages_name_exist():
     assert gone == []
 
 
+def test_the_architecture_names_every_package_and_real_things():
+    text = (ROOT / "docs" / "explanation" / "architecture.md").read_text(encoding="utf-8")
+    packages = {path.parent.name for path in (ROOT / "vla_adapter_ros").glob("*/__init__.py")}
+    table = text[text.index("## The packages") : text.index("## Where is")]
+    rows = re.findall(r"^\| (`.*?) \|", table, re.M)
+    assert {word for row in rows for word in re.findall(r"`(\w+)/`", row)} == packages
+    named = re.findall(r"`(\w+)` (?:in|of) `(vla_adapter_ros/[\w/]+\.py)`", text)
+    assert len(named) > 12
+    for thing, path in named:
+        defined = rf"^(?:def|class) {thing}\b|^{thing}\b[^=\n]* = "
+        assert re.search(defined, (ROOT / path).read_text(encoding="utf-8"), re.M), f"{thing} in {path}"
+
+
 def test_python_on_pages_compiles_and_imports_what_exists():
     found = [block for block in page_commands.blocks() if block.kind == "python"]
     assert found
