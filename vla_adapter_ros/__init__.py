@@ -1,8 +1,6 @@
 """VLA-Adapter on real manipulators: record, fine-tune, deploy, move.
 
-The rooms of this package: contract (what a robot gives and takes), model,
-control, recording, training, simulation, nodes (the only room with rclpy)
-and cli.
+docs/explanation/architecture.md says what each package holds and where things are.
 """
 
 import pkgutil

@@ -1,1 +1,1 @@
-"""The ROS 2 nodes. The only room, beside the command line, that imports rclpy."""
+"""The ROS 2 nodes. The only package, beside the command line, that imports rclpy."""
