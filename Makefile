@@ -1,5 +1,5 @@
 # make demo       the simulated arm carries out instructions through the real node graph
-# make test       every test that finishes quickly; what CI runs
+# make test       lint, and every test that finishes quickly; what CI runs
 # make test-all   the same plus long fault, crash and multi-process runs
 # make lint       style, docstrings, spelling and types (an environment of its own); types are make types alone
 # make setup      the environment alone, in .venv
@@ -71,13 +71,15 @@ demo: setup
 	@$(RUN) $(V)/bin/vla-adapter demo $(DEMO_ARGS)
 
 # Tests of nodes start several processes each and mostly wait: two at a time, whatever the machine has.
-# Both kinds run, also if the first fails.
+# Lint and both kinds run, also if one before them fails.
+LINT := $(MAKE) --no-print-directory lint
 UNIT_TESTS := OMP_NUM_THREADS=1 $(V)/bin/python -m pytest -n auto --maxprocesses 4 --dist loadfile test/unit
 ROS_TESTS := $(V)/bin/python -m pytest -n 2 --dist loadfile test/ros
 
 test: QUICK := -m "not slow"
 test test-all: setup
-	@status=0; $(RUN) $(UNIT_TESTS) $(QUICK) $(TEST_ARGS) || status=1; \
+	@status=0; $(LINT) || status=1; \
+	$(RUN) $(UNIT_TESTS) $(QUICK) $(TEST_ARGS) || status=1; \
 	$(RUN) $(ROS_TESTS) $(QUICK) $(TEST_ARGS) || status=1; exit $$status
 
 record-demo: setup
