@@ -14,6 +14,7 @@ from rclpy.qos import QoSProfile
 from sensor_msgs.msg import Image, JointState
 
 from vla_adapter_ros.contract import read_contract
+from vla_adapter_ros.contract.enums import TopicType
 from vla_adapter_ros.dataset.reader import DatasetReader
 from vla_adapter_ros.dataset.writer import DatasetWriter
 from vla_adapter_ros.nodes.conversions import seconds
@@ -93,7 +94,8 @@ class Listener:
 
     def _pose(self, message: PoseStamped) -> None:
         stamp = seconds(message.header.stamp)
-        self.builder.add_values("/end_effector_pose", stamp, self._now(), *pose_values(message))
+        names, values = TopicType.POSE.fields, pose_values(message)
+        self.builder.add_values("/end_effector_pose", stamp, self._now(), names, values)
 
 
 @pytest.fixture

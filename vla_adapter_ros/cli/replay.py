@@ -9,13 +9,14 @@ from typing import Any
 import cv2
 import numpy as np
 import rclpy
-from geometry_msgs.msg import PoseStamped
 from rclpy.parameter import Parameter
 from rclpy.qos import QoSProfile
 from rclpy.signals import SignalHandlerOptions
 from sensor_msgs.msg import CompressedImage, JointState
+from std_msgs.msg import Float64MultiArray
 
 from vla_adapter_ros.contract import Contract
+from vla_adapter_ros.contract.enums import TopicType
 from vla_adapter_ros.dataset.layout import ACTION, STAMP, STATE
 from vla_adapter_ros.dataset.opening import Dataset
 from vla_adapter_ros.errors import DatasetError
@@ -34,7 +35,7 @@ LISTENERS_S = 10.0  # longest wait for the first one
 def replay_frames(dataset: Dataset, contract: Contract, episode: int, speed: float = 1.0) -> int:
     """Publish an episode's images, state and actions on the contract's topics, stamped as they are sent.
 
-    A pose of which the data has only a part has NaN in its place.
+    A message of which the data has only a part, such as a pose, has NaN in place of the rest.
 
     Args:
         dataset: With the names of the contract.
@@ -119,18 +120,22 @@ def replay_commands(dataset: Dataset, contract: Contract, episode: int, speed: f
 
 
 def state_messages(contract: Contract, topic: str, kind: str, state: np.ndarray, now: float) -> list[Any]:
-    """Messages that bring the values of a state (S,) on one topic: joint states per field, or a pose."""
+    """Messages that bring the values of a state (S,) on one topic, a joint state per field."""
     values = {
         (d.joint, d.field): float(v) for d, v in zip(contract.state, state, strict=True) if d.topic == topic
     }
-    if kind == "pose":
-        pose = PoseStamped()
-        pose.header.stamp = to_stamp(now)
-        for part, axes in ((pose.pose.position, "xyz"), (pose.pose.orientation, "xyzw")):
-            name = "position" if part is pose.pose.position else "orientation"
-            for axis in axes:
-                setattr(part, axis, values.get(("", f"{name}.{axis}"), float("nan")))
-        return [pose]
+    if not values:
+        return []
+    if kind == TopicType.FLOAT64_ARRAY:
+        data = [values.get(("", name), float("nan")) for name in contract.topics[topic].joints]
+        return [Float64MultiArray(data=data)]
+    if kind != TopicType.JOINT_STATE:
+        message = TOPIC_TYPES[kind]()
+        message.header.stamp = to_stamp(now)
+        for field in TopicType(kind).fields:
+            part, axis = field.split(".")
+            setattr(getattr(getattr(message, kind), part), axis, values.get(("", field), float("nan")))
+        return [message]
     messages = []
     for field in dict.fromkeys(field for _, field in values):
         chosen = {joint: value for (joint, its), value in values.items() if its == field}

@@ -20,6 +20,7 @@ from vla_adapter_ros.contract.schema import (
     Action,
     Camera,
     Command,
+    CommandGroup,
     Gripper,
     JointLimits,
     Kinematics,
@@ -203,4 +204,17 @@ class Contract:
             for gripper in self.grippers
             if gripper.type is not GripperCommandType.GRIPPER_COMMAND
         )
-        return (self.command.topic, *grippers, self.action.topic)
+        return (*(group.topic for group in self.command_groups), *grippers, self.action.topic)
+
+    @property
+    def command_groups(self) -> tuple[CommandGroup, ...]:
+        """The controllers that drive the arm's joints: those of `command.groups`, or one that drives all."""
+        return self.command.groups or (CommandGroup(self.command.topic, self.arm_joints),)
+
+    def names_in_commands(self, group: CommandGroup) -> tuple[str, ...]:
+        """What the controller of a group calls its joints, in order: as the robot's messages do.
+
+        Where it drives two joints that these call the same, it is the contract's names.
+        """
+        names = tuple(self.joint_in_messages(joint) for joint in group.joints)
+        return names if len(set(names)) == len(names) else group.joints

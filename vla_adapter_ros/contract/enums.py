@@ -85,9 +85,10 @@ class Fit(Choice):
 
 
 class TopicType(Choice):
-    """What a topic carries, with the fields that a state value may read; those without fields are commands.
+    """What a topic carries, with the fields that a state value may read.
 
-    JointState, PoseStamped, JointTrajectory, Float64MultiArray and TwistStamped.
+    JointState, PoseStamped, JointTrajectory, Float64MultiArray, TwistStamped and WrenchStamped. The values of
+    a Float64MultiArray are named by the contract; a JointTrajectory carries commands only.
     """
 
     JOINT_STATE = "joint_state"
@@ -95,6 +96,7 @@ class TopicType(Choice):
     JOINT_TRAJECTORY = "joint_trajectory"
     FLOAT64_ARRAY = "float64_array"
     TWIST = "twist"
+    WRENCH = "wrench"
 
     @property
     def fields(self) -> tuple[str, ...]:
@@ -116,6 +118,8 @@ _FIELDS = {
         "position.x", "position.y", "position.z",
         "orientation.x", "orientation.y", "orientation.z", "orientation.w",
     ),
+    TopicType.TWIST: ("linear.x", "linear.y", "linear.z", "angular.x", "angular.y", "angular.z"),
+    TopicType.WRENCH: ("force.x", "force.y", "force.z", "torque.x", "torque.y", "torque.z"),
 }  # fmt: skip
 
 

@@ -8,7 +8,7 @@ from typing import Any
 from vla_adapter_ros.contract.contract import Contract
 from vla_adapter_ros.contract.encodings import PIXELS
 from vla_adapter_ros.contract.enums import JointField, Route, TakeoverKind, TopicType, Transport
-from vla_adapter_ros.contract.schema import TOOL_COLUMNS
+from vla_adapter_ros.contract.schema import TOOL_COLUMNS, Topic
 from vla_adapter_ros.untrusted import NAME_RULE, is_name, short
 
 Require = Callable[[Any, str, Any, str], None]
@@ -23,7 +23,7 @@ def broken_rules(contract: Contract) -> list[str]:
         if not holds:
             broken.append(f"contract.{where} = {short(value)}: allowed is {allowed}")
 
-    for rules in (_cameras, _state, _commands, _grippers, _driven_joints, _teleop, _tool, _limits):
+    for rules in (_cameras, _state, _commands, _grippers, _driven_joints, _groups, _teleop, _tool, _limits):
         rules(contract, require)
     return broken
 
@@ -63,14 +63,26 @@ def _state(contract: Contract, require: Require) -> None:
         require(topic, f"{where}.topic", dimension.topic, f"one of {list(contract.topics)}")
         if topic is None:
             continue
-        fields = topic.type.fields
-        require(dimension.field in fields, f"{where}.field", dimension.field, f"one of {fields}")
+        require(
+            dimension.field in _fields(topic), f"{where}.field", dimension.field,
+            _fields_allowed(dimension.topic, topic),
+        )  # fmt: skip
         needs_joint = topic.type is TopicType.JOINT_STATE
         require(
             bool(dimension.joint) == needs_joint,
             f"{where}.joint", dimension.joint,
-            "a joint name" if needs_joint else f"no joint on a {topic.type} topic",
+            "a joint name" if needs_joint else f"none on a {topic.type} topic",
         )  # fmt: skip
+
+
+def _fields(topic: Topic) -> tuple[str, ...]:
+    return topic.joints if topic.type is TopicType.FLOAT64_ARRAY else topic.type.fields
+
+
+def _fields_allowed(name: str, topic: Topic) -> str:
+    if topic.type is TopicType.FLOAT64_ARRAY and not topic.joints:
+        return f"a name under topics.{name}.joints, which names the values of its messages in order"
+    return f"one of {_fields(topic)}" if _fields(topic) else f"no state: a {topic.type} carries commands only"
 
 
 def _commands(contract: Contract, require: Require) -> None:
@@ -124,6 +136,36 @@ def _driven_joints(contract: Contract, require: Require) -> None:
         where = f"action.dimensions[{i}].joint"
         require(joint or not dimension.joint, where, dimension.joint, why)
         require(not joint or joint not in joints[:i], where, joint, "a joint that no dimension before drives")
+
+
+def _groups(contract: Contract, require: Require) -> None:
+    """The controllers together drive every joint of the arm, each joint by one of them."""
+    command = contract.command
+    require(
+        bool(command.topic) != bool(command.groups),
+        "command.topic", command.topic, "one with no groups, none with groups",
+    )  # fmt: skip
+    if not command.groups:
+        return
+    require(
+        not command.type.is_cartesian,
+        "command.groups", f"{len(command.groups)} with type {command.type}",
+        "none: a Cartesian controller moves one tool with all joints",
+    )  # fmt: skip
+    taken: list[str] = []
+    topics = [gripper.topic for gripper in contract.grippers]
+    for i, group in enumerate(command.groups):
+        where = f"command.groups[{i}]"
+        require(
+            group.topic not in topics, f"{where}.topic", group.topic, "a topic that nothing else is told on"
+        )
+        topics.append(group.topic)
+        for joint in group.joints:
+            free = [j for j in contract.arm_joints if j not in taken]
+            require(joint in free, f"{where}.joints", joint, f"each joint of the arm once: one of {free}")
+            taken.append(joint)
+    left = [joint for joint in contract.arm_joints if joint not in taken]
+    require(not left, "command.groups", f"none for {left}", "a group for every joint of the arm")
 
 
 def _teleop(contract: Contract, require: Require) -> None:

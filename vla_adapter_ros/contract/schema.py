@@ -84,8 +84,8 @@ class Topic:
     """An input topic that carries no images."""
 
     type: TopicType
-    """JointState, PoseStamped, JointTrajectory, Float64MultiArray or TwistStamped. Values of the state
-    come from the first two; the others carry commands."""
+    """JointState, PoseStamped, TwistStamped, WrenchStamped, Float64MultiArray or JointTrajectory. Values of
+    the state come from all but the last, which carries commands only."""
     max_age_s: Positive = 0.1
     """How old a value may be at t [s]."""
     time: TimeSource = TimeSource.HEADER
@@ -108,11 +108,12 @@ class StateDimension:
     """Topic that carries it; one of `topics`."""
     field: Text
     """position, velocity or effort of a joint; of a pose position.x to position.z, orientation.x to
-    orientation.w."""
+    orientation.w; of a twist linear.x to linear.z, angular.x to angular.z; of a wrench force.x to force.z,
+    torque.x to torque.z; of a float64_array one of the names under `joints` of its topic."""
     unit: Unit
     """Its unit."""
     joint: Text = ""
-    """Its joint, found by name in the joint states; none on a pose topic."""
+    """Its joint, found by name in the joint states; none on topics of other types."""
 
 
 @dataclass(frozen=True, config=CHECKED)
@@ -222,15 +223,28 @@ class Teleop:
 
 
 @dataclass(frozen=True, config=CHECKED)
+class CommandGroup:
+    """The joints that one controller of the robot drives, and where it is told."""
+
+    topic: Text
+    """Where their command is sent."""
+    joints: Annotated[tuple[Text, ...], Field(min_length=1)]
+    """The joints, as `limits` names them; a forward controller is sent their values in this order."""
+
+
+@dataclass(frozen=True, config=CHECKED)
 class Command:
-    """What the controller sends to the arm."""
+    """What is sent to the controller of the arm, or to several: one per group of joints."""
 
     type: CommandType
-    """What the arm's controller is sent."""
-    topic: Text
-    """Where it is sent."""
+    """What the controllers are sent."""
     command_delay_s: Annotated[Number, Field(ge=0.02, le=0.5)]
     """A command for time s is reached at s plus this [s]."""
+    topic: Text = ""
+    """Where the command is sent, if one controller drives all joints."""
+    groups: tuple[CommandGroup, ...] = ()
+    """Instead of `topic`: the controllers that drive a part of the joints each, such as those of a left and
+    a right arm. All follow one motion, so that both arms start and stop together."""
 
 
 @dataclass(frozen=True, config=CHECKED)

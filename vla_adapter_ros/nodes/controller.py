@@ -28,8 +28,8 @@ from vla_adapter_ros.nodes.base import CHUNK_TOPIC, STATUS_TOPIC, ManagedNode
 from vla_adapter_ros.nodes.conversions import chunk_of, command_message, command_of, joint_positions, seconds
 from vla_adapter_ros.nodes.description import watch_description
 from vla_adapter_ros.nodes.foreign_publishers import foreign_publisher
-from vla_adapter_ros.nodes.grippers import gripper_outputs
-from vla_adapter_ros.nodes.outputs import Outgoing, arm_output
+from vla_adapter_ros.nodes.grippers import GripperOutput, gripper_outputs
+from vla_adapter_ros.nodes.outputs import ArmOutput, Outgoing, arm_outputs
 from vla_adapter_ros.nodes.parameters import ControllerMode, ControllerParameters
 from vla_adapter_ros.nodes.process import run
 from vla_adapter_ros.nodes.rate_loop import RateLoop
@@ -69,9 +69,10 @@ class ControllerNode(ManagedNode):
                 f"contract.action: commands on {contract.command_topics}: allowed to drive a robot are "
                 "joint states on action.topic alone; other types are for recording and for bags"
             )
-        self._arm, self._grippers = None, []
+        self._arms: list[ArmOutput] = []
+        self._grippers: list[GripperOutput] = []
         if self._mode.sends_commands:
-            self._arm = arm_output(self, contract, parameters.velocity_feedback)
+            self._arms = arm_outputs(self, contract, parameters.velocity_feedback)
             self._grippers = gripper_outputs(self, contract, parameters.gripper_max_effort)
         self._chunk_kinematics: ArmKinematics | None = None
         self._score = ShadowScore(contract) if self._mode is ControllerMode.SHADOW else None
@@ -147,9 +148,10 @@ class ControllerNode(ManagedNode):
 
     def _end_arm(self) -> None:
         """The last thing that is sent, after the last tick: nothing would correct a velocity later."""
-        if self._arm is not None:
-            self._arm.end(self.now())
-            self._arm.flush()
+        for arm in self._arms:
+            arm.end(self.now())
+        for arm in self._arms:
+            arm.flush()
 
     # Inputs
 
@@ -214,8 +216,8 @@ class ControllerNode(ManagedNode):
         with self._lock:
             self._core.set_kinematics(for_core)
             self._chunk_kinematics = for_chunks
-            if self._arm is not None:
-                self._arm.kinematics = for_output
+            for arm in self._arms:  # only Cartesian commands use it, and they have one output
+                arm.kinematics = for_output
 
     def _service(self, name: str) -> Callable[[Any, Any], Any]:
         def call(_: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
@@ -252,8 +254,7 @@ class ControllerNode(ManagedNode):
             self.diagnose(f"tick failed: {error!r}")
             with self._lock:
                 self._core.stop()
-            if self._arm is not None:
-                self._sent += self._arm.end(now)
+            self._sent += sum(arm.end(now) for arm in self._arms)
             self.acknowledge(now, self._newest_chunk, self._sent)
 
     def _tick(self, now: float) -> None:
@@ -278,8 +279,9 @@ class ControllerNode(ManagedNode):
             self._publish_command(tick.command, now)
         if row is not None:
             self._row.publish(command_message(row, self.contract.action_names, now))
-        if self._arm is not None:
-            self._sent += self._arm.send(self._still_timely(out))
+        if self._arms:
+            out = self._still_timely(out)
+            self._sent += sum(arm.send(out) for arm in self._arms)
             if positions is not None and not out.released:
                 for gripper, position in zip(self._grippers, positions, strict=True):
                     self._sent += gripper.send(position, now, repeat=out.trajectory is not None)

@@ -158,12 +158,6 @@ def twist_message(twist: np.ndarray, frame: str, stamp: float) -> TwistStamped:
     return message
 
 
-def twist_values(message: TwistStamped) -> np.ndarray:
-    """A twist message as float64 (6,), linear [m/s] before angular [rad/s]."""
-    parts = (message.twist.linear, message.twist.angular)
-    return np.array([getattr(part, axis) for part in parts for axis in "xyz"])
-
-
 def trajectory_arrays(
     message: JointTrajectory,
 ) -> tuple[list[str], float, np.ndarray, np.ndarray, np.ndarray | None, np.ndarray | None]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from geometry_msgs.msg import PoseStamped, TwistStamped
@@ -13,9 +14,9 @@ from trajectory_msgs.msg import JointTrajectory
 from vla_adapter_ros.contract import Contract
 from vla_adapter_ros.errors import CommandError
 from vla_adapter_ros.nodes.base import ManagedNode
-from vla_adapter_ros.nodes.conversions import trajectory_arrays, twist_values
+from vla_adapter_ros.nodes.conversions import trajectory_arrays
 from vla_adapter_ros.nodes.grippers import gripper_command_type
-from vla_adapter_ros.observation.messages import pose_values
+from vla_adapter_ros.observation.messages import pose_values, twist_values
 from vla_adapter_ros.simulation.robot import SimulatedRobot
 
 DEPTH = QoSProfile(depth=10)
@@ -38,14 +39,13 @@ def subscribe_to_commands(
     Raises:
         ParameterError: the gripper is driven by an action whose package is not installed.
     """
-    command = contract.command
 
     def listen(kind: type, topic: str, use: Callable[[Any], None]) -> None:
         node.listen(kind, topic, lambda message: handle(lambda: use(message)), DEPTH, always=True)
 
     def pose(message: PoseStamped) -> None:
         _check_frame(message.header.frame_id, contract)
-        values = pose_values(message)[1]
+        values = pose_values(message)
         robot().accept_pose(values[:3], values[3:])
 
     def twist(message: TwistStamped) -> None:
@@ -55,15 +55,22 @@ def subscribe_to_commands(
     def gripper_trajectory(message: JointTrajectory) -> None:
         robot().accept_gripper_trajectory(*trajectory_arrays(message)[:4])
 
-    arm = {
-        "joint_trajectory": (JointTrajectory, lambda m: robot().accept_trajectory(*trajectory_arrays(m))),
-        "forward_position": (Float64MultiArray, lambda m: robot().accept_forward(m.data)),
-        "forward_velocity": (Float64MultiArray, lambda m: robot().accept_forward(m.data)),
+    def trajectory(message: JointTrajectory, *, group: int) -> None:
+        robot().accept_trajectory(*trajectory_arrays(message), group=group)
+
+    def forward(message: Float64MultiArray, *, group: int) -> None:
+        robot().accept_forward(message.data, group=group)
+
+    arm: dict[str, tuple[type, Callable[..., None]]] = {
+        "joint_trajectory": (JointTrajectory, trajectory),
+        "forward_position": (Float64MultiArray, forward),
+        "forward_velocity": (Float64MultiArray, forward),
         "cartesian_pose": (PoseStamped, pose),
         "cartesian_twist": (TwistStamped, twist),
     }
-    kind, use = arm[command.type]
-    listen(kind, command.topic, use)
+    kind, use = arm[contract.command.type]
+    for number, group in enumerate(contract.command_groups):
+        listen(kind, group.topic, use if contract.command.type.is_cartesian else partial(use, group=number))
     for gripper in contract.grippers:
         if gripper.type == "forward_position":
             listen(Float64MultiArray, gripper.topic, lambda m: robot().accept_gripper(_single(m)))

@@ -1,5 +1,6 @@
 """What the controller sends to the arm: one small class per command type of the contract.
 
+Each controller of the robot has an output of its own; all are given the one limited motion of all joints.
 Every tick an output gets an `Outgoing`, and answers how many messages it sent.
 All of them end safely: positions, poses and trajectories leave the arm where
 it was told to be, velocities and twists end with a zero.
@@ -7,7 +8,7 @@ it was told to be, velocities and twists end with a zero.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,7 @@ from std_msgs.msg import Float64MultiArray
 from trajectory_msgs.msg import JointTrajectory
 
 from vla_adapter_ros.contract import Contract
+from vla_adapter_ros.contract.schema import CommandGroup
 from vla_adapter_ros.control import Trajectory
 from vla_adapter_ros.control.kinematics import ArmKinematics
 from vla_adapter_ros.control.rotation import rotation_vector
@@ -49,14 +51,23 @@ class Outgoing:
 
 
 class ArmOutput:
-    """Base of all outputs; `kinematics` is there once a URDF is, and only this thread uses it."""
+    """Base of all outputs; `kinematics` is there once a URDF is, and only this thread uses it.
+
+    Args:
+        node: Publishes.
+        contract: The robot's contract.
+        feedback: Velocity per position error [1/s].
+        group: The joints that the controller drives, and its topic.
+    """
 
     kind: type
     kinematics: ArmKinematics | None = None
 
-    def __init__(self, node: ManagedNode, contract: Contract, feedback: float) -> None:
+    def __init__(self, node: ManagedNode, contract: Contract, feedback: float, group: CommandGroup) -> None:
         self._contract, self._feedback = contract, feedback
-        self._publisher = node.publish_on(self.kind, contract.command.topic, QoSProfile(depth=10))
+        self._names = contract.names_in_commands(group)
+        self._places = [contract.arm_joints.index(joint) for joint in group.joints]
+        self._publisher = node.publish_on(self.kind, group.topic, QoSProfile(depth=10))
 
     def send(self, out: Outgoing) -> int:
         """Publish the command of this tick; returns the number of messages."""
@@ -84,11 +95,20 @@ class TrajectoryOutput(ArmOutput):
         """Publish the committed trajectory, where this tick has a new one."""
         if out.trajectory is None or out.released:
             return 0
-        return self._publish(trajectory_message(out.trajectory, out.now))
+        whole, places = out.trajectory, self._places
+        accelerations = whole.accelerations
+        part = replace(
+            whole,
+            joints=self._names,
+            positions=whole.positions[:, places],
+            velocities=whole.velocities[:, places],
+            accelerations=None if accelerations is None else accelerations[:, places],
+        )
+        return self._publish(trajectory_message(part, out.now))
 
 
 class PositionOutput(ArmOutput):
-    """The positions of the setpoint, in the order of the arm joints, to a forward position controller."""
+    """The positions of the setpoint, in the order of the group's joints, to a forward position controller."""
 
     kind = Float64MultiArray
 
@@ -96,7 +116,7 @@ class PositionOutput(ArmOutput):
         """Publish the positions of the setpoint."""
         if out.setpoint is None or out.released:
             return 0
-        return self._publish(Float64MultiArray(data=out.setpoint.position.tolist()))
+        return self._publish(Float64MultiArray(data=out.setpoint.position[self._places].tolist()))
 
 
 class PoseOutput(ArmOutput):
@@ -123,8 +143,8 @@ class VelocityOutput(ArmOutput):
 
     kind = Float64MultiArray
 
-    def __init__(self, node: ManagedNode, contract: Contract, feedback: float) -> None:
-        super().__init__(node, contract, feedback)
+    def __init__(self, node: ManagedNode, contract: Contract, feedback: float, group: CommandGroup) -> None:
+        super().__init__(node, contract, feedback, group)
         self._limit = np.array([contract.limits[joint].velocity for joint in contract.arm_joints])
         self._sending = False
         self._moved_at = -np.inf
@@ -156,10 +176,11 @@ class VelocityOutput(ArmOutput):
     def _message(self, out: Outgoing, velocity: np.ndarray) -> Any | None:
         if out.measured is not None:
             velocity = velocity + self._feedback * (_setpoint_at_measurement(out) - out.measured)
-        return Float64MultiArray(data=np.clip(velocity, -self._limit, self._limit).tolist())
+        velocity = np.clip(velocity, -self._limit, self._limit)[self._places]
+        return Float64MultiArray(data=velocity.tolist())
 
     def _zero(self, now: float) -> Any:
-        return Float64MultiArray(data=[0.0] * len(self._limit))
+        return Float64MultiArray(data=[0.0] * len(self._places))
 
 
 class TwistOutput(VelocityOutput):
@@ -197,15 +218,16 @@ OUTPUTS: dict[str, type[ArmOutput]] = {
 }
 
 
-def arm_output(node: ManagedNode, contract: Contract, feedback: float) -> ArmOutput:
-    """The output that `contract.command.type` names.
+def arm_outputs(node: ManagedNode, contract: Contract, feedback: float) -> list[ArmOutput]:
+    """One output per controller of the arm, as `contract.command` names them.
 
     Args:
         node: Publishes.
         contract: The robot's contract.
         feedback: Velocity per position error, for velocities and twists [1/s].
     """
-    return OUTPUTS[contract.command.type](node, contract, feedback)
+    kind = OUTPUTS[contract.command.type]
+    return [kind(node, contract, feedback, group) for group in contract.command_groups]
 
 
 def _setpoint_at_measurement(out: Outgoing) -> np.ndarray:

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import rclpy
-from geometry_msgs.msg import PoseStamped
+from geometry_msgs.msg import PoseStamped, TwistStamped
 from rclpy.qos import QoSProfile, qos_profile_sensor_data
 from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import CameraInfo, Image, JointState
@@ -19,7 +19,7 @@ from vla_adapter_ros.control.urdf import ROBOT_DESCRIPTION
 from vla_adapter_ros.errors import VlaAdapterError
 from vla_adapter_ros.msg import SceneState, StepAck
 from vla_adapter_ros.nodes.base import ACK_QOS, ACK_TOPIC, ManagedNode
-from vla_adapter_ros.nodes.conversions import command_message, seconds, to_stamp
+from vla_adapter_ros.nodes.conversions import command_message, seconds, to_stamp, twist_message
 from vla_adapter_ros.nodes.description import DESCRIPTION_QOS
 from vla_adapter_ros.nodes.drivers import subscribe_to_commands
 from vla_adapter_ros.nodes.images import array_to_image, camera_info
@@ -62,6 +62,8 @@ class SimulatorNode(ManagedNode):
         self._joints = self.publish_on(JointState, contract.joint_state_topic, depth)
         poses = [topic for topic, entry in contract.topics.items() if entry.type == "pose"]
         self._poses = [self.publish_on(PoseStamped, topic, depth) for topic in poses]
+        measured = {d.topic for d in contract.state if contract.topics[d.topic].type == "twist"}
+        self._twists = [self.publish_on(TwistStamped, topic, depth) for topic in sorted(measured)]
         self._description = self.publish_on(String, ROBOT_DESCRIPTION, DESCRIPTION_QOS, always=True)
         self._description.publish(String(data=(arm_assets() / "fr3.urdf").read_text(encoding="utf-8")))
         self._scenes = self.publish_on(SceneState, "simulator/scene", depth)
@@ -192,6 +194,8 @@ class SimulatorNode(ManagedNode):
         orientation.x, orientation.y, orientation.z, orientation.w = qx, qy, qz, qw
         for publisher in self._poses:
             publisher.publish(pose)
+        for publisher in self._twists:
+            publisher.publish(twist_message(robot.tool_twist(), BASE_FRAME, now))
         if self._expert is not None:
             self._teleoperate(now)
         for name, image in images.items():

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from geometry_msgs.msg import PoseStamped, TwistStamped
+from geometry_msgs.msg import PoseStamped, TwistStamped, WrenchStamped
 from rclpy.qos import QoSProfile, ReliabilityPolicy, qos_profile_sensor_data
 from sensor_msgs.msg import CompressedImage, Image, JointState
 from std_msgs.msg import Float64MultiArray
@@ -30,6 +30,7 @@ TOPIC_TYPES = {
     "joint_trajectory": JointTrajectory,
     "float64_array": Float64MultiArray,
     "twist": TwistStamped,
+    "wrench": WrenchStamped,
 }
 VALUE_DEPTH = 10  # messages without images that may wait for their callback
 POLL_PERIOD_S = 0.02

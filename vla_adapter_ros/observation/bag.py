@@ -36,6 +36,7 @@ TOPIC_TYPES = {
     "joint_trajectory": "trajectory_msgs/msg/JointTrajectory",
     "float64_array": "std_msgs/msg/Float64MultiArray",
     "twist": "geometry_msgs/msg/TwistStamped",
+    "wrench": "geometry_msgs/msg/WrenchStamped",
 }
 UNSTAMPED = {"float64_array", "joint_trajectory"}  # no header, or 0 in it, or when it is to begin
 TEXT_TYPE = "std_msgs/msg/String"

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from vla_adapter_ros.contract import Contract
+from vla_adapter_ros.contract.enums import TopicType
 from vla_adapter_ros.contract.schema import TOOL_COLUMNS
 from vla_adapter_ros.errors import FrameError
 from vla_adapter_ros.observation.builder import ObservationBuilder
@@ -47,10 +48,15 @@ def add_values(
             topic, stamp, received, names, message.position, message.velocity, message.effort
         )
     elif kind == "pose":
-        names, values = pose_values(message)
-        builder.add_values(topic, stamp, received, [*names, *TOOL_COLUMNS], [*values, *tool_pose(values)])
+        values = pose_values(message)
+        names = [*TopicType.POSE.fields, *TOOL_COLUMNS]
+        builder.add_values(topic, stamp, received, names, [*values, *tool_pose(values)])
     elif kind == "twist":
-        builder.add_values(topic, stamp, received, TOOL_COLUMNS, twist_values(message))
+        values = twist_values(message)
+        names = [*TopicType.TWIST.fields, *TOOL_COLUMNS]  # as a state, and as a command
+        builder.add_values(topic, stamp, received, names, [*values, *values])
+    elif kind == "wrench":
+        builder.add_values(topic, stamp, received, TopicType.WRENCH.fields, wrench_values(message))
     elif kind == "float64_array":
         builder.add_values(topic, stamp, received, _names(contract, topic, len(message.data)), message.data)
     else:
@@ -91,20 +97,24 @@ def _names(contract: Contract, topic: str, count: int) -> Sequence[str]:
     return names
 
 
-def pose_values(message: Any) -> tuple[list[str], list[float]]:
-    """Names and values of a PoseStamped, from ROS or from a bag: position.x ... orientation.w [m, 1]."""
-    names, values = [], []
-    for part, axes in (("position", "xyz"), ("orientation", "xyzw")):
-        for axis in axes:
-            names.append(f"{part}.{axis}")
-            values.append(getattr(getattr(message.pose, part), axis))
-    return names, values
+def pose_values(message: Any) -> list[float]:
+    """Position [m] and orientation of a PoseStamped, of ROS or of a bag, (7,): `TopicType.POSE.fields`."""
+    return _values_of(message.pose, TopicType.POSE)
 
 
 def twist_values(message: Any) -> list[float]:
-    """Linear [m/s] and angular [rad/s] velocity of a TwistStamped, (6,)."""
-    parts = (message.twist.linear, message.twist.angular)
-    return [getattr(part, axis) for part in parts for axis in "xyz"]
+    """Linear [m/s] and angular [rad/s] velocity of a TwistStamped, (6,): `TopicType.TWIST.fields`."""
+    return _values_of(message.twist, TopicType.TWIST)
+
+
+def wrench_values(message: Any) -> list[float]:
+    """Force [N] and torque [Nm] of a WrenchStamped, (6,): `TopicType.WRENCH.fields`."""
+    return _values_of(message.wrench, TopicType.WRENCH)
+
+
+def _values_of(content: Any, kind: TopicType) -> list[float]:
+    parts = (field.split(".") for field in kind.fields)
+    return [getattr(getattr(content, part), axis) for part, axis in parts]
 
 
 def tool_pose(values: Sequence[float]) -> list[float]:

@@ -1,4 +1,4 @@
-"""Which emulated driver a contract asks for, and how it is set."""
+"""Which emulated drivers a contract asks for, one per group of joints, and how they are set."""
 
 from __future__ import annotations
 
@@ -44,14 +44,55 @@ class DriverSettings:
     command_timeout_s: float = 0.1
 
 
-def make_driver(contract: Contract, kinematics: Kinematics, settings: DriverSettings) -> Driver:
-    """The driver that takes what `contract.command.type` says, holding all joints at 0.
+class ArmDrivers:
+    """The drivers that take what `contract.command` says, holding all joints at 0.
 
-    Joints are in the order of the simulated arm; commands by position (forward
-    controllers) are in the order of the contract's `arm_joints`.
+    Args:
+        contract: Type of the command, and which joints each driver has.
+        kinematics: Of the simulated arm, for Cartesian commands.
+        settings: Of each driver.
     """
-    names, still = ARM_JOINTS, np.zeros(len(ARM_JOINTS))
-    kind = contract.command.type
+
+    def __init__(self, contract: Contract, kinematics: Kinematics, settings: DriverSettings) -> None:
+        kind = contract.command.type
+        # Commands without names come in the group's order; a Cartesian driver knows the arm's own.
+        groups = [ARM_JOINTS] if kind.is_cartesian else [group.joints for group in contract.command_groups]
+        self._drivers = [_make_driver(kind, joints, kinematics, settings) for joints in groups]
+        self._places = [[ARM_JOINTS.index(joint) for joint in joints] for joints in groups]
+
+    def __getitem__(self, group: int) -> Driver:
+        """The driver of a group, by its number in `contract.command_groups`."""
+        return self._drivers[group]
+
+    def places(self, group: int) -> list[int]:
+        """Where the joints of a group stand among those of the arm."""
+        return self._places[group]
+
+    def hold(self, positions: np.ndarray) -> None:
+        """Drop all commands and hold `positions` (7,), in the order of the arm."""
+        for driver, places in zip(self._drivers, self._places, strict=True):
+            driver.hold(positions[places])
+
+    def sample(self, t: float) -> tuple[np.ndarray, np.ndarray]:
+        """Set-point and its speed at `t` [s]: positions (7,), velocities (7,), in the order of the arm."""
+        state = np.empty((2, len(ARM_JOINTS)))
+        for driver, places in zip(self._drivers, self._places, strict=True):
+            state[:, places] = driver.sample(t)
+        return state[0], state[1]
+
+    def check_tolerances(self, t: float, measured: np.ndarray) -> str:
+        """What a trajectory controller complains about with joints measured at (7,); empty: nothing."""
+        for driver, places in zip(self._drivers, self._places, strict=True):
+            if isinstance(driver, TrajectoryController):
+                if problem := driver.check_tolerances(t, measured[places]):
+                    return problem
+        return ""
+
+
+def _make_driver(
+    kind: CommandType, names: tuple[str, ...], kinematics: Kinematics, settings: DriverSettings
+) -> Driver:
+    still = np.zeros(len(names))
     if kind is CommandType.JOINT_TRAJECTORY:
         return TrajectoryController(
             names,

@@ -13,8 +13,8 @@ import numpy as np
 from vla_adapter_ros.contract import Contract
 from vla_adapter_ros.errors import SimulationError
 from vla_adapter_ros.simulation.disturbance import MAX_AMPLITUDE_M, Disturbance
-from vla_adapter_ros.simulation.drivers import DriverSettings, make_driver
-from vla_adapter_ros.simulation.forward_controllers import ForwardPositionController, checked
+from vla_adapter_ros.simulation.drivers import ArmDrivers, DriverSettings
+from vla_adapter_ros.simulation.forward_controllers import ForwardPositionController
 from vla_adapter_ros.simulation.kinematics import Kinematics
 from vla_adapter_ros.simulation.mjcf import ARM_JOINTS, FINGER_OPEN_M, TIME_STEP_S
 from vla_adapter_ros.simulation.scene import Scene, sample_scene
@@ -63,8 +63,7 @@ class SimulatedRobot:
         self._steps = 0
         self._gripper = TrajectoryController((contract.grippers[0].joint,), np.array([FINGER_OPEN_M]))
         self._disturbance: Disturbance | None = None
-        self._controller = make_driver(contract, self.kinematics, settings)
-        self._order = [contract.arm_joints.index(joint) for joint in ARM_JOINTS]
+        self._drivers = ArmDrivers(contract, self.kinematics, settings)
         self.problem = ""
         """Why the driver dropped the last trajectory; empty since the newest one came."""
         self.scene = self.reset(0)
@@ -98,7 +97,7 @@ class SimulatedRobot:
         self.scene = scene
         self._gripper.hold(np.array([scene.finger]))
         self._disturbance = None
-        self._controller.hold(np.array(scene.joints))
+        self._drivers.hold(np.array(scene.joints))
         return scene
 
     def accept_trajectory(
@@ -109,32 +108,37 @@ class SimulatedRobot:
         positions: Sequence[Sequence[float]],
         velocities: Sequence[Sequence[float]] | None = None,
         accelerations: Sequence[Sequence[float]] | None = None,
+        *,
+        group: int = 0,
     ) -> None:
         """Follow a trajectory from now on; see `TrajectoryController.accept_trajectory`.
+
+        `group` is the number of the driver in `contract.command_groups`.
 
         Raises:
             TrajectoryError: it was refused; the one before goes on.
         """
-        arm = slice(len(ARM_JOINTS))
-        measured = self.joint_positions()[arm], self.joint_velocities()[arm]
-        self._driver("joint_trajectory").accept_trajectory(
+        driver, places = self._driver("joint_trajectory", group=group), self._drivers.places(group)
+        measured = self.joint_positions()[places], self.joint_velocities()[places]
+        driver.accept_trajectory(
             names, start, times, positions, velocities, accelerations, now=self.time, measured=measured
         )
         self.problem = ""
 
-    def accept_forward(self, values: Sequence[float]) -> None:
-        """Take positions or velocities, as the contract says, in the order of its `arm_joints`.
+    def accept_forward(self, values: Sequence[float], *, group: int = 0) -> None:
+        """Take positions or velocities, as the contract says, in the order of the group's joints.
+
+        `group` is the number of the driver in `contract.command_groups`.
 
         Raises:
             SimulationError: the contract has another type of command.
             CommandError: another number of values, or one that is not finite.
         """
-        driver = self._driver("forward_position", "forward_velocity")
-        ordered = checked(values, len(ARM_JOINTS), "command")[self._order]
+        driver = self._driver("forward_position", "forward_velocity", group=group)
         if isinstance(driver, ForwardPositionController):
-            driver.accept_positions(ordered, now=self.time)
+            driver.accept_positions(values, now=self.time)
         else:
-            driver.accept_velocities(ordered, now=self.time)
+            driver.accept_velocities(values, now=self.time)
 
     def accept_pose(self, position: Sequence[float], quaternion: Sequence[float]) -> None:
         """Take a tool pose; see `CartesianPoseController.accept_pose`.
@@ -203,20 +207,20 @@ class SimulatedRobot:
             raise SimulationError(f"dt = {dt} s: allowed are positive multiples of {step} s")
         push = self._push()
         for _ in range(steps):
-            position, velocity = self._controller.sample(self.time)
+            position, velocity = self._drivers.sample(self.time)
             gripper = self.gripper_command
             if push is not None:
                 offset, speed = self._disturbance.offset(self.time, gripper > _OPEN_M)
                 position, velocity = position + push @ offset, velocity + push @ speed
             self.world.advance(position, velocity, gripper, step)
             self._steps += 1
-            if push is None and isinstance(self._controller, TrajectoryController):
+            if push is None:
                 arm = self.joint_positions()[: len(ARM_JOINTS)]
-                self.problem = self._controller.check_tolerances(self.time, arm) or self.problem
+                self.problem = self._drivers.check_tolerances(self.time, arm) or self.problem
 
     def desired(self) -> tuple[np.ndarray, np.ndarray]:
         """The driver's set-point now, without pushes: positions (7,) [rad], velocities (7,) [rad/s]."""
-        return self._controller.sample(self.time)
+        return self._drivers.sample(self.time)
 
     def joint_positions(self) -> np.ndarray:
         """See `World.joint_positions`."""
@@ -229,6 +233,11 @@ class SimulatedRobot:
     def tool_pose(self) -> np.ndarray:
         """See `World.tool_pose`."""
         return self.world.tool_pose()
+
+    def tool_twist(self) -> np.ndarray:
+        """Velocity of the tool point (6,) in the base frame: linear [m/s] before angular [rad/s]."""
+        arm = slice(len(ARM_JOINTS))
+        return self.kinematics.jacobian(self.joint_positions()[arm]) @ self.joint_velocities()[arm]
 
     def object_positions(self) -> dict[str, np.ndarray]:
         """See `World.object_positions`."""
@@ -246,13 +255,13 @@ class SimulatedRobot:
         """Free the renderers."""
         self.world.close()
 
-    def _driver(self, *types: str) -> Any:
+    def _driver(self, *types: str, group: int = 0) -> Any:
         if self.contract.command.type not in types:
             raise SimulationError(
                 f"a command of type {' or '.join(types)}: contract '{self.contract.name}' allows "
                 f"{self.contract.command.type} only"
             )
-        return self._controller
+        return self._drivers[group]
 
     def _push(self) -> np.ndarray | None:
         """Map (7, 3) from a tool offset [m] to joint offsets [rad] that keep the hand's orientation."""

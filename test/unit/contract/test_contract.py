@@ -83,7 +83,7 @@ def test_bad_values_are_named(path, value, words):
 def test_all_errors_of_a_file_come_at_once(tmp_path):
     raw = changed("rate_hz", 0)
     raw["cameras"]["gripper"]["width"] = "wide"
-    del raw["command"]["topic"]
+    del raw["command"]["command_delay_s"]
     raw["color"] = "red"
     with pytest.raises(ContractError) as error:
         parse_contract(raw)
@@ -92,7 +92,7 @@ def test_all_errors_of_a_file_come_at_once(tmp_path):
     for words in (
         "contract.rate_hz = 0: allowed is more than 0",
         "contract.cameras.gripper.width = 'wide': allowed is a whole number",
-        "contract.command = 'missing key': allowed is the key 'topic'",
+        "contract.command = 'missing key': allowed is the key 'command_delay_s'",
         "contract = ['color']: allowed is only these keys: schema, name,",
     ):
         assert sum(line.startswith(words) for line in lines) == 1, error.value
@@ -111,6 +111,66 @@ def test_contracts_of_schema_1_are_read_and_newer_ones_are_refused():
         parse_contract(raw)
     with pytest.raises(ContractError, match=r"contract\.schema = 3: allowed is 1 to 2"):
         parse_contract(changed("schema", 3))
+
+
+JOINTS = [f"fr3_joint{n}" for n in range(1, 8)]
+GROUPS = [{"topic": "/base", "joints": JOINTS[:3]}, {"topic": "/wrist", "joints": JOINTS[:2:-1]}]
+
+
+def with_groups(groups, **command) -> dict:
+    return changed(
+        "command", {"type": "joint_trajectory", "command_delay_s": 0.1, "groups": groups} | command
+    )
+
+
+def test_each_group_of_joints_has_a_controller_of_its_own(tmp_path):
+    contract = parse_contract(with_groups(GROUPS))
+    assert [(g.topic, list(g.joints)) for g in contract.command_groups] == [tuple(g.values()) for g in GROUPS]
+    assert contract.driven_topics == (
+        "/base", "/wrist", "/gripper_controller/commands", "/controller/command",
+    )  # fmt: skip
+    assert contract.arm_joints == CONTRACT.arm_joints and contract_differences(CONTRACT, contract) == []
+    write_contract(contract, tmp_path / "copy.yaml")
+    assert read_contract(tmp_path / "copy.yaml") == contract
+    (whole,) = CONTRACT.command_groups
+    assert (whole.topic, whole.joints) == (CONTRACT.command.topic, CONTRACT.arm_joints)
+
+
+@pytest.mark.parametrize(
+    ("raw", "words"),
+    [
+        (with_groups(GROUPS, topic="/arm"), ["command.topic = '/arm'", "none with groups"]),
+        (with_groups([]), ["command.topic = ''", "one with no groups"]),
+        (with_groups(GROUPS[:1]), ["command.groups", "fr3_joint7", "a group for every joint"]),
+        (with_groups([GROUPS[0]] * 2), ["groups[1].topic", "groups[1].joints", "each joint of the arm once"]),
+        (with_groups([GROUPS[0] | {"joints": []}]), ["groups[0].joints", "at least one entry"]),
+        (with_groups([{"joints": JOINTS, "topic": "/gripper_controller/commands"}]), ["groups[0].topic"]),
+        (with_groups([GROUPS[0] | {"joints": ["elbow"]}]), ["groups[0].joints = 'elbow'", "fr3_joint1"]),
+        (with_groups(GROUPS, type="cartesian_pose"), ["command.groups", "one tool"]),
+    ],
+)  # fmt: skip
+def test_groups_that_do_not_fit_the_arm_are_named(raw, words):
+    with pytest.raises(ContractError) as error:
+        parse_contract(raw)
+    assert all(word in str(error.value) for word in words), error.value
+
+
+@pytest.mark.parametrize(
+    ("entry", "field", "words"),
+    [
+        ({"type": "wrench"}, "linear.x", ["state[0].field = 'linear.x'", "force.x"]),
+        ({"type": "twist"}, "force.x", ["linear.x"]),
+        ({"type": "float64_array"}, "pressure", ["topics./more.joints"]),
+        ({"type": "float64_array", "joints": ["pressure"]}, "0", ["'pressure'"]),
+        ({"type": "joint_trajectory"}, "position", ["carries commands only"]),
+    ],
+)
+def test_a_state_of_another_message_has_that_message_s_fields(entry, field, words):
+    raw = changed("topics", RAW["topics"] | {"/more": entry})
+    raw["state"] = [{"name": "more", "topic": "/more", "field": field, "unit": "1"}, *RAW["state"]]
+    with pytest.raises(ContractError) as error:
+        parse_contract(raw)
+    assert all(word in str(error.value) for word in words), error.value
 
 
 def test_missing_file_lists_what_ships():

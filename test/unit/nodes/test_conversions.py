@@ -14,7 +14,7 @@ from vla_adapter_ros.control import Chunk, Trajectory
 from vla_adapter_ros.control.rotation import Pose, rotation_matrix
 from vla_adapter_ros.errors import CommandError, ParameterError
 from vla_adapter_ros.nodes import conversions, graph, parameters
-from vla_adapter_ros.observation.messages import pose_values
+from vla_adapter_ros.observation.messages import pose_values, twist_values
 from vla_adapter_ros.simulation.cartesian_controllers import rotation_of
 
 CONTRACT = read_contract("franka_sim")
@@ -62,13 +62,13 @@ def test_poses_and_twists_round_trip():
     rotation = rotation_matrix(np.array([0.3, -1.2, 2.0]))
     message = conversions.pose_message(Pose(np.array([0.1, 0.2, -0.3]), rotation), "base", 2.5)
     assert message.header.frame_id == "base" and conversions.seconds(message.header.stamp) == 2.5
-    names, values = pose_values(message)
-    assert names[0] == "position.x" and values[:3] == [0.1, 0.2, -0.3]
+    values = pose_values(message)
+    assert values[:3] == [0.1, 0.2, -0.3]
     np.testing.assert_allclose(rotation_of(np.array(values[3:])), rotation, atol=1e-12)
     twist = np.array([0.1, 0.2, 0.3, -1.0, -2.0, -3.0])
     back = conversions.twist_message(twist, "tool", 2.5)
     assert back.header.frame_id == "tool" and back.twist.angular.x == -1.0
-    np.testing.assert_array_equal(conversions.twist_values(back), twist)
+    np.testing.assert_array_equal(twist_values(back), twist)
 
 
 def test_commands_go_by_name():

@@ -8,18 +8,18 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import two_hands
 
 pytest.importorskip("rclpy", reason="ROS 2 is not installed: make setup brings rclpy")
 
 from vla_adapter_ros.contract import read_contract
-from vla_adapter_ros.contract.schema import Kinematics
+from vla_adapter_ros.contract.schema import CommandGroup, Kinematics
 from vla_adapter_ros.control.motion import Setpoint, Trajectory
 from vla_adapter_ros.control.urdf import contract_kinematics
 from vla_adapter_ros.errors import ParameterError
-from vla_adapter_ros.nodes.conversions import twist_values
 from vla_adapter_ros.nodes.grippers import GripperAction, gripper_outputs
-from vla_adapter_ros.nodes.outputs import REST_S, Outgoing, arm_output
-from vla_adapter_ros.observation.messages import pose_values
+from vla_adapter_ros.nodes.outputs import REST_S, Outgoing, arm_outputs
+from vla_adapter_ros.observation.messages import pose_values, twist_values
 from vla_adapter_ros.simulation.cartesian_controllers import rotation_of
 
 SHIPPED = read_contract("franka_sim")
@@ -32,7 +32,7 @@ class Listener:
     """Stands where a node stands: keeps what its publishers are given."""
 
     def __init__(self) -> None:
-        self.heard = []
+        self.heard, self.topics = [], []
 
     def publish_on(self, kind, topic, qos):
         listener = self
@@ -40,6 +40,7 @@ class Listener:
         class Publisher:
             def publish(self, message):
                 assert type(message) is kind
+                listener.topics.append(topic)
                 listener.heard.append(message)
 
         return Publisher()
@@ -64,7 +65,7 @@ def gripper_output(node, gripper):
 
 def output(command: str, feedback: float = 2.0):
     node, robot = Listener(), contract(command)
-    made = arm_output(node, robot, feedback)
+    (made,) = arm_outputs(node, robot, feedback)
     if command.startswith("cartesian"):
         made.kinematics = contract_kinematics(robot)
     return node.heard, made
@@ -97,6 +98,44 @@ def test_a_trajectory_is_sent_when_there_is_one():
     assert out.send(outgoing(trajectory=path, released=True)) == 0
 
 
+@pytest.mark.parametrize("kind", ["joint_trajectory", "forward_position", "forward_velocity"])
+def test_each_controller_is_told_its_own_joints_of_one_motion(kind):
+    """The groups are not in the order of the arm, and each has an order of its own."""
+    joints = SHIPPED.arm_joints
+    groups = (CommandGroup("/wrist", joints[:3:-1]), CommandGroup("/base", joints[:4]))
+    command = dataclasses.replace(SHIPPED.command, type=kind, topic="", groups=groups)
+    node = Listener()
+    made = arm_outputs(node, dataclasses.replace(SHIPPED, command=command), 0.0)
+    rows = np.arange(3 * 2 * 7.0).reshape(3, 2, 7)
+    out = outgoing(trajectory=Trajectory(joints, np.array([1.01, 1.02]), *rows))
+    assert [arm.send(out) for arm in made] == [1, 1] and node.topics == ["/wrist", "/base"]
+    wrist, base = node.heard
+    if kind == "joint_trajectory":
+        assert tuple(wrist.joint_names) == joints[:3:-1] and tuple(base.joint_names) == joints[:4]
+        point = wrist.points[1]
+        assert [list(point.positions), list(point.velocities), list(point.accelerations)] == [
+            [13.0, 12.0, 11.0], [27.0, 26.0, 25.0], [41.0, 40.0, 39.0],
+        ]  # fmt: skip
+        assert list(base.points[0].positions) == [0.0, 1.0, 2.0, 3.0]
+    else:
+        values = HOME if kind == "forward_position" else SPEED
+        assert list(wrist.data) == values[:3:-1].tolist() and list(base.data) == values[:4].tolist()
+    if kind == "forward_velocity":
+        assert [arm.end(2.0) for arm in made] == [1, 1]
+        assert list(node.heard[2].data) == [0.0] * 3 and list(node.heard[3].data) == [0.0] * 4
+
+
+def test_a_controller_hears_its_joints_as_its_own_messages_call_them():
+    joints = two_hands.CONTRACT.arm_joints
+    groups = (CommandGroup("/left", joints[:2]), CommandGroup("/right", joints[2:]))
+    command = dataclasses.replace(two_hands.CONTRACT.command, topic="", groups=groups)
+    node = Listener()
+    rows = np.zeros((3, 2, 4))
+    for arm in arm_outputs(node, dataclasses.replace(two_hands.CONTRACT, command=command), 0.0):
+        arm.send(outgoing(trajectory=Trajectory(joints, np.array([1.01, 1.02]), *rows)))
+    assert [tuple(message.joint_names) for message in node.heard] == [("waist", "elbow")] * 2
+
+
 def test_velocities_bring_a_late_arm_back():
     heard, out = output("forward_velocity")
     out.send(outgoing())
@@ -116,7 +155,10 @@ def test_velocities_bring_a_late_arm_back():
 @pytest.mark.parametrize("command", ["forward_velocity", "cartesian_twist"])
 def test_velocities_end_with_one_zero(command):
     heard, out = output(command)
-    value = (lambda m: np.array(m.data)) if command == "forward_velocity" else twist_values
+
+    def value(message):
+        return np.array(message.data if command == "forward_velocity" else twist_values(message))
+
     assert out.send(outgoing(0.5, velocity=ZERO)) == 0  # never moved
     out.send(outgoing(1.0))
     out.send(outgoing(1.0 + REST_S / 2, velocity=ZERO, measured=HOME - 0.001))
@@ -141,7 +183,7 @@ def test_a_released_arm_hears_nothing_not_even_a_zero():
 def test_poses_and_twists_are_those_of_the_due_motion():
     heard, out = output("cartesian_pose")
     out.send(outgoing())
-    values = pose_values(heard[0])[1]
+    values = pose_values(heard[0])
     wanted = out.kinematics.pose(HOME)
     np.testing.assert_allclose(values[:3], wanted.position, atol=1e-12)
     np.testing.assert_allclose(rotation_of(np.array(values[3:])), wanted.rotation, atol=1e-9)
@@ -151,7 +193,7 @@ def test_poses_and_twists_are_those_of_the_due_motion():
     np.testing.assert_allclose(twist_values(heard[0]), out.kinematics.jacobian(HOME) @ SPEED, atol=1e-9)
     behind = HOME - 1e-4 * SPEED
     out.send(outgoing(1.01, measured=behind))
-    correction = twist_values(heard[1]) - twist_values(heard[0])
+    correction = np.subtract(twist_values(heard[1]), twist_values(heard[0]))
     np.testing.assert_allclose(correction, 2e-4 * out.kinematics.jacobian(HOME) @ SPEED, atol=1e-7)
 
 

@@ -78,7 +78,7 @@ def read_streams(bag: Bag) -> list[Stream]:
     Raises:
         BagError: a damaged bag.
     """
-    kinds = {kind: name for name, kind in TOPIC_TYPES.items()}
+    kinds = {kind: name for name, kind in TOPIC_TYPES.items() if name != "wrench"}
     wanted = {topic for topic in bag.topics if any(bag.has(topic, kind) for kind in kinds)}
     streams = {
         topic: Stream(topic, next(kinds[k] for k in kinds if bag.has(topic, k))) for topic in sorted(wanted)
@@ -129,7 +129,7 @@ def _take(stream: Stream, time: float, content: object) -> None:
     elif stream.kind == "twist":
         stream.add(time, list(TOOL_COLUMNS), twist_values(content))
     else:
-        stream.add(time, list(TOOL_COLUMNS), tool_pose(pose_values(content)[1]))
+        stream.add(time, list(TOOL_COLUMNS), tool_pose(pose_values(content)))
 
 
 def _numbered(topic: str, count: int) -> list[str]:
