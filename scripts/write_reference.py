@@ -1,4 +1,4 @@
-"""Write the generated parts of docs/ from the code: `make reference`.
+"""Write the generated parts of docs/, and the schema of contracts, from the code: `make reference`.
 
 With --check it only looks, with --topics it also starts the nodes and writes their topics and services.
 """
@@ -7,15 +7,17 @@ from __future__ import annotations
 
 import sys
 
-from reference import REPOSITORY, pages, rendered, with_topics
+from reference import FILES, REPOSITORY, pages, rendered, with_topics
 
 
 def main() -> int:
     """Status 1 if a page is old and `--check` was given."""
     old = []
-    for page in pages():
-        text = page.read_text(encoding="utf-8")
-        if (new := rendered(text)) != text:
+    wanted = {page: rendered(page.read_text(encoding="utf-8")) for page in pages()} | {
+        file: make() for file, make in FILES.items()
+    }
+    for page, new in wanted.items():
+        if not page.exists() or page.read_text(encoding="utf-8") != new:
             old.append(str(page.relative_to(REPOSITORY)))
             if "--check" not in sys.argv:
                 page.write_text(new, encoding="utf-8")

@@ -12,8 +12,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 from reference.command_line import command_section, launch_arguments
-from reference.contract import contract_keys
+from reference.contract import contract_keys, contract_schema_text
 from reference.interfaces import message_tables, service_tables
+from vla_adapter_ros.contract.key_texts import SCHEMA_FILE
 from vla_adapter_ros.control.supervisor import table_text
 from vla_adapter_ros.dataset.quality.page import checks_table, numbers_table
 from vla_adapter_ros.nodes.parameters import KINDS, parameter_table
@@ -21,6 +22,8 @@ from vla_adapter_ros.nodes.parameters import KINDS, parameter_table
 REPOSITORY = Path(__file__).resolve().parents[2]
 REGION = re.compile(r"(<!-- generated: ([^>]+?) -->\n).*?(<!-- end of generated -->)", re.DOTALL)
 TOPICS = re.compile(r"(<!-- looked up: topics -->\n).*?(<!-- end of looked up -->)", re.DOTALL)
+FILES: dict[Path, Callable[[], str]] = {REPOSITORY / "config" / SCHEMA_FILE: contract_schema_text}
+"""Files that are generated as a whole."""
 REGIONS: dict[str, Callable[[], str]] = {
     "contract keys": contract_keys,
     "command line": command_section,

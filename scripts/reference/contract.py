@@ -1,16 +1,13 @@
-"""The keys of a contract as Markdown, from its JSON Schema: type, unit, range, default and meaning."""
+"""The keys of a contract as Markdown, from its JSON Schema: type, range, default, meaning, where to look."""
 
 from __future__ import annotations
 
-import ast
+import json
 import re
-from pathlib import Path
 from typing import Any
 
-from pydantic import TypeAdapter
-
-import vla_adapter_ros.contract
-from vla_adapter_ros.contract.contract import Contract
+from vla_adapter_ros.contract.find_out import FIND_OUT
+from vla_adapter_ros.contract.key_texts import UNIT, contract_schema, key_texts
 
 TITLES = {  # the order of the page, and where each part stands in a contract
     "Contract": "The whole",
@@ -21,13 +18,14 @@ TITLES = {  # the order of the page, and where each part stands in a contract
     "ActionDimension": "`action.dimensions[i]`",
     "Gripper": "`grippers[i]`",
     "Teleop": "`teleop`",
+    "TeleopGroup": "`teleop.groups[i]`",
     "Command": "`command`",
+    "CommandGroup": "`command.groups[i]`",
     "JointLimits": "`limits.JOINT`",
     "Kinematics": "`kinematics`",
     "Workspace": "`workspace`",
     "Safety": "`safety`",
 }
-UNIT = re.compile(r" ?\[([^\[\]]+)\]")
 WORDS = {"string": "text", "number": "number", "integer": "whole number", "boolean": "true or false"}
 
 
@@ -37,37 +35,35 @@ def contract_keys() -> str:
     Raises:
         KeyError: a part of the contract that `TITLES` does not know, or a key without a docstring.
     """
-    schema = TypeAdapter(Contract).json_schema()
+    schema = contract_schema()
     parts = {"Contract": schema} | {k: v for k, v in schema["$defs"].items() if v.get("type") == "object"}
     if strangers := parts.keys() ^ TITLES.keys():
         raise KeyError(f"parts without a title, or titles without a part: {sorted(strangers)}")
     return "\n".join(_table(name, parts[name], schema["$defs"]) for name in TITLES)
 
 
-def key_texts() -> dict[str, dict[str, str]]:
-    """Class -> key -> the docstring behind the key, from the sources: nodes pay nothing for them."""
-    texts: dict[str, dict[str, str]] = {}
-    for file in ("schema.py", "contract.py"):
-        source = (Path(vla_adapter_ros.contract.__file__).parent / file).read_text(encoding="utf-8")
-        for kind in (node for node in ast.parse(source).body if isinstance(node, ast.ClassDef)):
-            for key, text in zip(kind.body, kind.body[1:], strict=False):
-                if isinstance(key, ast.AnnAssign) and isinstance(text, ast.Expr):
-                    texts.setdefault(kind.name, {})[key.target.id] = ast.literal_eval(text.value)
-    return texts
+def contract_schema_text() -> str:
+    """The JSON Schema of contracts, as the file that editors read."""
+    return json.dumps(contract_schema(), indent=1, ensure_ascii=False) + "\n"
 
 
 def _table(name: str, part: dict[str, Any], parts: dict[str, Any]) -> str:
     texts = key_texts()[name]
     lines = [f"## {TITLES[name]}\n", _sentences(part.get("description", "")), ""]
-    lines += ["| key | type | unit | range | default | meaning |", "|---|---|---|---|---|---|"]
+    lines += [
+        "| key | type | unit | range | default | meaning | how to find it out |",
+        "|---|---|---|---|---|---|---|",
+    ]
     required = part.get("required", [])
     for key, entry in part["properties"].items():
         meaning = texts[key]
         unit = UNIT.search(meaning)
         kind, limits = _kind(entry, parts), _limits(entry, parts)
         default = "" if key in required else _default(entry)
-        said = _sentences(UNIT.sub("", meaning, count=1))
-        lines.append(f"| `{key}` | {kind} | {unit[1] if unit else ''} | {limits} | {default} | {said} |")
+        said, look = _sentences(UNIT.sub("", meaning, count=1)), _sentences(FIND_OUT[name][key])
+        lines.append(
+            f"| `{key}` | {kind} | {unit[1] if unit else ''} | {limits} | {default} | {said} | {look} |"
+        )
     return "\n".join(lines) + "\n"
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 import pytest
 import two_hands
@@ -12,9 +14,9 @@ from std_msgs.msg import Float64MultiArray
 from std_srvs.srv import Trigger
 from trajectory_msgs.msg import JointTrajectory
 
-from vla_adapter_ros.contract import write_contract
+from vla_adapter_ros.contract import parse_contract, write_contract
 from vla_adapter_ros.dataset.reader import DatasetReader
-from vla_adapter_ros.nodes.conversions import command_message, to_stamp, trajectory_arrays
+from vla_adapter_ros.nodes.conversions import teleop_messages, to_stamp, trajectory_arrays
 from vla_adapter_ros.nodes.graph import NodeSpec
 from vla_adapter_ros.nodes.images import array_to_image
 from vla_adapter_ros.simulation.trajectory_controller import TrajectoryController
@@ -30,7 +32,11 @@ class Arms:
 
     def __init__(self, bench, contract) -> None:
         self.bench, self.contract = bench, contract
-        self.driver = TrajectoryController(contract.arm_joints, START)
+        self._places = [[contract.arm_joints.index(j) for j in g.joints] for g in contract.command_groups]
+        self._drivers = [
+            TrajectoryController(contract.names_in_commands(group), START[places])
+            for group, places in zip(contract.command_groups, self._places, strict=True)
+        ]
         self._images = {
             name: bench.node.create_publisher(Image, camera.topic, qos_profile_sensor_data)
             for name, camera in contract.cameras.items()
@@ -38,21 +44,28 @@ class Arms:
         self._states = [
             bench.node.create_publisher(JointState, topic, QoSProfile(depth=10)) for topic in two_hands.TOPICS
         ]
-        bench.node.create_subscription(
-            JointTrajectory, contract.command.topic, self._on_trajectory, QoSProfile(depth=10)
-        )
-        self.teleop = bench.node.create_publisher(JointState, contract.teleop.topic, QoSProfile(depth=10))
+        for driver, group in zip(self._drivers, contract.command_groups, strict=True):
+            bench.node.create_subscription(
+                JointTrajectory, group.topic, partial(self._on_trajectory, driver), QoSProfile(depth=10)
+            )
+        self._leaders = {
+            group.topic: bench.node.create_publisher(JointState, group.topic, QoSProfile(depth=10))
+            for group in contract.teleop_groups
+        }
         bench.watch(Float64MultiArray, "/left/gripper")
         bench.watch(JointTrajectory, "/right/gripper")
 
-    def _on_trajectory(self, message) -> None:
+    def _on_trajectory(self, driver, message) -> None:
         with self.bench._changed:
-            self.driver.accept_trajectory(*trajectory_arrays(message), now=self.bench.now)
+            driver.accept_trajectory(*trajectory_arrays(message), now=self.bench.now)
 
     @property
     def position(self) -> np.ndarray:
+        position = np.empty(4)
         with self.bench._changed:
-            return self.driver.sample(self.bench.now)[0]
+            for driver, places in zip(self._drivers, self._places, strict=True):
+                position[places] = driver.sample(self.bench.now)[0]
+        return position
 
     def run(self, seconds: float, command=None, awaited=("controller",)) -> None:
         for _ in range(round(seconds / PERIOD_S)):
@@ -67,7 +80,8 @@ class Arms:
                     image.header.stamp = to_stamp(stamp)
                     publisher.publish(image)
             if command is not None:
-                self.teleop.publish(command_message(command, self.contract.action_names, stamp))
+                for topic, message in teleop_messages(self.contract, command, stamp).items():
+                    self._leaders[topic].publish(message)
             self.bench.run(PERIOD_S, *awaited)
 
     def send_chunk(self) -> None:
@@ -131,6 +145,37 @@ def test_each_gripper_is_told_on_its_own_topic(bench, start):
         if not answer.success:
             break
     assert not answer.success and "/right/gripper" in answer.message
+
+
+def test_two_controllers_carry_out_one_motion_and_two_leaders_give_one_command(bench, start):
+    data = two_hands.raw()
+    right, left = ["right_elbow", "right_waist"], ["left_waist", "left_elbow"]
+    data["command"] = {
+        "type": "joint_trajectory",
+        "command_delay_s": 0.1,
+        "groups": [{"topic": "/right/arm", "joints": right}, {"topic": "/left/arm", "joints": left}],
+    }
+    names = list(two_hands.CONTRACT.action_names)
+    leaders = [
+        {"topic": f"/leader_{side}", "dimensions": its, "names": [*two_hands.IN_MESSAGES]}
+        for side, its in (("left", names[:3]), ("right", names[3:]))
+    ]
+    data["teleop"] = {"groups": leaders}
+    arms = start(parse_contract(data))
+    bench.watch(JointTrajectory, "/right/arm")
+    bench.watch(JointTrajectory, "/left/arm")
+    arms.send_chunk()
+    arms.run(1.5)
+    np.testing.assert_allclose(arms.position - START, 0.14 * np.array([1, -1, -1, 1]), atol=0.01)
+    told = [bench.received[topic] for topic in ("/right/arm", "/left/arm")]
+    assert [tuple(messages[0].joint_names) for messages in told] == [("elbow", "waist"), ("waist", "elbow")]
+    stamps = [{(m.header.stamp.sec, m.header.stamp.nanosec) for m in messages} for messages in told]
+    assert len(stamps[0]) > 20 and stamps[0] == stamps[1], "one motion, told to both at once"
+
+    before = arms.position
+    arms.run(1.0, np.array([*before[:2] + 0.1, 0.0, *before[2:] - 0.1, 0.0]))
+    assert bench.newest("controller/status").control_source == "human"
+    np.testing.assert_allclose(arms.position - before, [0.1, 0.1, -0.1, -0.1], atol=0.02)
 
 
 def test_a_robot_without_grippers_is_driven(bench, start):

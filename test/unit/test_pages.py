@@ -30,6 +30,11 @@ def test_generated_parts_are_as_the_code_says(page):
     assert reference.rendered(text) == text, "make reference"
 
 
+def test_generated_files_are_as_the_code_says():
+    for file, make in reference.FILES.items():
+        assert file.read_text(encoding="utf-8") == make(), "make reference"
+
+
 def test_every_region_stands_on_a_page():
     found = {names[1] for page in reference.pages() for names in reference.REGION.findall(page.read_text())}
     assert found == set(reference.REGIONS)

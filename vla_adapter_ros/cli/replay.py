@@ -21,7 +21,7 @@ from vla_adapter_ros.dataset.layout import ACTION, STAMP, STATE
 from vla_adapter_ros.dataset.opening import Dataset
 from vla_adapter_ros.errors import DatasetError
 from vla_adapter_ros.msg import ControllerStatus
-from vla_adapter_ros.nodes.conversions import command_message, seconds, to_stamp
+from vla_adapter_ros.nodes.conversions import command_message, seconds, teleop_messages, to_stamp
 from vla_adapter_ros.nodes.graph import nobody_here
 from vla_adapter_ros.nodes.images import array_to_image
 from vla_adapter_ros.nodes.streams import IMAGE_TYPES, TOPIC_TYPES
@@ -104,15 +104,16 @@ def replay_commands(dataset: Dataset, contract: Contract, episode: int, speed: f
             said = f"{status.state}: {status.reason}"
 
     with _Publisher() as publisher:
-        publisher.advertise(JointState, contract.teleop.topic, QoSProfile(depth=10))
+        for group in contract.teleop_groups:
+            publisher.advertise(JointState, group.topic, QoSProfile(depth=10))
         publisher.node.create_subscription(
             ControllerStatus, "controller/status", listen, QoSProfile(depth=10)
         )
         publisher.settle()
         for row in publisher.pace(rows, speed):
             action = rows[ACTION][row].astype(np.float64)
-            names, field = contract.action_names, contract.action.field
-            publisher.send(contract.teleop.topic, command_message(action, names, publisher.now(), field))
+            for topic, message in teleop_messages(contract, action, publisher.now()).items():
+                publisher.send(topic, message)
         publisher.spin(lambda: False, 0.2)
     if not followed:
         raise DatasetError(f"the controller did not follow the commands: {said or 'none answered'}")

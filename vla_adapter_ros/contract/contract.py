@@ -28,6 +28,7 @@ from vla_adapter_ros.contract.schema import (
     Safety,
     StateDimension,
     Teleop,
+    TeleopGroup,
     Text,
     Topic,
     Workspace,
@@ -205,6 +206,11 @@ class Contract:
             if gripper.type is not GripperCommandType.GRIPPER_COMMAND
         )
         return (*(group.topic for group in self.command_groups), *grippers, self.action.topic)
+
+    @property
+    def teleop_groups(self) -> tuple[TeleopGroup, ...]:
+        """The devices of a human: those of `teleop.groups`, or one that gives the whole action."""
+        return self.teleop.groups or (TeleopGroup(self.teleop.topic, self.action_names),)
 
     @property
     def command_groups(self) -> tuple[CommandGroup, ...]:

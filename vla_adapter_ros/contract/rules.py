@@ -172,10 +172,16 @@ def _teleop(contract: Contract, require: Require) -> None:
     """A human's commands must not be the controller's own, and a clutch needs a topic."""
     teleop = contract.teleop
     require(
-        teleop.topic != contract.action.topic,
-        "teleop.topic", teleop.topic,
-        "another topic than action.topic: the controller publishes there, and would take itself for a human",
+        bool(teleop.topic) != bool(teleop.groups),
+        "teleop.topic", teleop.topic, "one with no groups, none with groups",
     )  # fmt: skip
+    for group in contract.teleop_groups:
+        require(
+            group.topic != contract.action.topic,
+            "teleop.topic", group.topic,
+            "another topic than action.topic: the controller publishes there, and would follow itself",
+        )  # fmt: skip
+    _teleop_groups(contract, require)
     require(
         bool(teleop.takeover_topic) == (teleop.takeover is TakeoverKind.TOPIC),
         "teleop.takeover_topic", teleop.takeover_topic,
@@ -185,6 +191,35 @@ def _teleop(contract: Contract, require: Require) -> None:
         not teleop.publishers or teleop.route is Route.DIRECT,
         "teleop.publishers", list(teleop.publishers), "none unless route is direct",
     )  # fmt: skip
+
+
+def _teleop_groups(contract: Contract, require: Require) -> None:
+    """The devices of a human together give every value of the action, each value by one of them."""
+    groups = contract.teleop.groups
+    taken: list[str] = []
+    for i, group in enumerate(groups):
+        where, before = f"teleop.groups[{i}]", [other.topic for other in groups[:i]]
+        require(
+            group.topic not in before,
+            f"{where}.topic",
+            group.topic,
+            "another one than that of a group before it",
+        )
+        names = group.names_in_messages
+        require(
+            len(set(names)) == len(names) == len(group.dimensions),
+            f"{where}.names", list(names), f"a name of its own for each of {list(group.dimensions)}",
+        )  # fmt: skip
+        for name in group.dimensions:
+            free = [n for n in contract.action_names if n not in taken]
+            require(
+                name in free, f"{where}.dimensions", name, f"each value of the action once: one of {free}"
+            )
+            taken.append(name)
+    left = [name for name in contract.action_names if name not in taken]
+    require(
+        not groups or not left, "teleop.groups", f"none for {left}", "a group for every value of the action"
+    )
 
 
 def _tool(contract: Contract, require: Require) -> None:

@@ -189,11 +189,31 @@ class Gripper:
 
 
 @dataclass(frozen=True, config=CHECKED)
+class TeleopGroup:
+    """The values of the action that one device of a human gives, such as the leader of the left arm."""
+
+    topic: Text
+    """Topic of its commands, `sensor_msgs/JointState`."""
+    dimensions: Annotated[tuple[Text, ...], Field(min_length=1)]
+    """The action dimensions that it gives."""
+    names: tuple[Text, ...] = ()
+    """What its messages call them, in the same order; without an entry as the contract does."""
+
+    @property
+    def names_in_messages(self) -> tuple[str, ...]:
+        """What the device's messages call the dimensions, in order."""
+        return self.names or self.dimensions
+
+
+@dataclass(frozen=True, config=CHECKED)
 class Teleop:
     """Where a human's commands come in, how a human takes over, and how the policy gets the arm back."""
 
-    topic: Text
-    """Topic of a human's commands, `sensor_msgs/JointState`."""
+    topic: Text = ""
+    """Topic of a human's commands, `sensor_msgs/JointState`, if one device gives all of them."""
+    groups: tuple[TeleopGroup, ...] = ()
+    """Instead of `topic`: the devices that give a part of the action each, such as the leaders of a left and
+    a right arm. A command is whole once each has sent its part anew."""
     route: Route = Route.THROUGH_CONTROLLER
     """through_controller: the commands are followed within the limits; direct: the human's device drives
     the arm itself."""

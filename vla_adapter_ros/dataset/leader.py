@@ -153,7 +153,7 @@ class Leader:
             if report.source == "human" or self._count_humans():
                 return ""
             who = "the policy leads" if report.source == "policy" else "nobody leads"
-            topic = self._contract.teleop.topic
+            topic = " and ".join(group.topic for group in self._contract.teleop_groups)
             return f"{who} and nobody publishes on {topic}: fine-tuning learns from a human's rows alone"
 
     def _speaking(self, now: float) -> Report | None:

@@ -18,6 +18,7 @@ from std_srvs.srv import Trigger
 
 from vla_adapter_ros.contract import Contract
 from vla_adapter_ros.control import Chunk, MotionCore, Tick
+from vla_adapter_ros.control.command_parts import CommandParts
 from vla_adapter_ros.control.kinematics import ArmKinematics
 from vla_adapter_ros.control.rows import RowStream
 from vla_adapter_ros.control.shadow import ShadowScore
@@ -87,7 +88,9 @@ class ControllerNode(ManagedNode):
         for topic in contract.joint_state_topics:
             hear = partial(self._on_joints, topic, contract.joints_on(topic))
             self.listen(JointState, topic, hear, HEARS_ALL)
-        self.listen(JointState, contract.teleop.topic, self._on_teleop, HEARS_ALL)
+        self._human_parts = CommandParts(contract)
+        for number, group in enumerate(contract.teleop_groups):
+            self.listen(JointState, group.topic, partial(self._on_teleop, number), HEARS_ALL)
         if contract.teleop.takeover_topic:
             self.listen(Bool, contract.teleop.takeover_topic, self._on_clutch, HEARS_ALL)
         self.listen(ActionChunk, CHUNK_TOPIC, self._on_chunk, QoSProfile(depth=1), always=True)
@@ -161,16 +164,19 @@ class ControllerNode(ManagedNode):
         positions = {called.get(name, name): value for name, value in joint_positions(message).items()}
         self._guard(lambda: self._core.measure(positions, stamp, now))
 
-    def _on_teleop(self, message: JointState) -> None:
-        now = self.now()
+    def _on_teleop(self, number: int, message: JointState) -> None:
+        now, group = self.now(), self.contract.teleop_groups[number]
         stamp = now if self.contract.teleop.time == "receive" else seconds(message.header.stamp)
 
         def take_command() -> None:
-            command = command_of(message, self.contract.action_names, self.contract.action.field)
+            part = command_of(message, group.names_in_messages, self.contract.action.field)
+            whole = self._human_parts.add_part(number, part, stamp)
+            if whole is None:
+                return
             if self._mode is ControllerMode.SHADOW:
-                self._human = command, now
+                self._human = whole[0], now
             else:
-                self._core.accept_teleop(command, stamp, now)
+                self._core.accept_teleop(*whole, now)
 
         self._guard(take_command)
 

@@ -8,6 +8,7 @@ from geometry_msgs.msg import PoseStamped, TwistStamped
 from sensor_msgs.msg import JointState
 from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
 
+from vla_adapter_ros.contract import Contract
 from vla_adapter_ros.control import Chunk, Trajectory
 from vla_adapter_ros.control.chunk import check_size
 from vla_adapter_ros.control.rotation import Pose, quaternion
@@ -62,6 +63,20 @@ def command_message(
     message = JointState(name=list(names), **{field: command.tolist()})
     message.header.stamp = to_stamp(stamp)
     return message
+
+
+def teleop_messages(contract: Contract, command: np.ndarray, stamp: float) -> dict[str, JointState]:
+    """An action (A,) as the devices of a human would send it: topic -> message."""
+    values = dict(zip(contract.action_names, command, strict=True))
+    return {
+        group.topic: command_message(
+            np.array([values[name] for name in group.dimensions]),
+            group.names_in_messages,
+            stamp,
+            contract.action.field,
+        )
+        for group in contract.teleop_groups
+    }
 
 
 def chunk_of(message: ActionChunk) -> Chunk:

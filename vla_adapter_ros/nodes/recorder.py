@@ -64,8 +64,8 @@ class RecorderNode(ManagedNode):
             gop=parameters.gop,
             preset=parameters.preset,
         )
-        humans = self.resolve_topic_name(self.contract.teleop.topic)
-        self._leader = Leader(self.contract, lambda: self.count_publishers(humans))
+        humans = [self.resolve_topic_name(group.topic) for group in self.contract.teleop_groups]
+        self._leader = Leader(self.contract, lambda: min(map(self.count_publishers, humans)))
         self._session = RecordingSession(
             writer,
             self.contract,

@@ -19,7 +19,7 @@ from vla_adapter_ros.control.urdf import ROBOT_DESCRIPTION
 from vla_adapter_ros.errors import VlaAdapterError
 from vla_adapter_ros.msg import SceneState, StepAck
 from vla_adapter_ros.nodes.base import ACK_QOS, ACK_TOPIC, ManagedNode
-from vla_adapter_ros.nodes.conversions import command_message, seconds, to_stamp, twist_message
+from vla_adapter_ros.nodes.conversions import seconds, teleop_messages, to_stamp, twist_message
 from vla_adapter_ros.nodes.description import DESCRIPTION_QOS
 from vla_adapter_ros.nodes.drivers import subscribe_to_commands
 from vla_adapter_ros.nodes.images import array_to_image, camera_info
@@ -67,7 +67,7 @@ class SimulatorNode(ManagedNode):
         self._description = self.publish_on(String, ROBOT_DESCRIPTION, DESCRIPTION_QOS, always=True)
         self._description.publish(String(data=(arm_assets() / "fr3.urdf").read_text(encoding="utf-8")))
         self._scenes = self.publish_on(SceneState, "simulator/scene", depth)
-        self._teleop = self.publish_on(JointState, contract.teleop.topic, depth)
+        self._teleop = {g.topic: self.publish_on(JointState, g.topic, depth) for g in contract.teleop_groups}
         self._cameras = {
             name: (
                 self.publish_on(Image, camera.topic, qos_profile_sensor_data),
@@ -216,7 +216,8 @@ class SimulatorNode(ManagedNode):
             self._expert = None
             self.diagnose(f"the expert gives up: {error}")
             return
-        self._teleop.publish(command_message(command, self.contract.action_names, now))
+        for topic, message in teleop_messages(self.contract, command, now).items():
+            self._teleop[topic].publish(message)
 
     def _publish_image(self, name: str, image: np.ndarray, stamp) -> None:
         message = array_to_image(image, f"{name}_optical_frame")

@@ -44,9 +44,10 @@ def add_values(
     if kind == "joint_state":
         given = max((message.position, message.velocity, message.effort), key=len)
         names = message.name if len(message.name) or not len(given) else _names(contract, topic, len(given))
-        builder.add_joint_state(
-            topic, stamp, received, names, message.position, message.velocity, message.effort
-        )
+        fields: Sequence[Sequence[float]] = (message.position, message.velocity, message.effort)
+        if topic in contract.command_topics:
+            names, fields = _with_dimensions(contract, topic, names, fields)
+        builder.add_joint_state(topic, stamp, received, names, *fields)
     elif kind == "pose":
         values = pose_values(message)
         names = [*TopicType.POSE.fields, *TOOL_COLUMNS]
@@ -61,6 +62,24 @@ def add_values(
         builder.add_values(topic, stamp, received, _names(contract, topic, len(message.data)), message.data)
     else:
         _add_trajectory(builder, contract, topic, message, stamp or received, received)
+
+
+def _with_dimensions(
+    contract: Contract, topic: str, names: Sequence[str], fields: Sequence[Sequence[float]]
+) -> tuple[Sequence[str], Sequence[Sequence[float]]]:
+    """Names and fields of joint states, and behind them, as dimensions of the action, what joints drive.
+
+    A leader may call its values as the arm does: two leaders call theirs the same, each on its own topic.
+    """
+    driven = contract.dimensions_on(topic)
+    joints = list(driven.values())
+    others = {joint: name for name, joint in driven.items() if name != joint and joints.count(joint) == 1}
+    places = [n for n, name in enumerate(names) if name in others and others[name] not in names]
+    if not places:
+        return names, fields
+    more = [others[names[n]] for n in places]
+    whole = [[*f, *(f[n] for n in places)] if len(f) == len(names) else f for f in fields]
+    return [*names, *more], whole
 
 
 def _add_trajectory(

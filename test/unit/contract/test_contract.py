@@ -155,6 +155,39 @@ def test_groups_that_do_not_fit_the_arm_are_named(raw, words):
     assert all(word in str(error.value) for word in words), error.value
 
 
+LEADERS = [
+    {"topic": "/base_leader", "dimensions": JOINTS[:3], "names": ["a", "b", "c"]},
+    {"topic": "/wrist_leader", "dimensions": [*JOINTS[3:], "gripper"]},
+]
+
+
+def test_a_human_s_command_may_come_from_several_devices(tmp_path):
+    contract = parse_contract(changed("teleop", {"groups": LEADERS}))
+    base, wrist = contract.teleop_groups
+    assert base.names_in_messages == ("a", "b", "c") and wrist.names_in_messages == wrist.dimensions
+    write_contract(contract, tmp_path / "copy.yaml")
+    assert read_contract(tmp_path / "copy.yaml") == contract
+    (whole,) = CONTRACT.teleop_groups
+    assert (whole.topic, whole.names_in_messages) == (CONTRACT.teleop.topic, CONTRACT.action_names)
+
+
+@pytest.mark.parametrize(
+    ("teleop", "words"),
+    [
+        ({}, ["teleop.topic = ''", "one with no groups"]),
+        ({"topic": "/leader", "groups": LEADERS}, ["teleop.topic = '/leader'", "none with groups"]),
+        ({"groups": LEADERS[:1]}, ["teleop.groups", "gripper", "a group for every value"]),
+        ({"groups": [LEADERS[0], LEADERS[0]]}, ["groups[1].topic", "groups[1].dimensions"]),
+        ({"groups": [LEADERS[0] | {"names": ["a"]}, LEADERS[1]]}, ["groups[0].names = ['a']", "of its own"]),
+        ({"groups": [LEADERS[0] | {"topic": "/controller/command"}, LEADERS[1]]}, ["would follow itself"]),
+    ],
+)  # fmt: skip
+def test_devices_that_do_not_give_the_action_are_named(teleop, words):
+    with pytest.raises(ContractError) as error:
+        parse_contract(changed("teleop", teleop))
+    assert all(word in str(error.value) for word in words), error.value
+
+
 @pytest.mark.parametrize(
     ("entry", "field", "words"),
     [
