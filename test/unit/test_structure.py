@@ -13,7 +13,7 @@ PACKAGE = Path(__file__).resolve().parents[2] / "vla_adapter_ros"
 ALLOWED = {  # room -> our rooms that it may import
     "contract": set(),
     "control": {"contract"},
-    "commissioning": {"contract", "dataset"},
+    "commissioning": {"contract", "control", "dataset", "observation", "simulation"},
     "observation": {"contract"},
     "dataset": {"contract", "observation"},
     "recorder": {"contract", "dataset", "observation"},
@@ -21,6 +21,7 @@ ALLOWED = {  # room -> our rooms that it may import
     "model": {"contract", "dataset"},
     "training": {"contract", "dataset", "model", "simulation"},
     "nodes": {
+        "commissioning",
         "contract",
         "control",
         "dataset",
@@ -49,6 +50,7 @@ SHARED = (
 )
 FORBIDDEN = {  # room -> outside packages that it must not import
     "contract": {"torch", "rclpy"},
+    "commissioning": {"torch", "rclpy"},
     "control": {"torch", "rclpy"},
     "dataset": {"torch", "rclpy"},
     "observation": {"torch", "rclpy"},
@@ -95,7 +97,10 @@ def test_every_folder_is_a_known_room():
 @pytest.mark.parametrize(
     ("rooms", "blocked"),
     [
-        (("contract", "control", "dataset", "observation", "recorder", "simulation"), ("rclpy", "torch")),
+        (
+            ("commissioning", "contract", "control", "dataset", "observation", "recorder", "simulation"),
+            ("rclpy", "torch"),
+        ),
         (("model", "training"), ("rclpy",)),
     ],
 )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import math
 import os
+import re
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -107,6 +108,13 @@ def add_robot(parser: argparse.ArgumentParser) -> None:
         "--robot", dest="simulate", action="store_false",
         help="a real robot: start no simulator; ROS's own network settings hold",
     )  # fmt: skip
+
+
+def namespace(text: str) -> str:
+    """A namespace of nodes, such as /left."""
+    if not re.fullmatch(r"/?[A-Za-z_]\w*(/[A-Za-z_]\w*)*", text, re.ASCII):
+        raise argparse.ArgumentTypeError(f"{text!r}: allowed are letters, digits, _ and /, such as /left")
+    return text
 
 
 def any_path(text: str) -> Path:

@@ -4,7 +4,7 @@ GROUPS = {
     "try": ("demo",),
     "data": ("record", "collect-demos", "dataset"),
     "train": ("finetune", "evaluate", "checkpoint"),
-    "robot": ("bringup", "instruct", "call"),
+    "robot": ("contract", "bringup", "instruct", "call"),
     "maintainers": ("benchmark", "pretrain-grounding"),
 }
 EXAMPLES = {
@@ -15,6 +15,12 @@ EXAMPLES = {
         "record --attach",
     ],
     ("collect-demos",): ["collect-demos --episodes 300 --dataset out/demonstrations"],
+    ("contract", "new"): [
+        "contract new my_arm.yaml",
+        "contract new my_arm.yaml --urdf my_arm.urdf --camera /scene/image_raw --camera /wrist/image_raw",
+    ],
+    ("contract", "check"): ["contract check my_arm.yaml", "contract check my_arm.yaml --live"],
+    ("contract", "show"): ["contract show my_arm.yaml"],
     ("bringup",): [
         "bringup",
         "bringup --robot --contract my_arm.yaml --checkpoint my_checkpoint",

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import argparse
 import os
-import re
 from typing import Any
 
-from vla_adapter_ros.cli.arguments import number
+from vla_adapter_ros.cli.arguments import namespace, number
 from vla_adapter_ros.errors import NoAnswerError
 from vla_adapter_ros.nodes.graph import nobody_here
 
@@ -26,15 +25,9 @@ def add_instruct_commands(commands: Any) -> None:
     call.set_defaults(run=_call)
     for parser in (instruct, call):
         parser.add_argument(
-            "--namespace", type=_namespace, help="namespace of the nodes, such as /left; default: none"
+            "--namespace", type=namespace, help="namespace of the nodes, such as /left; default: none"
         )
         parser.add_argument("--wait", type=number(), default=30.0, help="longest wait for the nodes [s]")
-
-
-def _namespace(text: str) -> str:
-    if not re.fullmatch(r"/?[A-Za-z_]\w*(/[A-Za-z_]\w*)*", text, re.ASCII):
-        raise argparse.ArgumentTypeError(f"{text!r}: allowed are letters, digits, _ and /, such as /left")
-    return text
 
 
 def _instruct(options: argparse.Namespace) -> int:

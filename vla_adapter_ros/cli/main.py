@@ -23,6 +23,7 @@ from vla_adapter_ros.cli.arguments import (
 from vla_adapter_ros.cli.benchmark import add_benchmark_command
 from vla_adapter_ros.cli.bringup import add_bringup
 from vla_adapter_ros.cli.checkpoint import add_checkpoint, locate_checkpoint
+from vla_adapter_ros.cli.contract import add_contract_command
 from vla_adapter_ros.cli.dataset import add_dataset_command
 from vla_adapter_ros.cli.evaluate import add_evaluate
 from vla_adapter_ros.cli.examples import EXAMPLES, GROUPS
@@ -89,6 +90,7 @@ def _parser() -> CommandParser:
     parser.set_defaults(simulate=False)  # else commands that start a simulation say so
     commands = parser.commands
     _add_demo(commands)
+    add_contract_command(commands)
     add_bringup(commands)
     _add_collect_demos(commands)
     _add_pretrain_grounding(commands)

@@ -9,7 +9,9 @@ from vla_adapter_ros.commissioning.results import Results, nearest
 from vla_adapter_ros.commissioning.urdf import MOVING, Urdf
 from vla_adapter_ros.contract import Contract
 from vla_adapter_ros.contract.enums import CommandType, Route
+from vla_adapter_ros.contract.find_out import FIND_OUT
 from vla_adapter_ros.contract.schema import JointLimits
+from vla_adapter_ros.dataset.tools.drafting.text import PLACEHOLDER
 
 SLACK = 1e-3  # rad or m: limits are often rounded
 MARK = "CHECK"
@@ -50,6 +52,23 @@ _WITHOUT_URDF = (
 )
 
 
+def check_marks(text: str, results: Results) -> None:
+    """Note the lines of a contract's file that are still to be checked by somebody."""
+    blank = [n for n, line in enumerate(text.splitlines(), 1) if PLACEHOLDER in line.partition("#")[0]]
+    if blank:
+        results.note_failure(
+            PLACEHOLDER, f"lines {', '.join(map(str, blank))} are not filled in",
+            "Write the topics of your robot: `ros2 topic list -t`",
+        )  # fmt: skip
+    marked = marked_lines(text)
+    if marked:
+        shown = ", ".join(map(str, marked[:12])) + (" ..." if len(marked) > 12 else "")
+        results.note_warning(
+            MARK, f"{len(marked)} lines are marked: {shown}",
+            f"Look there, correct what is wrong, and take the word {MARK} away",
+        )  # fmt: skip
+
+
 def marked_lines(text: str) -> list[int]:
     """Numbers of the lines of a contract's file that are still marked to be checked."""
     return [n for n, line in enumerate(text.splitlines(), 1) if _MARKED.search(line)]
@@ -74,6 +93,12 @@ def _habits(contract: Contract, results: Results) -> None:
             "none, with route direct",
             "Name the node of the human's device, or the controller takes it for a stranger and does not arm",
         )
+    for i, gripper in enumerate(contract.grippers):
+        if gripper.open_position == gripper.closed_position:
+            results.note_failure(
+                f"grippers[{i}]", f"open and closed are both at {gripper.open_position:g}",
+                FIND_OUT["Gripper"]["open_position"].capitalize(),
+            )  # fmt: skip
     for joint, limit in contract.limits.items():
         span = max(map(abs, limit.position))
         unit = next((d.unit for d in contract.state if d.name == joint or d.joint == joint), "rad")

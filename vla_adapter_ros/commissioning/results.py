@@ -29,6 +29,15 @@ class Result:
         """The result as one line of text."""
         return f"{self.level:<4}  {self.subject}: {self.text}" + (f". {self.advice}" if self.advice else "")
 
+    def as_json(self) -> dict[str, str]:
+        """Plain data."""
+        return {
+            "level": str(self.level),
+            "subject": self.subject,
+            "text": self.text,
+            "advice": self.advice,
+        }
+
 
 class Results(list[Result]):
     """Results in the order in which they were found."""
@@ -49,6 +58,13 @@ class Results(list[Result]):
 def worst(results: Iterable[Result]) -> Level:
     """The worst level; pass where there are no results."""
     return max((result.level for result in results), key=lambda level: level.rank, default=Level.PASS)
+
+
+def summary(results: Iterable[Result]) -> str:
+    """How many results are of each level, the worst first."""
+    levels = [result.level for result in results]
+    words = {Level.FAIL: "failed", Level.WARN: "warnings", Level.PASS: "passed"}
+    return ", ".join(f"{levels.count(level)} {word}" for level, word in words.items())
 
 
 def nearest(name: str, names: Iterable[str]) -> str:

@@ -32,9 +32,7 @@ def read_contract(name_or_path: str | Path) -> Contract:
     Raises:
         ContractError: no such file, bad YAML, or values that are not allowed: all of them, a line each.
     """
-    path = locate(name_or_path)
-    if path.suffix not in (".yaml", ".yml"):
-        path = robots_folder() / f"{expand(name_or_path)}.yaml"
+    path = contract_path(name_or_path)
     try:
         if not path.is_file():
             shipped = sorted(p.stem for p in robots_folder().glob("*.yaml"))
@@ -46,6 +44,14 @@ def read_contract(name_or_path: str | Path) -> Contract:
         return parse_contract(data)
     except ContractError as error:
         raise ContractError(f"{path}: {error}") from None
+
+
+def contract_path(name_or_path: str | Path) -> Path:
+    """The file of a contract, by its path or by the name of one that ships with the package."""
+    path = locate(name_or_path)
+    if path.suffix in (".yaml", ".yml"):
+        return path
+    return robots_folder() / f"{expand(name_or_path)}.yaml"
 
 
 def parse_contract(data: Any) -> Contract:

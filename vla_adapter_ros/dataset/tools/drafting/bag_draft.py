@@ -20,7 +20,7 @@ from vla_adapter_ros.dataset.tools.drafting.bag_topics import (
 )
 from vla_adapter_ros.dataset.tools.drafting.columns import Columns, Source
 from vla_adapter_ros.dataset.tools.drafting.draft import whole_rate
-from vla_adapter_ros.dataset.tools.drafting.names import side, tokens
+from vla_adapter_ros.dataset.tools.drafting.names import camera_name, side
 from vla_adapter_ros.dataset.tools.drafting.plan import Plan, make_plan, raw_values
 from vla_adapter_ros.dataset.tools.drafting.text import PLACEHOLDER, CameraEntry, Facts, contract_text
 from vla_adapter_ros.dataset.tools.drafting.units import Unit
@@ -30,7 +30,6 @@ from vla_adapter_ros.observation.images import decode_image
 
 USUAL_AGE_S = 0.1  # what a contract allows where it says nothing
 NO_COMMANDS = "the bag has no commands: import-bag takes the next state for one with --next-state-as-action"
-_OF_CAMERAS = {"image", "raw", "rect", "color", "rgb", "compressed", "camera", "cam"}
 _HEAD = """\
 DRAFT of a contract, made from the bag {name} ({seconds:.0f} s).
 
@@ -104,10 +103,7 @@ def _cameras(bag: Bag) -> tuple[dict[str, CameraEntry], np.ndarray]:
         logged = bag.stamps({topic})[topic][:, 0]
         if len(logged) < 3:
             continue
-        words = [token for token in tokens(topic) if token not in _OF_CAMERAS]
-        camera = "_".join(words) or "camera"
-        while camera in found:
-            camera += "_2"
+        camera = camera_name(topic, found)
         odd = width % 2 or height % 2
         period = float(np.median(np.diff(logged)))
         age = round(2 * period, 3) if 1.5 * period > USUAL_AGE_S else 0.0

@@ -8,14 +8,10 @@ import numpy as np
 
 from vla_adapter_ros.contract.enums import JointField
 from vla_adapter_ros.contract.schema import TOOL_COLUMNS
-from vla_adapter_ros.dataset.tools.drafting.names import tokens
+from vla_adapter_ros.dataset.tools.drafting.names import COMMAND_WORDS, tokens
 from vla_adapter_ros.observation.bag import IMAGE_TYPES, TOPIC_TYPES, Bag
 from vla_adapter_ros.observation.messages import pose_values, tool_pose, twist_values
 
-_COMMAND_WORDS = {
-    "command", "commands", "cmd", "target", "goal", "leader", "master", "desired", "teleop", "action",
-    "reference",
-}  # fmt: skip
 _FEWEST, _FAR = 20, 0.02  # messages, and share of the range, from which on jumps are believed
 _ALWAYS_COMMANDS = ("joint_trajectory", "float64_array", "twist")
 _NO_NAME = {
@@ -48,7 +44,7 @@ class Stream:
     @property
     def is_command(self) -> bool:
         """Whether type or topic say that these are commands."""
-        return self.kind in _ALWAYS_COMMANDS or not _COMMAND_WORDS.isdisjoint(tokens(self.topic))
+        return self.kind in _ALWAYS_COMMANDS or not COMMAND_WORDS.isdisjoint(tokens(self.topic))
 
     def add(self, time: float, names: list[str], values: list[float]) -> None:
         """Take in a message."""

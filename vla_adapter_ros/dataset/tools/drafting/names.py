@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 _TOKEN = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])|\d+")
-_PARTS_OF_HANDS = {"gripper", "grip", "finger", "fingers", "claw", "jaw", "hand", "thumb", "pinky"}
+_PARTS_OF_HANDS = {"gripper", "grip", "finger", "fingers", "claw", "jaw", "hand", "knuckle", "thumb", "pinky"}
 _QUANTITIES = {
     "pos": "position", "position": "position", "qpos": "position", "rad": "position", "deg": "position",
     "vel": "velocity", "velocity": "velocity", "qvel": "velocity", "speed": "velocity",
@@ -22,6 +22,12 @@ _DELTAS = {"delta", "vel", "velocity", "speed"}
 _COMPONENTS = {"x", "y", "z", "w", *(f"{what}{axis}" for what in "qfmt" for axis in "xyzw")}
 _NO_JOINTS = {"force", "forces", "wrench", "quat", "quaternion", "pose"}
 _AXES = ("x", "y", "z")
+_OF_CAMERAS = {"image", "raw", "rect", "color", "rgb", "compressed", "camera", "cam"}
+COMMAND_WORDS = {
+    "command", "commands", "cmd", "target", "goal", "leader", "master", "desired", "teleop", "action",
+    "reference",
+}  # fmt: skip
+"""Words of topics on which somebody says what shall be, not what is."""
 
 
 def tokens(name: str) -> list[str]:
@@ -32,6 +38,14 @@ def tokens(name: str) -> list[str]:
 def is_gripper(name: str) -> bool:
     """Whether a name says that a value belongs to a gripper or a hand."""
     return any(token in _PARTS_OF_HANDS or token.startswith("grip") for token in tokens(name))
+
+
+def camera_name(topic: str, taken: Collection[str]) -> str:
+    """What to call the camera of a topic, by its words but for those that every camera has; not yet taken."""
+    name = "_".join(token for token in tokens(topic) if token not in _OF_CAMERAS) or "camera"
+    while name in taken:
+        name += "_2"
+    return name
 
 
 def is_generic(name: str) -> bool:
