@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from vla_adapter_ros.contract import read_contract
-from vla_adapter_ros.errors import CommandError, SimulationError
+from vla_adapter_ros.contract.schema import CommandGroup
+from vla_adapter_ros.errors import CommandError, SimulationError, VlaAdapterError
 from vla_adapter_ros.simulation.cartesian_controllers import (
     CartesianPoseController,
     CartesianTwistController,
@@ -176,3 +177,28 @@ def test_the_gripper_takes_a_trajectory() -> None:
     assert robot.gripper_command == pytest.approx(0.02, abs=1e-3)
     robot.advance(0.5)
     assert robot.gripper_command == 0.0 and robot.joint_positions()[7] < 0.003
+
+
+@pytest.mark.parametrize("command", ["joint_trajectory", "forward_position", "forward_velocity"])
+def test_two_drivers_move_one_arm(command) -> None:
+    """Each has its own joints, in an order of its own; what one is told leaves the other where it is."""
+    groups = (CommandGroup("/wrist", ARM_JOINTS[:3:-1]), CommandGroup("/base", ARM_JOINTS[:4]))
+    robot = SimulatedRobot(contract_with(command, topic="", groups=groups), "raycast")
+    try:
+        start = robot.desired()[0].copy()
+        values = start[:3:-1] + [0.1, 0.2, 0.3]
+        if command == "joint_trajectory":
+            robot.accept_trajectory(ARM_JOINTS[4:], 0.0, [0.1], [values[::-1]], group=0)
+        else:
+            told = values if command == "forward_position" else [1.0, 2.0, 3.0]
+            robot.accept_forward(told, group=0)
+        robot.advance(0.1)
+        moved = robot.desired()[0] - start
+        assert moved == pytest.approx([0, 0, 0, 0, 0.3, 0.2, 0.1], abs=1e-9)
+        with pytest.raises(VlaAdapterError):  # the other driver has four joints
+            if command == "joint_trajectory":
+                robot.accept_trajectory(ARM_JOINTS, 0.0, [0.1], [start], group=1)
+            else:
+                robot.accept_forward(told, group=1)
+    finally:
+        robot.close()
