@@ -48,7 +48,7 @@ def write_contract_page(
         path,
         "contract",
         contract=contract,
-        facts=_facts(contract),
+        about=_facts(contract),
         picture=None if image is None else _picture(contract, image),
         remark=remark,
         tables=[table for table in _tables(contract, urdf) if table.rows],
