@@ -71,7 +71,8 @@ def check_marks(text: str, results: Results) -> None:
 
 def marked_lines(text: str) -> list[int]:
     """Numbers of the lines of a contract's file that are still marked to be checked."""
-    return [n for n, line in enumerate(text.splitlines(), 1) if _MARKED.search(line)]
+    lines = enumerate(text.splitlines(), 1)
+    return [n for n, line in lines if _MARKED.search(line) and not line.lstrip().startswith("#")]
 
 
 def _count(number: int, what: str) -> str:

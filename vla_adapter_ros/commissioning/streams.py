@@ -7,7 +7,7 @@ from vla_adapter_ros.commissioning.survey import GraphSurvey, TopicSurvey
 from vla_adapter_ros.contract.enums import TimeSource
 from vla_adapter_ros.observation.bag import IMAGE_TYPES, TOPIC_TYPES
 
-FUTURE_S = 0.005  # a stamp may be ahead of the receipt by so much: clocks are never quite in step
+FUTURE_S = 0.03  # a stamp may be ahead of the receipt by so much: a simulated clock comes in steps of 10 ms
 NEARLY = 0.93  # of the wanted rate is enough: a survey is short
 
 

@@ -27,7 +27,7 @@ from vla_adapter_ros.observation.image_headers import picture_header
 
 NAME = "vla_adapter_survey"
 LISTEN_S = 3.0
-SETTLED_S, LONGEST_DISCOVERY_S = 1.0, 6.0  # nothing new for so long: all are known
+SETTLED_S, LONGEST_DISCOVERY_S = 1.0, 5.0  # nothing new for so long: all are known. Longest wait for that
 ANSWER_S = 3.0
 _KINDS: dict[str, type] = {
     "sensor_msgs/msg/Image": Image,
@@ -102,7 +102,7 @@ class _Survey:
             topics = dict(self._node.get_topic_names_and_types())
             now = time.monotonic()
             ends = {(n, self._node.count_publishers(n), self._node.count_subscribers(n)) for n in topics}
-            if ends != seen:
+            if ends != seen or len(self._node.get_node_names()) < 2:  # alone: the others are not known yet
                 seen, changed = ends, now
             if now - changed >= settled_s or now - begun >= LONGEST_DISCOVERY_S:
                 return {n: types for n, types in topics.items() if "/_" not in n}

@@ -186,7 +186,7 @@ def test_two_drivers_move_one_arm(command) -> None:
     robot = SimulatedRobot(contract_with(command, topic="", groups=groups), "raycast")
     try:
         start = robot.desired()[0].copy()
-        values = start[:3:-1] + [0.1, 0.2, 0.3]
+        values = start[:3:-1] + np.array([0.1, 0.2, 0.3])
         if command == "joint_trajectory":
             robot.accept_trajectory(ARM_JOINTS[4:], 0.0, [0.1], [values[::-1]], group=0)
         else:
