@@ -20,8 +20,9 @@ from vla_adapter_ros.cli.arguments import (
 )
 
 if TYPE_CHECKING:
+    from vla_adapter_ros.commissioning.description import Description
+    from vla_adapter_ros.commissioning.results import Results
     from vla_adapter_ros.commissioning.survey import GraphSurvey
-    from vla_adapter_ros.commissioning.urdf import Urdf
     from vla_adapter_ros.contract import Contract
 
 URDF_HELP = "the robot's URDF; default: what the contract names, or the topic robot_description"
@@ -69,6 +70,14 @@ def add_contract_command(commands: Any) -> None:
     _add_survey(check)
     check.set_defaults(run=_check)
 
+    show = tasks.add_parser("show", help="a contract as a page for the browser, with a picture of the robot")
+    show.add_argument("contract", help=CONTRACT_HELP)
+    show.add_argument("--urdf", type=any_path, help=URDF_HELP)
+    show.add_argument("--live", action="store_true", help="also what the running robot says of it")
+    show.add_argument("--output", type=output_file, help="page to write; default: out/contract/NAME.html")
+    _add_survey(show)
+    show.set_defaults(run=_show)
+
 
 def _add_survey(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seconds", type=SECONDS, default=3.0, help="how long to listen [s]")
@@ -82,6 +91,7 @@ def _names(text: str) -> tuple[str, ...]:
 def _new(options: argparse.Namespace) -> int:
     from vla_adapter_ros.commissioning.choices import Wishes, take_default
     from vla_adapter_ros.commissioning.contract_checks import marked_lines
+    from vla_adapter_ros.commissioning.description import find_description
     from vla_adapter_ros.commissioning.draft import default_name, draft_contract
     from vla_adapter_ros.control.urdf import ROBOT_DESCRIPTION
 
@@ -89,16 +99,16 @@ def _new(options: argparse.Namespace) -> int:
     if options.file.exists() and not options.overwrite:
         raise UsageError(f"{options.file} is there already: allowed is a new file, or --overwrite")
     survey = _survey(options)
-    urdf, why = _urdf(options.urdf, None, survey)
-    if urdf is None:
-        print(f"No URDF: {why}. Limits, units and tool are marked to be checked.", file=sys.stderr)
+    robot = find_description(options.urdf, None, survey.robot_description, listened=True)
+    if robot.urdf is None:
+        print(f"No URDF: {robot.why}. Limits, units and tool are marked to be checked.", file=sys.stderr)
     wishes = Wishes(
         name, options.robot_type, options.rate or 0.0, tuple(options.cameras), tuple(options.joint_states),
         options.joints, tuple(options.commands), tuple(options.gripper_topics), tuple(options.teleop),
     )  # fmt: skip
     ask = take_default if options.yes or not sys.stdin.isatty() else _ask
     source = str(options.urdf.resolve()) if options.urdf else ROBOT_DESCRIPTION
-    text = draft_contract(survey, urdf, source, wishes, ask)
+    text = draft_contract(survey, robot.urdf, source, wishes, ask)
     options.file.parent.mkdir(parents=True, exist_ok=True)
     options.file.write_text(text, encoding="utf-8")
     marked = marked_lines(text)
@@ -124,20 +134,10 @@ def _ask(question: str, answers: Sequence[str], default: str) -> str:
 
 
 def _check(options: argparse.Namespace) -> int:
-    from vla_adapter_ros.commissioning.contract_checks import check_contract, check_marks
-    from vla_adapter_ros.commissioning.graph_checks import check_graph
-    from vla_adapter_ros.commissioning.results import Results, summary, worst
-    from vla_adapter_ros.contract import read_contract
-    from vla_adapter_ros.contract.read import contract_path
+    from vla_adapter_ros.commissioning.results import summary, worst
     from vla_adapter_ros.dataset.quality.findings import Level
 
-    contract = read_contract(options.contract)
-    survey = _survey(options) if options.live else None
-    urdf, why = _urdf(options.urdf, contract, survey)
-    results = Results(check_contract(contract, urdf, why))
-    check_marks(contract_path(options.contract).read_text(encoding="utf-8"), results)
-    if survey is not None:
-        results += check_graph(contract, survey)
+    _, _, results = _look(options)
     if options.json:
         print(json.dumps([result.as_json() for result in results], indent=2, ensure_ascii=False))
     else:
@@ -146,35 +146,46 @@ def _check(options: argparse.Namespace) -> int:
     return 1 if worst(results) is Level.FAIL else 0
 
 
+def _show(options: argparse.Namespace) -> int:
+    from vla_adapter_ros.commissioning.page import write_contract_page
+    from vla_adapter_ros.commissioning.picture import draw_urdf
+    from vla_adapter_ros.errors import SimulationError
+
+    contract, description, results = _look(options)
+    image, remark = None, f"No picture: {description.why}"
+    if description.urdf is not None:
+        try:
+            image, remark = draw_urdf(description.text, description.folder)
+        except SimulationError as error:
+            remark = f"No picture: {error}"
+    page = options.output or Path("out/contract") / f"{contract.name}.html"
+    write_contract_page(page, contract, description.urdf, results, image, remark)
+    print(f"open {page}")
+    return 0
+
+
+def _look(options: argparse.Namespace) -> tuple[Contract, Description, Results]:
+    """The contract of a command, its robot's description, and what a check finds."""
+    from vla_adapter_ros.commissioning.contract_checks import check_contract, check_marks
+    from vla_adapter_ros.commissioning.description import find_description
+    from vla_adapter_ros.commissioning.graph_checks import check_graph
+    from vla_adapter_ros.commissioning.results import Results
+    from vla_adapter_ros.contract import read_contract
+    from vla_adapter_ros.contract.read import contract_path
+
+    contract = read_contract(options.contract)
+    survey = _survey(options) if options.live else None
+    heard = survey.robot_description if survey is not None else ""
+    description = find_description(options.urdf, contract, heard, listened=options.live)
+    results = Results(check_contract(contract, description.urdf, description.why))
+    check_marks(contract_path(options.contract).read_text(encoding="utf-8"), results)
+    if survey is not None:
+        results += check_graph(contract, survey)
+    return contract, description, results
+
+
 def _survey(options: argparse.Namespace) -> GraphSurvey:
     from vla_adapter_ros.nodes.graph_survey import survey_graph
 
     print(f"Listening to the graph for {options.seconds:g} s ...", file=sys.stderr, flush=True)
     return survey_graph(options.seconds, options.namespace or "")
-
-
-def _urdf(
-    file: Path | None, contract: Contract | None, survey: GraphSurvey | None
-) -> tuple[Urdf | None, str]:
-    """The robot's URDF; None and why if there is none at hand.
-
-    Raises:
-        KinematicsError: a file that was named cannot be read.
-    """
-    from vla_adapter_ros.commissioning.urdf import parse_urdf
-    from vla_adapter_ros.control.urdf import ROBOT_DESCRIPTION, read_urdf
-    from vla_adapter_ros.errors import KinematicsError
-
-    if file is not None:
-        return parse_urdf(read_urdf(str(file.resolve()))), ""
-    source = contract.kinematics.urdf if contract is not None and contract.kinematics else ROBOT_DESCRIPTION
-    try:
-        if source != ROBOT_DESCRIPTION:
-            return parse_urdf(read_urdf(source)), ""
-        if survey is not None and survey.robot_description:
-            return parse_urdf(survey.robot_description), ""
-    except KinematicsError as error:
-        return None, str(error)
-    if survey is not None:
-        return None, f"nobody publishes {ROBOT_DESCRIPTION}, or it is not latched"
-    return None, "none at hand"

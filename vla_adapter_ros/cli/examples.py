@@ -20,6 +20,7 @@ EXAMPLES = {
         "contract new my_arm.yaml --urdf my_arm.urdf --camera /scene/image_raw --camera /wrist/image_raw",
     ],
     ("contract", "check"): ["contract check my_arm.yaml", "contract check my_arm.yaml --live"],
+    ("contract", "show"): ["contract show my_arm.yaml"],
     ("bringup",): [
         "bringup",
         "bringup --robot --contract my_arm.yaml --checkpoint my_checkpoint",

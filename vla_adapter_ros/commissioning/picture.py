@@ -16,8 +16,9 @@ WIDTH, HEIGHT = 560, 420  # [px]
 _READABLE = (".stl", ".obj")  # MuJoCo reads no Collada
 _VIEW = np.array([1.0, 0.75, 0.55])  # from the robot's middle to the camera
 _FOVY = 35.0  # [degrees]
+_ROOM = 1.05  # around the robot, as a factor on the distance
 _BACKGROUND = 250
-_BONE = 0.04  # radius of a skeleton's bones, as a fraction of the robot's extent
+_BONE = 0.03  # radius of a skeleton's bones, as a fraction of the robot's extent
 
 
 def draw_urdf(text: str, folder: Path | None = None) -> tuple[np.ndarray, str]:
@@ -68,6 +69,7 @@ def _with_absolute_meshes(text: str, folder: Path | None) -> tuple[str, list[str
     robot = ElementTree.fromstring(text)
     missing: list[str] = []
     for link in robot.findall("link"):
+        _set_mass(link)
         drawn = 0
         for kind in ("collision", "visual"):  # hulls first: they are simple, and no Collada
             for part in link.findall(kind):
@@ -82,14 +84,19 @@ def _with_absolute_meshes(text: str, folder: Path | None) -> tuple[str, list[str
                 else:
                     drawn += 1
     options = ElementTree.SubElement(robot, "mujoco")
-    settings = {
-        "strippath": "false",
-        "discardvisual": "false",
-        "balanceinertia": "true",
-        "fusestatic": "false",
-    }
-    ElementTree.SubElement(options, "compiler", {**settings, "inertiafromgeom": "true"})
+    settings = dict.fromkeys(("strippath", "discardvisual", "fusestatic"), "false")
+    ElementTree.SubElement(options, "compiler", settings)
     return ElementTree.tostring(robot, encoding="unicode"), missing
+
+
+def _set_mass(link: ElementTree.Element) -> None:
+    """Give a link the same mass as all others: it may have none, and for a picture it does not matter."""
+    for inertial in link.findall("inertial"):
+        link.remove(inertial)
+    inertial = ElementTree.SubElement(link, "inertial")
+    ElementTree.SubElement(inertial, "mass", value="1")
+    around = dict.fromkeys(("ixx", "iyy", "izz"), "1") | dict.fromkeys(("ixy", "ixz", "iyz"), "0")
+    ElementTree.SubElement(inertial, "inertia", around)
 
 
 def _mesh_path(name: str, folder: Path | None) -> Path | None:
@@ -140,13 +147,14 @@ def _aim(spec: Any, camera: Any) -> None:
     data = mujoco.MjData(model)
     data.qpos[:] = _middle(model)
     mujoco.mj_forward(model, data)
-    radius = model.geom_rbound[:, None]
-    low, high = (data.geom_xpos - radius).min(axis=0), (data.geom_xpos + radius).max(axis=0)
-    center, size = (low + high) / 2, float(np.linalg.norm(high - low))
+    radius, places = model.geom_rbound, data.geom_xpos
+    center = ((places - radius[:, None]).min(axis=0) + (places + radius[:, None]).max(axis=0)) / 2
     away = _VIEW / np.linalg.norm(_VIEW)
     right = np.cross([0.0, 0.0, 1.0], away)
     right /= np.linalg.norm(right)
-    distance = 0.42 * size / np.tan(np.radians(_FOVY / 2))
-    camera.pos = center + distance * away
+    up, half = np.cross(away, right), np.tan(np.radians(_FOVY / 2))
+    sideways, upwards = (np.abs((places - center) @ axis) + radius for axis in (right, up))
+    needed = np.maximum(upwards / half, sideways / (half * WIDTH / HEIGHT)) + (places - center) @ away
+    camera.pos = center + _ROOM * float(needed.max()) * away
     camera.alt.type = mujoco.mjtOrientation.mjORIENTATION_XYAXES
-    camera.alt.xyaxes = [*right, *np.cross(away, right)]
+    camera.alt.xyaxes = [*right, *up]

@@ -14,8 +14,8 @@ ROBOT_DESCRIPTION = "robot_description"
 _PACKAGE = "package:"
 
 
-def read_urdf(source: str) -> str:
-    """The text of a URDF file.
+def urdf_path(source: str) -> Path:
+    """Where a URDF file lies.
 
     Args:
         source: An absolute path, one from the home folder (`~/arm.urdf`), or
@@ -24,17 +24,27 @@ def read_urdf(source: str) -> str:
             checkpoints.
 
     Raises:
-        KinematicsError: no such file or package, or `robot_description`, which is a topic.
+        KinematicsError: no such package, or `robot_description`, which is a topic.
     """
-    if source.startswith(_PACKAGE):
-        path = _in_package(source)
-    else:
-        path = expand(source)
+    path = _in_package(source) if source.startswith(_PACKAGE) else expand(source)
     if not path.is_absolute():
         raise KinematicsError(
             f"URDF '{source}': allowed are an absolute path, 'package:NAME/PATH' in a Python package, "
             f"and '{ROBOT_DESCRIPTION}' for the topic"
         )
+    return path
+
+
+def read_urdf(source: str) -> str:
+    """The text of a URDF file.
+
+    Args:
+        source: See `urdf_path`.
+
+    Raises:
+        KinematicsError: no such file or package, or `robot_description`, which is a topic.
+    """
+    path = urdf_path(source)
     try:
         return path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
