@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import typing
 from enum import Enum
+from typing import Any
 
 from vla_adapter_ros.untrusted import short
 
@@ -56,7 +57,7 @@ def _choices_of(kind: type) -> dict[str, type[Choice]]:
     return {n: k for n, k in hints.items() if isinstance(k, type) and issubclass(k, Choice)}
 
 
-def check_choices(settings: object, error: type[Exception], prefix: str = "") -> None:
+def check_choices(settings: Any, error: type[Exception], prefix: str = "") -> None:
     """Turn the words in a frozen dataclass into members of their sets; for its `__post_init__`.
 
     Args:
@@ -67,7 +68,8 @@ def check_choices(settings: object, error: type[Exception], prefix: str = "") ->
     Raises:
         error: a word that its set does not have.
     """
-    for name, kind in _choices_of(type(settings)).items():
+    owner: Any = type(settings)
+    for name, kind in _choices_of(owner).items():
         member = kind.check(prefix + name, getattr(settings, name), error)
         object.__setattr__(settings, name, member)
 

@@ -28,7 +28,7 @@ def commit_file(path: Path, source: Path | None = None) -> None:
     _flush(path.parent)
 
 
-def write_file(path: Path, write: Callable[[Path], None]) -> None:
+def write_file(path: Path, write: Callable[[Path], object]) -> None:
     """Let `write` fill the temporary file of `path`, then commit it. Folders are made as needed.
 
     A failure leaves neither file behind, nor does it touch an earlier `path`.

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import types
 import typing
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
+from vla_adapter_ros.errors import VlaAdapterError
 from vla_adapter_ros.untrusted import short
 
+_MAX_LISTED = 20  # errors
 _ALLOWED = {
     "finite_number": "a finite number",
     "float_type": "a finite number",
@@ -30,6 +34,38 @@ _ALLOWED = {
 }
 
 
+Kind = TypeVar("Kind", bound=type)
+
+
+def refusing(error: type[VlaAdapterError], where: str) -> Callable[[Kind], Kind]:
+    """Decorator of a pydantic dataclass: its constructor raises an error of this package, in its words.
+
+    Plain data that a `TypeAdapter` reads does not pass through constructors, so all its errors are found.
+
+    Args:
+        error: Kind of error to raise, with a sentence per value that was refused.
+        where: What the settings are called.
+    """
+
+    def decorate(kind: Kind) -> Kind:
+        names = [field.name for field in dataclasses.fields(kind)]
+        changed: Any = kind
+        original = changed.__init__
+
+        @functools.wraps(original)
+        def checked(self: Any, *values: Any, **named: Any) -> None:
+            named |= zip(names[: len(values)], values, strict=True)
+            try:
+                original(self, **named)
+            except ValidationError as refused:
+                raise error(join_errors(describe_errors(refused, kind, where))) from None
+
+        changed.__init__ = checked
+        return kind
+
+    return decorate
+
+
 def describe_errors(error: ValidationError, kind: Any, where: str) -> list[str]:
     """One sentence per value that was refused, such as `contract.rate_hz = 0: allowed is more than 0`.
 
@@ -38,7 +74,8 @@ def describe_errors(error: ValidationError, kind: Any, where: str) -> list[str]:
         kind: The dataclass that was to be built.
         where: What it is called.
     """
-    found, unknown = [], {}
+    found: list[str] = []
+    unknown: dict[str, tuple[Any, list[Any]]] = {}
     for entry in error.errors(include_url=False):
         *parents, last = entry["loc"] or ("",)
         place, parent = _named(where, entry["loc"]), _named(where, parents)
@@ -54,6 +91,15 @@ def describe_errors(error: ValidationError, kind: Any, where: str) -> list[str]:
         names = ", ".join(f.name for f in dataclasses.fields(part)) if part else "those of its documentation"
         found.append(f"{parent} = {short(keys)}: allowed is only these keys: {names}")
     return found
+
+
+def join_errors(errors: list[str]) -> str:
+    """Errors of one file as one message: a single one as it is, several in a line each."""
+    if len(errors) == 1:
+        return errors[0]
+    shown, hidden = errors[:_MAX_LISTED], len(errors) - _MAX_LISTED
+    shown += [f"and {hidden} more"] if hidden > 0 else []
+    return f"{len(errors)} errors:\n  " + "\n  ".join(shown)
 
 
 def _named(where: str, path: Any) -> str:

@@ -47,17 +47,21 @@ def check_template(template: Any, fields: tuple[str, ...], what: str) -> str:
         UntrustedError: another field, a long padding, a conversion, or a path that leaves its folder.
     """
     rule = f"a path within the folder, with no other fields than {', '.join(fields)}, at most 9 digits wide"
+    if isinstance(template, str) and _is_template(template, fields):
+        return template
+    raise UntrustedError(f"{what} = {short(template)}: allowed is {rule}")
+
+
+def _is_template(text: str, fields: tuple[str, ...]) -> bool:
     try:
-        parts = list(Formatter().parse(template)) if isinstance(template, str) else None
+        parts = list(Formatter().parse(text))
     except ValueError:
-        parts = None
-    good = parts is not None and len(template) <= 300 and all(
-        name is None or (name in fields and not conversion and _FORMAT.fullmatch(spec))
-        for _, name, spec, conversion in parts or ()
-    )  # fmt: skip
-    if not good or not _stays_inside("".join(text + ("x" if name else "") for text, name, _, _ in parts)):
-        raise UntrustedError(f"{what} = {short(template)}: allowed is {rule}")
-    return template
+        return False
+    good = len(text) <= 300 and all(
+        name is None or (name in fields and not conversion and _FORMAT.fullmatch(spec or ""))
+        for _, name, spec, conversion in parts
+    )
+    return good and _stays_inside("".join(literal + ("x" if name else "") for literal, name, _, _ in parts))
 
 
 def _stays_inside(path: str) -> bool:
@@ -158,7 +162,7 @@ def parse_yaml(text: str) -> Any:
         raise UntrustedError(f"no valid YAML: {' '.join(str(error).split())}") from None
 
 
-class _Loader(yaml.SafeLoader):
+class _Loader(yaml.SafeLoader):  # type: ignore[misc]  # yaml has no types
     """Refuses aliases and depth while the document is being read, so that it never grows."""
 
     _depth = 0

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -62,7 +63,7 @@ class ChunkStream:
 
 def save_stream(path: Path, stream: ChunkStream) -> None:
     """Write a stream as .npz; rows as float32."""
-    arrays: dict[str, np.ndarray] = {"names": np.array(stream.names), "rate_hz": np.array(stream.rate_hz)}
+    arrays: dict[str, Any] = {"names": np.array(stream.names), "rate_hz": np.array(stream.rate_hz)}
     for i, episode in enumerate(stream.episodes):
         arrays |= {
             f"{i}/instruction": np.array(episode.instruction),

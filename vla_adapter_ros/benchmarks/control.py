@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import zlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -199,12 +199,14 @@ def measures(contract: Contract, stream: ChunkStream, drives: Sequence[Drive]) -
             for d in drives
         ]
     )  # fmt: skip
-    sums, count, distances = 0.0, 0, []
+    sums: np.ndarray | float = 0.0
+    count, distances = 0, []
     for drive, episode in zip(drives, stream.episodes, strict=True):
         reference = episode.rows[:, 0, columns]
         errors, used = shifted_errors(drive.measured, SAMPLE_S, reference, episode.stamps)
         sums, count = sums + errors, count + used
         distances.append(path_distances(drive.measured, reference[:used]) ** 2)
+    sums = np.asarray(sums)
     best = int(np.argmin(sums))
     return {
         "rms_jerk": float(np.sqrt(squares.mean())),
@@ -267,7 +269,10 @@ def _make(name: str, contract: Contract, robot: SimulatedRobot, rows: int, horiz
         return Default(contract, robot, rows, horizon)
     if name == EVERY_FRAME:
         return Default(contract, robot, rows, 1)
-    return {"one_point": OnePoint, "open_loop": OpenLoop, "ensembling": Ensembling}[name](contract, robot)
+    peers: dict[str, Callable[[Contract, SimulatedRobot], Method]] = {
+        "one_point": OnePoint, "open_loop": OpenLoop, "ensembling": Ensembling,
+    }  # fmt: skip
+    return peers[name](contract, robot)
 
 
 def _draw_latencies(stream: ChunkStream, mean_s: float, seed: int) -> list[np.ndarray]:

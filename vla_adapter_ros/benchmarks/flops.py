@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 from vla_adapter_ros.choices import HeadKind
 from vla_adapter_ros.model import VlaAdapterConfig
-from vla_adapter_ros.model.config import ProjectorKind
+from vla_adapter_ros.model.config_enums import ProjectorKind
+from vla_adapter_ros.model.config_parts import VitConfig
 
 
 @dataclass(frozen=True)
@@ -53,16 +54,15 @@ def _blocks(count: int, rows: int, width: int, weights: int, batch: int) -> tupl
 
 def _towers(config: VlaAdapterConfig, everything: bool) -> tuple[float, float]:
     flop = read = 0.0
-    for vit in config.vits or (config.stem,):
-        is_vit = bool(config.vits)
-        prefix = vit.registers + vit.class_token if is_vit else 0
-        count = vit.depth - (not everything) if is_vit else vit.blocks
-        weights = 4 * vit.width**2 + 2 * vit.width * vit.mlp_width
-        rows = vit.tokens + prefix
-        work, traffic = _blocks(count, rows, vit.width, weights, config.num_images)
-        if is_vit:
-            patch = 3 * vit.patch_size**2 * vit.width
-            work, traffic = work + 2.0 * config.num_patches * patch, traffic + patch
+    for tower in config.towers:
+        if isinstance(tower, VitConfig):
+            count, rows = tower.depth - (not everything), tower.tokens + tower.registers + tower.class_token
+            patch = 3 * tower.patch_size**2 * tower.width
+        else:
+            count, rows, patch = tower.blocks, tower.tokens, 0
+        weights = 4 * tower.width**2 + 2 * tower.width * tower.mlp_width
+        work, traffic = _blocks(count, rows, tower.width, weights, config.num_images)
+        work, traffic = work + 2.0 * config.num_patches * patch, traffic + patch
         flop, read = flop + work, read + traffic
     return flop, read
 

@@ -106,7 +106,8 @@ def run_inference_benchmark(
     }
     runs: dict[str, list[Marks]] = {key: [] for key in paths}
     cpu: dict[str, list[float]] = {key: [] for key in paths}
-    memory, actions = {}, {}
+    memory: dict[str, int] = {}
+    actions: dict[str, torch.Tensor] = {}
     for number in range(-1, repeats):  # the first of each is a warm-up
         for key, path in paths.items():
             reset_peak_memory(place)

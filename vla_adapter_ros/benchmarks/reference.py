@@ -14,8 +14,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from vla_adapter_ros.model import Conditions, VlaAdapter
-from vla_adapter_ros.model.config import TokenOrder
+from vla_adapter_ros.model.config_enums import TokenOrder
 from vla_adapter_ros.model.preprocessing import Preprocessor
+from vla_adapter_ros.model.vision import Vit
 
 STOP_TOKEN = 2
 
@@ -60,7 +61,7 @@ class ReferencePath:
         return network.projector(torch.cat(views, dim=1))
 
     @staticmethod
-    def _unread_block(tower: torch.nn.Module, features: Tensor) -> None:
+    def _unread_block(tower: Vit, features: Tensor) -> None:
         """The published code runs the last block as well, and drops what comes out."""
         prefix = features[:, :1].expand(-1, tower.prefix_tokens, -1)
         tower.blocks[-1](torch.cat([prefix, features], dim=1))

@@ -42,7 +42,7 @@ from vla_adapter_ros.training.memory import (
     recomputed_activations,
 )
 from vla_adapter_ros.training.optimizer import build_optimizer, freeze_parts
-from vla_adapter_ros.training.settings import FinetuneSettings
+from vla_adapter_ros.training.settings import FinetuneSettings, Precision
 
 CAMERA = 256  # side of the stored images, as in the published data sets [px]
 ROWS, EPISODE = 256, 64
@@ -134,7 +134,7 @@ def run_training_benchmark(
         settings = FinetuneSettings(
             steps=2 * steps + 4, batch_size=batch, lr=2e-4, lora_rank=lora_rank, save_total_limit=0,
             holdout=0.0,
-            precision="bf16" if half else "fp32", frozen_bf16=half and lora_rank > 0,
+            precision=Precision.BF16 if half else Precision.FP32, frozen_bf16=half and lora_rank > 0,
             gradient_checkpointing=gradient_checkpointing, compile=compile_layers_too, save_every=10**9,
         )  # fmt: skip
         with tempfile.TemporaryDirectory() as folder:
@@ -148,8 +148,12 @@ def _measure(
 ) -> dict[str, Any]:
     contract = read_contract("franka_sim")
     frames, rows = made_data(contract, SENTENCES[name])
-    sizes = {"action_dim": len(contract.action_names), "proprio_dim": len(contract.state_names)}
-    config = preset(name, num_images=len(contract.cameras), **sizes)
+    config = preset(
+        name,
+        num_images=len(contract.cameras),
+        action_dim=len(contract.action_names),
+        proprio_dim=len(contract.state_names),
+    )
     network = random_network(config, device, torch.float32).train().requires_grad_(True)
     statistics = compute_statistics("made", rows, contract)
     policy = VlaAdapterPolicy(network, config, _tokenizer(name), statistics, contract)
@@ -176,6 +180,7 @@ def _measure(
         module, policy, resize, frames, tasks, rows.state, chunks, augmentation, settings
     )
     found = {"reference": _Meter(device), "loop": _Meter(device)}
+    images: Any = _Frames(kept)  # has what the loop asks of an `ImageStore`
     rng = np.random.default_rng(1)
     # One after the other: both ways' optimizers together would count in each one's memory.
     for number in range(-2, steps):
@@ -185,7 +190,7 @@ def _measure(
     if settings.compile:
         compile_layers(module)
     loop = TrainingLoop(
-        module, build_optimizer(module, settings), policy, Samples.join(rows, _Frames(kept)),
+        module, build_optimizer(module, settings), policy, Samples.join(rows, images),
         np.arange(ROWS), None, settings, Processes(str(device)), folder, {}, [], RunningMean(module, 0.0),
         lambda target: None,
     )  # fmt: skip
@@ -197,20 +202,23 @@ def _measure(
             if number >= 0:
                 found["loop"].waited += waiting.seconds - before
     figures = {key: meter.figures(settings.batch_size) for key, meter in found.items()}
-    figures["speedup"] = round(figures["loop"]["samples_per_s"] / figures["reference"]["samples_per_s"], 3)
-    figures["speedup_cpu_time"] = round(
-        figures["reference"]["cpu_s_per_sample"] / figures["loop"]["cpu_s_per_sample"], 3
-    )
-    figures["loop"]["reading_ms_per_row_once"] = round(1e3 * filling_s / ROWS, 2)
-    figures["trained_parameters"] = sum(p.numel() for p in module.parameters() if p.requires_grad)
-    return figures
+    ours, baseline = figures["loop"], figures["reference"]
+    ours["reading_ms_per_row_once"] = round(1e3 * filling_s / ROWS, 2)
+    return {
+        **figures,
+        "speedup": round(ours["samples_per_s"] / baseline["samples_per_s"], 3),
+        "speedup_cpu_time": round(baseline["cpu_s_per_sample"] / ours["cpu_s_per_sample"], 3),
+        "trained_parameters": sum(p.numel() for p in module.parameters() if p.requires_grad),
+    }
 
 
 class _Meter:
     """Times of the steps of one way."""
 
     def __init__(self, device: torch.device) -> None:
-        self.device, self.wall, self.cpu, self.memory, self.waited = device, [], [], 0, 0.0
+        self.device, self.memory, self.waited = device, 0, 0.0
+        self.wall: list[float] = []
+        self.cpu: list[float] = []
 
     def time(self, work: Any, number: int) -> None:
         """Do it; steps with a negative number are a warm-up."""

@@ -68,7 +68,7 @@ class ReferenceTraining:
         ids, mask, pixels, proprio, target = self._collate([self._sample(int(row)) for row in rows])
         with autocast(self.settings, self.device):
             conditions, words = self._conditions(ids, mask, pixels)
-            noise = self.network.action_head._training_noise(self.device)
+            noise = self.network.action_head.training_noise(self.device)
             actions = self.network.head_actions(conditions, proprio, noise)
             loss = F.l1_loss(actions, target)
         del words  # kept until here, as the published model's output object keeps it
@@ -121,4 +121,5 @@ class ReferenceTraining:
 def decode(data: bytes) -> np.ndarray:
     """JPEG to uint8 RGB (H, W, 3)."""
     image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
+    assert image is not None  # made by `made_data`
     return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)

@@ -89,7 +89,7 @@ def locate_checkpoint(text: str) -> Path:
     Raises:
         CheckpointError: see `find_checkpoint`.
     """
-    from vla_adapter_ros.model.hub import find_checkpoint
+    from vla_adapter_ros.model.checkpoint_location import find_checkpoint
 
     shipped = checkpoints_folder() / text
     if "/" not in text and not os.path.exists(expand(text)) and shipped.is_dir():
@@ -98,7 +98,7 @@ def locate_checkpoint(text: str) -> Path:
 
 
 def _info(options: argparse.Namespace) -> int:
-    from vla_adapter_ros.model.inspection import describe
+    from vla_adapter_ros.model.checkpoint_info import describe
 
     found = describe(locate_checkpoint(options.path), options.platform)
     print(json.dumps(found, indent=2) if options.json else "\n".join(summary(found)))
@@ -139,7 +139,7 @@ def summary(found: dict[str, Any]) -> list[str]:
 
 def _verify(options: argparse.Namespace) -> int:
     from vla_adapter_ros.dataset.quality.findings import Level
-    from vla_adapter_ros.model.inspection import verify
+    from vla_adapter_ros.model.checkpoint_verification import verify
 
     failed = False
     for check in verify(

@@ -16,11 +16,10 @@ from vla_adapter_ros.contract.resources import robots_folder
 from vla_adapter_ros.contract.rules import broken_rules
 from vla_adapter_ros.errors import ContractError
 from vla_adapter_ros.paths import expand, locate
-from vla_adapter_ros.settings import describe_errors
+from vla_adapter_ros.settings import describe_errors, join_errors
 from vla_adapter_ros.untrusted import read_yaml, short
 
 _CONTRACT = TypeAdapter(Contract)
-_MOST_ERRORS = 20  # that are listed
 
 
 def read_contract(name_or_path: str | Path) -> Contract:
@@ -64,10 +63,10 @@ def parse_contract(data: Any) -> Contract:
     try:
         contract = _CONTRACT.validate_python(data)
     except ValidationError as error:
-        raise ContractError(_listed(describe_errors(error, Contract, "contract"))) from None
+        raise ContractError(join_errors(describe_errors(error, Contract, "contract"))) from None
     broken = broken_rules(contract)
     if broken:
-        raise ContractError(_listed(broken))
+        raise ContractError(join_errors(broken))
     return contract
 
 
@@ -93,11 +92,3 @@ def _plain(value: Any) -> Any:
     if isinstance(value, tuple):
         return [_plain(item) for item in value]
     return value
-
-
-def _listed(errors: list[str]) -> str:
-    if len(errors) == 1:
-        return errors[0]
-    shown, hidden = errors[:_MOST_ERRORS], len(errors) - _MOST_ERRORS
-    shown += [f"and {hidden} more"] if hidden > 0 else []
-    return f"{len(errors)} errors:\n  " + "\n  ".join(shown)

@@ -1,11 +1,12 @@
 """VLA-Adapter in torch: network, preprocessing, normalization, checkpoints, policy."""
 
-from vla_adapter_ros.model.config import VlaAdapterConfig, config_from_dict
+from vla_adapter_ros.model.config import VlaAdapterConfig
+from vla_adapter_ros.model.config_presets import preset
+from vla_adapter_ros.model.config_reader import config_from_dict
 from vla_adapter_ros.model.engine import InferenceEngine
 from vla_adapter_ros.model.network import Conditions, VlaAdapter
 from vla_adapter_ros.model.normalization import FieldStatistics, Statistics, read_statistics
 from vla_adapter_ros.model.policy import Observation, VlaAdapterPolicy
-from vla_adapter_ros.model.presets import preset
 from vla_adapter_ros.model.tokenizer import TINY_WORDS, Tokenizer
 
 __all__ = [

@@ -83,8 +83,8 @@ def read_backbone(
         CheckpointError: missing, damaged, or weights that do not fit `config`; the message names them.
     """
     path = locate(path)
-    folder = path if path.is_dir() else None
-    if tokenizer is None and folder is None:
+    words_folder = tokenizer if tokenizer is not None else path
+    if words_folder is path and not path.is_dir():
         raise CheckpointError(f"{path} is a file without a tokenizer: name the tokenizer's folder")
     weights = _read(path)
     check_numbers(weights, path)
@@ -94,7 +94,7 @@ def read_backbone(
         raise CheckpointError(
             f"{path} holds no vision towers: name a file for each of {[vit.key for vit in config.vits]}"
         )
-    words = Tokenizer.from_folder(tokenizer if tokenizer is not None else folder, config.prompt)
+    words = Tokenizer.from_folder(words_folder, config.prompt)
     return VlaAdapterPolicy(_build(config, weights, path, dtype), config, words)
 
 

@@ -9,7 +9,9 @@ from typing import Any
 
 from vla_adapter_ros.contract import Contract
 from vla_adapter_ros.errors import CheckpointError
-from vla_adapter_ros.model.checkpoint import OURS, read_checkpoint, write_checkpoint
+from vla_adapter_ros.model.checkpoint import read_checkpoint
+from vla_adapter_ros.model.checkpoint_files import CONFIG
+from vla_adapter_ros.model.checkpoint_writer import write_checkpoint
 from vla_adapter_ros.model.official import get_platform
 from vla_adapter_ros.model.policy import VlaAdapterPolicy
 
@@ -39,7 +41,7 @@ def convert(
         CheckpointError: source or destination is unfit, or the contract's cameras, widths, rate or
             action space are not the checkpoint's.
     """
-    if (source / OURS).is_file():
+    if (source / CONFIG).is_file():
         raise CheckpointError(
             f"{source} is a checkpoint of this package already: there is nothing to convert"
         )

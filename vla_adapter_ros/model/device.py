@@ -33,3 +33,11 @@ def describe_device(device: torch.device) -> str:
     if device.type == "cuda":
         return f"on {device}, {torch.cuda.get_device_name(device)}"
     return "on the CPU" if torch.cuda.is_available() else "on the CPU: no GPU found"
+
+
+def fastest_dtype(device: torch.device, weights: int) -> torch.dtype:
+    """bf16 on a GPU, and for large models on a CPU that has bf16 units; else float32."""
+    large = weights > 100_000_000  # small ones gain nothing on a CPU
+    if device.type == "cuda" or (large and torch.ops.mkldnn._is_mkldnn_bf16_supported()):
+        return torch.bfloat16
+    return torch.float32

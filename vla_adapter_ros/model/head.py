@@ -13,8 +13,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vla_adapter_ros.choices import HeadKind
-from vla_adapter_ros.model.config import Conditions, HeadConfig, VlaAdapterConfig
-from vla_adapter_ros.model.dit import DitPolicy, mean_of_valid
+from vla_adapter_ros.model.config import VlaAdapterConfig
+from vla_adapter_ros.model.config_enums import ConditionGroups
+from vla_adapter_ros.model.config_parts import HeadConfig
+from vla_adapter_ros.model.experimental.diffusion_head import DitPolicy
+from vla_adapter_ros.model.loss import mean_of_valid
 
 GROUPS = ("self", "adapter", "task")
 
@@ -63,7 +66,7 @@ class BridgeBlock(nn.Module):
                 setattr(self, name, nn.Linear(hidden, hidden))
         self.o_proj = nn.Linear(hidden, hidden)
         self.gate = config.gate
-        if config.gate is None and config.conditions != Conditions.QUERY:
+        if config.gate is None and config.conditions != ConditionGroups.QUERY:
             self.gating_factor = nn.Parameter(torch.zeros(1))
         else:
             # Official checkpoints have this key, so it stays, untrained: code that takes the tanh of it
@@ -93,7 +96,7 @@ class BridgeBlock(nn.Module):
         groups = {name: tokens for name, tokens in groups.items() if tokens.shape[1]}
         q = self._split(self.q_proj(x))
         keys = {name: self._project("k", name, tokens) for name, tokens in groups.items()}
-        values = [self._project("v", name, tokens) for name, tokens in groups.items()]
+        values = torch.cat([self._project("v", name, tokens) for name, tokens in groups.items()], dim=2)
         if tables is not None:
             q = rotate(q, tables)
             keys = {name: rotate(key, tables) for name, key in keys.items()}
@@ -101,7 +104,6 @@ class BridgeBlock(nn.Module):
         if "task" in scores:
             scores["task"] = scores["task"] * self.gate_value()
         weights = (torch.cat(list(scores.values()), dim=-1) * q.shape[-1] ** -0.5).softmax(dim=-1)
-        values = torch.cat(values, dim=2)
         out = self.o_proj((weights.to(values.dtype) @ values).transpose(1, 2).flatten(2))
         return self.ffn(out + x)
 
@@ -131,6 +133,10 @@ class BridgePolicy(nn.Module):
         dtype = table_dtype(self.head, self.fc1.weight.dtype)
         return rope_tables(length, head_dim, dtype, task.device)
 
+    def draw_noise(self, device: torch.device) -> Tensor:
+        """Gaussian action tokens (H, A * hidden) of standard deviation 1."""
+        return torch.randn(self.chunk, self.fc1.in_features, device=device)
+
     def forward(self, task: Tensor, adapter: Tensor, proprio: Tensor, noise: Tensor | None) -> Tensor:
         """See `ActionHead.forward`. `noise` (H, A * hidden) replaces the zero action tokens."""
         weight = self.fc1.weight
@@ -156,7 +162,9 @@ class ActionHead(nn.Module):
         self.num_task_tokens = config.num_task_tokens
         self.kind, self.conditions = config.head.kind, config.head.conditions
         self.noise_std = config.head.train_noise_std
-        self.model = BridgePolicy(config) if self.kind.is_bridge else DitPolicy(config)
+        self.model: BridgePolicy | DitPolicy = (
+            BridgePolicy(config) if config.head.kind.is_bridge else DitPolicy(config)
+        )
 
     def split(self, task: Tensor, action: Tensor) -> tuple[Tensor, Tensor]:
         """Choose the states that are read, and part them into what the gate scales and what it does not.
@@ -169,9 +177,9 @@ class ActionHead(nn.Module):
             gated (B, L, T, hidden) and adapter (B, L, U, hidden). Conditions `raw`: the task states and
             none; `query`: none and the query states; `both`: the first `num_task_tokens` and the rest.
         """
-        if self.conditions == Conditions.RAW:
+        if self.conditions == ConditionGroups.RAW:
             return task, action[:, :, :0]
-        if self.conditions == Conditions.QUERY:
+        if self.conditions == ConditionGroups.QUERY:
             return task[:, :, :0], action
         if task.shape[2] == self.num_task_tokens:
             return task, action
@@ -195,9 +203,14 @@ class ActionHead(nn.Module):
             (B, H, A).
         """
         gated, adapter = self.split(task, action)
-        if self.kind.is_bridge:
-            noise = self._training_noise(task.device) if noise is None else noise
+        noise = self.training_noise(task.device) if noise is None else noise
         return self.model(gated, adapter, proprio, noise)
+
+    def training_noise(self, device: torch.device) -> Tensor | None:
+        """In training mode Gaussian action tokens (H, A * hidden) of a `base` or `pro` head, else None."""
+        if not self.training or self.noise_std <= 0 or not isinstance(self.model, BridgePolicy):
+            return None
+        return self.model.draw_noise(device) * self.noise_std
 
     def loss(
         self,
@@ -219,18 +232,13 @@ class ActionHead(nn.Module):
         Returns:
             A scalar, float32.
         """
-        if not self.kind.is_bridge:
+        if isinstance(self.model, DitPolicy):
             gated, adapter = self.split(task, action)
             return self.model.loss(gated, adapter, proprio, target, valid)
         predicted = self(task, action, proprio, noise).float()
         if valid is None:
             return F.l1_loss(predicted, target)
         return mean_of_valid((predicted - target).abs(), valid)
-
-    def _training_noise(self, device: torch.device) -> Tensor | None:
-        if not self.training or self.noise_std <= 0:
-            return None
-        return torch.randn(self.model.chunk, self.model.fc1.in_features, device=device) * self.noise_std
 
 
 class ProprioProjector(nn.Module):

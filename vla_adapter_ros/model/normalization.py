@@ -14,7 +14,8 @@ from typing import Any
 import numpy as np
 
 from vla_adapter_ros.errors import StatisticsError
-from vla_adapter_ros.model.config import OutputConfig, Scaling
+from vla_adapter_ros.model.config_enums import Scaling
+from vla_adapter_ros.model.config_parts import OutputConfig
 from vla_adapter_ros.untrusted import read_json
 
 _NUMBERS = ("mean", "std", "min", "max", "q01", "q99")
@@ -71,12 +72,12 @@ class Statistics:
         if not isinstance(entry, dict) or "action" not in entry or "proprio" not in entry:
             raise StatisticsError(f"statistics '{name}': the keys 'action' and 'proprio' are needed")
         _refuse_unknown(f"statistics '{name}'", entry, ("action", "proprio", *_COUNTS))
-        fields = {key: _field(f"{name}.{key}", entry[key]) for key in ("action", "proprio")}
+        action, proprio = (_field(f"{name}.{key}", entry[key]) for key in ("action", "proprio"))
         counts = {key: entry.get(key, 0) for key in _COUNTS}
         for key, count in counts.items():
             if type(count) is not int or count < 0:
                 raise StatisticsError(f"{name}.{key} = {count!r}: a whole number from 0 on is needed")
-        return cls(name, **fields, **counts)
+        return cls(name, action, proprio, **counts)
 
     def to_dict(self) -> dict[str, Any]:
         """The entry for `dataset_statistics.json`."""

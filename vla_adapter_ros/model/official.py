@@ -12,17 +12,17 @@ from typing import Any
 
 from vla_adapter_ros.choices import HeadKind, PlatformName
 from vla_adapter_ros.errors import CheckpointError
-from vla_adapter_ros.model.config import (
+from vla_adapter_ros.model.config import VlaAdapterConfig
+from vla_adapter_ros.model.config_enums import ProjectorKind, PromptKind, RopeTables, Scaling, TokenOrder
+from vla_adapter_ros.model.config_parts import (
     HeadConfig,
     LlmConfig,
     NormalizationConfig,
     OutputConfig,
     PreprocessingConfig,
-    Scaling,
     VitConfig,
-    VlaAdapterConfig,
 )
-from vla_adapter_ros.model.presets import DINOV2_LARGE, OFFICIAL_PREPROCESSING, SIGLIP_SO400M
+from vla_adapter_ros.model.config_presets import DINOV2_LARGE, OFFICIAL_PREPROCESSING, SIGLIP_SO400M
 from vla_adapter_ros.untrusted import is_finite, read_json, short
 
 OFFICIAL_NAME = "official-"
@@ -101,7 +101,7 @@ def get_platform(name: str | None, folder: str | Path) -> Platform:
         )
     if name not in PLATFORMS:
         raise CheckpointError(f"platform {name!r} is unknown: give one of {list(PLATFORMS)}")
-    return PLATFORMS[name]
+    return PLATFORMS[PlatformName(name)]
 
 
 def read_official_config(
@@ -160,16 +160,16 @@ def read_official_config(
         chunk=robot.chunk,
         num_queries=len_of(model, "action_queries.weight", folder),
         num_task_tokens=NUM_TASK_TOKENS,
-        token_order="official",
-        projector="gelu3",
-        prompt="qwen_chat",
+        token_order=TokenOrder.OFFICIAL,
+        projector=ProjectorKind.GELU3,
+        prompt=PromptKind.QWEN_CHAT,
         llm=llm,
         head=HeadConfig(
             kind=head_kind(head, folder),
             blocks=_count(r"model\.mlp_resnet_blocks\.(\d+)\.", head, "blocks of the policy head", folder),
             film_weights=any(".film_gen." in key for key in head),
             train_noise_std=0.02,
-            rope_tables="match",
+            rope_tables=RopeTables.MATCH,
         ),
         preprocessing=dataclasses.replace(
             _read_preprocessing(folder / "preprocessor_config.json", len(vits)),
@@ -249,7 +249,8 @@ def _read_tower(tower_id: str, changes: dict[str, Any]) -> VitConfig:
 def resized(tower: VitConfig, sizes: dict[str, int]) -> VitConfig:
     """A published tower with other sizes; the width of its inner layers keeps its ratio."""
     ratio = SIGLIP_MLP_RATIO if tower is SIGLIP_SO400M else tower.mlp_width / tower.width
-    return dataclasses.replace(tower, **sizes, mlp_width=int(ratio * sizes.get("width", tower.width)))
+    changes: dict[str, Any] = {**sizes, "mlp_width": int(ratio * sizes.get("width", tower.width))}
+    return dataclasses.replace(tower, **changes)
 
 
 def _require(ok: bool, where: Any, key: str, value: Any, allowed: str) -> None:
@@ -258,7 +259,7 @@ def _require(ok: bool, where: Any, key: str, value: Any, allowed: str) -> None:
 
 
 def _read_preprocessing(path: Path, towers: int) -> PreprocessingConfig:
-    """Mean and spread; the other keys describe steps that do nothing to an image of the model's size."""
+    """Mean and standard deviation; the other keys describe steps that change nothing at the model's size."""
     data = _read_json(path)
     stored = data.get("tvf_normalize_params")
     try:
@@ -269,7 +270,7 @@ def _read_preprocessing(path: Path, towers: int) -> PreprocessingConfig:
         means, stds = (tuple(tuple(map(float, pair[i])) for pair in pairs) for i in (0, 1))
     except (KeyError, TypeError, ValueError, OverflowError, IndexError, AttributeError) as error:
         raise CheckpointError(
-            f"{path}: mean and spread are needed, in tvf_normalize_params or in means and stds: "
+            f"{path}: mean and standard deviation are needed, in tvf_normalize_params or in means and stds: "
             f"{type(error).__name__} {error}"
         ) from None
     numbers = [*means, *stds]

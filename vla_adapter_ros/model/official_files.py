@@ -6,7 +6,9 @@ import json
 from typing import Any
 
 from vla_adapter_ros.choices import HeadKind
-from vla_adapter_ros.model.config import PreprocessingConfig, RopeTables, VlaAdapterConfig
+from vla_adapter_ros.model.config import VlaAdapterConfig
+from vla_adapter_ros.model.config_enums import RopeTables
+from vla_adapter_ros.model.config_parts import PreprocessingConfig
 from vla_adapter_ros.model.normalization import Statistics
 from vla_adapter_ros.model.official import (
     HEAD_BLOCKS,

@@ -7,8 +7,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from vla_adapter_ros.errors import ModelConfigError
-from vla_adapter_ros.model.config import Resize, VlaAdapterConfig
-from vla_adapter_ros.model.presets import OFFICIAL_PREPROCESSING
+from vla_adapter_ros.model.config import VlaAdapterConfig
+from vla_adapter_ros.model.config_enums import Resize
+from vla_adapter_ros.model.config_presets import OFFICIAL_PREPROCESSING
 
 IMAGE_COUNTS = (1, 2, 3)
 _KINDS = {

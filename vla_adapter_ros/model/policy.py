@@ -12,11 +12,16 @@ import torch
 from torch import Tensor
 
 from vla_adapter_ros.contract import Contract
-from vla_adapter_ros.errors import CheckpointError, ObservationError, StatisticsError
-from vla_adapter_ros.model.checkpoint import COMPONENTS, Checkpoint, read_checkpoint, write_checkpoint
-from vla_adapter_ros.model.config import RopeTables, VlaAdapterConfig
+from vla_adapter_ros.errors import CheckpointError, ObservationError
+from vla_adapter_ros.model.checkpoint import Checkpoint, read_checkpoint
+from vla_adapter_ros.model.checkpoint_files import COMPONENTS
+from vla_adapter_ros.model.checkpoint_location import find_checkpoint
+from vla_adapter_ros.model.checkpoint_writer import write_checkpoint
+from vla_adapter_ros.model.compatibility import check_parts
+from vla_adapter_ros.model.config import VlaAdapterConfig
+from vla_adapter_ros.model.config_enums import RopeTables
+from vla_adapter_ros.model.device import fastest_dtype
 from vla_adapter_ros.model.engine import InferenceEngine
-from vla_adapter_ros.model.hub import find_checkpoint
 from vla_adapter_ros.model.network import VlaAdapter
 from vla_adapter_ros.model.normalization import Statistics, finish_gripper, normalize, unnormalize
 from vla_adapter_ros.model.preprocessing import Preprocessor
@@ -54,29 +59,7 @@ class VlaAdapterPolicy:
         *,
         kept_files: dict[str, bytes] | None = None,
     ) -> None:
-        if tokenizer.prompt != config.prompt:
-            raise CheckpointError(f"tokenizer for prompt {tokenizer.prompt!r}, model for {config.prompt!r}")
-        if tokenizer.vocab_size > config.llm.vocab_size:
-            raise CheckpointError(
-                f"tokenizer with {tokenizer.vocab_size} ids, model with {config.llm.vocab_size} embeddings"
-            )
-        if statistics is not None:
-            for name, field, width in (
-                ("action", statistics.action, config.action_dim),
-                ("proprio", statistics.proprio, config.proprio_dim),
-            ):
-                if field.width != width:
-                    raise StatisticsError(f"statistics of {name} are {field.width} wide, the model's {width}")
-        if contract is not None:
-            for name, names, width in (
-                ("cameras", contract.camera_names, config.num_images),
-                ("action", contract.action_names, config.action_dim),
-                ("state", contract.state_names, config.proprio_dim),
-            ):
-                if len(names) != width:
-                    raise CheckpointError(
-                        f"contract '{contract.name}' has {len(names)} values in {name}, the model {width}"
-                    )
+        check_parts(config, tokenizer, statistics, contract)
         self.network, self.config, self.tokenizer = network, config, tokenizer
         self.statistics, self.contract = statistics, contract
         self.preprocessor = Preprocessor(config.preprocessing)
@@ -105,7 +88,7 @@ class VlaAdapterPolicy:
                 `bridge`. It stands for what they do not store; checkpoints of this package store everything.
             device: Where the network runs.
             dtype: Type in which it runs, whatever it is stored in; None: the fastest sound one, see
-                `fastest_dtype`.
+                `device.fastest_dtype`.
             preprocessing: Changes to single settings, kept by `save_pretrained`: `center_crop`,
                 `jpeg_round_trip`, `rotate_180`, `resize`, `gripper_binarize`, `gripper_invert`,
                 `gripper_columns`; for official checkpoints also `num_images`.
@@ -156,7 +139,7 @@ class VlaAdapterPolicy:
         """
         head = self.config.head
         if head.rope_tables == RopeTables.MATCH:
-            head = dataclasses.replace(head, rope_tables="fp32")
+            head = dataclasses.replace(head, rope_tables=RopeTables.FP32)
         output = self.config.output
         if contract is not None:
             output = dataclasses.replace(output, gripper_columns=tuple(contract.gripper_places))
@@ -293,14 +276,6 @@ class VlaAdapterPolicy:
                 "this checkpoint is a backbone without a trained policy head: fine-tune it first"
             )
         return self.statistics
-
-
-def fastest_dtype(device: torch.device, weights: int) -> torch.dtype:
-    """bf16 on a GPU, and for large models on a CPU that has bf16 units; else float32."""
-    large = weights > 100_000_000  # small ones gain nothing on a CPU
-    if device.type == "cuda" or (large and torch.ops.mkldnn._is_mkldnn_bf16_supported()):
-        return torch.bfloat16
-    return torch.float32
 
 
 def _shape(value: object) -> str:

@@ -15,7 +15,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from vla_adapter_ros.errors import ImageError, ObservationError
-from vla_adapter_ros.model.config import PreprocessingConfig, Resize
+from vla_adapter_ros.model.config_enums import Resize
+from vla_adapter_ros.model.config_parts import PreprocessingConfig
 
 LANCZOS_RADIUS = 3.0
 JPEG_QUALITY = 95

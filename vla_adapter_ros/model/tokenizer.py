@@ -55,11 +55,9 @@ class Tokenizer:
 
     def __init__(self, raw: RawTokenizer, prompt: str, side_files: dict[str, bytes] | None = None) -> None:
         pad = {"qwen_chat": CHAT_PAD, "openvla": OPENVLA_PAD}.get(prompt, PAD)
-        pad_id = raw.token_to_id(pad)
-        for token in (pad, OPENVLA_START) if prompt == "openvla" else (pad,):
-            if raw.token_to_id(token) is None:
-                raise CheckpointError(f"tokenizer without the token {token!r}, which prompt {prompt!r} needs")
-        self.raw, self.prompt, self.pad_id = raw, prompt, pad_id
+        self.raw, self.prompt = raw, prompt
+        self.pad_id = self._id_of(pad)
+        self._start_ids = [self._id_of(OPENVLA_START)] if prompt == "openvla" else []
         self._side_files = dict(side_files or {})
 
     @classmethod
@@ -146,11 +144,18 @@ class Tokenizer:
         elif self.prompt == "openvla":
             text = OPENVLA_PROMPT.format(instruction=text)
         ids = self.raw.encode(text, add_special_tokens=False).ids
-        if self.prompt == "openvla":
-            ids = [self.raw.token_to_id(OPENVLA_START), *ids]
+        ids = [*self._start_ids, *ids]
         if not ids:
             raise ObservationError(f"instruction {instruction!r} has no word in it")
         return ids
+
+    def _id_of(self, token: str) -> int:
+        found = self.raw.token_to_id(token)
+        if found is None:
+            raise CheckpointError(
+                f"tokenizer without the token {token!r}, which prompt {self.prompt!r} needs"
+            )
+        return int(found)
 
     def batch(self, instructions: Sequence[str]) -> tuple[Tensor, Tensor]:
         """Ids padded on the left.

@@ -9,7 +9,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from vla_adapter_ros.model.config import Attention, StemConfig, VitConfig, VlaAdapterConfig
+from vla_adapter_ros.model.config import VlaAdapterConfig
+from vla_adapter_ros.model.config_enums import Attention
+from vla_adapter_ros.model.config_parts import StemConfig, VitConfig
 
 VIT_NORM_EPS = 1e-6
 
@@ -198,7 +200,7 @@ class VisionBackbone(nn.Module):
 
     def __init__(self, config: VlaAdapterConfig) -> None:
         super().__init__()
-        self.keys = [vit.key for vit in config.vits] or [config.stem.key]
+        self.keys = [tower.key for tower in config.towers]
         for vit in config.vits:
             setattr(self, vit.key, Vit(vit, config.attention))
         if config.stem:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from vla_adapter_ros.errors import CommandError
 from vla_adapter_ros.simulation.forward_controllers import (
@@ -42,7 +43,7 @@ class CartesianPoseController:
         """Drop the command and hold `positions` (J,)."""
         self._joints.hold(positions)
 
-    def accept_pose(self, position: Sequence[float], quaternion: Sequence[float], *, now: float) -> None:
+    def accept_pose(self, position: ArrayLike, quaternion: ArrayLike, *, now: float) -> None:
         """Hold a new pose from `now` [s] on.
 
         Args:
@@ -94,7 +95,7 @@ class CartesianTwistController:
         """Drop the command and hold `positions` (J,)."""
         self._joints.hold(positions)
 
-    def accept_twist(self, twist: Sequence[float], *, now: float) -> None:
+    def accept_twist(self, twist: ArrayLike, *, now: float) -> None:
         """Move at a new twist from `now` [s] on.
 
         Args:

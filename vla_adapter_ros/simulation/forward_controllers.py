@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from vla_adapter_ros.errors import CommandError
 
@@ -42,7 +43,7 @@ class ForwardPositionController:
         self._velocity = np.zeros(len(self.names))
         self._at = -np.inf
 
-    def accept_positions(self, positions: Sequence[float], *, now: float) -> None:
+    def accept_positions(self, positions: ArrayLike, *, now: float) -> None:
         """Hold new positions (J,) from `now` [s] on.
 
         Raises:
@@ -82,7 +83,7 @@ class ForwardVelocityController:
         self._velocity = np.zeros(len(self.names))
         self._from = self._at = -np.inf  # position was true at `_from`, velocity was given at `_at`
 
-    def accept_velocities(self, velocities: Sequence[float], *, now: float) -> None:
+    def accept_velocities(self, velocities: ArrayLike, *, now: float) -> None:
         """Move at new velocities (J,) [per s] from `now` [s] on.
 
         Raises:
@@ -101,7 +102,7 @@ class ForwardVelocityController:
         return position, self._velocity if moving else np.zeros(len(self.names))
 
 
-def checked(values: Sequence[float], width: int, what: str) -> np.ndarray:
+def checked(values: ArrayLike, width: int, what: str) -> np.ndarray:
     """Values as float64 (width,).
 
     Raises:

@@ -98,4 +98,4 @@ class Kinematics:
 
 def rotation_error(wanted: np.ndarray, here: np.ndarray) -> np.ndarray:
     """Small-angle rotation vector (3,) from `here` to `wanted`, base frame."""
-    return 0.5 * sum(np.cross(here[:, i], wanted[:, i]) for i in range(3))
+    return 0.5 * np.sum([np.cross(here[:, i], wanted[:, i]) for i in range(3)], axis=0)

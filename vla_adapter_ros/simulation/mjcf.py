@@ -12,6 +12,7 @@ import copy
 import functools
 import importlib.util
 from pathlib import Path
+from typing import NamedTuple
 
 import mujoco
 import numpy as np
@@ -41,18 +42,20 @@ TABLE_RGB = (0.62, 0.58, 0.52)
 FLOOR_RGB = (0.35, 0.36, 0.38)
 
 _ROBOT_RGB = {"light": (0.88, 0.89, 0.9), "dark": (0.25, 0.25, 0.27)}
-_THIRD_VIEW = {
-    "position": (1.05, 0.0, 0.62),
-    "target": (0.45, 0.0, 0.03),
-    "up": (0.0, 0.0, 1.0),
-    "fovy": 45.0,
-}
-_GRIPPER_VIEW = {
-    "position": (0.08, 0.0, -0.005),
-    "target": (0.035, 0.0, 0.12),
-    "up": (1.0, 0.0, 0.0),
-    "fovy": 75.0,
-}
+_Point = tuple[float, float, float]
+
+
+class _View(NamedTuple):
+    """Where a camera is [m], what it looks at, what is up, and its vertical field of view [degrees]."""
+
+    position: _Point
+    target: _Point
+    up: _Point
+    fovy: float
+
+
+_THIRD_VIEW = _View((1.05, 0.0, 0.62), target=(0.45, 0.0, 0.03), up=(0.0, 0.0, 1.0), fovy=45.0)
+_GRIPPER_VIEW = _View((0.08, 0.0, -0.005), target=(0.035, 0.0, 0.12), up=(1.0, 0.0, 0.0), fovy=75.0)
 
 
 def arm_assets() -> Path:
@@ -178,13 +181,13 @@ def _add_cameras(spec: mujoco.MjSpec) -> None:
     ):
         body.add_camera(
             name=name,
-            pos=list(view["position"]),
-            quat=_looking(view["position"], view["target"], view["up"]),
-            fovy=view["fovy"],
+            pos=list(view.position),
+            quat=_looking(view.position, view.target, view.up),
+            fovy=view.fovy,
         )
 
 
-def _looking(position: tuple, target: tuple, up: tuple) -> np.ndarray:
+def _looking(position: _Point, target: _Point, up: _Point) -> np.ndarray:
     """Quaternion wxyz of a camera (x right, y up, looking along -z) at `position` that looks at `target`."""
     back = np.subtract(position, target)
     back = back / np.linalg.norm(back)

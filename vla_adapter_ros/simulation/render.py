@@ -162,7 +162,7 @@ class OpenGLRenderer:
         self._context.free()
 
 
-def _current(context: Any) -> AbstractContextManager:
+def _current(context: Any) -> AbstractContextManager[Any]:
     """The OpenGL context made current; MuJoCo 3, the newest for Python 3.10, has no `as_current`."""
     if hasattr(context, "as_current"):
         return context.as_current()

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from vla_adapter_ros.contract import Contract
 from vla_adapter_ros.errors import SimulationError
@@ -18,7 +19,7 @@ from vla_adapter_ros.simulation.forward_controllers import ForwardPositionContro
 from vla_adapter_ros.simulation.kinematics import Kinematics
 from vla_adapter_ros.simulation.mjcf import ARM_JOINTS, FINGER_OPEN_M, TIME_STEP_S
 from vla_adapter_ros.simulation.scene import Scene, sample_scene
-from vla_adapter_ros.simulation.trajectory_controller import TrajectoryController
+from vla_adapter_ros.simulation.trajectory_controller import Rows, TrajectoryController
 from vla_adapter_ros.simulation.world import World
 
 _OPEN_M = 0.035  # a gripper command above this counts as open: only then come pushes
@@ -104,10 +105,10 @@ class SimulatedRobot:
         self,
         names: Sequence[str],
         start: float,
-        times: Sequence[float],
-        positions: Sequence[Sequence[float]],
-        velocities: Sequence[Sequence[float]] | None = None,
-        accelerations: Sequence[Sequence[float]] | None = None,
+        times: ArrayLike,
+        positions: Rows,
+        velocities: Rows | None = None,
+        accelerations: Rows | None = None,
         *,
         group: int = 0,
     ) -> None:
@@ -125,7 +126,7 @@ class SimulatedRobot:
         )
         self.problem = ""
 
-    def accept_forward(self, values: Sequence[float], *, group: int = 0) -> None:
+    def accept_forward(self, values: ArrayLike, *, group: int = 0) -> None:
         """Take positions or velocities, as the contract says, in the order of the group's joints.
 
         `group` is the number of the driver in `contract.command_groups`.
@@ -140,7 +141,7 @@ class SimulatedRobot:
         else:
             driver.accept_velocities(values, now=self.time)
 
-    def accept_pose(self, position: Sequence[float], quaternion: Sequence[float]) -> None:
+    def accept_pose(self, position: ArrayLike, quaternion: ArrayLike) -> None:
         """Take a tool pose; see `CartesianPoseController.accept_pose`.
 
         Raises:
@@ -149,7 +150,7 @@ class SimulatedRobot:
         """
         self._driver("cartesian_pose").accept_pose(position, quaternion, now=self.time)
 
-    def accept_twist(self, twist: Sequence[float]) -> None:
+    def accept_twist(self, twist: ArrayLike) -> None:
         """Take a twist of the tool point (6,); see `CartesianTwistController.accept_twist`.
 
         Raises:
@@ -169,7 +170,7 @@ class SimulatedRobot:
         self._gripper.hold(np.clip([float(position_m)], 0.0, FINGER_OPEN_M))
 
     def accept_gripper_trajectory(
-        self, names: Sequence[str], start: float, times: Sequence[float], positions: Sequence[Sequence[float]]
+        self, names: Sequence[str], start: float, times: ArrayLike, positions: Rows
     ) -> None:
         """Move the fingers along a trajectory of the contract's gripper joint.
 
@@ -205,12 +206,12 @@ class SimulatedRobot:
         steps = round(dt / step)
         if steps < 1 or abs(steps * step - dt) > 1e-6:
             raise SimulationError(f"dt = {dt} s: allowed are positive multiples of {step} s")
-        push = self._push()
+        disturbance, push = self._disturbance, self._push()
         for _ in range(steps):
             position, velocity = self._drivers.sample(self.time)
             gripper = self.gripper_command
-            if push is not None:
-                offset, speed = self._disturbance.offset(self.time, gripper > _OPEN_M)
+            if disturbance is not None and push is not None:
+                offset, speed = disturbance.offset(self.time, gripper > _OPEN_M)
                 position, velocity = position + push @ offset, velocity + push @ speed
             self.world.advance(position, velocity, gripper, step)
             self._steps += 1

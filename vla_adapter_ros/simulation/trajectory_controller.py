@@ -30,8 +30,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from vla_adapter_ros.errors import CommandError
+
+Rows = Sequence[Sequence[float] | np.ndarray] | np.ndarray
+"""Numbers per point of a trajectory, (K, J)."""
 
 
 class TrajectoryError(CommandError):
@@ -95,10 +99,10 @@ class TrajectoryController:
         self,
         names: Sequence[str],
         start: float,
-        times: Sequence[float],
-        positions: Sequence[Sequence[float]],
-        velocities: Sequence[Sequence[float]] | None = None,
-        accelerations: Sequence[Sequence[float]] | None = None,
+        times: ArrayLike,
+        positions: Rows,
+        velocities: Rows | None = None,
+        accelerations: Rows | None = None,
         *,
         now: float,
         measured: tuple[np.ndarray, np.ndarray] | None = None,
@@ -206,7 +210,7 @@ class TrajectoryController:
         return _State(time, positions, np.zeros_like(positions), np.zeros_like(positions))
 
 
-def _checked_times(start: float, times: Sequence[float]) -> np.ndarray:
+def _checked_times(start: float, times: ArrayLike) -> np.ndarray:
     knots = np.asarray(times, dtype=float)
     if knots.ndim != 1 or len(knots) == 0:
         raise TrajectoryError("the trajectory has no points: allowed is at least one")
@@ -217,9 +221,7 @@ def _checked_times(start: float, times: Sequence[float]) -> np.ndarray:
     return start + knots
 
 
-def _checked_rows(
-    what: str, rows: Sequence[Sequence[float]] | None, shape: tuple[int, int]
-) -> np.ndarray | None:
+def _checked_rows(what: str, rows: Rows | None, shape: tuple[int, int]) -> np.ndarray | None:
     if rows is None or len(rows) == 0 or all(len(row) == 0 for row in rows):
         return None
     if len(rows) != shape[0] or any(len(row) != shape[1] for row in rows):

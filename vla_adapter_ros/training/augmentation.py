@@ -14,7 +14,8 @@ import torch
 from torch import Tensor
 
 from vla_adapter_ros.errors import TrainingError
-from vla_adapter_ros.model.config import PreprocessingConfig, VlaAdapterConfig
+from vla_adapter_ros.model.config import VlaAdapterConfig
+from vla_adapter_ros.model.config_parts import PreprocessingConfig
 from vla_adapter_ros.training.settings import Augmentation
 
 CROP_AREA = 0.9

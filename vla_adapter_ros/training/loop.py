@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from vla_adapter_ros.errors import TrainingError
 from vla_adapter_ros.model import VlaAdapterPolicy
-from vla_adapter_ros.model.dit import mean_of_valid
+from vla_adapter_ros.model.loss import mean_of_valid
 from vla_adapter_ros.training.batches import BatchMaker
 from vla_adapter_ros.training.checkpoints import CheckpointManager
 from vla_adapter_ros.training.data import Samples

@@ -12,8 +12,8 @@ from torch.utils.checkpoint import checkpoint
 from transformers.models.llama.modeling_llama import LlamaDecoderLayer
 from transformers.models.qwen2.modeling_qwen2 import Qwen2DecoderLayer
 
-from vla_adapter_ros.model.config import Attention
-from vla_adapter_ros.model.dit import DitBlock
+from vla_adapter_ros.model.config_enums import Attention
+from vla_adapter_ros.model.experimental.diffusion_head import DitBlock
 from vla_adapter_ros.model.head import BridgeBlock
 from vla_adapter_ros.model.vision import SelfAttention, VitBlock
 from vla_adapter_ros.training.adapters import has_lora

@@ -6,7 +6,7 @@ import dataclasses
 
 from vla_adapter_ros.choices import HeadKind
 from vla_adapter_ros.model import VlaAdapterPolicy
-from vla_adapter_ros.model.config import RopeTables
+from vla_adapter_ros.model.config_enums import RopeTables
 from vla_adapter_ros.model.official import OFFICIAL_NAME
 from vla_adapter_ros.training.cameras import rebuild
 

@@ -14,8 +14,8 @@ from vla_adapter_ros.errors import CheckpointError, TrainingError
 from vla_adapter_ros.hub import download
 from vla_adapter_ros.model import Tokenizer, VlaAdapter, VlaAdapterConfig, VlaAdapterPolicy, preset
 from vla_adapter_ros.model.backbones import LATEST, read_backbone
-from vla_adapter_ros.model.checkpoint import OURS, find_components, read_own_config
-from vla_adapter_ros.model.hub import find_checkpoint
+from vla_adapter_ros.model.checkpoint_files import CONFIG, find_components, read_own_config
+from vla_adapter_ros.model.checkpoint_location import find_checkpoint
 from vla_adapter_ros.model.tokenizer import TINY_WORDS
 from vla_adapter_ros.paths import expand, locate
 from vla_adapter_ros.training.cameras import with_cameras
@@ -38,7 +38,7 @@ def is_tiny_start(init: str | Path | None, preset_name: str | None) -> bool:
     """Whether a start is known to be the tiny model, without reading any weights."""
     if init is None:
         return preset_name in (None, Preset.TINY)
-    return os.path.isfile(own := expand(init) / OURS) and bool(read_own_config(own).stem)
+    return os.path.isfile(own := expand(init) / CONFIG) and bool(read_own_config(own).stem)
 
 
 def starting_point(
@@ -102,7 +102,7 @@ def _is_policy(path: Path) -> bool:
     """Whether a folder is a checkpoint of this package or an official one, and no published backbone."""
     if not path.is_dir() or (path / LATEST).is_file():
         return not path.exists()  # a missing one is reported as a checkpoint
-    return (path / OURS).is_file() or bool(find_components(path))
+    return (path / CONFIG).is_file() or bool(find_components(path))
 
 
 def _from_scratch(

@@ -19,7 +19,7 @@ from vla_adapter_ros.model import (
     VlaAdapterPolicy,
     preset,
 )
-from vla_adapter_ros.model.config import LlmConfig
+from vla_adapter_ros.model.config_parts import LlmConfig
 from vla_adapter_ros.model.official import NUM_TASK_TOKENS, PLATFORMS, SIGLIP_MLP_RATIO
 
 WORDS = ("<|endoftext|>", "<unk>", "What", "action", "should", "the", "robot", "take", "to", "lift", "it?")

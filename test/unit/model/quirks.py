@@ -18,7 +18,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from vla_adapter_ros.model import VlaAdapterPolicy, head, network, normalization, preprocessing, tokenizer
+from vla_adapter_ros.model import (
+    VlaAdapterPolicy,
+    head,
+    language_model,
+    network,
+    normalization,
+    preprocessing,
+    tokenizer,
+)
 
 from .broken_images import broken_crop, broken_lanczos
 
@@ -70,7 +78,7 @@ def towers(policy: VlaAdapterPolicy) -> list[Any]:
     return [getattr(backbone, key) for key in backbone.keys]
 
 
-def language_model(policy: VlaAdapterPolicy) -> Any:
+def llm_of(policy: VlaAdapterPolicy) -> Any:
     return policy.network.language_model
 
 
@@ -82,13 +90,13 @@ def states(change: Callable[[Tensor, int], Tensor]) -> Break:
 
     def break_it(patch: pytest.MonkeyPatch, policy: VlaAdapterPolicy) -> None:
         n = policy.config.num_patches
-        output(patch, language_model(policy), lambda out: tuple(change(x, n) for x in out))
+        output(patch, llm_of(policy), lambda out: tuple(change(x, n) for x in out))
 
     return break_it
 
 
 def raw_last_level(patch: pytest.MonkeyPatch, policy: VlaAdapterPolicy) -> None:
-    llm, kept = language_model(policy), {}
+    llm, kept = llm_of(policy), {}
     forward, norm = llm.forward, llm.model.norm
 
     def broken(*args: Any, **more: Any) -> tuple[Tensor, ...]:
@@ -103,7 +111,9 @@ def raw_last_level(patch: pytest.MonkeyPatch, policy: VlaAdapterPolicy) -> None:
 def patches_first(patch: pytest.MonkeyPatch, policy: VlaAdapterPolicy) -> None:
     n = policy.config.num_patches
     entry(
-        patch, language_model(policy), lambda x: torch.cat([x[:, 1 : n + 1], x[:, :1], x[:, n + 1 :]], dim=1)
+        patch,
+        llm_of(policy),
+        lambda x: torch.cat([x[:, 1 : n + 1], x[:, :1], x[:, n + 1 :]], dim=1),
     )
 
 
@@ -119,15 +129,15 @@ def rounded_action_states(patch: pytest.MonkeyPatch, policy: VlaAdapterPolicy) -
 
 def frequencies(change: Callable[[Tensor], Tensor]) -> Break:
     def break_it(patch: pytest.MonkeyPatch, policy: VlaAdapterPolicy) -> None:
-        rotary = language_model(policy).model.rotary_emb
+        rotary = llm_of(policy).model.rotary_emb
         patch.setattr(rotary, "inv_freq", change(rotary.inv_freq))
 
     return break_it
 
 
 def visible_padding(patch: pytest.MonkeyPatch, policy: VlaAdapterPolicy) -> None:
-    bias = network.causal_bias
-    patch.setattr(network, "causal_bias", lambda mask, dtype: bias(torch.ones_like(mask), dtype))
+    bias = language_model.causal_bias
+    patch.setattr(language_model, "causal_bias", lambda mask, dtype: bias(torch.ones_like(mask), dtype))
 
 
 # Vision
@@ -437,8 +447,8 @@ QUIRKS = (
     # Sequence and hidden states
     Quirk("First text token before the patches", "behind them", FP32, patches_first),
     Quirk("Causal attention", "bidirectional", FP32,
-          lambda p, v: p.setattr(language_model(v), "bidirectional", True)),
-    Quirk("RMS norms: epsilon 1e-6", "1e-5", FP32, epsilon(language_model, 1e-5)),
+          lambda p, v: p.setattr(llm_of(v), "bidirectional", True)),
+    Quirk("RMS norms: epsilon 1e-6", "1e-5", FP32, epsilon(llm_of, 1e-5)),
     Quirk("Rotary base 1e6", "1e4", FP32, frequencies(lambda f: f ** (2 / 3))),
     Quirk("Rotary frequencies in fp32", "bf16 with the rest", BF16, frequencies(lambda f: f.bfloat16())),
     Quirk("Action states start at the last prompt token", "one later", FP32, LATER),

@@ -12,7 +12,7 @@ from tokenizers import models, pre_tokenizers
 from torch import Tensor
 
 from vla_adapter_ros.model import VlaAdapterConfig
-from vla_adapter_ros.model.config import HeadConfig, LlmConfig, PreprocessingConfig, VitConfig
+from vla_adapter_ros.model.config_parts import HeadConfig, LlmConfig, PreprocessingConfig, VitConfig
 
 QWEN2 = LlmConfig(
     hidden=32, intermediate=48, layers=3, heads=4, kv_heads=2, vocab_size=24, max_positions=64

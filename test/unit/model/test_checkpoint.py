@@ -14,9 +14,8 @@ import torch
 from safetensors.torch import load_file
 
 from vla_adapter_ros.errors import CheckpointError, ObservationError
-from vla_adapter_ros.model import VlaAdapter, VlaAdapterPolicy, preset
-from vla_adapter_ros.model import hub as hub_module
-from vla_adapter_ros.model.hub import ALLOWED, find_checkpoint
+from vla_adapter_ros.model import VlaAdapter, VlaAdapterPolicy, checkpoint_location, preset
+from vla_adapter_ros.model.checkpoint_location import ALLOWED, find_checkpoint
 from vla_adapter_ros.model.weights import read_plain_pt, read_safetensors, stored_tensors
 
 from .golden import Golden
@@ -226,7 +225,7 @@ def test_what_is_no_hub_id_is_not_asked_for(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(hub_module, "download", lambda *a, **k: pytest.fail("asked the network"))
+    monkeypatch.setattr(checkpoint_location, "download", lambda *a, **k: pytest.fail("asked the network"))
     with pytest.raises(CheckpointError, match=r"no checkpoint directory at .*owner/name"):
         find_checkpoint(text)
 

@@ -9,8 +9,8 @@ import torch
 from vla_adapter_ros.choices import HeadKind, Preset
 from vla_adapter_ros.errors import ModelConfigError
 from vla_adapter_ros.model import VlaAdapter, config_from_dict, preset
-from vla_adapter_ros.model.config import OutputConfig
-from vla_adapter_ros.model.network import LanguageModel
+from vla_adapter_ros.model.config_parts import OutputConfig
+from vla_adapter_ros.model.language_model import LanguageModel
 
 
 def count(module: torch.nn.Module) -> int:

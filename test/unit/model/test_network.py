@@ -7,9 +7,9 @@ import torch
 from torch import Tensor
 
 from vla_adapter_ros.model import VlaAdapter, VlaAdapterConfig, preset
-from vla_adapter_ros.model.config import LlmConfig
+from vla_adapter_ros.model.config_parts import LlmConfig
 from vla_adapter_ros.model.head import rope_tables, rotate
-from vla_adapter_ros.model.network import LanguageModel, causal_bias, full_bias
+from vla_adapter_ros.model.language_model import LanguageModel, causal_bias, full_bias
 from vla_adapter_ros.model.vision import PatchEmbed
 
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from vla_adapter_ros.errors import StatisticsError
 from vla_adapter_ros.model import Statistics, read_statistics
-from vla_adapter_ros.model.config import OutputConfig
+from vla_adapter_ros.model.config_parts import OutputConfig
 from vla_adapter_ros.model.normalization import (
     FieldStatistics,
     finish_gripper,

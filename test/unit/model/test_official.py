@@ -15,10 +15,10 @@ from safetensors.torch import load_file, save_file
 
 from vla_adapter_ros.errors import CheckpointError, ModelConfigError, StatisticsError
 from vla_adapter_ros.model import VlaAdapterPolicy
+from vla_adapter_ros.model.config_presets import preset
 from vla_adapter_ros.model.conversion import convert
 from vla_adapter_ros.model.official import PLATFORMS
 from vla_adapter_ros.model.official_files import fitting_platforms, official_differences
-from vla_adapter_ros.model.presets import preset
 
 from .official_sample import official_config, official_policy, two_arm_contract, write_official
 
@@ -287,7 +287,7 @@ def test_processor_file_without_the_rounded_numbers(folder: Path) -> None:
     for change, message in (
         (lambda d: d.update(stds=[[0.0] * 3] * 2), "above 0"),
         (lambda d: d.update(means=[[0.5] * 3], stds=[[0.5] * 3]), "per tower"),
-        (lambda d: d.update(means=[["a"] * 3] * 2), "mean and spread"),
+        (lambda d: d.update(means=[["a"] * 3] * 2), "mean and standard deviation"),
         (lambda d: d.pop("means"), "means"),
     ):
         edit(path, change)

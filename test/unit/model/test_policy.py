@@ -10,7 +10,7 @@ import torch
 
 from vla_adapter_ros.errors import CheckpointError, ObservationError, StatisticsError
 from vla_adapter_ros.model import Statistics, Tokenizer, VlaAdapterPolicy, preset
-from vla_adapter_ros.model.policy import fastest_dtype
+from vla_adapter_ros.model.device import fastest_dtype
 
 TASK = "pick up the red cube"
 

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from vla_adapter_ros.model import VlaAdapter, VlaAdapterConfig, VlaAdapterPolicy, preset
-from vla_adapter_ros.model.engine.head import HeadStage
+from vla_adapter_ros.model.engine.head_stage import HeadStage
 from vla_adapter_ros.model.head import ActionHead
 
 from .official_sample import fitting_contract, official_policy, write_official

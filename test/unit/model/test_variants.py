@@ -16,7 +16,7 @@ from torch import Tensor
 from vla_adapter_ros.errors import ModelConfigError
 from vla_adapter_ros.model import VlaAdapter, VlaAdapterConfig, VlaAdapterPolicy, config_from_dict, preset
 from vla_adapter_ros.model.config import select_hidden_layers
-from vla_adapter_ros.model.presets import BRIDGE_DESIGNS, with_bridge_design
+from vla_adapter_ros.model.experimental.bridge_designs import BRIDGE_DESIGNS, with_bridge_design
 
 from .golden import REPOSITORY
 from .small import ACTIONS, CHUNK, LLAMA, QWEN2, small_batch, small_config

@@ -12,7 +12,7 @@ from training_samples import CONTRACT, LENGTH, make_backbone, make_dataset
 
 from vla_adapter_ros.errors import DatasetError, TrainingError
 from vla_adapter_ros.model import VlaAdapterPolicy
-from vla_adapter_ros.model.dit import mean_of_valid
+from vla_adapter_ros.model.loss import mean_of_valid
 from vla_adapter_ros.model.preprocessing import center_crop
 from vla_adapter_ros.training.batches import BatchMaker, prepare_preprocessing, training_images
 from vla_adapter_ros.training.cameras import with_cameras

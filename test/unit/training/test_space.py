@@ -15,7 +15,7 @@ from training_samples import make_backbone, make_dataset
 
 from vla_adapter_ros.cli.main import main
 from vla_adapter_ros.errors import CheckpointError, TrainingError
-from vla_adapter_ros.model import checkpoint
+from vla_adapter_ros.model import checkpoint_writer
 from vla_adapter_ros.training import state
 from vla_adapter_ros.training.finetune import finetune
 
@@ -79,7 +79,7 @@ def test_two_trainings_of_one_output_are_refused_until_the_first_is_gone(start, 
 @pytest.mark.parametrize("error", [
     OSError(errno.ENOSPC, "No space left on device"), SafetensorError("I/O error: No space left on device"),
 ])  # fmt: skip
-@pytest.mark.parametrize("module", [state, checkpoint])
+@pytest.mark.parametrize("module", [state, checkpoint_writer])
 def test_a_full_disk_is_one_sentence_and_keeps_what_was_saved(start, tmp_path, monkeypatch, module, error):
     def full(tensors, path, metadata=None):
         Path(path).write_bytes(b"half")

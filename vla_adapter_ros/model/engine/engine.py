@@ -11,9 +11,9 @@ from torch import Tensor
 
 from vla_adapter_ros.errors import ModelConfigError
 from vla_adapter_ros.model.engine.graphs import Recorder, on_device
-from vla_adapter_ros.model.engine.head import HeadStage
-from vla_adapter_ros.model.engine.language import LanguageStage, Prompt, build_prompt
-from vla_adapter_ros.model.engine.vision import VisionStage
+from vla_adapter_ros.model.engine.head_stage import HeadStage
+from vla_adapter_ros.model.engine.language_stage import LanguageStage, Prompt, build_prompt
+from vla_adapter_ros.model.engine.vision_stage import VisionStage
 from vla_adapter_ros.model.network import VlaAdapter
 from vla_adapter_ros.model.preprocessing import Preprocessor
 
@@ -101,7 +101,7 @@ class InferenceEngine:
 
         Where nothing ever is, one run is enough.
         """
-        config, lengths = self.network.config, set()
+        config, lengths = self.network.config, set[int]()
         size = config.preprocessing.size
         blank = torch.zeros(config.num_images, size, size, 3, dtype=torch.uint8)
         with on_device(self.network.device):

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from typing import cast
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from vla_adapter_ros.choices import HeadKind
 from vla_adapter_ros.model.engine.fused_weights import fuse
-from vla_adapter_ros.model.head import rope_tables, table_dtype
+from vla_adapter_ros.model.head import BridgeBlock, BridgePolicy, rope_tables, table_dtype
 from vla_adapter_ros.model.network import VlaAdapter
 
 
@@ -16,7 +19,7 @@ class HeadStage:
     """States of all layers and proprioception to a normalized chunk.
 
     Attributes:
-        slots: Level of hidden states that each row of the states must hold.
+        slots: Hidden-state layer that each row of the states must hold.
         selection: Which of the N task states, then Q action states are read, in this order.
     """
 
@@ -28,10 +31,10 @@ class HeadStage:
         gated, adapter = (part.flatten().tolist() for part in head.split(places[:, :, :n], places[:, :, n:]))
         self.selection = (*gated, *adapter)
         self.num_gated, self.num_adapter = len(gated), len(adapter) + 1  # and the proprioception
-        self.bridge = config.head.kind.is_bridge
+        self.bridge = head.model if isinstance(head.model, BridgePolicy) else None
         self.slots = config.head_hidden_layers if self.bridge else tuple(range(config.num_hidden_states))
-        if self.bridge:
-            self._prepare()
+        if self.bridge is not None:
+            self._prepare(self.bridge)
 
     def new_states(self) -> Tensor:
         """Place for the language model's states, (slots, R + 1, hidden); the last row: proprioception."""
@@ -41,16 +44,16 @@ class HeadStage:
     def __call__(self, states: Tensor, proprio: Tensor) -> Tensor:
         """States (slots, R + 1, hidden) and normalized proprioception (S,) to actions, float32 (H, A)."""
         token = self.network.proprio_projector(proprio.to(states.dtype)[None])  # (1, 1, hidden)
-        if self.bridge:
+        if self.bridge is not None:
             states[:, -1:] = token
-            return self._blocks(states).float()
+            return self._blocks(self.bridge, states).float()
         gated, adapter = states[:, : self.num_gated], states[:, self.num_gated : -1]
         return self.head.model(gated[None], adapter[None], token, None)[0].float()
 
-    def _prepare(self) -> None:
+    def _prepare(self, model: BridgePolicy) -> None:
         """Fuse the projections of all blocks, and compute what is the same for every observation."""
-        model, config = self.head.model, self.network.config
-        self.blocks = list(model.mlp_resnet_blocks)
+        config = self.network.config
+        self.blocks = list(cast(Iterable[BridgeBlock], model.mlp_resnet_blocks))
         pro = config.head.kind == HeadKind.PRO
         groups = ("self", "adapter", "task")
         kinds = (
@@ -100,7 +103,7 @@ class HeadStage:
 
     def _conditions(self, states: Tensor, blocks: slice) -> tuple[Tensor, Tensor]:
         """Keys and values of some blocks, (blocks, H + U + T, heads, d); the first H rows are still empty."""
-        rows, width = self.head.model.chunk, states.shape[-1]
+        rows, width = self.network.config.chunk, states.shape[-1]
         states = states[blocks]
         shape = (len(states), rows + self.num_adapter + self.num_gated, width)
         keys, values = (self._heads(states.new_empty(shape)) for _ in range(2))
@@ -125,8 +128,8 @@ class HeadStage:
             both = torch.baddbmm(bias, x, weight.transpose(1, 2))
         return both.chunk(2, dim=-1)
 
-    def _blocks(self, states: Tensor) -> Tensor:
-        x, rows, count = self.start, self.head.model.chunk, len(self.blocks)
+    def _blocks(self, model: BridgePolicy, states: Tensor) -> Tensor:
+        x, rows, count = self.start, model.chunk, len(self.blocks)
         # On a GPU one product for all blocks fills it; on a CPU one block's states fit its cache.
         together = count if states.is_cuda else 1
         for i, block in enumerate(self.blocks):
@@ -140,5 +143,4 @@ class HeadStage:
             q, k, v = (t.transpose(0, 1)[None] for t in (self._rotate(q), keys, values))
             y = F.scaled_dot_product_attention(q, k, v)[0].transpose(0, 1).flatten(1)
             x = block.ffn(block.o_proj(y).add_(x))
-        model = self.head.model
         return model.fc2(model.layer_norm2(x)).expand(model.chunk, -1)

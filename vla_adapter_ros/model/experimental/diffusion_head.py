@@ -12,13 +12,16 @@ are enough and the first step, from pure noise, is well defined.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from itertools import pairwise
+from typing import cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vla_adapter_ros.model.config import VlaAdapterConfig
+from vla_adapter_ros.model.loss import mean_of_valid
 
 NOISE_SEED = 0
 TIME_FEATURES = 256
@@ -52,8 +55,9 @@ class DitBlock(nn.Module):
     def __init__(self, hidden: int, heads: int) -> None:
         super().__init__()
         self.heads = heads
-        for name in ("norm1", "norm2", "norm3"):
-            setattr(self, name, nn.LayerNorm(hidden, elementwise_affine=False, eps=1e-6))
+        self.norm1, self.norm2, self.norm3 = (
+            nn.LayerNorm(hidden, elementwise_affine=False, eps=1e-6) for _ in range(3)
+        )
         # Raw hidden states differ in size by orders of magnitude between layers.
         self.condition_norm = nn.LayerNorm(hidden, eps=1e-6)
         self.qkv = nn.Linear(hidden, 3 * hidden)
@@ -89,18 +93,14 @@ class DitBlock(nn.Module):
         return x + gate[:, None] * self.mlp(modulate(self.norm3(x), shift, scale))
 
 
-def mean_of_valid(errors: Tensor, valid: Tensor) -> Tensor:
-    """Mean of errors (B, H, A) over the rows that are valid, bool (B, H)."""
-    # Multiplied, not picked: picking makes a GPU wait for the count.
-    return (errors * valid[..., None]).sum() / (valid.sum().clamp(min=1) * errors.shape[-1])
-
-
 class DitPolicy(nn.Module):
     """Noise to a chunk of actions, step by step.
 
     `start_noise` (H, A) is the same in every model of that size and is saved with the weights, so that
     equal inputs give equal actions.
     """
+
+    start_noise: Tensor
 
     def __init__(self, config: VlaAdapterConfig) -> None:
         super().__init__()
@@ -131,7 +131,7 @@ class DitPolicy(nn.Module):
         tasks, adapters = task.unbind(1), adapter.unbind(1)  # at once, as in `BridgePolicy`
         return [
             block.keys_values(torch.cat([tasks[layer], adapters[layer], proprio], dim=1))
-            for layer, block in zip(self.hidden_layers, self.blocks, strict=True)
+            for layer, block in zip(self.hidden_layers, cast(Iterable[DitBlock], self.blocks), strict=True)
         ]
 
     def denoise(self, noisy: Tensor, t: Tensor, conditions: list[KeysValues]) -> Tensor:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from vla_adapter_ros.model.config import TokenOrder
+from vla_adapter_ros.model.config_enums import TokenOrder
 from vla_adapter_ros.model.engine.fused_weights import fuse, pad_rows
 from vla_adapter_ros.model.network import VlaAdapter
 
@@ -46,7 +46,7 @@ def build_prompt(network: VlaAdapter, input_ids: Tensor, selection: Sequence[int
     config, device = network.config, network.device
     n, p, q = config.num_patches, len(input_ids), config.num_queries
     if config.token_order == TokenOrder.TEXT_FIRST:
-        text, patches, queries = range(p), range(p, p + n), range(p + n, p + n + q)
+        text, patches, queries = [*range(p)], range(p, p + n), range(p + n, p + n + q)
         read = [*patches, *queries]
     else:
         text, patches, queries = [0, *range(n + 1, n + p)], range(1, n + 1), range(n + p, n + p + q)
@@ -58,14 +58,14 @@ def build_prompt(network: VlaAdapter, input_ids: Tensor, selection: Sequence[int
     padded = pad_rows(length, ROWS)
     with torch.no_grad():
         base = torch.zeros(padded, config.llm.hidden, dtype=network.dtype, device=device)
-        base[list(text)] = network.language_model.model.embed_tokens(input_ids.to(device))
+        base[text] = network.language_model.model.embed_tokens(input_ids.to(device))
         base[list(queries)] = network.action_queries.weight[: len(queries)]
         mask = None
         if config.llm.bidirectional and padded > length:
             mask = torch.zeros(1, 1, 1, padded, dtype=network.dtype, device=device)
             mask[..., length:] = torch.finfo(network.dtype).min
-    places = (torch.tensor(list(rows), device=device) for rows in (patches, read))
-    return Prompt(base, *places, mask)
+    patch_rows, read_rows = (torch.tensor(list(rows), device=device) for rows in (patches, read))
+    return Prompt(base, patch_rows, read_rows, mask)
 
 
 class LanguageStage:
@@ -74,7 +74,9 @@ class LanguageStage:
     def __init__(self, network: VlaAdapter, slots: Sequence[int]) -> None:
         """`slots`: the hidden-state layer that each row of the result holds."""
         config, model = network.config, network.language_model.model
-        self.model, self.llm, self.causal = model, config.llm, not config.llm.bidirectional
+        self.norm_weight: Tensor = model.norm.weight
+        self.rotary_embedding, self.llm = model.rotary_emb, config.llm
+        self.causal = not config.llm.bidirectional
         self.layers = [_Layer(layer) for layer in model.layers]
         count = config.num_hidden_states
         self.reads = [[i for i, at in enumerate(slots) if at == layer] for layer in range(count)]
@@ -82,9 +84,9 @@ class LanguageStage:
 
     def rotary(self, length: int) -> tuple[Tensor, Tensor]:
         """Cosine and sine of positions 0..length-1, each (length, 1, head width), in the weights' type."""
-        weight = self.model.norm.weight
+        weight = self.norm_weight
         positions = torch.arange(length, device=weight.device)[None]
-        cos, sin = self.model.rotary_emb(weight.new_empty(1), positions)
+        cos, sin = self.rotary_embedding(weight.new_empty(1), positions)
         return cos[0, :, None], sin[0, :, None]
 
     def __call__(
@@ -107,7 +109,7 @@ class LanguageStage:
                 continue
             seen = x
             if index == self.llm.layers:
-                seen = F.rms_norm(x, x.shape[-1:], self.model.norm.weight, self.llm.rms_norm_eps)
+                seen = F.rms_norm(x, x.shape[-1:], self.norm_weight, self.llm.rms_norm_eps)
             for slot in self.reads[index]:
                 torch.index_select(seen, 0, prompt.read_rows, out=states[slot, : len(prompt.read_rows)])
 
@@ -140,11 +142,11 @@ def _rotate(x: Tensor, rotary: tuple[Tensor, Tensor]) -> Tensor:
 class _Layer:
     """The weights of one decoder layer, with q, k, v and gate, up fused."""
 
-    def __init__(self, layer: torch.nn.Module) -> None:
+    def __init__(self, layer: Any) -> None:  # of transformers; torch types a module's parts as tensors, too
         attention, mlp = layer.self_attn, layer.mlp
         projections = [attention.q_proj, attention.k_proj, attention.v_proj]
         biased = projections[0].bias is not None
-        self.qkv = fuse([p.weight for p in projections])
+        self.qkv: Tensor = fuse([p.weight for p in projections])
         self.qkv_bias = fuse([p.bias for p in projections]) if biased else None
         self.gate_up = fuse([mlp.gate_proj.weight, mlp.up_proj.weight])
         self.out, self.down = attention.o_proj.weight, mlp.down_proj.weight

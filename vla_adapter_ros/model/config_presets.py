@@ -1,21 +1,30 @@
-"""Ready-made configurations: the published sizes, a tiny one that trains on a CPU, and the bridge designs."""
+"""Ready-made configurations: the published sizes, and a tiny one that trains on a CPU."""
 
 from __future__ import annotations
 
 import dataclasses
-from typing import NamedTuple
+from typing import Any
 
-from vla_adapter_ros.choices import Preset
+from vla_adapter_ros.choices import HeadKind, Preset
 from vla_adapter_ros.errors import ModelConfigError
-from vla_adapter_ros.model.config import (
+from vla_adapter_ros.model.config import VlaAdapterConfig
+from vla_adapter_ros.model.config_enums import (
+    Attention,
+    LlmKind,
+    ProjectorKind,
+    PromptKind,
+    Resize,
+    RopeTables,
+    Scaling,
+    TokenOrder,
+)
+from vla_adapter_ros.model.config_parts import (
     HeadConfig,
     LlmConfig,
     NormalizationConfig,
     PreprocessingConfig,
     StemConfig,
     VitConfig,
-    VlaAdapterConfig,
-    select_hidden_layers,
 )
 from vla_adapter_ros.model.tokenizer import TINY_WORDS, Tokenizer
 
@@ -33,31 +42,13 @@ QWEN25_05B = LlmConfig(
 # epsilon at the library's default, 1e-6; Llama 2's own, with which the Prismatic models were made, is 1e-5.
 OPENVLA_LLAMA2_7B = LlmConfig(
     hidden=4096, intermediate=11008, layers=32, heads=32, kv_heads=32, vocab_size=32064,
-    rope_theta=1e4, rms_norm_eps=1e-6, max_positions=2048, kind="llama", bidirectional=True,
+    rope_theta=1e4, rms_norm_eps=1e-6, max_positions=2048, kind=LlmKind.LLAMA, bidirectional=True,
 )  # fmt: skip
 LLAMA2_7B = dataclasses.replace(OPENVLA_LLAMA2_7B, rms_norm_eps=1e-5)
 
 # The published preprocessor file stores DINOv2's numbers rounded to bf16; the released models saw these.
 DINOV2_MEAN, DINOV2_STD = (0.484375, 0.455078125, 0.40625), (0.228515625, 0.2236328125, 0.224609375)
 SIGLIP_MEAN, SIGLIP_STD = (0.5, 0.5, 0.5), (0.5, 0.5, 0.5)
-
-
-class BridgeDesign(NamedTuple):
-    """What the policy reads of the language model: which states, and of which layer."""
-
-    conditions: str
-    layer: str
-
-
-BRIDGE_DESIGNS = {
-    "last_raw": BridgeDesign("raw", "last"),
-    "middle_raw": BridgeDesign("raw", "middle"),
-    "all_raw": BridgeDesign("raw", "all"),
-    "last_query": BridgeDesign("query", "last"),
-    "all_query": BridgeDesign("query", "all"),
-    "bridge": BridgeDesign("both", "all"),
-}
-"""The four earlier designs that the paper compares, queries of all layers, and the paper's own."""
 
 
 def preset(
@@ -88,35 +79,18 @@ def preset(
     Raises:
         ModelConfigError: unknown name, or values that do not fit together.
     """
+    kind = HeadKind.check("head.kind", head, ModelConfigError)
     sizes = {
         "num_images": num_images, "action_dim": action_dim, "proprio_dim": proprio_dim, "chunk": chunk,
     }  # fmt: skip
-    if name == "tiny":
-        return _tiny(sizes, vocab, head)
+    if name == Preset.TINY:
+        return _tiny(sizes, vocab, kind)
     if name in _BACKBONES:
-        return _published(name, sizes, vocab, head)
+        return _published(name, sizes, vocab, kind)
     raise ModelConfigError(f"preset = {name!r}: allowed is one of {Preset.words()}")
 
 
-def with_bridge_design(config: VlaAdapterConfig, design: str) -> VlaAdapterConfig:
-    """The same model with another way of reading the language model, by its name in `BRIDGE_DESIGNS`.
-
-    Raw designs on a causal language model get the token order `text_first` too: in the official order
-    the patches come before the sentence and never see it, so the policy would not know its task.
-
-    Raises:
-        ModelConfigError: unknown name.
-    """
-    if design not in BRIDGE_DESIGNS:
-        raise ModelConfigError(f"bridge design = {design!r}: allowed is one of {list(BRIDGE_DESIGNS)}")
-    conditions, layer = BRIDGE_DESIGNS[design]
-    hidden_layers = select_hidden_layers(layer, config.llm.layers, config.head.blocks)
-    head = dataclasses.replace(config.head, conditions=conditions, hidden_layers=hidden_layers)
-    blind = conditions == "raw" and not config.llm.bidirectional
-    return dataclasses.replace(config, head=head, token_order="text_first" if blind else config.token_order)
-
-
-def _tiny(sizes: dict[str, int], vocab: int | None, head: str) -> VlaAdapterConfig:
+def _tiny(sizes: dict[str, Any], vocab: int | None, head: HeadKind) -> VlaAdapterConfig:
     """The tiny model; its differences from the real one are named settings.
 
     Convolution stem, text first, 4 queries, word-level tokenizer, standardized proprioception, and no
@@ -128,33 +102,33 @@ def _tiny(sizes: dict[str, int], vocab: int | None, head: str) -> VlaAdapterConf
         **sizes,
         num_queries=4,
         num_task_tokens=sizes["num_images"] * stem.tokens,
-        token_order="text_first",
-        projector="rms2",
+        token_order=TokenOrder.TEXT_FIRST,
+        projector=ProjectorKind.RMS2,
         projector_width=384,
-        prompt="plain",
+        prompt=PromptKind.PLAIN,
         llm=LlmConfig(
             hidden=128, intermediate=384, layers=3, heads=4, kv_heads=2,
             vocab_size=vocab or Tokenizer.from_words(TINY_WORDS).vocab_size,
             rope_theta=1e4, max_positions=512,
         ),
-        head=HeadConfig(kind=head, blocks=3, rope_tables="fp32"),
+        head=HeadConfig(kind=head, blocks=3, rope_tables=RopeTables.FP32),
         preprocessing=PreprocessingConfig(
-            size=stem.image_size, resize="area", means=((0.5, 0.5, 0.5),), stds=((0.25, 0.25, 0.25),)
+            size=stem.image_size, resize=Resize.AREA, means=((0.5, 0.5, 0.5),), stds=((0.25, 0.25, 0.25),)
         ),
         stem=stem,
-        normalization=NormalizationConfig(proprio="mean_std", clip_actions=False, clip_proprio=5.0),
-        attention="eager",
+        normalization=NormalizationConfig(proprio=Scaling.MEAN_STD, clip_actions=False, clip_proprio=5.0),
+        attention=Attention.EAGER,
     )  # fmt: skip
 
 
-_BACKBONES = {
-    "0.5b": (QWEN25_05B, "qwen_chat"),
-    "llama2-7b": (LLAMA2_7B, "openvla"),
-    "openvla-7b": (OPENVLA_LLAMA2_7B, "openvla"),
+_BACKBONES: dict[str, tuple[LlmConfig, PromptKind]] = {
+    Preset.PUBLISHED_05B: (QWEN25_05B, PromptKind.QWEN_CHAT),
+    Preset.LLAMA2_7B: (LLAMA2_7B, PromptKind.OPENVLA),
+    Preset.OPENVLA_7B: (OPENVLA_LLAMA2_7B, PromptKind.OPENVLA),
 }
 
 
-def _published(name: str, sizes: dict[str, int], vocab: int | None, head: str) -> VlaAdapterConfig:
+def _published(name: str, sizes: dict[str, Any], vocab: int | None, head: HeadKind) -> VlaAdapterConfig:
     """The policy is as deep as the language model, as in the paper; the published code has 24 blocks.
 
     Its rotary tables are fp32: it is trained on float32 weights and may run on bf16 ones.
@@ -165,13 +139,13 @@ def _published(name: str, sizes: dict[str, int], vocab: int | None, head: str) -
         **sizes,
         num_queries=64,
         num_task_tokens=sizes["num_images"] * DINOV2_LARGE.tokens,
-        token_order="official",
-        projector="gelu3",
+        token_order=TokenOrder.OFFICIAL,
+        projector=ProjectorKind.GELU3,
         prompt=prompt,
         llm=llm if vocab is None else dataclasses.replace(llm, vocab_size=vocab),
         head=HeadConfig(
-            kind=head, blocks=llm.layers, film_weights=head == "pro" and name == "0.5b",
-            train_noise_std=0.02, rope_tables="fp32",
+            kind=head, blocks=llm.layers, film_weights=head == HeadKind.PRO and name == Preset.PUBLISHED_05B,
+            train_noise_std=0.02, rope_tables=RopeTables.FP32,
         ),
         preprocessing=OFFICIAL_PREPROCESSING,
         vits=(DINOV2_LARGE, SIGLIP_SO400M),
@@ -179,6 +153,6 @@ def _published(name: str, sizes: dict[str, int], vocab: int | None, head: str) -
 
 
 OFFICIAL_PREPROCESSING = PreprocessingConfig(
-    size=224, resize="lanczos3", jpeg_round_trip=True, center_crop=0.9,
+    size=224, resize=Resize.LANCZOS3, jpeg_round_trip=True, center_crop=0.9,
     means=(DINOV2_MEAN, SIGLIP_MEAN), stds=(DINOV2_STD, SIGLIP_STD),
 )  # fmt: skip

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from typing import cast
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -55,7 +58,7 @@ class VitStage:
         if self.padding:
             parts.append(x[:, :1].expand(-1, self.padding, -1))  # any finite values: the mask hides them
         x = torch.cat(parts, dim=1) if len(parts) > 1 else x
-        for block in self.vit.blocks[:-1]:
+        for block in cast(Iterable[VitBlock], self.vit.blocks[:-1]):
             x = _block(block, x, self.mask)
         return x[:, self.vit.prefix_tokens : x.shape[1] - self.padding]
 

@@ -15,8 +15,9 @@ from safetensors.torch import load_file, save_file
 from vla_adapter_ros.contract.resources import checkpoints_folder
 from vla_adapter_ros.errors import CheckpointError, ModelConfigError
 from vla_adapter_ros.model import VlaAdapterPolicy
+from vla_adapter_ros.model.checkpoint_info import describe
+from vla_adapter_ros.model.checkpoint_verification import verify
 from vla_adapter_ros.model.conversion import convert
-from vla_adapter_ros.model.inspection import describe, verify
 
 from .official_sample import fitting_contract, official_policy, write_official
 

@@ -7,7 +7,7 @@ import torch
 
 from vla_adapter_ros.errors import ModelConfigError
 from vla_adapter_ros.model import VlaAdapter
-from vla_adapter_ros.model.dit import DitPolicy, schedule, time_features
+from vla_adapter_ros.model.experimental.diffusion_head import DitPolicy, schedule, time_features
 
 from .small import ACTIONS, CHUNK, small_batch, small_config
 

@@ -1,0 +1,1 @@
+"""Variants for comparison: no shipped or official checkpoint uses them."""
