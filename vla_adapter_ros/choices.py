@@ -112,11 +112,17 @@ class HeadKind(Choice):
 
 
 class WeightType(Choice):
-    """Types of weights and products."""
+    """Types of a policy's weights; `auto`: the fastest sound one of the device."""
 
+    AUTO = "auto"
+    FP32 = "fp32"
     BF16 = "bf16"
     FP16 = "fp16"
-    FP32 = "fp32"
+
+    @classmethod
+    def fixed(cls) -> list[str]:
+        """The words of single types."""
+        return [kind.value for kind in cls if kind is not cls.AUTO]
 
 
 class PlatformName(Choice):

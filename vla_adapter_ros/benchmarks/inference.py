@@ -21,16 +21,13 @@ from vla_adapter_ros.benchmarks.reference import ReferencePath
 from vla_adapter_ros.choices import WeightType
 from vla_adapter_ros.errors import ModelConfigError
 from vla_adapter_ros.model import InferenceEngine, VlaAdapter, VlaAdapterConfig, preset
-from vla_adapter_ros.model.device import resolve_device
+from vla_adapter_ros.model.device import resolve_device, torch_type
 from vla_adapter_ros.model.preprocessing import Preprocessor
 from vla_adapter_ros.system_info import describe_torch_system
 
 STAGES = ("preprocess", "vision", "llm", "head", "total")
 PROMPT_TOKENS = {"0.5b": 56, "tiny": 5}
 CAMERA = (480, 640)
-DTYPES = {
-    WeightType.BF16: torch.bfloat16, WeightType.FP16: torch.float16, WeightType.FP32: torch.float32,
-}  # fmt: skip
 _SIZES = {"action_dim": 7, "proprio_dim": 8}
 
 Marks = list[tuple[str, float]]
@@ -75,7 +72,7 @@ def run_inference_benchmark(
     Args:
         name: Preset of the sizes; the weights are random, which does not change the work.
         device: See `resolve_device`.
-        dtype: A word of `WeightType`.
+        dtype: A word of `WeightType.fixed`.
         variant: Head, `base` or `pro`.
         repeats: Timed predictions of each path.
         threads: CPU threads.
@@ -90,11 +87,13 @@ def run_inference_benchmark(
         ParameterError: there is no such device.
         ModelConfigError: unknown preset or type.
     """
-    weight_type = WeightType.check("dtype", dtype, ModelConfigError)
+    weight_type = torch_type(WeightType.check("dtype", dtype, ModelConfigError))
+    if weight_type is None:
+        raise ModelConfigError(f"dtype = {dtype!r}: allowed is one of {WeightType.fixed()}")
     place = resolve_device(device)
     torch.set_num_threads(threads)
     config = preset(name, head=variant, **_SIZES)
-    network = random_network(config, place, DTYPES[weight_type])
+    network = random_network(config, place, weight_type)
     rng = np.random.default_rng(0)
     cameras = [rng.integers(0, 256, (*CAMERA, 3), dtype=np.uint8) for _ in range(config.num_images)]
     ids = torch.from_numpy(rng.integers(2, min(1000, config.llm.vocab_size), PROMPT_TOKENS.get(name, 56)))
@@ -126,7 +125,7 @@ def run_inference_benchmark(
                 cpu[key].append(time.process_time() - busy)
                 runs[key].append(marks)
                 memory[key] = max(memory.get(key, 0), peak_memory_bytes(place))
-    peaks = measure_peaks(place, DTYPES[weight_type])
+    peaks = measure_peaks(place, weight_type)
     result: dict[str, Any] = {
         "preset": name, "variant": variant, "dtype": dtype, "device": str(place), "repeats": repeats,
         "prompt_tokens": len(ids), "camera_images": f"{config.num_images} of {CAMERA[1]}x{CAMERA[0]}",

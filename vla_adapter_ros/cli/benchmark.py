@@ -32,7 +32,7 @@ def add_benchmark_command(commands: Any) -> None:
     )
     inference.add_argument("--preset", default="0.5b", choices=Preset.light())
     inference.add_argument("--device", default="auto", help=DEVICE_HELP)
-    inference.add_argument("--dtype", default="bf16", choices=WeightType.words())
+    inference.add_argument("--dtype", default="bf16", choices=WeightType.fixed())
     inference.add_argument("--variant", default="pro", choices=HeadKind.bridge(), help="policy head")
     inference.add_argument("--repeats", type=COUNT, default=10, help="timed predictions of each path")
     inference.add_argument("--threads", type=COUNT, default=2, help="CPU threads")

@@ -1,9 +1,10 @@
-"""Where torch computes: one rule for every command and node."""
+"""Where torch computes, and in which type: one rule for every command and node."""
 
 from __future__ import annotations
 
 import torch
 
+from vla_adapter_ros.choices import WeightType
 from vla_adapter_ros.errors import ParameterError
 
 
@@ -33,6 +34,14 @@ def describe_device(device: torch.device) -> str:
     if device.type == "cuda":
         return f"on {device}, {torch.cuda.get_device_name(device)}"
     return "on the CPU" if torch.cuda.is_available() else "on the CPU: no GPU found"
+
+
+def torch_type(kind: WeightType) -> torch.dtype | None:
+    """The type that a word stands for; None for `auto`, see `fastest_dtype`."""
+    return {
+        WeightType.AUTO: None, WeightType.FP32: torch.float32,
+        WeightType.BF16: torch.bfloat16, WeightType.FP16: torch.float16,
+    }[kind]  # fmt: skip
 
 
 def fastest_dtype(device: torch.device, weights: int) -> torch.dtype:

@@ -13,18 +13,9 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-from vla_adapter_ros.choices import Choice, RendererName
+from vla_adapter_ros.choices import Choice, RendererName, WeightType
 from vla_adapter_ros.contract import Contract
 from vla_adapter_ros.errors import ParameterError
-
-
-class PolicyDtype(Choice):
-    """Type of the policy's weights."""
-
-    AUTO = "auto"
-    FP32 = "fp32"
-    BF16 = "bf16"
-    FP16 = "fp16"
 
 
 class ControllerMode(Choice):
@@ -99,8 +90,8 @@ class PolicyParameters(CommonParameters):
 
     checkpoint: str = parameter("", "Checkpoint directory; empty: the one shipped for the simulated Franka.")
     device: str = parameter("auto", "torch device: auto (the GPU where there is one), cpu, cuda, cuda:0 ...")
-    dtype: PolicyDtype = parameter(
-        PolicyDtype.AUTO,
+    dtype: WeightType = parameter(
+        WeightType.AUTO,
         "Type of the weights; auto: bf16 on a GPU, and for large models on CPUs that have it, else fp32.",
     )
     compile: bool = parameter(False, "Let torch.compile fuse kernels: minutes at the start, faster after.")

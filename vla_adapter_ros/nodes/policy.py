@@ -18,7 +18,7 @@ from vla_adapter_ros.control.pacing import ChunkPacer, budget_complaint
 from vla_adapter_ros.dataset.leader import SILENCE_S
 from vla_adapter_ros.errors import CheckpointError, ObservationError, ParameterError, VlaAdapterError
 from vla_adapter_ros.model import VlaAdapterPolicy
-from vla_adapter_ros.model.device import describe_device, resolve_device
+from vla_adapter_ros.model.device import describe_device, resolve_device, torch_type
 from vla_adapter_ros.msg import ActionChunk, ControllerStatus
 from vla_adapter_ros.nodes.base import CHUNK_TOPIC, STATUS_TOPIC, ManagedNode
 from vla_adapter_ros.nodes.conversions import chunk_message
@@ -35,7 +35,6 @@ from vla_adapter_ros.texts import visible
 DEFAULT_CHECKPOINT = "franka_sim_tiny"
 BUDGET_RUNS = 10
 SILENCE_PERIOD_S = 0.05  # between two looks for streams that are silent
-DTYPES = {"auto": None, "fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 class PolicyNode(ManagedNode):
@@ -52,7 +51,9 @@ class PolicyNode(ManagedNode):
         if parameters.threads:
             torch.set_num_threads(parameters.threads)
         device = resolve_device(parameters.device)
-        self._policy = VlaAdapterPolicy.from_pretrained(path, device=device, dtype=DTYPES[parameters.dtype])
+        self._policy = VlaAdapterPolicy.from_pretrained(
+            path, device=device, dtype=torch_type(parameters.dtype)
+        )
         if parameters.compile:
             self._policy.compile()
         if self._policy.contract is None:
