@@ -16,9 +16,9 @@ from PIL import Image
 from vla_adapter_ros.benchmarks.policy_loop import run_policy
 from vla_adapter_ros.contract.resources import checkpoints_folder
 from vla_adapter_ros.model import VlaAdapterPolicy
+from vla_adapter_ros.simulation.cube_instructions import cube_instruction
 from vla_adapter_ros.simulation.render import make_renderer
 from vla_adapter_ros.simulation.robot import SimulatedRobot
-from vla_adapter_ros.simulation.sentences import sentence
 
 TARGET = Path(__file__).resolve().parents[1] / "docs" / "demo.gif"
 SIDE, CAPTION, FRAMES_PER_S = 360, 44, 10
@@ -50,7 +50,7 @@ def main(scene: int) -> None:
     pictures: list[np.ndarray] = []
     for color in colors[:2]:
         robot.reset(scene)
-        text = sentence(color, 0)
+        text = cube_instruction(color, 0)
         robot.film(f"> {text}", pictures)
         run = run_policy(policy.contract, robot, policy, text, longest_s=10.0, after_lift_s=0.8)
         print(f"scene {scene}, {text!r}: lifted {run.lifted or 'nothing'} after {run.lifted_s:.1f} s")

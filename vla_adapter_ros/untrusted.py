@@ -14,7 +14,7 @@ import yaml
 
 NAME_RULE = "letters, digits, _ - and ., at most 100, not beginning with . or -"
 LARGEST_YAML, LARGEST_JSON = 1 << 20, 1 << 28  # bytes; contracts have 4 kB, statistics some MB
-DEEPEST = 40  # lists and mappings within each other; ours have at most 6
+DEEPEST = 40  # lists and mappings within each other; those of this package have at most 6
 _POINTERS = (
     (b"version https://git-lfs", "Git LFS", "git lfs pull"),
     (b"/annex/objects/", "git-annex", "git annex get"),
@@ -198,7 +198,7 @@ def is_finite(value: Any) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool) and -1e300 < value < 1e300
 
 
-def short(value: Any, most: int = 300) -> str:
+def short(value: Any, max_length: int = 300) -> str:
     """A value as it is shown in messages: on one line, and not endless."""
     if isinstance(value, int) and not -(10**30) < value < 10**30:
         return "a number of more than 30 digits"
@@ -206,4 +206,4 @@ def short(value: Any, most: int = 300) -> str:
         text = repr(value)
     except (ValueError, RecursionError):  # whole numbers of thousands of digits have none
         return f"a {type(value).__name__} that cannot be shown"
-    return text if len(text) <= most else f"{text[: most - 3]}..."
+    return text if len(text) <= max_length else f"{text[: max_length - 3]}..."

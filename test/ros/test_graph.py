@@ -11,7 +11,7 @@ from vla_adapter_ros.cli.demo_video import DemoVideo
 from vla_adapter_ros.control.limits import Limits
 from vla_adapter_ros.nodes.conversions import joint_positions, seconds
 from vla_adapter_ros.nodes.graph import node_list
-from vla_adapter_ros.simulation.sentences import sentence
+from vla_adapter_ros.simulation.cube_instructions import cube_instruction
 
 LIMITS = Limits.of(CONTRACT)
 
@@ -64,7 +64,7 @@ def lifted(client, patience_s=10.0):
 def test_obeys_is_redirected_and_stops(running):
     client, watch, runner = running
     objects = client.reset(1)
-    client.instruct(sentence(objects[0], 0))
+    client.instruct(cube_instruction(objects[0], 0))
     begun = client.now
     assert lifted(client) == objects[0]
     times, path = watch.arm(begun)
@@ -83,16 +83,16 @@ def test_obeys_is_redirected_and_stops(running):
     client.sleep(0.6)
     client.reset(2)
     objects = client.reset(3)
-    client.instruct(sentence(objects[0], 0))
+    client.instruct(cube_instruction(objects[0], 0))
     client.sleep(0.7)
-    client.instruct(sentence(objects[1], 0))
+    client.instruct(cube_instruction(objects[1], 0))
     assert lifted(client) == objects[1]
 
     # An empty instruction stops it.
     client.instruct("")
     client.sleep(0.6)
     client.reset(4)
-    client.instruct(sentence(client.scene.objects[0], 0))
+    client.instruct(cube_instruction(client.scene.objects[0], 0))
     client.sleep(0.6)
     client.instruct("")
     stopped = client.now
@@ -110,7 +110,7 @@ def test_the_demo_video_is_written(running, tmp_path):
     client.reset(5)
     with DemoVideo(CONTRACT, tmp_path) as video:
         client.on_message = video.add_message
-        client.instruct(sentence(client.scene.objects[0], 0))
+        client.instruct(cube_instruction(client.scene.objects[0], 0))
         video.start_episode("a caption")
         client.sleep(1.5)
         video.stop_episode()
@@ -127,7 +127,7 @@ def test_the_demo_video_is_written(running, tmp_path):
 def test_policy_killed_in_motion_leaves_a_holding_arm(running):
     client, watch, runner = running  # the last test: the policy does not come back
     objects = client.reset(1)
-    client.instruct(sentence(objects[0], 0))
+    client.instruct(cube_instruction(objects[0], 0))
     client.sleep(0.8)
     runner.processes["policy_node"].kill()
     runner.processes["policy_node"].wait()

@@ -16,8 +16,8 @@ from vla_adapter_ros.cli.client import GraphClient
 from vla_adapter_ros.contract import read_contract
 from vla_adapter_ros.nodes.graph import node_list
 from vla_adapter_ros.nodes.process_runner import GraphRunner
-from vla_adapter_ros.simulation.kinematics import Kinematics
 from vla_adapter_ros.simulation.mjcf import build_model
+from vla_adapter_ros.simulation.mujoco_kinematics import Kinematics
 
 WAY = np.array([0.15, -0.1, 0.1, 0.15, 0.1, -0.1, 0.2])
 SECONDS = 2.0

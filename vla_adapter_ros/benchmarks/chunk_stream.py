@@ -12,8 +12,8 @@ import numpy as np
 from vla_adapter_ros.benchmarks.policy_loop import run_policy
 from vla_adapter_ros.contract import checkpoints_folder, read_contract
 from vla_adapter_ros.errors import ChunkError, DatasetError
+from vla_adapter_ros.simulation.cube_instructions import INSTRUCTIONS, cube_instruction
 from vla_adapter_ros.simulation.robot import SimulatedRobot
-from vla_adapter_ros.simulation.sentences import SENTENCES, sentence
 
 STREAM = Path(__file__).resolve().parent / "data" / "chunks_franka_sim.npz"
 """The stream that ships with the package."""
@@ -133,7 +133,7 @@ def record_stream(
     for number in range(episodes):
         colors = robot.reset(seed + number).colors
         target = colors[number % len(colors)]
-        text = sentence(target, number % len(SENTENCES))
+        text = cube_instruction(target, number % len(INSTRUCTIONS))
         run = run_policy(
             description, robot, policy, text,
             longest_s=LONGEST_S, after_lift_s=AFTER_LIFT_S, every_frame=True,

@@ -21,8 +21,8 @@ from vla_adapter_ros.contract import Contract, read_contract, require_same
 from vla_adapter_ros.errors import ParameterError, SimulationError
 from vla_adapter_ros.model import VlaAdapterPolicy
 from vla_adapter_ros.model.device import resolve_device
+from vla_adapter_ros.simulation.cube_instructions import INSTRUCTIONS, cube_instruction
 from vla_adapter_ros.simulation.robot import SimulatedRobot
-from vla_adapter_ros.simulation.sentences import SENTENCES, sentence
 from vla_adapter_ros.system_info import describe_system
 
 UNSEEN_SEED = 900_000
@@ -167,7 +167,7 @@ def run_scene(
     found = []
     for i in chosen:
         robot.reset(seed)
-        text = sentence(colors[i], (seed + i) % len(SENTENCES))
+        text = cube_instruction(colors[i], (seed + i) % len(INSTRUCTIONS))
         run = run_policy(contract, robot, policy, text, longest_s=longest_s)
         lifted_s, chunks = round(run.lifted_s, 2), len(run.stamps)
         found.append(Episode(seed, colors, text, colors[i], run.lifted, lifted_s, chunks, run.refused))

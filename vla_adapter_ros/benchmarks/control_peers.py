@@ -1,4 +1,4 @@
-"""Ways to turn a stream of action chunks into commands for an arm's driver: three usual and the default.
+"""Methods that turn a stream of action chunks into commands for an arm's driver: three usual and the default.
 
 Each gets chunks when inference has finished them, and steps through time. All talk to the same driver,
 a joint trajectory controller; the usual ones send positions only, which it joins by lines.
@@ -21,7 +21,7 @@ _SAME_TIME_S = 1e-6
 
 
 class Method(Protocol):
-    """One way to execute chunks. Times are those of the robot [s]."""
+    """One method to execute chunks. Times are those of the robot [s]."""
 
     hand_overs: list[float]
     """When the commands began to follow another chunk."""

@@ -17,7 +17,7 @@ LABELS = {
 _COLUMNS = (  # key, heading, factor, digits
     ("rms_jerk", "RMS jerk rad/s3", 1, 0),
     ("peak_jerk", "peak jerk rad/s3", 1, 0),
-    ("seam_step_mean", "seam step rad/s", 1, 3),
+    ("seam_step_mean", "step at a transition rad/s", 1, 3),
     ("seam_step_max", "largest", 1, 3),
     ("path_error", "path error mrad", 1e3, 1),
     ("path_distance", "path distance mrad", 1e3, 1),
@@ -28,7 +28,7 @@ _PANELS = (
     ("rms_jerk", "RMS jerk [rad/s³]", True),
     ("path_error", "path error, delay removed [rad]", False),
     ("delay", "delay [s]", False),
-    ("seam_step_mean", "velocity step at a seam [rad/s]", False),
+    ("seam_step_mean", "velocity step at a chunk transition [rad/s]", False),
 )
 
 

@@ -1,4 +1,4 @@
-"""One chunk: the published way of computing it against the inference engine, on the same weights."""
+"""One chunk: the published code's path against the inference engine, on the same weights."""
 
 from __future__ import annotations
 

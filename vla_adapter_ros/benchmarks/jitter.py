@@ -141,7 +141,7 @@ def figures(work: MovingCore, rate_hz: float) -> dict[str, Any]:
     """What a run gave, without its first half second.
 
     Returns:
-        `rate`: ticks per second between the first and the last [Hz]; `rate_error`: its share off the
+        `rate`: ticks per second between the first and the last [Hz]; `rate_error`: its fraction off the
         wanted one; `p50_ms`, `p99_ms`, `max_ms`: |time between two ticks - period|; `missed`: ticks that
         fit into the time but did not come; `tick_p50_ms`, `tick_p99_ms`: what the work itself took.
     """

@@ -29,7 +29,7 @@ class Policy(Protocol):
     """Has `chunk`: rows H of a chunk."""
 
     def predict(self, images: list[np.ndarray], instruction: str, proprio: np.ndarray) -> np.ndarray:
-        """Images, sentence and state (S,) to rows (H, A)."""
+        """Images, instruction and state (S,) to rows (H, A)."""
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ def run_policy(
     after_lift_s: float = 0.0,
     every_frame: bool = False,
 ) -> Run:
-    """Let a policy obey one sentence, from the robot's present scene on.
+    """Let a policy follow one instruction, from the robot's present scene on.
 
     The arm follows every fourth frame's chunk, as the nodes do by default. A chunk that the controller
     refuses, as its values are not finite or far off, ends the run.
@@ -72,7 +72,7 @@ def run_policy(
         contract: The robot's.
         robot: Fresh from a reset.
         policy: Asked for chunks.
-        text: The sentence.
+        text: The instruction.
         longest_s: Give up after this time [s].
         after_lift_s: Go on for so long after a cube is lifted [s].
         every_frame: Ask for a chunk at every frame, also where the arm does not follow it.

@@ -195,7 +195,7 @@ def saving_figures(calls: list[dict[str, float]], notes: list[dict[str, Any]]) -
 
 
 def cpu_figures(probe: ProcessProbe, notes: list[dict[str, Any]]) -> dict[str, float]:
-    """Share of one core while recording: all of the recorder, and what encoding, saving and the rest took."""
+    """Fraction of one core while recording: all of the recorder, and what encoding, saving and the rest took."""
     total = probe.cpu_s / probe.seconds
     encoding = sum(entry["encode_cpu_s"] for entry in notes) / probe.seconds
     saving = sum(entry["save_cpu_s"] for entry in notes) / probe.seconds
@@ -229,7 +229,7 @@ def format_result(result: dict[str, Any]) -> str:
         "episodes": saving["episodes"],
         "stall from one episode to the next, p50 / p95 / max": times("stall"),
         "until an episode is on disk, p50 / p95 / max": times("on_disk"),
-        "recorder, share of one core": f"{cpu['recorder']:.1%}",
+        "recorder, fraction of one core": f"{cpu['recorder']:.1%}",
         "of it reception and alignment / encoding / saving": parts,
         "memory at the start / at the end / peak": (
             f"{memory['first_mb']:.0f} / {memory['last_mb']:.0f} / {memory['peak_mb']:.0f} MB"

@@ -47,7 +47,7 @@ from vla_adapter_ros.training.settings import FinetuneSettings, Precision
 CAMERA = 256  # side of the stored images, as in the published data sets [px]
 ROWS, EPISODE = 256, 64
 SAMPLES_OF_A_TRAINING = 100_000
-SENTENCES = {  # the tiny model's demo has five words; the published prompts have about 56 tokens
+INSTRUCTIONS = {  # the tiny model's demo has five words; the published prompts have about 56 tokens
     "tiny": "pick up the red cube",
     "0.5b": " ".join(["pick up the red cube and put it on the plate"] * 3),
 }
@@ -68,7 +68,7 @@ class _Frames:
     uncropped = __getitem__
 
 
-def made_data(contract: Contract, sentence: str, seed: int = 0) -> tuple[list[list[bytes]], Rows]:
+def made_data(contract: Contract, instruction: str, seed: int = 0) -> tuple[list[list[bytes]], Rows]:
     """Rows with smooth pictures, as JPEG by row and camera, and random motion."""
     rng = np.random.default_rng(seed)
     cameras, states, actions = len(contract.cameras), len(contract.state_names), len(contract.action_names)
@@ -84,7 +84,7 @@ def made_data(contract: Contract, sentence: str, seed: int = 0) -> tuple[list[li
         state=rng.normal(size=(ROWS, states)), action=rng.normal(size=(ROWS, actions)),
         episode=number // EPISODE, dataset=np.zeros(ROWS, np.int64), task=np.zeros(ROWS, np.int64),
         first=last - EPISODE + 1, last=last, until=last, waypoint=np.minimum(number + 10, last),
-        weight=np.ones(ROWS), tasks=(sentence,), names=("made",), contract=contract,
+        weight=np.ones(ROWS), tasks=(instruction,), names=("made",), contract=contract,
     )  # fmt: skip
     return frames, rows
 
@@ -100,7 +100,7 @@ def run_training_benchmark(
     steps: int = 10,
     threads: int = 1,
 ) -> dict[str, Any]:
-    """Time both ways, one after the other.
+    """Time both, one after the other.
 
     Args:
         name: Preset of the sizes; the weights are random, which does not change the work.
@@ -109,7 +109,7 @@ def run_training_benchmark(
         lora_rank: Of the adapters in every linear layer; 0: all weights train.
         gradient_checkpointing: Let our loop compute activations again.
         compile_layers_too: Let our loop compile its layers.
-        steps: Timed steps of each way.
+        steps: Timed steps of each.
         threads: CPU threads.
 
     Returns:
@@ -147,7 +147,7 @@ def _measure(
     name: str, settings: FinetuneSettings, device: torch.device, steps: int, folder: Path
 ) -> dict[str, Any]:
     contract = read_contract("franka_sim")
-    frames, rows = made_data(contract, SENTENCES[name])
+    frames, rows = made_data(contract, INSTRUCTIONS[name])
     config = preset(
         name,
         num_images=len(contract.cameras),
@@ -182,7 +182,7 @@ def _measure(
     found = {"reference": _Meter(device), "loop": _Meter(device)}
     images: Any = _Frames(kept)  # has what the loop asks of an `ImageStore`
     rng = np.random.default_rng(1)
-    # One after the other: both ways' optimizers together would count in each one's memory.
+    # One after the other: both optimizers together would count in each one's memory.
     for number in range(-2, steps):
         found["reference"].time(partial(reference.step, rng.integers(0, ROWS, settings.batch_size)), number)
     reference.optimizer.state.clear()
@@ -202,18 +202,18 @@ def _measure(
             if number >= 0:
                 found["loop"].waited += waiting.seconds - before
     figures = {key: meter.figures(settings.batch_size) for key, meter in found.items()}
-    ours, baseline = figures["loop"], figures["reference"]
-    ours["reading_ms_per_row_once"] = round(1e3 * filling_s / ROWS, 2)
+    measured, baseline = figures["loop"], figures["reference"]
+    measured["reading_ms_per_row_once"] = round(1e3 * filling_s / ROWS, 2)
     return {
         **figures,
-        "speedup": round(ours["samples_per_s"] / baseline["samples_per_s"], 3),
-        "speedup_cpu_time": round(baseline["cpu_s_per_sample"] / ours["cpu_s_per_sample"], 3),
+        "speedup": round(measured["samples_per_s"] / baseline["samples_per_s"], 3),
+        "speedup_cpu_time": round(baseline["cpu_s_per_sample"] / measured["cpu_s_per_sample"], 3),
         "trained_parameters": sum(p.numel() for p in module.parameters() if p.requires_grad),
     }
 
 
 class _Meter:
-    """Times of the steps of one way."""
+    """Times of the steps of the reference or of the loop."""
 
     def __init__(self, device: torch.device) -> None:
         self.device, self.memory, self.waited = device, 0, 0.0
@@ -275,16 +275,16 @@ def format_result(result: dict[str, Any]) -> str:
     lines = [
         f"{result['preset']}, {what}, {result['products']} products on {result['device']}, "
         f"{result['steps']} steps of each, images of {result['camera_images']}",
-        f"{'batch':>5} {'way':<10}{'samples/s':>11}{'CPU-s/sample':>14}{'peak memory':>13}{'for data':>10}"
+        f"{'batch':>5} {'path':<10}{'samples/s':>11}{'CPU-s/sample':>14}{'peak memory':>13}{'for data':>10}"
         f"{'h/100k':>9}{'speed-up':>10}{'by CPU time':>13}",
     ]
     for batch, part in result["batches"].items():
-        for way in ("reference", "loop"):
-            f = part[way]
-            ratio = f"{part['speedup']:>10}{part['speedup_cpu_time']:>13}" if way == "loop" else ""
-            wait = f"{f['waiting_for_data']:.1%}" if way == "loop" else "-"
+        for path in ("reference", "loop"):
+            f = part[path]
+            ratio = f"{part['speedup']:>10}{part['speedup_cpu_time']:>13}" if path == "loop" else ""
+            wait = f"{f['waiting_for_data']:.1%}" if path == "loop" else "-"
             lines.append(
-                f"{batch:>5} {way:<10}{f['samples_per_s']:>11}{f['cpu_s_per_sample']:>14}"
+                f"{batch:>5} {path:<10}{f['samples_per_s']:>11}{f['cpu_s_per_sample']:>14}"
                 f"{f['peak_memory_gb']:>10} GB{wait:>10}{f['hours_per_100k_samples']:>9}{ratio}"
             )
     lines.append(", ".join(f"{key} {value}" for key, value in result["machine"].items()))

@@ -30,14 +30,14 @@ _IGNORED = -100
 
 
 class ReferenceTraining:
-    """Steps in the published way on a model that `TrainingModule` wraps.
+    """Steps as the published code takes them, on a model that `TrainingModule` wraps.
 
     Args:
         module: What trains; the extra waypoint output is not used.
         policy: Its pixel values, tokenizer and statistics.
         resize: Images to the model's size, without a crop.
         frames: JPEG data by row and camera.
-        sentences: By row.
+        instructions: By row.
         state, chunks: By row, in the robot's units: (N, S) and (N, H, A).
         augmentation: Name of the augmentation, the same as our loop's.
         settings: Learning rate, types and strength of the augmentation.
@@ -49,13 +49,18 @@ class ReferenceTraining:
         policy: VlaAdapterPolicy,
         resize: Callable[[np.ndarray], np.ndarray],
         frames: list[list[bytes]],
-        sentences: list[str],
+        instructions: list[str],
         state: np.ndarray,
         chunks: np.ndarray,
         augmentation: str,
         settings: FinetuneSettings,
     ) -> None:
-        self.network, self.policy, self.frames, self.sentences = module.network, policy, frames, sentences
+        self.network, self.policy, self.frames, self.instructions = (
+            module.network,
+            policy,
+            frames,
+            instructions,
+        )
         self.state, self.chunks, self.augmentation, self.resize = state, chunks, augmentation, resize
         self.settings, self.device = settings, module.network.device
         self._path = ReferencePath(module.network)
@@ -86,7 +91,7 @@ class ReferenceTraining:
                 self.augmentation, 1, 1, self._generator, gain=settings.gain, offset=settings.offset
             )  # fmt: skip
             pixels.append(policy.pixel_values(augment(self.augmentation, small, draws))[0, 0])
-        ids, _ = policy.tokenize([self.sentences[row]])
+        ids, _ = policy.tokenize([self.instructions[row]])
         proprio = torch.from_numpy(policy.normalize_proprio(self.state[row])).float()
         target = torch.from_numpy(policy.normalize_actions(self.chunks[row])).float()
         return ids[0], torch.stack(pixels), proprio, target

@@ -152,7 +152,7 @@ def _verify(options: argparse.Namespace) -> int:
 
 def _convert(options: argparse.Namespace) -> int:
     from vla_adapter_ros.contract import read_contract
-    from vla_adapter_ros.model.conversion import convert
+    from vla_adapter_ros.model.official_conversion import convert
 
     settings = read_settings(options.set)
     for name in ("gripper_binarize", "gripper_invert"):

@@ -15,7 +15,7 @@ from vla_adapter_ros.contract import read_contract
 from vla_adapter_ros.errors import DatasetError, ServiceError
 from vla_adapter_ros.nodes.graph import node_list
 from vla_adapter_ros.nodes.process_runner import GraphRunner
-from vla_adapter_ros.simulation.sentences import SENTENCES, sentence
+from vla_adapter_ros.simulation.cube_instructions import INSTRUCTIONS, cube_instruction
 from vla_adapter_ros.srv import Demonstrate, StartEpisode
 from vla_adapter_ros.untrusted import read_json
 
@@ -78,7 +78,7 @@ def collect_demonstrations(
                 raise ServiceError(f"{discarded} of {number} demonstrations failed: giving up")
             objects = client.reset(first + number)
             target = objects[number % len(objects)]
-            text = sentence(target, number % len(SENTENCES))
+            text = cube_instruction(target, number % len(INSTRUCTIONS))
             if _demonstrate(client, target, text, DISTURBANCES_M[number % 3], first + number):
                 saved += 1
                 (dataset / SCENES).write_text(json.dumps({"next_seed": first + number + 1}) + "\n")

@@ -13,7 +13,7 @@ from vla_adapter_ros.cli.demo_video import DemoVideo
 from vla_adapter_ros.contract import read_contract
 from vla_adapter_ros.nodes.graph import node_list
 from vla_adapter_ros.nodes.process_runner import GraphRunner
-from vla_adapter_ros.simulation.sentences import SENTENCES, sentence
+from vla_adapter_ros.simulation.cube_instructions import INSTRUCTIONS, cube_instruction
 
 LONGEST_S = 10.0  # simulated time allowed per instruction
 
@@ -61,7 +61,7 @@ def run_demo(
                 if swapped:
                     client.reset(seed + number)
                 target = objects[(first + 1 + number // len(objects) % 2) % 3 if swapped else first]
-                text = sentence(target, number % len(SENTENCES))
+                text = cube_instruction(target, number % len(INSTRUCTIONS))
                 run = _obey(client, video, target, text)
                 runs.append({"scene": seed + number, "swapped": swapped, "objects": objects} | run)
                 outcome = "success" if run["success"] else f"FAILED, lifted: {run['lifted'] or 'nothing'}"
@@ -85,7 +85,7 @@ def how_to_go_on() -> str:
     """What to type next, in two terminals."""
     activate = [f"source {os.path.relpath(sys.prefix)}/bin/activate"] if sys.prefix != sys.base_prefix else []
     first = [*activate, "vla-adapter bringup"]
-    second = [*activate, f'vla-adapter instruct "{sentence("red", 0)}"']
+    second = [*activate, f'vla-adapter instruct "{cube_instruction("red", 0)}"']
     return "\n".join(
         ["Go on: let the arm run in one terminal, and tell it from a second one what to do.", "",
          *(f"  {line}" for line in first), "", *(f"  {line}" for line in second)]

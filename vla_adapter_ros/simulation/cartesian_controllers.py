@@ -18,7 +18,7 @@ from vla_adapter_ros.simulation.forward_controllers import (
     ForwardVelocityController,
     checked,
 )
-from vla_adapter_ros.simulation.kinematics import Kinematics, rotation_error
+from vla_adapter_ros.simulation.mujoco_kinematics import Kinematics, rotation_error
 
 MAX_POSITION_STEP_M = 0.1
 MAX_ROTATION_STEP_RAD = 0.5

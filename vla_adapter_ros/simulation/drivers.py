@@ -13,8 +13,8 @@ from vla_adapter_ros.simulation.forward_controllers import (
     ForwardPositionController,
     ForwardVelocityController,
 )
-from vla_adapter_ros.simulation.kinematics import Kinematics
 from vla_adapter_ros.simulation.mjcf import ARM_JOINTS
+from vla_adapter_ros.simulation.mujoco_kinematics import Kinematics
 from vla_adapter_ros.simulation.trajectory_controller import TrajectoryController
 
 Driver = (

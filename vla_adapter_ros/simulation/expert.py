@@ -11,8 +11,8 @@ import numpy as np
 
 from vla_adapter_ros.contract.enums import ActionSpace
 from vla_adapter_ros.errors import SimulationError
-from vla_adapter_ros.simulation.kinematics import DOWN
 from vla_adapter_ros.simulation.mjcf import ARM_JOINTS
+from vla_adapter_ros.simulation.mujoco_kinematics import DOWN
 from vla_adapter_ros.simulation.robot import SimulatedRobot
 
 STEP_M = 0.035  # farthest target from the measured tool point, across and up or down, per lead time

@@ -16,8 +16,8 @@ from vla_adapter_ros.errors import SimulationError
 from vla_adapter_ros.simulation.disturbance import MAX_AMPLITUDE_M, Disturbance
 from vla_adapter_ros.simulation.drivers import ArmDrivers, DriverSettings
 from vla_adapter_ros.simulation.forward_controllers import ForwardPositionController
-from vla_adapter_ros.simulation.kinematics import Kinematics
 from vla_adapter_ros.simulation.mjcf import ARM_JOINTS, FINGER_OPEN_M, TIME_STEP_S
+from vla_adapter_ros.simulation.mujoco_kinematics import Kinematics
 from vla_adapter_ros.simulation.scene import Scene, sample_scene
 from vla_adapter_ros.simulation.trajectory_controller import Rows, TrajectoryController
 from vla_adapter_ros.simulation.world import World
@@ -206,16 +206,16 @@ class SimulatedRobot:
         steps = round(dt / step)
         if steps < 1 or abs(steps * step - dt) > 1e-6:
             raise SimulationError(f"dt = {dt} s: allowed are positive multiples of {step} s")
-        disturbance, push = self._disturbance, self._push()
+        disturbance, map_to_joints = self._disturbance, self._disturbance_map()
         for _ in range(steps):
             position, velocity = self._drivers.sample(self.time)
             gripper = self.gripper_command
-            if disturbance is not None and push is not None:
+            if disturbance is not None and map_to_joints is not None:
                 offset, speed = disturbance.offset(self.time, gripper > _OPEN_M)
-                position, velocity = position + push @ offset, velocity + push @ speed
+                position, velocity = position + map_to_joints @ offset, velocity + map_to_joints @ speed
             self.world.advance(position, velocity, gripper, step)
             self._steps += 1
-            if push is None:
+            if map_to_joints is None:
                 arm = self.joint_positions()[: len(ARM_JOINTS)]
                 self.problem = self._drivers.check_tolerances(self.time, arm) or self.problem
 
@@ -264,7 +264,7 @@ class SimulatedRobot:
             )
         return self._drivers[group]
 
-    def _push(self) -> np.ndarray | None:
+    def _disturbance_map(self) -> np.ndarray | None:
         """Map (7, 3) from a tool offset [m] to joint offsets [rad] that keep the hand's orientation."""
         if self._disturbance is None:
             return None

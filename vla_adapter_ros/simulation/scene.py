@@ -9,9 +9,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from vla_adapter_ros.errors import SimulationError
-from vla_adapter_ros.simulation.colors import COLORS
-from vla_adapter_ros.simulation.kinematics import Kinematics
+from vla_adapter_ros.simulation.cube_colors import COLORS
 from vla_adapter_ros.simulation.mjcf import CUBE_SIDE_M, FINGER_OPEN_M, MAX_CUBES, build_model
+from vla_adapter_ros.simulation.mujoco_kinematics import Kinematics
 
 CUBE_X_M = (0.36, 0.62)
 CUBE_Y_M = (-0.20, 0.20)

@@ -127,23 +127,23 @@ class TrajectoryController:
         if start != 0.0 and knots[-1] < now:
             raise TrajectoryError(f"the trajectory ends at {knots[-1]:.3f} s, in the past of {now:.3f} s")
         shape = (len(knots), len(self.names))
-        place = _checked_rows("positions", positions, shape)
-        if place is None:
+        position = _checked_rows("positions", positions, shape)
+        if position is None:
             raise TrajectoryError("positions are missing: each point needs one per joint")
-        speed = _checked_rows("velocities", velocities, shape)
-        push = _checked_rows("accelerations", accelerations, shape)
-        if push is not None and speed is None:
+        velocity = _checked_rows("velocities", velocities, shape)
+        acceleration = _checked_rows("accelerations", accelerations, shape)
+        if acceleration is not None and velocity is None:
             raise TrajectoryError(
                 "accelerations without velocities: allowed are both, velocities, or neither"
             )
-        if speed is not None and np.any(np.abs(speed[-1]) > 1e-9):
-            raise TrajectoryError(f"last velocities {speed[-1].tolist()}: allowed is 0 for every joint")
+        if velocity is not None and np.any(np.abs(velocity[-1]) > 1e-9):
+            raise TrajectoryError(f"last velocities {velocity[-1].tolist()}: allowed is 0 for every joint")
         self._before = self._state(now) if self._from_desired else self._measured_state(now, measured)
         self._points = _Points(
             knots,
-            place[:, order],
-            None if speed is None else speed[:, order],
-            None if push is None else push[:, order],
+            position[:, order],
+            None if velocity is None else velocity[:, order],
+            None if acceleration is None else acceleration[:, order],
         )
 
     def sample(self, t: float) -> tuple[np.ndarray, np.ndarray]:
@@ -258,12 +258,12 @@ def _between(a: _State, b: _State, t: float, points: _Points) -> _State:
     else:
         c1, c2 = a.velocity, a.acceleration / 2
         # What is left for the three highest terms to bring to the end state.
-        place = displacement - c1 * span - c2 * span**2
-        speed = b.velocity - a.velocity - a.acceleration * span
-        push = b.acceleration - a.acceleration
-        c3 = (10 * place - 4 * speed * span + push * span**2 / 2) / span**3
-        c4 = (-15 * place + 7 * speed * span - push * span**2) / span**4
-        c5 = (6 * place - 3 * speed * span + push * span**2 / 2) / span**5
+        position = displacement - c1 * span - c2 * span**2
+        velocity = b.velocity - a.velocity - a.acceleration * span
+        acceleration = b.acceleration - a.acceleration
+        c3 = (10 * position - 4 * velocity * span + acceleration * span**2 / 2) / span**3
+        c4 = (-15 * position + 7 * velocity * span - acceleration * span**2) / span**4
+        c5 = (6 * position - 3 * velocity * span + acceleration * span**2 / 2) / span**5
     return _State(
         t,
         a.position + s * (c1 + s * (c2 + s * (c3 + s * (c4 + s * c5)))),

@@ -34,7 +34,7 @@ from vla_adapter_ros.contract import Contract
 from vla_adapter_ros.errors import TrainingError
 from vla_adapter_ros.model import Tokenizer, VlaAdapter, VlaAdapterPolicy, preset
 from vla_adapter_ros.paths import locate
-from vla_adapter_ros.simulation.sentences import SENTENCES, sentence
+from vla_adapter_ros.simulation.cube_instructions import INSTRUCTIONS, cube_instruction
 from vla_adapter_ros.training.grounding_data import COLOR_NAMES, GroundingScenes, render_scenes
 
 POSITION_CENTER_M = (0.5, 0.0, 0.05)
@@ -185,7 +185,7 @@ def validate(
         asked = np.flatnonzero(data.present[i] & data.seen[i, 0])
         if len(asked) == 0:
             continue
-        texts = [sentence(COLOR_NAMES[k], (i + k) % len(SENTENCES)) for k in asked]
+        texts = [cube_instruction(COLOR_NAMES[k], (i + k) % len(INSTRUCTIONS)) for k in asked]
         ids, mask = policy.tokenize(texts)
         pixels = policy.pixel_values(data.images[i]).unsqueeze(0).expand(len(asked), -1, -1, -1, -1)
         states = policy.network.conditions(ids, mask, pixels).action[:, -1, -1]
@@ -240,7 +240,7 @@ def _sentence_stage(
         _set_rate(optimizer, settings.sentence_rate * _schedule(step, settings.sentence_steps))
         rows = rng.integers(len(data), size=settings.batch_size)
         named = np.array([rng.choice(np.flatnonzero(data.present[row])) for row in rows])
-        texts = [sentence(COLOR_NAMES[k], int(rng.integers(len(SENTENCES)))) for k in named]
+        texts = [cube_instruction(COLOR_NAMES[k], int(rng.integers(len(INSTRUCTIONS)))) for k in named]
         ids, mask = policy.tokenize(texts)
         with torch.autocast("cpu", torch.bfloat16):
             tokens = network.patch_tokens(_augmented(policy, data, rows, rng))

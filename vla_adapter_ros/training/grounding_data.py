@@ -13,9 +13,9 @@ import numpy as np
 
 from vla_adapter_ros.contract import Contract
 from vla_adapter_ros.errors import SimulationError, TrainingError
-from vla_adapter_ros.simulation.colors import COLORS
-from vla_adapter_ros.simulation.kinematics import DOWN, Kinematics
+from vla_adapter_ros.simulation.cube_colors import COLORS
 from vla_adapter_ros.simulation.mjcf import CUBE_SIDE_M, FINGER_OPEN_M
+from vla_adapter_ros.simulation.mujoco_kinematics import DOWN, Kinematics
 from vla_adapter_ros.simulation.scene import REST_HEIGHT_M, Cube, Scene, sample_cubes
 from vla_adapter_ros.simulation.world import World
 

@@ -27,7 +27,7 @@ from vla_adapter_ros.cli.main import main
 from vla_adapter_ros.contract import checkpoints_folder, read_contract
 from vla_adapter_ros.errors import CheckpointError, ContractMismatch, ParameterError
 from vla_adapter_ros.model import VlaAdapterPolicy
-from vla_adapter_ros.simulation.colors import COLORS
+from vla_adapter_ros.simulation.cube_colors import COLORS
 from vla_adapter_ros.simulation.robot import SimulatedRobot
 
 CONTRACT = read_contract("franka_sim")

@@ -56,7 +56,7 @@ def postures(arm: ArmKinematics, count: int, margin: float = 0.0) -> np.ndarray:
 
 
 def test_pose_and_jacobian_are_those_of_the_simulator(franka):
-    simulated = pytest.importorskip("vla_adapter_ros.simulation.kinematics")
+    simulated = pytest.importorskip("vla_adapter_ros.simulation.mujoco_kinematics")
     mjcf = pytest.importorskip("vla_adapter_ros.simulation.mjcf")
     other = simulated.Kinematics(mjcf.build_model())
     for joints in postures(franka, 30):

@@ -17,7 +17,7 @@ from vla_adapter_ros.errors import CheckpointError, ModelConfigError
 from vla_adapter_ros.model import VlaAdapterPolicy
 from vla_adapter_ros.model.checkpoint_info import describe
 from vla_adapter_ros.model.checkpoint_verification import verify
-from vla_adapter_ros.model.conversion import convert
+from vla_adapter_ros.model.official_conversion import convert
 
 from .official_sample import fitting_contract, official_policy, write_official
 

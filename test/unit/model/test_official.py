@@ -16,8 +16,8 @@ from safetensors.torch import load_file, save_file
 from vla_adapter_ros.errors import CheckpointError, ModelConfigError, StatisticsError
 from vla_adapter_ros.model import VlaAdapterPolicy
 from vla_adapter_ros.model.config_presets import preset
-from vla_adapter_ros.model.conversion import convert
 from vla_adapter_ros.model.official import PLATFORMS
+from vla_adapter_ros.model.official_conversion import convert
 from vla_adapter_ros.model.official_files import fitting_platforms, official_differences
 
 from .official_sample import official_config, official_policy, two_arm_contract, write_official

@@ -20,8 +20,8 @@ from vla_adapter_ros.simulation.forward_controllers import (
     ForwardPositionController,
     ForwardVelocityController,
 )
-from vla_adapter_ros.simulation.kinematics import READY, Kinematics
 from vla_adapter_ros.simulation.mjcf import ARM_JOINTS, build_model
+from vla_adapter_ros.simulation.mujoco_kinematics import READY, Kinematics
 from vla_adapter_ros.simulation.robot import SimulatedRobot
 
 CONTRACT = read_contract("franka_sim")

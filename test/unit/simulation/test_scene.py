@@ -8,11 +8,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vla_adapter_ros.errors import SimulationError
-from vla_adapter_ros.simulation.colors import COLORS
-from vla_adapter_ros.simulation.kinematics import DOWN, READY, Kinematics
+from vla_adapter_ros.simulation.cube_colors import COLORS
+from vla_adapter_ros.simulation.cube_instructions import INSTRUCTIONS, cube_instruction
 from vla_adapter_ros.simulation.mjcf import build_model
+from vla_adapter_ros.simulation.mujoco_kinematics import DOWN, READY, Kinematics
 from vla_adapter_ros.simulation.scene import CUBE_DISTANCE_M, sample_scene
-from vla_adapter_ros.simulation.sentences import SENTENCES, sentence
 
 
 @pytest.fixture(scope="module")
@@ -89,16 +89,16 @@ def test_out_of_reach_and_not_finite_are_refused(kinematics: Kinematics) -> None
 
 
 def test_sentences_name_their_color() -> None:
-    texts = {sentence(color, index) for color in COLORS for index in range(len(SENTENCES))}
-    assert len(texts) == len(SENTENCES) * len(COLORS)
+    texts = {cube_instruction(color, index) for color in COLORS for index in range(len(INSTRUCTIONS))}
+    assert len(texts) == len(INSTRUCTIONS) * len(COLORS)
     for color in COLORS:
         others = set(COLORS) - {color}
-        words = sentence(color, 0).split()
+        words = cube_instruction(color, 0).split()
         assert color in words and not others & set(words)
 
 
 def test_unknown_sentences_are_refused() -> None:
     with pytest.raises(SimulationError, match="pink"):
-        sentence("pink")
+        cube_instruction("pink")
     with pytest.raises(SimulationError, match="4"):
-        sentence("red", 4)
+        cube_instruction("red", 4)

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from vla_adapter_ros.errors import SimulationError
-from vla_adapter_ros.simulation.kinematics import Kinematics
 from vla_adapter_ros.simulation.mjcf import TIME_STEP_S
+from vla_adapter_ros.simulation.mujoco_kinematics import Kinematics
 from vla_adapter_ros.simulation.scene import REST_HEIGHT_M, Cube, Scene, sample_scene
 from vla_adapter_ros.simulation.world import World
 

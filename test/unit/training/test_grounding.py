@@ -11,9 +11,9 @@ import torch
 from vla_adapter_ros.contract import checkpoints_folder, read_contract
 from vla_adapter_ros.errors import TrainingError
 from vla_adapter_ros.model import VlaAdapterPolicy
-from vla_adapter_ros.simulation.kinematics import Kinematics
+from vla_adapter_ros.simulation.cube_instructions import INSTRUCTIONS, cube_instruction
 from vla_adapter_ros.simulation.mjcf import build_model
-from vla_adapter_ros.simulation.sentences import SENTENCES, sentence
+from vla_adapter_ros.simulation.mujoco_kinematics import Kinematics
 from vla_adapter_ros.training.grounding import GroundingSettings, ground, new_backbone
 from vla_adapter_ros.training.grounding_data import (
     COLOR_NAMES,
@@ -121,7 +121,7 @@ def query_states(policy: VlaAdapterPolicy, data: GroundingScenes) -> tuple[np.nd
     states, positions, index = [], [], []
     for i in range(len(data)):
         for k in np.flatnonzero(data.present[i] & data.seen[i, 0]):
-            ids, mask = policy.tokenize([sentence(COLOR_NAMES[k], (i + k) % len(SENTENCES))])
+            ids, mask = policy.tokenize([cube_instruction(COLOR_NAMES[k], (i + k) % len(INSTRUCTIONS))])
             pixels = policy.pixel_values(data.images[i]).unsqueeze(0)
             states.append(policy.network.conditions(ids, mask, pixels).action[0, -1, -1].numpy())
             positions.append(data.positions[i, k])
