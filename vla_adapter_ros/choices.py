@@ -6,10 +6,8 @@ command line offers stand here, because this file imports nothing heavy and so c
 
 from __future__ import annotations
 
-import functools
 import typing
 from enum import Enum
-from typing import Any
 
 from vla_adapter_ros.untrusted import short
 
@@ -49,29 +47,6 @@ class Choice(str, Enum):
             return cls(value)
         except ValueError:
             raise error(f"{name} = {short(value)}: allowed is one of {cls.words()}") from None
-
-
-@functools.lru_cache(maxsize=64)
-def _choices_of(kind: type) -> dict[str, type[Choice]]:
-    hints = typing.get_type_hints(kind)
-    return {n: k for n, k in hints.items() if isinstance(k, type) and issubclass(k, Choice)}
-
-
-def check_choices(settings: Any, error: type[Exception], prefix: str = "") -> None:
-    """Turn the words in a frozen dataclass into members of their sets; for its `__post_init__`.
-
-    Args:
-        settings: The dataclass; its fields of a `Choice` type are looked at.
-        error: Kind of error to raise.
-        prefix: Of the fields' names in messages.
-
-    Raises:
-        error: a word that its set does not have.
-    """
-    owner: Any = type(settings)
-    for name, kind in _choices_of(owner).items():
-        member = kind.check(prefix + name, getattr(settings, name), error)
-        object.__setattr__(settings, name, member)
 
 
 class Preset(Choice):
@@ -141,11 +116,6 @@ class RendererName(Choice):
     EGL = "egl"
     OSMESA = "osmesa"
     RAYCAST = "raycast"
-
-    @property
-    def is_opengl(self) -> bool:
-        """Whether it needs a graphics library."""
-        return self in (RendererName.EGL, RendererName.OSMESA)
 
 
 class NamedCubes(Choice):

@@ -195,7 +195,7 @@ def saving_figures(calls: list[dict[str, float]], notes: list[dict[str, Any]]) -
 
 
 def cpu_figures(probe: ProcessProbe, notes: list[dict[str, Any]]) -> dict[str, float]:
-    """Fraction of one core while recording: all of the recorder, and what encoding, saving and the rest took."""
+    """Fraction of one core while recording: the whole recorder, and encoding, saving and the rest."""
     total = probe.cpu_s / probe.seconds
     encoding = sum(entry["encode_cpu_s"] for entry in notes) / probe.seconds
     saving = sum(entry["save_cpu_s"] for entry in notes) / probe.seconds

@@ -55,12 +55,8 @@ class ReferenceTraining:
         augmentation: str,
         settings: FinetuneSettings,
     ) -> None:
-        self.network, self.policy, self.frames, self.instructions = (
-            module.network,
-            policy,
-            frames,
-            instructions,
-        )
+        self.network, self.policy = module.network, policy
+        self.frames, self.instructions = frames, instructions
         self.state, self.chunks, self.augmentation, self.resize = state, chunks, augmentation, resize
         self.settings, self.device = settings, module.network.device
         self._path = ReferencePath(module.network)
