@@ -28,7 +28,7 @@ _ALLOWED = {
     "greater_than": "more than {gt:g}",
     "greater_than_equal": "at least {ge:g}",
     "less_than": "less than {lt:g}",
-    "less_than_equal": "at most {le:g}",
+    "less_than_equal": "at most {le:.12g}",
     "enum": "one of {expected}",
     "literal_error": "one of {expected}",
 }

@@ -187,6 +187,53 @@ def test_bad_stored_data_is_refused(path: tuple[str, ...], value: object, messag
         config_from_dict(data)
 
 
+def test_all_errors_of_a_file_are_told_at_once() -> None:
+    data = json.loads(json.dumps(preset("tiny").to_dict()))
+    data["llm"]["hidden"] = "128"
+    data["head"] |= {"blocks": 0, "kind": "mlp", "depth": 3}
+    data["normalization"]["clip_proprio"] = 0
+    data["preprocessing"]["stds"] = [[0.25, -0.25, float("inf")]]
+    del data["num_queries"]
+    with pytest.raises(ModelConfigError) as caught:
+        config_from_dict(data)
+    assert str(caught.value).splitlines()[:-1] == [
+        "8 errors:",
+        "  configuration = 'missing key': allowed is the key 'num_queries'",
+        "  configuration.llm.hidden = '128': allowed is a whole number",
+        "  configuration.head.kind = 'mlp': allowed is one of 'base', 'pro' or 'dit'",
+        "  configuration.head.blocks = 0: allowed is at least 1",
+        "  configuration.preprocessing.stds[0][1] = -0.25: allowed is more than 0",
+        "  configuration.preprocessing.stds[0][2] = inf: allowed is a finite number",
+        "  configuration.normalization.clip_proprio = 0: allowed is more than 0",
+    ]
+    assert "configuration.head = ['depth']: allowed is only these keys: kind, blocks" in str(caught.value)
+
+
+def test_all_rules_that_are_broken_are_told_at_once() -> None:
+    tiny = preset("tiny")
+    head = dataclasses.replace(tiny.head, blocks=4, heads=5)
+    output = OutputConfig((8,))
+    with pytest.raises(ModelConfigError) as caught:
+        dataclasses.replace(tiny, head=head, output=output)
+    assert str(caught.value).splitlines() == [
+        "3 errors:",
+        "  configuration.head.blocks = 4: allowed is 1 to the number of language model layers, 3",
+        "  configuration.head.heads = 5: allowed is a divisor of 128",
+        "  configuration.output.gripper_columns = (8,): allowed is columns from -8 to 7",
+    ]
+
+
+def test_a_part_names_what_it_refuses() -> None:
+    with pytest.raises(ModelConfigError, match=r"^head\.gate = 2: allowed is at most 1$"):
+        dataclasses.replace(preset("tiny").head, gate=2)
+    with pytest.raises(
+        ModelConfigError, match=r"^output = \['gripper'\]: allowed is only these keys: gripper_"
+    ):
+        OutputConfig(gripper=(7,))
+    with pytest.raises(ModelConfigError, match=r"^output\.gripper_columns\[0\] = 'last': allowed is a whole"):
+        OutputConfig(("last",))
+
+
 def test_names_of_version_0_1_are_read() -> None:
     config = preset("tiny")
     config = dataclasses.replace(config, head=dataclasses.replace(config.head, hidden_layers=(2, 2, 2)))
