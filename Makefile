@@ -168,8 +168,9 @@ lint: types
 	.venv-lint/bin/ruff check . && .venv-lint/bin/ruff format --check .
 	.venv-lint/bin/codespell $(SPELLED)
 
+TYPED := contract control model simulation $(basename $(notdir $(wildcard vla_adapter_ros/[a-z]*.py)))
 types: setup .venv-lint/.packages
-	.venv-lint/bin/mypy --python-executable $(V)/bin/python -p vla_adapter_ros.contract -p vla_adapter_ros.control
+	.venv-lint/bin/mypy --python-executable $(V)/bin/python $(TYPED:%=-p vla_adapter_ros.%)
 
 clean:
 	rm -rf build install log out site $(V)

@@ -227,7 +227,7 @@ def test_a_part_names_what_it_refuses() -> None:
     with pytest.raises(ModelConfigError, match=r"^head\.gate = 2: allowed is at most 1$"):
         dataclasses.replace(preset("tiny").head, gate=2)
     with pytest.raises(
-        ModelConfigError, match=r"^output = \['gripper'\]: allowed is only these keys: gripper_"
+        ModelConfigError, match=r"^output = \['gripper'\]: allowed is only these keys: gripper"
     ):
         OutputConfig(gripper=(7,))
     with pytest.raises(ModelConfigError, match=r"^output\.gripper_columns\[0\] = 'last': allowed is a whole"):
