@@ -168,7 +168,7 @@ def test_single_settings_can_be_changed_and_are_saved(folder: Path, tmp_path: Pa
     ("changes", "message"),
     [
         ({"crop_center": True}, "'crop_center' is unknown: allowed are .*'center_crop'"),
-        ({"center_crop": 1.5}, "above 0, at most 1"),
+        ({"center_crop": 1.5}, "allowed is at most 1"),
         ({"center_crop": "yes"}, "center_crop = 'yes'"),
         ({"rotate_180": 1}, "rotate_180 = 1: allowed is true or false"),
         ({"resize": "nearest"}, "lanczos3"),
