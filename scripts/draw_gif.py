@@ -13,8 +13,8 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from vla_adapter_ros.benchmarks.policy_loop import run_policy
 from vla_adapter_ros.contract.resources import checkpoints_folder
+from vla_adapter_ros.evaluation.policy_loop import run_policy
 from vla_adapter_ros.model import VlaAdapterPolicy
 from vla_adapter_ros.simulation.cube_instructions import cube_instruction
 from vla_adapter_ros.simulation.render import make_renderer

@@ -17,7 +17,7 @@ from std_srvs.srv import Trigger
 
 from vla_adapter_ros.dataset.opening import open_dataset
 from vla_adapter_ros.srv import StartEpisode
-from vla_adapter_ros.training.data import read_rows
+from vla_adapter_ros.training.data.samples import read_rows
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 UNARMED = "the controller lets nothing move: not armed yet: call ~/arm"

@@ -23,7 +23,7 @@ from vla_adapter_ros.errors import DatasetError, KinematicsError, PathError, Vla
 from vla_adapter_ros.model import VlaAdapterPolicy
 from vla_adapter_ros.observation.frame import Frame
 from vla_adapter_ros.paths import expand, locate
-from vla_adapter_ros.training.sources import open_sources, parse_source
+from vla_adapter_ros.training.data.data_sources import open_sources, parse_source
 from vla_adapter_ros.untrusted import read_yaml
 
 good = pytest.mark.parametrize("text", GOOD.values(), ids=GOOD)
@@ -219,13 +219,14 @@ def test_no_policy_is_there(text, here):
 
 def train(data, output, checkpoint, **more):
     from vla_adapter_ros.training.finetune import finetune
+    from vla_adapter_ros.training.starting import Start
 
     settings = {
         "steps": 1,
         "batch_size": 2,
         "progress": False,
         "pages": False,
-        "init": checkpoint,
+        "start": Start(checkpoint),
         "save_total_limit": 0,
     } | more
     return finetune(data, output, **settings)

@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from vla_adapter_ros.benchmarks.policy_loop import run_policy
 from vla_adapter_ros.contract import checkpoints_folder, read_contract
 from vla_adapter_ros.errors import ChunkError, DatasetError
+from vla_adapter_ros.evaluation.policy_loop import run_policy
 from vla_adapter_ros.simulation.cube_instructions import INSTRUCTIONS, cube_instruction
 from vla_adapter_ros.simulation.robot import SimulatedRobot
 

@@ -10,10 +10,10 @@ from typing import Protocol
 
 import numpy as np
 
-from vla_adapter_ros.benchmarks.policy_loop import PUBLISH_EVERY, TICK_S, measured_joints, send_trajectory
 from vla_adapter_ros.contract import Contract
 from vla_adapter_ros.control import Chunk, MotionCore
 from vla_adapter_ros.control.pacing import ChunkPacer
+from vla_adapter_ros.evaluation.policy_loop import PUBLISH_EVERY, TICK_S, measured_joints, send_trajectory
 from vla_adapter_ros.simulation.robot import SimulatedRobot
 
 ENSEMBLE_DECAY = 0.01  # m in the weights exp(-m i), i = 0 for the oldest chunk: ACT's value

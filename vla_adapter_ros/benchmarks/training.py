@@ -30,13 +30,16 @@ from vla_adapter_ros.model.device import resolve_device
 from vla_adapter_ros.model.preprocessing import Preprocessor
 from vla_adapter_ros.system_info import describe_torch_system
 from vla_adapter_ros.training.adapters import add_lora, frozen_to_bf16
-from vla_adapter_ros.training.augmentation import resolve_augmentation
-from vla_adapter_ros.training.batches import prepare_preprocessing
-from vla_adapter_ros.training.data import Rows, Samples, compute_statistics
+from vla_adapter_ros.training.data.augmentation import prepare_preprocessing, resolve_augmentation
+from vla_adapter_ros.training.data.samples import Rows, Samples, compute_statistics
+from vla_adapter_ros.training.data.selection import RowSplit
 from vla_adapter_ros.training.distributed import Processes
 from vla_adapter_ros.training.ema import RunningMean
-from vla_adapter_ros.training.loop import TrainingLoop, TrainingModule, has_bf16
-from vla_adapter_ros.training.memory import (
+from vla_adapter_ros.training.finetune_plan import TrainingBundle
+from vla_adapter_ros.training.learner import Learner
+from vla_adapter_ros.training.loop import TrainingLoop
+from vla_adapter_ros.training.module import TrainingModule, has_bf16
+from vla_adapter_ros.training.optimizations import (
     apply_training_optimizations,
     compile_layers,
     recomputed_activations,
@@ -189,11 +192,12 @@ def _measure(
     apply_training_optimizations(module, device)
     if settings.compile:
         compile_layers(module)
-    loop = TrainingLoop(
-        module, build_optimizer(module, settings), policy, Samples.join(rows, images),
-        np.arange(ROWS), None, settings, Processes(str(device)), folder, {}, [], RunningMean(module, 0.0),
-        lambda target: None,
-    )  # fmt: skip
+    split = RowSplit(np.arange(ROWS), np.arange(ROWS), False)
+    bundle = TrainingBundle(settings, {}, policy, Samples.join(rows, images), split)
+    learner = Learner(
+        policy, module, build_optimizer(module, settings), RunningMean(module, 0.0), Processes(str(device))
+    )
+    loop = TrainingLoop(bundle, learner, folder)
     waiting = _Waiting(loop.batches())
     with recomputed_activations(module, settings.gradient_checkpointing):
         for number in range(-2, steps):

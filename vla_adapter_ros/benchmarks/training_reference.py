@@ -22,8 +22,8 @@ from torch import Tensor
 
 from vla_adapter_ros.benchmarks.reference import ReferencePath
 from vla_adapter_ros.model import Conditions, VlaAdapterPolicy
-from vla_adapter_ros.training.augmentation import augment, draw
-from vla_adapter_ros.training.loop import TrainingModule, autocast
+from vla_adapter_ros.training.data.augmentation import augment, draw
+from vla_adapter_ros.training.module import TrainingModule, autocast
 from vla_adapter_ros.training.settings import FinetuneSettings
 
 _IGNORED = -100

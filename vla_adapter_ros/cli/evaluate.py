@@ -83,10 +83,10 @@ def _checkpoint_options(parser: argparse.ArgumentParser) -> None:
 
 
 def _open_loop(options: argparse.Namespace) -> int:
-    from vla_adapter_ros.training.open_loop import evaluate_open_loop
-    from vla_adapter_ros.training.report import format_report
-    from vla_adapter_ros.training.report_page import draw_pictures, write_page
-    from vla_adapter_ros.training.sources import parse_source
+    from vla_adapter_ros.evaluation.open_loop import evaluate_open_loop
+    from vla_adapter_ros.evaluation.report import format_report
+    from vla_adapter_ros.evaluation.report_page import draw_pictures, write_page
+    from vla_adapter_ros.training.data.data_sources import parse_source
 
     with wrong_arguments(TrainingError):
         source = parse_source(options.dataset)
@@ -117,7 +117,7 @@ def _open_loop(options: argparse.Namespace) -> int:
 
 
 def _closed_loop(options: argparse.Namespace) -> int:
-    from vla_adapter_ros.benchmarks.closed_loop import evaluate_closed_loop, format_result
+    from vla_adapter_ros.evaluation.closed_loop import evaluate_closed_loop, format_result
 
     device = announce_device(options.device)
     result = evaluate_closed_loop(
@@ -125,7 +125,7 @@ def _closed_loop(options: argparse.Namespace) -> int:
         contract=options.contract,
         scenes=options.scenes,
         seed=options.seed,
-        sentences=options.sentences,
+        named=options.sentences,
         renderer=options.renderer,
         longest_s=options.longest,
         jobs=options.jobs,

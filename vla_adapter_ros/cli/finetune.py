@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import argparse
-import dataclasses
 from typing import Any
+
+from pydantic.fields import FieldInfo
 
 from vla_adapter_ros.choices import Choice, PlatformName, Preset
 from vla_adapter_ros.cli.arguments import (
@@ -18,7 +19,7 @@ from vla_adapter_ros.cli.arguments import (
 )
 from vla_adapter_ros.errors import ParameterError, TrainingError
 from vla_adapter_ros.texts import comma_list
-from vla_adapter_ros.training.presets import MEMORIES, memory_preset
+from vla_adapter_ros.training.memory_presets import MEMORIES, memory_preset
 from vla_adapter_ros.training.settings import (
     GROUPS,
     SOURCES,
@@ -65,33 +66,32 @@ def add_finetune_command(commands: Any) -> None:
 
     for group, title in GROUPS.items():
         options = tune.add_argument_group(title)
-        for field in setting_fields(group):
-            _add_setting(options, field)
+        for name, field in setting_fields(group).items():
+            _add_setting(options, name, field)
     tune.set_defaults(run=_finetune)
 
 
-def _add_setting(options: Any, field: dataclasses.Field[Any]) -> None:
+def _add_setting(options: Any, name: str, field: FieldInfo) -> None:
     """Add the option of one setting. Without it the value is None, so that a memory preset may set it."""
-    default = _DEFAULTS.get(field.name, field.default)
-    text = field.metadata["text"].replace("%", "%%")
-    option = "--" + field.name.replace("_", "-")
+    default = _DEFAULTS.get(name, field.default)
+    text = (field.description or "").replace("%", "%%")
     more: dict[str, Any]
-    if field.name == "source_weights":
+    if name == "source_weights":
         more = {"type": _source_weights, "metavar": "human=1,policy=0.2"}
         text += "; default: human=1"
-    elif field.name == "lora_targets":
+    elif name == "lora_targets":
         more = {"type": _lora_targets}
-    elif field.name == "freeze":
+    elif name == "freeze":
         more = {"nargs": "+", "choices": PolicyPart.words()}
     elif isinstance(default, bool):
         more = {"action": argparse.BooleanOptionalAction}
     elif isinstance(default, Choice):
         more = {"choices": type(default).words()}
     else:
-        more = {"type": int if field.type == "int" else float}
+        more = {"type": int if field.annotation is int else float}
     if isinstance(default, str | int | float) and not isinstance(default, bool):
         text += f"; default: {default}"
-    options.add_argument(option, help=text, default=None, **more)
+    options.add_argument("--" + name.replace("_", "-"), help=text, default=None, **more)
 
 
 def _lora_targets(text: str) -> str | tuple[str, ...]:
@@ -118,16 +118,17 @@ def chosen_settings(options: argparse.Namespace) -> dict[str, Any]:
     Raises:
         UsageError: a value makes no sense, or `--memory` where it means nothing.
     """
-    from vla_adapter_ros.training.sources import parse_source
-    from vla_adapter_ros.training.starting import is_tiny_start, start_name
+    from vla_adapter_ros.training.data.data_sources import parse_source
+    from vla_adapter_ros.training.starting import Start
 
-    names = [field.name for field in setting_fields() if field.name != "seed"]
+    names = [name for name in setting_fields() if name != "seed"]
     given = {name: getattr(options, name) for name in names if getattr(options, name) is not None}
     preset = memory_preset(options.memory) if options.memory else {}
-    if options.memory and is_tiny_start(options.init, options.preset):
+    start = Start(options.init, options.preset)
+    if options.memory and start.is_tiny:
         raise UsageError(
             f"--memory {options.memory} sets batches and adapters for the published model, and this trains "
-            f"the tiny one ({start_name(options.init, options.preset)}), which needs none: leave it out, or "
+            f"the tiny one ({start.name}), which needs none: leave it out, or "
             "name a published start, such as --init prismatic"
         )
     chosen = {**_DEFAULTS, **preset, **given}
@@ -140,9 +141,10 @@ def chosen_settings(options: argparse.Namespace) -> dict[str, Any]:
 
 def _finetune(options: argparse.Namespace) -> int:
     from vla_adapter_ros.contract import read_contract
+    from vla_adapter_ros.evaluation.finetuning import finetune_and_evaluate
     from vla_adapter_ros.model.device import resolve_device
     from vla_adapter_ros.training.distributed import several_processes
-    from vla_adapter_ros.training.finetune import finetune
+    from vla_adapter_ros.training.starting import Start
 
     settings = chosen_settings(options)
     if options.check_only:
@@ -154,13 +156,10 @@ def _finetune(options: argparse.Namespace) -> int:
             f"--memory {options.memory} is for a GPU, and torch sees none: --device cpu trains without one, "
             "slowly"
         )
-    result = finetune(
+    _, report = finetune_and_evaluate(
         options.dataset,
         options.output,
-        init=options.init,
-        preset=options.preset,
-        tokenizer=options.tokenizer,
-        platform=options.platform,
+        start=Start(options.init, options.preset, options.tokenizer, options.platform),
         seed=options.seed,
         resume=options.resume,
         device=options.device,
@@ -170,24 +169,21 @@ def _finetune(options: argparse.Namespace) -> int:
         **settings,
     )
     # A launcher takes any other status of one process for a crash, and ends the others.
-    return 0 if several_processes() else result.report.exit_status
+    return 0 if several_processes() or report is None else report.exit_status
 
 
 def _check(options: argparse.Namespace, settings: dict[str, Any]) -> int:
     from vla_adapter_ros.contract import read_contract
-    from vla_adapter_ros.training.inspection import PAGE, check_data
+    from vla_adapter_ros.training.data.preflight import PAGE
+    from vla_adapter_ros.training.finetune_plan import make_plan
+    from vla_adapter_ros.training.starting import Start
 
     page = options.output.with_name(options.output.name + PAGE)
-    found = check_data(
+    plan = make_plan(
         options.dataset,
-        page,
-        init=options.init,
-        preset=options.preset,
-        tokenizer=options.tokenizer,
-        platform=options.platform,
-        contract=read_contract(options.contract) if options.contract else None,
-        seed=options.seed,
-        **settings,
+        make_settings(seed=options.seed, **settings),
+        Start(options.init, options.preset, options.tokenizer, options.platform),
+        read_contract(options.contract) if options.contract else None,
     )
-    print("\n".join((*found.lines, f"page: {page}")))
+    print("\n".join((*plan.check(page).lines, f"page: {page}")))
     return 0

@@ -27,6 +27,7 @@ from vla_adapter_ros.model.normalization import Statistics, finish_gripper, norm
 from vla_adapter_ros.model.preprocessing import Preprocessor
 from vla_adapter_ros.model.tokenizer import Tokenizer
 
+_PARTS = ("network", "config", "tokenizer", "statistics", "contract", "kept_files")
 WARM_PROMPT_TOKENS = 96  # of the longest instruction that is expected
 
 
@@ -122,6 +123,11 @@ class VlaAdapterPolicy:
             self.network, self.config, self.tokenizer, self.statistics, self.contract, self.kept_files
         )
         write_checkpoint(checkpoint, path, dtype=dtype)
+
+    def replace(self, **parts: Any) -> VlaAdapterPolicy:
+        """This policy with other parts: `network`, `config`, `tokenizer`, `statistics` or `contract`."""
+        own = {name: getattr(self, name) for name in _PARTS}
+        return VlaAdapterPolicy(**{**own, **parts})
 
     def with_new_head(
         self,

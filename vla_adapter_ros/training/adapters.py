@@ -6,6 +6,7 @@ The policy (action queries, head and proprioception projector) trains beside the
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
+from typing import Any
 
 import torch
 from torch import nn
@@ -85,7 +86,7 @@ def add_lora(
 
     settings = LoraConfig(
         r=rank,
-        lora_alpha=alpha,
+        lora_alpha=alpha,  # type: ignore[arg-type]  # a fraction works, too
         lora_dropout=dropout,
         target_modules=list(names),
         init_lora_weights="gaussian",
@@ -164,7 +165,7 @@ def _unused(network: VlaAdapter) -> tuple[str, ...]:
     return (*last, *(f"{key}.attn_pool." for key in keys))
 
 
-def _adapted(network: nn.Module) -> Iterator[tuple[str, nn.Module]]:
+def _adapted(network: nn.Module) -> Iterator[tuple[str, Any]]:
     """Layers with an adapter, by name."""
     for name, module in network.named_modules():
         if hasattr(module, "lora_A") and hasattr(module, "base_layer"):

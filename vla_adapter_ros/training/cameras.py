@@ -44,10 +44,7 @@ def with_cameras(policy: VlaAdapterPolicy, count: int) -> VlaAdapterPolicy:
         positions = state[name]
         extra = max(0, count - len(positions))
         state[name] = torch.cat([positions[:count], positions[-1:].repeat(extra, 1, 1)])
-    return VlaAdapterPolicy(
-        rebuild(config, state), config, policy.tokenizer, policy.statistics, None,
-        kept_files=policy.kept_files,
-    )  # fmt: skip
+    return policy.replace(network=rebuild(config, state), config=config, contract=None)
 
 
 def rebuild(config: VlaAdapterConfig, state: Mapping[str, Tensor]) -> VlaAdapter:

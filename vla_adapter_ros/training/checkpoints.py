@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 from vla_adapter_ros.errors import TrainingError
+from vla_adapter_ros.files import write_file
 from vla_adapter_ros.training.old_records import rename_old_keys
 from vla_adapter_ros.untrusted import read_json
 
@@ -105,8 +105,9 @@ class CheckpointManager:
             shutil.rmtree(self.path(step), ignore_errors=True)
 
     def _write_index(self) -> None:
-        facts = {"validation_loss": {str(step): self._losses[step] for step in self.steps}}
-        facts["best"] = self.best[0] if self.best else None
-        temporary = self.folder / f".{_INDEX}.tmp"
-        temporary.write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
-        os.replace(temporary, self.folder / _INDEX)
+        facts = {
+            "validation_loss": {str(step): self._losses[step] for step in self.steps},
+            "best": self.best[0] if self.best else None,
+        }
+        text = json.dumps(facts, indent=2) + "\n"
+        write_file(self.folder / _INDEX, lambda to: to.write_text(text, encoding="utf-8"))

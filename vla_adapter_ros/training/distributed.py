@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -16,12 +17,17 @@ from torch.nn.parallel import DistributedDataParallel
 
 from vla_adapter_ros.errors import TrainingError
 from vla_adapter_ros.model.device import resolve_device
-from vla_adapter_ros.training.memory import repeated_layers
+from vla_adapter_ros.training.optimizations import repeated_layers
 
 
 def several_processes() -> bool:
     """Whether this process was started as one of several, by `accelerate launch` or torchrun."""
     return int(os.environ.get("WORLD_SIZE", "1")) > 1
+
+
+def is_first_process() -> bool:
+    """Whether this process is the first of those that were started, or the only one."""
+    return int(os.environ.get("RANK", "0")) == 0
 
 
 class Processes:
@@ -77,7 +83,8 @@ class Processes:
 
             for layer in repeated_layers(model):
                 fully_shard(layer)
-            return fully_shard(model)
+            sharded: nn.Module = fully_shard(model)  # type: ignore[assignment]
+            return sharded
         places = [self.device.index] if self.device.type == "cuda" else None
         # Published towers have a last block that nothing reads, so its gradients never come.
         return DistributedDataParallel(model, device_ids=places, find_unused_parameters=True)
@@ -93,11 +100,12 @@ class Processes:
             with model.no_sync():
                 yield
         elif self.sharded:
-            model.set_requires_gradient_sync(False)
+            sharded: Any = model
+            sharded.set_requires_gradient_sync(False)
             try:
                 yield
             finally:
-                model.set_requires_gradient_sync(True)
+                sharded.set_requires_gradient_sync(True)
         else:
             yield
 
@@ -144,8 +152,9 @@ def placed_like(tensor: Tensor, example: Tensor) -> Tensor:
     tensor = tensor.to(example.device, example.dtype)
     if not hasattr(example, "full_tensor"):
         return tensor
-    from torch.distributed.tensor import distribute_tensor
+    from torch.distributed.tensor import DTensor, distribute_tensor
 
+    assert isinstance(example, DTensor)
     return distribute_tensor(tensor, example.device_mesh, example.placements)
 
 

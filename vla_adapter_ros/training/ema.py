@@ -13,6 +13,8 @@ class RunningMean:
     """Exponential mean of a model's trainable parameters, held in their type and on their device.
 
     After step n (from 1) the decay is min(decay, (1 + n) / (10 + n)), so the random start is soon forgotten.
+    torch's `AveragedModel` copies the weights after the first step in place of averaging them with the start,
+    and holds what does not train a second time, which for the published model is nearly everything.
 
     Args:
         model: The model that trains.
@@ -26,7 +28,7 @@ class RunningMean:
 
     @torch.no_grad()
     def update(self, number: int) -> None:
-        """Take in the parameters after step `number`, from 1."""
+        """Count in the parameters after step `number`, from 1."""
         decay = min(self.decay, (1 + number) / (10 + number))
         for name, parameter in self._parameters.items():
             self.means[name].lerp_(parameter, 1 - decay)

@@ -2,11 +2,11 @@
 
 The published model gets this from a pretrained vision-language model. A model
 trained from nothing on demonstrations alone grasps well but ignores the
-sentence, so this stage stands in for the missing pre-training:
+instruction, so this stage stands in for the missing pre-training:
 
 - Stage V, vision alone: the color that each patch shows, and where the middle
   of that cube lies from there.
-- Stage G, the whole backbone: from a sentence and the images to the position of
+- Stage G, the whole backbone: from an instruction and the images to the position of
   the named cube, read from the last ActionQuery's state. It is asked for in the base
   frame, where the third view shows the cube, and from the tool, where the hand's camera does.
 
@@ -21,7 +21,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -44,7 +44,7 @@ _GAIN, _SHIFT = 0.15, 0.075  # brightness and contrast change at random by as mu
 _EMBEDDING_STD = 0.5  # of words and queries at the start; patches come with an RMS of 1
 UNSEEN_SEED = 10_000_000  # scenes for validation start here
 
-Report = Callable[[str], None]
+PrintLine = Callable[[str], None]
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,7 @@ class GroundingFigures:
         renderer: How the scenes were drawn.
         scenes: Number of scenes.
         nearest_right: Fraction of (scene, named cube) whose predicted position is nearest to that cube.
-        all_right: Fraction of scenes in which this holds for every cube, only the sentence being swapped.
+        all_right: Fraction of scenes in which this holds for every cube, only the instruction being swapped.
         median_error_m: Median distance of the predicted position from the named cube's center [m].
     """
 
@@ -98,7 +98,7 @@ def ground(
     contract: Contract,
     settings: GroundingSettings | None = None,
     *,
-    report: Report | None = None,
+    report: PrintLine | None = None,
 ) -> GroundingFigures:
     """Render scenes, train both stages from nothing, and save the backbone to `output`.
 
@@ -118,7 +118,7 @@ def ground(
     output = locate(output)
     if output.is_dir() and any(output.iterdir()):
         raise TrainingError(f"{output} is there already: choose another output, or remove it")
-    say = report or (lambda line: None)
+    print_line = report or (lambda line: None)
     started = time.perf_counter()
     torch.set_num_threads(settings.threads)
     torch.manual_seed(settings.seed)
@@ -130,18 +130,18 @@ def ground(
         settings.scenes,
         first_seed=settings.seed * 1_000_000,
     )
-    say(f"{len(data)} scenes rendered after {time.perf_counter() - started:.0f} s")
+    print_line(f"{len(data)} scenes rendered after {time.perf_counter() - started:.0f} s")
     read_out = ReadOut(policy.config.llm.hidden)
     policy.network.train()
     for name, run in (("V", _vision_stage), ("G", _sentence_stage)):
-        run(policy, read_out, data, settings, say)
-        say(f"stage {name} done after {time.perf_counter() - started:.0f} s")
+        run(policy, read_out, data, settings, print_line)
+        print_line(f"stage {name} done after {time.perf_counter() - started:.0f} s")
     policy.network.eval()
     unseen = render_scenes(
         contract, policy.resize_images, _patches(policy), settings.validation_scenes, first_seed=UNSEEN_SEED
     )
     figures = validate(policy, read_out, unseen, "raycast")
-    say(f"{figures}")
+    print_line(f"{figures}")
     policy.save_pretrained(output, dtype=torch.float16)
     text = json.dumps(
         {"settings": dataclasses.asdict(settings), "figures": dataclasses.asdict(figures),
@@ -172,7 +172,7 @@ def new_backbone(contract: Contract) -> VlaAdapterPolicy:
 def validate(
     policy: VlaAdapterPolicy, read_out: ReadOut, data: GroundingScenes, renderer: str
 ) -> GroundingFigures:
-    """Ask for every cube that the third view shows, in every scene, by a sentence each.
+    """Ask for every cube that the third view shows, in every scene, by an instruction each.
 
     Args:
         policy: The backbone.
@@ -206,7 +206,7 @@ def _vision_stage(
     read_out: ReadOut,
     data: GroundingScenes,
     settings: GroundingSettings,
-    say: Report,
+    print_line: PrintLine,
 ) -> None:
     network = policy.network
     modules = [network.vision_backbone, network.projector, read_out.patch]
@@ -220,7 +220,7 @@ def _vision_stage(
             loss = _patch_loss(read_out, tokens, data, rows)
         _step(optimizer, modules, loss)
         if step % 100 == 0:
-            say(f"stage V step {step} loss {loss.item():.3f}")
+            print_line(f"stage V step {step} loss {loss.item():.3f}")
 
 
 def _sentence_stage(
@@ -228,7 +228,7 @@ def _sentence_stage(
     read_out: ReadOut,
     data: GroundingScenes,
     settings: GroundingSettings,
-    say: Report,
+    print_line: PrintLine,
 ) -> None:
     network = policy.network
     modules = [
@@ -250,7 +250,9 @@ def _sentence_stage(
             loss = position + chosen + settings.vision_weight * _patch_loss(read_out, tokens, data, rows)
         _step(optimizer, modules, loss)
         if step % 100 == 0:
-            say(f"stage G step {step} position {position.item():.3f} named patches {chosen.item():.3f}")
+            print_line(
+                f"stage G step {step} position {position.item():.3f} named patches {chosen.item():.3f}"
+            )
 
 
 def _patch_loss(read_out: ReadOut, tokens: Tensor, data: GroundingScenes, rows: np.ndarray) -> Tensor:
@@ -302,7 +304,7 @@ def _augmented(
     return policy.pixel_values((unit * gain + shift).clamp(0.0, 1.0))
 
 
-def _optimizer(modules: list[nn.Module], rate: float) -> torch.optim.AdamW:
+def _optimizer(modules: Sequence[nn.Module], rate: float) -> torch.optim.AdamW:
     parameters = [p for module in modules for p in module.parameters()]
     groups = [
         {"params": [p for p in parameters if p.ndim >= 2], "weight_decay": 0.02},
@@ -323,7 +325,7 @@ def _set_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
         group["lr"] = rate
 
 
-def _step(optimizer: torch.optim.Optimizer, modules: list[nn.Module], loss: Tensor) -> None:
+def _step(optimizer: torch.optim.Optimizer, modules: Sequence[nn.Module], loss: Tensor) -> None:
     if not torch.isfinite(loss):
         raise TrainingError(f"the loss became {loss.item()}: lower the learning rate")
     optimizer.zero_grad()

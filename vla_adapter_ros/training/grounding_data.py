@@ -143,7 +143,12 @@ def render_scenes(
 
 
 def _labeled(
-    world: World, drawn: World, kinematics: Kinematics, scene: Scene, resize: Callable, patches: int
+    world: World,
+    drawn: World,
+    kinematics: Kinematics,
+    scene: Scene,
+    resize: Callable[[np.ndarray], np.ndarray],
+    patches: int,
 ) -> tuple[np.ndarray, ...]:
     """One scene's row of each array of `GroundingScenes`."""
     images, colors, offsets = [], [], []

@@ -53,14 +53,18 @@ class FusedLora(Linear):
     def forward(self, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
         """Map x (..., in) to (..., out), in the type of the products."""
         name, base = self.active_adapters[0], self.base_layer
+        assert isinstance(base, nn.Linear)
         if args or kwargs or not self._is_plain(name):
             return super().forward(x, *args, **kwargs)
         kind = x.device.type
         dtype = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else base.weight.dtype
-        parts = (x, base.weight, base.bias, self.lora_A[name].weight, self.lora_B[name].weight)
+        a, b = self.lora_A[name].weight, self.lora_B[name].weight
+        assert isinstance(a, Tensor) and isinstance(b, Tensor)
+        parts = (x, base.weight, base.bias, a, b)
         with torch.autocast(kind, enabled=False):
             cast = [None if part is None else part.to(dtype) for part in parts]
-            return LoraProduct.apply(*cast, self.scaling[name])
+            out: Tensor = LoraProduct.apply(*cast, self.scaling[name])  # type: ignore[no-untyped-call]
+            return out
 
     def _is_plain(self, name: str) -> bool:
         return (

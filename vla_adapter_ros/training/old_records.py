@@ -15,8 +15,13 @@ OLD_KEYS = {
         "checkpointing": "gradient_checkpointing",
         "keep": "save_total_limit",
     },
-    "report": {"judged": "evaluated", "held_out": "is_validation", "spread": "std"},
-    "sentences": {"share": "fraction"},
+    "report": {
+        "judged": "evaluated",
+        "held_out": "is_validation",
+        "spread": "std",
+        "sentences": "instructions",
+    },
+    "instructions": {"share": "fraction"},
     "checkpoints": {"held_out_loss": "validation_loss"},
 }
 """Names of version 0.1 by kind of record: old to new."""
@@ -32,6 +37,6 @@ def rename_old_keys(kind: str, stored: Mapping[str, Any]) -> dict[str, Any]:
     renamed = {OLD_KEYS[kind].get(name, name): value for name, value in stored.items()}
     if kind == "settings" and "take" in renamed:  # was `last` or `best`
         renamed["load_best"] = renamed.pop("take") == "best"
-    if kind == "report" and isinstance(renamed.get("sentences"), Mapping):
-        renamed["sentences"] = rename_old_keys("sentences", renamed["sentences"])
+    if kind == "report" and isinstance(renamed.get("instructions"), Mapping):
+        renamed["instructions"] = rename_old_keys("instructions", renamed["instructions"])
     return renamed

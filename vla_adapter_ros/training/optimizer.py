@@ -62,7 +62,11 @@ def _in_head(parts: list[str], frozen: bool) -> bool:
 
 
 def learning_rate_factor(step: int, settings: FinetuneSettings) -> float:
-    """Learning rate of step number `step` (from 0), relative to the largest one."""
+    """Learning rate of step number `step` (from 0), relative to the largest one.
+
+    transformers' schedules give these rates only with warm-up and length shifted by one step, each kind by
+    another shift, so that using them would take more code than this.
+    """
     warmup_steps = min(settings.warmup_steps, settings.steps // 2)  # a short run still reaches the full rate
     if step < warmup_steps:
         return (step + 1) / (warmup_steps + 1)

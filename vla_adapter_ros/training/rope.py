@@ -31,10 +31,7 @@ def settle_rope_tables(policy: VlaAdapterPolicy) -> tuple[VlaAdapterPolicy, str]
     official = config.name.startswith(OFFICIAL_NAME)
     tables = RopeTables.BF16 if official else RopeTables.FP32
     config = dataclasses.replace(config, head=dataclasses.replace(config.head, rope_tables=tables))
-    settled = VlaAdapterPolicy(
-        rebuild(config, policy.network.state_dict()), config, policy.tokenizer, policy.statistics,
-        policy.contract, kept_files=policy.kept_files,
-    )  # fmt: skip
+    settled = policy.replace(network=rebuild(config, policy.network.state_dict()), config=config)
     why = "which the official checkpoint was trained with" if official else "as in its training before"
     return settled, (
         f"rotary tables of the Pro head: {tables}, {why}; from now on at inference too, whatever the type of "

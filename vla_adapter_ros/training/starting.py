@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -27,45 +28,51 @@ _PRISMATIC_ID = "Stanford-ILIAD/prism-qwen25-extra-dinosiglip-224px-0_5b"
 _TOKENIZER_ID = "Qwen/Qwen2.5-0.5B"
 
 
-def start_name(init: str | Path | None, preset_name: str | None) -> str:
-    """How a start is called in records: the name of its folder or file, or `scratch PRESET`."""
-    if init is not None:
-        return locate(init).name
-    return f"scratch {preset_name}" if preset_name else BACKBONE
+@dataclass(frozen=True)
+class Start:
+    """Where a training starts.
+
+    Attributes:
+        init: A checkpoint (of this package, official, or its name on the hub), a Prismatic `.pt` file or run
+            directory, an OpenVLA directory, or `prismatic`, which fetches that model and its tokenizer from
+            the hub. None: from scratch if `preset` is given, else the grounded tiny backbone of this package.
+        preset: Sizes of a published backbone (default `0.5b`), or of a model from scratch, see
+            `Preset.light`.
+        tokenizer: Folder with `tokenizer.json`: for a Prismatic backbone, and `0.5b` from scratch.
+        platform: For an official checkpoint, see `VlaAdapterPolicy.from_pretrained`.
+    """
+
+    init: str | Path | None = None
+    preset: str | None = None
+    tokenizer: str | Path | None = None
+    platform: str | None = None
+
+    @property
+    def name(self) -> str:
+        """How it is called in records: the name of its folder or file, or `scratch PRESET`."""
+        if self.init is not None:
+            return locate(self.init).name
+        return f"scratch {self.preset}" if self.preset else BACKBONE
+
+    @property
+    def is_tiny(self) -> bool:
+        """Whether it is known to be the tiny model, without reading any weights."""
+        if self.init is None:
+            return self.preset in (None, Preset.TINY)
+        return os.path.isfile(own := expand(self.init) / CONFIG) and bool(read_own_config(own).stem)
 
 
-def is_tiny_start(init: str | Path | None, preset_name: str | None) -> bool:
-    """Whether a start is known to be the tiny model, without reading any weights."""
-    if init is None:
-        return preset_name in (None, Preset.TINY)
-    return os.path.isfile(own := expand(init) / CONFIG) and bool(read_own_config(own).stem)
-
-
-def starting_point(
-    init: str | Path | None,
-    robot: Contract,
-    sentences: Iterable[str],
-    *,
-    preset_name: str | None = None,
-    tokenizer: str | Path | None = None,
-    platform: str | None = None,
-    device: str | torch.device = "cpu",
+def open_start(
+    start: Start, robot: Contract, instructions: Iterable[str], device: str | torch.device = "cpu"
 ) -> VlaAdapterPolicy:
     """The policy or backbone to train, in float32.
 
     Draws what is new from torch's global generator.
 
     Args:
-        init: A checkpoint (of this package, official, or its name on the hub), a Prismatic `.pt` file or run
-            directory, an OpenVLA directory, or `prismatic`, which fetches that model and its tokenizer from
-            the hub. None: from scratch if `preset_name` is given, else the grounded tiny backbone of this
-            package.
+        start: Which one.
         robot: Cameras, state and actions of the data set.
-        sentences: Instructions of the data set: a tiny model from scratch knows their words.
-        preset_name: Sizes of a published backbone (default `0.5b`), or of a model from scratch, see
-            `Preset.light`.
-        tokenizer: Folder with `tokenizer.json`: for a Prismatic backbone, and `0.5b` from scratch.
-        platform: For an official checkpoint, see `VlaAdapterPolicy.from_pretrained`.
+        instructions: Those of the data set: a tiny model from scratch knows their words.
         device: Where it trains.
 
     Raises:
@@ -73,10 +80,11 @@ def starting_point(
         ContractMismatch: the checkpoint was trained for another robot.
         CheckpointError: damaged or missing.
     """
-    if init is None and preset_name is None:
+    init, tokenizer = start.init, start.tokenizer
+    if init is None and start.preset is None:
         init = checkpoints_folder() / BACKBONE
     if init is None:
-        policy = _from_scratch(preset_name or "", robot, sentences, tokenizer)
+        policy = _from_scratch(start.preset or "", robot, instructions, tokenizer)
         policy.network.to(device)
         return policy
     if init == PRISMATIC and not os.path.exists(expand(init)):
@@ -84,9 +92,9 @@ def starting_point(
         tokenizer = tokenizer or _fetch(_TOKENIZER_ID, "tokenizer*.json")
     path = locate(init) if os.path.isfile(expand(init)) else find_checkpoint(init)
     if _is_policy(path):
-        policy = VlaAdapterPolicy.from_pretrained(path, platform=platform, device=device)
+        policy = VlaAdapterPolicy.from_pretrained(path, platform=start.platform, device=device)
     else:
-        config = _sized(preset_name or "0.5b", robot)
+        config = _sized(start.preset or Preset.PUBLISHED_05B, robot)
         policy = read_backbone(path, config, tokenizer=tokenizer, dtype=torch.float32)
         policy.network.to(device)
     if policy.contract is not None:
@@ -106,7 +114,7 @@ def _is_policy(path: Path) -> bool:
 
 
 def _from_scratch(
-    name: str, robot: Contract, sentences: Iterable[str], tokenizer: str | Path | None
+    name: str, robot: Contract, instructions: Iterable[str], tokenizer: str | Path | None
 ) -> VlaAdapterPolicy:
     if name not in Preset.light():
         raise TrainingError(f"preset = {name!r}: allowed from scratch is one of {Preset.light()}")
@@ -116,7 +124,7 @@ def _from_scratch(
         return VlaAdapterPolicy(VlaAdapter(config), config, known)
     if name != Preset.TINY:
         raise TrainingError(f"preset {name!r} from scratch needs a tokenizer: name the folder of Qwen2.5's")
-    known = Tokenizer.from_words((*TINY_WORDS, *sentences))
+    known = Tokenizer.from_words((*TINY_WORDS, *instructions))
     config = _sized(name, robot, known.vocab_size)
     return VlaAdapterPolicy(VlaAdapter(config), config, known)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +12,13 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from vla_adapter_ros.errors import TrainingError
+from vla_adapter_ros.files import write_file
 from vla_adapter_ros.training.distributed import placed_like, whole
 from vla_adapter_ros.training.ema import RunningMean
 from vla_adapter_ros.training.old_records import rename_old_keys
 
+STATE_FILE = "state.safetensors"
+"""Name of the running training's state in its folder."""
 _PARTS = ("step", "exp_avg", "exp_avg_sq")
 
 
@@ -62,16 +64,7 @@ def save_state(
     if not write:
         return
     tensors["losses"] = torch.tensor(losses, dtype=torch.float64)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(path.name + ".tmp")
-    try:
-        save_file(tensors, temporary, metadata={"settings": json.dumps(settings)})
-        with open(temporary, "rb") as file:
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except (OSError, SafetensorError):  # half a file must not keep a full disk full
-        temporary.unlink(missing_ok=True)
-        raise
+    write_file(path, lambda to: save_file(tensors, to, metadata={"settings": json.dumps(settings)}))
 
 
 def read_settings(path: Path) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from command_parsers import COMMANDS, needed
 from vla_adapter_ros.cli.arguments import UsageError, number, whole
 from vla_adapter_ros.cli.finetune import chosen_settings
 from vla_adapter_ros.cli.main import STATUSES, _parser, main
-from vla_adapter_ros.training.settings import setting_fields
+from vla_adapter_ros.training.settings import make_settings, setting_fields
 
 
 def is_number(action: argparse.Action) -> bool:
@@ -112,9 +112,29 @@ def test_every_setting_of_fine_tuning_has_an_option_with_a_text(capsys):
     with pytest.raises(SystemExit):
         main(["finetune", "--help"])
     shown = capsys.readouterr().out
-    for field in setting_fields():
-        assert f"--{field.name.replace('_', '-')} " in shown or f"--{field.name.replace('_', '-')}," in shown
-        assert field.metadata["text"].split()[0] in shown
+    options = {name: f"--{name.replace('_', '-')}" for name in setting_fields()}
+    for name, field in setting_fields().items():
+        assert f"{options[name]} " in shown or f"{options[name]}," in shown
+        assert field.description.split()[0] in shown
+    given = {name: value for name, value in OTHER_SETTINGS.items() if value is not None}
+    words = [word for name, value in given.items() for word in (options[name], *value.split())]
+    parsed = parse(("finetune",), *words, *(options[name] for name in set(OTHER_SETTINGS) - set(given)))
+    chosen = make_settings(seed=parsed.seed, **chosen_settings(parsed))
+    plain = make_settings(**chosen_settings(parse(("finetune",))))
+    assert [name for name in options if getattr(chosen, name) == getattr(plain, name)] == []
+
+
+OTHER_SETTINGS = {  # another value than the default for each setting; None: a flag
+    "steps": "7", "batch_size": "6", "gradient_accumulation_steps": "2", "lr": "0.5",
+    "backbone_lr_factor": "0.5", "lora_rank": "2", "lora_alpha": "3", "lora_dropout": "0.1",
+    "lora_targets": "used-linear", "freeze": "action_head", "warmup_steps": "1", "schedule": "constant",
+    "final_lr": "0.1", "weight_decay": "0.1", "grad_clip_norm": "2", "ema_decay": "0.5",
+    "precision": "bf16", "frozen_bf16": None, "gradient_checkpointing": None, "compile": None,
+    "waypoint_weight": "0.1", "state_noise": "0.1", "augmentation": "none", "gain": "0.1",
+    "offset": "0.1", "padding": "drop", "idle_threshold": "0.1", "source_weights": "policy=1",
+    "workers": "1", "holdout": "0.1", "seed": "3", "save_every": "3", "save_total_limit": "1",
+    "evaluate_every": "3", "load_best": None,
+}  # fmt: skip
 
 
 def test_options_that_mean_nothing_are_not_there(capsys):
@@ -163,20 +183,22 @@ def test_a_folder_that_cannot_be_written_to_is_refused(tmp_path, capsys):
 
 @pytest.mark.parametrize(("processes", "status"), [("1", 3), ("2", 0)])
 def test_a_language_blind_policy_is_status_3_but_never_a_crash_of_a_launcher(monkeypatch, processes, status):
-    from vla_adapter_ros.training import finetune
+    from vla_adapter_ros.evaluation import finetuning
 
     report = SimpleNamespace(exit_status=3)
-    monkeypatch.setattr(finetune, "finetune", lambda *_, **__: SimpleNamespace(report=report))
+    monkeypatch.setattr(finetuning, "finetune_and_evaluate", lambda *_, **__: (None, report))
     monkeypatch.setenv("WORLD_SIZE", processes)
     assert main(["finetune", "--dataset", "x", "--output", "y"]) == status
 
 
 def test_memory_without_a_gpu_is_refused_unless_the_cpu_is_named(monkeypatch, capsys):
-    from vla_adapter_ros.training import finetune
+    from vla_adapter_ros.evaluation import finetuning
 
     begun = []
-    result = SimpleNamespace(report=SimpleNamespace(exit_status=0))
-    monkeypatch.setattr(finetune, "finetune", lambda *_, **given: begun.append(given) or result)
+    result = (None, SimpleNamespace(exit_status=0))
+    monkeypatch.setattr(
+        finetuning, "finetune_and_evaluate", lambda *_, **given: begun.append(given) or result
+    )
     monkeypatch.setattr("torch.cuda.device_count", lambda: 0)
     words = ["finetune", "--dataset", "x", "--output", "y", "--memory", "24", "--init", "prismatic"]
     assert main(words) == 1 and not begun
@@ -205,7 +227,7 @@ def test_blanks_beside_commas_mean_nothing(option, text, read):
 
 
 def test_episodes_may_have_blanks_beside_commas():
-    from vla_adapter_ros.training.open_loop import pick_episodes
+    from vla_adapter_ros.evaluation.open_loop import pick_episodes
 
     assert pick_episodes("0:2, 5", 9) == pick_episodes("0:2,5", 9) == [0, 1, 5]
 

@@ -17,7 +17,7 @@ from vla_adapter_ros.control.urdf import contract_kinematics
 pytest.importorskip("pinocchio", reason="kinematics need pinocchio: pip install pin")
 pytest.importorskip("mujoco", reason="the simulated arm needs mujoco: pip install mujoco")
 
-from vla_adapter_ros.benchmarks.policy_loop import PUBLISH_EVERY, measured_joints, send_trajectory
+from vla_adapter_ros.evaluation.policy_loop import PUBLISH_EVERY, measured_joints, send_trajectory
 from vla_adapter_ros.simulation.robot import SimulatedRobot
 from vla_adapter_ros.simulation.scene import Scene
 

@@ -10,7 +10,7 @@ import torch
 
 from vla_adapter_ros.model import VlaAdapterPolicy
 from vla_adapter_ros.training.adapters import backbone_layers, plain_copy
-from vla_adapter_ros.training.memory import apply_training_optimizations
+from vla_adapter_ros.training.optimizations import apply_training_optimizations
 from vla_adapter_ros.training.optimizer import freeze_parts
 from vla_adapter_ros.training.settings import FinetuneSettings
 

@@ -21,7 +21,7 @@ from vla_adapter_ros.dataset.tools.importing import import_lerobot
 from vla_adapter_ros.errors import MappingError
 from vla_adapter_ros.observation.fitting import can_fit, fit_image
 from vla_adapter_ros.observation.images import decode_image
-from vla_adapter_ros.training.decoding import VideoFrames
+from vla_adapter_ros.training.data.image_store import VideoFrames
 
 
 def numbered(width: int, height: int) -> np.ndarray:

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 
 from vla_adapter_ros.contract import Contract, read_contract
-from vla_adapter_ros.training.data import Rows
+from vla_adapter_ros.training.data.samples import Rows
 
 CONTRACT = read_contract("franka_sim")
 HOME = np.array([0.0, -0.5, 0.2, -2.0, 0.6, 1.9, 0.8])

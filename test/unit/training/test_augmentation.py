@@ -13,7 +13,7 @@ import torch
 from vla_adapter_ros.errors import TrainingError
 from vla_adapter_ros.model import preset
 from vla_adapter_ros.model.preprocessing import center_crop
-from vla_adapter_ros.training.augmentation import (
+from vla_adapter_ros.training.data.augmentation import (
     augment,
     draw,
     evaluation_preprocessing,

@@ -14,13 +14,14 @@ from vla_adapter_ros.errors import DatasetError, TrainingError
 from vla_adapter_ros.model import VlaAdapterPolicy
 from vla_adapter_ros.model.loss import mean_of_valid
 from vla_adapter_ros.model.preprocessing import center_crop
-from vla_adapter_ros.training.batches import BatchMaker, prepare_preprocessing, training_images
 from vla_adapter_ros.training.cameras import with_cameras
-from vla_adapter_ros.training.data import Samples, compute_statistics, read_rows
-from vla_adapter_ros.training.loading import draws_of, load_batches, worker_count
-from vla_adapter_ros.training.selection import pick_rows
+from vla_adapter_ros.training.data.augmentation import prepare_preprocessing
+from vla_adapter_ros.training.data.batches import BatchMaker, draws_of, load_batches, worker_count
+from vla_adapter_ros.training.data.data_sources import open_sources
+from vla_adapter_ros.training.data.image_store import training_images
+from vla_adapter_ros.training.data.samples import Samples, compute_statistics, read_rows
+from vla_adapter_ros.training.data.selection import pick_rows
 from vla_adapter_ros.training.settings import FinetuneSettings
-from vla_adapter_ros.training.sources import open_sources
 
 
 def settings(**more) -> FinetuneSettings:

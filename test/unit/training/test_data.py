@@ -12,7 +12,7 @@ from training_samples import CLOSES, CONTRACT, LENGTH, TASKS, make_dataset
 from vla_adapter_ros.dataset.reader import DatasetReader
 from vla_adapter_ros.errors import TrainingError
 from vla_adapter_ros.model.normalization import normalize, unnormalize
-from vla_adapter_ros.training.data import HARDLY_MOVES, ImageStore, compute_statistics, load_samples
+from vla_adapter_ros.training.data.samples import HARDLY_MOVES, ImageStore, compute_statistics, load_samples
 
 
 def halve(images: np.ndarray) -> np.ndarray:

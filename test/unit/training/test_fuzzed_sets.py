@@ -22,9 +22,9 @@ from vla_adapter_ros.dataset.tools.importing import import_bag, import_lerobot
 from vla_adapter_ros.dataset.tools.info import describe_dataset, overview
 from vla_adapter_ros.errors import VlaAdapterError
 from vla_adapter_ros.model import VlaAdapterPolicy
-from vla_adapter_ros.training.inspection import inspect_data
+from vla_adapter_ros.training.data.data_sources import OpenSource
+from vla_adapter_ros.training.data.preflight import inspect_data
 from vla_adapter_ros.training.settings import make_settings
-from vla_adapter_ros.training.sources import OpenSource
 
 QUICK, ALL = 6, 500
 SEEDS = [n if n < QUICK else pytest.param(n, marks=pytest.mark.slow) for n in range(ALL)]
@@ -71,7 +71,7 @@ def read_all(root: Path) -> None:
 
 def preflight(root: Path, mapping, backbone: VlaAdapterPolicy) -> None:
     data = open_dataset(root, mapping, CONTRACT)
-    inspect_data([OpenSource("set", data)], CONTRACT, backbone, make_settings(steps=2, batch=2), None)
+    inspect_data([OpenSource("set", data)], CONTRACT, backbone, make_settings(steps=2, batch_size=2), None)
 
 
 def use(root: Path, mapping, output: Path, backbone: VlaAdapterPolicy) -> None:

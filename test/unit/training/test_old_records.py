@@ -8,9 +8,10 @@ import json
 import torch
 
 from vla_adapter_ros.contract import checkpoints_folder
+from vla_adapter_ros.evaluation.finetuning import read_report
 from vla_adapter_ros.training.checkpoints import CheckpointManager
-from vla_adapter_ros.training.finetune import _read_result
 from vla_adapter_ros.training.old_records import OLD_KEYS, rename_old_keys
+from vla_adapter_ros.training.result import read_result
 from vla_adapter_ros.training.settings import FinetuneSettings
 from vla_adapter_ros.training.state import read_settings, save_state
 
@@ -66,7 +67,8 @@ def test_the_result_of_a_training_of_0_1_is_read(tmp_path):
     }  # fmt: skip
     facts = {"settings": OLD_SETTINGS, "losses": [1.0], "seconds": 2.0, "report": report}
     (tmp_path / "training.json").write_text(json.dumps(facts))
-    result, settings = _read_result(tmp_path)
+    result, settings = read_result(tmp_path)
     assert settings["grad_clip_norm"] == 0.5
-    assert result.report.is_validation and result.report.evaluated.episodes == (3,)
-    assert result.report.std == (0.5,) and result.report.sentences.fraction == 0.75
+    report = read_report(result)
+    assert report.is_validation and report.evaluated.episodes == (3,)
+    assert report.std == (0.5,) and report.instructions.fraction == 0.75

@@ -31,9 +31,16 @@ from vla_adapter_ros.errors import ContractMismatch, DatasetError, TrainingError
 from vla_adapter_ros.model import Tokenizer, VlaAdapterPolicy
 from vla_adapter_ros.observation.frame import Frame
 from vla_adapter_ros.training.finetune import finetune
-from vla_adapter_ros.training.inspection import check_data
+from vla_adapter_ros.training.finetune_plan import make_plan
+from vla_adapter_ros.training.settings import make_settings
+from vla_adapter_ros.training.starting import Start
 
 WORDS = Tokenizer.from_words()
+
+
+def check_data(dataset, page, *, init, **settings):
+    """What `finetune --check-only` does."""
+    return make_plan(dataset, make_settings(**settings), Start(init)).check(page)
 
 
 @pytest.fixture(scope="module")
@@ -129,7 +136,7 @@ def test_bad_data_ends_a_training_before_it_begins(fault, copy, backbone, tmp_pa
     steps = []
     with pytest.raises(TrainingError, match=message):
         finetune(
-            copy, tmp_path / "out", init=backbone, steps=1, batch_size=2, progress=False,
+            copy, tmp_path / "out", start=Start(backbone), steps=1, batch_size=2, progress=False,
             on_step=lambda n, _: steps.append(n),
         )  # fmt: skip
     assert not steps and not (tmp_path / "out").exists()

@@ -16,8 +16,9 @@ from safetensors.torch import load_file
 from training_samples import make_backbone, make_dataset
 
 from vla_adapter_ros.errors import TrainingError
+from vla_adapter_ros.evaluation.finetuning import finetune_and_evaluate
 from vla_adapter_ros.training.distributed import Processes
-from vla_adapter_ros.training.finetune import finetune
+from vla_adapter_ros.training.starting import Start
 
 REPOSITORY = Path(__file__).resolve().parents[3]
 COMMON = {
@@ -28,11 +29,13 @@ COMMON = {
 SCRIPT = """
 import json, os, sys
 import torch
-from vla_adapter_ros.training import distributed, finetune as module
+from vla_adapter_ros.evaluation.finetuning import finetune_and_evaluate
+from vla_adapter_ros.training import distributed
+from vla_adapter_ros.training.starting import Start
 for name, more in json.loads(sys.argv[4]).items():
     os.environ["ACCELERATE_USE_FSDP"] = str(more.pop("spread", False)).lower()
     more |= {"progress": False, "pages": False}
-    result = module.finetune(sys.argv[1], f"{sys.argv[3]}/{name}", init=sys.argv[2], **more)
+    result, _ = finetune_and_evaluate(sys.argv[1], f"{sys.argv[3]}/{name}", start=Start(sys.argv[2]), **more)
     kind = distributed.Processes("cpu")
     if os.environ["RANK"] == "0":
         print(json.dumps([name, kind.count, kind.sharded, result.losses]), flush=True)
@@ -76,9 +79,9 @@ def run_two(folder: Path, runs: dict[str, dict]) -> dict[str, tuple]:
 
 def run_one(folder: Path, name: str, more: dict, **others):
     output = folder / name
-    return finetune(
-        folder / "set", output, init=folder / "tiny", progress=False, pages=False, **more, **others
-    )
+    return finetune_and_evaluate(
+        folder / "set", output, start=Start(folder / "tiny"), progress=False, pages=False, **more, **others
+    )[0]
 
 
 def require_same(two: Path, losses: list[float], one) -> None:
@@ -87,8 +90,11 @@ def require_same(two: Path, losses: list[float], one) -> None:
     ours, theirs = (load_file(folder / "model.safetensors") for folder in (two, one.output))
     for key, value in theirs.items():
         torch.testing.assert_close(ours[key], value, atol=1e-3, rtol=1e-3)
-    facts = json.loads((two / "training.json").read_text())
-    np.testing.assert_allclose(facts["report"]["evaluated"]["policy"], one.report.error, rtol=1e-2, atol=1e-4)
+    errors = [
+        json.loads((folder / "training.json").read_text())["report"]["evaluated"]["policy"]
+        for folder in (two, one.output)
+    ]
+    np.testing.assert_allclose(*errors, rtol=1e-2, atol=1e-4)
 
 
 @pytest.mark.slow

@@ -15,7 +15,9 @@ from vla_adapter_ros.dataset.writer import DatasetWriter
 from vla_adapter_ros.model import VlaAdapterPolicy
 from vla_adapter_ros.observation.frame import Frame
 from vla_adapter_ros.training import finetune as training
+from vla_adapter_ros.training.finetune_plan import TrainingBundle
 from vla_adapter_ros.training.rope import settle_rope_tables
+from vla_adapter_ros.training.starting import Start
 
 from ..model.official_sample import fitting_contract, official_policy, write_official
 
@@ -103,14 +105,14 @@ def test_the_stored_tables_are_those_of_the_training(
 ) -> None:
     dataset = make_dataset(tmp_path / "set", fitting_contract())
     trained: list[VlaAdapterPolicy] = []
-    build = training._build_loop
+    build = training.build_learner
 
-    def watched(policy: VlaAdapterPolicy, *more: object) -> object:
-        trained.append(policy)
-        return build(policy, *more)
+    def watched(bundle: TrainingBundle, *more: object) -> object:
+        trained.append(bundle.policy)
+        return build(bundle, *more)
 
-    monkeypatch.setattr(training, "_build_loop", watched)
-    training.finetune(dataset, tmp_path / "out", init=official, platform="libero", **QUICK)
+    monkeypatch.setattr(training, "build_learner", watched)
+    training.finetune(dataset, tmp_path / "out", start=Start(official, platform="libero"), **QUICK)
     in_training = seen_tables(trained[0])
     for dtype in (torch.float32, torch.bfloat16):
         again = VlaAdapterPolicy.from_pretrained(tmp_path / "out", dtype=dtype)

@@ -9,8 +9,8 @@ import pytest
 from made_rows import CONTRACT, changed, made_rows
 
 from vla_adapter_ros.errors import TrainingError
-from vla_adapter_ros.training.data import _run_ends
-from vla_adapter_ros.training.selection import is_idle, pick_rows, split_rows
+from vla_adapter_ros.training.data.samples import _run_ends
+from vla_adapter_ros.training.data.selection import is_idle, pick_rows, split_rows
 from vla_adapter_ros.training.settings import FinetuneSettings
 
 

@@ -11,8 +11,8 @@ from training_samples import CONTRACT, TASKS, make_dataset
 
 from vla_adapter_ros.contract import write_contract
 from vla_adapter_ros.errors import ContractMismatch, DatasetError, MappingError, TrainingError
-from vla_adapter_ros.training.data import compute_statistics, load_samples, read_rows
-from vla_adapter_ros.training.sources import Source, open_sources, parse_source
+from vla_adapter_ros.training.data.data_sources import Source, open_sources, parse_source
+from vla_adapter_ros.training.data.samples import compute_statistics, load_samples, read_rows
 
 
 @pytest.fixture(scope="module")

@@ -15,9 +15,11 @@ from training_samples import make_backbone, make_dataset
 
 from vla_adapter_ros.cli.main import main
 from vla_adapter_ros.errors import CheckpointError, TrainingError
+from vla_adapter_ros.evaluation.finetuning import finetune_and_evaluate
 from vla_adapter_ros.model import checkpoint_writer
 from vla_adapter_ros.training import state
 from vla_adapter_ros.training.finetune import finetune
+from vla_adapter_ros.training.starting import Start
 
 SHORT = {"steps": 4, "batch_size": 4, "warmup_steps": 2, "progress": False, "save_every": 2, "pages": False}
 
@@ -25,16 +27,16 @@ SHORT = {"steps": 4, "batch_size": 4, "warmup_steps": 2, "progress": False, "sav
 @pytest.fixture(scope="module")
 def start(tmp_path_factory) -> dict:
     folder = tmp_path_factory.mktemp("start")
-    return {"dataset": make_dataset(folder / "set", 4), "init": make_backbone(folder / "tiny")}
+    return {"dataset": make_dataset(folder / "set", 4), "start": Start(make_backbone(folder / "tiny"))}
 
 
 def test_a_run_that_has_finished_says_so_and_gives_its_result(start, tmp_path, capsys):
     settings = {**SHORT, "progress": True}
-    made = finetune(output=tmp_path / "policy", **start, **settings)
+    made, _ = finetune_and_evaluate(output=tmp_path / "policy", **start, **settings)
     told = " ".join(capsys.readouterr().out.split())
     assert "starts from tiny, " in told and " million parameters, on " in told
     before = (tmp_path / "policy/training.json").read_bytes()
-    again = finetune(output=tmp_path / "policy", resume=True, **start, **settings)
+    again, _ = finetune_and_evaluate(output=tmp_path / "policy", resume=True, **start, **settings)
     first, *_, last = capsys.readouterr().out.splitlines()
     assert first.startswith(
         f"{tmp_path / 'policy'} is finished: nothing is left to resume. To train on, take"

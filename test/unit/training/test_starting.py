@@ -15,29 +15,30 @@ from vla_adapter_ros.errors import CheckpointError, TrainingError
 from vla_adapter_ros.model import VlaAdapterPolicy
 from vla_adapter_ros.training import starting
 from vla_adapter_ros.training.settings import FinetuneSettings
+from vla_adapter_ros.training.starting import Start, open_start
 
 
 def test_from_scratch_the_words_of_the_data_are_known():
     torch.manual_seed(0)
-    sentences = ("stack the Zirconium nut", "pick up the cube")
-    policy = starting.starting_point(None, CONTRACT, sentences, preset_name="tiny")
+    instructions = ("stack the Zirconium nut", "pick up the cube")
+    policy = open_start(Start(preset="tiny"), CONTRACT, instructions)
     assert policy.tokenizer.unknown_words("stack the zirconium nut") == ()
     assert policy.statistics is None and policy.config.name == "tiny"
     assert policy.config.action_dim == len(CONTRACT.action_names)
     assert policy.config.llm.vocab_size == policy.tokenizer.vocab_size
-    assert starting.start_name(None, "tiny") == "scratch tiny"
+    assert Start(preset="tiny").name == "scratch tiny"
     for name, message in (("0.5b", "needs a tokenizer"), ("openvla-7b", "allowed from scratch is one of")):
         with pytest.raises(TrainingError, match=message):
-            starting.starting_point(None, CONTRACT, sentences, preset_name=name)
+            open_start(Start(preset=name), CONTRACT, instructions)
 
 
 def test_a_folder_of_ours_a_published_file_and_a_missing_one(tmp_path, monkeypatch):
     backbone = make_backbone(tmp_path / "ours")
-    policy = starting.starting_point(backbone, CONTRACT, ())
+    policy = open_start(Start(backbone), CONTRACT, ())
     assert isinstance(policy, VlaAdapterPolicy) and policy.network.dtype == torch.float32
-    assert starting.start_name(backbone, None) == "ours"
+    assert Start(backbone).name == "ours"
     with pytest.raises(CheckpointError, match="no checkpoint directory"):
-        starting.starting_point(tmp_path / "nothing", CONTRACT, ())
+        open_start(Start(tmp_path / "nothing"), CONTRACT, ())
     asked = []
 
     def read_backbone(path: Path, config, *, tokenizer, dtype) -> VlaAdapterPolicy:
@@ -50,9 +51,9 @@ def test_a_folder_of_ours_a_published_file_and_a_missing_one(tmp_path, monkeypat
     (run / "checkpoints").mkdir(parents=True)
     (run / "checkpoints" / "latest-checkpoint.pt").write_bytes(b"")
     (tmp_path / "openvla").mkdir()
-    starting.starting_point(tmp_path / "prism.pt", CONTRACT, (), tokenizer="words")
-    starting.starting_point(run, CONTRACT, (), tokenizer="words")
-    starting.starting_point(tmp_path / "openvla", CONTRACT, (), preset_name="openvla-7b")
+    open_start(Start(tmp_path / "prism.pt", tokenizer="words"), CONTRACT, ())
+    open_start(Start(run, tokenizer="words"), CONTRACT, ())
+    open_start(Start(tmp_path / "openvla", preset="openvla-7b"), CONTRACT, ())
     assert asked == [
         ("prism.pt", "0.5b", 2, "words", torch.float32),
         ("run", "0.5b", 2, "words", torch.float32),
@@ -74,7 +75,7 @@ def test_the_published_backbone_by_its_first_name(tmp_path, monkeypatch):
             (folder / "checkpoints" / "latest-checkpoint.pt").write_bytes(b"")
         return str(folder)
 
-    policy = starting.starting_point(make_backbone(tmp_path / "ours"), CONTRACT, ())
+    policy = open_start(Start(make_backbone(tmp_path / "ours")), CONTRACT, ())
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(hub, "snapshot_download", snapshot_download)
     monkeypatch.setattr(
@@ -82,14 +83,14 @@ def test_the_published_backbone_by_its_first_name(tmp_path, monkeypatch):
         "read_backbone",
         lambda path, config, *, tokenizer, dtype: read.append((path, tokenizer)) or policy,
     )
-    starting.starting_point("prismatic", CONTRACT, ())
+    open_start(Start("prismatic"), CONTRACT, ())
     (model, files), (words, word_files) = fetched
     assert model.startswith("Stanford-ILIAD/prism-qwen25") and words == "Qwen/Qwen2.5-0.5B"
     assert files == ["config.json", "checkpoints/latest-checkpoint.pt"] and word_files == ["tokenizer*.json"]
     assert read == [(tmp_path / model, tmp_path / words)]
     monkeypatch.setitem(sys.modules, "huggingface_hub", None)
     with pytest.raises(CheckpointError, match=r"not installed.*hf download Stanford-ILIAD"):
-        starting.starting_point("prismatic", CONTRACT, ())
+        open_start(Start("prismatic"), CONTRACT, ())
 
 
 def parsed(*arguments: str) -> dict:

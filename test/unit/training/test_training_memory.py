@@ -12,8 +12,9 @@ from vla_adapter_ros.errors import TrainingError
 from vla_adapter_ros.model import VlaAdapter, preset
 from vla_adapter_ros.model.vision import VitBlock
 from vla_adapter_ros.training.adapters import add_lora, frozen_to_bf16, plain_copy
-from vla_adapter_ros.training.memory import compile_layers, recomputed_activations, repeated_layers
-from vla_adapter_ros.training.presets import MEMORIES, memory_preset, what_needs_less
+from vla_adapter_ros.training.memory_presets import MEMORIES, memory_preset
+from vla_adapter_ros.training.optimizations import compile_layers, recomputed_activations, repeated_layers
+from vla_adapter_ros.training.out_of_memory import what_needs_less
 from vla_adapter_ros.training.settings import FinetuneSettings
 
 

@@ -12,9 +12,10 @@ from vla_adapter_ros.dataset.quality.all_rows import check_constant, check_gripp
 from vla_adapter_ros.dataset.reader import DatasetReader
 from vla_adapter_ros.dataset.writer import DatasetWriter
 from vla_adapter_ros.model import VlaAdapterPolicy
-from vla_adapter_ros.training.data import compute_statistics, is_closed, read_rows
+from vla_adapter_ros.training.data.samples import compute_statistics, is_closed, read_rows
+from vla_adapter_ros.training.data.selection import is_idle
 from vla_adapter_ros.training.finetune import finetune
-from vla_adapter_ros.training.selection import is_idle
+from vla_adapter_ros.training.starting import Start
 
 CONTRACT, BARE = two_hands.CONTRACT, two_hands.without_hands()
 
@@ -106,7 +107,7 @@ def test_a_short_training_and_back_to_the_controller(recorded, tmp_path):
     trained = finetune(
         root,
         tmp_path / "policy",
-        init=backbone,
+        start=Start(backbone),
         steps=2,
         batch_size=2,
         warmup_steps=1,

@@ -14,18 +14,18 @@ import pytest
 
 pytest.importorskip("mujoco", reason="the simulated arm needs mujoco: pip install mujoco")
 
-from vla_adapter_ros.benchmarks.closed_loop import (
-    Episode,
+from vla_adapter_ros.cli.main import main
+from vla_adapter_ros.contract import checkpoints_folder, read_contract
+from vla_adapter_ros.errors import CheckpointError, ContractMismatch, ParameterError
+from vla_adapter_ros.evaluation.closed_loop import (
+    Trial,
     evaluate_closed_loop,
     format_result,
     run_scene,
     summarize,
     wilson_interval,
 )
-from vla_adapter_ros.benchmarks.policy_loop import run_policy
-from vla_adapter_ros.cli.main import main
-from vla_adapter_ros.contract import checkpoints_folder, read_contract
-from vla_adapter_ros.errors import CheckpointError, ContractMismatch, ParameterError
+from vla_adapter_ros.evaluation.policy_loop import run_policy
 from vla_adapter_ros.model import VlaAdapterPolicy
 from vla_adapter_ros.simulation.cube_colors import COLORS
 from vla_adapter_ros.simulation.robot import SimulatedRobot
@@ -131,8 +131,8 @@ def test_a_refused_chunk_is_a_failure_with_its_reason_and_the_next_episodes_go_o
 
 
 def test_counts():
-    def episode(scene: int, lifted: str, seconds: float = 2.0) -> Episode:
-        return Episode(scene, ("red", "blue"), "pick up the red cube", "red", lifted, seconds, 5)
+    def episode(scene: int, lifted: str, seconds: float = 2.0) -> Trial:
+        return Trial(scene, ("red", "blue"), "pick up the red cube", "red", lifted, seconds, 5)
 
     found = [episode(1, "red"), episode(1, "red", 4.0), episode(2, "blue"), episode(2, "red"), episode(3, "")]
     result = summarize(found)
@@ -192,7 +192,7 @@ def test_the_installed_command_starts_worker_processes():
 
 
 def test_refusals(tmp_path):
-    for wrong in ({"scenes": 0}, {"jobs": 0}, {"sentences": "all"}):
+    for wrong in ({"scenes": 0}, {"jobs": 0}, {"named": "all"}):
         with pytest.raises(ParameterError, match="allowed is"):
             evaluate_closed_loop(SHIPPED, **wrong)
     with pytest.raises(ContractMismatch, match=r"action\.space"):

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 from vla_adapter_ros.errors import TrainingError
-from vla_adapter_ros.training.settings import FinetuneSettings
 
 _RECIPE = {"lr": 2e-4, "schedule": "constant", "warmup_steps": 500, "lora_rank": 64, "frozen_bf16": True}
 _SIZES: dict[int, dict[str, Any]] = {
@@ -36,34 +35,12 @@ def memory_preset(gigabytes: int) -> dict[str, Any]:
     return {**_RECIPE, **_SIZES[gigabytes]}
 
 
-def what_needs_less(settings: FinetuneSettings, processes: int = 1) -> str:
-    """What to try when memory ran out: the next smaller preset, or the setting that is left.
-
-    More parts and activations computed again can be given with `resume`: the step stays the same.
-    """
-    steps = settings.gradient_accumulation_steps
-    part = settings.batch_size // (steps * processes)
-    advice = []
-    recomputes = settings.gradient_checkpointing
-    smaller = [m for m in MEMORIES if _part(m) < part or (_recomputes(m) and not recomputes)]
-    if settings.lora_rank and smaller:
-        advice.append(f"--memory {max(smaller)} (the next smaller preset)")
-    if part > 1:
-        divisors = [n for n in range(2, part + 1) if part % n == 0]
-        advice.append(f"--gradient-accumulation-steps {steps * divisors[0]} (now {steps})")
-    if not recomputes:
-        advice.append("--gradient-checkpointing")
-    if not settings.lora_rank:
-        advice.append("--lora-rank 64")
-    elif not settings.frozen_bf16:
-        advice.append("--frozen-bf16")
-    return ", or ".join(advice) or "a smaller model or LoRA rank: no smaller preset is left"
-
-
-def _part(gigabytes: int) -> int:
+def samples_at_once(gigabytes: int) -> int:
+    """Samples that a preset computes at once."""
     sizes = _SIZES[gigabytes]
     return sizes["batch_size"] // sizes["gradient_accumulation_steps"]
 
 
-def _recomputes(gigabytes: int) -> bool:
+def recomputes(gigabytes: int) -> bool:
+    """Whether a preset computes activations again."""
     return _SIZES[gigabytes]["gradient_checkpointing"]

@@ -5,22 +5,19 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import torch
 
 from vla_adapter_ros.contract import Contract
 from vla_adapter_ros.dataset.quality.findings import Level
 from vla_adapter_ros.model import VlaAdapterPolicy
-from vla_adapter_ros.training.augmentation import resolve_augmentation
-from vla_adapter_ros.training.batches import prepare_preprocessing, training_images
-from vla_adapter_ros.training.data import Rows, read_rows, require_fit
-from vla_adapter_ros.training.preflight import Preflight, check_files, check_rows
-from vla_adapter_ros.training.preflight_page import write_page
-from vla_adapter_ros.training.settings import FinetuneSettings, make_settings
-from vla_adapter_ros.training.sources import OpenSource, Source, open_sources
-from vla_adapter_ros.training.starting import starting_point
+from vla_adapter_ros.training.data.augmentation import resolve_augmentation
+from vla_adapter_ros.training.data.data_sources import OpenSource
+from vla_adapter_ros.training.data.image_store import training_images
+from vla_adapter_ros.training.data.preflight_checks import Preflight, check_files, check_rows
+from vla_adapter_ros.training.data.preflight_page import write_page
+from vla_adapter_ros.training.data.samples import Rows, read_rows, require_fit
+from vla_adapter_ros.training.settings import FinetuneSettings
 
 PAGE = ".data.html"  # added to the output's name
 
@@ -67,47 +64,15 @@ def inspect_data(
     found = check_rows(sources, rows, settings, policy.tokenizer, policy.config.chunk)
     found = dataclasses.replace(found, checks=(*files, *found.checks))
     if page is not None:
-        facts["Sentences"] = _sentences(rows)
+        facts["Instructions"] = _instructions(rows)
         store = training_images(sources, robot, policy, settings, limit=0)
         write_page(page, found, rows, store, settings, augmentation, facts)
     found.require_pass(page)
     return found, rows
 
 
-def _sentences(rows: Rows) -> str:
-    """Every sentence and its number of episodes, the most frequent first."""
+def _instructions(rows: Rows) -> str:
+    """Every instruction and its number of episodes, the most frequent first."""
     numbers, counts = np.unique(rows.task[np.unique(rows.first)], return_counts=True)
     pairs = sorted(zip(counts.tolist(), numbers.tolist(), strict=True), key=lambda pair: (-pair[0], pair[1]))
     return ", ".join(f"“{rows.tasks[number]}” ({count})" for count, number in pairs)
-
-
-def check_data(
-    dataset: str | Path | Source | Sequence[str | Path | Source],
-    page: Path,
-    *,
-    init: str | Path | None = None,
-    preset: str | None = None,
-    tokenizer: str | Path | None = None,
-    platform: str | None = None,
-    contract: Contract | None = None,
-    **settings: Any,
-) -> Preflight:
-    """All that `finetune` checks before it trains, and no training.
-
-    Args:
-        dataset, init, preset, tokenizer, platform, contract: See `finetune`.
-        page: HTML file to write.
-        **settings: Fields of `FinetuneSettings`.
-
-    Raises:
-        VlaAdapterError: as `finetune` before its first step.
-    """
-    chosen = make_settings(**settings)
-    sources, robot = open_sources(dataset, contract)
-    sentences = [task for source in sources for task in source.data.tasks]
-    with torch.random.fork_rng(devices=()):  # all of this is on the CPU
-        policy = starting_point(
-            init, robot, sentences, preset_name=preset, tokenizer=tokenizer, platform=platform
-        )
-    found, _ = inspect_data(sources, robot, prepare_preprocessing(policy, chosen), chosen, page)
-    return found

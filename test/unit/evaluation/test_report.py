@@ -9,15 +9,15 @@ import json
 import numpy as np
 import pytest
 import torch
-from training_samples import CONTRACT, make_backbone, make_dataset
+from training.training_samples import CONTRACT, make_backbone, make_dataset
 
 from vla_adapter_ros.dataset.reader import DatasetReader
 from vla_adapter_ros.errors import TrainingError
+from vla_adapter_ros.evaluation import metrics, report
+from vla_adapter_ros.evaluation.metrics import ActionStatistics, Errors, InstructionTest, predict_chunks
+from vla_adapter_ros.evaluation.report import OpenLoopReport, conclusions, format_report, make_report
 from vla_adapter_ros.model import VlaAdapterPolicy
-from vla_adapter_ros.training import evaluation, report
-from vla_adapter_ros.training.data import compute_statistics, load_samples
-from vla_adapter_ros.training.evaluation import Errors, Reference, SentenceTest, predict_chunks
-from vla_adapter_ros.training.report import Report, conclusions, format_report, make_report
+from vla_adapter_ros.training.data.samples import compute_statistics, load_samples
 
 NAMES = CONTRACT.action_names
 ROWS = np.arange(0, 20)  # the first two episodes
@@ -45,13 +45,13 @@ def say(monkeypatch):
         def predict(policy, samples, rows, tasks=None):
             return answer(samples, rows, samples.task[rows] if tasks is None else tasks)
 
-        monkeypatch.setattr(evaluation, "predict_chunks", predict)
+        monkeypatch.setattr(metrics, "predict_chunks", predict)
         monkeypatch.setattr(report, "predict_chunks", predict)
 
     return put
 
 
-def report_on(parts, rows=ROWS, **more) -> Report:
+def report_on(parts, rows=ROWS, **more) -> OpenLoopReport:
     return make_report(*parts, rows, NAMES, is_validation=True, seed=0, **more)
 
 
@@ -95,7 +95,7 @@ def test_training_rows_are_those_of_the_other_episodes(parts, say):
     everything = report_on(parts, np.arange(40))
     assert everything.trained is None
     np.testing.assert_allclose(everything.std, samples.action.std(axis=0))
-    reference = Reference.of(samples.action[:5])
+    reference = ActionStatistics.of(samples.action[:5])
     given = report_on(parts, train_rows=np.arange(0), reference=reference)
     assert given.trained is None
     np.testing.assert_allclose(given.std, reference.std)
@@ -103,7 +103,7 @@ def test_training_rows_are_those_of_the_other_episodes(parts, say):
         report_on(parts, np.arange(0))
 
 
-def test_verdicts_per_dimension_and_overall(parts, say):
+def test_comparisons_per_dimension_and_overall(parts, say):
     def answer(samples, rows, tasks):
         chunk = samples.chunks(rows, 8).copy()
         chunk[:, :, 1] = samples.action[np.maximum(rows - 1, samples.first[rows]), 1][:, None]  # as repeat
@@ -112,10 +112,10 @@ def test_verdicts_per_dimension_and_overall(parts, say):
 
     say(answer)
     found = report_on(parts)
-    verdicts = dict(zip(NAMES, found.verdicts(), strict=True))
-    assert verdicts["fr3_joint1"] == "better than both"
-    assert verdicts["fr3_joint3"] == "worse than both"
-    assert verdicts["fr3_joint2"] in ("worse than repeat", "worse than both")
+    compared = dict(zip(NAMES, found.comparisons(), strict=True))
+    assert compared["fr3_joint1"] == "better than both"
+    assert compared["fr3_joint3"] == "worse than both"
+    assert compared["fr3_joint2"] in ("worse than repeat", "worse than both")
     assert not found.beats_baselines  # 9 rad off in one joint
     text = format_report(found)
     assert "THIS POLICY DOES NOT BEAT BOTH BASELINES" in text
@@ -130,15 +130,17 @@ def test_verdicts_per_dimension_and_overall(parts, say):
 
 def test_a_dimension_that_never_moves_is_not_evaluated():
     actions = np.column_stack([np.linspace(0, 1, 50), np.full(50, 1.5), np.full(50, 1.5) + 1e-7])
-    reference = Reference.of(actions)
+    reference = ActionStatistics.of(actions)
     assert reference.constant.tolist() == [False, True, True]
     errors = Errors(
         9, (0,), (0.1, 5.0, 5.0), (0.5, 0.0, 0.0), (0.5, 0.0, 0.0), ((0.1, 5.0, 5.0),), ((0.5, 0.0, 0.0),),
         ((0.5, 0.0, 0.0),),
     )  # fmt: skip
     spread, constant = tuple(reference.std.tolist()), (False, True, True)
-    found = Report(("a", "b", "c"), (), True, errors, None, spread, constant, SentenceTest("x"), True, None)
-    assert found.verdicts() == ("better than both", "constant", "constant")
+    found = OpenLoopReport(
+        ("a", "b", "c"), (), True, errors, None, spread, constant, InstructionTest("x"), True, None
+    )
+    assert found.comparisons() == ("better than both", "constant", "constant")
     assert found.overall()[0] == pytest.approx(0.1 / reference.std[0])
     still = dataclasses.replace(found, constant=(True,) * 3, beats_baselines=False)
     assert conclusions(still)[0].startswith("No action ever moves")
@@ -146,11 +148,11 @@ def test_a_dimension_that_never_moves_is_not_evaluated():
 
 def test_a_policy_that_is_deaf_to_its_sentence_is_found_out(parts):
     policy, samples = parts
-    assert max(report_on(parts).sentences.change) > 0
+    assert max(report_on(parts).instructions.change) > 0
     deaf = VlaAdapterPolicy(policy.network, policy.config, policy.tokenizer, policy.statistics)
     deaf.tokenize = lambda texts: policy.tokenize(["move"] * len(texts))
     found = report_on((deaf, samples))
-    assert found.sentences.change == pytest.approx((0.0,) * 8)
+    assert found.instructions.change == pytest.approx((0.0,) * 8)
     assert found.language_blind and found.exit_status == 3
     assert "THIS POLICY IS LANGUAGE-BLIND" in format_report(found)
 
@@ -166,38 +168,38 @@ def test_sentences_must_help_and_not_only_change_something(parts, say):
     say(answer(True))
     hears = report_on(parts)
     assert hears.language_blind is False and hears.exit_status == 0
-    assert hears.sentences.gain == pytest.approx(1.0)
-    assert hears.sentences.fraction == 1.0
-    np.testing.assert_allclose(hears.sentences.wrong, 0.2, atol=1e-9)
-    np.testing.assert_allclose(hears.sentences.change, 0.3, atol=1e-9)
+    assert hears.instructions.gain == pytest.approx(1.0)
+    assert hears.instructions.fraction == 1.0
+    np.testing.assert_allclose(hears.instructions.wrong, 0.2, atol=1e-9)
+    np.testing.assert_allclose(hears.instructions.change, 0.3, atol=1e-9)
     assert "listens to its instruction: wrong instructions change its error by +100%" in format_report(hears)
     say(answer(False))
     random = report_on(parts)
-    assert max(random.sentences.change) == pytest.approx(0.2)
-    assert random.sentences.gain == pytest.approx(0.0)
+    assert max(random.instructions.change) == pytest.approx(0.2)
+    assert random.instructions.gain == pytest.approx(0.0)
     assert random.language_blind
 
 
 def test_only_rows_before_the_gripper_closes_tell_about_sentences(parts, say):
     _, samples = parts
     say(lambda samples, rows, tasks: samples.chunks(rows, 8))
-    assert report_on(parts).sentences.rows == 12  # 6 of 10 rows of two episodes
+    assert report_on(parts).instructions.rows == 12  # 6 of 10 rows of two episodes
     late = report_on(parts, np.array([8, 9, 18]))
-    assert late.sentences.change is None and late.language_blind is None and late.exit_status == 0
+    assert late.instructions.change is None and late.language_blind is None and late.exit_status == 0
     assert "not measurable: no row lies before a gripper closes" in format_report(late)
     one_task = dataclasses.replace(samples, tasks=samples.tasks[:1], task=np.zeros_like(samples.task))
     found = report_on((parts[0], one_task))
     assert "not measurable: the data set has one instruction only" in format_report(found)
     gripperless = dataclasses.replace(samples, waypoint=np.full_like(samples.waypoint, -1))
-    assert report_on((parts[0], gripperless)).sentences.rows == 20
+    assert report_on((parts[0], gripperless)).instructions.rows == 20
 
 
-def test_each_row_gets_other_sentences_and_no_two_alike():
-    shifts = evaluation._other_tasks(50, 5, seed=3)
-    assert shifts.shape == (evaluation.WRONG_SENTENCES, 50)
+def test_each_row_gets_other_instructions_and_no_two_alike():
+    shifts = metrics._other_tasks(50, 5, seed=3)
+    assert shifts.shape == (metrics.WRONG_INSTRUCTIONS, 50)
     assert shifts.min() >= 1 and shifts.max() <= 4
     assert all(len(set(column)) == len(column) for column in shifts.T)
-    assert evaluation._other_tasks(50, 2, seed=3).shape == (1, 50)
+    assert metrics._other_tasks(50, 2, seed=3).shape == (1, 50)
 
 
 def test_predictions_in_batches_are_those_of_the_policy(parts):
@@ -217,7 +219,8 @@ def test_a_report_survives_json(parts):
     found = report_on(parts)
     stored = json.loads(json.dumps(dataclasses.asdict(found)))
     assert stored["language_blind"] == found.language_blind
-    assert Report(**stored) == found
+    assert OpenLoopReport(**stored) == found
     assert (
-        Report(**json.loads(json.dumps(dataclasses.asdict(report_on(parts, np.arange(40)))))).trained is None
+        OpenLoopReport(**json.loads(json.dumps(dataclasses.asdict(report_on(parts, np.arange(40)))))).trained
+        is None
     )

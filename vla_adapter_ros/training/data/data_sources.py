@@ -113,6 +113,7 @@ def open_sources(
                     f"{source.path} carries no contract: name the robot's, or a mapping that names one"
                 )
             data = open_dataset(source.path, source.mapping or None, contract)
+        assert data.contract is not None
         if shared is None:
             shared = data.contract
         else:
@@ -125,4 +126,5 @@ def open_sources(
         while name in taken:
             name += "+"
         opened.append(OpenSource(name, data, source.weight))
+    assert shared is not None
     return tuple(opened), shared

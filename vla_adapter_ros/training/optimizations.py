@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 from torch import nn
@@ -42,7 +43,7 @@ def recomputed_activations(model: nn.Module, wanted: bool = True) -> Iterator[No
             del layer.forward  # the class's own shows again
 
 
-def _again(forward, *inputs, **named):
+def _again(forward: Callable[..., Any], *inputs: Any, **named: Any) -> Any:
     return checkpoint(forward, *inputs, use_reentrant=False, **named)
 
 

@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from training_samples import CONTRACT, make_backbone, make_dataset
+from training.training_samples import CONTRACT, make_backbone, make_dataset
 
 from vla_adapter_ros.cli.main import main
 from vla_adapter_ros.contract import write_contract
@@ -26,9 +26,9 @@ from vla_adapter_ros.errors import (
     ParameterError,
     TrainingError,
 )
+from vla_adapter_ros.evaluation.open_loop import evaluate_open_loop, pick_episodes, require_match
 from vla_adapter_ros.model import VlaAdapterPolicy
-from vla_adapter_ros.training.data import compute_statistics, load_samples
-from vla_adapter_ros.training.open_loop import evaluate_open_loop, pick_episodes, require_match
+from vla_adapter_ros.training.data.samples import compute_statistics, load_samples
 
 
 @pytest.fixture(scope="module")
@@ -160,7 +160,7 @@ def test_the_command_writes_figures_and_a_page_that_needs_nothing_else(checkpoin
     assert facts["beats_baselines"] is False  # it has learned nothing
     printed = capsys.readouterr().out
     assert "DOES NOT BEAT BOTH BASELINES" in printed
-    assert set(facts["verdicts"]) == set(CONTRACT.action_names)
+    assert set(facts["comparisons"]) == set(CONTRACT.action_names)
     text = page.read_text()
     assert all(line.split(":")[0].split("(")[0] in text for line in facts["conclusions"])
     assert "verdict bad" in text

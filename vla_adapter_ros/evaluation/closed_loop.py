@@ -1,4 +1,4 @@
-"""Does the arm lift the cube that the sentence names? Unseen scenes, each cube of a scene named in turn."""
+"""Does the arm lift the named cube? Unseen scenes, each cube of a scene named in turn."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from typing import Any
 import numpy as np
 import torch
 
-from vla_adapter_ros.benchmarks.policy_loop import Policy, run_policy
 from vla_adapter_ros.choices import NamedCubes
 from vla_adapter_ros.contract import Contract, read_contract, require_same
 from vla_adapter_ros.errors import ParameterError, SimulationError
+from vla_adapter_ros.evaluation.policy_loop import Policy, run_policy
 from vla_adapter_ros.model import VlaAdapterPolicy
 from vla_adapter_ros.model.device import resolve_device
 from vla_adapter_ros.simulation.cube_instructions import INSTRUCTIONS, cube_instruction
@@ -31,13 +31,13 @@ LONGEST_S = 10.0
 
 
 @dataclass(frozen=True)
-class Episode:
-    """One sentence in one scene.
+class Trial:
+    """One instruction in one scene.
 
     Attributes:
         scene: Seed of the scene.
         objects: The cubes on the table.
-        instruction: The sentence.
+        instruction: What was asked for.
         target: The cube that it names.
         lifted: The cube that was lifted first; empty if none was within the time allowed.
         duration_s: Simulated time until then, or all that was allowed [s].
@@ -71,23 +71,23 @@ def evaluate_closed_loop(
     contract: str | Path = "",
     scenes: int = 30,
     seed: int = UNSEEN_SEED,
-    sentences: str = "each",
+    named: str = "each",
     renderer: str = "raycast",
     longest_s: float = LONGEST_S,
     jobs: int = 1,
     device: str = "auto",
     report: Callable[[str], None] = print,
 ) -> dict[str, Any]:
-    """Let a policy obey sentences in the simulator, without ROS and without latency.
+    """Let a policy obey instructions in the simulator, without ROS and without latency.
 
     Args:
         checkpoint: Its directory.
         contract: The simulated robot; default: the contract that the checkpoint carries.
         scenes: Scenes, at least 1.
         seed: Of the first scene; the others follow.
-        sentences: `each`: every cube of a scene is named once, on the same scene; `one`: one of them.
+        named: `each`: every cube of a scene is named once, on the same scene; `one`: one of them.
         renderer: raycast, egl, osmesa, or auto.
-        longest_s: Simulated time per sentence [s].
+        longest_s: Simulated time per instruction [s].
         jobs: Processes, each with one thread. The episodes are the same with any number.
         device: Where the policy computes, see `resolve_device`.
         report: Called with one line per scene.
@@ -103,11 +103,11 @@ def evaluate_closed_loop(
     for name, value in (("scenes", scenes), ("jobs", jobs)):
         if value < 1:
             raise ParameterError(f"{name} = {value}: allowed is at least 1")
-    NamedCubes.check("sentences", sentences, ParameterError)
+    NamedCubes.check("sentences", named, ParameterError)
     started = time.monotonic()
     place = str(resolve_device(device))
-    work = (str(checkpoint), str(contract), renderer, sentences, longest_s, place)
-    episodes: list[Episode] = []
+    work = (str(checkpoint), str(contract), renderer, named, longest_s, place)
+    episodes: list[Trial] = []
     for found in _scenes(work, range(seed, seed + scenes), min(jobs, scenes)):
         episodes += found
         report(_line(found))
@@ -118,7 +118,7 @@ def evaluate_closed_loop(
         "renderer": renderer,
         "seed": seed,
         "scenes": scenes,
-        "sentences": sentences,
+        "sentences": named,
         "longest_s": longest_s,
         **result,
         "jobs": jobs,
@@ -128,7 +128,7 @@ def evaluate_closed_loop(
     }
 
 
-def summarize(episodes: list[Episode]) -> dict[str, Any]:
+def summarize(episodes: list[Trial]) -> dict[str, Any]:
     """Counts over episodes (at least one), and the 95 % interval of the rate of success (Wilson)."""
     right = sum(e.success for e in episodes)
     by_scene = Counter(e.scene for e in episodes if e.success)
@@ -159,18 +159,18 @@ def wilson_interval(successes: int, trials: int, z: float = 1.96) -> tuple[float
 
 
 def run_scene(
-    contract: Contract, robot: SimulatedRobot, policy: Policy, seed: int, sentences: str, longest_s: float
-) -> list[Episode]:
+    contract: Contract, robot: SimulatedRobot, policy: Policy, seed: int, named: str, longest_s: float
+) -> list[Trial]:
     """All episodes of one scene, which is put up anew for each."""
     colors = robot.reset(seed).colors
-    chosen = range(len(colors)) if sentences == NamedCubes.EACH else (seed % len(colors),)
+    chosen = range(len(colors)) if named == NamedCubes.EACH else (seed % len(colors),)
     found = []
     for i in chosen:
         robot.reset(seed)
         text = cube_instruction(colors[i], (seed + i) % len(INSTRUCTIONS))
         run = run_policy(contract, robot, policy, text, longest_s=longest_s)
         lifted_s, chunks = round(run.lifted_s, 2), len(run.stamps)
-        found.append(Episode(seed, colors, text, colors[i], run.lifted, lifted_s, chunks, run.refused))
+        found.append(Trial(seed, colors, text, colors[i], run.lifted, lifted_s, chunks, run.refused))
     return found
 
 
@@ -188,7 +188,7 @@ def format_result(result: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def _line(found: list[Episode]) -> str:
+def _line(found: list[Trial]) -> str:
     words = (f"{e.target}: {'lifted' if e.success else e.lifted or e.refused or 'nothing'}" for e in found)
     return f"scene {found[0].scene}: " + ", ".join(words)
 
@@ -197,19 +197,20 @@ class _Loop:
     """What a process needs: policy and robot, made once."""
 
     def __init__(
-        self, checkpoint: str, contract: str, renderer: str, sentences: str, longest_s: float, device: str
+        self, checkpoint: str, contract: str, renderer: str, named: str, longest_s: float, device: str
     ) -> None:
         self.policy = VlaAdapterPolicy.from_pretrained(checkpoint, device=device)
         trained_for = self.policy.contract
-        if trained_for is None and not contract:
+        robot = read_contract(contract) if contract else trained_for
+        if robot is None:
             raise ParameterError(f"checkpoint {checkpoint} carries no contract: name the simulated robot's")
-        self.contract = read_contract(contract) if contract else trained_for
         if trained_for is not None:
-            require_same(self.contract, trained_for, f"checkpoint {checkpoint}")
+            require_same(robot, trained_for, f"checkpoint {checkpoint}")
+        self.contract = robot
         self.robot = SimulatedRobot(self.contract, renderer)
-        self.choice = (sentences, longest_s)
+        self.choice = (named, longest_s)
 
-    def run(self, seed: int) -> list[Episode]:
+    def run(self, seed: int) -> list[Trial]:
         return run_scene(self.contract, self.robot, self.policy, seed, *self.choice)
 
 
@@ -222,11 +223,12 @@ def _prepare(work: tuple[Any, ...]) -> None:
     _loop = _Loop(*work)
 
 
-def _run(seed: int) -> list[Episode]:
+def _run(seed: int) -> list[Trial]:
+    assert _loop is not None
     return _loop.run(seed)
 
 
-def _scenes(work: tuple[Any, ...], seeds: range, jobs: int) -> Iterator[list[Episode]]:
+def _scenes(work: tuple[Any, ...], seeds: range, jobs: int) -> Iterator[list[Trial]]:
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:

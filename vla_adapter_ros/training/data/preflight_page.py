@@ -8,16 +8,16 @@ from pathlib import Path
 from vla_adapter_ros.dataset.quality.findings import Finding, Level, worst
 from vla_adapter_ros.errors import VlaAdapterError
 from vla_adapter_ros.html import embedded, write_html
-from vla_adapter_ros.training.data import Rows
-from vla_adapter_ros.training.images import ImageStore
-from vla_adapter_ros.training.preflight import Preflight
-from vla_adapter_ros.training.preflight_plots import (
+from vla_adapter_ros.training.data.image_store import ImageStore
+from vla_adapter_ros.training.data.preflight_checks import Preflight
+from vla_adapter_ros.training.data.preflight_plots import (
     example_rows,
     plot_episodes,
     plot_images,
     plot_timing,
     plot_values,
 )
+from vla_adapter_ros.training.data.samples import Rows
 from vla_adapter_ros.training.settings import FinetuneSettings
 
 _SUMMARY = {

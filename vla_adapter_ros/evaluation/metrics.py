@@ -1,4 +1,4 @@
-"""Predicted chunks against recorded ones: errors, two baselines, and what another sentence does.
+"""Predicted chunks against recorded ones: errors, two baselines, and what another instruction does.
 
 Letters: R rows, H steps of a chunk, A action dimensions. Steps past the end of an episode do not count.
 """
@@ -11,12 +11,12 @@ import numpy as np
 import torch
 
 from vla_adapter_ros.model import VlaAdapterPolicy
-from vla_adapter_ros.training.data import Samples
+from vla_adapter_ros.training.data.samples import Samples
 
 MIN_GAIN = 0.2
-"""A policy listens if wrong sentences raise its error by at least this fraction. Measured: 0.06 at most for
-one that was trained on sentences at random, 1.5 after the first 150 steps of a usual training."""
-WRONG_SENTENCES = 3  # at most, per row
+"""A policy listens if wrong instructions raise its error by at least this fraction. Measured: 0.06 at most
+for one that was trained on random instructions, 1.5 after the first 150 steps of a usual training."""
+WRONG_INSTRUCTIONS = 3  # at most, per row
 CONSTANT = 1e-5  # a dimension that moves less, of its size or of 1, is constant
 _BATCH = 64
 
@@ -44,18 +44,18 @@ class Errors:
 
 
 @dataclass(frozen=True)
-class SentenceTest:
-    """The same rows with the sentences of other tasks.
+class InstructionTest:
+    """The same rows with the instructions of other tasks.
 
     Only rows before a gripper first closes count, where there are any: later the scene itself tells
     what to do.
 
     Attributes:
         obstacle: Why this cannot be measured; empty if it can.
-        rows, episodes: How many were looked at.
+        rows, episodes: How many were compared.
         change: Mean absolute change of the chunks, (A,), in the robot's units.
-        right, wrong: Mean absolute errors with the recorded and with other sentences, (A,).
-        gain: By how much wrong sentences raise the error, relative to it; over all dimensions that move,
+        right, wrong: Mean absolute errors with the recorded and with other instructions, (A,).
+        gain: By how much wrong instructions raise the error, relative to it; over all dimensions that move,
             each in units of its standard deviation.
         fraction: Fraction of the episodes in which they do.
     """
@@ -72,13 +72,13 @@ class SentenceTest:
     @property
     def blind(self) -> bool | None:
         """Whether the policy does not listen; None if that cannot be measured."""
-        if self.obstacle:
+        if self.obstacle or self.gain is None:
             return None
         return self.gain < MIN_GAIN
 
 
 @dataclass(frozen=True)
-class Reference:
+class ActionStatistics:
     """What the training rows give to compare with.
 
     Attributes:
@@ -92,7 +92,7 @@ class Reference:
     constant: np.ndarray
 
     @classmethod
-    def of(cls, actions: np.ndarray) -> Reference:
+    def of(cls, actions: np.ndarray) -> ActionStatistics:
         """From the actions of the training rows (N, A), N >= 1."""
         size = np.maximum(np.abs(actions).max(axis=0), 1.0)
         return cls(actions.mean(axis=0), actions.std(axis=0), np.ptp(actions, axis=0) <= CONSTANT * size)
@@ -101,13 +101,13 @@ class Reference:
 def predict_chunks(
     policy: VlaAdapterPolicy, samples: Samples, rows: np.ndarray, tasks: np.ndarray | None = None
 ) -> np.ndarray:
-    """What `policy.predict` would say to rows (R,), in batches.
+    """What `policy.predict` predicts for rows (R,), in batches.
 
     Args:
         policy: In the type and on the device in which it runs.
         samples: The data set.
         rows: int64 (R,).
-        tasks: Tasks whose sentences are given, int64 (R,); default: those of the rows.
+        tasks: Tasks whose instructions are given, int64 (R,); default: those of the rows.
 
     Returns:
         Actions in the robot's units, float64 (R, H, A).
@@ -125,7 +125,9 @@ def predict_chunks(
     return policy.to_robot_units(np.concatenate(chunks))
 
 
-def measure_errors(predicted: np.ndarray, samples: Samples, rows: np.ndarray, reference: Reference) -> Errors:
+def measure_errors(
+    predicted: np.ndarray, samples: Samples, rows: np.ndarray, reference: ActionStatistics
+) -> Errors:
     """Compare chunks (R, H, A) that were predicted for rows (R,) with the recorded ones, R >= 1.
 
     The baseline that repeats knows the action before; at the first row of an episode, which has none, it
@@ -140,36 +142,36 @@ def measure_errors(predicted: np.ndarray, samples: Samples, rows: np.ndarray, re
     seen = np.maximum(weights.sum(axis=0), 1e-9)
     steps = [tuple(map(_vector, (d * weights).sum(axis=0) / seen)) for d in differences]
     episodes = tuple(np.unique(samples.episode[rows]).tolist())
-    return Errors(len(rows), episodes, *whole, *steps)
+    return Errors(len(rows), episodes, whole[0], whole[1], whole[2], steps[0], steps[1], steps[2])
 
 
-def swap_sentences(
+def swap_instructions(
     policy: VlaAdapterPolicy,
     samples: Samples,
     rows: np.ndarray,
     predicted: np.ndarray,
-    reference: Reference,
+    reference: ActionStatistics,
     seed: int,
-) -> SentenceTest:
-    """Give the same rows (R,) the sentences of other tasks.
+) -> InstructionTest:
+    """Give the same rows (R,) the instructions of other tasks.
 
     Args:
         policy: See `predict_chunks`.
         samples: The data set.
         rows: int64 (R,).
-        predicted: Chunks with the recorded sentences (R, H, A).
-        reference: Of the training rows.
-        seed: Draws the other sentences.
+        predicted: Chunks with the recorded instructions (R, H, A).
+        reference: Statistics of the training rows.
+        seed: Draws the other instructions.
     """
     tasks = len(samples.tasks)
     if tasks < 2:
-        return SentenceTest("the data set has one instruction only")
+        return InstructionTest("the data set has one instruction only")
     if reference.constant.all():
-        return SentenceTest("no action ever moves")
+        return InstructionTest("no action ever moves")
     if (samples.waypoint >= 0).any():
         early = samples.waypoint[rows] >= 0
         if not early.any():
-            return SentenceTest("no row lies before a gripper closes")
+            return InstructionTest("no row lies before a gripper closes")
         rows, predicted = rows[early], predicted[early]
     counts = samples.inside(rows, predicted.shape[1])
     wanted = samples.chunks(rows, predicted.shape[1])
@@ -187,7 +189,7 @@ def swap_sentences(
         for here in (samples.episode[rows] == number for number in np.unique(samples.episode[rows]))
     ]
     before, after = (float(e[counts].mean()) for e in scaled)
-    return SentenceTest(
+    return InstructionTest(
         obstacle="",
         rows=len(rows),
         episodes=len(by_episode),
@@ -203,7 +205,7 @@ def _other_tasks(rows: int, tasks: int, seed: int) -> np.ndarray:
     """Shifts to other tasks, no two alike for a row: int64 (K, R), 1 to tasks - 1."""
     rng = np.random.default_rng(seed)
     shifts = rng.permuted(np.tile(np.arange(1, tasks), (rows, 1)), axis=1)
-    return shifts[:, :WRONG_SENTENCES].T
+    return shifts[:, :WRONG_INSTRUCTIONS].T
 
 
 def _vector(values: np.ndarray) -> tuple[float, ...]:

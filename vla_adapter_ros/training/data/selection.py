@@ -2,21 +2,37 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 
 from vla_adapter_ros.contract.enums import ActionSpace, DeltaReference
 from vla_adapter_ros.errors import TrainingError
-from vla_adapter_ros.training.data import Rows, is_closed
+from vla_adapter_ros.training.data.samples import Rows, is_closed
 from vla_adapter_ros.training.settings import FinetuneSettings, Padding
 
 _REPORT_ROWS = 2000
 _ENOUGH = 10  # episodes from which on one can be spared
 
 
-def split_rows(
-    samples: Rows, settings: FinetuneSettings, horizon: int = 1
-) -> tuple[np.ndarray, np.ndarray, bool]:
-    """Rows to train on, rows to report on, and whether the latter are for validation only.
+class RowSplit(NamedTuple):
+    """Rows of a training."""
+
+    train: np.ndarray
+    """To train on, int64 (T,)."""
+    evaluated: np.ndarray
+    """To evaluate afterwards, int64 (R,): of validation episodes, or of the training if there are none."""
+    is_validation: bool
+    """Whether the latter are kept out of the training."""
+
+    @property
+    def validation(self) -> np.ndarray | None:
+        """Rows of the validation loss; None if no episode is kept for it."""
+        return self.evaluated if self.is_validation else None
+
+
+def split_rows(samples: Rows, settings: FinetuneSettings, horizon: int = 1) -> RowSplit:
+    """Which rows train, and which are evaluated.
 
     Whole episodes are kept for validation, the same fraction of every data set, and of ten or more at least
     one. Rows near the end of an episode (`padding` = `drop`) and rows in which nothing moves
@@ -52,7 +68,7 @@ def split_rows(
             f"padding = {settings.padding!r} with chunks of {horizon} rows, "
             f"idle_threshold = {settings.idle_threshold:g}"
         )
-    return train, _thin(rows[apart] if apart.any() else train), bool(apart.any())
+    return RowSplit(train, _thin(rows[apart] if apart.any() else train), bool(apart.any()))
 
 
 def is_idle(samples: Rows, rows: np.ndarray, horizon: int, threshold: float) -> np.ndarray:
@@ -101,11 +117,12 @@ def pick_rows(
         the expected number of times follows the weight, and the true one is that number rounded up or down.
     """
     places = step * settings.batch_size + np.arange(settings.batch_size)
-    equal = weight is None or bool((weight == weight[0]).all())
+    if weight is not None and bool((weight == weight[0]).all()):
+        weight = None
     orders = {}
     for n in set(places // len(rows)):
         rng = np.random.default_rng([settings.seed, int(n)])
-        orders[n] = rng.permutation(rows if equal else _draw_pass(rows, weight, rng))
+        orders[n] = rng.permutation(rows if weight is None else _draw_pass(rows, weight, rng))
     return np.array([orders[n][at] for n, at in zip(places // len(rows), places % len(rows), strict=True)])
 
 

@@ -14,9 +14,10 @@ import torch
 from torch import Tensor
 
 from vla_adapter_ros.errors import TrainingError
+from vla_adapter_ros.model import VlaAdapterPolicy
 from vla_adapter_ros.model.config import VlaAdapterConfig
 from vla_adapter_ros.model.config_parts import PreprocessingConfig
-from vla_adapter_ros.training.settings import Augmentation
+from vla_adapter_ros.training.settings import Augmentation, FinetuneSettings
 
 CROP_AREA = 0.9
 BRIGHTNESS = 0.2
@@ -47,6 +48,16 @@ def evaluation_preprocessing(name: str, config: PreprocessingConfig) -> Preproce
     Otherwise the preprocessing stays as it was, a crop that was there already included.
     """
     return dataclasses.replace(config, center_crop=CROP_AREA) if name == Augmentation.OFFICIAL else config
+
+
+def prepare_preprocessing(policy: VlaAdapterPolicy, settings: FinetuneSettings) -> VlaAdapterPolicy:
+    """The policy with the preprocessing that it needs after training with the settings' augmentation."""
+    config = policy.config
+    name = resolve_augmentation(settings.augmentation, config)
+    preprocessing = evaluation_preprocessing(name, config.preprocessing)
+    if preprocessing == config.preprocessing:
+        return policy
+    return policy.replace(config=dataclasses.replace(config, preprocessing=preprocessing))
 
 
 def draw(

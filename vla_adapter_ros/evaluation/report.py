@@ -1,4 +1,4 @@
-"""What a policy has learned: errors on validation and training episodes, and a verdict in plain words.
+"""What a policy has learned: errors on validation and training episodes, and conclusions in plain words.
 
 The training loss does not tell whether a policy listens to its instruction: a policy that
 ignores it can have the lower loss. So the same scenes are also shown with other instructions.
@@ -14,24 +14,24 @@ import numpy as np
 
 from vla_adapter_ros.contract import Contract
 from vla_adapter_ros.errors import TrainingError
-from vla_adapter_ros.model import VlaAdapterPolicy
-from vla_adapter_ros.training.data import Samples
-from vla_adapter_ros.training.evaluation import (
+from vla_adapter_ros.evaluation.metrics import (
+    ActionStatistics,
     Errors,
-    Reference,
-    SentenceTest,
+    InstructionTest,
     measure_errors,
     predict_chunks,
-    swap_sentences,
+    swap_instructions,
 )
+from vla_adapter_ros.model import VlaAdapterPolicy
+from vla_adapter_ros.training.data.samples import Samples
 
 LANGUAGE_BLIND_STATUS = 3  # exit status of commands that found a policy language-blind
 _TRAINING_ROWS = 600
 
 
 @dataclass(frozen=True)
-class Report:
-    """Errors and verdicts.
+class OpenLoopReport:
+    """Errors, and what they say of the policy.
 
     Attributes:
         names: Action dimensions (A,).
@@ -42,7 +42,7 @@ class Report:
         trained: Errors on training episodes; None if all of them were evaluated.
         std: Standard deviation of the actions in training, (A,).
         constant: Dimensions that never move there, (A,).
-        sentences: What other instructions do.
+        instructions: What other instructions do.
         beats_baselines: Whether the policy beats both baselines over all dimensions that move, each in
             units of its standard deviation.
         language_blind: Whether it does not listen to its instruction; None if that cannot be measured.
@@ -55,13 +55,13 @@ class Report:
     trained: Errors | None
     std: tuple[float, ...]
     constant: tuple[bool, ...]
-    sentences: SentenceTest
+    instructions: InstructionTest
     beats_baselines: bool
     language_blind: bool | None
 
     def __post_init__(self) -> None:
-        """Take the parts as JSON gives them, too: mappings and lists."""
-        for name, kind in (("evaluated", Errors), ("trained", Errors), ("sentences", SentenceTest)):
+        """Accept the parts as JSON gives them, too: mappings and lists."""
+        for name, kind in (("evaluated", Errors), ("trained", Errors), ("instructions", InstructionTest)):
             value = getattr(self, name)
             if isinstance(value, Mapping):
                 object.__setattr__(self, name, kind(**{k: _tuples(v) for k, v in value.items()}))
@@ -83,11 +83,11 @@ class Report:
         """For a command that made this report: 0, or 3 for a policy that is language-blind."""
         return LANGUAGE_BLIND_STATUS if self.language_blind else 0
 
-    def verdicts(self, errors: Errors | None = None) -> tuple[str, ...]:
+    def comparisons(self, errors: Errors | None = None) -> tuple[str, ...]:
         """Per dimension (A,): `better than both`, `worse than repeat|mean|both`, or `constant`."""
         errors = errors or self.evaluated
         return tuple(
-            "constant" if constant else _verdict(policy, repeat, mean)
+            "constant" if constant else _compare(policy, repeat, mean)
             for policy, repeat, mean, constant in zip(
                 errors.policy, errors.repeat, errors.mean, self.constant, strict=True
             )
@@ -108,8 +108,8 @@ def make_report(
     is_validation: bool,
     seed: int,
     train_rows: np.ndarray | None = None,
-    reference: Reference | None = None,
-) -> Report:
+    reference: ActionStatistics | None = None,
+) -> OpenLoopReport:
     """Compare the policy's chunks with what was recorded.
 
     Args:
@@ -118,7 +118,7 @@ def make_report(
         rows: Rows to evaluate, int64 (R,), R >= 1.
         names: Action dimensions.
         is_validation: Whether the rows were kept out of training.
-        seed: Draws the other instructions, and the training rows that are looked at.
+        seed: Draws the other instructions, and the training rows that are compared.
         train_rows: Rows of the training, int64 (T,); default: the usable rows of the episodes that are not
             evaluated, or all usable ones if every episode is.
         reference: Mean and standard deviation to compare with; default: those of `train_rows`.
@@ -132,12 +132,12 @@ def make_report(
         usable = np.flatnonzero(samples.usable)
         apart = ~np.isin(samples.episode[usable], np.unique(samples.episode[rows]))
         train_rows = usable[apart] if apart.any() else usable
-    reference = reference or Reference.of(samples.action[train_rows])
+    reference = reference or ActionStatistics.of(samples.action[train_rows])
     predicted = predict_chunks(policy, samples, rows)
     evaluated = measure_errors(predicted, samples, rows, reference)
     overall = overall_errors(evaluated, reference.std, reference.constant)
-    sentences = swap_sentences(policy, samples, rows, predicted, reference, seed)
-    return Report(
+    instructions = swap_instructions(policy, samples, rows, predicted, reference, seed)
+    return OpenLoopReport(
         names=names,
         units=_units(policy.contract) if policy.contract else (),
         is_validation=is_validation,
@@ -145,9 +145,9 @@ def make_report(
         trained=_training_errors(policy, samples, rows, train_rows, reference, seed),
         std=tuple(reference.std.tolist()),
         constant=tuple(reference.constant.tolist()),
-        sentences=sentences,
+        instructions=instructions,
         beats_baselines=overall[0] < min(overall[1:]),
-        language_blind=sentences.blind,
+        language_blind=instructions.blind,
     )
 
 
@@ -156,12 +156,15 @@ def overall_errors(errors: Errors, std: np.ndarray, constant: np.ndarray) -> tup
     moving = ~constant
     if not moving.any():
         return (0.0, 0.0, 0.0)
-    parts = (errors.policy, errors.repeat, errors.mean)
-    return tuple(float((np.array(part)[moving] / std[moving]).mean()) for part in parts)
+    policy, repeat, mean = (
+        float((np.array(part)[moving] / std[moving]).mean())
+        for part in (errors.policy, errors.repeat, errors.mean)
+    )
+    return policy, repeat, mean
 
 
-def format_report(report: Report) -> str:
-    """The report as tables and sentences for people."""
+def format_report(report: OpenLoopReport) -> str:
+    """The report as tables and text for people."""
     what = "Validation episodes" if report.is_validation else "Episodes that training may have seen"
     lines = _table(report, report.evaluated, what)
     if report.trained is not None:
@@ -170,15 +173,15 @@ def format_report(report: Report) -> str:
     return "\n".join([*lines, *conclusions(report)])
 
 
-def conclusions(report: Report) -> list[str]:
-    """The main results, one sentence each."""
+def conclusions(report: OpenLoopReport) -> list[str]:
+    """The main results, a line each."""
     policy, repeat, mean = report.overall()
     figures = (
         f"error {policy:.3g}, repeat {repeat:.3g}, mean {mean:.3g} in standard deviations of the actions"
     )
-    verdicts = dict(zip(report.names, report.verdicts(), strict=True))
-    worse = [f"{name} ({words})" for name, words in verdicts.items() if words.startswith("worse")]
-    if all(words == "constant" for words in verdicts.values()):
+    compared = dict(zip(report.names, report.comparisons(), strict=True))
+    worse = [f"{name} ({words})" for name, words in compared.items() if words.startswith("worse")]
+    if all(words == "constant" for words in compared.values()):
         lines = ["No action ever moves in this data set: there is nothing to learn or to evaluate."]
     elif report.beats_baselines:
         lines = [f"The policy beats both baselines overall: {figures}."]
@@ -192,10 +195,10 @@ def conclusions(report: Report) -> list[str]:
         lines += [f"Not better in: {', '.join(worse)}."] if worse else []
     if not report.is_validation:
         lines.append("Training has or may have seen these episodes: on new ones it can be worse.")
-    return lines + _sentence_conclusion(report.sentences)
+    return lines + _instruction_conclusion(report.instructions)
 
 
-def _sentence_conclusion(test: SentenceTest) -> list[str]:
+def _instruction_conclusion(test: InstructionTest) -> list[str]:
     if test.obstacle:
         return [f"Whether it listens to its instruction is not measurable: {test.obstacle}."]
     figures = (
@@ -210,21 +213,21 @@ def _sentence_conclusion(test: SentenceTest) -> list[str]:
     return [f"The policy listens to its instruction: {figures}."]
 
 
-def _table(report: Report, errors: Errors, what: str) -> list[str]:
+def _table(report: OpenLoopReport, errors: Errors, what: str) -> list[str]:
     units = report.units or ("",) * len(report.names)
     labels = [f"{n} [{u}]" if u and u != "1" else n for n, u in zip(report.names, units, strict=True)]
     width = max(map(len, [*labels, "last step of chunk"]))
     head = f"{'':>{width}}  {'policy':>9}  {'repeat':>9}  {'mean':>9}"
-    with_sentences = errors is report.evaluated and report.sentences.change is not None
+    changes = report.instructions.change if errors is report.evaluated else None
     lines = [
         f"{what}: {errors.rows} rows of {len(errors.episodes)} episodes; mean absolute errors",
-        head + (f"  {'other instruction':>17}" if with_sentences else "") + "  verdict",
+        head + (f"  {'other instruction':>17}" if changes else "") + "  against the baselines",
     ]
     columns = (errors.policy, errors.repeat, errors.mean)
-    for i, (label, verdict) in enumerate(zip(labels, report.verdicts(errors), strict=True)):
+    for i, (label, comparison) in enumerate(zip(labels, report.comparisons(errors), strict=True)):
         numbers = "  ".join(f"{column[i]:9.4g}" for column in columns)
-        change = f"  {report.sentences.change[i]:17.4g}" if with_sentences else ""
-        lines.append(f"{label:>{width}}  {numbers}{change}  {verdict}")
+        change = f"  {changes[i]:17.4g}" if changes else ""
+        lines.append(f"{label:>{width}}  {numbers}{change}  {comparison}")
     std, moving = np.array(report.std), ~np.array(report.constant)
     for name, at in (("first step of chunk", 0), ("last step of chunk", -1)):
         steps = (errors.policy_steps[at], errors.repeat_steps[at], errors.mean_steps[at])
@@ -233,7 +236,7 @@ def _table(report: Report, errors: Errors, what: str) -> list[str]:
             lines.append(
                 f"{name:>{width}}  " + "  ".join(f"{v:9.4g}" for v in scaled) + "  (in standard deviations)"
             )
-    if with_sentences:
+    if changes:
         lines.append("other instruction: how much the actions change when another instruction is given")
     return lines
 
@@ -243,7 +246,7 @@ def _training_errors(
     samples: Samples,
     rows: np.ndarray,
     train_rows: np.ndarray,
-    reference: Reference,
+    reference: ActionStatistics,
     seed: int,
 ) -> Errors | None:
     """Of some rows of the training episodes that are not evaluated; None if there are none."""
@@ -261,7 +264,7 @@ def _units(contract: Contract) -> tuple[str, ...]:
     return tuple(d.unit if d.scale == 1 else f"{d.scale:g} {d.unit}" for d in dimensions)
 
 
-def _verdict(policy: float, repeat: float, mean: float) -> str:
+def _compare(policy: float, repeat: float, mean: float) -> str:
     if policy < min(repeat, mean):
         return "better than both"
     if policy >= max(repeat, mean):

@@ -1,13 +1,14 @@
 """Pictures of the data before a training, as PNG.
 
 Every picture is one pair of axes in which all panels are drawn by hand: a figure with dozens of
-axes takes matplotlib many seconds, and this is on the way of every training.
+axes takes matplotlib many seconds, and every training waits for this.
 """
 
 from __future__ import annotations
 
 import io
 from collections.abc import Sequence
+from typing import Literal
 
 import numpy as np
 import torch
@@ -16,9 +17,10 @@ from matplotlib.collections import PolyCollection
 from matplotlib.figure import Figure
 
 from vla_adapter_ros.contract import Contract
-from vla_adapter_ros.training.augmentation import augment, draw
-from vla_adapter_ros.training.data import Rows
-from vla_adapter_ros.training.images import ImageStore
+from vla_adapter_ros.contract.schema import ActionDimension, StateDimension
+from vla_adapter_ros.training.data.augmentation import augment, draw
+from vla_adapter_ros.training.data.image_store import ImageStore
+from vla_adapter_ros.training.data.samples import Rows
 
 _BARS, _QUANTILE, _LIMIT = "#4c78a8", "#222222", "#d9480f"
 _WIDTH = 1150  # of a picture [px]
@@ -38,7 +40,8 @@ def plot_values(rows: Rows, which: str) -> bytes:
     contract = rows.contract
     values = getattr(rows, which)
     names = contract.state_names if which == "state" else contract.action_names
-    dimensions = contract.state if which == "state" else contract.action.dimensions
+    dimensions: list[StateDimension | ActionDimension]
+    dimensions = [*contract.state] if which == "state" else [*contract.action.dimensions]
     line_height = _PANEL + _TITLE + _FOOT
     figure, axes = _canvas(-(-len(names) // _COLUMNS) * line_height)
     width = _WIDTH / _COLUMNS
@@ -169,7 +172,7 @@ def _histogram(
     axes: Axes,
     values: np.ndarray,
     box: tuple[float, float, float, float],
-    quantiles: Sequence[float],
+    quantiles: Sequence[float] | np.ndarray,
     limits: Sequence[float],
     bins: int = _BINS,
 ) -> bool:
@@ -186,7 +189,9 @@ def _histogram(
     counts, _ = np.histogram(values, bins=bins, range=(low, high))
     _bars(axes, np.log1p(counts), box)
     x, y, box_width, height = box
-    for marks, color, style in ((quantiles, _QUANTILE, "--"), (near, _LIMIT, "-")):
+    kinds: tuple[tuple[Sequence[float] | np.ndarray, str, Literal["--", "-"]], ...]
+    kinds = ((quantiles, _QUANTILE, "--"), (near, _LIMIT, "-"))
+    for marks, color, style in kinds:
         at = [x + (float(mark) - low) / (high - low) * box_width for mark in marks]
         axes.vlines(at, y, y + height, colors=color, linestyles=style, linewidth=1)
     _ends(axes, box, f"{low:.4g}", f"{high:.4g}")

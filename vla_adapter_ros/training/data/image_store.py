@@ -1,28 +1,63 @@
-"""The images of a training by row: decoded once and kept, or decoded when they are wanted."""
+"""The images of a training by row: decoded once and kept, or decoded when they are wanted.
+
+Single images out of videos: files stay open, and reading goes on where that beats a jump.
+"""
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
+import av
 import numpy as np
 import psutil
 
+from vla_adapter_ros.contract import Contract
 from vla_adapter_ros.dataset.opening import Dataset
-from vla_adapter_ros.model.preprocessing import center_crop
-from vla_adapter_ros.training.decoding import VideoFrames
+from vla_adapter_ros.dataset.video import no_video, to_colors
+from vla_adapter_ros.errors import DatasetError
+from vla_adapter_ros.model import VlaAdapterPolicy
+from vla_adapter_ros.model.preprocessing import Preprocessor, center_crop
+from vla_adapter_ros.training.data.augmentation import resolve_augmentation
+from vla_adapter_ros.training.data.data_sources import OpenSource
+from vla_adapter_ros.training.settings import Augmentation, FinetuneSettings
 
 CACHE_LIMIT = 2**30  # bytes of images that are kept where not all fit
 _BLOCK = 64  # images that are resized at once
 _MAX_THREADS = 8
+_OPEN_FILES = 64
+_READ_ON = 12  # images: up to this distance decoding on is cheaper than jumping to a key image
 
 
 def memory_limit() -> int:
     """Bytes that decoded images may take: half of what is free, shared by the processes of this machine."""
     processes = max(1, int(os.environ.get("LOCAL_WORLD_SIZE", "1")))
     return psutil.virtual_memory().available // 2 // processes
+
+
+def training_images(
+    sources: Sequence[OpenSource],
+    contract: Contract,
+    policy: VlaAdapterPolicy,
+    settings: FinetuneSettings,
+    *,
+    limit: int | None = None,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> ImageStore:
+    """Images of data sets for training a policy that `prepare_preprocessing` gave; see `ImageStore`."""
+    preprocessing = policy.config.preprocessing
+    crop = 1.0
+    if resolve_augmentation(settings.augmentation, policy.config) == Augmentation.OFFICIAL:
+        crop = preprocessing.center_crop  # left to later: random crops need the whole image
+        preprocessing = dataclasses.replace(preprocessing, center_crop=1.0)
+    return ImageStore(
+        [source.data for source in sources], contract.camera_names, Preprocessor(preprocessing).resize,
+        preprocessing.size, crop=crop, limit=limit, progress=progress,
+    )  # fmt: skip
 
 
 class ImageStore:
@@ -146,6 +181,7 @@ class ImageStore:
     def _fill_episode(
         self, data: Dataset, camera: str, episode: int, length: int, first: int, place: int
     ) -> None:
+        assert self._images is not None
         block: list[np.ndarray] = []
         done = 0
         for image in data.images(camera, episode):
@@ -155,3 +191,85 @@ class ImageStore:
                 self._images[rows, place] = self._resize(np.stack(block))
                 done += len(block)
                 block.clear()
+
+
+class VideoFrames:
+    """Decodes single images; ask for those of one video in rising order.
+
+    Belongs to one process: a copy in another one starts with no open file.
+    """
+
+    def __init__(self) -> None:
+        self._forget_files()
+
+    def __getstate__(self) -> dict[str, object]:
+        return {}
+
+    def __setstate__(self, state: dict[str, object]) -> None:
+        self._forget_files()
+
+    def _forget_files(self) -> None:
+        self._open: OrderedDict[Path, _OpenVideo] = OrderedDict()
+        self._process = os.getpid()
+
+    def image(self, data: Dataset, camera: str, episode: int, row: int) -> np.ndarray:
+        """Image of one row of an episode: uint8 (H, W, 3) RGB.
+
+        Raises:
+            DatasetError: no readable video, or it has no such image.
+        """
+        facts = data.episodes[episode]
+        if camera not in facts.videos:  # single images, kept in the table
+            return data.image(camera, episode, row)
+        part = facts.videos[camera]
+        image = self._video(part.path).image(part.start_s, row, data.fps)
+        return data.shown(camera, image) if hasattr(data, "shown") else image
+
+    def _video(self, path: Path) -> _OpenVideo:
+        if self._process != os.getpid():  # a fork shares the file positions: leave those files alone
+            self._forget_files()
+        if path in self._open:
+            self._open.move_to_end(path)
+        else:
+            self._open[path] = _OpenVideo(path)
+            if len(self._open) > _OPEN_FILES:
+                self._open.popitem(last=False)[1].close()
+        return self._open[path]
+
+
+class _OpenVideo:
+    """A video file and the place up to which it was decoded."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        try:
+            self._container = av.open(str(path))
+            self._stream = self._container.streams.video[0]
+        except (av.FFmpegError, IndexError, OSError) as error:
+            raise no_video(path, error) from error
+        self._stream.codec_context.thread_count = 1  # threads cost more than they give for single images
+        self._decoder: Iterator[av.VideoFrame] | None = None
+        self._time = 0.0  # of the last image decoded [s]
+
+    def close(self) -> None:
+        self._container.close()
+
+    def image(self, start_s: float, row: int, fps: float) -> np.ndarray:
+        wanted = start_s + row / fps
+        try:
+            if self._decoder is None or not 0 < (wanted - self._time) * fps <= _READ_ON + 0.5:
+                # A little later than the image's time: rounding must not lead to the key image before it.
+                at = int((wanted + 0.25 / fps) / (self._stream.time_base or 0))
+                self._container.seek(at, stream=self._stream)
+                self._decoder = self._container.decode(self._stream)
+            for frame in self._decoder:
+                self._time = frame.time
+                if abs(frame.time - wanted) * fps <= 0.5:
+                    return to_colors(frame, self._path)
+                if frame.time > wanted:
+                    break
+        except (av.FFmpegError, OSError, TypeError, ValueError, ArithmeticError) as error:
+            self._decoder = None
+            raise no_video(self._path, error) from error
+        self._decoder = None
+        raise DatasetError(f"{self._path}: no image at {wanted:.4f} s")

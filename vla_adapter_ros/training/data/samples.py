@@ -1,4 +1,4 @@
-"""Recorded data sets as training samples: images, state, the next actions, the sentence."""
+"""Recorded data sets as training samples: images, state, the next actions, the instruction."""
 
 from __future__ import annotations
 
@@ -8,13 +8,14 @@ from dataclasses import dataclass
 import numpy as np
 
 from vla_adapter_ros.contract import Contract
-from vla_adapter_ros.dataset.layout import ACTION, CONTROL_SOURCE, CONTROL_SOURCES, HUMAN, STATE
+from vla_adapter_ros.dataset.layout import ACTION, CONTROL_SOURCE, HUMAN, STATE
 from vla_adapter_ros.dataset.opening import Dataset
 from vla_adapter_ros.dataset.quality.all_rows import HARDLY_MOVES
+from vla_adapter_ros.dataset.quality.samples import CONTROL_SOURCES
 from vla_adapter_ros.errors import TrainingError
 from vla_adapter_ros.model import Statistics
-from vla_adapter_ros.training.images import ImageStore
-from vla_adapter_ros.training.sources import OpenSource
+from vla_adapter_ros.training.data.data_sources import OpenSource
+from vla_adapter_ros.training.data.image_store import ImageStore
 
 SOURCE_WEIGHTS = (0.0, 1.0, 0.0)
 """Weights of rows by who was in control: none, human, policy."""
@@ -37,7 +38,7 @@ class Rows:
         waypoint: Row at which a gripper that is open at the start first closes in the episode, int64 (N,);
             -1 if none ever does, or one has done so before.
         weight: How often a row is drawn, relative to others, float64 (N,); 0: it is not learned from.
-        tasks: Sentences, each once.
+        tasks: Instructions, each once.
         names: Of the data sets.
         contract: Of the robot.
     """
@@ -129,7 +130,9 @@ def read_rows(
 ) -> Rows:
     """Read the tables of data sets; arguments and errors as of `load_samples`."""
     sources = _as_sources(data)
-    parts, tasks, episodes, start = [], {}, 0, 0
+    parts: list[dict[str, np.ndarray]] = []
+    tasks: dict[str, int] = {}
+    episodes, start = 0, 0
     for number, source in enumerate(sources):
         require_fit(source.data, contract)
         part = _read_source(source, contract, source_weights, tasks)
@@ -223,7 +226,7 @@ def _as_sources(data: Dataset | Sequence[OpenSource]) -> Sequence[OpenSource]:
 def _read_source(
     source: OpenSource, contract: Contract, source_weights: tuple[float, ...], tasks: dict[str, int]
 ) -> dict[str, np.ndarray]:
-    """Columns of one data set, rows counted from 0; new sentences are added to `tasks`."""
+    """Columns of one data set, rows counted from 0; new instructions are added to `tasks`."""
     data = source.data
     episodes = [data.rows(number) for number in range(data.num_episodes)]
     shared = [name for name in episodes[0] if all(name in rows for rows in episodes)]

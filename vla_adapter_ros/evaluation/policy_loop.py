@@ -78,7 +78,7 @@ def run_policy(
         every_frame: Ask for a chunk at every frame, also where the arm does not follow it.
 
     Raises:
-        SimulationError: the contract's driver takes no trajectories.
+        SimulationError: the contract's driver follows no trajectories.
     """
     core = MotionCore(contract, TICK_S, armed=True)
     if (kinematics := contract_kinematics(contract)) is not None:

@@ -1,4 +1,4 @@
-"""What is looked at before the first step, so that a fault shows after seconds and not after hours."""
+"""What is checked before the first step, so that a fault shows after seconds and not after hours."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ from vla_adapter_ros.dataset.quality.settings import QualitySettings, grade
 from vla_adapter_ros.dataset.quality.stored_files import StoredFiles
 from vla_adapter_ros.errors import TrainingError
 from vla_adapter_ros.model import Tokenizer
-from vla_adapter_ros.training.data import Rows
-from vla_adapter_ros.training.selection import split_rows
+from vla_adapter_ros.training.data.data_sources import OpenSource
+from vla_adapter_ros.training.data.samples import Rows
+from vla_adapter_ros.training.data.selection import split_rows
 from vla_adapter_ros.training.settings import FinetuneSettings
-from vla_adapter_ros.training.sources import OpenSource
 
 _STOP = ("format", "rows", "images", "decoding", "tasks", "contract")
 """Checks of one data set whose failure ends a training; the other failures are warnings here."""
 _NO_STOP = "; a failure that stops no training"
-_MOST_LOOKED = 200  # episodes of a data set whose images are looked at, evenly spread
+_MAX_EPISODES = 200  # episodes of a data set whose images are looked at, evenly spread
 
 
 @dataclass(frozen=True)
@@ -66,12 +66,12 @@ def check_files(sources: Sequence[OpenSource], contract: Contract) -> tuple[Find
 def check_rows(
     sources: Sequence[OpenSource], rows: Rows, settings: FinetuneSettings, tokenizer: Tokenizer, horizon: int
 ) -> Preflight:
-    """Everything that the rows and images tell; single episodes are judged one by one.
+    """Everything that the rows and images tell; single episodes are checked one by one.
 
-    What `check_files` has looked at is left out.
+    What `check_files` has checked is left out.
     """
     limits = QualitySettings(chunk_rows=float(horizon))
-    stamps, of_sources, of_episodes = _survey(sources, limits)
+    stamps, of_sources, of_episodes = _scan_sources(sources, limits)
     checks = (
         _check_selection(rows, settings, horizon),
         check_sentences(rows, tokenizer),
@@ -85,20 +85,20 @@ def check_rows(
 
 def _check_selection(rows: Rows, settings: FinetuneSettings, horizon: int) -> Finding:
     """How many rows are trained on, and what becomes of the others."""
-    train, _, held_out = split_rows(rows, settings, horizon)
+    train, _, is_validation = split_rows(rows, settings, horizon)
     apart = len(np.unique(rows.episode[rows.usable])) - len(np.unique(rows.episode[train]))
     passes = settings.steps * settings.batch_size / len(train)
     text = (
         f"{len(train)} of {len(rows.weight)} rows are trained on, each about {passes:.1f} times; "
         f"{len(rows.weight) - int(rows.usable.sum())} have weight 0, {apart} episodes are "
-        f"{'held out' if held_out else 'left out'}"
+        f"{'kept for validation' if is_validation else 'left out'}"
     )
-    if not held_out:
-        text += ": too few to hold any out, so the report will judge rows of the training"
-    return grade("selection", float(not held_out), QualitySettings(), text)
+    if not is_validation:
+        text += ": too few to keep any for validation, so the report will be on rows of the training"
+    return grade("selection", float(not is_validation), QualitySettings(), text)
 
 
-def _survey(
+def _scan_sources(
     sources: Sequence[OpenSource], settings: QualitySettings
 ) -> tuple[list[np.ndarray], list[Finding], list[Finding]]:
     """Go through all data sets.
@@ -110,23 +110,23 @@ def _survey(
     names = [check.name for check in checks_of(Scope.EPISODE, Place.TRAINING)]
     stamps: list[np.ndarray] = []
     of_sources: list[Finding] = []
-    judged: dict[str, list[tuple[str, Finding]]] = {name: [] for name in names}
+    by_check: dict[str, list[tuple[str, Finding]]] = {name: [] for name in names}
     seen = {"format", "images", "contract", "timing"}
     for source in sources:
         several = len(sources) > 1
-        survey = DatasetScan(source.data, settings, most_looked=_MOST_LOOKED)
+        scan = DatasetScan(source.data, settings, most_looked=_MAX_EPISODES)
         for episode in source.data.episodes:
-            verdict = survey.look(episode.index)
-            for finding in verdict.checks if verdict else ():
+            report = scan.look(episode.index)
+            for finding in report.checks if report else ():
                 where = f"{source.name} {episode.index}" if several else str(episode.index)
-                judged[finding.name].append((where, finding))
-        stamps += survey.stamps
+                by_check[finding.name].append((where, finding))
+        stamps += scan.stamps
         of_sources += [
             _said_of(finding, source.name if several else "")
-            for finding in survey.findings(all_rows=False)
+            for finding in scan.findings(all_rows=False)
             if finding.name not in seen
         ]
-    return stamps, of_sources, [_summary(name, checks) for name, checks in judged.items() if checks]
+    return stamps, of_sources, [_summary(name, checks) for name, checks in by_check.items() if checks]
 
 
 def _said_of(finding: Finding, source: str) -> Finding:

@@ -14,16 +14,16 @@ import torch
 from vla_adapter_ros.contract import Contract, read_contract, require_same
 from vla_adapter_ros.dataset.opening import Dataset, open_dataset
 from vla_adapter_ros.errors import CheckpointError, ParameterError, TrainingError
+from vla_adapter_ros.evaluation.metrics import ActionStatistics
+from vla_adapter_ros.evaluation.report import OpenLoopReport, conclusions, make_report
 from vla_adapter_ros.model import VlaAdapterPolicy
 from vla_adapter_ros.model.device import resolve_device
 from vla_adapter_ros.texts import comma_list
-from vla_adapter_ros.training.data import Samples, load_samples
-from vla_adapter_ros.training.evaluation import Reference
+from vla_adapter_ros.training.data.samples import Samples, load_samples
 from vla_adapter_ros.training.old_records import rename_old_keys
-from vla_adapter_ros.training.report import Report, conclusions, make_report
+from vla_adapter_ros.training.result import RESULT
 from vla_adapter_ros.untrusted import read_json
 
-RECORD = "training.json"  # of a checkpoint that was trained here
 _ROWS = 2000
 _FEW = 3  # if fewer than one in three episodes is evaluated, the other images are not decoded
 
@@ -38,17 +38,17 @@ class OpenLoop:
         policy, samples, rate_hz: What it was made from, for pictures.
     """
 
-    report: Report
+    report: OpenLoopReport
     facts: dict[str, Any]
     policy: VlaAdapterPolicy
     samples: Samples
     rate_hz: float
 
     def as_json(self) -> dict[str, Any]:
-        """Facts, figures and verdicts, ready for JSON."""
+        """Facts, figures and conclusions, ready for JSON."""
         return {
             **self.facts,
-            "verdicts": dict(zip(self.report.names, self.report.verdicts(), strict=True)),
+            "comparisons": dict(zip(self.report.names, self.report.comparisons(), strict=True)),
             "overall": dict(zip(("policy", "repeat", "mean"), self.report.overall(), strict=True)),
             "conclusions": conclusions(self.report),
             **dataclasses.asdict(self.report),
@@ -84,7 +84,7 @@ def evaluate_open_loop(
         platform, statistics_name: For official checkpoints, see `VlaAdapterPolicy.from_pretrained`.
         device: Where to compute, see `resolve_device`.
         threads: CPU threads of torch from now on; 0 leaves them as they are.
-        seed: Draws the other sentences.
+        seed: Draws the other instructions.
         progress: Called with (episodes read, episodes).
 
     Raises:
@@ -186,18 +186,21 @@ def require_match(policy: VlaAdapterPolicy, robot: Contract, checkpoint: Path, d
 def _training_episodes(checkpoint: Path, policy: VlaAdapterPolicy, data: Dataset) -> set[int] | None:
     """Episodes of this data set that the checkpoint learned from; None if it does not say so."""
     try:
-        record = read_json(checkpoint / RECORD)
-        settings, report = record["settings"], rename_old_keys("report", record["report"])
+        record = read_json(checkpoint / RESULT)
+        settings = record["settings"]
         same = (settings["episodes"], settings["frames"]) == (data.num_episodes, data.num_frames)
-        if not same or policy.statistics.name != data.root.resolve().name:
+        if not same or policy.statistics is None or policy.statistics.name != data.root.resolve().name:
             return None
-        everything = set(range(data.num_episodes))
-        return everything - set(report["evaluated"]["episodes"]) if report["is_validation"] else everything
+        if (validation := record.get("validation_episodes")) is None:  # a file of 0.1
+            report = rename_old_keys("report", record["report"])
+            validation = report["evaluated"]["episodes"] if report["is_validation"] else []
+        return set(range(data.num_episodes)) - set(validation)
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
 
 
-def _stored_reference(policy: VlaAdapterPolicy) -> Reference:
+def _stored_reference(policy: VlaAdapterPolicy) -> ActionStatistics:
     """Mean and standard deviation of the checkpoint's own training data."""
+    assert policy.statistics is not None
     field = policy.statistics.action
-    return Reference(field.mean, field.std, field.std <= 1e-5 * np.maximum(np.abs(field.mean), 1.0))
+    return ActionStatistics(field.mean, field.std, field.std <= 1e-5 * np.maximum(np.abs(field.mean), 1.0))

@@ -9,10 +9,10 @@ from typing import Any
 
 import numpy as np
 
+from vla_adapter_ros.evaluation.metrics import Errors, predict_chunks
+from vla_adapter_ros.evaluation.report import OpenLoopReport
 from vla_adapter_ros.model import VlaAdapterPolicy
-from vla_adapter_ros.training.data import Samples
-from vla_adapter_ros.training.evaluation import Errors, predict_chunks
-from vla_adapter_ros.training.report import Report
+from vla_adapter_ros.training.data.samples import Samples
 
 _COLUMNS = 4
 _PANEL = (3.1, 2.1)  # inches
@@ -25,14 +25,14 @@ class Trace:
 
     Attributes:
         episode: Its number.
-        sentence: What was asked for.
+        instruction: What was asked for.
         recorded: Actions, float64 (T, A).
         starts: Rows at which a chunk begins, int64 (N,), from 0.
         chunks: Predicted there, float64 (N, H, A).
     """
 
     episode: int
-    sentence: str
+    instruction: str
     recorded: np.ndarray
     starts: np.ndarray
     chunks: np.ndarray
@@ -44,11 +44,11 @@ def trace_episode(policy: VlaAdapterPolicy, samples: Samples, episode: int) -> T
     every = max(1, policy.config.chunk // 2)
     at = rows[::every]
     chunks = predict_chunks(policy, samples, at)
-    sentence = samples.tasks[samples.task[rows[0]]]
-    return Trace(episode, sentence, samples.action[rows], at - rows[0], chunks)
+    instruction = samples.tasks[samples.task[rows[0]]]
+    return Trace(episode, instruction, samples.action[rows], at - rows[0], chunks)
 
 
-def plot_trace(trace: Trace, report: Report, rate_hz: float) -> bytes:
+def plot_trace(trace: Trace, report: OpenLoopReport, rate_hz: float) -> bytes:
     """Chunks over the recorded actions, one panel per dimension: a PNG."""
     figure, axes = _panels(len(report.names))
     times = np.arange(len(trace.recorded)) / rate_hz
@@ -75,7 +75,7 @@ def plot_trace(trace: Trace, report: Report, rate_hz: float) -> bytes:
     return _png(figure)
 
 
-def plot_steps(report: Report) -> bytes:
+def plot_steps(report: OpenLoopReport) -> bytes:
     """Errors by step of the chunk, one panel per dimension: a PNG."""
     figure, axes = _panels(len(report.names))
     for i, axis in enumerate(axes):
@@ -101,7 +101,7 @@ def _lines(errors: Errors) -> tuple[tuple[str, str, tuple[tuple[float, ...], ...
     )
 
 
-def _label(report: Report, i: int) -> str:
+def _label(report: OpenLoopReport, i: int) -> str:
     unit = report.units[i] if report.units else ""
     name = report.names[i] + (f" [{unit}]" if unit and unit != "1" else "")
     return f"{name}, constant" if report.constant[i] else name

@@ -1,68 +1,28 @@
-"""What the network gets of rows. All draws follow from the seed and the step.
+"""What the network gets of rows, made ahead by worker processes where images have to be decoded.
 
-A batch is made in two halves. `prepare_arrays` takes rows out of memory or videos and draws all that is
-random; it needs no network and can run in another process. `make_tensors` does the arithmetic on images, on
-the device that trains.
+All draws follow from the seed and the step, whatever the number of workers. A batch is made in two halves.
+`prepare_arrays` takes rows out of memory or videos and draws all that is random; it needs no network and can
+run in another process. `make_tensors` does the arithmetic on images, on the device that trains.
 """
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Callable, Sequence
+import os
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
 
-from vla_adapter_ros.contract import Contract
 from vla_adapter_ros.model import VlaAdapterPolicy
-from vla_adapter_ros.model.preprocessing import Preprocessor
-from vla_adapter_ros.training.augmentation import (
-    Draws,
-    augment,
-    draw,
-    evaluation_preprocessing,
-    resolve_augmentation,
-)
-from vla_adapter_ros.training.data import Samples
-from vla_adapter_ros.training.images import ImageStore
+from vla_adapter_ros.training.data.augmentation import Draws, augment, draw, resolve_augmentation
+from vla_adapter_ros.training.data.samples import Samples
 from vla_adapter_ros.training.settings import Augmentation, FinetuneSettings, Padding
-from vla_adapter_ros.training.sources import OpenSource
 
-
-def prepare_preprocessing(policy: VlaAdapterPolicy, settings: FinetuneSettings) -> VlaAdapterPolicy:
-    """The policy with the preprocessing that it needs after training with the settings' augmentation."""
-    config = policy.config
-    name = resolve_augmentation(settings.augmentation, config)
-    preprocessing = evaluation_preprocessing(name, config.preprocessing)
-    if preprocessing == config.preprocessing:
-        return policy
-    return VlaAdapterPolicy(
-        policy.network, dataclasses.replace(config, preprocessing=preprocessing), policy.tokenizer,
-        policy.statistics, policy.contract, kept_files=policy.kept_files,
-    )  # fmt: skip
-
-
-def training_images(
-    sources: Sequence[OpenSource],
-    contract: Contract,
-    policy: VlaAdapterPolicy,
-    settings: FinetuneSettings,
-    *,
-    limit: int | None = None,
-    progress: Callable[[int, int], None] = lambda done, total: None,
-) -> ImageStore:
-    """Images of data sets for training a policy that `prepare_preprocessing` gave; see `ImageStore`."""
-    preprocessing = policy.config.preprocessing
-    crop = 1.0
-    if resolve_augmentation(settings.augmentation, policy.config) == Augmentation.OFFICIAL:
-        crop = preprocessing.center_crop  # left to later: random crops need the whole image
-        preprocessing = dataclasses.replace(preprocessing, center_crop=1.0)
-    return ImageStore(
-        [source.data for source in sources], contract.camera_names, Preprocessor(preprocessing).resize,
-        preprocessing.size, crop=crop, limit=limit, progress=progress,
-    )  # fmt: skip
+_AHEAD = 3  # batches that each worker makes ahead
+_MAX_WORKERS = 8
 
 
 class PreparedBatch(NamedTuple):
@@ -106,6 +66,11 @@ class Batch(NamedTuple):
     fraction: float
     waypoints: int
 
+    @property
+    def inputs(self) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+        """The first arguments of `TrainingModule.forward`."""
+        return self.ids, self.mask, self.pixels, self.proprio, self.target
+
 
 class BatchMaker:
     """Makes batches of rows.
@@ -119,6 +84,7 @@ class BatchMaker:
 
     def __init__(self, policy: VlaAdapterPolicy, samples: Samples, settings: FinetuneSettings) -> None:
         self.augmentation = resolve_augmentation(settings.augmentation, policy.config)
+        assert policy.tokenizer.pad_id is not None
         self._pixel_values, self._pad = policy.pixel_values, policy.tokenizer.pad_id
         self._samples, self._settings, self._horizon = samples, settings, policy.config.chunk
         self._cameras = policy.config.num_images
@@ -186,6 +152,91 @@ class BatchMaker:
 
         draws = {name: tensor(values) for name, values in prepared.draws.items()}
         name = self.augmentation if draws else Augmentation.NONE
-        pixels = self._pixel_values(augment(name, tensor(prepared.images), draws))
-        ids, mask, *others = (tensor(values) for values in prepared[2:-2])
-        return Batch(ids, mask, pixels, *others, prepared.fraction, prepared.waypoints)
+        return Batch(
+            ids=tensor(prepared.ids),
+            mask=tensor(prepared.mask),
+            pixels=self._pixel_values(augment(name, tensor(prepared.images), draws)),
+            proprio=tensor(prepared.proprio),
+            target=tensor(prepared.target),
+            valid=tensor(prepared.valid),
+            waypoint=tensor(prepared.waypoint),
+            before=tensor(prepared.before),
+            fraction=prepared.fraction,
+            waypoints=prepared.waypoints,
+        )
+
+
+class Loaded(NamedTuple):
+    """A part of a step's batch, and the rows of the whole step, int64 (B,)."""
+
+    rows: np.ndarray
+    batch: Batch
+
+
+def draws_of(settings: FinetuneSettings, step: int) -> torch.Generator:
+    """Generator of all that is drawn for the rows of a step."""
+    return torch.Generator().manual_seed((settings.seed * 1_000_003 + step) * 65_537)
+
+
+def worker_count(settings: FinetuneSettings, *, in_memory: bool) -> int:
+    """Worker processes: as set, or none for images in memory, else as many as there are spare cores."""
+    if settings.workers >= 0:
+        return settings.workers
+    cores = len(os.sched_getaffinity(0)) // max(1, int(os.environ.get("LOCAL_WORLD_SIZE", "1")))
+    return 0 if in_memory else max(1, min(_MAX_WORKERS, cores - 1))
+
+
+def load_batches(
+    maker: BatchMaker,
+    pick: Callable[[int], np.ndarray],
+    parts: Sequence[slice],
+    steps: range,
+    settings: FinetuneSettings,
+    *,
+    device: torch.device | str = "cpu",
+    workers: int = 0,
+) -> Iterator[Loaded]:
+    """Give out the parts of every step's batch, in order.
+
+    Args:
+        maker: Makes them.
+        pick: Number of a step to its rows, int64 (B,).
+        parts: Which of them this process takes, one after the other.
+        steps: Steps to make.
+        settings: Their seed.
+        device: Where the batches go.
+        workers: Processes that make the first half ahead; 0: it is made here when it is wanted.
+
+    Raises:
+        DatasetError: a video is damaged.
+    """
+    work = _Work(maker, pick, tuple(parts), settings)
+    order = range(steps.start * len(work.parts), steps.stop * len(work.parts))
+    loader = DataLoader(
+        work, sampler=order, batch_size=None, num_workers=workers, collate_fn=_unchanged,  # type: ignore[arg-type]
+        prefetch_factor=_AHEAD if workers else None,
+    )  # fmt: skip
+    for rows, prepared in loader:
+        yield Loaded(rows, maker.make_tensors(prepared, device))
+
+
+class _Work(Dataset[tuple[np.ndarray, PreparedBatch]]):
+    """Item n is part n % P of step n // P."""
+
+    def __init__(
+        self,
+        maker: BatchMaker,
+        pick: Callable[[int], np.ndarray],
+        parts: tuple[slice, ...],
+        settings: FinetuneSettings,
+    ) -> None:
+        self.maker, self.pick, self.parts, self.settings = maker, pick, parts, settings
+
+    def __getitem__(self, item: int) -> tuple[np.ndarray, PreparedBatch]:
+        step, part = divmod(item, len(self.parts))
+        rows = self.pick(step)
+        return rows, self.maker.prepare_arrays(rows, self.parts[part], draws_of(self.settings, step))
+
+
+def _unchanged(item: tuple[np.ndarray, PreparedBatch]) -> tuple[np.ndarray, PreparedBatch]:
+    return item  # arrays go through a pipe; tensors would need shared memory, of which containers have little

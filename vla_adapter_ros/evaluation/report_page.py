@@ -9,11 +9,11 @@ from pathlib import Path
 
 import numpy as np
 
+from vla_adapter_ros.evaluation.metrics import Errors
+from vla_adapter_ros.evaluation.plots import plot_steps, plot_trace, trace_episode
+from vla_adapter_ros.evaluation.report import OpenLoopReport, conclusions
 from vla_adapter_ros.model import VlaAdapterPolicy
-from vla_adapter_ros.training.data import Samples
-from vla_adapter_ros.training.evaluation import Errors
-from vla_adapter_ros.training.plots import plot_steps, plot_trace, trace_episode
-from vla_adapter_ros.training.report import Report, conclusions
+from vla_adapter_ros.training.data.samples import Samples
 
 SHOWN_EPISODES = 3
 _STYLE = """
@@ -23,8 +23,8 @@ h1 { font-size: 1.5rem; } h2 { font-size: 1.15rem; margin-top: 2rem; }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
 th, td { padding: 0.2rem 0.7rem; text-align: right; border-bottom: 1px solid #ddd; }
 th:first-child, td:first-child, td.words { text-align: left; }
-.verdict { padding: 0.8rem 1.2rem; border-left: 6px solid #2b8a3e; background: #ebfbee; }
-.verdict.bad { border-color: #c92a2a; background: #fff5f5; }
+.conclusion { padding: 0.8rem 1.2rem; border-left: 6px solid #2b8a3e; background: #ebfbee; }
+.conclusion.bad { border-color: #c92a2a; background: #fff5f5; }
 .worse { color: #c92a2a; } .facts { color: #555; } img { max-width: 100%; }
 """
 _LEGEND = """
@@ -35,7 +35,7 @@ scene, before a gripper closes; its errors with the right and with wrong instruc
 
 
 def write_page(
-    report: Report,
+    report: OpenLoopReport,
     pictures: Mapping[str, tuple[str, bytes]],
     path: Path | None,
     *,
@@ -61,7 +61,7 @@ def write_page(
 
 
 def draw_pictures(
-    report: Report, policy: VlaAdapterPolicy, samples: Samples, rate_hz: float
+    report: OpenLoopReport, policy: VlaAdapterPolicy, samples: Samples, rate_hz: float
 ) -> dict[str, tuple[str, bytes]]:
     """Title and PNG by file name: errors by step, and a few evaluated episodes spread over all of them."""
     episodes = report.evaluated.episodes
@@ -69,12 +69,14 @@ def draw_pictures(
     found = {"steps": ("Error by step of the chunk", plot_steps(report))}
     for number in (episodes[n] for n in chosen):
         trace = trace_episode(policy, samples, number)
-        title = f"Episode {number}: “{trace.sentence}”"
+        title = f"Episode {number}: “{trace.instruction}”"
         found[f"episode_{number:06d}"] = (title, plot_trace(trace, report, rate_hz))
     return found
 
 
-def format_page(report: Report, pictures: Sequence[tuple[str, bytes]], facts: Mapping[str, object]) -> str:
+def format_page(
+    report: OpenLoopReport, pictures: Sequence[tuple[str, bytes]], facts: Mapping[str, object]
+) -> str:
     """The page as text, pictures (title, PNG) inside."""
     first, *further = conclusions(report)
     bad = not report.beats_baselines or bool(report.language_blind)
@@ -85,7 +87,7 @@ def format_page(report: Report, pictures: Sequence[tuple[str, bytes]], facts: Ma
         "<p class='facts'>"
         + "<br>".join(f"{escape(k)}: {escape(str(v))}" for k, v in facts.items())
         + "</p>",
-        f"<div class='verdict{' bad' if bad else ''}'><b>{escape(first)}</b>",
+        f"<div class='conclusion{' bad' if bad else ''}'><b>{escape(first)}</b>",
         *(f"<br>{escape(line)}" for line in further),
         "</div>",
         *_table(report, report.evaluated, what),
@@ -101,24 +103,26 @@ def format_page(report: Report, pictures: Sequence[tuple[str, bytes]], facts: Ma
     return "\n".join([*parts, "</body></html>", ""])
 
 
-def _table(report: Report, errors: Errors, what: str) -> list[str]:
-    test = report.sentences if errors is report.evaluated and report.sentences.change is not None else None
+def _table(report: OpenLoopReport, errors: Errors, what: str) -> list[str]:
+    test = report.instructions
+    further = (test.change, test.right, test.wrong) if errors is report.evaluated else (None,)
     units = report.units or ("",) * len(report.names)
     head = ["dimension", "unit", "policy", "repeat", "mean"]
-    head += ["other instruction", "error with right", "with wrong instruction"] if test else []
+    columns = [column for column in further if column is not None]
+    head += ["other instruction", "error with right", "with wrong instruction"] if columns else []
     lines = [
         f"<h2>{what}: {errors.rows} rows of {len(errors.episodes)} episodes</h2><table><tr>",
-        *(f"<th>{name}</th>" for name in (*head, "verdict")),
+        *(f"<th>{name}</th>" for name in (*head, "against the baselines")),
         "</tr>",
     ]
-    for i, verdict in enumerate(report.verdicts(errors)):
+    for i, comparison in enumerate(report.comparisons(errors)):
         numbers = [errors.policy[i], errors.repeat[i], errors.mean[i]]
-        numbers += [test.change[i], test.right[i], test.wrong[i]] if test else []
+        numbers += [column[i] for column in columns]
         cells = [escape(report.names[i]), escape(units[i]), *(f"{number:.4g}" for number in numbers)]
-        style = "words worse" if verdict.startswith("worse") else "words"
+        style = "words worse" if comparison.startswith("worse") else "words"
         lines.append(
             "<tr>"
             + "".join(f"<td>{cell}</td>" for cell in cells)
-            + f"<td class='{style}'>{verdict}</td></tr>"
+            + f"<td class='{style}'>{comparison}</td></tr>"
         )
     return [*lines, "</table>"]
