@@ -106,7 +106,7 @@ def _new(options: argparse.Namespace) -> int:
         name, options.robot_type, options.rate or 0.0, tuple(options.cameras), tuple(options.joint_states),
         options.joints, tuple(options.commands), tuple(options.gripper_topics), tuple(options.teleop),
     )  # fmt: skip
-    ask = take_default if options.yes or not sys.stdin.isatty() else _ask
+    ask = take_default if options.yes or not sys.stdin.isatty() else ask_person
     source = str(options.urdf.resolve()) if options.urdf else ROBOT_DESCRIPTION
     text = draft_contract(survey, robot.urdf, source, wishes, ask)
     options.file.parent.mkdir(parents=True, exist_ok=True)
@@ -117,8 +117,8 @@ def _new(options: argparse.Namespace) -> int:
     return 0
 
 
-def _ask(question: str, answers: Sequence[str], default: str) -> str:
-    """Ask on the terminal; Enter takes the default."""
+def ask_person(question: str, answers: Sequence[str], default: str) -> str:
+    """Ask on the terminal; Enter takes what is taken for right."""
     if len(answers) < 2:
         return default
     print(question)

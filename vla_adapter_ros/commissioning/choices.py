@@ -16,6 +16,7 @@ from vla_adapter_ros.commissioning.survey import (
 )
 from vla_adapter_ros.commissioning.urdf import Urdf
 from vla_adapter_ros.contract.encodings import DEPTH
+from vla_adapter_ros.contract.enums import TopicType
 from vla_adapter_ros.dataset.tools.drafting.names import COMMAND_WORDS, camera_name, is_gripper, side, tokens
 from vla_adapter_ros.errors import ContractError
 from vla_adapter_ros.observation.bag import TOPIC_TYPES
@@ -85,6 +86,8 @@ class Choice:
         commands: Topics of the arm's controllers, with what they take.
         hand_topics: Where each arm's gripper is told, with the type; empty where nothing was found.
         teleop: Topics of a human's devices.
+        left_out: Topics of cameras that are not in the contract, and why.
+        more: Topics that a state could be read from as well, and their type.
     """
 
     cameras: Mapping[str, str]
@@ -95,6 +98,8 @@ class Choice:
     commands: Mapping[str, str] = field(default_factory=dict)
     hand_topics: tuple[tuple[str, str], ...] = ()
     teleop: tuple[str, ...] = ()
+    left_out: Mapping[str, str] = field(default_factory=dict)
+    more: Mapping[str, str] = field(default_factory=dict)
 
 
 def choose(survey: GraphSurvey, urdf: Urdf | None, wishes: Wishes, ask: Ask = take_default) -> Choice:
@@ -117,7 +122,26 @@ def choose(survey: GraphSurvey, urdf: Urdf | None, wishes: Wishes, ask: Ask = ta
     teleop = wishes.teleop or _teleop(survey, ask)
     hand_topics = tuple(_hand_topic(survey, wishes, n, hand) for n, hand in enumerate(hands))
     poses = [t for t in survey.published(TOPIC_TYPES["pose"]) if not _is_command(t) and survey.topic(t).heard]
-    return Choice(cameras, depth, arms, hands, tuple(poses), commands, hand_topics, teleop)
+    left_out = _left_out(survey, {*cameras.values(), *depth.values()})
+    more = {
+        topic: str(kind)
+        for kind in (TopicType.WRENCH, TopicType.TWIST)
+        for topic in survey.published(TOPIC_TYPES[kind])
+        if not _is_command(topic) and survey.topic(topic).heard
+    }
+    return Choice(cameras, depth, arms, hands, tuple(poses), commands, hand_topics, teleop, left_out, more)
+
+
+def _left_out(survey: GraphSurvey, taken: set[str]) -> dict[str, str]:
+    """Image topics that are no camera of the contract, and why."""
+    there = survey.published(IMAGE, COMPRESSED_IMAGE)
+    found = {}
+    for topic in there:
+        if topic not in taken:
+            twin = "the same camera in another form" if not _once(topic, there) else "not chosen"
+            silent = "published, but nothing arrived" if not survey.topic(topic).heard else "of unknown size"
+            found[topic] = twin if survey.topic(topic).size else silent
+    return found
 
 
 def _is_command(topic: str) -> bool:

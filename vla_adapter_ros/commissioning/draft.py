@@ -10,6 +10,7 @@ from typing import Any
 import yaml
 
 from vla_adapter_ros.commissioning.choices import Ask, Choice, Joint, Wishes, choose, take_default
+from vla_adapter_ros.commissioning.command_checks import controller_of
 from vla_adapter_ros.commissioning.contract_checks import MARK
 from vla_adapter_ros.commissioning.survey import COMPRESSED_IMAGE, GraphSurvey, TopicSurvey
 from vla_adapter_ros.commissioning.urdf import Urdf
@@ -62,7 +63,8 @@ class _Draft:
     ) -> None:
         self._survey, self._urdf, self._source = survey, urdf, urdf_source
         self._wishes, self._choice = wishes, choice
-        rates = [survey.topic(topic).rate_hz for topic in choice.cameras.values()]
+        found = [survey.topic(topic) for topic in choice.cameras.values()]
+        rates = [topic.stamped_hz or topic.rate_hz for topic in found]
         self._rate = wishes.rate_hz or _whole(min(min(rates), 30.0))
         self._grippers = [_dimension(hand, len(choice.arms)) if hand else "" for hand in choice.hands]
 
@@ -105,7 +107,7 @@ class _Draft:
         if self._choice.depth_cameras:
             lines += ["", "depth_cameras:"]
             lines += [self._camera(*entry) for entry in self._choice.depth_cameras.items()]
-        return lines
+        return lines + [f"  # left out: {topic}, {why}" for topic, why in self._choice.left_out.items()]
 
     def _camera(self, name: str, topic: str) -> str:
         found = self._survey.topic(topic)
@@ -145,7 +147,8 @@ class _Draft:
             if 2 * period > USUAL_AGE_S:
                 entry["max_age_s"] = round(2 * period, 3)
             lines.append(f"  {flow(topic)}: {flow(entry | _time(found))}")
-        return lines
+        more = self._choice.more.items()
+        return lines + [f"  # also there: {flow(topic)}: {flow({'type': kind})}" for topic, kind in more]
 
     def _state(self) -> list[str]:
         lines = ["state:        # what the policy knows of the robot, in order"]
@@ -231,7 +234,7 @@ class _Draft:
         return lines
 
     def _command(self) -> list[str]:
-        commands, arms = self._choice.commands, self._choice.arms
+        commands = self._choice.commands
         kinds = set(commands.values()) or {"joint_trajectory"}
         kind = next(iter(kinds))
         trajectory = kind == "joint_trajectory"
@@ -240,18 +243,30 @@ class _Draft:
             f"  type: {kind}" + ("" if trajectory and commands else mark("Command", "type")),
             f"  command_delay_s: {DELAY_S:g}{mark('Command', 'command_delay_s')}",
         ]
-        if len(commands) < 2 or len(arms) < 2:
+        if len(commands) < 2:
             topic = next(iter(commands), "")
-            return [
-                *lines,
-                f"  topic: {flow(topic or f'{NOBODY}/command')}"
-                + ("" if topic else mark("Command", "topic")),
-            ]
-        lines.append("  groups:")
-        for topic in commands:
-            arm = next((a for a in arms if side(a[0].name) == side(topic)), arms[0])
-            lines.append(f"    - {flow({'topic': topic, 'joints': [joint.name for joint in arm]})}")
-        return lines
+            note = "" if topic else mark("Command", "topic")
+            return [*lines, f"  topic: {flow(topic or f'{NOBODY}/command')}{note}"]
+        groups = [{"topic": topic, "joints": self._joints_of(topic)} for topic in commands]
+        return [*lines, "  groups:", *(f"    - {flow(group)}" for group in groups)]
+
+    def _joints_of(self, topic: str) -> list[str]:
+        """Joints of one of several controllers: those that it claims, else those of the arm on its side.
+
+        Raises:
+            ContractError: neither says which.
+        """
+        claims, arms = controller_of(topic, self._survey), self._choice.arms
+        beside = [arm for arm in arms if len(arms) > 1 and side(arm[0].name) == side(topic)]
+        if claims is not None and claims.joints:
+            joints = [joint for arm in beside or arms for joint in arm]
+            return [joint.name for said in claims.joints for joint in joints if joint.said == said]
+        if not beside:
+            raise ContractError(
+                f"command {topic}: nothing says which joints its controller drives; allowed is one command "
+                "topic, or controllers that a controller manager lists"
+            )
+        return [joint.name for joint in beside[0]]
 
     def _limits(self) -> list[str]:
         lines = [f"limits:{mark('JointLimits', 'acceleration')}"]

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import statistics
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from vla_adapter_ros.observation.bag import IMAGE_TYPES, TOPIC_TYPES
 
@@ -40,6 +42,7 @@ class TopicSurvey:
         publishers, subscriptions: Who is there.
         heard: Messages that came.
         rate_hz: At which they came [Hz]; 0 with fewer than two.
+        stamped_hz: At which they were stamped, by the median [Hz]: as `rate_hz` where none is lost.
         delay_s: Median time from stamp to receipt [s]; None without stamps.
         late_s: Time from stamp to receipt of all but the slowest twentieth [s].
         stamped: Whether the stamps are set; None if nothing came, or the messages have none.
@@ -55,6 +58,7 @@ class TopicSurvey:
     subscriptions: tuple[Endpoint, ...] = ()
     heard: int = 0
     rate_hz: float = 0.0
+    stamped_hz: float = 0.0
     delay_s: float | None = None
     late_s: float | None = None
     stamped: bool | None = None
@@ -146,9 +150,9 @@ class GraphSurvey:
             )
         )
 
-    def with_topic(self, name: str, **changes: object) -> GraphSurvey:
+    def with_topic(self, name: str, **changes: Any) -> GraphSurvey:
         """The same graph but for one topic."""
-        changed = dataclasses.replace(self.topic(name), **changes)  # type: ignore[arg-type]
+        changed = dataclasses.replace(self.topic(name), **changes)
         return dataclasses.replace(self, topics={**self.topics, name: changed})
 
 
@@ -157,9 +161,10 @@ class TopicRecord:
     """What comes on one topic, while a survey listens."""
 
     received: list[float] = field(default_factory=list)
+    stamps: list[float] = field(default_factory=list)
     delays: list[float] = field(default_factory=list)
     unstamped: int = 0
-    facts: dict[str, object] = field(default_factory=dict)
+    facts: dict[str, Any] = field(default_factory=dict)
     names: dict[tuple[str, ...], None] = field(default_factory=dict)
     values: dict[str, float] = field(default_factory=dict)
 
@@ -167,6 +172,7 @@ class TopicRecord:
         """Note a message that came at `now` [s]; `stamp` is 0 where it is not set, None without a header."""
         self.received.append(now)
         if stamp:
+            self.stamps.append(stamp)
             self.delays.append(now - stamp)
         elif stamp is not None:
             self.unstamped += 1
@@ -175,16 +181,19 @@ class TopicRecord:
         """What was found out."""
         span = self.received[-1] - self.received[0] if self.received else 0.0
         delays = sorted(self.delays)
+        steps = [later - stamp for stamp, later in itertools.pairwise(self.stamps)]
+        step = statistics.median(steps) if steps else 0.0
         stamped = None if not self.received or not (delays or self.unstamped) else bool(delays)
         return TopicSurvey(
             publishers,
             subscriptions,
             heard=len(self.received),
             rate_hz=(len(self.received) - 1) / span if span > 0 else 0.0,
+            stamped_hz=1 / step if step > 0 else 0.0,
             delay_s=statistics.median(delays) if delays else None,
             late_s=delays[int(0.95 * (len(delays) - 1))] if delays else None,
             stamped=stamped,
             names=tuple(self.names),
             values=self.values,
-            **self.facts,  # type: ignore[arg-type]
+            **self.facts,
         )

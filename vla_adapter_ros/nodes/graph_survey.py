@@ -18,6 +18,7 @@ from std_msgs.msg import Float64MultiArray, String
 from trajectory_msgs.msg import JointTrajectory
 
 from vla_adapter_ros.commissioning.survey import Controller, Endpoint, GraphSurvey, TopicRecord
+from vla_adapter_ros.contract.enums import JointField
 from vla_adapter_ros.control.urdf import ROBOT_DESCRIPTION
 from vla_adapter_ros.errors import ImageError, NoAnswerError
 from vla_adapter_ros.nodes.description import DESCRIPTION_QOS
@@ -28,6 +29,7 @@ from vla_adapter_ros.observation.image_headers import picture_header
 NAME = "vla_adapter_survey"
 LISTEN_S = 3.0
 SETTLED_S, LONGEST_DISCOVERY_S = 1.0, 5.0  # nothing new for so long: all are known. Longest wait for that
+LATE_CAMERA_S = 3.0  # longest wait for the first images, after all else was listened to
 ANSWER_S = 3.0
 _KINDS: dict[str, type] = {
     "sensor_msgs/msg/Image": Image,
@@ -39,6 +41,7 @@ _KINDS: dict[str, type] = {
     "std_msgs/msg/Float64MultiArray": Float64MultiArray,
     "trajectory_msgs/msg/JointTrajectory": JointTrajectory,
 }
+_IMAGES = (Image, CompressedImage)
 _UNSTAMPED = (Float64MultiArray, JointTrajectory)  # no header, or one that says when the motion begins
 _LIST_CONTROLLERS = "controller_manager_msgs/srv/ListControllers"
 _PACKAGES = ("control_msgs", "controller_manager_msgs", "cv_bridge")
@@ -60,6 +63,7 @@ class _Survey:
     def __init__(self, client: RosClient) -> None:
         self._client, self._node = client, client.node
         self._records: dict[str, TopicRecord] = {}
+        self._types: list[type] = []  # of the messages that each record is about
         self._description = ""
 
     def listen(self, seconds: float) -> GraphSurvey:
@@ -68,12 +72,9 @@ class _Survey:
         if simulated:
             self._node.set_parameters([Parameter("use_sim_time", value=True)])
             time.sleep(0.3)  # until the first message on /clock
-        for name, types in topics.items():
-            kind = next((_KINDS[t] for t in types if t in _KINDS), None)
-            if kind is not None and self._node.count_publishers(name):
-                self._subscribe(kind, name)
+        self._subscribe_to_new(topics)
         self._client.subscribe(String, ROBOT_DESCRIPTION, self._on_description, DESCRIPTION_QOS)
-        time.sleep(seconds)
+        self._wait(seconds)
         controllers, manager = self._controllers()
         found = {}
         for name in self._discover(0.0):
@@ -93,6 +94,17 @@ class _Survey:
             self._description,
             simulated,
         )
+
+    def _wait(self, seconds: float) -> None:
+        """Let messages come; longer while a camera is silent: it may not know us yet, nor we it."""
+        end = time.monotonic() + seconds
+        while (now := time.monotonic()) < end or (self._camera_is_silent() and now < end + LATE_CAMERA_S):
+            time.sleep(0.1)
+            self._subscribe_to_new(self._discover(0.0))
+
+    def _camera_is_silent(self) -> bool:
+        kinds = zip(self._records.values(), self._types, strict=True)
+        return any(kind in _IMAGES and len(record.received) < 2 for record, kind in kinds)
 
     def _discover(self, settled_s: float = SETTLED_S) -> dict[str, list[str]]:
         """Topics and their types, once nothing new has come for a while."""
@@ -122,17 +134,21 @@ class _Survey:
 
     # What comes
 
+    def _subscribe_to_new(self, topics: dict[str, list[str]]) -> None:
+        for name, types in topics.items():
+            kind = next((_KINDS[t] for t in types if t in _KINDS), None)
+            if kind is not None and name not in self._records and self._node.count_publishers(name):
+                self._subscribe(kind, name)
+
     def _subscribe(self, kind: type, name: str) -> None:
         record = self._records[name] = TopicRecord()
+        self._types.append(kind)
         take = partial(self._on_message, kind, record)
-        quality = best_effort(50 if kind in (Image, CompressedImage) else 1000)
+        quality = best_effort(50 if kind in _IMAGES else 1000)
         self._node.create_subscription(kind, name, take, quality, raw=True)
 
     def _on_message(self, kind: type, record: TopicRecord, data: bytes) -> None:
-        now = self._node.get_clock().now().nanoseconds * 1e-9
-        record.add_receipt(now, None if kind in _UNSTAMPED else _stamp(data))
-        if kind is JointState or not record.facts:  # of images, only the first is unpacked
-            _READERS.get(kind, _read_other)(record, deserialize_message(data, kind))
+        take_message(kind, record, data, self._node.get_clock().now().nanoseconds * 1e-9)
 
     def _on_description(self, message: String) -> None:
         self._description = message.data
@@ -157,6 +173,13 @@ class _Survey:
             Controller(c.name, c.type, c.state, joints_claimed(c.claimed_interfaces))
             for c in answer.controller
         ), ""
+
+
+def take_message(kind: type, record: TopicRecord, data: bytes, now: float) -> None:
+    """Note what a message says, as it was sent (CDR) and received at `now` [s]."""
+    record.add_receipt(now, None if kind in _UNSTAMPED else _stamp(data))
+    if kind is JointState or not record.facts:  # of images, only the first is unpacked
+        _READERS.get(kind, _read_other)(record, deserialize_message(data, kind))
 
 
 def joints_claimed(interfaces: list[str]) -> tuple[str, ...]:
@@ -187,7 +210,9 @@ def _read_compressed(record: TopicRecord, message: CompressedImage) -> None:
 
 def _read_joints(record: TopicRecord, message: JointState) -> None:
     record.names[tuple(message.name)] = None
-    record.facts["counts"] = {f: len(getattr(message, f)) for f in ("position", "velocity", "effort")}
+    counts: dict[str, int] = record.facts.setdefault("counts", {})
+    for name in JointField.words():  # several publishers may say other fields
+        counts[name] = max(counts.get(name, 0), len(getattr(message, name)))
     if len(message.position) == len(message.name):
         record.values.update(zip(message.name, message.position, strict=True))
 

@@ -8,6 +8,7 @@ import pytest
 import yaml
 from surveys import ARRAY, CONTRACT, HOME, NAMES, TRAJECTORY, listener, simulated, stream
 
+from vla_adapter_ros.cli.contract import ask_person
 from vla_adapter_ros.commissioning.choices import Wishes, take_default
 from vla_adapter_ros.commissioning.contract_checks import check_contract, marked_lines
 from vla_adapter_ros.commissioning.draft import draft_contract
@@ -27,6 +28,7 @@ from vla_adapter_ros.contract import Contract, contract_differences, parse_contr
 from vla_adapter_ros.control.urdf import read_urdf
 from vla_adapter_ros.dataset.quality.findings import Level
 from vla_adapter_ros.errors import ContractError
+from vla_adapter_ros.observation.bag import TOPIC_TYPES
 
 URDF = parse_urdf(read_urdf("package:franky_sim/assets/fr3.urdf"))
 
@@ -131,6 +133,45 @@ def test_two_arms_with_a_leader_each():
     assert worst(check_graph(contract, two_arms())) is Level.WARN
 
 
+def test_several_controllers_of_one_arm_have_the_joints_that_they_claim():
+    graph = ur5e()
+    names = graph.controllers[0].joints
+    kind = graph.controllers[0].type
+    graph = dataclasses.replace(
+        graph.with_topic(
+            "/base_controller/joint_trajectory", **vars(listener(TRAJECTORY, "/base"))
+        ).with_topic("/wrist_controller/joint_trajectory", **vars(listener(TRAJECTORY, "/wrist"))),
+        controllers=(
+            Controller("base_controller", kind, "active", names[:3]),
+            Controller("wrist_controller", kind, "active", names[:2:-1]),
+        ),
+    )
+    topics = tuple(f"/{name}_controller/joint_trajectory" for name in ("base", "wrist"))
+    contract, _ = draft(graph, None, commands=topics)
+    assert [g.joints for g in contract.command_groups] == [names[:3], names[:2:-1]]
+    unknown = dataclasses.replace(graph, controllers=None)
+    with pytest.raises(ContractError, match="nothing says which joints its controller drives"):
+        draft(unknown, None, commands=topics)
+
+
+def test_what_is_left_out_is_said():
+    graph = simulated().with_topic("/dead/image_raw", **vars(stream(IMAGE, heard=0, rate_hz=0.0)))
+    graph = graph.with_topic("/ft/wrench", **vars(stream(TOPIC_TYPES["wrench"])))
+    _, text = draft(graph)
+    assert "# left out: /dead/image_raw, published, but nothing arrived" in text
+    assert "# also there: /ft/wrench: {type: wrench}" in text
+
+
+def test_a_person_answers_with_a_number_or_with_enter(monkeypatch, capsys):
+    answers = iter(["9", "x", "2", ""])
+    monkeypatch.setattr("builtins.input", lambda prompt: next(answers))
+    assert ask_person("Which?", ["/a", "/b"], "/a") == "/b"
+    assert ask_person("Which?", ["/a", "/b"], "/a") == "/a"
+    assert ask_person("Which?", ["/a"], "/a") == "/a"  # nothing to ask
+    said = capsys.readouterr().out
+    assert "  2  /b" in said and said.count("allowed is a number from 1 to 2") == 2
+
+
 def test_questions_are_asked_and_answered():
     asked = []
 
@@ -176,6 +217,13 @@ def test_only_what_others_send_is_the_robot():
     )
     contract, _ = draft(graph)
     assert contract_differences(CONTRACT, contract) == [] and len(HOME) == len(NAMES)
+
+
+def test_images_that_were_lost_on_the_way_do_not_lower_the_rate():
+    graph = simulated()
+    for camera in CONTRACT.cameras.values():
+        graph = graph.with_topic(camera.topic, rate_hz=9.2, stamped_hz=10.0)
+    assert draft(graph)[0].rate_hz == 10
 
 
 def test_a_driver_that_does_not_stamp_is_timed_by_receipt():

@@ -85,7 +85,7 @@ def test_a_healthy_graph_passes():
         (GRAPH.with_topic(SCENE, rate_hz=4.0), CONTRACT, ["4 Hz, the contract's rate_hz is 10", "Raise"]),
         (GRAPH.with_topic(SCENE, stamped=False), CONTRACT, ["no stamp", "write time: receive"]),
         (GRAPH.with_topic(SCENE, delay_s=-2.0, late_s=-2.0), CONTRACT, ["2 s in the future", "chrony"]),
-        (GRAPH.with_topic(JOINTS, delay_s=30.0, late_s=30.1), CONTRACT, ["arrives 30.1 s after", "chrony"]),
+        (GRAPH.with_topic(JOINTS, delay_s=30.0, late_s=30.1), CONTRACT, ["arrives 30 s after", "chrony"]),
         (GRAPH.with_topic(JOINTS, names=(NAMES[:-1],)), CONTRACT,
          ["no fr3_joint7 in the joint states", "fr3_joint6"]),
         (GRAPH.with_topic(JOINTS, counts={"position": 0, "velocity": 9}), CONTRACT,

@@ -114,7 +114,13 @@ def two_arm_contract() -> Contract:
                 for arm in ("left", "right")
             ],
             "teleop": {"topic": "/leader"},
-            "command": {"type": "joint_trajectory", "topic": "/arms", "command_delay_s": 0.1},
+            "command": {
+                "type": "joint_trajectory", "command_delay_s": 0.1,
+                "groups": [
+                    {"topic": f"/{arm}/command", "joints": [n for n in arms if n.startswith(arm)]}
+                    for arm in ("left", "right")
+                ],
+            },
             "limits": {n: {"position": [-3.1, 3.1], "velocity": 3.1, "acceleration": 8.0} for n in arms},
         }
     )  # fmt: skip
