@@ -18,6 +18,7 @@ from vla_adapter_ros.paths import locate
 from vla_adapter_ros.untrusted import short
 
 CONTRACT_HELP = "robot contract: shipped name or path of a YAML file"
+EPISODE_HELP = "number that the data set itself gives the episode (episode_index)"
 DEVICE_HELP = "torch device: auto (the GPU where there is one), cpu, cuda, cuda:0 ..."
 
 

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from vla_adapter_ros.cli.arguments import COUNT, any_path, output_folder, whole
+from vla_adapter_ros.cli.arguments import COUNT, EPISODE_HELP, any_path, output_folder, whole
 from vla_adapter_ros.cli.dataset_edit import add_dataset_edit_commands
 
 
@@ -26,7 +26,7 @@ def add_dataset_command(commands: Any) -> None:
     _source(check)
     check.add_argument("--json", action="store_true", help="print plain JSON, episode by episode")
     check.add_argument("--decode", action="store_true", help="every image; else windows of long episodes")
-    check.add_argument("--settings", type=any_path, help="YAML file with thresholds of the verdicts")
+    check.add_argument("--settings", type=any_path, help="YAML file with thresholds of the checks")
     check.add_argument("--ranking", action="store_true", help="also list the episodes, the best first")
     check.add_argument("--strict", action="store_true", help="a warning is a failure too")
     check.set_defaults(run=_check)
@@ -39,7 +39,7 @@ def add_dataset_command(commands: Any) -> None:
 
     view = kinds.add_parser("view", help="contact sheets and plots as a page for the browser")
     _source(view)
-    view.add_argument("--episode", type=whole(), action="append", help="number; repeatable")
+    view.add_argument("--episode", type=whole(), action="append", help=f"{EPISODE_HELP}; repeatable")
     view.add_argument("--most", type=COUNT, default=20, help="without --episode: this many, evenly spread")
     view.add_argument("--output", type=output_folder, help="new folder; default: out/view/NAME")
     view.set_defaults(run=_view)

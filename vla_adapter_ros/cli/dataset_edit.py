@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from vla_adapter_ros.cli.arguments import any_path, number, output_file, output_folder, whole
+from vla_adapter_ros.cli.arguments import EPISODE_HELP, any_path, number, output_file, output_folder, whole
 from vla_adapter_ros.errors import DatasetError
 
 
@@ -97,7 +97,7 @@ def add_dataset_edit_commands(kinds: Any) -> None:
 
     replay = kinds.add_parser("replay", help="publish an episode into the running graph")
     replay.add_argument("path", type=any_path, help="folder of the data set")
-    replay.add_argument("--episode", type=whole(), required=True)
+    replay.add_argument("--episode", type=whole(), required=True, help=EPISODE_HELP)
     replay.add_argument("--speed", type=number(0.05, 20), default=1.0, help="2 is twice as fast")
     what = replay.add_mutually_exclusive_group()
     what.add_argument(
@@ -283,12 +283,14 @@ def _seen_from(mapping: Path | None, contract: Path | None) -> str:
 
 def _replay(options: argparse.Namespace) -> int:
     from vla_adapter_ros.cli.replay import replay_commands, replay_frames
+    from vla_adapter_ros.dataset.opening import find_episodes
 
     dataset = _open(options)
     if dataset.contract is None:
         raise DatasetError(f"{options.path} carries no contract: give --contract or --mapping")
     replay = replay_commands if options.commands else replay_frames
-    rows = replay(dataset, dataset.contract, options.episode, options.speed)
+    (place,) = find_episodes(dataset, [options.episode])
+    rows = replay(dataset, dataset.contract, place, options.speed)
     print(f"{rows} rows of episode {options.episode} published")
     return 0
 

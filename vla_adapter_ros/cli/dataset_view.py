@@ -1,4 +1,4 @@
-"""Draws episodes of a data set: images, curves and verdict, as PNG files and one HTML page."""
+"""Draws episodes of a data set: images, curves and quality report, as PNG files and one HTML page."""
 
 from __future__ import annotations
 
@@ -11,15 +11,14 @@ import numpy as np
 
 from vla_adapter_ros.contract import Contract
 from vla_adapter_ros.dataset import layout
-from vla_adapter_ros.dataset.opening import Dataset, open_dataset
-from vla_adapter_ros.dataset.quality.episode import judge
-from vla_adapter_ros.dataset.quality.findings import Verdict
+from vla_adapter_ros.dataset.opening import Dataset, find_episodes, open_dataset
+from vla_adapter_ros.dataset.quality.episode import validate_episode
+from vla_adapter_ros.dataset.quality.findings import QualityReport
 from vla_adapter_ros.dataset.quality.images import measure_images
-from vla_adapter_ros.dataset.quality.samples import Samples
-from vla_adapter_ros.dataset.quality.scan import samples_of
+from vla_adapter_ros.dataset.quality.samples import Samples, describing_contract
 from vla_adapter_ros.dataset.quality.settings import QualitySettings
+from vla_adapter_ros.dataset.quality.stored_samples import samples_of
 from vla_adapter_ros.dataset.tools.info import describe_dataset, overview
-from vla_adapter_ros.errors import DatasetError
 from vla_adapter_ros.html import Picture, write_html
 from vla_adapter_ros.paths import locate
 
@@ -34,7 +33,7 @@ class _Shown(NamedTuple):
     title: str
     seconds: float
     pictures: list[Picture]
-    verdict: Verdict
+    report: QualityReport
 
 
 def draw_dataset(
@@ -51,7 +50,8 @@ def draw_dataset(
     Args:
         root: Folder of the data set.
         output: Folder to write to; files of the same names are replaced.
-        episodes: Which to draw; all if None, but at most `most`, evenly spread.
+        episodes: Numbers, as the data set itself has them (`episode_index`), of those to draw; all if None,
+            but at most `most`, evenly spread.
         most: See there.
         mapping: What its names are called in a contract, for a data set by others.
         contract: For a data set that carries none.
@@ -65,26 +65,26 @@ def draw_dataset(
     dataset, output = open_dataset(root, mapping, contract), locate(output)
     if episodes is None:
         count = min(max(most, 1), dataset.num_episodes)
-        episodes = np.unique(np.linspace(0, dataset.num_episodes - 1, count).round().astype(int)).tolist()
-    for episode in episodes:
-        if not 0 <= episode < dataset.num_episodes:
-            raise DatasetError(f"{root}: episode {episode}: allowed are 0 to {dataset.num_episodes - 1}")
+        places = np.unique(np.linspace(0, dataset.num_episodes - 1, count).round().astype(int)).tolist()
+    else:
+        places = find_episodes(dataset, episodes)
     output.mkdir(parents=True, exist_ok=True)
     settings = QualitySettings()
     shown = []
-    for episode in episodes:
+    for episode in places:
+        number = dataset.episodes[episode].number
         rows = dataset.rows(episode)
         times = _times(samples_of(dataset, rows, {}))
         sheet, measured = _look(dataset, episode, times, settings)
         samples = samples_of(dataset, rows, measured)
-        verdict = judge(samples, settings, dataset.contract)
-        images, curves = f"episode_{episode:04d}_images.png", f"episode_{episode:04d}_curves.png"
+        report = validate_episode(samples, settings, describing_contract(samples, dataset.contract))
+        images, curves = f"episode_{number:04d}_images.png", f"episode_{number:04d}_curves.png"
         if sheet is not None:
             cv2.imwrite(str(output / images), sheet[..., ::-1])
         _draw_curves(output / curves, samples, rows.get(layout.CONTROL_SOURCE))
-        title = f"Episode {dataset.episodes[episode].number}: {_tasks(dataset.row_tasks(episode), times)}"
+        title = f"Episode {number}: {_tasks(dataset.row_tasks(episode), times)}"
         names = [curves] if sheet is None else [images, curves]
-        shown.append(_Shown(title, float(times[-1]), [Picture(title, name) for name in names], verdict))
+        shown.append(_Shown(title, float(times[-1]), [Picture(title, name) for name in names], report))
     page = output / "index.html"
     write_html(
         page,

@@ -40,7 +40,7 @@ def replay_frames(dataset: Dataset, contract: Contract, episode: int, speed: flo
     Args:
         dataset: With the names of the contract.
         contract: Topics, types and fields.
-        episode: Its number.
+        episode: Its place among those that can be read.
         speed: Factor on the time between rows, > 0.
 
     Returns:

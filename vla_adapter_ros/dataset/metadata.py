@@ -139,8 +139,12 @@ class EpisodeTables:
     ) -> tuple[list[str], set[int], int]:
         """Stored statistics of episodes against their rows.
 
+        Args:
+            true: Number of the episode, as the data set has it -> column -> exact statistics.
+
         Returns:
-            Faults, the episodes that are concerned, and for how many episodes statistics are stored.
+            Faults, the numbers of the episodes that are concerned, and for how many episodes statistics are
+            stored.
         """
         stored = self._stored_statistics()
         faults, bad, known = [], set(), 0
@@ -168,8 +172,7 @@ class EpisodeTables:
             self.faults.append(str(error))
             return {}
         theirs = {entry.get("episode_index"): entry.get("stats") for entry in entries}
-        numbers = getattr(getattr(self._dataset, "reader", self._dataset), "numbers", ())
-        return {n: theirs[number] for n, number in enumerate(numbers) if isinstance(theirs.get(number), dict)}
+        return {number: stats for number, stats in theirs.items() if isinstance(stats, dict)}
 
 
 def _nested(row: Mapping[str, Any]) -> dict[str, dict[str, Any]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 
 from vla_adapter_ros.contract import Contract
@@ -69,3 +70,31 @@ def open_dataset(
     elif not isinstance(mapping, DatasetMapping):
         mapping = read_mapping(mapping)
     return MappedDataset(reader, mapping, contract)
+
+
+def stored_reader(dataset: Dataset) -> DatasetReader:
+    """The reader of a data set as it is stored, without a mapping."""
+    return dataset.reader if isinstance(dataset, MappedDataset) else dataset
+
+
+def find_episodes(dataset: Dataset, numbers: Iterable[int]) -> list[int]:
+    """Places of episodes, from the numbers by which the data set itself calls them.
+
+    They differ where episodes are missing.
+
+    Raises:
+        DatasetError: it has no such episode, or its files are not there.
+    """
+    places = {episode.number: episode.index for episode in dataset.episodes}
+    found = []
+    for number in numbers:
+        if number not in places:
+            there = sorted(places)
+            listed = ", ".join(map(str, there[:20])) + (", ..." if len(there) > 20 else "")
+            gapless = there == list(range(len(there)))
+            allowed = (
+                f"0 to {len(there) - 1}" if gapless and there else f"those that are there: {listed or 'none'}"
+            )
+            raise DatasetError(f"{dataset.root}: episode {number}: allowed are {allowed}")
+        found.append(places[number])
+    return found

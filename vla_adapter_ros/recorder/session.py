@@ -23,7 +23,7 @@ from vla_adapter_ros.dataset.episode_buffer import EpisodeBuffer
 from vla_adapter_ros.dataset.head import EpisodeHead
 from vla_adapter_ros.dataset.layout import CONTROL_SOURCE, STAMP
 from vla_adapter_ros.dataset.leader import Leader
-from vla_adapter_ros.dataset.quality.findings import Finding, Level, Verdict
+from vla_adapter_ros.dataset.quality.findings import Finding, Level, QualityReport
 from vla_adapter_ros.dataset.quality.monitor import EpisodeMonitor
 from vla_adapter_ros.dataset.quality.settings import QualitySettings
 from vla_adapter_ros.dataset.writer import DatasetWriter, EpisodeSummary
@@ -395,10 +395,10 @@ class RecordingSession:
         take.mark(self._leader.source_at)
         end = take.rows[-1][STAMP]
         sources = [row[CONTROL_SOURCE] for row in take.rows]
-        verdict = self._monitor.judge(sources, self._leader.obstacle(end))
+        verdict = self._monitor.validate(sources, self._leader.obstacle(end))
         remarks = [("controller", text) for text in self._leader.remarks(end)]
         remarks += [("streams", text) for text in losses_since(self._lost_before, self._losses())]
-        verdict = Verdict(
+        verdict = QualityReport(
             verdict.checks + tuple(Finding(name, Level.WARN, math.nan, text) for name, text in remarks)
         )
         self._verdict = verdict.lines + ((f"fail ended early: {fault}",) if fault else ())

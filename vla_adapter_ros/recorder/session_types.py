@@ -6,7 +6,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Any
 
-from vla_adapter_ros.dataset.quality.findings import Verdict
+from vla_adapter_ros.dataset.quality.findings import QualityReport
 from vla_adapter_ros.dataset.writer import EpisodeSummary
 from vla_adapter_ros.errors import ParameterError
 
@@ -95,7 +95,7 @@ def describe(summary: EpisodeSummary, dropped: int) -> str:
     )
 
 
-def notes_of(verdict: Verdict, dropped: int, fault: str) -> dict[str, Any]:
+def notes_of(verdict: QualityReport, dropped: int, fault: str) -> dict[str, Any]:
     """What meta/recordings.json keeps of an episode."""
     notes = {
         "dropped": dropped,

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from recording_samples import CONTRACT
 
-from vla_adapter_ros.dataset.quality.dataset_report import Report, check_dataset
+from vla_adapter_ros.dataset.quality.dataset_report import DatasetReport, check_dataset
 from vla_adapter_ros.dataset.writer import DatasetWriter
 from vla_adapter_ros.observation.frame import Frame
 
@@ -67,12 +67,12 @@ def findings(root: Path, **options) -> dict[str, str]:
     return levels_of(check_dataset(root, **options))
 
 
-def levels_of(report: Report) -> dict[str, str]:
+def levels_of(report: DatasetReport) -> dict[str, str]:
     """As `findings`, of a report."""
     found: dict[str, list] = {}
     for finding in report.structure:
         found.setdefault(finding.name, []).append(finding.level)
-    for verdict in report.episodes:
-        for finding in verdict.checks if verdict else ():
+    for episode in report.episodes:
+        for finding in episode.findings if episode else ():
             found.setdefault(finding.name, []).append(finding.level)
     return {name: max(levels, key=lambda level: level.rank).value for name, levels in found.items()}

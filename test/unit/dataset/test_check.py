@@ -77,9 +77,9 @@ def test_our_own_data_set_passes(sound):
     skipped = {"action_delay", "failed_grasps", "durations", "swapped_cameras", "speeds", "joint_order"}
     for check in report.structure:  # those compare more episodes, longer ones, or other commands
         assert check.level == ("skip" if check.name in skipped else "pass"), check.line
-    for verdict in report.episodes:  # which images were refused is known while recording only
-        assert {check.level for check in verdict.checks if check.name != "refused_images"} == {"pass"}
-        assert verdict["refused_images"].level == "skip"
+    for episode in report.episodes:  # which images were refused is known while recording only
+        assert {check.level for check in episode.findings if check.name != "refused_images"} == {"pass"}
+        assert episode["refused_images"].level == "skip"
     found = json.loads(json.dumps(report.as_json(), allow_nan=False))
     assert [episode["level"] for episode in found["episodes"]] == ["pass", "pass"]
     assert len(found["episodes"][0]["checks"]) == len(report.lines) - len(report.structure)
@@ -162,7 +162,7 @@ def test_leftovers_and_times_off_the_grid_warn(copy):
 def test_a_bad_episode_is_named_and_thresholds_count(copy):
     change_column(copy / DATA, "capture.stamp", 20 + np.arange(20) / 9.0)  # 9 Hz instead of 10
     report = check_dataset(copy)
-    assert [verdict["rate_error"].level for verdict in report.episodes] == ["pass", "fail"]
+    assert [episode["rate_error"].level for episode in report.episodes] == ["pass", "fail"]
     (line,) = [line for line in report.lines if "rate_error" in line]
     assert line.startswith("fail rate_error: 1 of 2 episodes (1), 1 of them fail; worst 1: 9.00 Hz")
     settings = read_settings({"rate_error": (0.2, 0.3)})
@@ -201,7 +201,7 @@ def test_the_overview_says_what_is_there(sound):
 def test_a_data_set_of_still_joints_is_flagged():
     report = check_dataset(SHARED / "data/so101_lerobot_v30")
     assert report.level == "fail"
-    assert all(verdict["constant_joints"].level == "fail" for verdict in report.episodes)
+    assert all(episode["constant_joints"].level == "fail" for episode in report.episodes)
     levels = {check.name: check.level for check in report.structure}
     assert levels["still_values"] == "fail"
     assert levels["contract"] == "skip"
@@ -213,5 +213,5 @@ def test_a_real_arm_at_an_uneven_rate_is_flagged():
     report = check_dataset(SHARED / "data/cr5_lerobot_v21")
     levels = {check.name: check.level for check in report.structure}
     assert levels["timestamps"] == "warn"
-    assert max(verdict["rate_error"].value for verdict in report.episodes) > 0.05
-    assert all(verdict["dropped_frames"].level in ("warn", "fail") for verdict in report.episodes)
+    assert max(episode["rate_error"].value for episode in report.episodes) > 0.05
+    assert all(episode["dropped_frames"].level in ("warn", "fail") for episode in report.episodes)

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 import pytest
 
-from vla_adapter_ros.dataset.quality.episode import judge
+from vla_adapter_ros.dataset.quality.episode import validate_episode
 from vla_adapter_ros.dataset.quality.images import measure_images
 from vla_adapter_ros.dataset.quality.samples import Samples
 from vla_adapter_ros.dataset.quality.settings import QualitySettings
@@ -71,7 +71,7 @@ def found(frames: list[np.ndarray]) -> dict[str, float]:
     samples = Samples(
         FPS, state, state + 0.01, ("a", "b"), ("a", "b"), images={"top": measure_images(frames, SETTINGS)}
     )
-    return {c.name: c for c in judge(samples, SETTINGS).checks}
+    return {c.name: c for c in validate_episode(samples, SETTINGS).findings}
 
 
 @pytest.mark.parametrize("coding", CODINGS)

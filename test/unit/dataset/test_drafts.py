@@ -39,10 +39,10 @@ def draft(root: Path, **options) -> tuple:
     return contract, mapping, made.contract
 
 
-def judged(root: Path, contract, mapping) -> dict:
+def levels_of_episode(root: Path, contract, mapping) -> dict:
     """Checks of the first episode, by name -> level."""
     report = check_dataset(root, mapping=mapping, contract=contract)
-    return {check.name: check.level for check in report.episodes[0].checks}
+    return {check.name: check.level for check in report.episodes[0].findings}
 
 
 def line_of(text: str, name: str) -> str:
@@ -238,7 +238,7 @@ def test_a_draft_is_never_refused_by_its_own_data(tmp_path, columns, unit):
     assert {d.unit for d in contract.state[:6]} == {"rad"}
     entries = yaml.safe_load(mapping.read_text())["state"] if mapping else {}
     assert (entries["joint1"]["unit"] if mapping else "rad") == unit
-    levels = judged(root, contract, mapping)
+    levels = levels_of_episode(root, contract, mapping)
     assert levels["state_limits"] == levels["action_limits"] == "pass"
     rows = open_dataset(root, mapping, contract).rows(0)
     true = 1.3 * motion(6, 0)
@@ -308,7 +308,7 @@ def test_lerobots_percent(tmp_path):
     assert {d.unit for d in contract.state} == {"1"} and "percent" in mapping.read_text()
     assert "percent" in text and "CHECK" in text
     assert np.abs(open_dataset(root, mapping).rows(0)["action"]).max() <= 1.0
-    assert judged(root, contract, mapping)["action_limits"] == "pass"
+    assert levels_of_episode(root, contract, mapping)["action_limits"] == "pass"
 
 
 def test_commands_in_degrees_stay_within_the_limits_where_states_are_small(tmp_path):

@@ -35,7 +35,7 @@ def test_a_sound_set_gives_no_alarm_and_all_episodes_full_points(sound):
     assert report.level == "pass", [line for line in report.lines if not line.startswith(("pass", "skip"))]
     assert [points for _, points, _ in report.ranking] == [100.0] * EPISODES
     skipped = {name for name, level in levels_of(report).items() if level == "skip"}
-    # Other commands; known while recording only; sentences of at least four episodes.
+    # Other commands; known while recording only; instructions of at least four episodes.
     assert skipped == {"speeds", "refused_images", "durations", "failed_grasps"}
 
 
@@ -142,8 +142,8 @@ FAULTS = {
     "splits beyond": ("metadata", info(lambda i: i["splits"].update(train="0:50"))),
     "splits too short": ("metadata", info(lambda i: i["splits"].update(train="0:3"))),
     "splits no numbers": ("metadata", info(lambda i: i["splits"].update(train="all"))),
-    "more sentences than counted": ("metadata", one_more_task),
-    "index without sentence": ("tasks", column("task_index", lambda v: v * 0 + 9)),
+    "more instructions than counted": ("metadata", one_more_task),
+    "index without instruction": ("tasks", column("task_index", lambda v: v * 0 + 9)),
     "codec": ("videos", camera("video.codec", "av1")),
     "rate of a video": ("videos", camera("video.fps", 25)),
     "one frame's jump": ("action_jumps", column("action", at((30, 2), 2.0))),
@@ -185,23 +185,23 @@ def test_a_gripper_that_chatters_or_grasps_twice_is_found(tmp_path):
     assert "episode 2" in report.ranking_lines[-1]
 
 
-def test_lengths_and_sentences_are_compared(tmp_path):
+def test_lengths_and_instructions_are_compared(tmp_path):
     from vla_adapter_ros.dataset.quality.across import EpisodeFacts, compare_episodes
     from vla_adapter_ros.dataset.quality.settings import QualitySettings
 
-    def judged(lengths, sentences):
+    def compared(lengths, instructions):
         facts = [
-            EpisodeFacts(n, s, r, np.nan) for n, (r, s) in enumerate(zip(lengths, sentences, strict=True))
+            EpisodeFacts(n, s, r, np.nan) for n, (r, s) in enumerate(zip(lengths, instructions, strict=True))
         ]
         return {f.name: f for f in compare_episodes(facts, 10.0, QualitySettings())}
 
-    found = judged([60] * 20 + [400], ["a"] * 10 + ["b"] * 10 + ["a"])
+    found = compared([60] * 20 + [400], ["a"] * 10 + ["b"] * 10 + ["a"])
     assert (found["durations"].level, found["durations"].episodes) == ("warn", (20,))
     assert found["rare_sentences"].level == "pass"
-    found = judged([60] * 41, ["a"] * 20 + ["b"] * 20 + ["c"])
+    found = compared([60] * 41, ["a"] * 20 + ["b"] * 20 + ["c"])
     assert (found["rare_sentences"].level, found["rare_sentences"].episodes) == ("warn", (40,))
     assert "'c': 1" in found["rare_sentences"].text
-    assert judged([60] * 5, ["a", "b", "a", "b", "a"])["rare_sentences"].level == "pass"
+    assert compared([60] * 5, ["a", "b", "a", "b", "a"])["rare_sentences"].level == "pass"
 
 
 def test_an_episode_shorter_than_a_chunk_is_found(tmp_path):
@@ -237,5 +237,5 @@ def test_degrees_without_a_contract_are_not_held_against_radians(copy):
             lambda v, noise=noise: 0 * v + 90 + noise,
             f"data/chunk-000/file-{n:03d}.parquet",
         )(copy)
-    (finding,) = [c for c in check_dataset(copy).episodes[0].checks if c.name == "constant_joints"]
+    (finding,) = [c for c in check_dataset(copy).episodes[0].findings if c.name == "constant_joints"]
     assert finding.value == 0.0  # whether 0.001 is motion depends on a unit that nobody knows

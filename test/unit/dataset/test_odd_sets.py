@@ -264,7 +264,7 @@ def test_a_camera_without_files_hides_nothing(foreign, ours, tmp_path, capsys):
         open_dataset(foreign, parse_mapping(MAPPING))
 
 
-def test_episodes_are_judged_by_the_cameras_that_are_wanted(foreign):
+def test_episodes_are_checked_by_the_cameras_that_are_wanted(foreign):
     (foreign / "videos/chunk-000/observation.images.wrist/episode_000001.mp4").unlink()
     assert open_dataset(foreign).missing == (1,)
     only_front = {key: value for key, value in MAPPING.items() if key not in ("contract", "state", "action")}

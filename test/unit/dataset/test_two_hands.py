@@ -14,7 +14,7 @@ from recording_samples import record
 from vla_adapter_ros.contract import parse_contract
 from vla_adapter_ros.dataset.mapped import MappedDataset
 from vla_adapter_ros.dataset.mapping import parse_mapping
-from vla_adapter_ros.dataset.quality.episode import judge
+from vla_adapter_ros.dataset.quality.episode import validate_episode
 from vla_adapter_ros.dataset.quality.samples import Samples
 from vla_adapter_ros.dataset.quality.settings import QualitySettings
 from vla_adapter_ros.dataset.reader import DatasetReader
@@ -71,12 +71,12 @@ def test_rows_are_read_back_under_their_names(tmp_path, contract):
     np.testing.assert_allclose(rows["action"], [f.action for f in wanted], atol=1e-6)
 
 
-def test_the_verdict_sees_either_hand():
+def test_the_checks_see_either_hand():
     def gripper_motion(**still: float):
         samples = make_samples()
         for name, value in still.items():
             samples.action[:, CONTRACT.action_names.index(name)] = value
-        return judge(samples, QualitySettings(), CONTRACT)["gripper_motion"]
+        return validate_episode(samples, QualitySettings(), CONTRACT)["gripper_motion"]
 
     assert gripper_motion().level == "pass"
     assert gripper_motion(left_grip=1.0).level == "pass"
@@ -87,7 +87,7 @@ def test_the_verdict_sees_either_hand():
 def test_an_action_that_is_the_next_state_is_found_by_the_joint_it_drives():
     samples, arms = make_samples(), [0, 1, 3, 4]
     samples.action[:-1, arms] = samples.state[1:, arms]
-    check = judge(samples, QualitySettings(), CONTRACT)["action_is_next_state"]
+    check = validate_episode(samples, QualitySettings(), CONTRACT)["action_is_next_state"]
     assert check.level == "fail" and check.value == pytest.approx(1.0)
 
 

@@ -207,7 +207,7 @@ def test_messages_that_cannot_be_used_are_counted(tmp_path):
     assert lost.startswith("1 x sample of /joint_states refused, stamped 10.000 s after their receipt")
 
 
-def test_an_image_that_cannot_be_used_is_in_the_verdict_of_its_episode(tmp_path):
+def test_an_image_that_cannot_be_used_is_in_the_report_of_its_episode(tmp_path):
     samples = make_samples(CONTRACT, 2.0, 0, longest_delay_s=0.01)
     messages = [(topic, s.received, m) for s in samples for topic, m in [to_message(CONTRACT, s)]]
     third = [n for n, (topic, _, _) in enumerate(messages) if topic == CONTRACT.cameras["gripper"].topic][30]

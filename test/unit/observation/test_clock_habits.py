@@ -188,14 +188,14 @@ def test_a_camera_that_comes_just_after_the_reference_is_named_with_the_cure():
 
 
 @pytest.mark.parametrize("rate", [10.0, 30.0])
-def test_a_camera_that_is_always_one_period_old_is_in_the_verdict(rate):
+def test_a_camera_that_is_always_one_period_old_is_in_the_report(rate):
     """Both cameras at 30 Hz: no frame is bad, and no row shows what belongs together."""
     graph = Graph(replace(CONTRACT, rate_hz=rate), 30.0, {GRIPPER: lambda t, n: t + 0.0055})
     monitor = EpisodeMonitor(graph.contract)
     graph.play()
     for frame in graph.good:
-        monitor.add(frame)
-    check = monitor.judge()["camera_lag"]
+        monitor.add_frame(frame)
+    check = monitor.validate()["camera_lag"]
     assert len(graph.good) >= 5 * rate - 2 and check.level == "warn"
     assert check.text.startswith(
         "camera gripper is always one period old (0.83): make it the reference camera"

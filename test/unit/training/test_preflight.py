@@ -16,16 +16,11 @@ from made_rows import CONTRACT, changed, made_rows
 from training_samples import make_backbone, make_dataset
 
 from vla_adapter_ros.contract import write_contract
-from vla_adapter_ros.dataset.quality.all_rows import (
-    check_constant,
-    check_grippers,
-    check_joint_order,
-    check_outliers,
-    check_speeds,
-    check_timing,
-    check_units,
-)
-from vla_adapter_ros.dataset.quality.sentences import check_sentences
+from vla_adapter_ros.dataset.quality.all_rows import check_grippers, check_speeds, check_units
+from vla_adapter_ros.dataset.quality.clock import check_timing
+from vla_adapter_ros.dataset.quality.instructions import check_instructions
+from vla_adapter_ros.dataset.quality.joint_order import check_joint_order
+from vla_adapter_ros.dataset.quality.value_ranges import check_constant, check_outliers
 from vla_adapter_ros.dataset.writer import DatasetWriter
 from vla_adapter_ros.errors import ContractMismatch, DatasetError, TrainingError, VlaAdapterError
 from vla_adapter_ros.model import Tokenizer, VlaAdapterPolicy
@@ -176,7 +171,7 @@ def test_the_page_shows_all_there_is_to_see(good, backbone, tmp_path):
     assert text.count("data:image/png;base64,") == 5  # images, state, action, episodes, timing
     assert "“move left” (4)" in text and "data+" in text and "weight 0.5" in text
     assert "http" not in text
-    names = [check.name for check in found.checks]
+    names = [check.name for check in found.findings]
     for name in ("images", "contract", "selection", "timing", "action_is_next_state", "gripper_motion"):
         assert name in names
 
@@ -184,7 +179,7 @@ def test_the_page_shows_all_there_is_to_see(good, backbone, tmp_path):
 def test_good_rows_pass():
     rows = made_rows()
     checks = [
-        check_sentences(rows, WORDS), check_constant(rows), check_units(rows), *check_grippers(rows),
+        check_instructions(rows, WORDS), check_constant(rows), check_units(rows), *check_grippers(rows),
         check_joint_order(rows), check_outliers("outliers_state", rows.contract.state_names, rows.state),
         check_timing([np.arange(30) * 0.1 + np.random.default_rng(0).normal(scale=0.003, size=30)], 10.0),
     ]  # fmt: skip
@@ -272,14 +267,14 @@ def test_a_value_far_out_is_named():
 
 def test_sentences():
     rows = made_rows()
-    assert check_sentences(changed(rows, tasks=("pick up the red cube", " ")), WORDS).level == "fail"
-    check = check_sentences(changed(rows, tasks=("take the fork", "take the spoon")), WORDS)
+    assert check_instructions(changed(rows, tasks=("pick up the red cube", " ")), WORDS).level == "fail"
+    check = check_instructions(changed(rows, tasks=("take the fork", "take the spoon")), WORDS)
     assert check.level == "fail" and "look the same to the model" in check.text
-    check = check_sentences(changed(rows, tasks=("take the fork", "take the cube")), WORDS)
+    check = check_instructions(changed(rows, tasks=("take the fork", "take the cube")), WORDS)
     assert check.level == "warn" and "does not know fork" in check.text.replace("'", "")
-    one = check_sentences(changed(rows, task=np.zeros(120, dtype=np.int64)), WORDS)
+    one = check_instructions(changed(rows, task=np.zeros(120, dtype=np.int64)), WORDS)
     assert one.level == "warn" and "cannot learn to listen" in one.text
-    assert check_sentences(changed(rows, tasks=("Take it", "take it")), WORDS).level == "pass"
+    assert check_instructions(changed(rows, tasks=("Take it", "take it")), WORDS).level == "pass"
 
 
 def test_timing():
@@ -306,7 +301,7 @@ def test_a_damaged_table_is_named(copy, backbone, tmp_path):
     ],
 )
 def test_sentences_in_another_script_are_told_a_way_out(tasks, told):
-    check = check_sentences(changed(made_rows(), tasks=tasks), WORDS)
+    check = check_instructions(changed(made_rows(), tasks=tasks), WORDS)
     assert told in check.text and "--preset tiny" in check.text and "--init prismatic" in check.text
 
 
@@ -314,11 +309,11 @@ def test_a_tiny_model_from_scratch_knows_the_words_of_every_script():
     tasks = ("拿起，红色方块。", "पकड़ो, लाल घन!", "возьми: «кубик»")
     own = Tokenizer.from_words(tasks)
     assert not [word for task in tasks for word in own.unknown_words(task)]
-    assert check_sentences(changed(made_rows(), tasks=tasks[:2]), own).level == "pass"
+    assert check_instructions(changed(made_rows(), tasks=tasks[:2]), own).level == "pass"
 
 
 def test_a_task_that_nobody_can_see_is_none():
-    check = check_sentences(changed(made_rows(), tasks=("take it", "\u200b")), WORDS)
+    check = check_instructions(changed(made_rows(), tasks=("take it", "\u200b")), WORDS)
     assert check.level == "fail" and "have none" in check.text
 
 
@@ -354,7 +349,7 @@ def test_a_black_camera_and_repeated_images_are_named_before_a_training(backbone
                 writer.add(Frame(100 * episode + 0.1 * n, images, state, action, {}, 0.0), 1)
             writer.save_episode()
     found = {
-        c.name: c for c in check_data(tmp_path / "set", tmp_path / "p.html", init=backbone, steps=1).checks
+        c.name: c for c in check_data(tmp_path / "set", tmp_path / "p.html", init=backbone, steps=1).findings
     }
     assert found["black_camera"].level == "warn" and "2 of 2 episodes (0, 1)" in found["black_camera"].text
     assert found["repeated_frames"].level == "warn", found["repeated_frames"].line

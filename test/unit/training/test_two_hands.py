@@ -8,7 +8,8 @@ import two_hands
 from training_samples import make_backbone
 
 from vla_adapter_ros.control import Chunk, MotionCore
-from vla_adapter_ros.dataset.quality.all_rows import check_constant, check_grippers, check_units
+from vla_adapter_ros.dataset.quality.all_rows import check_grippers, check_units
+from vla_adapter_ros.dataset.quality.value_ranges import check_constant
 from vla_adapter_ros.dataset.reader import DatasetReader
 from vla_adapter_ros.dataset.writer import DatasetWriter
 from vla_adapter_ros.model import VlaAdapterPolicy

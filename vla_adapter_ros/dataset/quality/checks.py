@@ -45,7 +45,7 @@ class Check:
         finds: What its number is, in words.
         warn, fail: Thresholds; the number is beyond them above, or below where `below` says so. inf (or
             -inf) switches a level off.
-        unit: Of the number; 1 for shares and counts.
+        unit: Of the number; 1 for fractions and counts.
         below: Whether small numbers are bad.
         needs: What it looks at.
         scope: What one number is about.
@@ -88,12 +88,12 @@ def _checkpoint(name: str, finds: str) -> Check:
 
 
 CHECKS: tuple[Check, ...] = (
-    _episode("missing_values", 0.0, 0.0, "share of rows with a value that is not finite"),
-    _episode("dropped_frames", 0.0, 0.05, "share of frames that are not there: gaps in the stamps, or what "
-             "the recorder left out"),
+    _episode("missing_values", 0.0, 0.0, "fraction of rows with a value that is not finite"),
+    _episode("dropped_frames", 0.0, 0.05, "fraction of frames that are not there: gaps in the stamps, or "
+             "what the recorder left out"),
     _episode("refused_images", 0.0, 0.05, "images that came but could not be used (damaged, or "
              "refused), per row, worst camera; known while recording only", Need.IMAGES),
-    _episode("repeated_frames", 0.05, 0.3, "share of the rows in motion whose image is that of the row "
+    _episode("repeated_frames", 0.05, 0.3, "fraction of the rows in motion whose image is that of the row "
              "before, worst camera", Need.ROWS, Need.IMAGES),
     _episode("rate_error", 0.02, 0.05, "true rate against the nominal one"),
     _episode("stream_age_p95", 1.0, 2.0, "95th percentile of a stream's age, worst stream", unit="periods"),
@@ -102,27 +102,27 @@ CHECKS: tuple[Check, ...] = (
              "rows), in its own periods, worst camera", unit="periods"),
     _episode("frozen_camera", 0.5, 2.0, "longest motion during which a camera's image does not change",
              Need.ROWS, Need.IMAGES, unit="s"),
-    _episode("black_camera", 0.0, 0.05, "share of black images, worst camera", Need.IMAGES),
+    _episode("black_camera", 0.0, 0.05, "fraction of black images, worst camera", Need.IMAGES),
     _episode("dark_images", 35.0, 12.0, "median brightness, darkest camera", Need.IMAGES,
              unit="levels of 255", below=True),
-    _episode("saturated_images", 0.3, 0.7, "median share of saturated values in an image, worst camera",
+    _episode("saturated_images", 0.3, 0.7, "median fraction of saturated values in an image, worst camera",
              Need.IMAGES),
-    _episode("constant_joints", 0.5, 0.99, "share of the arm's joints that never move"),
-    _episode("action_is_next_state", 0.5, 0.9, "share of the moving rows whose action is the state of the "
+    _episode("constant_joints", 0.5, 0.99, "fraction of the arm's joints that never move"),
+    _episode("action_is_next_state", 0.5, 0.9, "fraction of the moving rows whose action is the state of the "
              "same or the next row"),
     _episode("idle_head", 2.0, 10.0, "time before anything moves", unit="s"),
     _episode("idle_tail", 2.0, 10.0, "time after everything has stopped", unit="s"),
-    _episode("state_limits", 0.0, 0.02, "share of rows in which a joint is out of its range or too fast",
+    _episode("state_limits", 0.0, 0.02, "fraction of rows in which a joint is out of its range or too fast",
              Need.ROWS, Need.CONTRACT),
-    _episode("action_limits", 0.0, 0.1, "share of rows that command a joint out of its range",
+    _episode("action_limits", 0.0, 0.1, "fraction of rows that command a joint out of its range",
              Need.ROWS, Need.CONTRACT),
-    _episode("gripper_motion", 0.2, -_OFF, "way of a gripper's command, as a share of open to closed; of "
-             "several, the longest", Need.ROWS, Need.CONTRACT, below=True),
-    _episode("unled_rows", 0.5, 0.99, "share of rows in which nobody led, neither a human nor the policy; "
+    _episode("gripper_motion", 0.2, -_OFF, "range of a gripper's command, as a fraction of open to closed; "
+             "of several, the largest", Need.ROWS, Need.CONTRACT, below=True),
+    _episode("unled_rows", 0.5, 0.99, "fraction of rows in which nobody led, neither a human nor the policy; "
              "its line counts all three"),
-    _episode("unknown_ages", 0.0, 0.05, "share of rows without the age of a stream that other rows have"),
-    _episode("action_jumps", 0.15, 0.5, "farthest that a command leaves its way for one or two rows, as a "
-             "share of that way"),
+    _episode("unknown_ages", 0.0, 0.05, "fraction of rows without the age of a stream that other rows have"),
+    _episode("action_jumps", 0.15, 0.5, "farthest that a command leaves its path for one or two rows, as a "
+             "fraction of its range"),
     _episode("stuck_state", 0.7, 2.0, "longest time in which a joint's state does not change at all although "
              "its command moves on", unit="s"),
     _episode("gripper_chatter", 1.0, 10.0, "times that a gripper's command turns back within 0.3 s"),
@@ -140,7 +140,7 @@ CHECKS: tuple[Check, ...] = (
     _dataset("tasks", 0.0, 0.0, "tasks that rows name and that are not there or have no text", Need.FILES),
     _dataset("stats", 0.0, 0.0, "stored statistics that are missing, not finite, or not those of the rows",
              Need.FILES),
-    _dataset("still_values", 0.0, 0.99, "share of state values that are the same in all episodes",
+    _dataset("still_values", 0.0, 0.99, "fraction of state values that are the same in all episodes",
              Need.EPISODES),
     _dataset("contract", 0.0, 0.0, "names, cameras, sizes and rate that are not the contract's",
              Need.FILES, Need.CONTRACT, places=(*_STORED, Place.CHECKPOINT)),
@@ -157,20 +157,22 @@ CHECKS: tuple[Check, ...] = (
     _dataset("action_delay", 0.2, 0.4, "time by which the actions of an episode are earlier or later than in "
              "the others (or than the state that follows them)", Need.EPISODES, unit="s"),
     _dataset("failed_grasps", 0.0, _OFF, "episodes in which a gripper closes more often than is usual for "
-             "their sentence", Need.EPISODES),
-    _dataset("durations", 3.0, _OFF, "longest or shortest episode of a sentence against its usual length",
+             "their instruction", Need.EPISODES),
+    _dataset("durations", 3.0, _OFF, "longest or shortest episode of an instruction against its "
+             "usual length",
              Need.EPISODES),
-    _dataset("rare_sentences", 0.0, _OFF, "sentences with less than a fifth of the usual number of episodes",
+    _dataset("rare_sentences", 0.0, _OFF, "instructions with less than a fifth of the usual number of "
+             "episodes",
              Need.EPISODES),
     _dataset("swapped_cameras", 0.0, 0.0, "episodes whose cameras look like each other's in the rest",
              Need.EPISODES, Need.IMAGES),
-    _dataset("timing", 0.01, _OFF, "share of gaps between rows that are off by more than a quarter of the "
+    _dataset("timing", 0.01, _OFF, "fraction of gaps between rows that are off by more than a quarter of the "
              "period; it fails if the true rate is another one", Need.EPISODES),
-    _dataset("units", 0.01, _OFF, "share of a joint's positions that are out of its range; it fails if they "
-             "are degrees or millimeters", Need.EPISODES, Need.CONTRACT),
+    _dataset("units", 0.01, _OFF, "fraction of a joint's positions that are out of its range; it fails if "
+             "they are degrees or millimeters", Need.EPISODES, Need.CONTRACT),
     _dataset("speeds", 1.0, 10.0, "commanded steps of a joint against its velocity limit (99 % of the rows "
              "are slower)", Need.EPISODES, Need.CONTRACT),
-    _dataset("gripper", 0.01, 0.5, "share of a gripper's commands that do not fit the contract's open and "
+    _dataset("gripper", 0.01, 0.5, "fraction of a gripper's commands that do not fit the contract's open and "
              "closed", Need.EPISODES, Need.CONTRACT),
     _dataset("joint_order", 0.0, 0.0, "joints of an episode that stand where others stand in the rest",
              Need.EPISODES, Need.CONTRACT),
@@ -182,8 +184,8 @@ CHECKS: tuple[Check, ...] = (
              "`outliers_state`", Need.EPISODES, Need.CONTRACT),
     _dataset("selection", 0.0, _OFF, "whether too few episodes are there to hold some out", Need.EPISODES,
              Need.MODEL, places=(Place.TRAINING,)),
-    _dataset("instructions", 0.0, _OFF, "words that the model does not know; it fails if sentences look "
-             "the same to it", Need.EPISODES, Need.MODEL, places=(Place.TRAINING,)),
+    _dataset("instructions", 0.0, _OFF, "words that the model does not know; it fails if instructions "
+             "look the same to it", Need.EPISODES, Need.MODEL, places=(Place.TRAINING,)),
     _checkpoint("files", "the directory is complete"),
     _checkpoint("weights", "every name and shape fits"),
     _checkpoint("finite", "weights that are not finite"),

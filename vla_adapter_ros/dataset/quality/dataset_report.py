@@ -1,4 +1,4 @@
-"""Checks a data set: its files and tables against each other, then the verdict of every episode."""
+"""Checks a data set: its files and tables against each other, then the quality report of every episode."""
 
 from __future__ import annotations
 
@@ -12,51 +12,54 @@ from vla_adapter_ros.contract import Contract
 from vla_adapter_ros.dataset.opening import open_dataset
 from vla_adapter_ros.dataset.quality.across import rank_episodes
 from vla_adapter_ros.dataset.quality.checks import BY_NAME
-from vla_adapter_ros.dataset.quality.findings import Finding, Level, Verdict, listed, worst
-from vla_adapter_ros.dataset.quality.scan import DatasetScan, samples_of
+from vla_adapter_ros.dataset.quality.findings import Finding, Level, QualityReport, listed, worst
+from vla_adapter_ros.dataset.quality.scan import DatasetScan
 from vla_adapter_ros.dataset.quality.settings import QualitySettings
 from vla_adapter_ros.errors import VlaAdapterError
 from vla_adapter_ros.paths import locate
 
-__all__ = ["Report", "check_dataset", "samples_of"]
-
 
 @dataclass(frozen=True)
-class Report:
-    """Outcome for a data set.
+class DatasetReport:
+    """The quality report of a data set.
 
     Attributes:
         root: Its folder.
         structure: Checks of files, tables and statistics.
-        episodes: One verdict per episode, in order; None where its rows could not be read.
+        numbers: What the data set calls its episodes, in order.
+        episodes: One quality report per episode, in the same order; None where its rows could not be read.
         settings: Thresholds that were used.
     """
 
     root: Path
     structure: tuple[Finding, ...]
-    episodes: tuple[Verdict | None, ...]
+    numbers: tuple[int, ...]
+    episodes: tuple[QualityReport | None, ...]
     settings: QualitySettings
 
     @property
     def level(self) -> Level:
         """The worst level of all: pass, warn or fail."""
-        found = [c.level for c in self.structure] + [v.level for v in self.episodes if v is not None]
-        return worst(found)
+        return worst([*(f.level for f in self.structure), *(report.level for _, report in self._readable)])
+
+    @property
+    def _readable(self) -> list[tuple[int, QualityReport]]:
+        """Number and report of each episode that could be read."""
+        return [(n, r) for n, r in zip(self.numbers, self.episodes, strict=True) if r is not None]
 
     @property
     def lines(self) -> list[str]:
         """One line per structural check, then one per check of the episodes."""
-        judged = [(n, v) for n, v in enumerate(self.episodes) if v is not None]
-        names = [check.name for check in judged[0][1].checks] if judged else []
-        return [c.line for c in self.structure] + [
-            _summary(name, [(n, v[name]) for n, v in judged]) for name in names
+        reports = self._readable
+        names = [finding.name for finding in reports[0][1].findings] if reports else []
+        return [finding.line for finding in self.structure] + [
+            _summary(name, [(n, report[name]) for n, report in reports]) for name in names
         ]
 
     @property
     def ranking(self) -> list[tuple[int, float, tuple[str, ...]]]:
         """Episodes from the best to the worst: number, points of 100, checks that took some off."""
-        judged = [(n, v) for n, v in enumerate(self.episodes) if v is not None]
-        return rank_episodes(judged, self.structure)
+        return rank_episodes(self._readable, self.structure)
 
     @property
     def ranking_lines(self) -> list[str]:
@@ -69,11 +72,10 @@ class Report:
         return {
             "dataset": str(self.root),
             "level": self.level.value,
-            "structure": [check.as_json() for check in self.structure],
+            "structure": [finding.as_json() for finding in self.structure],
             "episodes": [
-                {"episode": n, "level": v.level.value, "checks": [check.as_json() for check in v.checks]}
-                for n, v in enumerate(self.episodes)
-                if v is not None
+                {"episode": n, "level": report.level.value, "checks": [f.as_json() for f in report.findings]}
+                for n, report in self._readable
             ],
             "ranking": [
                 {"episode": n, "points": points, "checks": list(names)} for n, points, names in self.ranking
@@ -89,12 +91,12 @@ def check_dataset(
     contract: Contract | None = None,
     decode: bool = False,
     progress: Callable[[int, int], None] | None = None,
-) -> Report:
+) -> DatasetReport:
     """Check a data set of any format that can be opened. Faults are reported, never raised.
 
     Args:
         root: Its folder; nothing in it is changed.
-        settings: Thresholds of the verdicts.
+        settings: Thresholds of the checks.
         mapping: What its names are called in a contract, for a data set by others.
         contract: For a data set that carries none.
         decode: Whether to look at every image; if not, at three windows of episodes of more than 100 rows.
@@ -105,14 +107,15 @@ def check_dataset(
         dataset = open_dataset(root, mapping, contract)
         dataset.contract  # noqa: B018 - read here, where a bad one is a finding
     except VlaAdapterError as error:
-        return Report(root, (Finding("format", Level.FAIL, math.nan, str(error)),), (), settings)
-    survey = DatasetScan(dataset, settings, decode)
-    verdicts = []
+        return DatasetReport(root, (Finding("format", Level.FAIL, math.nan, str(error)),), (), (), settings)
+    scan = DatasetScan(dataset, settings, decode)
+    reports = []
     for episode in range(dataset.num_episodes):
-        verdicts.append(survey.look(episode))
+        reports.append(scan.validate_episode(episode))
         if progress:
             progress(episode + 1, dataset.num_episodes)
-    return Report(root, survey.findings(), tuple(verdicts), settings)
+    numbers = tuple(episode.number for episode in dataset.episodes)
+    return DatasetReport(root, scan.findings(), numbers, tuple(reports), settings)
 
 
 def _summary(name: str, checks: list[tuple[int, Finding]]) -> str:

@@ -1,4 +1,4 @@
-"""Judges one episode: while it is recorded, before it is saved, or from a data set on disk."""
+"""All checks of one episode: before it is saved, or from a data set on disk."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Callable
 from vla_adapter_ros.contract import Contract
 from vla_adapter_ros.dataset.quality import clock, motion, pictures, rows
 from vla_adapter_ros.dataset.quality.checks import Scope, checks_of
-from vla_adapter_ros.dataset.quality.findings import Finding, Verdict
+from vla_adapter_ros.dataset.quality.findings import Finding, QualityReport
 from vla_adapter_ros.dataset.quality.samples import Samples
 from vla_adapter_ros.dataset.quality.settings import QualitySettings
 
@@ -40,16 +40,18 @@ FUNCTIONS: dict[str, _Function] = {
     "gripper_chatter": motion.check_gripper_chatter,
     "short_episode": rows.check_short_episode,
 }
-"""What makes each check of an episode."""
+"""Check of an episode -> the function that makes it."""
 
 
-def judge(samples: Samples, settings: QualitySettings, contract: Contract | None = None) -> Verdict:
-    """All checks of an episode of at least one row; those that need a contract are skipped without one.
+def validate_episode(
+    samples: Samples, settings: QualitySettings, contract: Contract | None = None
+) -> QualityReport:
+    """Make all checks of an episode of at least one row; those that need a contract are skipped without one.
 
-    A contract of another number of values counts as none: which value is which, nobody knows then.
+    Args:
+        samples: What is known of the episode.
+        settings: Thresholds.
+        contract: One that describes these very columns, see `describing_contract`.
     """
-    if contract is not None and (samples.state.shape[1], samples.action.shape[1]) != (
-        len(contract.state_names), len(contract.action_names)
-    ):  # fmt: skip
-        contract = None
-    return Verdict(tuple(FUNCTIONS[c.name](samples, settings, contract) for c in checks_of(Scope.EPISODE)))
+    checks = checks_of(Scope.EPISODE)
+    return QualityReport(tuple(FUNCTIONS[check.name](samples, settings, contract) for check in checks))

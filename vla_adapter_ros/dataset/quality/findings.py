@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -54,31 +55,31 @@ class Finding:
 
 
 @dataclass(frozen=True)
-class Verdict:
-    """All findings about an episode, or about whatever else was looked at."""
+class QualityReport:
+    """All findings about an episode, or about whatever else was checked."""
 
-    checks: tuple[Finding, ...]
+    findings: tuple[Finding, ...]
 
     @property
     def level(self) -> Level:
         """The worst level: pass, warn or fail."""
-        return worst(finding.level for finding in self.checks)
+        return worst(finding.level for finding in self.findings)
 
     @property
     def lines(self) -> tuple[str, ...]:
-        """One line per check."""
-        return tuple(finding.line for finding in self.checks)
+        """One line per finding."""
+        return tuple(finding.line for finding in self.findings)
 
     @property
     def issues(self) -> tuple[str, ...]:
         """The lines that warn or fail, failures first."""
-        return tuple(f.line for level in (Level.FAIL, Level.WARN) for f in self.checks if f.level is level)
+        return tuple(f.line for level in (Level.FAIL, Level.WARN) for f in self.findings if f.level is level)
 
     def __getitem__(self, name: str) -> Finding:
-        return next(finding for finding in self.checks if finding.name == name)
+        return next(finding for finding in self.findings if finding.name == name)
 
 
-def worst(levels: Any) -> Level:
+def worst(levels: Iterable[Level]) -> Level:
     """The worst of several levels, `pass` if all are `skip`."""
     return max(
         (level for level in levels if level is not Level.SKIP), key=lambda v: v.rank, default=Level.PASS
@@ -90,7 +91,8 @@ def skip(name: str, why: str) -> Finding:
     return Finding(name, Level.SKIP, math.nan, why)
 
 
-def listed(names: Any, most: int = 8) -> str:
+def listed(names: Iterable[object], maximum: int = 8) -> str:
     """The first few names in brackets, with a space before; empty if there are none."""
-    names = [str(name) for name in names]
-    return f" ({', '.join(names[:most])}{', ...' if len(names) > most else ''})" if names else ""
+    texts = [str(name) for name in names]
+    more = ", ..." if len(texts) > maximum else ""
+    return f" ({', '.join(texts[:maximum])}{more})" if texts else ""

@@ -10,17 +10,17 @@ from vla_adapter_ros.dataset.quality.rows import driven_state, is_gripper
 from vla_adapter_ros.dataset.quality.samples import Samples
 from vla_adapter_ros.dataset.quality.settings import QualitySettings, grade
 
-_SMALLEST_WAY = 0.05  # rad, m: a column that moves less is as good as still
+_MIN_RANGE = 0.05  # rad, m: a column that moves less is as good as still
 _FOLLOWS = 0.5  # part of its range by which a command may differ from the state that it drives (median)
 _DELAY_S = 0.3  # a state may follow its command so much later
 _CHATTER_S = 0.3  # a gripper that turns back sooner chatters
-_CLOSED, _OPEN = 0.35, 0.65  # parts of the way: in between a gripper keeps its side
-_LONGEST_DELAY_S = 1.0
-_FEWEST_ROWS = 20
+_CLOSED, _OPEN = 0.35, 0.65  # parts of the range: in between a gripper keeps its side
+_MAX_DELAY_S = 1.0
+_MIN_ROWS = 20
 
 
 def check_action_jumps(s: Samples, settings: QualitySettings, contract: Contract | None) -> Finding:
-    """A command that leaves its way for one or two rows, as a share of that way."""
+    """A command that leaves its path for one or two rows, as a fraction of its range."""
     pairs = position_pairs(s, contract)
     if not pairs or len(s.action) < 5:
         return skip("action_jumps", "no commanded positions" if not pairs else "fewer than 5 rows")
@@ -28,15 +28,14 @@ def check_action_jumps(s: Samples, settings: QualitySettings, contract: Contract
     values = s.action[:, columns]
     around = np.stack([values[n : len(values) - 4 + n] for n in (0, 1, 3, 4)])
     off = np.abs(values[2:-2] - np.median(around, axis=0))
-    # Rows on a slope differ from their neighbours' median by less than these differ among themselves.
+    # Rows on a slope differ from their neighbors' median by less than these differ among themselves.
     off = np.maximum(off - np.ptp(around, axis=0), 0.0)
-    way = np.maximum(np.ptp(np.quantile(values, [0.02, 0.98], axis=0), axis=0), _SMALLEST_WAY)
-    row, column = np.unravel_index(int((off / way).argmax()), off.shape)
-    share = float(off[row, column] / way[column])
-    what = (
-        f"{share:.2f} of its way in row {row + 2} ({s.action_names[columns[column]]}, {off[row, column]:.3g})"
-    )
-    return grade("action_jumps", share, settings, what if share > 0 else "none")
+    ranges = np.maximum(np.ptp(np.quantile(values, [0.02, 0.98], axis=0), axis=0), _MIN_RANGE)
+    row, column = np.unravel_index(int((off / ranges).argmax()), off.shape)
+    fraction = float(off[row, column] / ranges[column])
+    where = f"{s.action_names[columns[column]]}, {off[row, column]:.3g}"
+    what = f"{fraction:.2f} of its range in row {row + 2} ({where})"
+    return grade("action_jumps", fraction, settings, what if fraction > 0 else "none")
 
 
 def check_stuck_state(s: Samples, settings: QualitySettings, contract: Contract | None) -> Finding:
@@ -50,11 +49,11 @@ def check_stuck_state(s: Samples, settings: QualitySettings, contract: Contract 
         if a >= s.action.shape[1] or b >= s.state.shape[1]:  # the data has fewer values than their names
             continue
         command, state = s.action[:, a], s.state[:, b]
-        way = max(_SMALLEST_WAY, 0.1 * np.ptp(command), 0.1 * np.ptp(state))
+        moves = max(_MIN_RANGE, 0.1 * np.ptp(command), 0.1 * np.ptp(state))
         edges = np.diff(np.concatenate([[0], (np.diff(state) == 0).astype(np.int8), [0]]))
         for first, end in zip(np.flatnonzero(edges == 1), np.flatnonzero(edges == -1), strict=True):
             told = command[first : max(end - delay, first + 1)]
-            moved = np.flatnonzero(np.abs(told - told[0]) > way)
+            moved = np.flatnonzero(np.abs(told - told[0]) > moves)
             seconds = (end - first - moved[0]) / s.fps if len(moved) else 0.0
             if seconds > worst:
                 worst, which = seconds, f" ({s.state_names[b]} from row {first})"
@@ -80,9 +79,9 @@ def check_unknown_ages(s: Samples, settings: QualitySettings, contract: Contract
     if s.ages is None:
         return skip("unknown_ages", "no ages recorded")
     bad = ~np.isfinite(s.ages)
-    share = float(bad.any(axis=1).mean())
+    fraction = float(bad.any(axis=1).mean())
     names = [s.streams[n] for n in np.flatnonzero(bad.any(axis=0))]
-    return grade("unknown_ages", share, settings, f"{share:.1%} of rows{listed(names)}")
+    return grade("unknown_ages", fraction, settings, f"{fraction:.1%} of rows{listed(names)}")
 
 
 def position_pairs(s: Samples, contract: Contract | None) -> list[tuple[int, int]]:
@@ -100,8 +99,8 @@ def position_pairs(s: Samples, contract: Contract | None) -> list[tuple[int, int
         known = np.isfinite(command).all() and np.isfinite(state).all()
         if a in grippers or not known:
             continue
-        way = max(float(np.ptp(state)), float(np.ptp(command)), _SMALLEST_WAY)
-        if contract is not None or np.median(np.abs(command - state)) <= _FOLLOWS * way:
+        span = max(float(np.ptp(state)), float(np.ptp(command)), _MIN_RANGE)
+        if contract is not None or np.median(np.abs(command - state)) <= _FOLLOWS * span:
             kept.append((a, b))
     return kept
 
@@ -132,18 +131,18 @@ def command_delay(s: Samples, contract: Contract | None) -> float:
     Below 0 where the actions come too late.
     """
     pairs = position_pairs(s, contract)
-    most = round(_LONGEST_DELAY_S * s.fps)
-    if not pairs or len(s.state) < max(_FEWEST_ROWS, 4 * most):
+    longest = round(_MAX_DELAY_S * s.fps)
+    if not pairs or len(s.state) < max(_MIN_ROWS, 4 * longest):
         return float("nan")
-    total = np.zeros(2 * most + 1)
+    total = np.zeros(2 * longest + 1)
     for a, b in pairs:
         command, state = np.diff(s.action[:, a]), np.diff(s.state[:, b])
-        if np.ptp(s.action[:, a]) < _SMALLEST_WAY or np.ptp(s.state[:, b]) < _SMALLEST_WAY:
+        if np.ptp(s.action[:, a]) < _MIN_RANGE or np.ptp(s.state[:, b]) < _MIN_RANGE:
             continue
-        middle = command[most : len(command) - most]
-        for n, shift in enumerate(range(-most, most + 1)):
-            moved = state[most + shift : len(state) - most + shift]
+        middle = command[longest : len(command) - longest]
+        for n, shift in enumerate(range(-longest, longest + 1)):
+            moved = state[longest + shift : len(state) - longest + shift]
             scale = np.linalg.norm(middle) * np.linalg.norm(moved)
             total[n] += float(middle @ moved) / scale if scale > 0 else 0.0
     used = total.max()
-    return float((int(total.argmax()) - most) / s.fps) if used > _FOLLOWS else float("nan")
+    return float((int(total.argmax()) - longest) / s.fps) if used > _FOLLOWS else float("nan")

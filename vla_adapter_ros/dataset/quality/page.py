@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import math
 
+from pydantic import TypeAdapter
+
 from vla_adapter_ros.dataset.quality.checks import CHECKS, Check
-from vla_adapter_ros.dataset.quality.settings import QualitySettings, number_fields
+from vla_adapter_ros.dataset.quality.settings import QualityNumbers
 
 
 def checks_table() -> str:
@@ -14,7 +16,7 @@ def checks_table() -> str:
     for check in CHECKS:
         needs = ", ".join(sorted(need.value for need in check.needs))
         places = ", ".join(place.value for place in check.places)
-        unit = "share or count" if check.unit == "1" else check.unit
+        unit = "fraction or count" if check.unit == "1" else check.unit
         limits = f"{_limit(check, check.warn)} | {_limit(check, check.fail)}"
         lines.append(f"| `{check.name}` | {check.finds} | {unit} | {limits} | {needs} | {places} |")
     return "\n".join(lines)
@@ -23,10 +25,10 @@ def checks_table() -> str:
 def numbers_table() -> str:
     """The numbers that say what counts, as Markdown."""
     lines = ["| setting | meaning | unit | value |", "|---|---|---|---|"]
-    for f in number_fields():
-        unit = "factor" if f.metadata["unit"] == "1" else f.metadata["unit"]
-        value = getattr(QualitySettings(), f.name)
-        lines.append(f"| `{f.name}` | {f.metadata['text']} | {unit} | {value:g} |")
+    schema = TypeAdapter(QualityNumbers).json_schema()
+    for name, entry in schema["properties"].items():
+        unit = "factor" if entry["unit"] == "1" else entry["unit"]
+        lines.append(f"| `{name}` | {entry['description']} | {unit} | {entry['default']:g} |")
     return "\n".join(lines)
 
 

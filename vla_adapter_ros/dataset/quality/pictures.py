@@ -7,14 +7,14 @@ import numpy as np
 from vla_adapter_ros.contract import Contract
 from vla_adapter_ros.dataset.quality.findings import Finding, skip
 from vla_adapter_ros.dataset.quality.images import BRIGHTEST, CHANGE, MEAN, SATURATED
-from vla_adapter_ros.dataset.quality.rows import IDLE_SHARE, arm_columns
+from vla_adapter_ros.dataset.quality.rows import IDLE_FRACTION, arm_columns
 from vla_adapter_ros.dataset.quality.samples import Samples
 from vla_adapter_ros.dataset.quality.settings import QualitySettings, grade
 
 _KEY_IMAGE_CHANGE = 8.0  # levels of 255 by which a key image of a still scene may differ
 _STILL_AROUND = 4  # still rows on each side of it
 _FROZEN_S = 0.5  # images that are the same for longer are repeated, whatever is around them
-_NEIGHBOURS = 6  # rows on each side that say how much an image should change
+_NEIGHBORS = 6  # rows on each side that say how much an image should change
 _SPARED = 2  # repeated rows of sampled windows that are not counted: few rows say little of all
 _REPEATED = 0.2  # of that: an image that changes less is that of the row before
 
@@ -25,8 +25,7 @@ def check_refused_images(s: Samples, settings: QualitySettings, contract: Contra
         return skip("refused_images", "nothing says which images could not be used")
     if not s.refused:
         return grade("refused_images", 0.0, settings, "none")
-    camera = max(s.refused, key=lambda name: s.refused[name][0])
-    count, why = s.refused[camera]
+    camera, (count, why) = max(s.refused.items(), key=lambda entry: entry[1][0])
     what = f"{count} images in {len(s.state)} rows (camera {camera}), the first: {why}"
     return grade("refused_images", count / len(s.state), settings, what)
 
@@ -41,7 +40,7 @@ def check_repeated_frames(s: Samples, settings: QualitySettings, contract: Contr
     why, moving = _without_motion(s, settings, contract)
     if why:
         return skip("repeated_frames", why)
-    shares, counts = {}, {}
+    fractions, counts = {}, {}
     for name in s.images:
         change = s.images[name][:, CHANGE]
         around = _around(change)
@@ -50,13 +49,13 @@ def check_repeated_frames(s: Samples, settings: QualitySettings, contract: Contr
         repeated = (told & (change <= _REPEATED * around)) | frozen
         known = moving & np.isfinite(change) & (told | frozen)
         spared = 0 if s.looked is None else _SPARED
-        shares[name] = max(int(repeated[known].sum()) - spared, 0) / max(int(known.sum()), 1)
+        fractions[name] = max(int(repeated[known].sum()) - spared, 0) / max(int(known.sum()), 1)
         counts[name] = int(known.sum())
     if not any(counts.values()):
         return skip("repeated_frames", "the images change too little to tell")
-    camera = max(shares, key=shares.__getitem__)
-    what = f"{shares[camera]:.1%} of {counts[camera]} rows in motion (camera {camera}{_how_many(s)})"
-    return grade("repeated_frames", shares[camera], settings, what)
+    camera = max(fractions, key=fractions.__getitem__)
+    what = f"{fractions[camera]:.1%} of {counts[camera]} rows in motion (camera {camera}{_how_many(s)})"
+    return grade("repeated_frames", fractions[camera], settings, what)
 
 
 def check_frozen_camera(s: Samples, settings: QualitySettings, contract: Contract | None) -> Finding:
@@ -80,9 +79,9 @@ def check_black_camera(s: Samples, settings: QualitySettings, contract: Contract
     """Images without a single block that is brighter than black."""
     if not s.images:
         return skip("black_camera", "no images were looked at")
-    shares = {n: float((m[:, BRIGHTEST] < settings.black_level).mean()) for n, m in s.images.items()}
-    camera = max(shares, key=shares.__getitem__)
-    return grade("black_camera", shares[camera], settings, f"{shares[camera]:.1%} (camera {camera})")
+    fractions = {n: float((m[:, BRIGHTEST] < settings.black_level).mean()) for n, m in s.images.items()}
+    camera = max(fractions, key=fractions.__getitem__)
+    return grade("black_camera", fractions[camera], settings, f"{fractions[camera]:.1%} (camera {camera})")
 
 
 def check_dark_images(s: Samples, settings: QualitySettings, contract: Contract | None) -> Finding:
@@ -97,12 +96,14 @@ def check_dark_images(s: Samples, settings: QualitySettings, contract: Contract 
 
 
 def check_saturated_images(s: Samples, settings: QualitySettings, contract: Contract | None) -> Finding:
-    """Median share of saturated values."""
+    """Median fraction of saturated values."""
     if not s.images:
         return skip("saturated_images", "no images were looked at")
-    shares = {name: float(np.median(m[:, SATURATED])) for name, m in s.images.items()}
-    camera = max(shares, key=shares.__getitem__)
-    return grade("saturated_images", shares[camera], settings, f"{shares[camera]:.1%} (camera {camera})")
+    fractions = {name: float(np.median(m[:, SATURATED])) for name, m in s.images.items()}
+    camera = max(fractions, key=fractions.__getitem__)
+    return grade(
+        "saturated_images", fractions[camera], settings, f"{fractions[camera]:.1%} (camera {camera})"
+    )
 
 
 def _how_many(s: Samples) -> str:
@@ -120,7 +121,7 @@ def _without_motion(
     state = s.state[:, arm_columns(s, contract)]
     moving = np.zeros(len(state), dtype=bool)
     if s.images and len(state):
-        step = np.maximum(settings.motion_speed / s.fps, IDLE_SHARE * np.ptp(state, axis=0))
+        step = np.maximum(settings.motion_speed / s.fps, IDLE_FRACTION * np.ptp(state, axis=0))
         moving[1:] = (np.abs(np.diff(state, axis=0)) > step).any(axis=1)
     if s.looked is not None:
         moving = moving[s.looked]
@@ -142,7 +143,7 @@ def _around(change: np.ndarray) -> np.ndarray:
     sides = []
     for sign in (-1, 1):
         total, count = np.zeros(len(change)), np.zeros(len(change))
-        for step in range(1, _NEIGHBOURS + 1):
+        for step in range(1, _NEIGHBORS + 1):
             there = np.arange(len(change)) + sign * step
             inside = (there >= 0) & (there < len(change))
             there = np.clip(there, 0, len(change) - 1)
@@ -166,10 +167,10 @@ def _still(change: np.ndarray, settings: QualitySettings) -> np.ndarray:
     return still
 
 
-def _long_runs(still: np.ndarray, least: int) -> np.ndarray:
-    """Rows that are part of more than `least` still ones, one after the other, bool (M,)."""
+def _long_runs(still: np.ndarray, minimum: int) -> np.ndarray:
+    """Rows that are part of more than `minimum` still ones, one after the other, bool (M,)."""
     edges = np.diff(np.concatenate([[0], still.astype(np.int8), [0]]))
     kept = np.zeros(len(still), dtype=bool)
     for first, end in zip(np.flatnonzero(edges == 1), np.flatnonzero(edges == -1), strict=True):
-        kept[first:end] = end - first > least
+        kept[first:end] = end - first > minimum
     return kept

@@ -11,7 +11,7 @@ from vla_adapter_ros.dataset.quality.settings import QualitySettings, grade
 
 _EQUAL = 1e-5  # an action this close to a state is a copy of it: float32 rounding of radians
 _LARGEST_ANGLE = 4 * np.pi  # a joint beyond it is not in radians, where no contract says what it is
-IDLE_SHARE = 0.01  # part of a column's range that is no motion, whatever its unit
+IDLE_FRACTION = 0.01  # part of a column's range that is no motion, whatever its unit
 
 
 def check_missing_values(s: Samples, settings: QualitySettings, contract: Contract | None) -> Finding:
@@ -21,8 +21,8 @@ def check_missing_values(s: Samples, settings: QualitySettings, contract: Contra
     columns = (*s.state_names, *s.action_names)
     bad = ~np.isfinite(np.hstack([s.state, s.action]))
     names = [columns[n] for n in np.flatnonzero(bad.any(axis=0))]
-    share = float(bad.any(axis=1).mean())
-    return grade("missing_values", share, settings, f"{share:.1%} of rows{listed(names)}")
+    fraction = float(bad.any(axis=1).mean())
+    return grade("missing_values", fraction, settings, f"{fraction:.1%} of rows{listed(names)}")
 
 
 def check_constant_joints(s: Samples, settings: QualitySettings, contract: Contract | None) -> Finding:
@@ -34,9 +34,9 @@ def check_constant_joints(s: Samples, settings: QualitySettings, contract: Contr
     in_radians = contract is not None or not np.abs(values).max(initial=0.0) > _LARGEST_ANGLE
     still = np.ptp(values, axis=0) <= (settings.still_range if in_radians else 0.0)
     names = [s.state_names[c] for c, is_still in zip(columns, still, strict=True) if is_still]
-    share = float(still.mean())
+    fraction = float(still.mean())
     what = f"{cause(s) if names else ''}{len(names)} of {len(columns)}{listed(names)}"
-    return grade("constant_joints", share, settings, what)
+    return grade("constant_joints", fraction, settings, what)
 
 
 def check_action_is_next_state(s: Samples, settings: QualitySettings, contract: Contract | None) -> Finding:
@@ -51,13 +51,15 @@ def check_action_is_next_state(s: Samples, settings: QualitySettings, contract: 
     moving = (np.abs(np.diff(state, axis=0)) > _EQUAL).any(axis=1)
     if not moving.any():
         return skip("action_is_next_state", "nothing moves")
-    shares = [
+    fractions = [
         float((np.abs(action[:-1] - other) <= _EQUAL).all(axis=1)[moving].mean())
         for other in (state[:-1], state[1:])
     ]
-    which = "the next" if shares[1] >= shares[0] else "the same"
-    share = max(shares)
-    return grade("action_is_next_state", share, settings, f"{share:.1%} of moving rows ({which} row's state)")
+    which = "the next" if fractions[1] >= fractions[0] else "the same"
+    fraction = max(fractions)
+    return grade(
+        "action_is_next_state", fraction, settings, f"{fraction:.1%} of moving rows ({which} row's state)"
+    )
 
 
 def check_idle_head(s: Samples, settings: QualitySettings, contract: Contract | None) -> Finding:
@@ -98,8 +100,8 @@ def check_state_limits(s: Samples, settings: QualitySettings, contract: Contract
             worst = f", {dimension.name} at {speed.max():.2f}/s, limit {limits.velocity:g}/s"
         bad |= out
         bad[1:] |= fast
-    share = float(bad.mean())
-    return grade("state_limits", share, settings, f"{share:.1%} of rows{worst}")
+    fraction = float(bad.mean())
+    return grade("state_limits", fraction, settings, f"{fraction:.1%} of rows{worst}")
 
 
 def check_action_limits(s: Samples, settings: QualitySettings, contract: Contract | None) -> Finding:
@@ -119,8 +121,8 @@ def check_action_limits(s: Samples, settings: QualitySettings, contract: Contrac
         if out.any() and not worst:
             worst = f", {dimension.name} to {values[out][0]:.3f}, range {low:g} to {high:g}"
         bad |= out
-    share = float(bad.mean())
-    return grade("action_limits", share, settings, f"{share:.1%} of rows{worst}")
+    fraction = float(bad.mean())
+    return grade("action_limits", fraction, settings, f"{fraction:.1%} of rows{worst}")
 
 
 def check_gripper_motion(s: Samples, settings: QualitySettings, contract: Contract | None) -> Finding:
@@ -128,15 +130,14 @@ def check_gripper_motion(s: Samples, settings: QualitySettings, contract: Contra
     grippers = [g for g in contract.grippers if g.dimension in s.action_names] if contract else []
     if not grippers:
         return skip("gripper_motion", "no contract" if contract is None else "no gripper in the action")
-    ways = {
+    ranges = {
         g.dimension: float(np.ptp(s.action[:, s.action_names.index(g.dimension)]) / abs(g.open - g.closed))
         for g in grippers
     }
-    most = max(ways, key=ways.__getitem__)
-    which = f" ({most})" if len(ways) > 1 else ""
-    return grade(
-        "gripper_motion", ways[most], settings, f"{ways[most]:.0%} of the way from open to closed{which}"
-    )
+    name = max(ranges, key=ranges.__getitem__)
+    which = f" ({name})" if len(ranges) > 1 else ""
+    text = f"{ranges[name]:.0%} of the way from open to closed{which}"
+    return grade("gripper_motion", ranges[name], settings, text)
 
 
 def check_unled_rows(s: Samples, settings: QualitySettings, contract: Contract | None) -> Finding:
@@ -199,6 +200,6 @@ def idle_rows(values: np.ndarray, settings: QualitySettings) -> int:
     """Number of rows at the start of (T, D) during which nothing leaves the first row."""
     if len(values) < 2:
         return 0
-    allowed = np.maximum(settings.idle_range, IDLE_SHARE * np.ptp(values, axis=0))
+    allowed = np.maximum(settings.idle_range, IDLE_FRACTION * np.ptp(values, axis=0))
     moved = (np.abs(values - values[0]) > allowed).any(axis=1)
     return int(np.argmax(moved)) - 1 if moved.any() else len(values) - 1

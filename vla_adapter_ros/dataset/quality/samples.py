@@ -1,11 +1,14 @@
-"""What is known of an episode, as arrays."""
+"""What is known of an episode, and of the rows of all episodes, as arrays."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Protocol
 
 import numpy as np
+
+from vla_adapter_ros.contract import Contract
 
 CONTROL_SOURCES = {0: "none", 1: "human", 2: "policy"}
 """Who led in a row: the numbers of the column `control_source`."""
@@ -53,3 +56,46 @@ class Samples:
             width = getattr(self, part).shape[1]
             if len(getattr(self, f"{part}_names")) != width:
                 object.__setattr__(self, f"{part}_names", tuple(f"{part}[{n}]" for n in range(width)))
+
+
+def describing_contract(samples: Samples, contract: Contract | None) -> Contract | None:
+    """The contract if it has as many values as the samples, else None: nobody knows which value is which."""
+    if contract is None:
+        return None
+    widths = len(contract.state_names), len(contract.action_names)
+    return contract if (samples.state.shape[1], samples.action.shape[1]) == widths else None
+
+
+class AllRows(Protocol):
+    """N rows of several episodes, one episode after the other, in the contract's names, order and units."""
+
+    @property
+    def state(self) -> np.ndarray:
+        """States, float64 (N, S)."""
+
+    @property
+    def action(self) -> np.ndarray:
+        """Actions, float64 (N, A)."""
+
+    @property
+    def episode(self) -> np.ndarray:
+        """Episode of each row, int64 (N,)."""
+
+    @property
+    def first(self) -> np.ndarray:
+        """First row of the episode of each row, int64 (N,)."""
+
+    @property
+    def contract(self) -> Contract:
+        """Of the robot."""
+
+
+@dataclass(frozen=True)
+class JoinedRows:
+    """Rows as `AllRows` describes them."""
+
+    state: np.ndarray
+    action: np.ndarray
+    episode: np.ndarray
+    first: np.ndarray
+    contract: Contract

@@ -12,8 +12,8 @@ import numpy as np
 _ORDER = ("min", "q01", "q10", "q50", "q90", "q99", "max")
 _SLACK = 1e-3  # part of a column's range by which its minimum and maximum may be off
 _MEAN_SLACK = 0.01  # and its mean
-_SUMMED = 4e-3  # part of a value by which its mean and spread may be off: some tools add up in float32
-_STD_SLACK = 0.05  # part of a spread by which it may be off
+_SUMMED = 4e-3  # part of a value by which its mean and std may be off: some tools add up in float32
+_STD_SLACK = 0.05  # part of a std by which it may be off
 _CODECS = {
     "mp4v": "mpeg4", "avc1": "h264", "libx264": "h264", "h265": "hevc", "libx265": "hevc",
     "libsvtav1": "av1", "libaom-av1": "av1", "libdav1d": "av1", "av01": "av1", "h264_nvenc": "h264",
@@ -55,8 +55,8 @@ def order_faults(name: str, stored: Mapping[str, Any]) -> list[str]:
         name: What they are of.
         stored: Statistic -> numbers, of any nesting; what is not there is not compared.
     """
-    known = {key: _flat(stored.get(key)) for key in (*_ORDER, "mean", "std")}
-    known = {key: values for key, values in known.items() if values is not None}
+    flats = {key: _flat(stored.get(key)) for key in (*_ORDER, "mean", "std")}
+    known = {key: values for key, values in flats.items() if values is not None}
     if any(not np.isfinite(values).all() for values in known.values()):
         return [
             f"{name}: {', '.join(k for k, v in known.items() if not np.isfinite(v).all())} are not finite"
@@ -83,26 +83,27 @@ def statistics_faults(name: str, stored: Mapping[str, Any], true: ColumnSums) ->
 
     Quantiles are compared with each other only: many tools average those of episodes.
     """
+    said: dict[str, np.ndarray] = {}
     for key in ("min", "max", "mean", "std"):
-        values = _flat(stored.get(key))
-        if values is None or values.size != true.low.size or not np.isfinite(values).all():
+        flat = _flat(stored.get(key))
+        if flat is None or flat.size != true.low.size or not np.isfinite(flat).all():
             return [f"{name}/{key} is missing or not finite"]
+        said[key] = flat
     faults = order_faults(name, stored)
     span = np.maximum(true.high - true.low, 1e-6)
     size = np.maximum(np.abs(true.low), np.abs(true.high))
-    spread = true.std * (_STD_SLACK + 1.0 / true.count) + _SLACK * span
+    std_slack = true.std * (_STD_SLACK + 1.0 / true.count) + _SLACK * span
     for key, values, slack in (
         ("min", true.low, _SLACK * span + 1e-6 * size),
         ("max", true.high, _SLACK * span + 1e-6 * size),
         ("mean", true.mean, _MEAN_SLACK * span + _SUMMED * size),
-        ("std", true.std, spread + _SUMMED * size),
+        ("std", true.std, std_slack + _SUMMED * size),
     ):
-        off = np.abs(_flat(stored[key]) - values)
+        off = np.abs(said[key] - values)
         if (off > slack).any():
             n = int((off - slack).argmax())
-            said = float(_flat(stored[key])[n])
             faults.append(
-                f"{name}/{key} is not that of the rows: value {n} is {said:.4g}, not {values[n]:.4g}"
+                f"{name}/{key} is not that of the rows: value {n} is {said[key][n]:.4g}, not {values[n]:.4g}"
             )
     count = _flat(stored.get("count"))
     if count is not None and count.size and int(count[0]) != true.count:

@@ -10,9 +10,9 @@ from pathlib import Path
 from vla_adapter_ros import files
 from vla_adapter_ros.dataset import layout
 from vla_adapter_ros.dataset.description import names_of
-from vla_adapter_ros.dataset.mapped import image_size
+from vla_adapter_ros.dataset.mapped import MappedDataset, image_size
 from vla_adapter_ros.dataset.metadata import declared_video, read_header
-from vla_adapter_ros.dataset.opening import Dataset
+from vla_adapter_ros.dataset.opening import Dataset, stored_reader
 from vla_adapter_ros.dataset.quality.findings import Finding, Level, listed, skip
 from vla_adapter_ros.dataset.quality.settings import QualitySettings, count_faults, grade
 from vla_adapter_ros.dataset.quality.stored import (
@@ -37,7 +37,7 @@ class StoredFiles:
 
     def __init__(self, dataset: Dataset, settings: QualitySettings) -> None:
         self._dataset, self._settings = dataset, settings
-        self._raw: Dataset = getattr(dataset, "reader", dataset)
+        self._raw = stored_reader(dataset)
         self._rows: dict[tuple[Path, str], int] = {}  # rows of all episodes in a video
         self._headers: dict[tuple[Path, str], VideoHeader] = {}
         self._unreadable: list[str] = []
@@ -52,12 +52,12 @@ class StoredFiles:
         )
 
     def _read_videos(self) -> None:
-        shown = {*self._dataset.cameras, *self._dataset.depth_cameras}
+        cameras = {*self._dataset.cameras, *self._dataset.depth_cameras}
         parts = sorted(
-            ((part.path, camera), mine.length, theirs.length)
-            for mine, theirs in zip(self._dataset.episodes, self._raw.episodes, strict=False)
-            for camera, part in mine.videos.items()
-            if camera in shown and camera not in self._dataset.absent
+            ((part.path, camera), shown.length, stored.length)
+            for shown, stored in zip(self._dataset.episodes, self._raw.episodes, strict=False)
+            for camera, part in shown.videos.items()
+            if camera in cameras and camera not in self._dataset.absent
         )
         for key, group in groupby(parts, key=lambda part: part[0]):
             if not key[0].is_file():
@@ -75,8 +75,8 @@ class StoredFiles:
         version = dataset.info.get("codebase_version")
         what = f"{version}, {dataset.num_episodes} episodes, {dataset.num_frames} rows, {dataset.fps:g} Hz"
         missing = [f"no file of camera {name}: {why}" for name, why in dataset.absent.items()]
-        if episodes := getattr(dataset, "missing", ()):
-            missing.append(f"{len(episodes)} more episodes lack files, such as {dataset.missing_file}")
+        if dataset.missing:
+            missing.append(f"{len(dataset.missing)} more episodes lack files, such as {dataset.missing_file}")
         if dataset.absent and not dataset.cameras:
             return Finding("format", Level.FAIL, 0.0, "; ".join([what, "no camera has files", *missing]))
         if not dataset.num_episodes:
@@ -101,7 +101,12 @@ class StoredFiles:
         return count_faults("images", faults + sizes, self._settings, good)
 
     def check_tasks(self, used: set[int] | None, changing: int = 0) -> Finding:
-        """Sentences that rows name by number: `used`, None without rows; `changing` episodes have several."""
+        """Instructions that rows name by number.
+
+        Args:
+            used: These numbers; None without rows.
+            changing: How many episodes have several.
+        """
         tasks = self._dataset.tasks
         if used is None:
             return skip("tasks", "no rows could be read")
@@ -117,10 +122,14 @@ class StoredFiles:
         text += f"; {changing} episodes change it on the way" if changing else ""
         return Finding("tasks", Level.PASS, len(tasks), text)
 
-    def check_stats(
-        self, raw: Dataset, sums: Mapping[str, ColumnSums], levels: Mapping[str, float]
-    ) -> Finding:
-        """Stored statistics: there, finite, in order, and of these very rows and images."""
+    def check_stats(self, sums: Mapping[str, ColumnSums], levels: Mapping[str, float]) -> Finding:
+        """Stored statistics: there, finite, in order, and of these very rows and images.
+
+        Args:
+            sums: Exact statistics of the columns as they are stored.
+            levels: Camera -> mean level of the images that were looked at, 0 to 1.
+        """
+        raw = self._raw
         if getattr(raw, "numbers", None) is not None:
             return skip("stats", "computed from the rows on reading")
         if not sums:
@@ -144,12 +153,12 @@ class StoredFiles:
         if contract is None:
             return skip("contract", "none; what needs one is skipped")
         faults = []
-        for feature, wanted in ((layout.STATE, contract.state_names), (layout.ACTION, contract.action_names)):
-            declared = dataset.features.get(feature)
-            found = names_of(declared, feature) if declared else ()
+        for column, wanted in ((layout.STATE, contract.state_names), (layout.ACTION, contract.action_names)):
+            declared = dataset.features.get(column)
+            found = names_of(declared, column) if declared else ()
             if found != wanted:
                 how = "has the order" if sorted(found) == sorted(wanted) else "has"
-                faults.append(f"{feature} {how} {list(found)}, the contract {list(wanted)}")
+                faults.append(f"{column} {how} {list(found)}, the contract {list(wanted)}")
         for name, camera in contract.cameras.items():
             feature = dataset.features.get(layout.image_key(name))
             if name not in dataset.cameras or feature is None:
@@ -182,8 +191,9 @@ class StoredFiles:
             return skip("videos", "no video could be read")
         faults = []
         for (path, camera), header in self._headers.items():
-            source = getattr(self._dataset, "source_of", None)
-            feature = self._raw.features[self._raw.camera_feature(source(camera).name if source else camera)]
+            dataset = self._dataset
+            stored = dataset.source_of(camera).name if isinstance(dataset, MappedDataset) else camera
+            feature = self._raw.features[self._raw.camera_feature(stored)]
             said, size = declared_video(feature), image_size(feature)
             faults += video_faults(self._name(path), header, said, size, self._raw.fps)
         good = f"{len(self._headers)} videos have the codec, rate and size that info.json says"

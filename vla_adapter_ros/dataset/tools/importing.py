@@ -290,19 +290,19 @@ class _BagTake:
         if frame.problem or not self._task:
             reason = frame.first_cause or "nothing said what was to be done"
             self._left_out[self._reasons.setdefault(kind_of(reason), reason)] += 1
-            self._monitor.drop()
+            self._monitor.count_dropped()
             return
         if not self._writer.recording:
             self._writer.start_episode(task)
         self._writer.add(frame, self._leader.source_at(frame.stamp), task=task)
-        self._monitor.add(frame)
+        self._monitor.add_frame(frame)
         self._stamps.append(frame.stamp)
 
     def refuse(self, topic: str, why: str) -> None:
         """Count a message that could not be used, if it is an image of the episode."""
         for name, camera in self._contract.recorded_cameras.items():
             if camera.topic == topic and self._writer.recording:
-                self._monitor.refuse(name, why)
+                self._monitor.count_refused_image(name, why)
 
     def _losses(self) -> list[str]:
         """What was lost since the episode before, without refusals for which frames were left out."""
@@ -320,11 +320,11 @@ class _BagTake:
             self._record(frame, task)
         if self._writer.recording:
             timing = describe_timing(np.array(self._stamps), self._contract.rate_hz)
-            verdict = self._monitor.judge()
-            notes = {"source": self._source, "timing": timing, "complaints": list(verdict.issues)}
+            quality = self._monitor.validate()
+            notes = {"source": self._source, "timing": timing, "complaints": list(quality.issues)}
             notes |= self._facts
             summary = self._writer.save_episode(notes)
-            remarks = [*describe_tasks(summary.tasks), *(t for t in (timing, *verdict.issues) if t)]
+            remarks = [*describe_tasks(summary.tasks), *(t for t in (timing, *quality.issues) if t)]
             entry = EpisodeReport(summary.index, self._source, summary.frames, summary.task, remarks)
         elif self._left_out:
             entry = EpisodeReport(-1, self._source, 0, self._task, ["no good frame"])

@@ -62,7 +62,7 @@ def inspect_data(
         found.require_pass(page)
     rows = read_rows(sources, robot, settings.source_weights)
     found = check_rows(sources, rows, settings, policy.tokenizer, policy.config.chunk)
-    found = dataclasses.replace(found, checks=(*files, *found.checks))
+    found = dataclasses.replace(found, findings=(*files, *found.findings))
     if page is not None:
         facts["Instructions"] = _instructions(rows)
         store = training_images(sources, robot, policy, settings, limit=0)

@@ -9,11 +9,12 @@ from pathlib import Path
 import numpy as np
 
 from vla_adapter_ros.contract import Contract
-from vla_adapter_ros.dataset.quality.all_rows import check_timing, judge_all_rows
+from vla_adapter_ros.dataset.quality.all_rows import validate_rows
 from vla_adapter_ros.dataset.quality.checks import Place, Scope, checks_of
-from vla_adapter_ros.dataset.quality.findings import Finding, Level, Verdict
+from vla_adapter_ros.dataset.quality.clock import check_timing
+from vla_adapter_ros.dataset.quality.findings import Finding, Level, QualityReport
+from vla_adapter_ros.dataset.quality.instructions import check_instructions
 from vla_adapter_ros.dataset.quality.scan import DatasetScan
-from vla_adapter_ros.dataset.quality.sentences import check_sentences
 from vla_adapter_ros.dataset.quality.settings import QualitySettings, grade
 from vla_adapter_ros.dataset.quality.stored_files import StoredFiles
 from vla_adapter_ros.errors import TrainingError
@@ -26,15 +27,15 @@ from vla_adapter_ros.training.settings import FinetuneSettings
 _STOP = ("format", "rows", "images", "decoding", "tasks", "contract")
 """Checks of one data set whose failure ends a training; the other failures are warnings here."""
 _NO_STOP = "; a failure that stops no training"
-_MAX_EPISODES = 200  # episodes of a data set whose images are looked at, evenly spread
+_MAX_IMAGE_EPISODES = 200  # episodes of a data set whose images are looked at, evenly spread
 
 
 @dataclass(frozen=True)
-class Preflight(Verdict):
+class Preflight(QualityReport):
     """What was found.
 
     Attributes:
-        checks: In the order in which they are shown.
+        findings: In the order in which they are shown.
         stamps: True times of the rows of each episode [s], of the episodes that have some.
     """
 
@@ -46,9 +47,9 @@ class Preflight(Verdict):
         Raises:
             TrainingError: with the lines of all that failed.
         """
-        failed = [check for check in self.checks if check.level is Level.FAIL]
+        failed = [finding for finding in self.findings if finding.level is Level.FAIL]
         if failed:
-            lines = "\n  ".join(f"{check.name}: {check.text}" for check in failed)
+            lines = "\n  ".join(f"{finding.name}: {finding.text}" for finding in failed)
             more = f"\nsee {page}" if page is not None else ""
             raise TrainingError(f"the data cannot be trained on:\n  {lines}{more}")
 
@@ -72,15 +73,15 @@ def check_rows(
     """
     limits = QualitySettings(chunk_rows=float(horizon))
     stamps, of_sources, of_episodes = _scan_sources(sources, limits)
-    checks = (
+    findings = (
         _check_selection(rows, settings, horizon),
-        check_sentences(rows, tokenizer),
+        check_instructions(rows, tokenizer),
         check_timing(stamps, rows.contract.rate_hz),
-        *judge_all_rows(rows),
+        *validate_rows(rows),
         *of_sources,
         *of_episodes,
     )
-    return Preflight(checks, tuple(stamps))
+    return Preflight(findings, tuple(stamps))
 
 
 def _check_selection(rows: Rows, settings: FinetuneSettings, horizon: int) -> Finding:
@@ -110,23 +111,23 @@ def _scan_sources(
     names = [check.name for check in checks_of(Scope.EPISODE, Place.TRAINING)]
     stamps: list[np.ndarray] = []
     of_sources: list[Finding] = []
-    by_check: dict[str, list[tuple[str, Finding]]] = {name: [] for name in names}
+    found: dict[str, list[tuple[str, Finding]]] = {name: [] for name in names}
     seen = {"format", "images", "contract", "timing"}
     for source in sources:
         several = len(sources) > 1
-        scan = DatasetScan(source.data, settings, most_looked=_MAX_EPISODES)
+        scan = DatasetScan(source.data, settings, max_image_episodes=_MAX_IMAGE_EPISODES)
         for episode in source.data.episodes:
-            report = scan.look(episode.index)
-            for finding in report.checks if report else ():
-                where = f"{source.name} {episode.index}" if several else str(episode.index)
-                by_check[finding.name].append((where, finding))
+            report = scan.validate_episode(episode.index)
+            for finding in report.findings if report else ():
+                where = f"{source.name} {episode.number}" if several else str(episode.number)
+                found[finding.name].append((where, finding))
         stamps += scan.stamps
         of_sources += [
             _said_of(finding, source.name if several else "")
             for finding in scan.findings(all_rows=False)
             if finding.name not in seen
         ]
-    return stamps, of_sources, [_summary(name, checks) for name, checks in by_check.items() if checks]
+    return stamps, of_sources, [_summary(name, checks) for name, checks in found.items() if checks]
 
 
 def _said_of(finding: Finding, source: str) -> Finding:

@@ -63,7 +63,7 @@ def write_page(
     Without rows, or where images cannot be decoded, it has fewer pictures.
     """
     pictures: list[tuple[str, bytes]] = []
-    checks = preflight.checks
+    checks = preflight.findings
     if rows is not None and store is not None:
         try:
             pictures = draw_pictures(preflight, rows, store, settings, augmentation)

@@ -10,8 +10,8 @@ import numpy as np
 from vla_adapter_ros.contract import Contract
 from vla_adapter_ros.dataset.layout import ACTION, CONTROL_SOURCE, HUMAN, STATE
 from vla_adapter_ros.dataset.opening import Dataset
-from vla_adapter_ros.dataset.quality.all_rows import HARDLY_MOVES
 from vla_adapter_ros.dataset.quality.samples import CONTROL_SOURCES
+from vla_adapter_ros.dataset.quality.value_ranges import HARDLY_MOVES
 from vla_adapter_ros.errors import TrainingError
 from vla_adapter_ros.model import Statistics
 from vla_adapter_ros.training.data.data_sources import OpenSource

@@ -1,4 +1,4 @@
-"""Verdicts: each fault is seen, a good episode passes, and what is unknown is skipped."""
+"""Checks of an episode: each fault is seen, a good episode passes, and what is unknown is skipped."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 from recording_samples import CONTRACT
 
 from vla_adapter_ros.dataset.quality.checks import CHECKS, Scope, checks_of
-from vla_adapter_ros.dataset.quality.episode import FUNCTIONS, judge
+from vla_adapter_ros.dataset.quality.episode import FUNCTIONS, validate_episode
 from vla_adapter_ros.dataset.quality.images import measure_images
 from vla_adapter_ros.dataset.quality.monitor import EpisodeMonitor
 from vla_adapter_ros.dataset.quality.samples import Samples
@@ -68,12 +68,12 @@ def changed(values: np.ndarray, change) -> np.ndarray:
 
 
 def test_a_good_episode_passes_every_check():
-    verdict = judge(good(), SETTINGS, CONTRACT)
-    assert {check.level for check in verdict.checks} == {"pass"}, verdict.issues
-    assert verdict.level == "pass"
-    assert len(verdict.checks) == len(checks_of(Scope.EPISODE))
-    assert not verdict.issues
-    assert all("\n" not in line for line in verdict.lines)
+    report = validate_episode(good(), SETTINGS, CONTRACT)
+    assert {check.level for check in report.findings} == {"pass"}, report.issues
+    assert report.level == "pass"
+    assert len(report.findings) == len(checks_of(Scope.EPISODE))
+    assert not report.issues
+    assert all("\n" not in line for line in report.lines)
 
 
 def set_at(row, column, value):
@@ -162,35 +162,35 @@ FAULTS = {
 @pytest.mark.parametrize("fault", FAULTS)
 def test_a_fault_is_seen(fault):
     name, level, spoil = FAULTS[fault]
-    verdict = judge(spoil(good()), SETTINGS, CONTRACT)
-    assert verdict[name].level == level, verdict[name].line
-    assert verdict[name].line in verdict.issues
-    assert verdict.level in (level, "fail")
+    report = validate_episode(spoil(good()), SETTINGS, CONTRACT)
+    assert report[name].level == level, report[name].line
+    assert report[name].line in report.issues
+    assert report.level in (level, "fail")
 
 
 def test_what_is_unknown_is_skipped_and_not_passed():
     samples = replace(good(), stamps=None, ages=None, images={}, refused=None, sources=None)
-    verdict = judge(samples, SETTINGS, None)
-    skipped = {check.name for check in verdict.checks if check.level == "skip"}
+    report = validate_episode(samples, SETTINGS, None)
+    skipped = {check.name for check in report.findings if check.level == "skip"}
     assert skipped == {
         "dropped_frames", "rate_error", "stream_age_p95", "stream_skew", "camera_lag", "repeated_frames",
         "frozen_camera", "black_camera", "dark_images", "saturated_images", "state_limits", "action_limits",
         "gripper_motion", "unled_rows", "refused_images", "unknown_ages",
     }  # fmt: skip
-    assert verdict.level == "pass"
-    assert verdict["state_limits"].as_json() == {
+    assert report.level == "pass"
+    assert report["state_limits"].as_json() == {
         "name": "state_limits", "level": "skip", "value": None, "text": "no contract",
     }  # fmt: skip
 
 
-def test_one_row_is_judged_too():
+def test_one_row_is_checked_too():
     s = good()
     one = replace(s, state=s.state[:1], action=s.action[:1], stamps=s.stamps[:1], ages=s.ages[:1],
                   sources=s.sources[:1], images={name: m[:1] for name, m in s.images.items()})  # fmt: skip
-    assert judge(one, SETTINGS, CONTRACT).level == "warn"  # the gripper does nothing
+    assert validate_episode(one, SETTINGS, CONTRACT).level == "warn"  # the gripper does nothing
 
 
-def test_live_and_from_arrays_give_the_same_verdict():
+def test_live_and_from_arrays_give_the_same_report():
     samples, images = good(), moving_images()
     monitor = EpisodeMonitor(CONTRACT)
     for episode in range(2):
@@ -199,28 +199,28 @@ def test_live_and_from_arrays_give_the_same_verdict():
             ages = dict(zip(samples.streams, samples.ages[n], strict=True))
             frame = Frame(samples.stamps[n], dict.fromkeys(CONTRACT.cameras, images[n]), samples.state[n],
                           samples.action[n], ages, samples.stamps[n])  # fmt: skip
-            monitor.add(frame)
+            monitor.add_frame(frame)
         if episode:
-            monitor.drop(5)
-            monitor.refuse("gripper", "first")
-            monitor.refuse("gripper", "second")
+            monitor.count_dropped(5)
+            monitor.count_refused_image("gripper", "first")
+            monitor.count_refused_image("gripper", "second")
     assert monitor.num_frames == T
-    verdict = monitor.judge(samples.sources)
-    assert verdict["dropped_frames"].level == "fail"
-    assert "2 images in 60 rows (camera gripper), the first: first;" in verdict["refused_images"].text
+    report = monitor.validate(samples.sources)
+    assert report["dropped_frames"].level == "fail"
+    assert "2 images in 60 rows (camera gripper), the first: first;" in report["refused_images"].text
     spoilt = replace(samples, dropped=5, refused={"gripper": (2, "first")})
-    assert verdict.checks == judge(spoilt, SETTINGS, CONTRACT).checks
+    assert report.findings == validate_episode(spoilt, SETTINGS, CONTRACT).findings
 
 
 def test_a_camera_that_is_always_one_period_old_is_named_with_the_cure():
     late = replace(good(), ages=good().ages + np.array([0, 0.06, 0, 0, 0]))
     line = "camera gripper is always one period old (0.90): make it the reference camera"
-    assert judge(late, SETTINGS, CONTRACT)["camera_lag"].text.startswith(line)
-    assert judge(late, SETTINGS)["camera_lag"].text.startswith(line)
+    assert validate_episode(late, SETTINGS, CONTRACT)["camera_lag"].text.startswith(line)
+    assert validate_episode(late, SETTINGS)["camera_lag"].text.startswith(line)
     drifting = changed(late.ages, set_at(slice(None), 1, np.arange(T) % 10 / 100))
-    assert judge(replace(late, ages=drifting), SETTINGS, CONTRACT)["camera_lag"].level == "pass"
+    assert validate_episode(replace(late, ages=drifting), SETTINGS, CONTRACT)["camera_lag"].level == "pass"
     jitter = changed(late.ages, set_at(slice(None), 1, -12e-6))  # of the same time, stamped a little later
-    assert judge(replace(late, ages=jitter), SETTINGS, CONTRACT)["camera_lag"].level == "pass"
+    assert validate_episode(replace(late, ages=jitter), SETTINGS, CONTRACT)["camera_lag"].level == "pass"
 
 
 @pytest.mark.parametrize("crf", [18, 30])
@@ -232,29 +232,31 @@ def test_a_frozen_camera_is_seen_through_the_codec(tmp_path, crf):
         encoder.finish()
         decoded = decode_frames(tmp_path / name, 0.0, T, 10.0)
         samples = replace(good(), images={"gripper": measure_images(decoded, SETTINGS)})
-        verdict = judge(samples, SETTINGS, CONTRACT)
+        report = validate_episode(samples, SETTINGS, CONTRACT)
         wanted = "pass" if name == "moves" else "fail"
-        assert (verdict["frozen_camera"].level, verdict["repeated_frames"].level) == (wanted, wanted)
+        assert (report["frozen_camera"].level, report["repeated_frames"].level) == (wanted, wanted)
 
 
 def test_settings_are_read_and_refused(tmp_path):
-    path = tmp_path / "verdict.yaml"
+    path = tmp_path / "report.yaml"
     path.write_text("idle_head: [0.5, .inf]\nblack_level: 20\n")
     settings = read_settings(path)
     assert settings.limits_of("idle_head") == (0.5, math.inf)
     assert settings.black_level == 20
     assert settings.limits_of("idle_tail") == SETTINGS.limits_of("idle_tail")
     assert read_settings({}) == SETTINGS
-    assert judge(good(), read_settings({c.name: (c.warn, math.inf) for c in CHECKS if not c.below}), CONTRACT)
+    assert validate_episode(
+        good(), read_settings({c.name: (c.warn, math.inf) for c in CHECKS if not c.below}), CONTRACT
+    )
     off = {c.name: (-math.inf, -math.inf) if c.below else (math.inf, math.inf) for c in CHECKS}
-    assert judge(idle(good(), slice(0, 30), 0), read_settings(off), CONTRACT).level == "pass"
+    assert validate_episode(idle(good(), slice(0, 30), 0), read_settings(off), CONTRACT).level == "pass"
     for text, words in (
         ("idle_heads: [1, 2]", "idle_heads"),
         ("idle_head: [2, 1]", "warn <= fail"),
         ("dark_images: [10, 20]", "warn >= fail"),
         ("idle_head: 3", "two numbers"),
         ("black_level: -1", "black_level"),
-        ("- 1", "allowed are"),
+        ("- 1", "allowed is a mapping"),
     ):
         path.write_text(text)
         with pytest.raises(ParameterError, match=words):
