@@ -118,6 +118,14 @@ class RendererName(Choice):
     RAYCAST = "raycast"
 
 
+class OnFail(Choice):
+    """What happens to an episode that fails its quality checks."""
+
+    ASK = "ask"
+    DISCARD = "discard"
+    SAVE = "save"
+
+
 class NamedCubes(Choice):
     """Which cubes of a simulated scene the closed-loop evaluation names."""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from vla_adapter_ros.errors import ParameterError
-from vla_adapter_ros.recorder.session import COMMANDS
+from vla_adapter_ros.recorder.commands import COMMANDS
 
 
 class ButtonMap:

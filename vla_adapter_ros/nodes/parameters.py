@@ -13,7 +13,7 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-from vla_adapter_ros.choices import Choice, RendererName, WeightType
+from vla_adapter_ros.choices import Choice, OnFail, RendererName, WeightType
 from vla_adapter_ros.contract import Contract
 from vla_adapter_ros.errors import ParameterError
 
@@ -51,14 +51,6 @@ class Codec(Choice):
     H264 = "h264"
     HEVC = "hevc"
     AV1 = "av1"
-
-
-class OnFail(Choice):
-    """What happens to an episode that fails its quality checks."""
-
-    ASK = "ask"
-    DISCARD = "discard"
-    SAVE = "save"
 
 
 class TrajectoryStart(Choice):

@@ -13,7 +13,7 @@ from std_msgs.msg import String
 from std_srvs.srv import Trigger
 
 from vla_adapter_ros.dataset.leader import Leader, Report
-from vla_adapter_ros.dataset.quality.settings import QualitySettings, read_settings
+from vla_adapter_ros.dataset.quality.settings import DEFAULTS, read_settings
 from vla_adapter_ros.dataset.writer import DatasetWriter
 from vla_adapter_ros.errors import ParameterError, VlaAdapterError
 from vla_adapter_ros.msg import ControllerStatus, RecorderStatus
@@ -24,8 +24,10 @@ from vla_adapter_ros.nodes.parameters import RecorderParameters
 from vla_adapter_ros.nodes.process import run
 from vla_adapter_ros.nodes.streams import StreamSubscriber
 from vla_adapter_ros.observation.lateness import losses_since
+from vla_adapter_ros.recorder.commands import run_command
 from vla_adapter_ros.recorder.memory import share_one_heap
-from vla_adapter_ros.recorder.session import RECORDING, RecordingSession, Reply, SessionSettings, describe
+from vla_adapter_ros.recorder.session import RecordingSession
+from vla_adapter_ros.recorder.session_types import Reply, SessionSettings, SessionState, describe
 from vla_adapter_ros.srv import StartEpisode
 from vla_adapter_ros.texts import visible
 
@@ -55,7 +57,7 @@ class RecorderNode(ManagedNode):
             min_disk_bytes=parameters.min_disk_gb * 1e9,
             silence_s=parameters.silence_s,
         )
-        verdict = read_settings(parameters.verdict) if parameters.verdict else QualitySettings()
+        thresholds = read_settings(parameters.verdict) if parameters.verdict else DEFAULTS
         writer = DatasetWriter(
             parameters.dataset,
             self.contract,
@@ -70,7 +72,7 @@ class RecorderNode(ManagedNode):
             writer,
             self.contract,
             settings,
-            verdict,
+            thresholds,
             log=self.get_logger().info,
             leader=self._leader,
             alarm=self.get_logger().error,
@@ -122,7 +124,7 @@ class RecorderNode(ManagedNode):
 
     def deactivate(self) -> None:
         """Discard the episode that is being recorded."""
-        if self._session.state == RECORDING:
+        if self._session.state is SessionState.RECORDING:
             self._session.discard()
 
     def _on_controller(self, message: ControllerStatus) -> None:
@@ -139,7 +141,7 @@ class RecorderNode(ManagedNode):
     def _on_instruction(self, message: String) -> None:
         if task := visible(message.data):
             self._instruction = task
-            self._session.instruct(task, self.now())
+            self._session.change_instruction(task, self.now())
 
     def _stream_issues(self) -> list[str]:
         """Streams that are silent."""
@@ -154,12 +156,12 @@ class RecorderNode(ManagedNode):
     def _record_frames(self, now: float) -> None:
         """Record the frames that became ready, and count the images that made none."""
         while self._refused:
-            self._session.refuse(*self._refused.popleft())
+            self._session.count_refused_image(*self._refused.popleft())
         for frame in self._streams.builder.take(now):
-            self._session.add(frame)
+            self._session.add_frame(frame)
             self._problem = frame.problem
             self.acknowledge(frame.stamp)
-        self._session.watch(now, self._stream_issues)
+        self._session.check_faults(now, self._stream_issues)
 
     def _on_start(
         self, request: StartEpisode.Request, response: StartEpisode.Response
@@ -171,19 +173,23 @@ class RecorderNode(ManagedNode):
 
     def _command(self, words: str) -> None:
         """A command without an answer: what became of it is in the status."""
-        if words.strip() in ("start", "toggle") and self._session.state == "idle" and self._instruction:
+        if (
+            words.strip() in ("start", "toggle")
+            and self._session.state is SessionState.IDLE
+            and self._instruction
+        ):
             words = f"start {self._instruction}"
-        self._session.command(words, self.now(), self._obstacles())
+        run_command(self._session, words, self.now(), self._obstacles())
         self._publish_status()
 
     def _publish_status(self) -> None:
-        self._session.watch(self.now(), self._stream_issues)
+        self._session.check_faults(self.now(), self._stream_issues)
         status = self._session.status()
         # The problem of the newest frame is that of now only as long as frames come.
         problem = "; ".join(self._stream_issues()) or self._problem
         ages = self._streams.builder.newest_ages(self.now())
         message = RecorderStatus(
-            state=status.state,
+            state=status.state.value,
             reason=status.reason or problem,
             controller=self._leader.state,
             instruction=self._session.instruction,
@@ -198,7 +204,7 @@ class RecorderNode(ManagedNode):
             queue_depth=status.queue_depth,
             disk_left=status.disk_left,
             minutes_left=status.minutes_left,
-            verdict=list(status.verdict),
+            verdict=list(status.report_lines),
         )
         message.header.stamp = to_stamp(self.now())
         self._status.publish(message)

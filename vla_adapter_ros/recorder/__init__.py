@@ -1,1 +1,1 @@
-"""A recording session: one episode after the other, judged before it is saved."""
+"""A recording session: one episode after the other, checked before it is saved."""

@@ -29,7 +29,7 @@ class DiskGauge:
         self._usual = size * contract.rate_hz
         self._bytes = self._seconds = 0.0
 
-    def note(self, size: float, seconds: float) -> None:
+    def add_episode(self, size: float, seconds: float) -> None:
         """Learn from an episode of `seconds` [s] whose videos take `size` [byte]."""
         self._bytes += size
         self._seconds += max(0.0, seconds)

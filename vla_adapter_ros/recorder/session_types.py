@@ -6,12 +6,18 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Any
 
+from vla_adapter_ros.choices import Choice, OnFail, check_choices
 from vla_adapter_ros.dataset.quality.findings import QualityReport
 from vla_adapter_ros.dataset.writer import EpisodeSummary
 from vla_adapter_ros.errors import ParameterError
 
-IDLE, RECORDING, PENDING = "idle", "recording", "pending"
-ON_FAIL = ("ask", "discard", "save")
+
+class SessionState(Choice):
+    """What a session is doing."""
+
+    IDLE = "idle"
+    RECORDING = "recording"
+    PENDING = "pending"  # an episode waits to be saved or discarded
 
 
 @dataclass(frozen=True)
@@ -19,20 +25,19 @@ class SessionSettings:
     """How a session behaves.
 
     Attributes:
-        on_fail: What happens to an episode whose verdict is fail: ask, discard or save.
+        on_fail: What happens to an episode that fails its quality checks.
         min_disk_bytes: With less free space no episode starts, and one that is recorded ends [byte].
         silence_s: An episode ends when no good frame has come for so long [s].
         max_saving: Episodes that may wait for the disk before the next one is refused.
     """
 
-    on_fail: str = "ask"
+    on_fail: OnFail = OnFail.ASK
     min_disk_bytes: float = 1e9
     silence_s: float = 2.0
     max_saving: int = 2
 
     def __post_init__(self) -> None:
-        if self.on_fail not in ON_FAIL:
-            raise ParameterError(f"on_fail = {self.on_fail!r}: allowed are ask, discard, save")
+        check_choices(self, ParameterError)
         for name in ("min_disk_bytes", "silence_s", "max_saving"):
             if not getattr(self, name) >= 0:
                 raise ParameterError(f"{name} = {getattr(self, name)!r}: allowed is at least 0")
@@ -60,7 +65,7 @@ class SessionStatus:
     """What the session does, for a status line.
 
     Attributes:
-        state: idle, recording or pending.
+        state: What the session is doing.
         reason: What is unusual, or what happened last; one sentence.
         episode: Number that the episode being recorded will get, -1 if none.
         episodes: Episodes on disk.
@@ -70,10 +75,10 @@ class SessionStatus:
         queue_depth: Images waiting for an encoder.
         disk_left: Free space [byte].
         minutes_left: Recording time until the disk has reached its floor [min].
-        verdict: One line per check of the last episode that ended.
+        report_lines: One line per check of the last episode that ended.
     """
 
-    state: str
+    state: SessionState
     reason: str
     episode: int
     episodes: int
@@ -84,7 +89,7 @@ class SessionStatus:
     queue_depth: int
     disk_left: float
     minutes_left: float
-    verdict: tuple[str, ...]
+    report_lines: tuple[str, ...]
 
 
 def describe(summary: EpisodeSummary, dropped: int) -> str:
@@ -95,11 +100,11 @@ def describe(summary: EpisodeSummary, dropped: int) -> str:
     )
 
 
-def notes_of(verdict: QualityReport, dropped: int, fault: str) -> dict[str, Any]:
+def notes_of(report: QualityReport, dropped: int, fault: str) -> dict[str, Any]:
     """What meta/recordings.json keeps of an episode."""
     notes = {
         "dropped": dropped,
-        "level": verdict.level.value,
-        "verdict": [c.as_json() for c in verdict.checks],
+        "level": report.level.value,
+        "verdict": [c.as_json() for c in report.findings],
     }
     return notes | {"ended_early": fault} if fault else notes

@@ -33,7 +33,8 @@ from vla_adapter_ros.dataset.tools.importing import import_bag, import_lerobot
 from vla_adapter_ros.dataset.tools.info import describe_dataset, overview
 from vla_adapter_ros.dataset.tools.repair import repair_dataset
 from vla_adapter_ros.dataset.writer import DatasetWriter
-from vla_adapter_ros.recorder.session import RecordingSession, SessionSettings
+from vla_adapter_ros.recorder.session import RecordingSession
+from vla_adapter_ros.recorder.session_types import SessionSettings
 
 SAID = ["reach"] * 3 + ["grasp"] * 2 + ["lift"] * 4
 
@@ -133,19 +134,19 @@ def session(tmp_path):
 
 def play(session: RecordingSession, first: int, count: int) -> None:
     for n in range(first, first + count):
-        session.add(make_frame(n))
+        session.add_frame(make_frame(n))
 
 
 def test_a_task_given_in_motion_holds_from_then_on(session, tmp_path):
     session, _ = session
     session.start("reach", at(0))
     play(session, 0, 4)
-    session.instruct("grasp", at(5) + 0.05)  # its frame comes later
-    session.instruct("", at(5) + 0.06)  # stopping says nothing about the task
+    session.change_instruction("grasp", at(5) + 0.05)  # its frame comes later
+    session.change_instruction("", at(5) + 0.06)  # stopping says nothing about the task
     play(session, 4, 6)
     assert session.instruction == "grasp"
     assert session.stop().saved.result(20).tasks == ("reach", "grasp")
-    session.instruct("lift", at(11))  # no episode is being recorded
+    session.change_instruction("lift", at(11))  # no episode is being recorded
     session.start("", at(12))
     play(session, 12, 10)
     session.stop().saved.result(20)
@@ -165,7 +166,7 @@ def test_an_episode_begins_with_the_first_command(session, tmp_path):
         elif n % 5 == 0 and n < 30:
             leader.hear(Report(at(n), "idle", "none"))
         play(session, n, 1)
-        session.watch(at(n))
+        session.check_faults(at(n))
     assert session.state == "recording" and session.status().frames == 10
     session.stop().saved.result(20)
     session.close()

@@ -9,7 +9,8 @@ import numpy as np
 from recording_samples import CONTRACT, make_frame
 
 from vla_adapter_ros.dataset.writer import DatasetWriter
-from vla_adapter_ros.recorder.session import RecordingSession, SessionSettings
+from vla_adapter_ros.recorder.session import RecordingSession
+from vla_adapter_ros.recorder.session_types import SessionSettings
 
 FRAMES = 12
 
@@ -34,7 +35,7 @@ def main() -> None:
         print("recording", flush=True)
         assert session.start(f"task {number % 3}", 0.0).ok
         for frame in frames:
-            session.add(frame)
+            session.add_frame(frame)
         saved = session.stop().saved
         # Often the next episode is recorded while this one is being saved.
         saved.add_done_callback(lambda future: print("saved", future.result().index, flush=True))

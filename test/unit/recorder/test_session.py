@@ -1,4 +1,4 @@
-"""Recording sessions: verdicts before saving, faults that end an episode, saving in the background."""
+"""Recording sessions: checks before saving, faults that end an episode, saving in the background."""
 
 from __future__ import annotations
 
@@ -19,11 +19,13 @@ from vla_adapter_ros.dataset.video import VideoEncoder
 from vla_adapter_ros.dataset.writer import DatasetWriter
 from vla_adapter_ros.errors import ParameterError, RecordingError
 from vla_adapter_ros.recorder import session as sessions
+from vla_adapter_ros.recorder.commands import run_command
 from vla_adapter_ros.recorder.disk import DiskGauge
-from vla_adapter_ros.recorder.session import RecordingSession, SessionSettings
+from vla_adapter_ros.recorder.session import RecordingSession
+from vla_adapter_ros.recorder.session_types import SessionSettings
 
 OFF = (float("inf"), float("inf"))
-# The made-up numbers are no motion of a robot; only what a recorder itself can spoil is judged here.
+# The made-up numbers are no motion of a robot; only what a recorder itself can spoil is checked here.
 LENIENT = read_settings(
     dict.fromkeys(
         (
@@ -63,7 +65,7 @@ def play(session, first, count, spoil=None):
     """Frames n = first ... of stamps 50 + n / 10."""
     for n in range(first, first + count):
         frame = make_frame(n)
-        session.add(spoil(frame) if spoil else frame)
+        session.add_frame(spoil(frame) if spoil else frame)
 
 
 def at(n):
@@ -75,7 +77,7 @@ def saved(reply):
     return reply.saved.result(20)
 
 
-def test_an_episode_is_judged_and_saved_with_its_verdict(start_session, tmp_path, lines):
+def test_an_episode_is_checked_and_saved_with_its_report(start_session, tmp_path, lines):
     session = start_session()
     reply = session.start("wave", at(3))
     assert reply.ok and session.state == "recording"
@@ -112,7 +114,7 @@ def test_a_controller_that_lets_nothing_move_refuses_start_and_rerecord(start_se
     session = start_session(leader)
     leader.hear(Report(at(0), "disarmed", "none", "not armed yet: call ~/arm"))
     for words in ("start wave", "toggle"):
-        reply = session.command(words, at(0))
+        reply = run_command(session, words, at(0))
         assert not reply.ok and "not armed yet: call ~/arm" in reply.message and session.state == "idle"
     leader.hear(Report(at(0), "idle", "none"))
     assert session.start("wave", at(0)).ok
@@ -146,7 +148,7 @@ def test_an_episode_that_nobody_led_fails_and_one_with_a_block_tells_of_it(start
     session.start("wave", at(0))
     play(session, 0, 10)
     leader.hear(Report(at(9), "stopped", "none", "stopped (by hand): call ~/reset first"))
-    session.watch(at(9))
+    session.check_faults(at(9))
     assert session.status().reason.startswith("the controller lets nothing move: stopped (by hand)")
     reply = session.stop()
     assert session.state == "pending"
@@ -160,14 +162,14 @@ def test_an_episode_that_nobody_led_fails_and_one_with_a_block_tells_of_it(start
     assert report.episodes[0]["unled_rows"].level == "fail"
 
 
-def test_what_the_streams_lost_during_an_episode_is_in_its_verdict(start_session, lines):
+def test_what_the_streams_lost_during_an_episode_is_in_its_report(start_session, lines):
     losses = {"image that repeats": 7}
     session = start_session(losses=lambda: losses)
     session.start("wave", at(0))
     play(session, 0, 20)
     losses |= {"image that repeats": 9, "frame that nobody took in time": 1}
     saved(session.stop())
-    lost = [line for line in session.status().verdict if " streams: " in line]
+    lost = [line for line in session.status().report_lines if " streams: " in line]
     assert lost == [
         "warn streams: 2 x image that repeats",
         "warn streams: 1 x frame that nobody took in time",
@@ -175,10 +177,10 @@ def test_what_the_streams_lost_during_an_episode_is_in_its_verdict(start_session
     session.start("wave", at(20))
     play(session, 20, 20)
     saved(session.stop())
-    assert not any(" streams: " in line for line in session.status().verdict)
+    assert not any(" streams: " in line for line in session.status().report_lines)
 
 
-def test_a_failed_verdict_asks_and_the_operator_decides(start_session, tmp_path):
+def test_a_failed_check_asks_and_the_operator_decides(start_session, tmp_path):
     session = start_session()
 
     def spoiled(frame):
@@ -205,7 +207,7 @@ def test_a_failed_verdict_asks_and_the_operator_decides(start_session, tmp_path)
 
 
 @pytest.mark.parametrize(("on_fail", "kept"), [("discard", 0), ("save", 1)])
-def test_a_failed_verdict_can_decide_by_itself(start_session, on_fail, kept):
+def test_a_failed_check_can_decide_by_itself(start_session, on_fail, kept):
     session = start_session(on_fail=on_fail)
     session.start("wave", at(0))
     play(session, 0, 20, spoil=lambda f: replace(f, images={k: v * 0 for k, v in f.images.items()}))
@@ -216,7 +218,7 @@ def test_a_failed_verdict_can_decide_by_itself(start_session, on_fail, kept):
     else:
         assert "black_camera" in reply.message
     assert session.state == "idle" and session.status().episodes == kept
-    assert any(line.startswith("fail black_camera") for line in session.status().verdict)
+    assert any(line.startswith("fail black_camera") for line in session.status().report_lines)
 
 
 def test_recording_goes_on_while_the_former_episode_is_being_saved(start_session, tmp_path, monkeypatch):
@@ -260,7 +262,7 @@ def test_rerecord_drops_the_current_the_pending_or_the_last_episode(start_sessio
 
 
 def wait_for_savers(session):
-    session._saver.submit(lambda: None).result(20)
+    session._saver._thread.submit(lambda: None).result(20)
 
 
 @pytest.mark.parametrize(
@@ -276,7 +278,7 @@ def test_a_clock_that_jumps_ends_the_episode(start_session, steps, word):
     session.start("wave", at(0))
     play(session, 0, 20)
     for now in steps:
-        session.watch(now)
+        session.check_faults(now)
     assert session.state == ("pending" if word else "recording")
     assert bool(re.search(word or "jumped", session.status().reason)) == bool(word)
 
@@ -288,7 +290,7 @@ def test_a_silent_stream_ends_the_episode_and_is_named(start_session, monkeypatc
 
     def pass_time(n):
         steady[0] = 0.1 * n
-        session.watch(at(n), lambda: ["camera third_view: newest sample is 1.1 s old"])
+        session.check_faults(at(n), lambda: ["camera third_view: newest sample is 1.1 s old"])
 
     session.start("wave", at(0))
     for n in range(20):
@@ -320,8 +322,8 @@ def test_a_full_disk_refuses_and_ends_episodes(start_session, monkeypatch, tmp_p
     assert session.status().minutes_left == pytest.approx(9e9 / (0.02 * 2 * 112 * 112 * 10) / 60)
     play(session, 0, 20)
     free[0], steady[0] = 0.9e9, 2.0
-    session.watch(at(20))
-    session.watch(at(20))
+    session.check_faults(at(20))
+    session.check_faults(at(20))
     assert session.state == "pending" and "0.90 GB left, allowed is at least 1.00" in session.status().reason
     assert saved(session.save()).frames == 20  # the floor leaves room for what was recorded
     reply = session.start("wave", at(30))
@@ -389,15 +391,17 @@ def test_closing_finishes_what_was_stopped_and_drops_the_rest(start_session, tmp
 
 def test_commands_by_name(start_session):
     session = start_session()
-    assert session.command("start pick up the cube", at(0)).ok and session.instruction == "pick up the cube"
-    assert session.command("discard", at(0)).ok
-    assert session.command("toggle", at(0)).ok and session.state == "recording"  # same task again
+    assert (
+        run_command(session, "start pick up the cube", at(0)).ok and session.instruction == "pick up the cube"
+    )
+    assert run_command(session, "discard", at(0)).ok
+    assert run_command(session, "toggle", at(0)).ok and session.state == "recording"  # same task again
     play(session, 0, 20)
-    assert saved(session.command("toggle", at(20))).task == "pick up the cube"
+    assert saved(run_command(session, "toggle", at(20))).task == "pick up the cube"
     assert session.state == "idle"
-    reply = session.command("dance", at(0))
+    reply = run_command(session, "dance", at(0))
     assert not reply.ok and "toggle" in reply.message
-    assert not session.command("save", at(0)).ok
+    assert not run_command(session, "save", at(0)).ok
 
 
 def test_settings_out_of_range_are_refused():
@@ -410,7 +414,7 @@ def test_settings_out_of_range_are_refused():
 @pytest.mark.parametrize("task", ["\u200b", "\u2060 \u3164", "\ufeff\n"], ids=ascii)
 def test_a_task_that_nobody_can_see_is_refused(start_session, tmp_path, task):
     session = start_session()
-    for reply in (session.start(task, at(0)), session.command(f"start {task}", at(0))):
+    for reply in (session.start(task, at(0)), run_command(session, f"start {task}", at(0))):
         assert not reply.ok and "allowed is a text" in reply.message and session.state == "idle"
 
 

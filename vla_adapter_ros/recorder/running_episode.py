@@ -1,0 +1,163 @@
+"""The episode that is being recorded: its frames go into the data set, and are watched for its report."""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import Callable, Mapping
+
+from vla_adapter_ros.contract import Contract
+from vla_adapter_ros.dataset.episode_buffer import EpisodeBuffer
+from vla_adapter_ros.dataset.head import EpisodeHead
+from vla_adapter_ros.dataset.layout import CONTROL_SOURCE, STAMP
+from vla_adapter_ros.dataset.leader import Leader
+from vla_adapter_ros.dataset.quality.findings import Finding, Level, QualityReport
+from vla_adapter_ros.dataset.quality.monitor import EpisodeMonitor
+from vla_adapter_ros.dataset.quality.settings import QualitySettings
+from vla_adapter_ros.dataset.writer import DatasetWriter
+from vla_adapter_ros.errors import FrameError
+from vla_adapter_ros.observation.frame import Frame
+from vla_adapter_ros.observation.lateness import losses_since
+
+_RATE_FRAMES = 64  # the live rate is that of so many frames
+
+
+class RunningEpisode:
+    """One episode from its start to its end; the writer has begun it.
+
+    Args:
+        writer: Open data set.
+        contract: The robot's contract.
+        thresholds: Of the quality checks.
+        leader: Knows who leads.
+        losses: Gives what the streams have lost so far: see `ObservationBuilder.losses`.
+        log: Told what happens, one line each.
+        now: Time of the start [s]; only frames stamped later belong to the episode.
+    """
+
+    def __init__(
+        self,
+        writer: DatasetWriter,
+        contract: Contract,
+        thresholds: QualitySettings,
+        leader: Leader,
+        losses: Callable[[], Mapping[str, int]],
+        log: Callable[[str], None],
+        now: float,
+    ) -> None:
+        self._writer, self._leader, self._losses, self._log = writer, leader, losses, log
+        self._monitor = EpisodeMonitor(contract, thresholds)
+        self._head = EpisodeHead()
+        self._instructions: list[tuple[float, str]] = []  # given during the episode, and from when on
+        self._stamps: deque[float] = deque(maxlen=_RATE_FRAMES)
+        self._lost_before = dict(losses())
+        self._started = now
+        self._recorded = 0
+        self.last_good = now
+        """Stamp of the newest good frame [s]; before the first, the time of the start."""
+        self.dropped = 0
+        """Frames that were left out."""
+        self.problem = ""
+        """Why the newest frame was left out; empty if it was not."""
+
+    @property
+    def frames(self) -> int:
+        """Frames that are recorded, or good and held back until it is known who led."""
+        return self._recorded + self._head.held
+
+    @property
+    def duration_s(self) -> float:
+        """Time from the start to the newest good frame [s]."""
+        return self.last_good - self._started
+
+    @property
+    def rate_hz(self) -> float:
+        """True rate of the newest rows [Hz]; 0 before there are two."""
+        stamps = self._stamps
+        return (len(stamps) - 1) / (stamps[-1] - stamps[0]) if len(stamps) > 1 else 0.0
+
+    def add_frame(self, frame: Frame) -> None:
+        """Record a frame; one from before the start is ignored.
+
+        The episode begins with the first frame in which somebody leads: what was recorded until then, while
+        nobody did, is dropped. If nobody ever does, it stays.
+
+        Raises:
+            RecordingError: an encoder failed, and the episode is lost.
+        """
+        if frame.stamp < self._started:
+            return
+        if not frame.problem:
+            self.last_good = frame.stamp
+        instruction = next((text for since, text in reversed(self._instructions) if since <= frame.stamp), "")
+        frames, begins = self._head.take(frame, instruction, self._leader.source_at)
+        if begins:  # what was recorded until then showed an arm that nobody led
+            self._begin_at(frames[0][0].stamp)
+        for known, said in frames:
+            self._record(known, said)
+
+    def change_instruction(self, now: float, instruction: str) -> None:
+        """Give the frames from `now` [s] on another instruction."""
+        self._instructions.append((now, instruction))
+
+    def count_refused_image(self, camera: str, why: str) -> None:
+        """Count an image that could not be used."""
+        self._monitor.count_refused_image(camera, why)
+
+    def finish(self) -> EpisodeBuffer:
+        """Record what was held back, and take the episode out of the writer.
+
+        Raises:
+            RecordingError: an encoder failed, and the episode is lost.
+        """
+        for frame, instruction in self._head.rest():
+            self._record(frame, instruction)
+        episode = self._writer.detach_episode()
+        episode.mark(self._leader.source_at)
+        return episode
+
+    def discard(self) -> int:
+        """Drop the episode; returns how many frames there were."""
+        count = self._recorded + len(self._head.rest())
+        self._writer.discard_episode()
+        return count
+
+    def report_on(self, episode: EpisodeBuffer) -> QualityReport:
+        """The quality report of a finished episode of at least one row, with what leader and streams say."""
+        end = episode.rows[-1][STAMP]
+        sources = [row[CONTROL_SOURCE] for row in episode.rows]
+        report = self._monitor.validate(sources, self._leader.obstacle(end))
+        remarks = [("controller", text) for text in self._leader.remarks(end)]
+        remarks += [("streams", text) for text in losses_since(self._lost_before, self._losses())]
+        noted = (Finding(name, Level.WARN, math.nan, text) for name, text in remarks)
+        return QualityReport((*report.findings, *noted))
+
+    def _record(self, frame: Frame, instruction: str) -> None:
+        try:
+            source = self._leader.source_at(frame.stamp)
+            self._writer.add(frame, source, wait=False, task=instruction)
+        except FrameError as error:
+            self.dropped += 1
+            self._monitor.count_dropped()
+            if not self.problem:  # the first of several
+                self._log(f"frame left out: {error}")
+            self.problem = str(error)
+            return
+        self._monitor.add_frame(frame)
+        self._recorded += 1
+        self.problem = ""
+        self.last_good = max(self.last_good, frame.stamp)
+        self._stamps.append(frame.stamp)
+
+    def _begin_at(self, stamp: float) -> None:
+        """Forget the rows before `stamp` [s], in which nobody led."""
+        if self._recorded:
+            self._writer.begin_again()
+            self._log(
+                f"the episode begins with the first command: {self._recorded} rows before it were dropped"
+            )
+        self._monitor.clear()
+        self._started = stamp
+        self._recorded = self.dropped = 0
+        self._stamps.clear()
+        self._lost_before = dict(self._losses())
