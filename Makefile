@@ -163,6 +163,7 @@ reference: setup
 	touch $@
 
 # Style, docstrings, spelling and types; pyproject.toml has the settings.
+TYPED := contract control dataset.quality observation recorder
 SPELLED := vla_adapter_ros docs launch config msg srv scripts benchmarks test $(wildcard *.md *.py *.toml *.xml)
 lint: types
 	.venv-lint/bin/ruff check . && .venv-lint/bin/ruff format --check .

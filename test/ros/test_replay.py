@@ -19,10 +19,8 @@ from vla_adapter_ros.dataset.reader import DatasetReader
 from vla_adapter_ros.dataset.writer import DatasetWriter
 from vla_adapter_ros.nodes.conversions import seconds
 from vla_adapter_ros.nodes.graph import node_list
-from vla_adapter_ros.nodes.images import image_to_array
 from vla_adapter_ros.observation.builder import ObservationBuilder
 from vla_adapter_ros.observation.frame import Frame
-from vla_adapter_ros.observation.messages import pose_values
 
 CONTRACT = read_contract("franka_sim")
 HOME = np.array([0.0, -0.2, 0.0, -2.0, 0.0, 1.8, 0.8, 1.0])
@@ -73,10 +71,10 @@ class Listener:
         deadline = time.monotonic() + 60
         while process.poll() is None and time.monotonic() < deadline:
             rclpy.spin_once(self.node, timeout_sec=0.02)
-            self.frames += self.builder.take(self._now())
+            self.frames += self.builder.take_frames(self._now())
         for _ in range(50):
             rclpy.spin_once(self.node, timeout_sec=0.01)
-        self.frames += self.builder.take(self._now() + 1)
+        self.frames += self.builder.take_frames(self._now() + 1)
         process.kill()
         return subprocess.CompletedProcess(command, process.wait(), process.communicate()[0])
 
@@ -84,18 +82,15 @@ class Listener:
         return seconds(self.node.get_clock().now().to_msg())
 
     def _image(self, name: str, message: Image) -> None:
-        self.builder.add_image(name, seconds(message.header.stamp), self._now(), image_to_array(message))
+        self.builder.add_message(name, message, self._now())
 
     def _joints(self, topic: str, message: JointState) -> None:
         if topic == "/joint_states":
             self.joints.update(zip(message.name, message.position, strict=True))
-        stamp = seconds(message.header.stamp)
-        self.builder.add_joint_state(topic, stamp, self._now(), message.name, message.position)
+        self.builder.add_message(topic, message, self._now())
 
     def _pose(self, message: PoseStamped) -> None:
-        stamp = seconds(message.header.stamp)
-        names, values = TopicType.POSE.fields, pose_values(message)
-        self.builder.add_values("/end_effector_pose", stamp, self._now(), names, values)
+        self.builder.add_message("/end_effector_pose", message, self._now())
 
 
 @pytest.fixture

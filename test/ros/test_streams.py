@@ -100,7 +100,7 @@ def test_frames_are_right_after_a_stall(streams):
                 publisher.publish(message)
     for _ in range(500):
         time.sleep(0.01)
-        frames += builder.take(subscriber.poll())
+        frames += builder.take_frames(subscriber.poll())
         if len(frames) == COUNT:
             break
 

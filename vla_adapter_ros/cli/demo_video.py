@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 
 from vla_adapter_ros.contract import Contract
 from vla_adapter_ros.nodes.conversions import chunk_of, seconds
-from vla_adapter_ros.nodes.images import image_to_array
+from vla_adapter_ros.observation.images import decode_image
 
 PANEL = 448  # pixels per camera in the video
 CAPTION = 48
@@ -92,7 +92,7 @@ class DemoVideo:
             self._images.clear()
             return
         views = self._images.setdefault(stamp, {})
-        views[camera] = image_to_array(message)
+        views[camera] = decode_image(message)
         if len(views) == len(self._received):
             with self._lock:
                 if self._text:

@@ -1,7 +1,7 @@
-"""Image messages to arrays and back: the one place where a node decodes an image.
+"""What ROS adds to images: cv_bridge to decode raw ones, and messages to be sent.
 
-Through cv_bridge where the distribution has one that works with the installed
-NumPy, else through OpenCV; both give the same array.
+Where the distribution has no cv_bridge that works with the installed NumPy, OpenCV decodes; both give the
+same array.
 """
 
 from __future__ import annotations
@@ -13,36 +13,11 @@ from array import array
 from types import ModuleType
 
 import numpy as np
-from sensor_msgs.msg import CameraInfo, CompressedImage, Image
+from sensor_msgs.msg import CameraInfo, Image
 
-from vla_adapter_ros.observation.images import decode_image, decode_with_opencv
+from vla_adapter_ros.observation.images import decode_with_opencv
 
 BRIDGED = ("rgb8", "bgr8", "rgba8", "bgra8", "mono8")  # what cv_bridge converts without guessing
-
-
-def image_to_array(
-    message: Image | CompressedImage,
-    rotation: int = 0,
-    size: tuple[int, int] | None = None,
-    encoding: str = "",
-    fit: str = "",
-) -> np.ndarray:
-    """Decode an image message: see `recording.images.decode_image`, with cv_bridge where that works.
-
-    Args:
-        message: Raw image, or compressed JPEG or PNG.
-        rotation: Counter-clockwise turn after decoding: 0, 90, 180 or 270 degrees.
-        size: Width and height that are wanted, after the turn; an image of another size comes black.
-        encoding: What the contract says that raw images are; empty: what they say.
-        fit: Crop or pad images of another size; empty: neither.
-
-    Returns:
-        uint8 (H, W, 3) RGB. 16-bit values keep their upper byte.
-
-    Raises:
-        ImageError: as `decode_image`.
-    """
-    return decode_image(message, rotation, size, encoding, decode_raw, fit)
 
 
 def decode_raw(message: Image, encoding: str) -> np.ndarray:

@@ -212,7 +212,7 @@ class PolicyNode(ManagedNode):
                 self._work_once()
 
     def _work_once(self) -> None:
-        frames = self._builder.take(self.now())
+        frames = self._builder.take_frames(self.now())
         for frame in frames[-1:]:  # older ones would only make chunks that are already late
             try:
                 self._handle(frame)

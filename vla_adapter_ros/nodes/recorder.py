@@ -157,7 +157,7 @@ class RecorderNode(ManagedNode):
         """Record the frames that became ready, and count the images that made none."""
         while self._refused:
             self._session.count_refused_image(*self._refused.popleft())
-        for frame in self._streams.builder.take(now):
+        for frame in self._streams.builder.take_frames(now):
             self._session.add_frame(frame)
             self._problem = frame.problem
             self.acknowledge(frame.stamp)

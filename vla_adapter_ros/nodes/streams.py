@@ -16,12 +16,10 @@ from trajectory_msgs.msg import JointTrajectory
 from vla_adapter_ros.errors import VlaAdapterError
 from vla_adapter_ros.nodes import faults
 from vla_adapter_ros.nodes.base import ManagedNode
-from vla_adapter_ros.nodes.conversions import seconds
-from vla_adapter_ros.nodes.images import image_to_array
+from vla_adapter_ros.nodes.images import decode_raw
 from vla_adapter_ros.nodes.polling import Polling
 from vla_adapter_ros.observation.builder import ObservationBuilder
-from vla_adapter_ros.observation.depth_images import decode_depth
-from vla_adapter_ros.observation.messages import add_values, message_types
+from vla_adapter_ros.observation.messages import message_types
 
 IMAGE_TYPES = {"raw": Image, "compressed": CompressedImage}
 TOPIC_TYPES = {
@@ -191,13 +189,8 @@ class StreamSubscriber:
                 raise
 
     def _image(self, name: str, message: Any, received: float) -> None:
-        camera = self.builder.cameras[name]
-        if name in self._node.contract.depth_cameras:
-            image = decode_depth(message, camera.rotation, camera.size, camera.fit)
-        else:
-            image = image_to_array(message, camera.rotation, camera.size, camera.encoding, camera.fit)
+        self.builder.add_message(name, message, received, decode_raw)
         self.images[name] += 1
-        self.builder.add_image(name, seconds(message.header.stamp), received, image)
 
     def _values(self, topic: str, message: Any, received: float) -> None:
-        add_values(self.builder, self._node.contract, topic, message, received)
+        self.builder.add_message(topic, message, received)

@@ -1,17 +1,11 @@
-"""Reads rosbag2 recordings, without ROS, as the samples that a contract asks for.
-
-A bag's log time, on the clock of the stamps, is taken for the time at which a message
-was received, so that its frames are those that a recorder would have built live.
-"""
+"""Reads rosbag2 recordings, without ROS: their topics, types, messages and clock."""
 
 from __future__ import annotations
 
-import math
 import struct
-from collections import Counter, deque
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,12 +14,7 @@ import numpy as np
 from vla_adapter_ros.contract import Contract
 from vla_adapter_ros.errors import BagError, VlaAdapterError
 from vla_adapter_ros.observation.bag_clock import CLOCK_TOPIC, BagClock
-from vla_adapter_ros.observation.builder import ObservationBuilder
-from vla_adapter_ros.observation.depth_images import decode_depth
-from vla_adapter_ros.observation.frame import Frame
-from vla_adapter_ros.observation.images import decode_image
-from vla_adapter_ros.observation.lateness import kind_of
-from vla_adapter_ros.observation.messages import add_values, message_types
+from vla_adapter_ros.observation.messages import message_types
 from vla_adapter_ros.paths import locate
 from vla_adapter_ros.untrusted import pointer_note, short
 
@@ -53,27 +42,6 @@ class BagMessage:
     type: str
     received: float
     content: Any
-
-
-@dataclass
-class BagNotes:
-    """What was seen beside the frames.
-
-    Attributes:
-        unusable: Topic -> first complaint about its messages, and their number.
-        refused: Topics of such messages with the complaints, for whoever counts them to take out.
-        clocks: That log times and stamps are of two clocks, in a sentence; empty if they are not.
-        losses: What was refused or lost so far: see `ObservationBuilder.losses`.
-        last: When the last message was received [s].
-        early: Reason -> bad frames from before every stream had begun.
-    """
-
-    unusable: dict[str, tuple[str, int]] = field(default_factory=dict)
-    refused: deque[tuple[str, str]] = field(default_factory=deque)
-    clocks: str = ""
-    losses: dict[str, int] = field(default_factory=dict)
-    last: float = 0.0
-    early: Counter[str] = field(default_factory=Counter)
 
 
 class Bag:
@@ -248,80 +216,3 @@ class Bag:
             cure = ". Without commands: --next-state-as-action" if commands and with_action else ""
             raise BagError(f"{self.path}: {'; '.join(wrong)}. The bag holds {held or 'nothing'}{cure}")
         return wanted
-
-
-def add_message(builder: ObservationBuilder, contract: Contract, message: BagMessage) -> None:
-    """Hand a message to a frame builder, as a node does with one that it receives.
-
-    Raises:
-        FrameError: names and values that do not go together.
-        ImageError: an image that cannot be decoded.
-    """
-    content = message.content
-    for name, camera in contract.recorded_cameras.items():
-        if camera.topic == message.topic:
-            stamp = content.header.stamp.sec + content.header.stamp.nanosec * 1e-9
-            if name in contract.depth_cameras:
-                image = decode_depth(content, camera.rotation, camera.size, camera.fit)
-            else:
-                image = decode_image(content, camera.rotation, camera.size, camera.encoding, fit=camera.fit)
-            builder.add_image(name, stamp, message.received, image)
-    if message.topic in message_types(contract):
-        add_values(builder, contract, message.topic, content, message.received)
-
-
-def bag_frames(
-    bag: Bag,
-    contract: Contract,
-    others: set[str] = frozenset(),
-    notes: BagNotes | None = None,
-    *,
-    with_commands: bool = True,
-) -> Iterator[Frame | BagMessage]:
-    """Give out a bag's frames, good and bad, and between them the messages on further topics.
-
-    Args:
-        bag: The recording.
-        contract: Streams, rate and ages.
-        others: Topics whose messages are handed through, in their turn.
-        notes: Is filled in while reading.
-        with_commands: Whether frames need the command.
-
-    Raises:
-        BagError: a stream is missing, or the bag is damaged.
-    """
-    notes = notes if notes is not None else BagNotes()
-    streams = bag.require(contract, with_action=with_commands)
-    clock = bag.clock(contract, streams)
-    builder = ObservationBuilder(contract, with_action=True, with_commands=with_commands)
-    notes.clocks, notes.losses = clock.remark, builder.losses
-    for logged in bag.messages({*streams} | others, streams):
-        message = replace(logged, received=clock.at(logged.received))
-        notes.last = message.received
-        if message.topic in others:
-            yield from builder.take(message.received)
-            yield message
-        if message.topic in streams:
-            try:
-                add_message(builder, contract, message)
-            except VlaAdapterError as error:
-                first, count = notes.unusable.get(message.topic, (str(error), 0))
-                notes.unusable[message.topic] = first, count + 1
-                notes.refused.append((message.topic, str(error)))
-            yield from builder.take(message.received)
-    yield from builder.take(notes.last + contract.settle_s + 1.0 / contract.rate_hz)
-
-
-def once_begun(items: Iterable[Frame | BagMessage], notes: BagNotes) -> Iterator[Frame | BagMessage]:
-    """The same, without bad frames from before every stream had begun: nothing was lost there."""
-    begun = False
-    for item in items:
-        if not begun and isinstance(item, Frame):
-            begun = not item.problem or all(math.isfinite(age) for age in item.ages.values())
-            if not begun:
-                reason = next(
-                    (r for r in notes.early if kind_of(r) == kind_of(item.first_cause)), item.first_cause
-                )
-                notes.early[reason] += 1
-                continue
-        yield item

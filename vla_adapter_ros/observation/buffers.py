@@ -46,7 +46,7 @@ class ImageBuffer:
         given = min(SYNC_TOLERANCE_S, self.period / 4) if self._given is None else self._given
         return min(given, self.period / 2)
 
-    def add(self, stamp: float, image: np.ndarray) -> bool:
+    def add_image(self, stamp: float, image: np.ndarray) -> bool:
         """Keep an image; False if its stamp is known: then it takes the place of the other."""
         at = bisect.bisect_left(self._stamps, stamp)
         if at < len(self._stamps) and self._stamps[at] == stamp:
@@ -63,7 +63,7 @@ class ImageBuffer:
 
     def covers(self, t: float) -> bool:
         """Whether the image of `t` [s] has come, or a later one and none seems to be missing between them."""
-        if self._synchronised(t) is not None:
+        if self._synchronized(t) is not None:
             return True
         after = bisect.bisect_right(self._stamps, t)
         if after == len(self._stamps):
@@ -72,12 +72,12 @@ class ImageBuffer:
 
     def at(self, t: float) -> tuple[float, np.ndarray] | None:
         """The image of `t`, else the newest one stamped before, with its stamp; None if there is none."""
-        found = self._synchronised(t)
+        found = self._synchronized(t)
         if found is None:
             found = bisect.bisect_right(self._stamps, t) - 1
         return None if found < 0 else (self._stamps[found], self._images[found])
 
-    def _synchronised(self, t: float) -> int | None:
+    def _synchronized(self, t: float) -> int | None:
         """Place of the image nearest to `t` [s], if it is within the tolerance."""
         after = bisect.bisect_right(self._stamps, t)
         near = [i for i in (after - 1, after) if 0 <= i < len(self._stamps)]
@@ -140,7 +140,7 @@ class ValueBuffer:
             at = bisect.bisect_left(self._stamps[i], stamp)
             del self._stamps[i][at:], self._values[i][at:]
 
-    def add(
+    def add_values(
         self, stamp: float, names: Sequence[str], values: Sequence[float], heard: float | None = None
     ) -> None:
         """Keep the wanted ones among `values` (N,), which are called `names` (N,), in any order.

@@ -17,31 +17,35 @@ policy sees in deployment what it was trained on.
 - Nothing is ever filled in.
 
 All times are passed in, in seconds of one clock (the ROS clock). The result
-depends only on what was received when, not on how often `take` is called.
+depends only on what was received when, not on how often `take_frames` is called.
 """
 
 from __future__ import annotations
 
-import bisect
 import math
 import threading
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
 
 import numpy as np
 
 from vla_adapter_ros.contract import Contract
 from vla_adapter_ros.contract.schema import Camera
 from vla_adapter_ros.errors import FrameError
-from vla_adapter_ros.observation.decimator import FrameDecimator
+from vla_adapter_ros.observation.depth_images import decode_depth
 from vla_adapter_ros.observation.frame import Frame
 from vla_adapter_ros.observation.histories import Histories
-from vla_adapter_ros.observation.lateness import ClockCheck, oldest_first
+from vla_adapter_ros.observation.images import RawDecoder, decode_image, decode_with_opencv
+from vla_adapter_ros.observation.lateness import ClockCheck
+from vla_adapter_ros.observation.messages import add_values, stamp_of
+from vla_adapter_ros.observation.reference_queue import REPEATED, ReferenceQueue
+from vla_adapter_ros.observation.stream_issues import StreamIssues
 
 JUMP_BACK_S = 0.5  # time that runs back this far was reset (a simulation, a bag that loops)
 MAX_WAITING = 256  # frames kept for a caller that does not take them
 NO_FRAME = "no frame yet"
-REPEATED = "repeats the stamp of one before"
 
 
 def _unknown(stream: str, heard: bool) -> str:
@@ -67,22 +71,19 @@ class ObservationBuilder:
         with_commands: bool = True,
     ) -> None:
         self._contract = contract
-        self._with_action = with_action and with_commands
-        self._period = 1.0 / contract.rate_hz if period_s is None else period_s
-        if not self._period > 0:
+        period = 1.0 / contract.rate_hz if period_s is None else period_s
+        if not period > 0:
             raise FrameError(f"period_s = {period_s!r}: allowed is more than 0")
-        self._schedule = FrameDecimator(self._period)
-        # Reference images without a frame yet: stamp, when their frame is due at the latest, image.
-        self._pending: list[tuple[float, float, np.ndarray]] = []
+        self._references = ReferenceQueue(period)
         self.losses: Counter[str] = Counter()
         """What was refused or lost so far, in words -> how often; see `losses_since`."""
         self._clocks = ClockCheck(contract, self.losses)
         self._histories = Histories(
             contract, self._clocks, with_action=with_action, with_commands=with_commands
         )
-        self._last_reference = -math.inf
+        self._issues = StreamIssues(contract, self._histories, self._clocks, period)
         self._now = -math.inf
-        self._ready: list[Frame] = []
+        self._finished: list[Frame] = []
         self.newest_problem = NO_FRAME
         """What is wrong with the newest frame; empty if it is good."""
         self.last_good = -math.inf
@@ -99,6 +100,33 @@ class ObservationBuilder:
         """Cameras that a frame needs: with the action, those of depth as well."""
         return self._histories.cameras
 
+    def add_message(
+        self, stream: str, message: Any, received: float, decode_raw: RawDecoder = decode_with_opencv
+    ) -> None:
+        """Take in a message as it was sent, live or logged in a bag.
+
+        Args:
+            stream: Camera, or topic in the contract.
+            message: Of ROS, or of a bag reader.
+            received: When it arrived [s].
+            decode_raw: Decodes raw color images, see `decode_image`.
+
+        Raises:
+            FrameError: unknown topic, or names and values that do not go together.
+            ImageError: an image that cannot be decoded.
+        """
+        if stream not in self.cameras:
+            add_values(self, self._contract, stream, message, received)
+            return
+        camera = self.cameras[stream]
+        if stream in self._contract.depth_cameras:
+            image = decode_depth(message, camera.rotation, camera.size, camera.fit)
+        else:
+            image = decode_image(
+                message, camera.rotation, camera.size, camera.encoding, decode_raw, camera.fit
+            )
+        self.add_image(stream, stamp_of(message), received, image)
+
     def add_image(self, camera: str, stamp: float, received: float, image: np.ndarray) -> None:
         """Take in an image.
 
@@ -114,16 +142,17 @@ class ObservationBuilder:
         """
         if camera not in self.cameras:
             raise FrameError(f"camera {camera!r}: allowed are {list(self.cameras)}")
-        with self._lock:
-            self._advance(received)
-            time = self._time_of(camera, stamp, received, ("",))
+        with self._take_in(received):
+            time = self._histories.time_of(camera, stamp, received, ("",))
             if time is None:
                 return
             if camera == self._contract.reference_camera:
-                self._add_reference(time, received, image)
+                deadline = max(time, received) + self._contract.settle_s
+                lost = self._references.add_image(time, deadline, image)
             else:
-                self._add_image(camera, time, image)
-            self._advance(received)
+                lost = "" if self._histories.images[camera].add_image(time, image) else REPEATED
+            if lost:
+                self.losses[f"image of {self._contract.stream_title(camera)} {lost}"] += 1
 
     def add_values(
         self, topic: str, stamp: float, received: float, names: Sequence[str], values: Sequence[float]
@@ -141,23 +170,11 @@ class ObservationBuilder:
         Raises:
             FrameError: unknown topic, or as many names as values there are not.
         """
-        if topic not in self._histories.values:
-            if not self._with_action and topic in self._contract.command_topics:
-                return
-            raise FrameError(f"topic {topic!r}: allowed are {list(self._histories.values)}")
         if len(names) != len(values):
             raise FrameError(f"{topic}: {len(names)} names but {len(values)} values")
-        with self._lock:
-            self._advance(received)
-            buffer = self._histories.values[topic]
-            keys = buffer.wanted(names)
-            if not keys:
-                return
-            time = self._time_of(topic, stamp, received, keys)
-            if time is None:
-                return
-            buffer.add(time, names, values)
-            self._advance(received)
+        if self._histories.needs(topic):
+            with self._take_in(received):
+                self._histories.add_values(topic, stamp, received, names, values)
 
     def add_trajectory(
         self,
@@ -176,21 +193,9 @@ class ObservationBuilder:
         Raises:
             FrameError: unknown topic.
         """
-        if topic not in self._histories.values:
-            if not self._with_action and topic in self._contract.command_topics:
-                return
-            raise FrameError(f"topic {topic!r}: allowed are {list(self._histories.values)}")
-        with self._lock:
-            self._advance(received)
-            buffer = self._histories.values[topic]
-            keys = buffer.wanted(names)
-            time = self._time_of(topic, stamp, received, keys) if keys else None
-            if time is None:
-                return
-            buffer.cut(time, names)
-            for offset, values in points:
-                buffer.add(time + offset, names, values, heard=time)
-            self._advance(received)
+        if self._histories.needs(topic):
+            with self._take_in(received):
+                self._histories.add_trajectory(topic, stamp, received, names, points)
 
     def add_joint_state(
         self,
@@ -213,17 +218,17 @@ class ObservationBuilder:
         keys, values = self._histories.used(topic, names, fields)
         self.add_values(topic, stamp, received, keys, values)
 
-    def take(self, now: float) -> list[Frame]:
-        """Give out the frames that became ready, in the order of their stamps, each once."""
+    def take_frames(self, now: float) -> list[Frame]:
+        """Give out the frames that are finished at `now` [s], in the order of their stamps, each once."""
         with self._lock:
             self._advance(now)
-            ready, self._ready = self._ready, []
-            return ready
+            finished, self._finished = self._finished, []
+            return finished
 
     def newest_ages(self, now: float) -> dict[str, float]:
         """Stream -> time since its newest sample, or that of its oldest value [s]; inf if none came."""
         with self._lock:
-            ages = self._histories.newest_ages(now, self._last_reference)
+            ages = self._histories.newest_ages(now, self._references.newest)
         return {stream: max(its.values()) for stream, its in ages.items()}
 
     def newest_stamps(self) -> dict[str, float]:
@@ -239,29 +244,17 @@ class ObservationBuilder:
             now: Time [s].
             why: Given a stream and whether it was ever heard, the end of its sentences.
         """
-        found: list[tuple[float, str]] = []
         with self._lock:
-            if other := self._clocks.two_clocks(now):
-                return [other]
-            for stream, ages in self._histories.newest_ages(now, self._last_reference).items():
-                late = self._histories.late(stream, ages, now, self.allowed_age(stream))
-                refused = bool(self.refused(stream, now))
-                found += [(age, text + why(stream, refused or math.isfinite(age))) for age, text in late]
-        return oldest_first(found)
+            return self._issues.find(now, self._references.newest, why)
 
     def refused(self, stream: str, now: float) -> str:
         """What was refused of a stream lately since its stamps are wrong, in words; empty if nothing was."""
         with self._lock:
-            values = self._histories.values
-            keys = values[stream].keys if stream in values else ("",)
-            return self._clocks.refused(stream, keys, now)
+            return self._issues.refused(stream, now)
 
     def allowed_age(self, stream: str) -> float:
         """How old a stream's newest sample may become while all frames are good [s]."""
-        allowed = self._contract.max_age_s(stream) + self._contract.settle_s
-        if stream in self.cameras:
-            allowed += self._period  # images are looked at once per period
-        return allowed
+        return self._issues.allowed_age(stream)
 
     def obstacles(self, now: float, why: Callable[[str, bool], str] = _unknown) -> list[str]:
         """Why no good frame could be made now, the first cause first; empty if one can.
@@ -278,56 +271,34 @@ class ObservationBuilder:
     def clear(self) -> None:
         """Forget all samples and frames, as after a reset of the simulation."""
         with self._lock:
-            self._schedule.clear()
-            self._pending.clear()
-            self._ready.clear()
+            self._references.clear()
+            self._finished.clear()
             self._histories.clear()
             self._clocks.clear()
-            self._last_reference = self.last_good = self._now = -math.inf
+            self.last_good = self._now = -math.inf
             self.newest_problem = NO_FRAME
 
-    def _time_of(self, stream: str, stamp: float, received: float, keys: Sequence[str]) -> float | None:
-        """Time of a sample by the clock that the contract names; None if it is refused."""
-        if self._contract.time_source(stream) == "receive":
-            return received
-        return stamp if self._clocks.accept(stream, keys, stamp, received) else None
-
-    def _add_image(self, camera: str, time: float, image: np.ndarray) -> None:
-        if not self._histories.images[camera].add(time, image):
-            self._lose_image(camera, REPEATED)
-
-    def _add_reference(self, time: float, received: float, image: np.ndarray) -> None:
-        if time <= self._schedule.last:
-            camera = self._contract.reference_camera
-            self._lose_image(camera, REPEATED if time == self._schedule.last else "came after its turn")
-            return
-        self._last_reference = max(self._last_reference, time)
-        at = bisect.bisect_left(self._pending, time, key=lambda entry: entry[0])
-        if at < len(self._pending) and self._pending[at][0] == time:
-            self._lose_image(self._contract.reference_camera, REPEATED)
-            return
-        self._pending.insert(at, (time, max(time, received) + self._contract.settle_s, image))
-
-    def _lose_image(self, camera: str, why: str) -> None:
-        self.losses[f"image of {self._contract.stream_title(camera)} {why}"] += 1
+    @contextmanager
+    def _take_in(self, received: float) -> Iterator[None]:
+        """Build the frames that a sample came too late for, then, with it, those that waited for it."""
+        with self._lock:
+            self._advance(received)
+            yield
+            self._advance(received)
 
     def _advance(self, now: float) -> None:
-        """Build every frame that is ready at `now`, before a sample that came later can change it."""
+        """Build every frame that can be built at `now`, before a sample that came later can change it."""
         if now < self._now - JUMP_BACK_S:
             self.losses["the clock ran backwards: all samples from before were forgotten"] += 1
             self.clear()
         self._now = max(self._now, now)
-        while self._pending:
-            t, latest, image = self._pending[0]
-            if self._schedule.is_due(t):
-                if self._now < latest and not self._histories.complete(t):
-                    return
-                self._schedule.accept(t)
-                self._ready.append(frame := self._histories.frame(t, image))
-                self.newest_problem = frame.problem
-                self.last_good = self.last_good if frame.problem else t
-                if len(self._ready) > MAX_WAITING:
-                    self._ready.pop(0)
-                    self.losses["frame that nobody took in time"] += 1
-                self._histories.prune(t)
-            self._pending.pop(0)
+        while (found := self._references.next_image(self._now, self._histories.complete)) is not None:
+            t, image = found
+            frame = self._histories.frame(t, image)
+            self._finished.append(frame)
+            self.newest_problem = frame.problem
+            self.last_good = self.last_good if frame.problem else t
+            if len(self._finished) > MAX_WAITING:
+                self._finished.pop(0)
+                self.losses["frame that nobody took in time"] += 1
+            self._histories.prune(t)

@@ -1,7 +1,7 @@
 """Which images of the reference camera become frames.
 
 A camera at the rate of the data set: every image, however much it jitters. A
-faster camera: those that fall due, so that on average one falls into a period.
+faster camera: the first after each target time, so that on average one falls into a period.
 """
 
 from __future__ import annotations
@@ -9,10 +9,10 @@ from __future__ import annotations
 import math
 from collections import deque
 
-# Parts of a period. An image may come this much before its due time: camera clocks jitter, and
+# Parts of a period. An image may come this much before its target time: camera clocks jitter, and
 # without it a camera at the very rate of the data set would lose every early image.
 _EARLY = 0.25
-# An image this late means that the camera had a gap: the schedule starts anew from it.
+# An image this late means that the camera had a gap: the target times start anew from it.
 _GAP = 0.5
 # Two frames are never closer than this, so that a late image is not followed by a burst.
 _CLOSEST = 0.5
@@ -27,16 +27,19 @@ class FrameDecimator:
 
     Args:
         period_s: Time between frames [s], > 0.
+
+    Attributes:
+        last: Stamp of the newest image that became a frame [s]; -inf before the first.
     """
 
     def __init__(self, period_s: float) -> None:
         self._period = period_s
         self.last = -math.inf
-        self._due = -math.inf
+        self._target = -math.inf
         self._seen = -math.inf
         self._intervals: deque[float] = deque(maxlen=_INTERVALS)
 
-    def is_due(self, t: float) -> bool:
+    def selects(self, t: float) -> bool:
         """Whether an image stamped `t` [s] is to become the next frame; may be asked repeatedly."""
         if t > self._seen:
             if math.isfinite(self._seen):
@@ -44,17 +47,17 @@ class FrameDecimator:
             self._seen = t
         if self._has_same_rate():
             return t - self.last >= _CLOSEST_AT_SAME_RATE * self._period
-        return t >= self._due - _EARLY * self._period and t - self.last >= _CLOSEST * self._period
+        return t >= self._target - _EARLY * self._period and t - self.last >= _CLOSEST * self._period
 
-    def accept(self, t: float) -> None:
+    def mark_used(self, t: float) -> None:
         """Note that the image stamped `t` [s] became a frame."""
-        on_time = t - self._due <= _GAP * self._period
-        self._due = (self._due if on_time else t) + self._period
+        on_time = t - self._target <= _GAP * self._period
+        self._target = (self._target if on_time else t) + self._period
         self.last = t
 
     def clear(self) -> None:
-        """Start anew: the next image is due."""
-        self.last = self._due = self._seen = -math.inf
+        """Start anew: the next image is selected."""
+        self.last = self._target = self._seen = -math.inf
         self._intervals.clear()
 
     def _has_same_rate(self) -> bool:

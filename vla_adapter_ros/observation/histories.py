@@ -54,6 +54,7 @@ class Histories:
             keys.setdefault(topic, []).append(value_key(joint, field))
         self.values = {topic: ValueBuffer(tuple(dict.fromkeys(its))) for topic, its in keys.items()}
         """Topic -> values."""
+        self._buffers: list[ImageBuffer | ValueBuffer] = [*self.images.values(), *self.values.values()]
 
     def _commands(self) -> list[tuple[str, str, str]]:
         """Topic, field and name of every action value, in order."""
@@ -89,6 +90,62 @@ class Histories:
                     values.append(value)
         return keys, values
 
+    def needs(self, topic: str) -> bool:
+        """Whether frames need the values of a topic: a policy's do not need commands.
+
+        Raises:
+            FrameError: unknown topic.
+        """
+        if topic in self.values:
+            return True
+        if not self._with_action and topic in self._contract.command_topics:
+            return False
+        raise FrameError(f"topic {topic!r}: allowed are {list(self.values)}")
+
+    def time_of(self, stream: str, stamp: float, received: float, keys: Sequence[str]) -> float | None:
+        """Time of a sample by the clock that the contract names [s]; None if it is refused.
+
+        Args:
+            stream: Camera or topic.
+            stamp, received: When the sample was stamped, and when it came [s].
+            keys: Values in it; for an image, "".
+        """
+        if self._contract.time_source(stream) == "receive":
+            return received
+        return stamp if self._clocks.check_stamp(stream, keys, stamp, received) else None
+
+    def add_values(
+        self, topic: str, stamp: float, received: float, names: Sequence[str], values: Sequence[float]
+    ) -> None:
+        """Keep the wanted ones among the values of a message, see `ObservationBuilder.add_values`."""
+        self.add_trajectory(topic, stamp, received, names, [(0.0, values)], replace=False)
+
+    def add_trajectory(
+        self,
+        topic: str,
+        stamp: float,
+        received: float,
+        names: Sequence[str],
+        points: Sequence[tuple[float, Sequence[float]]],
+        *,
+        replace: bool = True,
+    ) -> None:
+        """Keep the wanted ones among the values of a trajectory, see `ObservationBuilder.add_trajectory`.
+
+        Args:
+            topic, stamp, received, names, points: As there.
+            replace: Whether it takes the place of what was planned for its time and later.
+        """
+        buffer = self.values[topic]
+        keys = buffer.wanted(names)
+        time = self.time_of(topic, stamp, received, keys) if keys else None
+        if time is None:
+            return
+        if replace:
+            buffer.cut(time, names)
+        for offset, values in points:
+            buffer.add_values(time + offset, names, values, heard=time)
+
     def complete(self, t: float) -> bool:
         """Whether every camera has its image for `t` [s], and every value a sample of `t` or later."""
         images, values = self.images.values(), self.values.values()
@@ -96,12 +153,12 @@ class Histories:
 
     def prune(self, t: float) -> None:
         """Drop what no frame after `t` [s] can use."""
-        for buffer in (*self.images.values(), *self.values.values()):
+        for buffer in self._buffers:
             buffer.prune(t)
 
     def clear(self) -> None:
         """Forget everything."""
-        for buffer in (*self.images.values(), *self.values.values()):
+        for buffer in self._buffers:
             buffer.clear()
 
     def frame(self, t: float, reference: np.ndarray) -> Frame:

@@ -26,7 +26,9 @@ from vla_adapter_ros.errors import ImageError
 from vla_adapter_ros.observation.fitting import can_fit, fit_image
 from vla_adapter_ros.observation.image_headers import PictureHeader, picture_header
 
-MOST_PIXELS = 40_000_000  # 8K has 33 million; what decodes one of unknown size asks for 120 MB at most
+RawDecoder = Callable[[Any, str], np.ndarray]
+"""Decodes a raw image that was checked, by an encoding: uint8 (H, W, 3) RGB."""
+MAX_PIXELS = 40_000_000  # 8K has 33 million; what decodes one of unknown size asks for 120 MB at most
 # OpenCV names Bayer patterns by the second row, second and third pixel: ROS rggb is OpenCV BG.
 _BAYER = {
     "rggb": cv2.COLOR_BayerBG2RGB,
@@ -58,7 +60,7 @@ def decode_image(
     rotation: int = 0,
     size: tuple[int, int] | None = None,
     encoding: str = "",
-    raw: Callable[[Any, str], np.ndarray] | None = None,
+    decode_raw: RawDecoder | None = None,
     fit: str = "",
 ) -> np.ndarray:
     """Decode a sensor_msgs Image or CompressedImage of a color camera.
@@ -70,7 +72,7 @@ def decode_image(
             what comes is black and of its size, for a frame to say so, and takes no memory.
         fit: Crop or pad images of another size; empty: neither.
         encoding: What the contract says that raw images are; empty: what they say.
-        raw: Decodes a raw image that was checked, by an encoding; `decode_with_opencv` if None.
+        decode_raw: Decodes a raw image that was checked, by an encoding; `decode_with_opencv` if None.
 
     Returns:
         uint8 (H, W, 3) RGB, contiguous if decoded. 16-bit values keep their upper byte.
@@ -91,10 +93,10 @@ def decode_image(
     shape = (width, height) if rotation % 180 else (height, width)
     if size is not None and not can_fit(shape, size, fit):
         return np.broadcast_to(np.uint8(0), (*shape, 3))
-    if (size is None or fit) and width * height > MOST_PIXELS:
-        raise ImageError(f"image is {width}x{height}: allowed are at most {MOST_PIXELS} pixels")
+    if (size is None or fit) and width * height > MAX_PIXELS:
+        raise ImageError(f"image is {width}x{height}: allowed are at most {MAX_PIXELS} pixels")
     try:
-        image = decode_picture(data) if compressed else (raw or decode_with_opencv)(message, encoding)
+        image = decode_picture(data) if compressed else (decode_raw or decode_with_opencv)(message, encoding)
     except ImageError:
         raise
     except Exception as error:  # OpenCV and cv_bridge have errors of their own
@@ -170,9 +172,9 @@ def raw_size(message: Any, encoding: str) -> tuple[int, int]:
     width, height, step = message.width, message.height, message.step
     size, values = LAYOUTS[encoding]
     planar = encoding in PLANAR
-    least = 3 if encoding.startswith("bayer") else 1  # of fewer, OpenCV makes black
-    if width < least or height < least:
-        raise ImageError(f"{encoding} image is {width}x{height}: allowed is {least}x{least} and more")
+    minimum = 3 if encoding.startswith("bayer") else 1  # of fewer, OpenCV makes black
+    if width < minimum or height < minimum:
+        raise ImageError(f"{encoding} image is {width}x{height}: allowed is {minimum}x{minimum} and more")
     if (values == 2 or planar) and width % 2:
         raise ImageError(f"{encoding} image is {width} pixels wide: allowed are even widths")
     if planar and height % 2:

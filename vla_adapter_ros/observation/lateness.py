@@ -85,8 +85,10 @@ class ClockCheck:
         self._said: dict[tuple[str, str], str] = {}  # stream and kind of fault -> sentence about the first
         self._delays: dict[tuple[str, str], float] = {}
 
-    def accept(self, stream: str, keys: Iterable[str], stamp: float, received: float) -> bool:
+    def check_stamp(self, stream: str, keys: Iterable[str], stamp: float, received: float) -> bool:
         """Whether a sample may be used that was stamped at `stamp` and came at `received` [s].
+
+        One that may not is counted.
 
         Args:
             stream: Camera or topic.

@@ -1,20 +1,22 @@
-"""Hands messages to a frame builder, alike for those of a node and those of a bag."""
+"""What messages without images say, alike for those of a node and those of a bag."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from vla_adapter_ros.contract import Contract
 from vla_adapter_ros.contract.enums import TopicType
 from vla_adapter_ros.contract.schema import TOOL_COLUMNS
 from vla_adapter_ros.errors import FrameError
-from vla_adapter_ros.observation.builder import ObservationBuilder
+
+if TYPE_CHECKING:
+    from vla_adapter_ros.observation.builder import ObservationBuilder
 
 
-def message_types(contract: Contract, *, with_action: bool = True) -> dict[str, str]:
-    """Topics without images -> what their messages are, as `contract.schema.TOPIC_TYPES`."""
+def message_types(contract: Contract, *, with_action: bool = True) -> dict[str, TopicType]:
+    """Topics without images -> what their messages are."""
     types = {topic: entry.type for topic, entry in contract.topics.items()}
     commands = contract.command_topics
     if not with_action:  # topics of commands alone are not needed
@@ -23,10 +25,16 @@ def message_types(contract: Contract, *, with_action: bool = True) -> dict[str, 
     return types | commands
 
 
+def stamp_of(message: Any) -> float:
+    """Stamp in a message's header [s]."""
+    stamp = message.header.stamp
+    return float(stamp.sec + stamp.nanosec * 1e-9)
+
+
 def add_values(
     builder: ObservationBuilder, contract: Contract, topic: str, message: Any, received: float
 ) -> None:
-    """Hand a message without an image to a frame builder.
+    """Hand a message without an image to an observation builder.
 
     Args:
         builder: Takes it.
@@ -39,8 +47,7 @@ def add_values(
         FrameError: names and values that do not go together.
     """
     kind = message_types(contract)[topic]
-    header = getattr(message, "header", None)
-    stamp = received if header is None else header.stamp.sec + header.stamp.nanosec * 1e-9
+    stamp = stamp_of(message) if hasattr(message, "header") else received
     if kind == "joint_state":
         given = max((message.position, message.velocity, message.effort), key=len)
         names = message.name if len(message.name) or not len(given) else _names(contract, topic, len(given))

@@ -56,7 +56,7 @@ def test_rows_are_read_back_under_their_names(tmp_path, contract):
         writer.start_episode("lift the box")
         for n in range(12):
             messages(builder, n, contract)
-            for frame in builder.take(100.0 + 0.1 * n + 0.09):
+            for frame in builder.take_frames(100.0 + 0.1 * n + 0.09):
                 assert not frame.problem
                 writer.add(frame, 1)
         writer.save_episode()

@@ -27,11 +27,10 @@ from vla_adapter_ros.dataset.reader import DatasetReader
 from vla_adapter_ros.dataset.tools.importing import import_bag
 from vla_adapter_ros.dataset.writer import DatasetWriter
 from vla_adapter_ros.errors import BagError
-from vla_adapter_ros.observation.bag import Bag, BagNotes, bag_frames
+from vla_adapter_ros.observation.bag import Bag
+from vla_adapter_ros.observation.bag_frames import BagNotes, bag_frames
 from vla_adapter_ros.observation.builder import ObservationBuilder
-from vla_adapter_ros.observation.depth_images import decode_depth
 from vla_adapter_ros.observation.frame import Frame
-from vla_adapter_ros.observation.images import decode_image
 from vla_adapter_ros.observation.lateness import losses_since
 
 
@@ -45,11 +44,8 @@ def live_frames(contract, samples, seed: int, with_action: bool = True) -> list[
     for sample in samples:
         stamp, received = sample.stamp // 10**9 + sample.stamp % 10**9 * 1e-9, sample.received * 1e-9
         if sample.stream in contract.recorded_cameras:
-            _, message = to_message(contract, sample)
-            if sample.stream in contract.cameras:
-                builder.add_image(sample.stream, stamp, received, decode_image(message))
-            elif with_action:  # a policy does not listen to depth cameras
-                builder.add_image(sample.stream, stamp, received, decode_depth(message))
+            if sample.stream in builder.cameras:  # a policy does not listen to depth cameras
+                builder.add_message(sample.stream, to_message(contract, sample)[1], received)
         elif sample.stream == contract.action.topic:
             builder.add_values(sample.stream, stamp, received, contract.action_names, sample.content)
         elif contract.topics[sample.stream].type == "pose":
@@ -59,8 +55,8 @@ def live_frames(contract, samples, seed: int, with_action: bool = True) -> list[
             names = joint_names(contract, sample.stream)
             builder.add_joint_state(sample.stream, stamp, received, names, sample.content[: len(names)])
         if rng.uniform() < 0.05:
-            frames += builder.take(received)
-    return frames + builder.take(samples[-1].received * 1e-9 + 1.0)
+            frames += builder.take_frames(received)
+    return frames + builder.take_frames(samples[-1].received * 1e-9 + 1.0)
 
 
 @pytest.mark.parametrize(("seed", "storage"), [(0, "mcap"), (1, "sqlite3"), (2, "mcap")])

@@ -17,8 +17,9 @@ from vla_adapter_ros.contract.schema import Camera
 from vla_adapter_ros.dataset.quality.dataset_report import check_dataset
 from vla_adapter_ros.dataset.reader import DatasetReader
 from vla_adapter_ros.dataset.tools.importing import ImportReport, import_bag
-from vla_adapter_ros.observation.bag import Bag, BagNotes, bag_frames
+from vla_adapter_ros.observation.bag import Bag
 from vla_adapter_ros.observation.bag_clock import BagClock
+from vla_adapter_ros.observation.bag_frames import BagNotes, bag_frames
 from vla_adapter_ros.observation.frame import Frame
 
 WALL_NS = START_NS + 5_000_000_000_000_000

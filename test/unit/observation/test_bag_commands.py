@@ -18,7 +18,8 @@ from vla_adapter_ros.contract import Contract, parse_contract, read_contract
 from vla_adapter_ros.dataset.reader import DatasetReader
 from vla_adapter_ros.dataset.tools.importing import import_bag
 from vla_adapter_ros.errors import BagError, ContractError
-from vla_adapter_ros.observation.bag import Bag, BagNotes, bag_frames
+from vla_adapter_ros.observation.bag import Bag
+from vla_adapter_ros.observation.bag_frames import BagNotes, bag_frames
 from vla_adapter_ros.untrusted import read_json
 
 ARM, COUNT = ("j1", "j2"), 40

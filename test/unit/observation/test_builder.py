@@ -81,7 +81,7 @@ def test_frame_holds_the_newest_samples_at_t():
     frames = []
     for event in stream_events():
         feed(builder, event)
-        frames += builder.take(event[2])
+        frames += builder.take_frames(event[2])
     assert len(frames) == 20
     for n, frame in enumerate(frames):
         assert frame.problem == ""
@@ -112,13 +112,13 @@ def test_live_recorder_and_replay_agree_under_random_delays(seed, settle_s, join
     polls = [*np.sort(rng.uniform(100.0, end, 400)), end]
     for event in events:
         while polls[0] < event[2]:
-            seen_live += live.take(polls.pop(0))
+            seen_live += live.take_frames(polls.pop(0))
         for builder in (live, recorder, replay):
             feed(builder, event)
-        seen_recorded += recorder.take(event[2])
-    seen_live += live.take(end)
-    seen_recorded += recorder.take(end)
-    assert same(seen_recorded, replay.take(end))
+        seen_recorded += recorder.take_frames(event[2])
+    seen_live += live.take_frames(end)
+    seen_recorded += recorder.take_frames(end)
+    assert same(seen_recorded, replay.take_frames(end))
     assert len(seen_recorded) == 20
     if joints is IN_HALVES:  # of each half what its newest message says, of those that came and that count
         for frame in (f for f in seen_recorded if not f.problem):
@@ -138,34 +138,34 @@ def test_live_recorder_and_replay_agree_under_random_delays(seed, settle_s, join
 def test_reordered_samples_are_sorted_by_stamp():
     builder = ObservationBuilder(CONTRACT, with_action=False)
     good(builder)
-    builder.take(100.0)
+    builder.take_frames(100.0)
     for stamp, value in ((100.11, 7), (100.09, 5), (100.10, 6)):
         feed(builder, ("joints", stamp, 100.12, value))
     for kind in ("gripper", "pose", "third_view"):
         feed(builder, (kind, 100.1, 100.12, 2))
-    (frame,) = builder.take(100.12)
+    (frame,) = builder.take_frames(100.12)
     assert frame.state[7] == 6 + 1
 
 
 def test_waits_for_late_samples_but_not_forever():
     builder = ObservationBuilder(CONTRACT, with_action=False)
     good(builder)
-    assert len(builder.take(100.0)) == 1
+    assert len(builder.take_frames(100.0)) == 1
     feed(builder, ("third_view", 100.1, 100.1, 2))
-    assert builder.take(100.14) == []
-    (frame,) = builder.take(100.1 + CONTRACT.settle_s)
+    assert builder.take_frames(100.14) == []
+    (frame,) = builder.take_frames(100.1 + CONTRACT.settle_s)
     assert "camera gripper: newest sample is 0.100 s old, allowed are 0.080 s" in frame.problem
     assert "gripper" not in frame.images
     assert np.isnan(frame.state).all()  # the joint states were too old as well: nothing is filled in
     # What arrives afterwards cannot change a frame that was decided, even if nobody looked before.
     feed(builder, ("gripper", 100.1, 100.3, 3))
-    assert builder.take(100.3) == []
+    assert builder.take_frames(100.3) == []
 
 
 def test_silent_streams_are_named():
     builder = ObservationBuilder(CONTRACT, with_action=True)
     feed(builder, ("third_view", 100.0, 100.0, 1))
-    (frame,) = builder.take(101.0)
+    (frame,) = builder.take_frames(101.0)
     for stream in ("camera gripper", "/joint_states", "/end_effector_pose", "/controller/command"):
         assert f"{stream}: no sample" in frame.problem
     assert frame.action is None
@@ -219,7 +219,7 @@ def frame_with_joint_3(value, others):
     positions[2] = value
     builder.add_joint_state("/joint_states", 100.0, 100.0, JOINTS, positions)
     feed(builder, ("third_view", 100.0, 100.0, 1))
-    (frame,) = builder.take(100.0)
+    (frame,) = builder.take_frames(100.0)
     return frame
 
 
@@ -241,7 +241,7 @@ def test_missing_joint_is_named_and_two_drivers_may_share_a_topic():
     for kind in ("gripper", "pose", "third_view"):
         feed(builder, (kind, 100.0, 100.0, 1))
     builder.add_joint_state("/joint_states", 100.0, 100.0, JOINTS[:7], [0.0] * 7)
-    (frame,) = builder.take(100.2)
+    (frame,) = builder.take_frames(100.2)
     assert frame.problem == "/joint_states (fr3_finger_joint1): no sample"
 
     builder = ObservationBuilder(CONTRACT, with_action=False)
@@ -249,7 +249,7 @@ def test_missing_joint_is_named_and_two_drivers_may_share_a_topic():
         feed(builder, (kind, 100.0, 100.0, 1))
     builder.add_joint_state("/joint_states", 99.995, 100.0, JOINTS[7:], [0.03])
     builder.add_joint_state("/joint_states", 100.0, 100.0, JOINTS[:7], [0.2] * 7)
-    (frame,) = builder.take(100.2)
+    (frame,) = builder.take_frames(100.2)
     assert frame.problem == ""
     assert frame.state[:8] == pytest.approx([0.2] * 7 + [0.03])
     assert frame.ages["/joint_states"] == pytest.approx(0.005)
@@ -267,7 +267,7 @@ def test_late_joints_are_named_and_the_first_cause_comes_first():
         feed(builder, (kind, last, last, 1))
     builder.add_joint_state("/joint_states", 99.98, 99.98, JOINTS[:2], [0.0] * 2)
     feed(builder, ("third_view", 100.0, 100.0, 1))
-    (frame,) = builder.take(100.2)
+    (frame,) = builder.take_frames(100.2)
     right = "/joint_states (fr3_joint5, fr3_joint6, fr3_joint7, fr3_finger_joint1): newest sample is "
     assert frame.problem == (
         f"{right}0.400 s old, allowed are 0.050 s; camera gripper: newest sample is 0.300 s old, "
@@ -282,7 +282,7 @@ def test_late_joints_are_named_and_the_first_cause_comes_first():
         "/joint_states (fr3_joint3, fr3_joint4)",
     ]
     feed(builder, ("third_view", 100.5, 100.5, 1))  # what a frame has left behind still has its age
-    assert f"{right}0.900 s old" in builder.take(101.0)[0].problem
+    assert f"{right}0.900 s old" in builder.take_frames(101.0)[0].problem
 
 
 def test_of_two_publishers_of_a_joint_the_newest_wins():
@@ -294,7 +294,7 @@ def test_of_two_publishers_of_a_joint_the_newest_wins():
     builder.add_joint_state("/joint_states", 99.2, 100.0, finger, [0.01])  # long ago, but not a new start
     builder.add_joint_state("/joint_states", 100.0, 100.0, JOINTS[:7], [0.2] * 7)
     builder.add_joint_state("/joint_states", 100.001, 100.001, finger, [0.02])
-    (frame,) = builder.take(100.001)
+    (frame,) = builder.take_frames(100.001)
     assert frame.problem == "" and frame.state[7] == 0.03
 
 
@@ -307,7 +307,7 @@ def test_a_slow_value_beside_a_fast_one_is_kept():
         feed(builder, ("left", 100.0 + 0.001 * n, 100.0 + 0.001 * n, n))
     feed(builder, ("gripper", 105.0, 105.0, 1))
     feed(builder, ("third_view", 105.0, 105.0, 1))
-    (frame,) = builder.take(105.2)
+    (frame,) = builder.take_frames(105.2)
     assert frame.problem == "" and frame.state[7] == 1 + 7
 
 
@@ -319,7 +319,7 @@ def test_only_fields_and_joints_of_the_contract_must_fit():
     add("/joint_states", 100.0, 100.0, JOINTS, [0.1] * 8, [0.0] * 7, [1.0])
     add("/joint_states", 100.0, 100.0, ["wheel_left", "wheel_right"], [0.0])
     add("/joint_states", 100.0, 100.0, JOINTS, [], [0.0] * 8)
-    (frame,) = builder.take(100.0)
+    (frame,) = builder.take_frames(100.0)
     assert frame.problem == "" and frame.state[:8] == pytest.approx([0.1] * 8)
     with pytest.raises(FrameError, match="8 names but 7 values of position"):
         add("/joint_states", 100.0, 100.0, JOINTS, [0.1] * 7)
@@ -333,7 +333,7 @@ def test_only_fields_and_joints_of_the_contract_must_fit():
     with pytest.raises(FrameError, match="8 names but 7 values of velocity"):
         add("/joint_states", 100.0, 100.0, JOINTS, [0.1] * 8, [0.0] * 7)
     add("/joint_states", 100.0, 100.0, JOINTS[:1], [], [0.3])
-    (frame,) = builder.take(100.0)
+    (frame,) = builder.take_frames(100.0)
     assert frame.problem == "" and frame.state[0] == 0.3
 
 
@@ -343,7 +343,7 @@ def test_wrong_image_size_is_reported_with_both_sizes():
         feed(builder, (kind, 100.0, 100.0, 1))
     builder.add_image("gripper", 100.0, 100.0, image(1, (48, 64)))
     builder.add_image("third_view", 100.0, 100.0, image(1).astype(np.float32))
-    (frame,) = builder.take(100.0)
+    (frame,) = builder.take_frames(100.0)
     assert "camera gripper: image is 64x48, the contract says 112x112" in frame.problem
     assert "camera third_view: image is float32" in frame.problem
     assert frame.images == {}
@@ -355,7 +355,7 @@ def test_stamps_from_the_future_are_refused_and_the_offset_is_told():
         feed(builder, (kind, 100.0, 100.0, 1))
     feed(builder, ("joints", 102.5, 100.0, 1))
     feed(builder, ("third_view", 100.0, 100.0, 1))
-    (frame,) = builder.take(100.1)
+    (frame,) = builder.take_frames(100.1)
     (lost,) = losses_since({}, builder.losses)
     fault = "refused, stamped 2.500 s after their receipt: check the clocks, or say `time: receive`"
     assert lost.startswith(f"1 x sample of /joint_states {fault}")
@@ -389,8 +389,8 @@ def test_a_faster_camera_is_thinned_to_the_rate(camera_hz, jitter):
     for n in range(round(10 * camera_hz)):
         t = 100.0 + n / camera_hz + rng.uniform(-jitter, jitter)
         feed(builder, ("third_view", t, t, n))
-        stamps += [frame.stamp for frame in builder.take(t)]
-    stamps += [frame.stamp for frame in builder.take(200.0)]
+        stamps += [frame.stamp for frame in builder.take_frames(t)]
+    stamps += [frame.stamp for frame in builder.take_frames(200.0)]
     assert 97 <= len(stamps) <= 101
     steps = np.diff(stamps)
     assert steps.min() > 0.05
@@ -403,7 +403,7 @@ def test_a_gap_of_the_camera_is_not_followed_by_a_burst():
     times += [103.087 + n / 30 for n in range(60)]
     for t in times:
         feed(builder, ("third_view", t, t, 0))
-    stamps = np.array([frame.stamp for frame in builder.take(200.0)])
+    stamps = np.array([frame.stamp for frame in builder.take_frames(200.0)])
     steps = np.diff(stamps)
     assert steps.min() > 0.06
     assert (steps > 0.15).sum() == 1
@@ -412,14 +412,14 @@ def test_a_gap_of_the_camera_is_not_followed_by_a_burst():
 def test_time_that_runs_back_clears_everything():
     builder = ObservationBuilder(CONTRACT, with_action=False)
     good(builder)
-    assert len(builder.take(100.0)) == 1
+    assert len(builder.take_frames(100.0)) == 1
     feed(builder, ("third_view", 3.0, 3.0, 9))
     assert any(what.startswith("the clock ran backwards") for what in builder.losses)
-    (frame,) = builder.take(3.2)
+    (frame,) = builder.take_frames(3.2)
     assert frame.stamp == 3.0
     assert "/joint_states: no sample" in frame.problem
     good(builder, 4.0)
-    assert builder.take(4.0)[0].problem == ""
+    assert builder.take_frames(4.0)[0].problem == ""
 
 
 def test_receive_time_can_stamp_a_stream():
@@ -429,7 +429,7 @@ def test_receive_time_can_stamp_a_stream():
         feed(builder, (kind, 100.0, 100.0, 1))
     for kind in ("joints", "pose"):
         feed(builder, (kind, 0.0, 99.99, 1))  # a driver that stamps nothing
-    (frame,) = builder.take(100.1)
+    (frame,) = builder.take_frames(100.1)
     assert frame.problem == ""
     assert frame.ages["/joint_states"] == pytest.approx(0.01)
 
@@ -444,7 +444,7 @@ def test_memory_is_bounded_while_the_reference_camera_is_silent():
     assert max(len(history) for history in histories) <= 4096
     for n in range(1000):
         feed(builder, ("third_view", 200 + n * 0.1, 200 + n * 0.1, 0))
-    assert len(builder.take(400.0)) <= 256
+    assert len(builder.take_frames(400.0)) <= 256
     assert builder.losses["frame that nobody took in time"] > 0
 
 

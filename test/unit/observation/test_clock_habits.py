@@ -81,7 +81,7 @@ class Graph:
             else:
                 names = names_of(self.contract, stream)
                 self.builder.add_values(stream, stamp, now, names, [n / 100] * len(names))
-            self.frames += self.builder.take(now)
+            self.frames += self.builder.take_frames(now)
         self.now = now
         return self.frames
 
@@ -122,7 +122,7 @@ def test_such_an_image_completes_its_camera_at_once(offset):
             builder.add_values(topic, t, t, names, [0.0] * len(names))
         builder.add_image(GRIPPER, t + offset, t + 1e-3, image(n))
         builder.add_image(REFERENCE, t, t + 2e-3, image(n))
-        (frame,) = builder.take(t + 2e-3)  # long before settle_s has passed
+        (frame,) = builder.take_frames(t + 2e-3)  # long before settle_s has passed
         assert not frame.problem and shown([frame], GRIPPER) == [n]
 
 
@@ -411,7 +411,7 @@ def test_the_policy_sees_the_images_that_are_recorded(offsets, seed):
             names = names_of(CONTRACT, stream)
             policy.add_values(stream, stamp, now, names, [n / 100] * len(names))
         if rng.uniform() < 0.1:
-            seen += policy.take(now)
+            seen += policy.take_frames(now)
     graph.play()
     by_stamp = {frame.stamp: frame for frame in seen}
     both = [(frame, by_stamp[frame.stamp]) for frame in graph.good if frame.stamp in by_stamp]

@@ -28,16 +28,8 @@ from vla_adapter_ros.dataset.tools.transfer import (
 )
 from vla_adapter_ros.dataset.writer import DatasetWriter
 from vla_adapter_ros.errors import BagError, DatasetError
-from vla_adapter_ros.observation.bag import (
-    CONTROLLER_TYPE,
-    RECORDER_TYPE,
-    TEXT_TYPE,
-    Bag,
-    BagMessage,
-    BagNotes,
-    bag_frames,
-    once_begun,
-)
+from vla_adapter_ros.observation.bag import CONTROLLER_TYPE, RECORDER_TYPE, TEXT_TYPE, Bag, BagMessage
+from vla_adapter_ros.observation.bag_frames import BagNotes, bag_frames, once_begun
 from vla_adapter_ros.observation.frame import Frame
 from vla_adapter_ros.observation.lateness import kind_of, losses_since
 from vla_adapter_ros.paths import locate
