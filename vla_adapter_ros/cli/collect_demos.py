@@ -133,7 +133,7 @@ def _demonstrate(client: GraphClient, target: str, text: str, disturbance: float
     client.call("simulator/demonstrate", Demonstrate.Request(target=""))
     client.sleep(0.5)
     if lifted == target and not answer.success:
-        # It failed its verdict and waits, or could not be written; the recorder's log says which.
+        # It failed its quality checks and waits, or could not be written; the recorder's log says which.
         client.call("recorder_node/discard_episode", Trigger.Request())
         return False
     return lifted == target

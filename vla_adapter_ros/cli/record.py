@@ -151,7 +151,7 @@ class Terminal:
         self._instruction = instruction
         self._leaving = False
         self._state = ""
-        self._verdict: list[str] = []
+        self._report_lines: list[str] = []
         self._live = sys.stdout.isatty()
         self._greeted = False
 
@@ -203,10 +203,10 @@ class Terminal:
         events = []
         while not self._client.events.empty():
             events.append(self._client.events.get())
-        if status is not None and list(status.verdict) != self._verdict:
-            self._verdict = list(status.verdict)
+        if status is not None and list(status.verdict) != self._report_lines:
+            self._report_lines = list(status.verdict)
             told = [status.reason, *(sentence for _, sentence in events)]
-            for line in self._verdict:
+            for line in self._report_lines:
                 if not line.startswith(("pass", "skip")) and not any(line in sentence for sentence in told):
                     self._print_line(f"  {line}")
         for good, sentence in events:  # after the warnings: what is to be decided comes last

@@ -1,4 +1,4 @@
-"""LeRobot data sets on disk: read, written, judged and changed.
+"""LeRobot data sets on disk: read, written, checked and changed.
 
 Modules are imported by name: PyAV and pyarrow are loaded only where they are needed.
 """

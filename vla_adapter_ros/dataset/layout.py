@@ -27,7 +27,7 @@ VIDEO_PATH = "videos/{video_key}/chunk-{chunk_index:03d}/file-{file_index:03d}.m
 EPISODES_PATH = "meta/episodes/chunk-{chunk_index:03d}/file-{file_index:03d}.parquet"
 INFO, STATS, TASKS = "meta/info.json", "meta/stats.json", "meta/tasks.parquet"
 CONTRACT, HISTOGRAMS = "meta/contract.yaml", "meta/image_histograms.json"
-RECORDINGS = "meta/recordings.json"  # ours: which software recorded each episode, and its verdict
+RECORDINGS = "meta/recordings.json"  # ours: which software recorded each episode, and its quality report
 
 STATE, ACTION = "observation.state", "action"
 STAMP, AGE, CONTROL_SOURCE = "capture.stamp", "capture.age", "control_source"

@@ -160,10 +160,10 @@ class RecorderParameters(CommonParameters):
     )
     on_fail: OnFail = parameter(
         OnFail.ASK,
-        "An episode that fails its verdict waits for ~/save_pending or ~/discard_episode, or is discarded, "
+        "An episode that fails its quality checks waits for ~/save_pending or ~/discard_episode, or is discarded, "
         "or saved all the same.",
     )
-    verdict: str = parameter("", "YAML file with thresholds of the verdict; empty: the defaults.")
+    verdict: str = parameter("", "YAML file with thresholds of the quality checks; empty: the defaults.")
     silence_s: float = parameter(
         2.0, "An episode ends when no good frame has come for so long [s].", min=0.1, max=60.0
     )

@@ -111,7 +111,7 @@ class TrimSettings:
     Attributes:
         margin_s: Time that is kept before the first and after the last motion [s].
         idle_range: Values that stay within this of the first or last row are idle [rad or m], as in the
-            verdict; so are those that stay within a hundredth of their range.
+            quality checks; so are those that stay within a hundredth of their range.
         exact: Cut where the motion says, and encode the video again if it must be; if not, the head is cut
             at the key image before, and nothing is encoded.
     """

@@ -1,4 +1,4 @@
-"""Which state does an action value move? Judged by the data first, by names where the data do not tell."""
+"""Which state does an action value move? Told by the data first, by names where the data do not tell."""
 
 from __future__ import annotations
 
