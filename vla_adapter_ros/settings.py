@@ -31,6 +31,7 @@ _ALLOWED = {
     "less_than_equal": "at most {le:.12g}",
     "enum": "one of {expected}",
     "literal_error": "one of {expected}",
+    "invalid_key": "a key that is a text",
 }
 
 

@@ -261,6 +261,18 @@ def test_settings_are_read_and_refused(tmp_path):
         path.write_text(text)
         with pytest.raises(ParameterError, match=words):
             read_settings(path)
+    path.write_text("idle_head: [2, 1]\nblack_level: -1\nchunk_rows: many\nidle_heads: [1, 2]\n1: 2\n")
+    with pytest.raises(ParameterError) as refused:
+        read_settings(path)
+    first, *lines = str(refused.value).splitlines()
+    assert first == f"{path}: 5 errors:"
+    assert [line.split(": ")[0].strip() for line in lines] == [
+        "quality.black_level = -1",
+        "quality.chunk_rows = 'many'",
+        "quality.idle_head = [2, 1]",
+        "quality[1] = 1",
+        "quality = ['idle_heads']",
+    ]
     with pytest.raises(ParameterError, match="not readable"):
         read_settings(tmp_path / "missing.yaml")
 

@@ -13,6 +13,8 @@ import pyarrow.parquet as pq
 import pytest
 from quality_sets import CONTRACT, EPISODES, ROWS, edit_column, findings, levels_of, make_set
 
+from vla_adapter_ros.cli.main import main
+from vla_adapter_ros.contract import read_contract, write_contract
 from vla_adapter_ros.dataset.quality.dataset_report import check_dataset
 
 DATA = "data/chunk-000/file-002.parquet"
@@ -202,6 +204,30 @@ def test_lengths_and_instructions_are_compared(tmp_path):
     assert (found["rare_sentences"].level, found["rare_sentences"].episodes) == ("warn", (40,))
     assert "'c': 1" in found["rare_sentences"].text
     assert compared([60] * 5, ["a", "b", "a", "b", "a"])["rare_sentences"].level == "pass"
+
+
+def test_a_contract_of_another_number_of_values_counts_as_none_in_every_check(copy):
+    write_contract(read_contract("cr5"), copy / "meta/contract.yaml")  # joint_delta, six joints
+    levels = findings(copy)
+    assert levels["contract"] == "fail"
+    assert levels["action_delay"] == "pass"  # it would tell nothing of displacements
+    assert {levels[name] for name in ("state_limits", "gripper_motion", "units", "joint_order")} == {"skip"}
+
+
+def test_episodes_keep_their_numbers_where_files_are_missing(copy, tmp_path, capsys):
+    (copy / "meta/contract.yaml").unlink()  # of a recording of ours nothing may be missing
+    (copy / "data/chunk-000/file-001.parquet").unlink()
+    column("action", late, "data/chunk-000/file-003.parquet")(copy)
+    report = check_dataset(copy)
+    assert report.numbers == (0, 2, 3, 4) == tuple(entry["episode"] for entry in report.as_json()["episodes"])
+    found = {finding.name: finding for finding in report.structure}
+    assert found["episode_stats"].episodes == found["action_delay"].episodes == (3,)
+    assert "episode 3" in found["episode_stats"].text
+    view = ["dataset", "view", str(copy), "--output", str(tmp_path / "page"), "--episode"]
+    assert main([*view, "3"]) == 0
+    assert "<h2>Episode 3:" in (tmp_path / "page/index.html").read_text()
+    assert main([*view, "1"]) == 1
+    assert "episode 1: allowed are those that are there: 0, 2, 3, 4" in capsys.readouterr().err
 
 
 def test_an_episode_shorter_than_a_chunk_is_found(tmp_path):
