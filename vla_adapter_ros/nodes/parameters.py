@@ -160,8 +160,8 @@ class RecorderParameters(CommonParameters):
     )
     on_fail: OnFail = parameter(
         OnFail.ASK,
-        "An episode that fails its quality checks waits for ~/save_pending or ~/discard_episode, or is discarded, "
-        "or saved all the same.",
+        "An episode that fails its quality checks waits for ~/save_pending or ~/discard_episode, or is "
+        "discarded, or saved all the same.",
     )
     verdict: str = parameter("", "YAML file with thresholds of the quality checks; empty: the defaults.")
     silence_s: float = parameter(

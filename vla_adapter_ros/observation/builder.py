@@ -37,7 +37,7 @@ from vla_adapter_ros.errors import FrameError
 from vla_adapter_ros.observation.depth_images import decode_depth
 from vla_adapter_ros.observation.frame import Frame
 from vla_adapter_ros.observation.histories import Histories
-from vla_adapter_ros.observation.images import RawDecoder, decode_image, decode_with_opencv
+from vla_adapter_ros.observation.images import RawDecoder, decode_image
 from vla_adapter_ros.observation.lateness import ClockCheck
 from vla_adapter_ros.observation.messages import add_values, stamp_of
 from vla_adapter_ros.observation.reference_queue import REPEATED, ReferenceQueue
@@ -101,7 +101,7 @@ class ObservationBuilder:
         return self._histories.cameras
 
     def add_message(
-        self, stream: str, message: Any, received: float, decode_raw: RawDecoder = decode_with_opencv
+        self, stream: str, message: Any, received: float, decode_raw: RawDecoder | None = None
     ) -> None:
         """Take in a message as it was sent, live or logged in a bag.
 
@@ -109,7 +109,7 @@ class ObservationBuilder:
             stream: Camera, or topic in the contract.
             message: Of ROS, or of a bag reader.
             received: When it arrived [s].
-            decode_raw: Decodes raw color images, see `decode_image`.
+            decode_raw: Decodes raw color images; see `decode_image`.
 
         Raises:
             FrameError: unknown topic, or names and values that do not go together.

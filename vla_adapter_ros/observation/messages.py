@@ -44,9 +44,12 @@ def add_values(
         received: When it came [s]; also the stamp of messages that have none.
 
     Raises:
-        FrameError: names and values that do not go together.
+        FrameError: unknown topic, or names and values that do not go together.
     """
-    kind = message_types(contract)[topic]
+    types = message_types(contract)
+    if topic not in types:
+        raise FrameError(f"topic {topic!r}: allowed are {list(types)}")
+    kind = types[topic]
     stamp = stamp_of(message) if hasattr(message, "header") else received
     if kind == "joint_state":
         given = max((message.position, message.velocity, message.effort), key=len)

@@ -115,7 +115,9 @@ class RecordingSession:
                 return self._log.answer(False, refusal)
             said = visible(instruction)
             if instruction.strip() and not said:
-                return self._log.answer(False, f"task = {instruction!r}: allowed is a text that can be read")
+                return self._log.answer(
+                    False, f"instruction = {instruction!r}: allowed is a text that can be read"
+                )
             try:
                 self._writer.start_episode(said or self._instruction)
             except RecordingError as error:
@@ -191,7 +193,7 @@ class RecordingSession:
             if (episode := self._running) and said and said != self._instruction:
                 episode.change_instruction(now, said)
                 self._instruction = said
-                self._log.log(f"the task is now: {said}")
+                self._log.log(f"the instruction is now: {said}")
 
     def refuse(self, why: str) -> Reply:
         """Answer a command that there is not."""

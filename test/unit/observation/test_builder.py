@@ -454,6 +454,8 @@ def test_programming_errors_are_named():
         builder.add_image("left", 0.0, 0.0, image(0))
     with pytest.raises(FrameError, match=r"topic '/tf': allowed are"):
         builder.add_values("/tf", 0.0, 0.0, [], [])
+    with pytest.raises(FrameError, match=r"topic '/tf': allowed are"):
+        builder.add_message("/tf", None, 0.0)
     with pytest.raises(FrameError, match="2 names but 1 values"):
         builder.add_values("/joint_states", 0.0, 0.0, ["a", "b"], [1.0])
     with pytest.raises(FrameError, match="period_s"):
