@@ -139,13 +139,13 @@ def test_the_tolerance_of_a_fast_camera_is_a_quarter_of_its_period():
     buffer = ImageBuffer()
     assert buffer.tolerance == 0.005  # as long as its period is not known
     for n in range(20):
-        buffer.add(START + n / 100, image(n))
+        buffer.add_image(START + n / 100, image(n))
     assert buffer.period == pytest.approx(0.01) and buffer.tolerance == pytest.approx(0.0025)
     assert buffer.at(START + 0.0978)[0] == pytest.approx(START + 0.1)
     assert buffer.at(START + 0.097)[0] == pytest.approx(START + 0.09)
     slow = ImageBuffer()
     for n in range(20):  # a gap, images that overtake each other and jitter do not change it much
-        slow.add(START + n / 10 + (5 if n > 9 else 0) + 0.01 * (n % 2), image(n))
+        slow.add_image(START + n / 10 + (5 if n > 9 else 0) + 0.01 * (n % 2), image(n))
     assert slow.tolerance == 0.005
 
 
@@ -158,7 +158,7 @@ def test_the_tolerance_may_be_given_but_never_claims_two_images():
     assert shown(strict.good, GRIPPER) == [n - 1 for n in shown(strict.good, REFERENCE)]
     wide = ImageBuffer(0.5)
     for n in range(5):
-        wide.add(START + n / 10, image(n))
+        wide.add_image(START + n / 10, image(n))
     assert wide.tolerance == pytest.approx(0.05)
     assert wide.at(START + 0.26)[0] == pytest.approx(START + 0.3)
 
