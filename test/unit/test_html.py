@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from jinja2 import UndefinedError
 
-from vla_adapter_ros.dataset.quality.findings import Finding, Level, Verdict
+from vla_adapter_ros.dataset.quality.findings import Finding, Level, QualityReport
 from vla_adapter_ros.html import Picture, embedded, write_html
 
 EVIL = '<script>alert(1)</script>" onload="x" \' </style> {{ 7 * 7 }} &amp;'
@@ -46,8 +46,8 @@ def page_of_training(path: Path, text: str, **changed: object) -> Tree:
 
 
 def page_of_dataset(path: Path, text: str) -> Tree:
-    verdict = Verdict((Finding(text, Level.FAIL, 1.0, text),))
-    episode = {"title": text, "seconds": 1.0, "pictures": [Picture(text, "a.png")], "verdict": verdict}
+    report = QualityReport((Finding(text, Level.FAIL, 1.0, text),))
+    episode = {"title": text, "seconds": 1.0, "pictures": [Picture(text, "a.png")], "report": report}
     write_html(path, "dataset", folder=text, about=text, count=1, episodes=[episode])
     return Tree(path.read_text(encoding="utf-8"))
 
