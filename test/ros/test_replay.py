@@ -14,7 +14,6 @@ from rclpy.qos import QoSProfile
 from sensor_msgs.msg import Image, JointState
 
 from vla_adapter_ros.contract import read_contract
-from vla_adapter_ros.contract.enums import TopicType
 from vla_adapter_ros.dataset.reader import DatasetReader
 from vla_adapter_ros.dataset.writer import DatasetWriter
 from vla_adapter_ros.nodes.conversions import seconds

@@ -13,7 +13,8 @@ pytest.importorskip("rosbags", reason="rosbags is not installed: pip install ros
 from bag_samples import START_NS, TYPES, header, image_message, joint_state, write_bag
 
 from vla_adapter_ros.contract import Contract, parse_contract
-from vla_adapter_ros.observation.bag import Bag, BagNotes, bag_frames
+from vla_adapter_ros.observation.bag import Bag
+from vla_adapter_ros.observation.bag_frames import BagNotes, bag_frames
 
 COUNT = 20
 TEXT = """
