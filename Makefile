@@ -163,13 +163,12 @@ reference: setup
 	touch $@
 
 # Style, docstrings, spelling and types; pyproject.toml has the settings.
-TYPED := contract control dataset.quality observation recorder
 SPELLED := vla_adapter_ros docs launch config msg srv scripts benchmarks test $(wildcard *.md *.py *.toml *.xml)
 lint: types
 	.venv-lint/bin/ruff check . && .venv-lint/bin/ruff format --check .
 	.venv-lint/bin/codespell $(SPELLED)
 
-TYPED := contract control evaluation model simulation training $(basename $(notdir $(wildcard vla_adapter_ros/[a-z]*.py)))
+TYPED := contract control dataset.quality evaluation model observation recorder simulation training $(basename $(notdir $(wildcard vla_adapter_ros/[a-z]*.py)))
 types: setup .venv-lint/.packages
 	.venv-lint/bin/mypy --python-executable $(V)/bin/python $(TYPED:%=-p vla_adapter_ros.%)
 

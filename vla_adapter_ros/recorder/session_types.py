@@ -4,12 +4,17 @@ from __future__ import annotations
 
 from concurrent.futures import Future
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
-from vla_adapter_ros.choices import Choice, OnFail, check_choices
+from pydantic import Field
+from pydantic.dataclasses import dataclass as checked_dataclass
+
+from vla_adapter_ros.choices import Choice, OnFail
+from vla_adapter_ros.contract.schema import CHECKED
 from vla_adapter_ros.dataset.quality.findings import QualityReport
 from vla_adapter_ros.dataset.writer import EpisodeSummary
 from vla_adapter_ros.errors import ParameterError
+from vla_adapter_ros.settings import refusing
 
 
 class SessionState(Choice):
@@ -20,7 +25,8 @@ class SessionState(Choice):
     PENDING = "pending"  # an episode waits to be saved or discarded
 
 
-@dataclass(frozen=True)
+@refusing(ParameterError, "recorder")
+@checked_dataclass(frozen=True, config=CHECKED)
 class SessionSettings:
     """How a session behaves.
 
@@ -32,15 +38,9 @@ class SessionSettings:
     """
 
     on_fail: OnFail = OnFail.ASK
-    min_disk_bytes: float = 1e9
-    silence_s: float = 2.0
-    max_saving: int = 2
-
-    def __post_init__(self) -> None:
-        check_choices(self, ParameterError)
-        for name in ("min_disk_bytes", "silence_s", "max_saving"):
-            if not getattr(self, name) >= 0:
-                raise ParameterError(f"{name} = {getattr(self, name)!r}: allowed is at least 0")
+    min_disk_bytes: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 1e9
+    silence_s: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 2.0
+    max_saving: Annotated[int, Field(ge=0)] = 2
 
 
 @dataclass(frozen=True)
