@@ -44,7 +44,7 @@ def ours(root: Path, contract: Any) -> Calls:
     ages = dict.fromkeys((*contract.camera_names, "/joint_states", contract.action.topic), 0.0)
 
     def add(number: int, images: Images, state: np.ndarray, action: np.ndarray) -> None:
-        writer.add(Frame(number / RATE_HZ, images, state, action, ages, 0.0), 1)
+        writer.add_frame(Frame(number / RATE_HZ, images, state, action, ages, 0.0), 1)
 
     def finish() -> None:
         for save in saves:

@@ -36,7 +36,7 @@ def main() -> int:
                 scene = np.linspace(10 * n, 255, 112 * 112 * 3).astype(np.uint8).reshape(112, 112, 3)
                 images = dict.fromkeys(contract.cameras, scene) | {"depth": np.roll(depth, n, axis=1)}
                 state, action = random.normal(size=11), random.normal(size=8)
-                writer.add(Frame(stamp, images, state, action, {}, stamp), 1)
+                writer.add_frame(Frame(stamp, images, state, action, {}, stamp), 1)
             writer.save_episode()
     return 0
 

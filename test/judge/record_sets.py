@@ -45,7 +45,7 @@ def record(root: Path, contract: Contract, lengths: tuple[int, ...], first: int)
                 images = {name: maker.image(number) for name, maker in scenes.items()}
                 state = np.full(len(contract.state), float(number))
                 action = np.full(len(contract.action_names), number + 0.5)
-                writer.add(Frame(100 * episode + n / 30, images, state, action, ages, 0.0), 1)
+                writer.add_frame(Frame(100 * episode + n / 30, images, state, action, ages, 0.0), 1)
                 number += 1
             writer.save_episode()
 

@@ -30,7 +30,7 @@ def dataset(tmp_path):
         writer.start_episode("lift")
         for n in range(3):
             images = dict.fromkeys(CONTRACT.cameras, image)
-            writer.add(Frame(0.1 * n, images, np.zeros(11), np.zeros(8), ages, 0.1 * n), 1)
+            writer.add_frame(Frame(0.1 * n, images, np.zeros(11), np.zeros(8), ages, 0.1 * n), 1)
         writer.save_episode()
     return tmp_path / "set"
 

@@ -36,7 +36,7 @@ def make_dataset(root, start: np.ndarray) -> DatasetReader:
             action = start.copy()
             action[0] += TURN * min(n / 15, 1.0)
             state = np.append(action, [0.5, 0.0, 0.2])
-            writer.add(Frame(0.1 * n, images, state, action, ages, 0.1 * n), 1)
+            writer.add_frame(Frame(0.1 * n, images, state, action, ages, 0.1 * n), 1)
         writer.save_episode()
     return DatasetReader(root)
 

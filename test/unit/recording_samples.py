@@ -27,5 +27,5 @@ def record(writer, task: str, count: int, seed: int = 0):
     """Record a whole episode of `count` frames."""
     writer.start_episode(task)
     for n in range(count):
-        writer.add(make_frame(n, seed), 1)
+        writer.add_frame(make_frame(n, seed), 1)
     return writer.save_episode()

@@ -43,7 +43,7 @@ def record(root, rows=3):
         writer.start_episode("wave")
         for n in range(rows):
             state, action = np.full(11, 0.01 * n), np.full(8, 0.01 * n)
-            writer.add(Frame(5 + n / 10, images, state, action, {}, 5 + n / 10), 1)
+            writer.add_frame(Frame(5 + n / 10, images, state, action, {}, 5 + n / 10), 1)
         writer.save_episode()
 
 

@@ -94,6 +94,6 @@ def make_set(root: Path, contract: Contract = CONTRACT, episodes: int = 4, rows:
         for number in range(episodes):
             writer.start_episode(("lift the box", "lower the box")[number % 2])
             for n in range(rows):
-                writer.add(make_frame(n, contract), 1)
+                writer.add_frame(make_frame(n, contract), 1)
             writer.save_episode()
     return root

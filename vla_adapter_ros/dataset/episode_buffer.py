@@ -11,7 +11,8 @@ import numpy as np
 
 from vla_adapter_ros.contract import Contract
 from vla_adapter_ros.dataset import layout
-from vla_adapter_ros.dataset.video import VideoEncoder, VideoSettings, count_frames
+from vla_adapter_ros.dataset.finished_episode import FinishedEpisode
+from vla_adapter_ros.dataset.video import VideoEncoder, VideoSettings
 from vla_adapter_ros.errors import FrameError, RecordingError
 from vla_adapter_ros.observation.frame import Frame, fits_float32
 
@@ -34,35 +35,44 @@ class EpisodeBuffer:
     ) -> None:
         self.task = task
         self.videos = dict(videos)
-        self.rows: list[dict[str, Any]] = []
-        self.tasks: list[str] = []
-        """What was to be done in each row."""
+        self._rows: list[dict[str, Any]] = []
+        self._tasks: list[str] = []  # of each row
         self._contract = contract
         self._streams = layout.stream_names(contract)
-        self.encoders: dict[str, VideoEncoder] = {}
+        self._encoders: dict[str, VideoEncoder] = {}
         for name, path in self.videos.items():
             camera = contract.recorded_cameras[name]
             path.parent.mkdir(parents=True, exist_ok=True)
-            self.encoders[name] = VideoEncoder(
+            self._encoders[name] = VideoEncoder(
                 path, fps, camera.width, camera.height, settings, depth=name in contract.depth_cameras
             )
 
     @property
-    def queue_depth(self) -> int:
-        """Images that wait for an encoder, over all cameras."""
-        return sum(encoder.queue_depth for encoder in self.encoders.values())
+    def num_frames(self) -> int:
+        """Rows so far."""
+        return len(self._rows)
 
     @property
-    def encode_cpu_s(self) -> float:
-        """Processor time that encoding took [s], known once the videos are finished."""
-        return sum(encoder.cpu_s for encoder in self.encoders.values())
+    def last_stamp(self) -> float:
+        """Stamp of the newest frame [s]; NaN before the first."""
+        return float(self._rows[-1][layout.STAMP]) if self._rows else math.nan
+
+    @property
+    def control_sources(self) -> list[int]:
+        """Who was in control in each row: 0 nobody, 1 a human, 2 the policy."""
+        return [row[layout.CONTROL_SOURCE] for row in self._rows]
+
+    @property
+    def queue_depth(self) -> int:
+        """Images that wait for an encoder, over all cameras."""
+        return sum(encoder.queue_depth for encoder in self._encoders.values())
 
     @property
     def bytes_on_disk(self) -> int:
         """Size of the videos so far [byte]."""
         return sum(path.stat().st_size for path in self.videos.values() if path.exists())
 
-    def add(self, frame: Frame, control_source: int, *, wait: bool, task: str = "") -> None:
+    def add_frame(self, frame: Frame, control_source: int, *, wait: bool, task: str = "") -> None:
         """Append a frame: all of it or, if it is refused, nothing of it.
 
         Args:
@@ -75,15 +85,15 @@ class EpisodeBuffer:
             FrameError: the frame is not good, or an encoder is behind.
             RecordingError: an encoder failed.
         """
-        self._check(frame, control_source)
-        for name, encoder in self.encoders.items():
-            encoder.check()
+        self._require_good(frame, control_source)
+        for name, encoder in self._encoders.items():
+            encoder.require_working()
             if encoder.is_full and not wait:
                 raise FrameError(f"camera {name}: {encoder.queue_depth} images wait for the encoder")
-        for name, encoder in self.encoders.items():
-            encoder.add(frame.images[name])
-        self.tasks.append(task or (self.tasks[-1] if self.tasks else self.task))
-        self.rows.append(
+        for name, encoder in self._encoders.items():
+            encoder.add_image(frame.images[name])
+        self._tasks.append(task or (self._tasks[-1] if self._tasks else self.task))
+        self._rows.append(
             {
                 layout.ACTION: frame.action,
                 layout.STATE: frame.state,
@@ -93,42 +103,35 @@ class EpisodeBuffer:
             }
         )
 
-    def mark(self, source_at: Callable[[float], int]) -> None:
+    def set_control_sources(self, source_at: Callable[[float], int]) -> None:
         """Write into every row who led at its time: when it was added, the newest word was perhaps older."""
-        for row in self.rows:
+        for row in self._rows:
             row[layout.CONTROL_SOURCE] = source_at(row[layout.STAMP])
 
-    def finish(self) -> dict[str, np.ndarray]:
-        """Close the videos, each checked for one image per row.
-
-        Returns:
-            Camera -> histogram, as of `image_histogram`.
+    def finish_videos(self) -> FinishedEpisode:
+        """Encode what still waits, close the videos, and hand over the whole episode.
 
         Raises:
-            RecordingError: no frames, an encoder failed, or images and rows differ in number.
-            DatasetError: a video that cannot be read.
+            RecordingError: no frames, or an encoder failed.
         """
-        if not self.rows:
+        if not self._rows:
             raise RecordingError("the episode has no frames")
-        for encoder in self.encoders.values():
-            encoder.finish()
-        for path in self.videos.values():
-            if count_frames(path) != len(self.rows):
-                raise RecordingError(f"{path}: {count_frames(path)} images but {len(self.rows)} rows")
-        return {name: encoder.histogram for name, encoder in self.encoders.items()}
+        for encoder in self._encoders.values():
+            encoder.finish_video()
+        return FinishedEpisode(
+            tasks=list(self._tasks),
+            columns={name: np.array([row[name] for row in self._rows]) for name in self._rows[0]},
+            videos=self.videos,
+            histograms={name: encoder.histogram for name, encoder in self._encoders.items()},
+            encode_cpu_s=sum(encoder.cpu_s for encoder in self._encoders.values()),
+        )
 
-    def discard(self) -> None:
-        """Stop encoding and remove the videos."""
-        for encoder in self.encoders.values():
+    def stop_encoders(self) -> None:
+        """Stop encoding at once; the videos stay behind, unfinished."""
+        for encoder in self._encoders.values():
             encoder.cancel()
-        for path in self.videos.values():
-            path.unlink(missing_ok=True)
 
-    def columns(self) -> dict[str, np.ndarray]:
-        """What was recorded, as columns: (T, D) or (T,)."""
-        return {name: np.array([row[name] for row in self.rows]) for name in self.rows[0]}
-
-    def _check(self, frame: Frame, control_source: int) -> None:
+    def _require_good(self, frame: Frame, control_source: int) -> None:
         if frame.problem:
             raise FrameError(frame.problem)
         if control_source not in layout.CONTROL_SOURCES:
@@ -144,5 +147,5 @@ class EpisodeBuffer:
         ):
             if values is None or values.shape != (len(names),) or not fits_float32(values):
                 raise FrameError(f"{what} = {values}: allowed are {len(names)} finite values of float32")
-        if self.rows and not frame.stamp > self.rows[-1][layout.STAMP]:
-            raise FrameError(f"stamp {frame.stamp} does not come after {self.rows[-1][layout.STAMP]}")
+        if self._rows and not frame.stamp > self._rows[-1][layout.STAMP]:
+            raise FrameError(f"stamp {frame.stamp} does not come after {self._rows[-1][layout.STAMP]}")

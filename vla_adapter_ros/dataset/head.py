@@ -27,10 +27,10 @@ class EpisodeHead:
         """Good frames that wait."""
         return sum(not frame.problem for frame, _ in self._held)
 
-    def take(
+    def add_frame(
         self, frame: Frame, task: str, source_at: Callable[[float], int]
     ) -> tuple[list[tuple[Frame, str]], bool]:
-        """Take a frame; get those that are to be recorded now.
+        """Hold a frame; returns those that are to be recorded now.
 
         Args:
             frame: The newest frame, good or bad.

@@ -61,17 +61,17 @@ class Journal:
         """Files that are listed, relative to the data set."""
         return frozenset(self._names)
 
-    def add(self, names: Iterable[str | Path]) -> None:
-        """List files, before they are made."""
+    def list_files(self, names: Iterable[str | Path]) -> None:
+        """Put files on the list, before they are made."""
         with self._guard:
             self._write(self._names | {str(name) for name in names})
 
-    def remove(self, names: Iterable[str | Path]) -> None:
+    def unlist_files(self, names: Iterable[str | Path]) -> None:
         """Take files off the list: they are finished, or gone. A full disk only leaves the list too long."""
         with self._guard, contextlib.suppress(OSError):
             self._write(self._names - {str(name) for name in names})
 
-    def clear_files(self, first: int) -> None:
+    def remove_files(self, first: int) -> None:
         """Remove what is listed but for the files of episodes that count, and empty the list.
 
         Args:
@@ -84,7 +84,7 @@ class Journal:
             if not counts and not _through_link(self._root, path):
                 path.unlink(missing_ok=True)
         files.temporary_path(self._root / JOURNAL).unlink(missing_ok=True)  # of a list that was being begun
-        self.remove(self._names)
+        self.unlist_files(self._names)
 
     def _read(self) -> list[str]:
         path = self._root / JOURNAL

@@ -16,10 +16,12 @@ import pyarrow as pa
 from vla_adapter_ros.contract import Contract
 from vla_adapter_ros.contract.schema import Camera
 from vla_adapter_ros.dataset import depth
-from vla_adapter_ros.dataset.quality.samples import CONTROL_SOURCES
+from vla_adapter_ros.dataset.quality.samples import CONTROL_SOURCES as CONTROL_SOURCES
 from vla_adapter_ros.dataset.video import VideoSettings, encodes_depth
 from vla_adapter_ros.errors import DatasetError
 
+Features = Mapping[str, Mapping[str, Any]]
+"""What info.json declares: name of a column or camera -> dtype, shape, names, info."""
 VERSION = "v3.0"
 FILES_PER_CHUNK = 1000
 DATA_PATH = "data/chunk-{chunk_index:03d}/file-{file_index:03d}.parquet"
@@ -84,6 +86,32 @@ def build_features(contract: Contract, settings: VideoSettings) -> dict[str, dic
     return features
 
 
+def without_encoder(features: Features) -> dict[str, dict[str, Any]]:
+    """The same features, without what was said of the encoder: the videos are mostly copies."""
+    told = ("video.g", "video.crf", "video.preset")
+    found = {}
+    for name, feature in features.items():
+        found[name] = dict(feature)
+        if "info" in feature:
+            found[name]["info"] = {key: value for key, value in feature["info"].items() if key not in told}
+    return found
+
+
+def info_without_totals(contract: Contract, features: Features) -> dict[str, Any]:
+    """What info.json says of a data set of ours, but for the numbers of episodes, rows and tasks."""
+    return {
+        "codebase_version": VERSION,
+        "robot_type": contract.robot_type,
+        "chunks_size": FILES_PER_CHUNK,
+        "data_files_size_in_mb": 100,
+        "video_files_size_in_mb": 200,
+        "fps": whole_rate(contract),
+        "data_path": DATA_PATH,
+        "video_path": VIDEO_PATH,
+        "features": {name: dict(feature) for name, feature in features.items()},
+    }
+
+
 def _depth_feature(name: str, camera: Camera, fps: int) -> dict[str, Any]:
     """A depth camera as LeRobot 0.6 declares it; its statistics are in `depth_unit`."""
     if not encodes_depth():
@@ -127,12 +155,12 @@ def whole_rate(contract: Contract) -> int:
     return round(contract.rate_hz)
 
 
-def numeric_features(features: Mapping[str, Mapping[str, Any]]) -> list[str]:
+def numeric_features(features: Features) -> list[str]:
     """Names of the features that are columns, no videos."""
     return [name for name, feature in features.items() if feature["dtype"] != "video"]
 
 
-def data_schema(features: Mapping[str, Mapping[str, Any]]) -> pa.Schema:
+def data_schema(features: Features) -> pa.Schema:
     """Columns of a data file."""
     kinds = {"float32": pa.float32(), "float64": pa.float64(), "int64": pa.int64()}
     fields = []
@@ -161,7 +189,7 @@ def tasks_table(tasks: list[str]) -> pa.Table:
     return table.replace_schema_metadata({"pandas": json.dumps(pandas)})
 
 
-def episode_table(row: Mapping[str, Any], features: Mapping[str, Mapping[str, Any]]) -> pa.Table:
+def episode_table(row: Mapping[str, Any], features: Features) -> pa.Table:
     """Table of one episode; columns `stats/<feature>/<name>` get the types that the format asks for."""
     arrays = {}
     for name, value in row.items():
@@ -169,7 +197,7 @@ def episode_table(row: Mapping[str, Any], features: Mapping[str, Mapping[str, An
     return pa.table(arrays)
 
 
-def _episode_type(name: str, value: Any, features: Mapping[str, Mapping[str, Any]]) -> pa.DataType:
+def _episode_type(name: str, value: Any, features: Features) -> pa.DataType:
     if name == "tasks":
         return pa.list_(pa.string())
     if not name.startswith("stats/"):

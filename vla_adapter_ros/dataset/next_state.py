@@ -53,13 +53,13 @@ class NextState:
         for place, gripper in enumerate(self._grippers):
             if gripper is None:
                 continue
-            way = gripper.open_position - gripper.closed_position
-            share = (state[self._places[place]] - gripper.closed_position) / way if way else 0.0
-            share = float(share > 0.5) if gripper.mode == "binary" else float(np.clip(share, 0, 1))
-            action[place] = gripper.closed + share * (gripper.open - gripper.closed)
+            opening = gripper.open_position - gripper.closed_position
+            fraction = (state[self._places[place]] - gripper.closed_position) / opening if opening else 0.0
+            fraction = float(fraction > 0.5) if gripper.mode == "binary" else float(np.clip(fraction, 0, 1))
+            action[place] = gripper.closed + fraction * (gripper.open - gripper.closed)
         return action
 
-    def follow(self, items: Iterable[Frame | Other]) -> Iterator[Frame | Other]:
+    def with_actions(self, items: Iterable[Frame | Other]) -> Iterator[Frame | Other]:
         """Give out the same frames with actions, and what is between them, in order.
 
         Bad frames are given out as they are. A good frame without a good one a row later is left out and

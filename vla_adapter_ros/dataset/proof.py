@@ -33,17 +33,17 @@ def prove_writable(
     Raises:
         DatasetError: no episode can be written; the folders are as they were.
     """
-    videos = {camera: take_file(root, camera, number, 0) for camera in contract.recorded_cameras}
+    videos = {camera: unfinished_video(root, camera, number, 0) for camera in contract.recorded_cameras}
     tables = [layout.data_file(root, number), layout.episode_file(root, number)]
     paths = [*videos.values(), *map(files.temporary_path, tables)]
     names = [path.relative_to(root).as_posix() for path in paths]
     made = [folder for path in paths for folder in files.missing_folders(path.parent)]
-    take = None
+    episode = None
     try:
-        journal.add(names)
-        take = EpisodeBuffer("probe", contract, layout.whole_rate(contract), settings, videos)
-        take.add(_black(contract), layout.HUMAN, wait=True)
-        take.finish()
+        journal.list_files(names)
+        episode = EpisodeBuffer("probe", contract, layout.whole_rate(contract), settings, videos)
+        episode.add_frame(_black(contract), layout.HUMAN, wait=True)
+        episode.finish_videos().require_images()
         for path in map(files.temporary_path, tables):
             path.parent.mkdir(parents=True, exist_ok=True)
             pq.write_table(pa.table({"probe": [0]}), path)
@@ -55,15 +55,20 @@ def prove_writable(
             f"{settings.preset}: {reason}"
         ) from error
     finally:
-        if take is not None:
-            take.discard()
+        if episode is not None:
+            episode.stop_encoders()
+        for path in videos.values():
+            path.unlink(missing_ok=True)
         files.remove_empty(made)
-        journal.remove(names)
+        journal.unlist_files(names)
 
 
-def take_file(root: Path, camera: str, number: int, take: int) -> Path:
-    """Video of a camera while it is encoded, beside the `number`-th one: its episode has no number yet."""
-    return layout.video_file(root, camera, number).with_name(f"take-{take:06d}.mp4{files.TEMPORARY}")
+def unfinished_video(root: Path, camera: str, file: int, episode: int) -> Path:
+    """Video of a camera while it is written, beside the one of the `file`-th episode.
+
+    Its episode has no number in the data set yet: `episode` counts those that this process has begun.
+    """
+    return layout.video_file(root, camera, file).with_name(f"take-{episode:06d}.mp4{files.TEMPORARY}")
 
 
 def _black(contract: Contract) -> Frame:

@@ -93,7 +93,7 @@ def resume(
         folder.require_known(journal.names, 0)
         if (root / layout.CONTRACT).is_file():
             require_same(contract, read_contract(root / layout.CONTRACT), f"data set {root}")
-        journal.clear_files(0)
+        journal.remove_files(0)
         return Totals()
     reader = DatasetReader(root)
     theirs = reader.contract
@@ -109,7 +109,7 @@ def resume(
             parts.append(rows[name])
     next_file = _next_file(reader)
     folder.require_known(journal.names, next_file)
-    journal.clear_files(next_file)
+    journal.remove_files(next_file)
     totals = Totals(reader.num_episodes, reader.num_frames, list(reader.tasks), next_file, columns)
     totals.histograms.update(_histograms(reader))
     _align_tables(reader, totals)

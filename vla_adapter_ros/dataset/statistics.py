@@ -49,6 +49,11 @@ def _known_statistics(columns: np.ndarray) -> dict[str, list[Any]]:
     return joined | {"count": [len(columns)]}
 
 
+def empty_histogram(depth: bool) -> np.ndarray:
+    """Counts of no image: int64 (3, 256) of colors, (1, 4096) of depth."""
+    return np.zeros((1, CODES) if depth else (3, 256), dtype=np.int64)
+
+
 def image_histogram(image: np.ndarray) -> np.ndarray:
     """Count the values of an image.
 

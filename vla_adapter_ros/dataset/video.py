@@ -15,8 +15,8 @@ import av
 import numpy as np
 
 from vla_adapter_ros.dataset.colors import yuv_planes
-from vla_adapter_ros.dataset.depth import CODEC, CODES, PIXEL_FORMAT, DepthCoding, holds_depth
-from vla_adapter_ros.dataset.statistics import image_histogram
+from vla_adapter_ros.dataset.depth import CODEC, PIXEL_FORMAT, DepthCoding, holds_depth
+from vla_adapter_ros.dataset.statistics import empty_histogram, image_histogram
 from vla_adapter_ros.errors import DatasetError, RecordingError
 from vla_adapter_ros.untrusted import pointer_note
 
@@ -85,7 +85,7 @@ class VideoEncoder:
         """Processor time of the thread [s], known once it has ended."""
         self.frames = 0
         """Images encoded so far."""
-        self.histogram = np.zeros((1, CODES) if depth else (3, 256), dtype=np.int64)
+        self.histogram = empty_histogram(depth)
         """Values counted so far, as of `image_histogram`."""
         self._thread = threading.Thread(target=self._run, name=f"encode {path.name}", daemon=True)
         self._thread.start()
@@ -100,24 +100,24 @@ class VideoEncoder:
         """Whether the next image would have to wait."""
         return self._queue.full()
 
-    def check(self) -> None:
+    def require_working(self) -> None:
         """Raise RecordingError if the encoder failed."""
         if self._error is not None:
             raise RecordingError(f"{self._path}: encoding failed: {self._error}") from self._error
 
-    def add(self, image: np.ndarray) -> None:
+    def add_image(self, image: np.ndarray) -> None:
         """Hand over an image; waits while the queue is full.
 
         Raises:
             RecordingError: the encoder failed or hangs.
         """
-        self.check()
+        self.require_working()
         try:
             self._queue.put(image, timeout=_QUEUE_TIMEOUT_S)
         except queue.Full:
             raise RecordingError(f"{self._path}: the encoder hangs, {_QUEUE_LENGTH} images wait") from None
 
-    def finish(self) -> None:
+    def finish_video(self) -> None:
         """Encode what still waits and close the file.
 
         Raises:
@@ -125,7 +125,7 @@ class VideoEncoder:
         """
         self._queue.put(None)
         self._thread.join()
-        self.check()
+        self.require_working()
 
     def cancel(self) -> None:
         """Stop at once; the file stays behind, unfinished."""

@@ -9,7 +9,6 @@ from collections.abc import Callable, Mapping
 from vla_adapter_ros.contract import Contract
 from vla_adapter_ros.dataset.episode_buffer import EpisodeBuffer
 from vla_adapter_ros.dataset.head import EpisodeHead
-from vla_adapter_ros.dataset.layout import CONTROL_SOURCE, STAMP
 from vla_adapter_ros.dataset.leader import Leader
 from vla_adapter_ros.dataset.quality.findings import Finding, Level, QualityReport
 from vla_adapter_ros.dataset.quality.monitor import EpisodeMonitor
@@ -90,7 +89,7 @@ class RunningEpisode:
         if not frame.problem:
             self.last_good = frame.stamp
         instruction = next((text for since, text in reversed(self._instructions) if since <= frame.stamp), "")
-        frames, begins = self._head.take(frame, instruction, self._leader.source_at)
+        frames, begins = self._head.add_frame(frame, instruction, self._leader.source_at)
         if begins:  # what was recorded until then showed an arm that nobody led
             self._begin_at(frames[0][0].stamp)
         for known, said in frames:
@@ -113,7 +112,7 @@ class RunningEpisode:
         for frame, instruction in self._head.rest():
             self._record(frame, instruction)
         episode = self._writer.detach_episode()
-        episode.mark(self._leader.source_at)
+        episode.set_control_sources(self._leader.source_at)
         return episode
 
     def discard(self) -> int:
@@ -124,9 +123,8 @@ class RunningEpisode:
 
     def report_on(self, episode: EpisodeBuffer) -> QualityReport:
         """The quality report of a finished episode of at least one row, with what leader and streams say."""
-        end = episode.rows[-1][STAMP]
-        sources = [row[CONTROL_SOURCE] for row in episode.rows]
-        report = self._monitor.validate(sources, self._leader.obstacle(end))
+        end = episode.last_stamp
+        report = self._monitor.validate(episode.control_sources, self._leader.obstacle(end))
         remarks = [("controller", text) for text in self._leader.remarks(end)]
         remarks += [("streams", text) for text in losses_since(self._lost_before, self._losses())]
         noted = (Finding(name, Level.WARN, math.nan, text) for name, text in remarks)
@@ -135,7 +133,7 @@ class RunningEpisode:
     def _record(self, frame: Frame, instruction: str) -> None:
         try:
             source = self._leader.source_at(frame.stamp)
-            self._writer.add(frame, source, wait=False, task=instruction)
+            self._writer.add_frame(frame, source, wait=False, task=instruction)
         except FrameError as error:
             self.dropped += 1
             self._monitor.count_dropped()

@@ -8,7 +8,8 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 from vla_adapter_ros.dataset.episode_buffer import EpisodeBuffer
-from vla_adapter_ros.dataset.writer import DatasetWriter, EpisodeSummary
+from vla_adapter_ros.dataset.finished_episode import EpisodeSummary
+from vla_adapter_ros.dataset.writer import DatasetWriter
 from vla_adapter_ros.recorder.memory import give_back_memory
 
 

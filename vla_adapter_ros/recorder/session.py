@@ -19,10 +19,11 @@ from typing import Any
 from vla_adapter_ros.choices import OnFail
 from vla_adapter_ros.contract import Contract
 from vla_adapter_ros.dataset.episode_buffer import EpisodeBuffer
+from vla_adapter_ros.dataset.finished_episode import EpisodeSummary
 from vla_adapter_ros.dataset.leader import Leader
 from vla_adapter_ros.dataset.quality.findings import Level
 from vla_adapter_ros.dataset.quality.settings import DEFAULTS, QualitySettings
-from vla_adapter_ros.dataset.writer import DatasetWriter, EpisodeSummary
+from vla_adapter_ros.dataset.writer import DatasetWriter
 from vla_adapter_ros.errors import RecordingError, VlaAdapterError
 from vla_adapter_ros.observation.frame import Frame
 from vla_adapter_ros.recorder.disk import DiskGauge
@@ -156,7 +157,7 @@ class RecordingSession:
             if self._pending:
                 (episode, _), self._pending = self._pending, None
                 self._writer.discard(episode)
-                return self._log.answer(True, f"discarded the pending episode of {len(episode.rows)} frames")
+                return self._log.answer(True, f"discarded the pending episode of {episode.num_frames} frames")
             return self._log.answer(False, "no episode is being recorded or waits")
 
     def rerecord(self, now: float, issues: Sequence[str] = ()) -> Reply:
@@ -283,7 +284,7 @@ class RecordingSession:
         except RecordingError as error:
             return self._log.lose_episode(error)
         self._disk.add_episode(episode.bytes_on_disk, running.duration_s)
-        if not episode.rows:
+        if not episode.num_frames:
             self._writer.discard(episode)
             why = fault or running.problem or "the reference camera is silent"
             return self._log.answer(False, f"discarded, no frame was recorded: {why}")
@@ -296,9 +297,9 @@ class RecordingSession:
             why = "; ".join(line for line in self._report_lines if line.startswith("fail"))
             if self._settings.on_fail is OnFail.DISCARD:
                 self._writer.discard(episode)
-                return self._log.answer(False, f"discarded {len(episode.rows)} frames: {why}")
+                return self._log.answer(False, f"discarded {episode.num_frames} frames: {why}")
             self._pending = (episode, notes)
-            return self._log.answer(False, f"{len(episode.rows)} frames wait, save or discard them: {why}")
+            return self._log.answer(False, f"{episode.num_frames} frames wait, save or discard them: {why}")
         return self._submit(episode, notes)
 
     def _submit(self, episode: EpisodeBuffer, notes: Mapping[str, Any]) -> Reply:
@@ -317,7 +318,7 @@ class RecordingSession:
                 self._log.answer(True, describe(future.result(), dropped))
 
         saved = self._saver.save(episode, notes, end)
-        return Reply(True, f"saving {len(episode.rows)} frames", saved, dropped)
+        return Reply(True, f"saving {episode.num_frames} frames", saved, dropped)
 
     def _next_number(self) -> int:
         return self._writer.num_episodes + self._saver.num_episodes

@@ -27,7 +27,7 @@ def data_set(tmp_path):
             writer.start_episode(task)
             for n in range(5):
                 stamp = 3 + 0.1 * n
-                writer.add(
+                writer.add_frame(
                     Frame(stamp, dict.fromkeys(CONTRACT.cameras, image), state, state[:8], ages, stamp), 1
                 )
             writer.save_episode()

@@ -48,7 +48,7 @@ def make_set(
             writer.start_episode(("lift the cube", "push the cube")[episode % 2])
             for n in range(rows):
                 frame = make_frame(episode, n, rows)
-                writer.add(frame if change is None else change(episode, n, frame), 1)
+                writer.add_frame(frame if change is None else change(episode, n, frame), 1)
             writer.save_episode()
     return root
 

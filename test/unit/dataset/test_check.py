@@ -49,7 +49,7 @@ def sound(tmp_path_factory) -> Path:
         for task in ("lift", "push"):
             writer.start_episode(task)
             for n in range(20):
-                writer.add(motion(n), 1)
+                writer.add_frame(motion(n), 1)
             writer.save_episode()
     return root
 
@@ -100,7 +100,7 @@ def longer_video(root: Path) -> None:
     with DatasetWriter(root.with_name("long"), CONTRACT) as writer:
         writer.start_episode("a")
         for n in range(22):
-            writer.add(motion(n), 1)
+            writer.add_frame(motion(n), 1)
         writer.save_episode()
     shutil.copy(root.with_name("long") / GRIPPER.replace("001", "000"), root / GRIPPER)
 
@@ -174,7 +174,7 @@ def test_windows_of_long_episodes_are_looked_at_unless_all_is_asked_for(tmp_path
         writer.start_episode("wave")
         for n in range(101):
             frame = motion(n % 20)
-            writer.add(replace(frame, stamp=20 + 0.1 * n), 1)
+            writer.add_frame(replace(frame, stamp=20 + 0.1 * n), 1)
         writer.save_episode()
     for decode, images in ((False, 100), (True, 202)):
         report = check_dataset(tmp_path, decode=decode)

@@ -67,8 +67,8 @@ def test_many_encodings_do_not_make_a_picture_darker(tmp_path, codec):
         path = tmp_path / f"{generation}.mp4"
         encoder = VideoEncoder(path, 10, *SIZE[::-1], VideoSettings(codec, crf=18))  # of imports
         for image in images:
-            encoder.add(image)
-        encoder.finish()
+            encoder.add_image(image)
+        encoder.finish_video()
         images = list(decode_frames(path, 0.0, len(first), 10.0))
         drift = [(last.astype(float) - image).mean() for image, last in zip(first, images, strict=True)]
         # What is left the encoder makes by itself. With OpenCV's conversion: 1.0, and after four times 3.5.

@@ -172,7 +172,7 @@ def record(writer: DatasetWriter, count: int, seed: int = 0) -> list[np.ndarray]
     seen = []
     for n in range(count):
         frame, depth = frame_with_depth(n, seed)
-        writer.add(frame, 1)
+        writer.add_frame(frame, 1)
         seen.append(DepthCoding().decode(DepthCoding().encode(depth)))
     writer.save_episode()
     return seen
@@ -211,7 +211,7 @@ def test_a_frame_without_depth_is_not_recorded(tmp_path) -> None:
     with DatasetWriter(tmp_path / "set", WITH_DEPTH) as writer:
         writer.start_episode("wave")
         with pytest.raises(FrameError, match="camera depth"):
-            writer.add(make_frame(0), 1)
+            writer.add_frame(make_frame(0), 1)
 
 
 def test_a_crash_that_left_the_histograms_behind_is_made_good(recorded) -> None:

@@ -119,7 +119,7 @@ def test_idle_heads_and_tails_go(tmp_path, exact):
         for first, last in ((14, 20), (0, 27)):
             writer.start_episode("wave")
             for frame in still_between(first, last, 28):
-                writer.add(frame, 1)
+                writer.add_frame(frame, 1)
             writer.save_episode()
     original = DatasetReader(tmp_path / "set")
     before = everything(original.root)

@@ -228,8 +228,8 @@ def test_a_frozen_camera_is_seen_through_the_codec(tmp_path, crf):
     for name, images in (("moves", moving_images()), ("frozen", frozen(40))):
         encoder = VideoEncoder(tmp_path / name, 10, 64, 48, VideoSettings(crf=crf))
         for image in images:
-            encoder.add(image)
-        encoder.finish()
+            encoder.add_image(image)
+        encoder.finish_video()
         decoded = decode_frames(tmp_path / name, 0.0, T, 10.0)
         samples = replace(good(), images={"gripper": measure_images(decoded, SETTINGS)})
         report = validate_episode(samples, SETTINGS, CONTRACT)

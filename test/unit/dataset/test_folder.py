@@ -162,7 +162,7 @@ def test_a_folder_removed_while_recording_ends_the_recording(root, made_anew):
 def test_what_is_lost_during_an_episode_is_not_counted(root, lost):
     with DatasetWriter(root, CONTRACT) as writer:
         writer.start_episode("b")
-        writer.add(make_frame(0), 1)
+        writer.add_frame(make_frame(0), 1)
         path = root / lost
         path.unlink() if path.is_file() else shutil.rmtree(path)
         with pytest.raises(RecordingError):

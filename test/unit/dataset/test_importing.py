@@ -247,10 +247,10 @@ def test_real_videos_of_several_episodes_per_file_are_copied(tmp_path):
     (tmp_path / "so101.yaml").write_text(draft_contract(dataset, "so101").contract)
     contract = read_contract(tmp_path / "so101.yaml")
     mapped = open_dataset(dataset.root, contract=contract)
-    from vla_adapter_ros.dataset.tools.transfer import DatasetImporter
+    from vla_adapter_ros.dataset.tools.importer import DatasetImporter
 
-    with DatasetImporter(tmp_path / "set", contract, codec="av1") as receiver:
-        done = receiver.receive(mapped, 4)
+    with DatasetImporter(tmp_path / "set", contract, codec="av1") as importer:
+        done = importer.import_episode(mapped, 4)
     assert done.encoded_again == {} and done.summary.frames == 90
     made = DatasetReader(tmp_path / "set")
     np.testing.assert_array_equal(made.image("wrist", 0, 57), dataset.image("wrist", 4, 57))

@@ -43,12 +43,12 @@ def record(root: Path, said: list[str] = SAID) -> DatasetReader:
     with DatasetWriter(root, CONTRACT) as writer:
         writer.start_episode(said[0])
         for n, task in enumerate(said):
-            writer.add(make_frame(n), 1, task=task)
+            writer.add_frame(make_frame(n), 1, task=task)
         summary = writer.save_episode()
         assert summary.tasks == ("reach", "grasp", "lift") and summary.task == "reach"
         writer.start_episode("grasp")
         for n in range(4):
-            writer.add(make_frame(n, 1), 1)
+            writer.add_frame(make_frame(n, 1), 1)
         writer.save_episode()
     return DatasetReader(root)
 
@@ -83,10 +83,10 @@ def test_merge_split_trim_and_repair_keep_them(ours, tmp_path):
 
 
 def test_a_cut_keeps_the_tasks_of_the_rows_that_stay(ours, tmp_path):
-    from vla_adapter_ros.dataset.tools.transfer import DatasetImporter
+    from vla_adapter_ros.dataset.tools.importer import DatasetImporter
 
-    with DatasetImporter(tmp_path / "cut", CONTRACT) as receiver:
-        receiver.receive(ours, 0, range(2, 6))
+    with DatasetImporter(tmp_path / "cut", CONTRACT) as importer:
+        importer.import_episode(ours, 0, range(2, 6))
     assert DatasetReader(tmp_path / "cut").row_tasks(0) == ["reach", "grasp", "grasp", "lift"]
 
 
@@ -187,13 +187,13 @@ def test_without_a_controller_every_row_stays(session):
 
 def test_frames_are_held_for_a_bounded_time():
     head, frames = EpisodeHead(), [make_frame(n) for n in range(20)]
-    passed = [len(head.take(frame, "", lambda stamp: 0)[0]) for frame in frames]
+    passed = [len(head.add_frame(frame, "", lambda stamp: 0)[0]) for frame in frames]
     assert sum(passed) + head.held == 20 and head.held == round(10 * HOLD_S) + 1
-    later, begins = head.take(
+    later, begins = head.add_frame(
         replace(make_frame(20), problem="late"), "", lambda stamp: stamp > at(17) - 0.01
     )
     assert begins and [round(10 * (f.stamp - 50)) for f, _ in later] == [17, 18, 19, 20]
-    frames, begins = head.take(make_frame(21), "", lambda stamp: 0)
+    frames, begins = head.add_frame(make_frame(21), "", lambda stamp: 0)
     assert len(frames) == 1 and not begins  # a pause in the middle stays
 
 

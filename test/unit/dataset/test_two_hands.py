@@ -58,7 +58,7 @@ def test_rows_are_read_back_under_their_names(tmp_path, contract):
             messages(builder, n, contract)
             for frame in builder.take_frames(100.0 + 0.1 * n + 0.09):
                 assert not frame.problem
-                writer.add(frame, 1)
+                writer.add_frame(frame, 1)
         writer.save_episode()
     reader = DatasetReader(tmp_path / "set")
     assert reader.contract == contract

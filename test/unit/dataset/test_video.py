@@ -31,5 +31,5 @@ def test_a_write_that_fails_is_told_at_once(tmp_path, images):
     encoder = VideoEncoder(tmp_path / "a.mp4", 10, 64, 64, VideoSettings(crf=1))
     with tiny_files(), pytest.raises(RecordingError, match="encoding failed"):
         for _ in range(images):
-            encoder.add(rng.integers(0, 255, (64, 64, 3), dtype=np.uint8))
-        encoder.finish()
+            encoder.add_image(rng.integers(0, 255, (64, 64, 3), dtype=np.uint8))
+        encoder.finish_video()

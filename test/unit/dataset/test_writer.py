@@ -133,7 +133,7 @@ def test_discard_leaves_no_trace(tmp_path):
         before = names_of(tmp_path)
         writer.start_episode("b")
         for n in range(6):
-            writer.add(make_frame(n, seed=5), 1)
+            writer.add_frame(make_frame(n, seed=5), 1)
         writer.discard_episode()
         assert names_of(tmp_path) == before
         assert not writer.recording
@@ -150,7 +150,7 @@ def test_discard_leaves_no_trace(tmp_path):
 def test_a_frame_is_taken_whole_or_not_at_all(tmp_path, change):
     with DatasetWriter(tmp_path, CONTRACT) as writer:
         writer.start_episode("a")
-        writer.add(make_frame(0), 1)
+        writer.add_frame(make_frame(0), 1)
         bad, source = make_frame(1), 1
         if change == "problem":
             bad = replace(bad, problem="camera gripper: no sample")
@@ -167,8 +167,8 @@ def test_a_frame_is_taken_whole_or_not_at_all(tmp_path, change):
         else:
             source = 3
         with pytest.raises(FrameError):
-            writer.add(bad, source)
-        writer.add(make_frame(2), 1)
+            writer.add_frame(bad, source)
+        writer.add_frame(make_frame(2), 1)
         assert writer.save_episode().frames == 2
     reader = DatasetReader(tmp_path)
     assert [len(reader.decode(camera, 0)) for camera in reader.cameras] == [2, 2]
@@ -177,7 +177,7 @@ def test_a_frame_is_taken_whole_or_not_at_all(tmp_path, change):
 def test_calls_in_the_wrong_order_are_refused(tmp_path):
     writer = DatasetWriter(tmp_path, CONTRACT)
     with pytest.raises(RecordingError, match="no episode"):
-        writer.add(make_frame(0), 1)
+        writer.add_frame(make_frame(0), 1)
     with pytest.raises(RecordingError, match="no episode"):
         writer.save_episode()
     with pytest.raises(RecordingError, match="task"):
@@ -208,12 +208,12 @@ def test_a_failing_encoder_discards_the_episode_and_keeps_the_earlier_ones(tmp_p
         writer.start_episode("b")
         with pytest.raises(RecordingError, match="no space left"):
             for n in range(200):
-                writer.add(make_frame(n), 1)
+                writer.add_frame(make_frame(n), 1)
                 time.sleep(0.005)
         assert not writer.recording
         writer.start_episode("c")
         with pytest.raises(RecordingError, match="no space left"):
-            writer.add(make_frame(0), 1)
+            writer.add_frame(make_frame(0), 1)
             writer.save_episode()
         monkeypatch.undo()
         record(writer, "d", 3)
@@ -226,8 +226,8 @@ def test_lost_images_are_noticed_at_save(tmp_path, monkeypatch):
     with DatasetWriter(tmp_path, CONTRACT) as writer:
         writer.start_episode("a")
         for n in range(5):
-            writer.add(make_frame(n), 1)
-        writer._episode.encoders["gripper"].add(make_frame(5).images["gripper"])
+            writer.add_frame(make_frame(n), 1)
+        writer._episode._encoders["gripper"].add_image(make_frame(5).images["gripper"])
         with pytest.raises(RecordingError, match="6 images but 5 rows"):
             writer.save_episode()
         assert writer.num_episodes == 0
@@ -266,13 +266,13 @@ def test_an_episode_is_recorded_while_the_former_is_being_saved(tmp_path):
         for number in range(3):
             writer.start_episode("abc"[number])
             for n in range(4 + number):
-                writer.add(make_frame(n, number), 1)
+                writer.add_frame(make_frame(n, number), 1)
             takes.append(writer.detach_episode())
         writer.start_episode("d")
         saving = threading.Thread(target=lambda: [writer.commit(take) for take in (takes[2], takes[0])])
         saving.start()
         for n in range(3):
-            writer.add(make_frame(n, 3), 2)
+            writer.add_frame(make_frame(n, 3), 2)
         saving.join()
         writer.discard(takes[1])
         assert writer.save_episode({"place": "bench"}).index == 2
@@ -315,7 +315,7 @@ def test_an_encoder_that_is_behind_refuses_the_whole_row(tmp_path, monkeypatch):
         refused = 0
         for n in range(80):
             try:
-                writer.add(make_frame(n), 1, wait=False)
+                writer.add_frame(make_frame(n), 1, wait=False)
             except FrameError as error:
                 assert "64 images wait" in str(error)
                 refused += 1

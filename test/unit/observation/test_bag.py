@@ -85,7 +85,7 @@ def test_policy_recorder_and_import_see_the_same(tmp_path):
     with DatasetWriter(tmp_path / "live", CONTRACT) as writer:
         writer.start_episode("wave")
         for frame in good:
-            writer.add(frame, 1)
+            writer.add_frame(frame, 1)
         writer.save_episode()
     import_bag(
         bag_of(tmp_path / "bag", CONTRACT, samples), CONTRACT, tmp_path / "imported", instruction="wave"

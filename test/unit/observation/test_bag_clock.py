@@ -16,7 +16,8 @@ from test_bag import live_frames
 from vla_adapter_ros.contract.schema import Camera
 from vla_adapter_ros.dataset.quality.dataset_report import check_dataset
 from vla_adapter_ros.dataset.reader import DatasetReader
-from vla_adapter_ros.dataset.tools.importing import ImportReport, import_bag
+from vla_adapter_ros.dataset.tools.import_report import ImportReport
+from vla_adapter_ros.dataset.tools.importing import import_bag
 from vla_adapter_ros.observation.bag import Bag
 from vla_adapter_ros.observation.bag_clock import BagClock
 from vla_adapter_ros.observation.bag_frames import BagNotes, bag_frames

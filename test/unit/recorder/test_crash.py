@@ -99,7 +99,7 @@ def test_a_disk_that_is_full_keeps_the_earlier_episodes_and_is_used_again(small_
             for _ in range(50):
                 writer.start_episode("fill it")
                 for n in range(20):
-                    writer.add(noisy_frame(n), 1)
+                    writer.add_frame(noisy_frame(n), 1)
                 writer.save_episode()
                 saved += 1
         assert saved > 0 and not writer.recording

@@ -326,7 +326,7 @@ def test_episodes_of_one_row_are_looked_at(lengths, backbone, tmp_path):
                 images = {name: np.full((112, 112, 3), 90, np.uint8) for name in CONTRACT.cameras}
                 action = np.full(8, 0.1 * (n + number))
                 stamp = 10.0 * number + 0.1 * n
-                writer.add(Frame(stamp, images, np.full(11, 0.1 * (n + number)), action, {}, stamp), 1)
+                writer.add_frame(Frame(stamp, images, np.full(11, 0.1 * (n + number)), action, {}, stamp), 1)
             writer.save_episode()
     page = tmp_path / "page.html"
     try:
@@ -346,7 +346,7 @@ def test_a_black_camera_and_repeated_images_are_named_before_a_training(backbone
                 images = dict(zip(CONTRACT.cameras, (image, 0 * image), strict=True))
                 state = np.full(11, 0.3 * np.sin(n / 4))
                 action = np.array([*(state[:7] + 0.02), float(n < 20)])
-                writer.add(Frame(100 * episode + 0.1 * n, images, state, action, {}, 0.0), 1)
+                writer.add_frame(Frame(100 * episode + 0.1 * n, images, state, action, {}, 0.0), 1)
             writer.save_episode()
     found = {
         c.name: c for c in check_data(tmp_path / "set", tmp_path / "p.html", init=backbone, steps=1).findings

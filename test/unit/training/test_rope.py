@@ -94,7 +94,7 @@ def make_dataset(root: Path, contract: Contract) -> Path:
                     camera: rng.integers(0, 256, (112, 112, 3), dtype=np.uint8) for camera in contract.cameras
                 }
                 stamp = 100.0 * episode + n / contract.rate_hz
-                writer.add(Frame(stamp, images, state, action, {}, stamp), 1)
+                writer.add_frame(Frame(stamp, images, state, action, {}, stamp), 1)
             writer.save_episode()
     return root
 

@@ -54,7 +54,7 @@ def test_a_hand_that_rests_closed_does_not_hide_what_the_other_does(tmp_path):
     with DatasetWriter(tmp_path, CONTRACT) as writer:
         writer.start_episode("lift the box")
         for frame in frames:
-            writer.add(frame, 1)
+            writer.add_frame(frame, 1)
         writer.save_episode()
     assert read(CONTRACT, tmp_path).waypoint.tolist() == [6] * 6 + [-1] * 6
 

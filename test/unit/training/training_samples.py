@@ -34,7 +34,7 @@ def make_dataset(root: Path, episodes: int = 8, control_source: int = 1) -> Path
                 shade = np.uint8(100 + 200 * start[0])
                 images = {name: np.full((112, 112, 3), shade) for name in CONTRACT.cameras}
                 stamp = 100.0 * number + 0.1 * n
-                writer.add(Frame(stamp, images, state, action, {}, stamp), control_source)
+                writer.add_frame(Frame(stamp, images, state, action, {}, stamp), control_source)
             writer.save_episode()
     return root
 

@@ -19,8 +19,10 @@ from vla_adapter_ros.dataset.opening import Dataset
 from vla_adapter_ros.dataset.quality.rows import idle_rows
 from vla_adapter_ros.dataset.quality.settings import QualitySettings
 from vla_adapter_ros.dataset.remux import key_images
-from vla_adapter_ros.dataset.tools.importing import EpisodeReport, receive_all, require_elsewhere, require_fit
-from vla_adapter_ros.dataset.tools.transfer import DatasetImporter, usual_codec
+from vla_adapter_ros.dataset.tools.copying import usual_codec
+from vla_adapter_ros.dataset.tools.import_report import EpisodeReport
+from vla_adapter_ros.dataset.tools.importer import DatasetImporter
+from vla_adapter_ros.dataset.tools.importing import require_elsewhere, require_fit
 from vla_adapter_ros.errors import DatasetError
 from vla_adapter_ros.paths import locate
 from vla_adapter_ros.texts import comma_list
@@ -57,9 +59,9 @@ def merge(
         require_fit(dataset, contract)
     _require_new(output, *datasets)
     episodes = []
-    with DatasetImporter(output, contract, codec=usual_codec(datasets[0], contract)) as receiver:
+    with DatasetImporter(output, contract, codec=usual_codec(datasets[0], contract)) as importer:
         for dataset in datasets:
-            for entry in receive_all(receiver, dataset):
+            for entry in importer.import_episodes(dataset):
                 episodes.append(entry)
                 report(entry)
     return episodes
@@ -97,8 +99,8 @@ def split(
         result[name] = []
         with DatasetImporter(
             locate(output) / name, contract, codec=usual_codec(dataset, contract)
-        ) as receiver:
-            for entry in receive_all(receiver, dataset, episodes=list(episodes)):
+        ) as importer:
+            for entry in importer.import_episodes(dataset, episodes=list(episodes)):
                 result[name].append(entry)
                 report(name, entry)
     return result
@@ -150,14 +152,14 @@ def trim_idle(
     settings, contract = settings or TrimSettings(), contract_of(dataset)
     _require_new(output, dataset)
     episodes = []
-    with DatasetImporter(output, contract, codec=usual_codec(dataset, contract)) as receiver:
+    with DatasetImporter(output, contract, codec=usual_codec(dataset, contract)) as importer:
         for facts in dataset.episodes:
             source = f"{dataset.root.name}, episode {facts.number}"
             kept = moving_rows(dataset.rows(facts.index), dataset.fps, settings)
             if not settings.exact:
                 kept = range(_cut_at_key(dataset, facts.index, kept.start), kept.stop)
             try:
-                done = receiver.receive(dataset, facts.index, kept)
+                done = importer.import_episode(dataset, facts.index, kept)
             except DatasetError as error:
                 entry = EpisodeReport(-1, source, 0, "", [str(error)])
             else:
