@@ -83,8 +83,16 @@ def remove_empty(folders: Iterable[Path]) -> None:
 
 def write_json(path: Path, value: Any) -> None:
     """Write `value` as JSON, all or nothing."""
-    text = json.dumps(value, indent=4, ensure_ascii=False, allow_nan=False)
-    write_file(path, lambda target: target.write_text(text, encoding="utf-8"))
+    write_text(path, json.dumps(value, indent=4, ensure_ascii=False, allow_nan=False))
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text in UTF-8, all or nothing."""
+
+    def write(target: Path) -> None:
+        target.write_text(text, encoding="utf-8")
+
+    write_file(path, write)
 
 
 def _flush(path: Path) -> None:

@@ -35,7 +35,7 @@ def write_card(root: Path) -> bool:
         if any(path.name.lower().startswith("readme") for path in root.iterdir()):
             return False
         text = dataset_card(DatasetReader(root))
-        files.write_file(root / CARD, lambda path: path.write_text(text, encoding="utf-8"))
+        files.write_text(root / CARD, text)
         return True
     return False
 

@@ -78,10 +78,10 @@ def yuv_planes(image: np.ndarray) -> np.ndarray:
     height, width = image.shape[:2]
     half = cv2.resize(image, (width // 2, height // 2), interpolation=cv2.INTER_AREA)
     _, red, blue = cv2.split(cv2.cvtColor(half.astype(np.uint16) * _FINE, cv2.COLOR_RGB2YCrCb))
-    red, blue = red - _FIRST, blue - _FIRST
+    red, blue = np.asarray(red, np.uint16) - _FIRST, np.asarray(blue, np.uint16) - _FIRST
     u = np.take(_U_OF, blue, mode="clip")
-    v = np.take(_V_OF, red - cv2.LUT(u, _RED_BY_U), mode="clip")
-    u = np.take(_U_OF, blue - cv2.LUT(v, _BLUE_BY_V), mode="clip")
+    v = np.take(_V_OF, red - np.asarray(cv2.LUT(u, _RED_BY_U), np.uint8), mode="clip")
+    u = np.take(_U_OF, blue - np.asarray(cv2.LUT(v, _BLUE_BY_V), np.uint8), mode="clip")
     lift = cv2.add(cv2.LUT(u, _LIFT_BY_U), cv2.LUT(v, _LIFT_BY_V))
     lift = cv2.resize(lift, (width, height), interpolation=cv2.INTER_NEAREST)
     planes = np.empty((height + height // 2, width), np.uint8)

@@ -29,7 +29,7 @@ _COUNTS = ("total_episodes", "total_frames", "total_tasks", "chunks_size")
 
 def is_numeric(feature: dict[str, Any]) -> bool:
     """Whether a feature is a column of numbers."""
-    return feature["dtype"].startswith(_NUMBERS)
+    return bool(feature["dtype"].startswith(_NUMBERS))
 
 
 def check_info(info: dict[str, Any], path: Path) -> dict[str, Any]:
@@ -43,20 +43,19 @@ def check_info(info: dict[str, Any], path: Path) -> dict[str, Any]:
         DatasetError: a key is missing, or a value has another type, size or form than is allowed.
     """
 
-    def require(ok: bool, key: str, value: Any, allowed: str) -> None:
-        if not ok:
-            raise DatasetError(f"{path}: {key} = {short(value)}: allowed is {allowed}")
-
     features, fps = info.get("features"), info.get("fps")
-    require(isinstance(features, dict) and len(features) > 0, "features", features, "a mapping with entries")
-    require(is_finite(fps) and 0 < fps <= 1000, "fps", fps, "a number above 0, at most 1000")
+    if not isinstance(features, dict) or not features:
+        raise _refusal(path, "features", features, "a mapping with entries")
+    if fps is None or not is_finite(fps) or not 0 < fps <= 1000:
+        raise _refusal(path, "fps", fps, "a number above 0, at most 1000")
     for key in _COUNTS:
         value = info.get(key, 1)
-        good = type(value) is int and (value >= 1 if key == "chunks_size" else value >= 0)
-        require(good and value < 10**12, key, value, "a whole number")
+        if type(value) is not int or not (1 if key == "chunks_size" else 0) <= value < 10**12:
+            raise _refusal(path, key, value, "a whole number")
     for name, feature in features.items():
-        require(is_name(name), "the name of a feature", name, NAME_RULE)
-        _check_feature(name, feature, require)
+        if not is_name(name):
+            raise _refusal(path, "the name of a feature", name, NAME_RULE)
+        _check_feature(name, feature, path)
     try:
         check_template(info.get("data_path"), DATA_FIELDS, f"{path}: data_path")
         if any(feature["dtype"] == "video" for feature in features.values()):
@@ -67,24 +66,32 @@ def check_info(info: dict[str, Any], path: Path) -> dict[str, Any]:
     return info | {"features": {name: _usual(feature) for name, feature in features.items()}}
 
 
-def _check_feature(name: str, feature: Any, require: Any) -> None:
-    require(isinstance(feature, dict), f"features.{name}", feature, "a mapping")
+def _refusal(path: Path, key: str, value: Any, allowed: str) -> DatasetError:
+    return DatasetError(f"{path}: {key} = {short(value)}: allowed is {allowed}")
+
+
+def _check_feature(name: str, feature: Any, path: Path) -> None:
+    if not isinstance(feature, dict):
+        raise _refusal(path, f"features.{name}", feature, "a mapping")
     kind, shape = feature.get("dtype"), feature.get("shape")
-    require(isinstance(kind, str), f"features.{name}.dtype", kind, "a text such as float32 or video")
+    if not isinstance(kind, str):
+        raise _refusal(path, f"features.{name}.dtype", kind, "a text such as float32 or video")
     camera = kind in ("video", "image")
     if camera or is_numeric(feature):
         most = LARGEST_IMAGE if camera else LARGEST_VALUE
-        good = isinstance(shape, list) and all(type(side) is int and 0 < side <= most for side in shape)
-        good = good and (len(shape) == 3 if camera else len(shape) <= 8 and math.prod(shape) <= most)
-        sizes = "three" if camera else "up to eight"
-        require(good, f"features.{name}.shape", shape, f"a list of {sizes} whole numbers, 1 to {most}")
+        sides = shape if isinstance(shape, list) else [None]
+        good = all(type(side) is int and 0 < side <= most for side in sides)
+        if not good or not (len(sides) == 3 if camera else len(sides) <= 8 and math.prod(sides) <= most):
+            sizes = "three" if camera else "up to eight"
+            raise _refusal(
+                path, f"features.{name}.shape", shape, f"a list of {sizes} whole numbers, 1 to {most}"
+            )
     names = feature.get("names")
-    good = names is None or all(isinstance(entry, (str, int, float)) for entry in _leaves(names))
-    require(good, f"features.{name}.names", names, "null, a list of texts, or lists by group")
+    if names is not None and not all(isinstance(entry, (str, int, float)) for entry in _leaves(names)):
+        raise _refusal(path, f"features.{name}.names", names, "null, a list of texts, or lists by group")
     note = feature.get("info")
-    require(
-        note is None or isinstance(note, dict), f"features.{name}.info", note, "a mapping, or no such key"
-    )
+    if note is not None and not isinstance(note, dict):
+        raise _refusal(path, f"features.{name}.info", note, "a mapping, or no such key")
 
 
 def _usual(feature: dict[str, Any]) -> dict[str, Any]:
@@ -132,15 +139,17 @@ def _image_shape(shape: list[int], names: list[str] | None, info: dict[str, Any]
     return [height, width, shape[at]]
 
 
-def fill(info: dict[str, Any], kind: str, path: Path, *, video_key: str = "", **numbers: Any) -> str:
+def fill(
+    info: Mapping[str, Any], kind: str, path: Path, numbers: Mapping[str, Any], video_key: str = ""
+) -> str:
     """Path of a file by the template `data_path` or `video_path` of a checked info.json.
 
     Args:
         info: What the file holds.
         kind: Which template.
         path: Of info.json, for the message.
-        video_key: Feature of the camera.
         numbers: What is known of the episode; `episode_chunk` and `file_index` follow from its number.
+        video_key: Feature of the camera.
 
     Raises:
         DatasetError: the template asks for a number that is not known, or that is none.
@@ -150,14 +159,16 @@ def fill(info: dict[str, Any], kind: str, path: Path, *, video_key: str = "", **
         chunk, place = divmod(number, info.get("chunks_size", 1000))
         known = {"episode_chunk": chunk, "chunk_index": chunk, "file_index": place} | known
     for _, name, _, _ in Formatter().parse(info[kind]):
+        if name is None or name == "video_key":
+            continue
         value = known.get(name)
-        if name not in (None, "video_key") and not (type(value) is int and 0 <= value < 10**9):
+        if not (type(value) is int and 0 <= value < 10**9):
             has = [name for name, value in known.items() if value is not None]
             raise DatasetError(
                 f"{path}: {kind} = {short(info[kind])}: {name} = {short(value)}: allowed is a whole number "
                 f"from 0 on; known are {has}"
             )
-    return info[kind].format(video_key=video_key, **known)
+    return str(info[kind].format(video_key=video_key, **known))
 
 
 def names_of(feature: Mapping[str, Any], prefix: str) -> tuple[str, ...]:
@@ -166,3 +177,9 @@ def names_of(feature: Mapping[str, Any], prefix: str) -> tuple[str, ...]:
     if not isinstance(names, list) or len(names) != width:
         return tuple(f"{prefix}{n}" for n in range(width))
     return tuple(str(name) for name in names)
+
+
+def image_size(feature: Mapping[str, Any]) -> tuple[int, int]:
+    """Height and width [px] of a camera's feature, as readers show it."""
+    height, width = feature["shape"][:2]
+    return int(height), int(width)

@@ -1,6 +1,7 @@
 """An episode that is complete but not in the data set yet, and what the tables of the data set say of it.
 
-`EpisodeBuffer` gives one that was recorded, `tools.transfer` one that was copied; `DatasetStore.save` takes both.
+`EpisodeBuffer` gives one that was recorded, `DatasetImporter` makes one that was copied; `DatasetStore` saves
+both.
 """
 
 from __future__ import annotations

@@ -11,7 +11,7 @@ import math
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from vla_adapter_ros.contract import Contract
 from vla_adapter_ros.dataset.layout import HUMAN, SOURCE_NUMBERS
@@ -49,6 +49,25 @@ class Report:
         return "" if self.mode == "shadow" else self.blocked_by
 
 
+@dataclass
+class _EpisodeNotes:
+    """What is to be said of an episode.
+
+    Attributes:
+        began: When it began [s].
+        news: What has changed since it was asked for last.
+        remarks: What is to be said of the whole.
+        stretches: From when to when nothing could move, and why.
+        told_silent: Whether it was said that the controller is silent.
+    """
+
+    began: float = -math.inf
+    news: list[str] = field(default_factory=list)
+    remarks: list[str] = field(default_factory=list)
+    stretches: list[tuple[float, float, str]] = field(default_factory=list)
+    told_silent: bool = False
+
+
 class Leader:
     """Keeps what the controller reports, and answers for every time who led. For several threads.
 
@@ -75,10 +94,10 @@ class Leader:
         self._heard_at = -math.inf
         self._times: list[float] = []  # from when on ...
         self._sources: list[int] = []  # ... who led
-        self._forget_episode(-math.inf)
+        self._episode = _EpisodeNotes()
 
     def hear(self, report: Report) -> None:
-        """Take in a report; one that was overtaken by a later one counts no more."""
+        """Learn from a report; one that was overtaken by a later one counts no more."""
         with self._lock:
             before = self._newest
             if before is not None and before.stamp - JUMP_BACK_S < report.stamp < before.stamp:
@@ -87,22 +106,25 @@ class Leader:
             while self._times and self._times[-1] >= report.stamp:
                 del self._times[-1], self._sources[-1]
             if before is None and self._alone:
-                self._news.append("a controller is heard: from here on it says who leads")
+                self._episode.news.append("a controller is heard: from here on it says who leads")
                 since = self._since(report.stamp)
-                self._remarks.append(f"a controller spoke from {since} on, rows before count as a human's")
+                self._episode.remarks.append(
+                    f"a controller spoke from {since} on, rows before count as a human's"
+                )
             elif before is not None and report.stamp > before.stamp + SILENCE_S:
-                self._note(before.stamp + SILENCE_S, NOBODY)
-                self._remarks.append(self._silence(before.stamp, f"to {self._since(report.stamp)}"))
-            self._told_silent = False
-            self._note(report.stamp, SOURCE_NUMBERS.get(report.source, NOBODY))
-            self._note_obstacle(report)
+                self._lead_from(before.stamp + SILENCE_S, NOBODY)
+                self._episode.remarks.append(self._silence(before.stamp, f"to {self._since(report.stamp)}"))
+            self._episode.told_silent = False
+            self._lead_from(report.stamp, SOURCE_NUMBERS.get(report.source, NOBODY))
+            self._extend_obstacle(report)
 
     @property
     def state(self) -> str:
         """State of the controller; none where none was heard within `SILENCE_S` by the steady clock."""
         with self._lock:
-            heard = self._newest is not None and self._steady() - self._heard_at <= SILENCE_S
-            return self._newest.state if heard else "none"
+            if self._newest is None or self._steady() - self._heard_at > SILENCE_S:
+                return "none"
+            return self._newest.state
 
     def source_at(self, stamp: float) -> int:
         """Who led at a time [s]: 0 nobody, 1 a human, 2 the policy.
@@ -112,7 +134,7 @@ class Leader:
         """
         with self._lock:
             at = bisect.bisect_right(self._times, stamp) - 1
-            if at < 0:
+            if at < 0 or self._newest is None:
                 return HUMAN if self._alone else NOBODY
             return NOBODY if stamp > self._newest.stamp + SILENCE_S else self._sources[at]
 
@@ -133,7 +155,7 @@ class Leader:
             return ""
 
     def begin(self, now: float) -> str:
-        """Note that an episode begins at `now` [s].
+        """Begin an episode at `now` [s].
 
         Returns:
             What is to be said of who leads, above all where fine-tuning may find nothing to learn from; empty
@@ -141,14 +163,14 @@ class Leader:
         """
         with self._lock:
             report, last = self._speaking(now), self._sources[-1:]
-            self._forget_episode(now)
+            self._episode = _EpisodeNotes(now)
             self._newest, self._alone = report, report is None
             self._times, self._sources = [], []
             if report is None:
                 return "no controller is heard, so whoever commands counts as a human"
-            self._note(-math.inf, last[0])
+            self._lead_from(-math.inf, last[0])
             if report.obstacle:
-                self._stretches.append((now, math.inf, report.obstacle))
+                self._episode.stretches.append((now, math.inf, report.obstacle))
                 return f"no row counts as a human's while the controller lets nothing move: {report.obstacle}"
             if report.source == "human" or self._count_humans():
                 return ""
@@ -166,58 +188,54 @@ class Leader:
     # During an episode, and after it
 
     def news(self, now: float) -> list[str]:
-        """What has changed since the last call, in sentences; `now` [s]."""
+        """What has changed since the last call, in words; `now` [s]."""
         with self._lock:
+            episode = self._episode
             silent = self._newest is not None and now - self._newest.stamp > SILENCE_S
-            if silent and not self._told_silent:
-                self._news.append("the controller is silent: nobody is known to lead")
-                self._told_silent = True
-            news, self._news = self._news, []
+            if silent and not episode.told_silent:
+                episode.news.append("the controller is silent: nobody is known to lead")
+                episode.told_silent = True
+            news, episode.news = episode.news, []
             return news
 
     def obstacle(self, end: float) -> str:
         """Why nothing could move in most of the episode, which ends at `end` [s]; empty if it could."""
         with self._lock:
-            still = sum(max(min(until, end) - begin, 0.0) for begin, until, _ in self._stretches)
-            return self._stretches[0][2] if still > 0.5 * (end - self._began) else ""
+            stretches = self._episode.stretches
+            still = sum(max(min(until, end) - begin, 0.0) for begin, until, _ in stretches)
+            return stretches[0][2] if still > 0.5 * (end - self._episode.began) else ""
 
     def remarks(self, end: float) -> list[str]:
-        """What is to be said of the episode, whose last row is of `end` [s]; one sentence each."""
+        """What is to be said of the episode, whose last row is of `end` [s]."""
         with self._lock:
-            remarks = list(self._remarks)
+            remarks = list(self._episode.remarks)
             if self._newest is not None and end - self._newest.stamp > SILENCE_S:
                 remarks.append(self._silence(self._newest.stamp, "on"))
-            for begin, until, why in self._stretches:
+            for begin, until, why in self._episode.stretches:
                 side = "on" if until > end else f"to {self._since(until)}"
                 remarks.append(f"nothing could move from {self._since(begin)} {side}: {why}")
             more = len(remarks) - _MOST_REMARKS
             return remarks if more <= 0 else [*remarks[:_MOST_REMARKS], f"and {more} more times"]
 
-    def _forget_episode(self, now: float) -> None:
-        self._began = now
-        self._news: list[str] = []
-        self._remarks: list[str] = []
-        self._stretches: list[tuple[float, float, str]] = []  # from when to when nothing could move, and why
-        self._told_silent = False
-
-    def _note(self, stamp: float, source: int) -> None:
+    def _lead_from(self, stamp: float, source: int) -> None:
         if not self._sources or self._sources[-1] != source:
             self._times.append(stamp)
             self._sources.append(source)
 
-    def _note_obstacle(self, report: Report) -> None:
+    def _extend_obstacle(self, report: Report) -> None:
         """Extend, end or begin the stretch of time in which nothing can move."""
-        if self._stretches:
-            begin, end, why = self._stretches[-1]
+        stretches = self._episode.stretches
+        if stretches:
+            begin, end, why = stretches[-1]
             if end == math.inf and why == report.obstacle:
                 return
-            self._stretches[-1] = begin, min(end, report.stamp), why
-        if report.obstacle and report.stamp >= self._began:
-            self._stretches.append((report.stamp, math.inf, report.obstacle))
-            self._news.append(f"the controller lets nothing move: {report.obstacle}")
+            stretches[-1] = begin, min(end, report.stamp), why
+        if report.obstacle and report.stamp >= self._episode.began:
+            stretches.append((report.stamp, math.inf, report.obstacle))
+            self._episode.news.append(f"the controller lets nothing move: {report.obstacle}")
 
     def _silence(self, begin: float, side: str) -> str:
         return f"the controller was silent from {self._since(begin)} {side}: nobody is known to have led then"
 
     def _since(self, stamp: float) -> str:
-        return f"{max(stamp - self._began, 0.0):.1f} s"
+        return f"{max(stamp - self._episode.began, 0.0):.1f} s"

@@ -32,16 +32,18 @@ def read_header(path: Path) -> VideoHeader:
             stream = container.streams.video[0]
             codec = stream.codec_context.codec.canonical_name
             rate = float(stream.average_rate or 0.0) if stream.frames > 1 else 0.0
-            return VideoHeader(stream.frames, codec, rate, stream.width, stream.height)
+            header = VideoHeader(stream.frames, codec, rate, stream.width, stream.height)
     except (av.FFmpegError, IndexError, OSError) as error:
         raise DatasetError(f"{path}: no readable video: {error}") from error
+    return header
 
 
 def declared_video(feature: Mapping[str, Any]) -> Mapping[str, Any]:
     """What info.json says of a camera's videos, under either of the names that LeRobot has used."""
     for key in ("info", "video_info"):
-        if isinstance(feature.get(key), Mapping):
-            return feature[key]
+        said = feature.get(key)
+        if isinstance(said, Mapping):
+            return said
     return {}
 
 
@@ -171,8 +173,8 @@ class EpisodeTables:
         except VlaAdapterError as error:
             self.faults.append(str(error))
             return {}
-        theirs = {entry.get("episode_index"): entry.get("stats") for entry in entries}
-        return {number: stats for number, stats in theirs.items() if isinstance(stats, dict)}
+        stored = ((entry.get("episode_index"), entry.get("stats")) for entry in entries)
+        return {number: stats for number, stats in stored if type(number) is int and isinstance(stats, dict)}
 
 
 def _nested(row: Mapping[str, Any]) -> dict[str, dict[str, Any]]:

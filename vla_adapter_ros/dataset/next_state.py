@@ -66,21 +66,20 @@ class NextState:
         counted in `left_out`.
         """
         period = 1.0 / self._contract.rate_hz
-        held: list[Frame | Other] = []  # a good frame, and what came after it
+        good: Frame | None = None
+        since: list[Frame | Other] = []  # what came after it
         for item in items:
             if not isinstance(item, Frame) or item.problem:
-                if held:
-                    held.append(item)
-                else:
+                if good is None:
                     yield item
-                continue
-            if held:
-                if item.stamp - held[0].stamp <= GAP * period:
-                    held[0] = dataclasses.replace(held[0], action=self.action_of(item.state))
                 else:
-                    self.left_out += 1
-                    del held[0]
-                yield from held
-            held = [item]
-        self.left_out += bool(held)
-        yield from held[1:]
+                    since.append(item)
+                continue
+            if good is not None and item.stamp - good.stamp <= GAP * period:
+                yield dataclasses.replace(good, action=self.action_of(item.state))
+            elif good is not None:
+                self.left_out += 1
+            yield from since
+            good, since = item, []
+        self.left_out += good is not None
+        yield from since

@@ -6,7 +6,7 @@ import glob
 import itertools
 import re
 from collections import Counter
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,9 +15,11 @@ import numpy as np
 
 from vla_adapter_ros.dataset import layout
 from vla_adapter_ros.dataset.description import fill
-from vla_adapter_ros.dataset.reader import DatasetReader, Episode, VideoPart, in_their_places, missing_files
+from vla_adapter_ros.dataset.episode_list import Episode, EpisodeList, VideoPart, missing_files
+from vla_adapter_ros.dataset.reader import DatasetReader
 from vla_adapter_ros.dataset.statistics import exact_statistics
 from vla_adapter_ros.dataset.tables import read_json, read_lines, require_columns
+from vla_adapter_ros.dataset.task_texts import in_their_places
 from vla_adapter_ros.errors import DatasetError
 from vla_adapter_ros.untrusted import short
 
@@ -39,13 +41,10 @@ class LegacyReader(DatasetReader):
         DatasetError: no such data set, another version, or none of its episodes is there.
     """
 
+    _file_per_episode = True
+
     def __init__(self, root: str | Path) -> None:
         super().__init__(root, VERSIONS)
-
-    @property
-    def numbers(self) -> tuple[int, ...]:
-        """Numbers, as its own list has them, of the episodes that are there."""
-        return tuple(episode.number for episode in self.episodes)
 
     @property
     def stats(self) -> dict[str, dict[str, Any]]:
@@ -55,7 +54,7 @@ class LegacyReader(DatasetReader):
     def require_cameras(self, cameras: Collection[str]) -> None:
         """Say that only these cameras will be asked for: others may lack files. As in `DatasetReader`."""
         super().require_cameras(cameras)
-        self.episodes = self._read_episodes(cameras)
+        self._list = self._read_episodes(cameras)
 
     def rows(self, episode: int) -> dict[str, np.ndarray]:
         """All columns of an episode, as in `DatasetReader`, with the numbers that the episode has here."""
@@ -71,9 +70,6 @@ class LegacyReader(DatasetReader):
         rows["index"] = facts.first_row + np.arange(facts.length)
         return rows
 
-    def _filter_of(self, facts: Episode) -> None:
-        return None
-
     def _read_tasks(self) -> tuple[str, ...] | None:
         path = self.root / TASKS
         if not path.exists():
@@ -82,58 +78,56 @@ class LegacyReader(DatasetReader):
         numbers = [_whole(entry, "task_index", path) for entry in entries]
         return in_their_places(numbers, [entry.get("task") for entry in entries], path)
 
-    def _read_episodes(self, cameras: Collection[str] | None = None) -> tuple[Episode, ...]:
+    def _read_episodes(self, cameras: Collection[str] | None = None) -> EpisodeList:
         """Episodes whose data and whose images of `cameras` are there; None: of all cameras with files."""
         path = self.root / EPISODES
         entries = read_lines(path)
-        self._chunks = self._chunks_in_use([_whole(entry, "episode_index", path) for entry in entries])
-        listed = [self._episode_of(entry) for entry in entries]
+        chunks = self._chunks_in_use([_whole(entry, "episode_index", path) for entry in entries])
+        declared = self._declared(lambda feature: feature["dtype"] == "video")
+        listed = [self._episode_of(entry, declared, chunks) for entry in entries]
         twice = [number for number, count in Counter(e.number for e in listed).items() if count > 1]
         if twice:
             raise DatasetError(f"{path}: episode_index {twice[0]} more than once: allowed is once")
-        with_data = [episode for episode in listed if episode.data.is_file()]
-        if cameras is None:
-            for camera in self.video_cameras if with_data else ():
-                paths = [episode.videos[camera].path for episode in with_data]
-                if not any(path.is_file() for path in paths):
-                    self.absent[camera] = missing_files(paths, "video_path")
-            cameras = self.video_cameras
+        absent = _without_files([episode for episode in listed if episode.data.is_file()], declared)
+        needed = [name for name in declared if name not in absent] if cameras is None else cameras
         episodes: list[Episode] = []
         lacking: dict[int, Path] = {}
         first = 0
         for episode in listed:
-            parts = {camera: part for camera, part in episode.videos.items() if part.path.is_file()}
-            needed = [episode.data, *(episode.videos[c].path for c in cameras if c in episode.videos)]
-            gone = [path for path in needed if not path.is_file()]
+            parts = {
+                camera: part
+                for camera, part in episode.videos.items()
+                if camera not in absent and part.path.is_file()
+            }
+            paths = [episode.data, *(episode.videos[c].path for c in needed if c in episode.videos)]
+            gone = [path for path in paths if not path.is_file()]
             if gone:
                 lacking[episode.number] = gone[0]
                 continue
             episodes.append(replace(episode, index=len(episodes), first_row=first, videos=parts))
             first += episode.length
-        self.missing, self.missing_file = tuple(lacking), str(next(iter(lacking.values()), ""))
         if listed and not episodes:
             raise DatasetError(
                 f"{self.root}: none of the {len(listed)} episodes of {EPISODES} has its files: "
                 f"{missing_files(list(lacking.values()))}"
             )
-        self.num_episodes, self.num_frames = len(episodes), first
-        return tuple(episodes)
+        return EpisodeList(tuple(episodes), absent, tuple(lacking), str(next(iter(lacking.values()), "")))
 
-    def _episode_of(self, entry: dict[str, Any]) -> Episode:
+    def _episode_of(self, entry: dict[str, Any], cameras: Mapping[str, str], chunks: set[str]) -> Episode:
         path, info = self.root / EPISODES, self.root / layout.INFO
         number, length = _whole(entry, "episode_index", path), _whole(entry, "length", path, least=1)
+        numbers = {"episode_index": number}
         videos = {}
-        for camera in self.video_cameras:
-            key = self.camera_feature(camera)
-            file = fill(self.info, "video_path", info, video_key=key, episode_index=number)
-            videos[camera] = VideoPart(self._found(file), 0.0)
-        data = self._found(fill(self.info, "data_path", info, episode_index=number))
+        for camera, key in cameras.items():
+            file = fill(self.info, "video_path", info, numbers, key)
+            videos[camera] = VideoPart(self._found(file, chunks), 0.0)
+        data = self._found(fill(self.info, "data_path", info, numbers), chunks)
         tasks = entry.get("tasks", [])
         if not isinstance(tasks, list) or not all(isinstance(task, str) for task in tasks):
             raise DatasetError(f"{path}: tasks = {short(tasks)}: allowed is a list of texts")
         return Episode(0, length, 0, tuple(tasks), data, videos, number)
 
-    def _found(self, name: str) -> Path:
+    def _found(self, name: str, chunks: set[str]) -> Path:
         """A file by its name, or the only one of that name in another chunk: templates err there.
 
         Only in a chunk in which an episode lies where the template says: people also put other recordings
@@ -144,14 +138,24 @@ class LegacyReader(DatasetReader):
             return path
         found = list(itertools.islice(self.root.glob(_CHUNK.sub(r"\1*", glob.escape(name))), 2))
         chunk = _CHUNK.search(found[0].relative_to(self.root).as_posix()) if len(found) == 1 else None
-        return found[0] if chunk and chunk[2] in self._chunks else path
+        return found[0] if chunk and chunk[2] in chunks else path
 
     def _chunks_in_use(self, numbers: list[int]) -> set[str]:
         """Digits of the chunks in which the rows of an episode lie where `data_path` says."""
         info = self.root / layout.INFO
-        names = (fill(self.info, "data_path", info, episode_index=number) for number in numbers)
+        names = (fill(self.info, "data_path", info, {"episode_index": number}) for number in numbers)
         places = ((_CHUNK.search(name), self.root / name) for name in names)
         return {chunk[2] for chunk, path in places if chunk and path.is_file()}
+
+
+def _without_files(episodes: list[Episode], cameras: Mapping[str, str]) -> dict[str, str]:
+    """Cameras of which no episode has a file -> what is missing, in words."""
+    absent = {}
+    for camera in cameras if episodes else ():
+        paths = [episode.videos[camera].path for episode in episodes]
+        if not any(path.is_file() for path in paths):
+            absent[camera] = missing_files(paths, "video_path")
+    return absent
 
 
 def format_of(root: str | Path) -> str:

@@ -16,6 +16,7 @@ from vla_adapter_ros.dataset.reader import DatasetReader
 from vla_adapter_ros.errors import DatasetError
 
 Dataset = DatasetReader | MappedDataset
+"""A data set that is open for reading, as it is or under the names of a contract."""
 _BAG_FILES = (".mcap", ".db3")
 
 
@@ -55,6 +56,7 @@ def open_dataset(
             "`vla-adapter dataset import-bag`; `vla-adapter dataset draft-contract` begins its contract"
         )
     version = format_of(root)
+    reader: DatasetReader
     if version == layout.VERSION:  # of a recording of ours nothing may be missing
         reader = DatasetReader(root) if (root / layout.CONTRACT).is_file() else PartialReader(root)
     elif version in VERSIONS:

@@ -8,7 +8,14 @@ from typing import Any
 import numpy as np
 
 from vla_adapter_ros.dataset import layout
-from vla_adapter_ros.dataset.reader import DatasetReader, Episode, missing_files
+from vla_adapter_ros.dataset.episode_list import (
+    EpisodeList,
+    absent_cameras,
+    episodes_of,
+    missing_files,
+    read_facts,
+)
+from vla_adapter_ros.dataset.reader import DatasetReader
 from vla_adapter_ros.dataset.statistics import exact_statistics
 from vla_adapter_ros.errors import DatasetError
 
@@ -18,11 +25,6 @@ class PartialReader(DatasetReader):
 
     Args and errors as of `DatasetReader`; none of its episodes being there is an error too.
     """
-
-    @property
-    def numbers(self) -> tuple[int, ...] | None:
-        """Numbers, as its own list has them, of the episodes that are there; None if all are."""
-        return tuple(episode.number for episode in self.episodes) if self.missing else None
 
     @property
     def stats(self) -> dict[str, dict[str, Any]]:
@@ -37,9 +39,10 @@ class PartialReader(DatasetReader):
             rows["index"] = facts.first_row + np.arange(facts.length)
         return rows
 
-    def _read_episodes(self) -> tuple[Episode, ...]:
-        facts, total = self._episode_facts(), self.num_episodes
-        listed = self._checked(facts[:total])
+    def _read_episodes(self) -> EpisodeList:
+        facts, total = read_facts(self.root), self.info.get("total_episodes", 0)
+        cameras = self._declared(lambda feature: feature["dtype"] == "video")
+        listed = episodes_of(facts[:total], self.root, self.info, cameras)
         there = [episode for episode in listed if episode.data.is_file()]
         if len(there) == total:
             return super()._read_episodes()
@@ -50,13 +53,11 @@ class PartialReader(DatasetReader):
                 f"{self.root}: none of the {total} episodes that {layout.INFO} counts can be read: {what}; "
                 "the program that recorded it did not finish, or files were not copied"
             )
-        self.missing = (*(e.number for e in gone), *range(len(listed), total))
+        missing = (*(e.number for e in gone), *range(len(listed), total))
         lists = self.root / "meta/episodes"
-        self.missing_file = str(gone[0].data) if gone else f"{lists} (it describes {len(facts)} episodes)"
+        missing_file = str(gone[0].data) if gone else f"{lists} (it describes {len(facts)} episodes)"
         episodes, first = [], 0
         for index, episode in enumerate(there):
             episodes.append(replace(episode, index=index, first_row=first))
             first += episode.length
-        self.num_episodes, self.num_frames = len(episodes), first
-        self._note_absent(episodes)
-        return tuple(episodes)
+        return EpisodeList(tuple(episodes), absent_cameras(episodes, cameras), missing, missing_file)

@@ -5,67 +5,38 @@ Older formats and foreign names: `opening.open_dataset`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterator
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from vla_adapter_ros.contract import Contract, read_contract
 from vla_adapter_ros.dataset import layout
 from vla_adapter_ros.dataset.depth import DepthCoding, coding_of, is_depth
-from vla_adapter_ros.dataset.description import check_info, fill
+from vla_adapter_ros.dataset.description import check_info
+from vla_adapter_ros.dataset.episode_list import (
+    Episode,
+    EpisodeList,
+    absent_cameras,
+    episodes_of,
+    read_facts,
+)
+from vla_adapter_ros.dataset.stored_images import stored_images
 from vla_adapter_ros.dataset.tables import (
-    not_readable,
     plain_columns,
     read_json,
     read_table,
     require_columns,
     whole_numbers,
 )
+from vla_adapter_ros.dataset.task_texts import read_task_table, row_texts
 from vla_adapter_ros.dataset.video import decode_frames
-from vla_adapter_ros.errors import DatasetError, ImageError
-from vla_adapter_ros.observation.image_headers import picture_header
-from vla_adapter_ros.observation.images import decode_picture
+from vla_adapter_ros.errors import DatasetError
 from vla_adapter_ros.paths import locate
-from vla_adapter_ros.untrusted import leaves, short
-
-_MOST_TASKS = 1_000_000
-
-
-@dataclass(frozen=True)
-class VideoPart:
-    """Where an episode's images of one camera lie: a file, and the time in it at which they begin [s]."""
-
-    path: Path
-    start_s: float
-
-
-@dataclass(frozen=True)
-class Episode:
-    """One episode.
-
-    Attributes:
-        index: Its place among those that can be read, from 0.
-        length: Rows.
-        first_row: Counted over all episodes that can be read.
-        tasks: Sentences that the data set lists for it.
-        data: File with its rows.
-        videos: Camera -> where its images lie, for cameras with videos.
-        number: What the data set itself calls it; another one than `index` where episodes are missing.
-    """
-
-    index: int
-    length: int
-    first_row: int
-    tasks: tuple[str, ...]
-    data: Path
-    videos: dict[str, VideoPart]
-    number: int
+from vla_adapter_ros.untrusted import short
 
 
 class DatasetReader:
@@ -79,6 +50,9 @@ class DatasetReader:
         DatasetError: no such data set, another version, or its parts do not fit together.
     """
 
+    _file_per_episode = False
+    """Whether each data file holds one episode alone, as the format says."""
+
     def __init__(self, root: str | Path, versions: tuple[str, ...] = (layout.VERSION,)) -> None:
         self.root = locate(root)
         self.info: dict[str, Any] = read_json(self.root / layout.INFO)
@@ -90,21 +64,43 @@ class DatasetReader:
         self.info = check_info(self.info, self.root / layout.INFO)
         self.features: dict[str, dict[str, Any]] = self.info["features"]
         self.fps = float(self.info["fps"])
-        self.num_episodes: int = self.info.get("total_episodes", 0)
-        self.num_frames: int = self.info.get("total_frames", 0)
-        self.absent: dict[str, str] = {}
-        """Cameras that info.json declares but that have no files, and what is missing."""
-        self.missing: tuple[int, ...] = ()
-        """Numbers, as its own list has them, of the episodes whose files are not there."""
-        self.missing_file: str = ""
-        """The first of these files."""
-        self.episodes: tuple[Episode, ...] = self._read_episodes()
+        self._list = self._read_episodes()
         known = self._read_tasks()
         self._lists_tasks = known is not None
         said = (episode.tasks[0] for episode in self.episodes if len(episode.tasks) == 1)
         listed = known or ()
         self.tasks: tuple[str, ...] = (*listed, *dict.fromkeys(t for t in said if t not in listed))
-        self._table: tuple[Path, pa.Table] | None = None
+        self._table: tuple[Path, pa.Table] | None = None  # the data file that was read last
+
+    @property
+    def episodes(self) -> tuple[Episode, ...]:
+        """Episodes that can be read, in their order."""
+        return self._list.episodes
+
+    @property
+    def num_episodes(self) -> int:
+        """Episodes that can be read."""
+        return len(self._list.episodes)
+
+    @property
+    def num_frames(self) -> int:
+        """Rows of all episodes that can be read."""
+        return self._list.num_frames
+
+    @property
+    def absent(self) -> dict[str, str]:
+        """Cameras that info.json declares but that have no files, and what is missing."""
+        return self._list.absent
+
+    @property
+    def missing(self) -> tuple[int, ...]:
+        """Numbers, as its own list has them, of the episodes whose files are not there."""
+        return self._list.missing
+
+    @property
+    def missing_file(self) -> str:
+        """The first of these files."""
+        return self._list.missing_file
 
     @property
     def cameras(self) -> tuple[str, ...]:
@@ -112,17 +108,17 @@ class DatasetReader:
 
         Those of depth are not among them (see `depth_cameras`), nor are those without files (`absent`).
         """
-        return self._cameras(lambda f: f["dtype"] in ("video", "image") and not is_depth(f))
+        return self._present(lambda f: f["dtype"] in ("video", "image") and not is_depth(f))
 
     @property
     def depth_cameras(self) -> tuple[str, ...]:
         """Names of the depth cameras that can be read: those with a video of LeRobot's codes."""
-        return self._cameras(lambda f: coding_of(f) is not None)
+        return self._present(lambda f: coding_of(f) is not None)
 
     @property
     def video_cameras(self) -> tuple[str, ...]:
         """Names of the cameras with a video, of colors or depth, that is there."""
-        return self._cameras(lambda f: f["dtype"] == "video")
+        return self._present(_is_video)
 
     def require_cameras(self, cameras: Collection[str]) -> None:
         """Say that only these cameras will be asked for.
@@ -134,10 +130,13 @@ class DatasetReader:
             if camera in self.absent:
                 raise DatasetError(f"{self.root}: camera {camera}: {self.absent[camera]}")
 
-    def _cameras(self, wanted: Callable[[dict[str, Any]], bool]) -> tuple[str, ...]:
+    def _present(self, wanted: Callable[[dict[str, Any]], bool]) -> tuple[str, ...]:
+        return tuple(name for name in self._declared(wanted) if name not in self.absent)
+
+    def _declared(self, wanted: Callable[[dict[str, Any]], bool]) -> dict[str, str]:
+        """Cameras that info.json declares, of the wanted kind, whether they have files or not -> features."""
         prefix = layout.image_key("")
-        names = (name.removeprefix(prefix) for name, f in self.features.items() if wanted(f))
-        return tuple(name for name in names if name not in self.absent)
+        return {name.removeprefix(prefix): name for name, f in self.features.items() if wanted(f)}
 
     def camera_feature(self, camera: str) -> str:
         """Feature of a camera; of some data sets by others, the name of the camera itself."""
@@ -184,19 +183,19 @@ class DatasetReader:
         return plain_columns(self._data(path), self.features, path)
 
     def task_of(self, episode: int) -> str:
-        """What was to be done in an episode: its first row's sentence. Errors as in `row_tasks`."""
+        """What was to be done in an episode's first row. Errors as in `row_tasks`."""
         return self.row_tasks(episode)[0]
 
     def row_tasks(self, episode: int) -> list[str]:
-        """What was to be done in each row of an episode, T sentences.
+        """What was to be done in each row of an episode, T texts.
 
         Raises:
             DatasetError: no such episode or task.
         """
-        return sentences(self.tasks, self.rows(episode)["task_index"], f"{self.root}: episode {episode}")
+        return row_texts(self.tasks, self.rows(episode)["task_index"], f"{self.root}: episode {episode}")
 
     def _task_numbers(self, rows: dict[str, np.ndarray], facts: Episode) -> np.ndarray:
-        """Place in `tasks` of each row; where rows or tasks do not say it, the episode's one sentence."""
+        """Place in `tasks` of each row; where rows or tasks do not say it, the episode's one instruction."""
         column = rows.get("task_index")
         if column is not None and self._lists_tasks:
             return column
@@ -249,40 +248,8 @@ class DatasetReader:
         return coding_of(self.features[self.camera_feature(camera)])
 
     def _stored_images(self, camera: str, facts: Episode, rows: range) -> Iterator[np.ndarray]:
-        """Decode images that lie in the data file as PNG or JPEG, or in files that it names, one by one."""
         key = self.camera_feature(camera)
-        try:
-            cells = pq.read_table(facts.data, columns=[key], filters=self._filter_of(facts))[key]
-        except (OSError, pa.ArrowException, KeyError, ValueError, TypeError) as error:
-            raise DatasetError(not_readable(facts.data, error)) from error
-        for row in rows:
-            data = self._picture(cells[row].as_py() if row < len(cells) else None)
-            try:
-                header = picture_header(data)
-                if header.gray and header.bits > 8:
-                    what = f"gray {header.kind} of {header.bits} bits"
-                    raise ImageError(f"{what} is depth, not color")
-                yield decode_picture(data)
-            except ImageError as error:
-                where = f"{facts.data}: row {row} of {key}, episode {facts.number}"
-                raise DatasetError(f"{where}: {error}") from error
-
-    def _picture(self, cell: Any) -> bytes:
-        """The picture of a cell: its own bytes, or those of a file of the data set; else empty."""
-        data, name = (cell.get("bytes"), cell.get("path")) if isinstance(cell, dict) else (cell, None)
-        if isinstance(data, bytes):
-            return data
-        path = self.root / name if isinstance(name, str) else None
-        if path is None or leaves(path, self.root):
-            return b""
-        try:
-            return path.read_bytes()
-        except (OSError, ValueError):
-            return b""
-
-    def _filter_of(self, facts: Episode) -> list[tuple[str, str, int]] | None:
-        """Which rows of its data file are those of an episode; None: all."""
-        return [("episode_index", "=", facts.number)]
+        return stored_images(self.root, facts.data, key, facts.number, rows, alone=self._file_per_episode)
 
     def _episode(self, number: int) -> Episode:
         if not 0 <= number < len(self.episodes):
@@ -297,140 +264,23 @@ class DatasetReader:
         return self._table[1]
 
     def _read_tasks(self) -> tuple[str, ...] | None:
-        """Sentences by their number; None where there is no table of them."""
-        path = self.root / layout.TASKS
-        if not path.exists():
-            return None
-        table = read_table(path)
-        # The text column is called `task` or, written by pandas without a name, `__index_level_0__`.
-        names = [name for name in table.column_names if name != "task_index"]
-        if len(names) != 1 or "task_index" not in table.column_names:
+        """Instructions by their number; None where there is no table of them."""
+        return read_task_table(self.root / layout.TASKS, self.info.get("total_tasks"))
+
+    def _read_episodes(self) -> EpisodeList:
+        facts, total = read_facts(self.root), self.info.get("total_episodes", 0)
+        if len(facts) < total:
             raise DatasetError(
-                f"{path}: columns {table.column_names}: allowed are task_index and one of texts"
+                f"{self.root}: meta/episodes describes {len(facts)} episodes, info.json says {total}: "
+                "the program that recorded it did not finish, or files were not copied"
             )
-        numbers = whole_numbers(table, "task_index", path).tolist()
-        tasks = in_their_places(numbers, table[names[0]].to_pylist(), path)
-        total = self.info.get("total_tasks", len(tasks))
-        if len(tasks) < total:
-            raise DatasetError(f"{path}: {len(tasks)} tasks, info.json says {total}")
-        return tasks[:total]
-
-    def _read_episodes(self) -> tuple[Episode, ...]:
-        facts = self._episode_facts()
-        if len(facts) < self.num_episodes:
-            raise DatasetError(
-                f"{self.root}: meta/episodes describes {len(facts)} episodes, info.json says "
-                f"{self.num_episodes}: the program that recorded it did not finish, or files were not copied"
-            )
-        episodes = self._checked(facts[: self.num_episodes])  # more are leftovers of a crash
-        count = sum(episode.length for episode in episodes)
-        if count != self.num_frames:
-            raise DatasetError(f"{self.root}: episodes have {count} rows, info.json says {self.num_frames}")
-        self._note_absent(episodes)
-        return tuple(episodes)
-
-    def _episode_facts(self) -> list[dict[str, Any]]:
-        """What meta/episodes says of each episode, in order, without statistics."""
-        files = sorted((self.root / "meta/episodes").glob("*/*.parquet"))
-        rows = (row for path in files for row in read_table(path, _is_needed).to_pylist())
-        return [{name: _whole_fact(name, value) for name, value in row.items()} for row in rows]
-
-    def _checked(self, facts: list[dict[str, Any]]) -> list[Episode]:
-        """Episodes by what the tables say of them, which must follow each other without gaps."""
-        episodes, first = [], 0
-        for number, row in enumerate(facts):
-            at = [row.get(name) for name in ("episode_index", "dataset_from_index", "length")]
-            if at[:2] != [number, first] or type(at[2]) is not int or at[2] < 1:
-                raise DatasetError(
-                    f"{self.root}: place {number} holds episode {short(at[0])} from row {short(at[1])} with "
-                    f"{short(at[2])} rows, expected is row {first}"
-                )
-            episodes.append(self._episode_from(row))
-            first += row["length"]
-        return episodes
-
-    def _note_absent(self, episodes: list[Episode]) -> None:
-        """Find cameras without any file."""
-        for camera in self.video_cameras if episodes else ():
-            paths = list(dict.fromkeys(e.videos[camera].path for e in episodes if camera in e.videos))
-            if not any(path.exists() for path in paths):
-                key = self.camera_feature(camera)
-                lacks = f"no columns videos/{key}/... in meta/episodes"
-                self.absent[camera] = missing_files(paths, "video_path") if paths else lacks
-
-    def _episode_from(self, row: dict[str, Any]) -> Episode:
-        info = self.root / layout.INFO
-        number = {"episode_index": row["episode_index"]}
-        videos = {}
-        for camera in self.video_cameras:
-            key = self.camera_feature(camera)
-            place = {name: row.get(f"videos/{key}/{name}") for name in ("chunk_index", "file_index")}
-            start = row.get(f"videos/{key}/from_timestamp")
-            if start is None and set(place.values()) == {None}:
-                continue
-            if not (isinstance(start, float) and 0 <= start < 1e9):
-                raise DatasetError(
-                    f"{self.root}: videos/{key}/from_timestamp = {short(start)}: allowed is a time"
-                )
-            path = fill(self.info, "video_path", info, video_key=key, **number, **place)
-            videos[camera] = VideoPart(self.root / path, start)
-        place = {name: row.get(f"data/{name}") for name in ("chunk_index", "file_index")}
-        for name, value in place.items():
-            if value is None and f"{{{name}" in self.info["data_path"]:
-                has = [column for column in row if column.startswith("data") and "index" in column]
-                raise DatasetError(
-                    f"{self.root}/meta/episodes: data/{name} of episode {row['episode_index']} is missing, "
-                    f"which data_path of {layout.INFO} needs: allowed is a whole number; it has {has}"
-                )
-        data = fill(self.info, "data_path", info, **number, **place)
-        tasks = row.get("tasks")
-        tasks = tuple(t for t in tasks if isinstance(t, str)) if isinstance(tasks, list) else ()
-        index = row["episode_index"]
-        return Episode(
-            index, row["length"], row["dataset_from_index"], tasks, self.root / data, videos, index
-        )
+        cameras = self._declared(_is_video)
+        episodes = episodes_of(facts[:total], self.root, self.info, cameras)  # more are leftovers of a crash
+        count, declared = sum(episode.length for episode in episodes), self.info.get("total_frames", 0)
+        if count != declared:
+            raise DatasetError(f"{self.root}: episodes have {count} rows, info.json says {declared}")
+        return EpisodeList(tuple(episodes), absent_cameras(episodes, cameras))
 
 
-def sentences(tasks: Sequence[str], numbers: np.ndarray, where: str) -> list[str]:
-    """Sentences of rows by their numbers (T,).
-
-    Raises:
-        DatasetError: a number that no task has; `where` begins the message.
-    """
-    wrong = sorted({int(n) for n in np.unique(numbers)} - set(range(len(tasks))))
-    if wrong:
-        raise DatasetError(f"{where}: task_index {wrong[0]}: there are {len(tasks)} tasks")
-    return [tasks[int(n)] for n in numbers]
-
-
-def in_their_places(numbers: Sequence[int], texts: Sequence[Any], path: Path) -> tuple[str, ...]:
-    """Texts by their numbers; a number that is not used has an empty one.
-
-    Raises:
-        DatasetError: a number twice or out of range, or no text.
-    """
-    for number, text in zip(numbers, texts, strict=True):
-        if not 0 <= number < _MOST_TASKS or not isinstance(text, str):
-            raise DatasetError(
-                f"{path}: task {short(number)} = {short(text)}: allowed are texts with numbers from 0 on"
-            )
-    if len(set(numbers)) != len(numbers):
-        raise DatasetError(f"{path}: task_index {short(sorted(numbers))}: allowed is each number once")
-    found = dict(zip(numbers, texts, strict=True))
-    return tuple(found.get(number, "") for number in range(max(found, default=-1) + 1))
-
-
-def _whole_fact(name: str, value: Any) -> Any:
-    """A whole number that is stored as a double, as some programs do, as an int; all else as it is."""
-    real = not isinstance(value, float) or not value.is_integer() or name.endswith("timestamp")
-    return value if real else int(value)
-
-
-def missing_files(paths: Sequence[Path], template: str = "data_path") -> str:
-    """Files that are not there, at least one, in words; they have their names from a template."""
-    more = f" and {len(paths) - 1} more" if len(paths) > 1 else ""
-    return f"no file {paths[0]}{more}, as {template} of {layout.INFO} names them"
-
-
-def _is_needed(column: str) -> bool:
-    return not column.startswith("stats/")
+def _is_video(feature: dict[str, Any]) -> bool:
+    return bool(feature["dtype"] == "video")

@@ -10,7 +10,7 @@ import av
 import numpy as np
 
 from vla_adapter_ros.dataset.depth import CODEC, PIXEL_FORMAT, DepthCoding
-from vla_adapter_ros.dataset.video import decode_frames, no_video
+from vla_adapter_ros.dataset.video import decode_frames, no_video, time_base_of
 from vla_adapter_ros.errors import DatasetError
 
 CODECS = ("h264", "hevc", "av1")
@@ -24,9 +24,10 @@ def video_codec(path: Path) -> str:
     """
     try:
         with av.open(str(path)) as container:
-            return _codec_of(container.streams.video[0])
+            codec = _codec_of(container.streams.video[0])
     except (av.FFmpegError, IndexError, OSError) as error:
         raise no_video(path, error) from error
+    return codec
 
 
 def key_images(path: Path, start_s: float, count: int, fps: float) -> list[int]:
@@ -37,9 +38,11 @@ def key_images(path: Path, start_s: float, count: int, fps: float) -> list[int]:
     """
     try:
         with av.open(str(path)) as container:
-            return [place for place, packet in _packets(container, start_s, count, fps) if packet.is_keyframe]
-    except (av.FFmpegError, IndexError, OSError) as error:
+            packets = _packets(container, start_s, count, fps)
+            places = [place for place, packet in packets if packet.is_keyframe]
+    except (av.FFmpegError, IndexError, OSError, ValueError) as error:
         raise no_video(path, error) from error
+    return places
 
 
 def copy_video(
@@ -64,17 +67,17 @@ def copy_video(
     """
     try:
         reason = _copy(source, start_s, count, fps, target)
-    except (av.FFmpegError, IndexError, OSError) as error:
+    except (av.FFmpegError, IndexError, OSError, ValueError) as error:
         raise DatasetError(f"{source}: cannot be copied: {error}") from error
     if reason:
         target.unlink(missing_ok=True)
         return reason
     for place in dict.fromkeys((0, count - 1)):
-        pair = [
+        before, after = (
             next(decode_frames(path, start + place / fps, 1, fps, DepthCoding() if depth else None))
             for path, start in ((source, start_s), (target, 0.0))
-        ]
-        if not np.array_equal(*pair):
+        )
+        if not np.array_equal(before, after):
             target.unlink(missing_ok=True)
             return f"image {place} of the copy is another"
     return ""
@@ -105,20 +108,23 @@ def _copy(source: Path, start_s: float, count: int, fps: int, target: Path) -> s
     return "" if copied == count else f"{copied} images, {count} expected"
 
 
-def _packets(container, start_s: float, count: int, fps: float) -> Iterator[tuple[int, av.Packet]]:
+def _packets(
+    container: av.container.InputContainer, start_s: float, count: int, fps: float
+) -> Iterator[tuple[int, av.Packet]]:
     """Packets of images 0 to count - 1 after `start_s`, in the order of the file, with their places."""
     stream = container.streams.video[0]
+    tick = time_base_of(stream)
     if start_s > 0:
-        container.seek(round(start_s / stream.time_base), stream=stream)
+        container.seek(round(start_s / tick), stream=stream)
     for packet in container.demux(stream):
         if packet.pts is None:
             continue
-        place = round((float(packet.pts * stream.time_base) - start_s) * fps)
+        place = round((float(packet.pts * tick) - start_s) * fps)
         if place >= count:
             return
         if place >= 0:
             yield place, packet
 
 
-def _codec_of(stream) -> str:
-    return stream.codec_context.codec.canonical_name
+def _codec_of(stream: av.VideoStream) -> str:
+    return str(stream.codec_context.codec.canonical_name)

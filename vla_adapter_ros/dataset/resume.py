@@ -76,7 +76,7 @@ class Totals:
 def resume(
     root: Path,
     contract: Contract,
-    features: Mapping[str, Mapping[str, Any]],
+    features: layout.Features,
     folder: WrittenFolder,
     journal: Journal,
 ) -> Totals:
@@ -96,10 +96,10 @@ def resume(
         journal.remove_files(0)
         return Totals()
     reader = DatasetReader(root)
-    theirs = reader.contract
-    if theirs is None:
+    stored = reader.contract
+    if stored is None:
         raise DatasetError(f"{root}: no {layout.CONTRACT}; only data sets recorded here can be continued")
-    require_same(contract, theirs, f"data set {root}")
+    require_same(contract, stored, f"data set {root}")
     _require_same_features(root, features, reader.features)
     columns: dict[str, list[np.ndarray]] = {name: [] for name in layout.numeric_features(features)}
     _check_files(reader)
@@ -110,8 +110,9 @@ def resume(
     next_file = _next_file(reader)
     folder.require_known(journal.names, next_file)
     journal.remove_files(next_file)
-    totals = Totals(reader.num_episodes, reader.num_frames, list(reader.tasks), next_file, columns)
-    totals.histograms.update(_histograms(reader))
+    totals = Totals(
+        reader.num_episodes, reader.num_frames, list(reader.tasks), next_file, columns, _histograms(reader)
+    )
     _align_tables(reader, totals)
     return totals
 
@@ -140,7 +141,7 @@ def _check_files(reader: DatasetReader) -> None:
 
 def _count_rows(path: Path) -> int:
     try:
-        return pq.read_metadata(path).num_rows
+        return int(pq.read_metadata(path).num_rows)
     except (OSError, pa.ArrowException) as error:
         raise DatasetError(f"{path}: not readable: {error}") from error
 
@@ -157,12 +158,12 @@ def _next_file(reader: DatasetReader) -> int:
     return 1 + max((_number(reader.root, path) for path in paths), default=-1)
 
 
-def _require_same_features(
-    root: Path, ours: Mapping[str, Mapping[str, Any]], theirs: Mapping[str, Mapping[str, Any]]
-) -> None:
+def _require_same_features(root: Path, wanted: layout.Features, stored: layout.Features) -> None:
     """Names, types and shapes must agree; the video codec may change from one episode to the next."""
-    shapes = [{name: (f["dtype"], tuple(f["shape"])) for name, f in side.items()} for side in (ours, theirs)]
-    different = sorted(name for name in {*ours, *theirs} if shapes[0].get(name) != shapes[1].get(name))
+    shapes = [
+        {name: (f["dtype"], tuple(f["shape"])) for name, f in side.items()} for side in (wanted, stored)
+    ]
+    different = sorted(name for name in {*wanted, *stored} if shapes[0].get(name) != shapes[1].get(name))
     if different:
         raise DatasetError(f"{root}: other features than this version records: {', '.join(different)}")
 

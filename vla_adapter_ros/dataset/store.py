@@ -1,8 +1,8 @@
 """The data set that is being written: puts finished episodes into place, or takes the last one back.
 
-A saved episode is complete and flushed to disk, and a crash at any time leaves all earlier ones intact: files
-get their names in an order in which the data set can be read at every step, and info.json, which says how many
-episodes count, comes last.
+A saved episode is complete and flushed to disk, and a crash at any time leaves all earlier ones intact:
+files get their names in an order in which the data set can be read at every step, and info.json, which says
+how many episodes count, comes last.
 """
 
 from __future__ import annotations

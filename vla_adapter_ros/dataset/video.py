@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
+from typing import cast
 
 import av
 import numpy as np
@@ -149,11 +150,11 @@ class VideoEncoder:
         settings = self._settings
         with av.open(str(self._path), "w", format="mp4") as container:
             codec, pixels = (CODEC, PIXEL_FORMAT) if self._depth else (settings.codec, "yuv420p")
-            stream = container.add_stream(_ENCODERS[codec], rate=self._fps)
+            stream = cast(av.VideoStream, container.add_stream(_ENCODERS[codec], rate=self._fps))
             stream.width, stream.height, stream.pix_fmt = self._width, self._height, pixels
             stream.time_base = stream.codec_context.time_base = Fraction(1, self._fps)
             stream.codec_context.thread_count = 1
-            stream.options = _DEPTH_OPTIONS if self._depth else _options(settings)
+            stream.options = {**(_DEPTH_OPTIONS if self._depth else _options(settings))}
             while (image := self._queue.get()) is not None:
                 if self._cancelled:
                     continue
@@ -222,9 +223,21 @@ def count_frames(path: Path) -> int:
     try:
         with av.open(str(path)) as container:
             stream = container.streams.video[0]
-            return stream.frames or sum(packet.pts is not None for packet in container.demux(stream))
+            count = stream.frames or sum(packet.pts is not None for packet in container.demux(stream))
     except (av.FFmpegError, IndexError, OSError) as error:
         raise no_video(path, error) from error
+    return count
+
+
+def time_base_of(stream: av.VideoStream) -> Fraction:
+    """How long a tick of a video's clock is [s].
+
+    Raises:
+        ValueError: the file does not say it.
+    """
+    if stream.time_base is None:
+        raise ValueError("no time base")
+    return stream.time_base
 
 
 def decode_frames(
@@ -243,7 +256,7 @@ def decode_frames(
             stream = container.streams.video[0]
             stream.thread_type = "AUTO"
             if start_s > 0:
-                container.seek(int(start_s / stream.time_base), stream=stream)
+                container.seek(int(start_s / time_base_of(stream)), stream=stream)
             for frame in container.decode(stream):
                 if frame.time is None:
                     raise DatasetError(f"{path}: an image without a time")

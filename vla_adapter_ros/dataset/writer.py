@@ -1,7 +1,7 @@
 """Writes LeRobot v3.0 data sets while recording.
 
-Images go to one encoder thread per camera at once. An episode can be detached and saved in another thread while
-the next one is being recorded. How an episode gets into the data set: `store.py`.
+Images go to one encoder thread per camera at once. An episode can be detached and saved in another thread
+while the next one is being recorded. How an episode gets into the data set: `store.py`.
 """
 
 from __future__ import annotations

@@ -51,7 +51,7 @@ def test_a_v21_data_set_reads_like_ours(tmp_path, ours, images):
 
 def test_episodes_without_files_are_left_out(tmp_path, ours):
     dataset = open_dataset(make_foreign(tmp_path / "set", ours, missing=1))
-    assert (dataset.num_episodes, dataset.missing, dataset.numbers) == (2, (1,), (0, 2))
+    assert (dataset.missing, [episode.number for episode in dataset.episodes]) == ((1,), [0, 2])
     rows = dataset.rows(1)
     assert rows["index"].tolist() == list(range(12, 27)) and set(rows["episode_index"]) == {1}
     np.testing.assert_array_equal(dataset.image("front", 1, 3), ours.image("third_view", 2, 3))

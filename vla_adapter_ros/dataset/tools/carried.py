@@ -8,7 +8,7 @@ from vla_adapter_ros.contract import Contract
 from vla_adapter_ros.dataset import layout
 from vla_adapter_ros.dataset.mapped import MappedDataset
 from vla_adapter_ros.dataset.mapping import dimension_names
-from vla_adapter_ros.dataset.opening import Dataset
+from vla_adapter_ros.dataset.opening import Dataset, stored_reader
 
 _CARRIED = (
     layout.STATE, layout.ACTION, layout.STAMP, layout.AGE, layout.CONTROL_SOURCE, "timestamp",
@@ -26,13 +26,13 @@ def left_behind(dataset: Dataset, contract: Contract) -> list[str]:
     Returns:
         One text per feature under its own name, in the data set's order; none if all is carried over.
     """
-    mapped = isinstance(dataset, MappedDataset)
-    reader = dataset.reader if mapped else dataset
-    used = dataset.places_used if mapped else {}
-    cameras = {
-        reader.camera_feature(dataset.source_of(name).name if mapped else name)
-        for name in contract.recorded_cameras
-    }
+    reader = stored_reader(dataset)
+    used: dict[str, set[int]] = {}
+    sources = {name: name for name in contract.recorded_cameras}
+    if isinstance(dataset, MappedDataset):
+        used = dataset.places_used
+        sources = {name: dataset.source_of(name).name for name in contract.recorded_cameras}
+    cameras = {reader.camera_feature(source) for source in sources.values()}
     found = []
     for name, feature in reader.features.items():
         if name in used:

@@ -21,10 +21,11 @@ import pyarrow.parquet as pq
 from vla_adapter_ros import files
 from vla_adapter_ros.dataset import layout
 from vla_adapter_ros.dataset.card import write_card
+from vla_adapter_ros.dataset.episode_list import Episode
 from vla_adapter_ros.dataset.folder import keep_recorders_out
 from vla_adapter_ros.dataset.joining import TableJoiner, VideoJoiner
 from vla_adapter_ros.dataset.journal import JOURNAL
-from vla_adapter_ros.dataset.reader import DatasetReader, Episode
+from vla_adapter_ros.dataset.reader import DatasetReader
 from vla_adapter_ros.dataset.tables import read_table, whole_numbers
 from vla_adapter_ros.dataset.video import decode_frames
 from vla_adapter_ros.errors import DatasetError
@@ -147,9 +148,10 @@ def _write(reader: DatasetReader, output: Path) -> tuple[int, int, int, tuple[in
         for episode in reader.episodes:
             if newest[0] != episode.data:
                 newest = (episode.data, read_table(episode.data))
-            number = tables.add(_rows_of(episode, newest[1]))
+            number = tables.add_rows(_rows_of(episode, newest[1]))
             places.append(_place_episode(reader, episode, number, videos))
-        for joiner in (tables, *videos.values()):
+        tables.close()
+        for joiner in videos.values():
             joiner.close()
     finally:
         for joiner in videos.values():
@@ -175,7 +177,7 @@ def _paths(episode: Episode) -> Iterator[Path]:
 
 def _megabytes(info: dict[str, Any], key: str, usual: float) -> float:
     value = info.get(key)
-    return 1e6 * (value if is_finite(value) and value > 0 else usual)
+    return 1e6 * (float(value) if value is not None and is_finite(value) and value > 0 else usual)
 
 
 def _place_episode(
@@ -185,7 +187,7 @@ def _place_episode(
     row: dict[str, Any] = {f"data/{name}": value for name, value in layout.locate(number).items()}
     for camera, joiner in videos.items():
         key, part = reader.camera_feature(camera), episode.videos[camera]
-        number, before = joiner.place(part.path)
+        number, before = joiner.place_video(part.path)
         first = part.start_s * reader.fps
         first = before + (round(first) if abs(first - round(first)) < 0.01 else first)
         row |= {f"videos/{key}/{name}": value for name, value in layout.locate(number).items()}
@@ -248,11 +250,11 @@ def _compare(old: DatasetReader, new: DatasetReader) -> None:
         for camera, part in episode.videos.items():
             other = new.episodes[episode.index].videos[camera]
             for place in dict.fromkeys((0, episode.length - 1)):
-                pair = [
+                before, after = (
                     next(decode_frames(p.path, p.start_s + place / old.fps, 1, old.fps))
                     for p in (part, other)
-                ]
-                if not np.array_equal(*pair):
+                )
+                if not np.array_equal(before, after):
                     raise DatasetError(
                         f"{part.path}: image {place} of episode {episode.index} is another after joining"
                     )

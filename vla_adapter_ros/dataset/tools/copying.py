@@ -1,4 +1,4 @@
-"""What an episode of another data set becomes here: its columns by name, its videos copied or encoded again."""
+"""An episode of another data set as it is stored here: columns by name, videos copied or encoded again."""
 
 from __future__ import annotations
 
@@ -35,8 +35,8 @@ def recorded_columns(
         control_source: For data sets that do not say who was in control.
 
     Returns:
-        State (T, S) and action (T, A), float64; stamps (T,) [s] and ages (T, streams) [s], NaN where they were
-        not recorded; control sources (T,). Then what is to be said about its times; empty: nothing.
+        State (T, S) and action (T, A), float64; stamps (T,) [s] and ages (T, streams) [s], NaN where they
+        were not recorded; control sources (T,). Then what is to be said about its times; empty: nothing.
 
     Raises:
         DatasetError: a column is missing, or holds what the contract does not allow.

@@ -155,9 +155,9 @@ def import_lerobot(
     require_elsewhere(output, dataset)
     require_new(output, append)
     result = ImportReport()
-    if dataset.missing:
+    if missing := dataset.missing:
         result.remarks.append(
-            f"{len(dataset.missing)} episodes of its list lack files: {_numbers(dataset.missing)}; the first is "
+            f"{len(missing)} episodes of its list lack files: {_numbers(missing)}; the first is "
             f"{dataset.missing_file}"
         )
     if lost := left_behind(dataset, contract):

@@ -12,7 +12,7 @@ from vla_adapter_ros.contract import Contract
 from vla_adapter_ros.dataset import layout
 from vla_adapter_ros.dataset.description import is_numeric, names_of
 from vla_adapter_ros.dataset.opening import open_dataset
-from vla_adapter_ros.dataset.reader import DatasetReader, sentences
+from vla_adapter_ros.dataset.task_texts import row_texts
 
 
 def describe_dataset(
@@ -30,7 +30,7 @@ def describe_dataset(
     changing = 0
     for episode in range(dataset.num_episodes):
         rows = dataset.rows(episode)
-        said = set(sentences(dataset.tasks, rows["task_index"], f"{root}: episode {episode}"))
+        said = set(row_texts(dataset.tasks, rows["task_index"], f"{root}: episode {episode}"))
         tasks.update(said)
         changing += len(said) > 1
         known = rows.get(layout.CONTROL_SOURCE)
@@ -41,8 +41,7 @@ def describe_dataset(
     lengths = [episode.length for episode in dataset.episodes]
     cameras = {}
     for name in dataset.cameras:
-        key = dataset.camera_feature(name) if isinstance(dataset, DatasetReader) else layout.image_key(name)
-        feature = dataset.features.get(key, {})
+        feature = dataset.features.get(dataset.camera_feature(name), {})
         codec = feature.get("info", {}).get("video.codec", feature.get("dtype"))
         cameras[name] = {"shape": list(feature.get("shape", ())), "codec": codec}
     found = dataset.contract
@@ -51,7 +50,7 @@ def describe_dataset(
         "format": dataset.info.get("codebase_version"),
         "robot_type": dataset.info.get("robot_type"),
         "episodes": dataset.num_episodes,
-        "episodes_missing": len(getattr(dataset, "missing", ())),
+        "episodes_missing": len(dataset.missing),
         "cameras_without_files": dict(dataset.absent),
         "frames": dataset.num_frames,
         "frames_per_episode": {

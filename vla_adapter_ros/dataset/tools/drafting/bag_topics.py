@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
@@ -46,8 +47,8 @@ class Stream:
         """Whether type or topic say that these are commands."""
         return self.kind in _ALWAYS_COMMANDS or not COMMAND_WORDS.isdisjoint(tokens(self.topic))
 
-    def add(self, time: float, names: list[str], values: list[float]) -> None:
-        """Take in a message."""
+    def add_values(self, time: float, names: list[str], values: list[float]) -> None:
+        """Add the values of a message."""
         self.heard.append(time)
         for name, value in zip(names, values, strict=False):
             self.times.setdefault(name, []).append(time)
@@ -81,7 +82,7 @@ def read_streams(bag: Bag) -> list[Stream]:
     }
     types = {topic: TOPIC_TYPES[stream.kind] for topic, stream in streams.items()}
     for message in bag.messages(wanted, types):
-        _take(streams[message.topic], message.received, message.content)
+        _add_message(streams[message.topic], message.received, message.content)
     return [stream for stream in streams.values() if stream.values]
 
 
@@ -107,25 +108,27 @@ def _jumps(values: np.ndarray) -> bool:
     return bool(far.mean() > 0.5 and (over_next[far] < 0.3 * step[far]).mean() > 0.8)
 
 
-def _take(stream: Stream, time: float, content: object) -> None:
+def _add_message(stream: Stream, time: float, content: Any) -> None:
     if stream.kind == "joint_state":
         if not stream.values:  # the first message with values decides
             given = {f: getattr(content, f) for f in JointField.words()}
             stream.field = next((f for f, values in given.items() if len(values)), "position")
         values, names = list(getattr(content, stream.field)), list(content.name)
         stream.named = stream.named and bool(names or not values)
-        stream.add(time, names or _numbered(stream.topic, len(values)), values)
+        stream.add_values(time, names or _numbered(stream.topic, len(values)), values)
     elif stream.kind == "joint_trajectory":
         if content.points:
             positions = list(content.points[0].positions)
-            stream.add(time, list(content.joint_names) or _numbered(stream.topic, len(positions)), positions)
+            stream.add_values(
+                time, list(content.joint_names) or _numbered(stream.topic, len(positions)), positions
+            )
     elif stream.kind == "float64_array":
         stream.named = False
-        stream.add(time, _numbered(stream.topic, len(content.data)), list(content.data))
+        stream.add_values(time, _numbered(stream.topic, len(content.data)), list(content.data))
     elif stream.kind == "twist":
-        stream.add(time, list(TOOL_COLUMNS), twist_values(content))
+        stream.add_values(time, list(TOOL_COLUMNS), twist_values(content))
     else:
-        stream.add(time, list(TOOL_COLUMNS), tool_pose(pose_values(content)))
+        stream.add_values(time, list(TOOL_COLUMNS), tool_pose(pose_values(content)))
 
 
 def _numbered(topic: str, count: int) -> list[str]:

@@ -113,9 +113,9 @@ def find_columns(dataset: Dataset, state: Sequence[str] = (), action: Sequence[s
     Raises:
         DatasetError: there are none, or several that may be meant.
     """
-    features, remarks = dataset.features, []
+    features, remarks = dataset.features, list[str]()
     numbers = [n for n, f in features.items() if is_numeric(f) and n not in _KNOWN]
-    found = {}
+    found: dict[str, tuple[str, ...]] = {}
     for what, given, usual, words in (
         ("action", action, layout.ACTION, _ACTIONS), ("state", state, layout.STATE, _STATES),
     ):  # fmt: skip
@@ -187,24 +187,26 @@ def _body_parts(root: Path) -> dict[str, dict[int, str]]:
 
 
 def _sources(
-    columns: Sequence[str], features: dict, what: str, parts: Mapping[int, str]
+    columns: Sequence[str], features: layout.Features, what: str, parts: Mapping[int, str]
 ) -> tuple[Source, ...]:
     """Sources of all values; names that say nothing but a number give way to those of `parts`."""
     sources: list[Source] = []
     for column in columns:
         width = math.prod(features[column]["shape"])
         names = dimension_names(features[column])
-        known = names is not None and len(set(names)) == width and all(name.strip() for name in names)
-        if known and width == 1 and names == (column,):
-            known = False
-        if parts and len(columns) == 1 and (not known or all(is_generic(name) for name in names)):
+        if names is not None and (len(set(names)) != width or not all(name.strip() for name in names)):
+            names = None
+        if width == 1 and names == (column,):
+            names = None
+        if parts and len(columns) == 1 and (names is None or all(is_generic(name) for name in names)):
             names = tuple(parts.get(place, f"{what}_{place}") for place in range(width))
-            known = len(set(names)) == width
+            names = names if len(set(names)) == width else None
         short = column.rpartition(".")[2]
         for place in range(width):
             prefix = short if len(columns) > 1 else what
-            own = names[place] if known else short if width == 1 and len(columns) > 1 else f"{prefix}_{place}"
-            sources.append(Source(column, place, width, own, known or (width == 1 and len(columns) > 1)))
+            alone = width == 1 and len(columns) > 1
+            own = names[place] if names is not None else short if alone else f"{prefix}_{place}"
+            sources.append(Source(column, place, width, own, names is not None or alone))
     counts: dict[str, int] = {}
     for source in sources:
         counts[source.name] = counts.get(source.name, 0) + 1

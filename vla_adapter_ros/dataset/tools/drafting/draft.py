@@ -9,10 +9,11 @@ from pathlib import Path
 import yaml
 
 from vla_adapter_ros.contract import parse_contract
+from vla_adapter_ros.dataset.description import image_size
 from vla_adapter_ros.dataset.layout import image_key
-from vla_adapter_ros.dataset.mapped import MappedDataset, image_size
+from vla_adapter_ros.dataset.mapped import MappedDataset
 from vla_adapter_ros.dataset.mapping import parse_mapping
-from vla_adapter_ros.dataset.opening import Dataset
+from vla_adapter_ros.dataset.opening import Dataset, stored_reader
 from vla_adapter_ros.dataset.resampling import SAME_RATE
 from vla_adapter_ros.dataset.tools.drafting.columns import camera_names, find_columns
 from vla_adapter_ros.dataset.tools.drafting.plan import Plan, make_plan
@@ -76,7 +77,7 @@ def draft_contract(
     """
     if not dataset.num_frames:
         raise DatasetError(f"{dataset.root} has no episode: a draft needs at least one")
-    absent: dict[str, str] = {} if dataset.cameras else dict(getattr(dataset, "absent", {}))
+    absent: dict[str, str] = {} if dataset.cameras else dict(dataset.absent)
     cameras = (*dataset.cameras, *absent)  # sizes are declared, so a draft can do without files
     if not cameras:
         raise DatasetError(f"{dataset.root} has no camera: allowed is a data set with at least one")
@@ -114,7 +115,7 @@ def draft_contract(
     )
     try:  # a draft is never refused by its own data
         if not absent:
-            MappedDataset(dataset, parse_mapping(yaml.safe_load(mapping)), contract)
+            MappedDataset(stored_reader(dataset), parse_mapping(yaml.safe_load(mapping)), contract)
     except MappingError as error:
         raise DatasetError(f"{dataset.root}: no mapping can be drafted: {error}") from error
     return Draft(text, mapping)

@@ -128,17 +128,17 @@ def _correlate(
     step = max(1, round(fps / 10))
     best: tuple[float, int, np.ndarray, np.ndarray, np.ndarray] | None = None
     for lag in range(min(round(LONGEST_LAG_S * fps), 15) + 1):
-        a, s = _aligned(actions, states, lag, differences)
-        if not len(a):
+        a_parts, s_parts = _aligned(actions, states, lag, differences)
+        if not a_parts:
             continue
-        level = _correlation(_centered(a), _centered(s))
-        change = _correlation(_changes(a, step), _changes(s, step))
-        a, s = np.concatenate(a), np.concatenate(s)
+        level = _correlation(_centered(a_parts), _centered(s_parts))
+        change = _correlation(_changes(a_parts, step), _changes(s_parts, step))
+        a, s = np.concatenate(a_parts), np.concatenate(s_parts)
         both = np.outer(_moves(a), _moves(s))
         level, change = level * both, change * both
-        spread = a.var(axis=0)
+        variance = a.var(axis=0)
         miss = np.stack([((a - s[:, [n]]) ** 2).mean(axis=0) for n in range(s.shape[1])], axis=1)
-        near = np.clip(1 - miss / np.maximum(spread, 1e-12)[:, None], 0, 1) * (level != 0)
+        near = np.clip(1 - miss / np.maximum(variance, 1e-12)[:, None], 0, 1) * (level != 0)
         good = float(((np.abs(level) + np.abs(change)).max(axis=1, initial=0.0)).sum())
         if best is None or good > best[0] + 1e-9:
             best = (good, lag, level, change, near)
@@ -152,7 +152,7 @@ def _aligned(
     actions: Sequence[np.ndarray], states: Sequence[np.ndarray], lag: int, differences: bool
 ) -> tuple[list[np.ndarray], list[np.ndarray]]:
     """Action rows, and the state rows (or steps) `lag` rows later, of episodes that are long enough."""
-    ours, theirs, rows = [], [], 0
+    a_parts, s_parts, rows = [], [], 0
     for action, state in zip(actions, states, strict=True):
         if differences:
             state = np.diff(state, axis=0)
@@ -162,10 +162,10 @@ def _aligned(
         a, s = action[:count], state[lag : lag + count]
         known = np.isfinite(a).all(axis=1) & np.isfinite(s).all(axis=1)
         if known.sum() >= 4:
-            ours.append(a[known])
-            theirs.append(s[known])
+            a_parts.append(a[known])
+            s_parts.append(s[known])
             rows += int(known.sum())
-    return ours, theirs
+    return a_parts, s_parts
 
 
 def _centered(parts: list[np.ndarray]) -> np.ndarray:

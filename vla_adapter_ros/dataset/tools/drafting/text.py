@@ -205,10 +205,11 @@ def _rest(plan: Plan) -> list[str]:
         "limits:        # CHECK: extremes of states and actions with a margin",
     ]
     tool = plan.space.startswith("ee_")
-    joints = (
-        [value for value in plan.state if not value.gripper and value.kind == "position"] if tool
-        else [value.measured for value in plan.action if not value.gripper]
-    )  # fmt: skip
+    if tool:
+        joints = [value for value in plan.state if not value.gripper and value.kind == "position"]
+    else:
+        driven = (value.measured for value in plan.action if not value.gripper)
+        joints = [value for value in driven if value is not None]
     for joint in joints:
         seen = [joint.values]
         if plan.space == "joint_position":
@@ -236,8 +237,5 @@ def limits_of(values: np.ndarray, velocity: float, acceleration: float) -> dict[
 
 def flow(value: Any) -> str:
     """A value as YAML in one line."""
-    return (
-        yaml.safe_dump(value, default_flow_style=True, sort_keys=False, width=10**6)
-        .removesuffix("...\n")
-        .strip()
-    )
+    text = str(yaml.safe_dump(value, default_flow_style=True, sort_keys=False, width=10**6))
+    return text.removesuffix("...\n").strip()
