@@ -23,6 +23,7 @@ _ALLOWED = {
     "bool_type": "true or false",
     "dataclass_type": "a mapping",
     "dict_type": "a mapping",
+    "invalid_key": "a text as key",
     "tuple_type": "a list",
     "too_short": "at least one entry",
     "greater_than": "more than {gt:g}",
@@ -87,9 +88,11 @@ def describe_errors(error: ValidationError, kind: Any, where: str) -> list[str]:
         else:
             rule = _ALLOWED.get(entry["type"], entry["msg"].replace("{", "{{").replace("}", "}}"))
             allowed = rule.format(**entry.get("ctx", {}))
+            if entry["type"] == "literal_error" and " or " not in allowed:
+                allowed = allowed.removeprefix("one of ")
             found.append(f"{place} = {short(entry['input'])}: allowed is {allowed}")
     for parent, (part, keys) in unknown.items():
-        names = ", ".join(f.name for f in dataclasses.fields(part)) if part else "those of its documentation"
+        names = ", ".join(_keys(part)) if part else "those of its documentation"
         found.append(f"{parent} = {short(keys)}: allowed is only these keys: {names}")
     return found
 
@@ -105,6 +108,12 @@ def join_errors(errors: list[str]) -> str:
 
 def _named(where: str, path: Any) -> str:
     return where + "".join(f"[{key}]" if isinstance(key, int) else f".{key}" for key in path)
+
+
+def _keys(part: Any) -> list[str]:
+    """What the fields of a dataclass are called in files."""
+    aliases = {name: info.alias for name, info in getattr(part, "__pydantic_fields__", {}).items()}
+    return [aliases.get(f.name) or f.name for f in dataclasses.fields(part)]
 
 
 def _part(kind: Any, path: Any) -> Any:

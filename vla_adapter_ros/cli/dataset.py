@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from vla_adapter_ros.cli.arguments import COUNT, EPISODE_HELP, any_path, output_folder, whole
 from vla_adapter_ros.cli.dataset_edit import add_dataset_edit_commands
+from vla_adapter_ros.paths import locate
 
 
 def add_dataset_command(commands: Any) -> None:
@@ -45,6 +48,23 @@ def add_dataset_command(commands: Any) -> None:
     view.set_defaults(run=_view)
 
     add_dataset_edit_commands(kinds)
+    for kind in kinds.choices.values():
+        kind.set_defaults(run=_after_clearing(kind.get_default("run")))
+
+
+def _after_clearing(run: Callable[[argparse.Namespace], int]) -> Callable[[argparse.Namespace], int]:
+    """A command that first removes what an earlier one left that was killed, and says so."""
+
+    def run_cleared(options: argparse.Namespace) -> int:
+        from vla_adapter_ros.dataset.tools.new_folder import clear_unfinished
+
+        paths = options.path if isinstance(options.path, list) else [options.path]
+        for path in (*paths, getattr(options, "output", None)):
+            for remark in clear_unfinished(Path(os.path.realpath(locate(path)))) if path is not None else ():
+                print(f"vla-adapter: {remark}", file=sys.stderr)
+        return run(options)
+
+    return run_cleared
 
 
 def _source(parser: argparse.ArgumentParser) -> None:

@@ -17,7 +17,8 @@ from vla_adapter_ros.commissioning.survey import (
 from vla_adapter_ros.commissioning.urdf import Urdf
 from vla_adapter_ros.contract.encodings import DEPTH
 from vla_adapter_ros.contract.enums import TopicType
-from vla_adapter_ros.dataset.tools.drafting.names import COMMAND_WORDS, camera_name, is_gripper, side, tokens
+from vla_adapter_ros.dataset.joint_names import is_gripper, tokens
+from vla_adapter_ros.dataset.tools.drafting.names import COMMAND_WORDS, camera_name, side
 from vla_adapter_ros.errors import ContractError
 from vla_adapter_ros.observation.bag import TOPIC_TYPES
 

@@ -18,7 +18,8 @@ from vla_adapter_ros.contract import config_folder, parse_contract
 from vla_adapter_ros.contract.find_out import FIND_OUT
 from vla_adapter_ros.contract.key_texts import SCHEMA_FILE
 from vla_adapter_ros.contract.migration import SCHEMA
-from vla_adapter_ros.dataset.tools.drafting.names import is_gripper, side
+from vla_adapter_ros.dataset.joint_names import is_gripper
+from vla_adapter_ros.dataset.tools.drafting.names import side
 from vla_adapter_ros.dataset.tools.drafting.text import PLACEHOLDER, flow
 from vla_adapter_ros.errors import ContractError
 

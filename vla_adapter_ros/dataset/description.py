@@ -42,7 +42,6 @@ def check_info(info: dict[str, Any], path: Path) -> dict[str, Any]:
     Raises:
         DatasetError: a key is missing, or a value has another type, size or form than is allowed.
     """
-
     features, fps = info.get("features"), info.get("fps")
     if not isinstance(features, dict) or not features:
         raise _refusal(path, "features", features, "a mapping with entries")

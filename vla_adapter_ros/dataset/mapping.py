@@ -6,7 +6,7 @@ A mapping is YAML. All keys but `schema` may be left out:
     contract: cr5                         # shipped name, or a file beside this one
     resample: true                        # rows at the contract's rate, where the data has another
     cameras:
-      third_view: top                     # contract's name: theirs
+      third_view: top                     # contract's name: the data set's
       gripper: {from: wrist, rotation: 180}
     state: observation.state              # the whole column, in this order; or value by value:
     action:
@@ -14,26 +14,42 @@ A mapping is YAML. All keys but `schema` may be left out:
       joint2: {from: "action[1]", unit: deg}
       gripper: {from: "action[6]", open: 0, closed: 100}
 
-A value of theirs becomes `offset + factor * theirs`, after its unit was turned into
-rad, m or a ratio. `open` and `closed` are their values of an open and a closed gripper;
-they become those of the contract.
+A stored value becomes `offset + factor * value`, after its unit was turned into rad, m or a ratio.
+`open` and `closed` are the stored values of an open and a closed gripper; they become those of the contract.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Final, Literal
 
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    GetCoreSchemaHandler,
+    GetPydanticSchema,
+    TypeAdapter,
+    ValidationError,
+    ValidatorFunctionWrapHandler,
+)
+from pydantic.dataclasses import dataclass
+from pydantic_core import CoreSchema, PydanticCustomError, core_schema
+
+from vla_adapter_ros.contract.schema import Number, Text, Turn
 from vla_adapter_ros.errors import MappingError
 from vla_adapter_ros.paths import expand, locate
-from vla_adapter_ros.untrusted import NAME_RULE, is_finite, is_name, read_yaml, short
+from vla_adapter_ros.settings import describe_errors, join_errors
+from vla_adapter_ros.untrusted import NAME_RULE, is_name, read_yaml, short
 
-SCHEMA = 1
-UNIT_FACTORS = {  # their unit -> (factor, unit in contracts)
+SCHEMA: Final = 1
+UNIT_FACTORS = {  # unit of the data set -> (factor, unit in contracts)
     "rad": (1.0, "rad"),
     "deg": (math.pi / 180, "rad"),
     "counts": (math.pi / 2048, "rad"),  # of a servo with 4096 per turn
@@ -49,63 +65,144 @@ UNIT_FACTORS = {  # their unit -> (factor, unit in contracts)
     "N": (1.0, "N"),
     "1": (1.0, "1"),
 }
-ROTATIONS = (0, 90, 180, 270)
 _SOURCE = re.compile(r"^(?P<column>[^\[\]]+?)(\[(?P<which>[^\[\]]+)\])?$")
+_CHECKED = ConfigDict(extra="forbid", populate_by_name=True)
 
 
-@dataclass(frozen=True)
+def _source(text: str) -> str:
+    if _SOURCE.match(text) is None:
+        raise PydanticCustomError("source", "COLUMN, COLUMN[NAME] or COLUMN[PLACE]")
+    return text
+
+
+def _unit(text: str) -> str:
+    if text not in UNIT_FACTORS:
+        raise PydanticCustomError("unit", f"one of {list(UNIT_FACTORS)}")
+    return text
+
+
+def _not_zero(value: float) -> float:
+    if value == 0:
+        raise PydanticCustomError("zero", "another number than 0")
+    return value
+
+
+def _spelled_out(entry: Any) -> Any:
+    """An entry with all its keys: `top` is short for `{from: top}`."""
+    if isinstance(entry, str):
+        return {"from": entry}
+    if not isinstance(entry, (dict, CameraSource, ValueSource)):
+        raise PydanticCustomError("source", "a text, or a mapping with the key 'from'")
+    return entry
+
+
+def _texts(value: Any) -> Any:
+    """A mapping with texts for keys; a bare 1 is a number in YAML."""
+    return {str(key): entry for key, entry in value.items()} if isinstance(value, dict) else value
+
+
+Source = Annotated[Text, AfterValidator(_source)]
+SourceUnit = Annotated[
+    Text, BeforeValidator(lambda unit: str(unit) if isinstance(unit, int) else unit), AfterValidator(_unit)
+]
+
+
+@dataclass(frozen=True, config=_CHECKED)
 class CameraSource:
-    """A camera of theirs, and the counter-clockwise turn [degrees] that makes it ours."""
-
-    name: str
-    rotation: int = 0
-
-
-@dataclass(frozen=True)
-class ValueSource:
-    """One value: where it stands in their data set, and how it becomes ours.
+    """A camera of the data set.
 
     Attributes:
-        column: Their feature.
-        which: Name or place within it; None for a feature of one value.
-        unit: Their unit, a key of `UNIT_FACTORS`; None where nothing is to be turned.
-        factor, offset: Applied after the unit.
-        open, closed: Their values of an open and a closed gripper, or both None.
+        name: Its name there; `from` in the file.
+        rotation: The counter-clockwise turn [degrees] that makes its images those of the contract.
     """
 
-    column: str
-    which: str | int | None = None
-    unit: str | None = None
-    factor: float = 1.0
-    offset: float = 0.0
-    open: float | None = None
-    closed: float | None = None
+    name: Text = Field(alias="from")
+    rotation: Turn = 0
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=_CHECKED)
+class ValueSource:
+    """One value: where it stands in the data set, and how it becomes the contract's.
+
+    Attributes:
+        source: COLUMN, COLUMN[NAME] or COLUMN[PLACE]; `from` in the file.
+        unit: Unit of the data set, a key of `UNIT_FACTORS`; None where nothing is to be converted.
+        factor, offset: Applied after the unit.
+        open, closed: Stored values of an open and a closed gripper, or both None.
+    """
+
+    source: Source = Field(alias="from")
+    unit: SourceUnit | None = None
+    factor: Annotated[Number, AfterValidator(_not_zero)] = 1.0
+    offset: Number = 0.0
+    open: Number | None = None
+    closed: Number | None = None
+
+    @property
+    def column(self) -> str:
+        """Feature of the data set."""
+        return _SOURCE.sub(r"\g<column>", self.source)
+
+    @property
+    def which(self) -> str | int | None:
+        """Name or place within the column; None for a column of one value."""
+        found = _SOURCE.match(self.source)
+        which = None if found is None else found["which"]
+        if which is not None and len(which) < 10 and which.isdecimal():
+            return int(which)
+        return which
+
+
+def _values_schema(_: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+    """Values by name are checked, a text is a column; a union would name its kinds in every message."""
+    values = handler.generate_schema(
+        Annotated[dict[str, _Value], BeforeValidator(_texts), Field(min_length=1)]
+    )
+    return core_schema.no_info_wrap_validator_function(_column_or_values, values)
+
+
+def _column_or_values(value: Any, values: ValidatorFunctionWrapHandler) -> Any:
+    if value is None or isinstance(value, str):
+        return value
+    if not isinstance(value, dict):
+        raise PydanticCustomError("values", "a column, or a mapping of the contract's names")
+    return values(value)
+
+
+_Camera = Annotated[CameraSource, BeforeValidator(_spelled_out)]
+_Value = Annotated[ValueSource, BeforeValidator(_spelled_out)]
+Values = Annotated[dict[str, ValueSource] | str | None, GetPydanticSchema(_values_schema)]
+
+
+@dataclass(frozen=True, config=_CHECKED)
 class DatasetMapping:
     """Content of a mapping file.
 
     Attributes:
+        schema: Of the file.
         contract: Shipped name or absolute path; empty: the mapping names none.
         resample: Whether rows are shown at the contract's rate.
-        cameras: Our name -> theirs, in our order; empty: all as they are.
-        state, action: Our name -> source; or their column, all of it in its own order; or None: the column
-            of our own name.
+        cameras: Name in the contract -> camera of the data set; empty: all as they are.
+        state, action: Name in the contract -> source; or a column, all of it in its own order; or None: the
+            column of the contract's name.
     """
 
-    contract: str = ""
-    cameras: dict[str, CameraSource] = field(default_factory=dict)
-    state: dict[str, ValueSource] | str | None = None
-    action: dict[str, ValueSource] | str | None = None
-    resample: bool = False
+    schema: Literal[1] = SCHEMA
+    contract: Text = ""
+    cameras: Annotated[dict[str, _Camera], BeforeValidator(_texts)] = field(default_factory=dict)
+    state: Values = None
+    action: Values = None
+    resample: Annotated[bool, Field(strict=True)] = False
+
+
+_MAPPING = TypeAdapter(DatasetMapping)
 
 
 def read_mapping(path: str | Path) -> DatasetMapping:
     """Read a mapping file.
 
     Raises:
-        MappingError: no such file, bad YAML, or a value that is not allowed.
+        MappingError: no such file, bad YAML, or values that are not allowed: all of them, a line each.
     """
     path = locate(path)
     try:
@@ -128,94 +225,50 @@ def parse_mapping(data: Any, folder: Path = Path()) -> DatasetMapping:
         folder: Where a contract's file is looked for.
 
     Raises:
-        MappingError: names the key, the value and what is allowed.
+        MappingError: names the key, the value and what is allowed; with several errors, in a line each.
     """
-    _keys(data, "mapping", ("schema", "contract", "cameras", "state", "action", "resample"))
-    _require(data.get("schema") == SCHEMA, "mapping.schema", data.get("schema"), str(SCHEMA))
-    contract = data.get("contract", "")
-    _require(isinstance(contract, str), "mapping.contract", contract, "a name or a file")
-    if contract.endswith((".yaml", ".yml")):
-        contract = str(locate(folder / expand(contract)))
-    cameras = data.get("cameras", {})
-    _require(isinstance(cameras, dict), "mapping.cameras", cameras, "a mapping of our names to theirs")
-    for name in cameras:
-        _require(is_name(str(name)), "mapping.cameras", name, NAME_RULE)
-    resample = data.get("resample", False)
-    _require(isinstance(resample, bool), "mapping.resample", resample, "true or false")
-    return DatasetMapping(
-        contract,
-        {str(name): _camera(entry, f"mapping.cameras.{name}") for name, entry in cameras.items()},
-        _values(data.get("state"), "mapping.state"),
-        _values(data.get("action"), "mapping.action"),
-        resample,
-    )
+    if isinstance(data, dict) and "schema" not in data:
+        data = data | {"schema": None}
+    try:
+        mapping = _MAPPING.validate_python(data)
+    except ValidationError as error:
+        raise MappingError(join_errors(describe_errors(error, DatasetMapping, "mapping"))) from None
+    if broken := _broken_rules(mapping):
+        raise MappingError(join_errors(broken))
+    if not mapping.contract.endswith((".yaml", ".yml")):
+        return mapping
+    return dataclasses.replace(mapping, contract=str(locate(folder / expand(mapping.contract))))
 
 
-def _camera(entry: Any, where: str) -> CameraSource:
-    if isinstance(entry, str):
-        return CameraSource(entry)
-    _keys(entry, where, ("from", "rotation"))
-    name, rotation = entry.get("from"), entry.get("rotation", 0)
-    _require(isinstance(name, str), f"{where}.from", name, "the name of a camera")
-    _require(
-        type(rotation) is int and rotation in ROTATIONS,
-        f"{where}.rotation",
-        rotation,
-        f"one of {list(ROTATIONS)}",
-    )
-    return CameraSource(name, rotation)
+def _broken_rules(mapping: DatasetMapping) -> list[str]:
+    """What is wrong though each value alone is allowed, one line each."""
+    broken = [
+        f"mapping.cameras = {short(name)}: allowed is {NAME_RULE}"
+        for name in mapping.cameras
+        if not is_name(name)
+    ]
+    for part, values in (("state", mapping.state), ("action", mapping.action)):
+        for name, value in values.items() if isinstance(values, dict) else ():
+            if why := _gripper_fault(value):
+                broken.append(f"mapping.{part}.{name}{why}")
+    return broken
 
 
-def _values(entry: Any, where: str) -> dict[str, ValueSource] | str | None:
-    if entry is None or isinstance(entry, str):
-        return entry
-    _require(isinstance(entry, dict) and entry, where, entry, "a column, or a mapping of our names")
-    return {str(name): _value(value, f"{where}.{name}") for name, value in entry.items()}
-
-
-def _value(entry: Any, where: str) -> ValueSource:
-    if isinstance(entry, str):
-        return ValueSource(*_source(entry, where))
-    _keys(entry, where, ("from", "unit", "factor", "offset", "open", "closed"))
-    column, which = _source(entry.get("from"), f"{where}.from")
-    unit = entry.get("unit")
-    unit = str(unit) if unit is not None else None  # a bare 1 is a number in YAML
-    _require(unit is None or unit in UNIT_FACTORS, f"{where}.unit", unit, f"one of {list(UNIT_FACTORS)}")
-    numbers = {}
-    for name in ("factor", "offset", "open", "closed"):
-        if name in entry:
-            value = entry[name]
-            _require(is_finite(value), f"{where}.{name}", value, "a finite number")
-            numbers[name] = float(value)
-    _require(numbers.get("factor") != 0, f"{where}.factor", 0, "another number than 0")
-    if "open" in numbers or "closed" in numbers:
-        _require("open" in numbers and "closed" in numbers, where, sorted(numbers), "both open and closed")
-        _require(
-            numbers["open"] != numbers["closed"],
-            f"{where}.open", numbers["open"], "another value than 'closed'",
-        )  # fmt: skip
-        others = [name for name in ("unit", "factor", "offset") if name in entry]
-        _require(not others, where, others, "only 'from' beside open and closed")
-    return ValueSource(column, which, unit, **numbers)
-
-
-def _source(text: Any, where: str) -> tuple[str, str | int | None]:
-    found = _SOURCE.match(text) if isinstance(text, str) else None
-    _require(found is not None, where, text, "COLUMN, COLUMN[NAME] or COLUMN[PLACE]")
-    which = found["which"]
-    place = which is not None and len(which) < 10 and which.isdecimal()
-    return found["column"], int(which) if place else which
-
-
-def _keys(value: Any, where: str, allowed: tuple[str, ...]) -> None:
-    _require(isinstance(value, dict), where, value, "a mapping")
-    unknown = [key for key in value if key not in allowed]
-    _require(not unknown, where, unknown, f"only these keys: {', '.join(allowed)}")
-
-
-def _require(ok: bool, where: str, value: Any, allowed: str) -> None:
-    if not ok:
-        raise MappingError(f"{where} = {short(value)}: allowed is {allowed}")
+def _gripper_fault(value: ValueSource) -> str:
+    """What is wrong with `open` and `closed`; empty if nothing is."""
+    if value.open is None and value.closed is None:
+        return ""
+    if value.open is None or value.closed is None:
+        given = "closed" if value.open is None else "open"
+        return f" = {given!r} alone: allowed are both open and closed"
+    if value.open == value.closed:
+        return f".open = {value.open:g}: allowed is another value than 'closed'"
+    others = [
+        name
+        for name, usual in (("unit", None), ("factor", 1.0), ("offset", 0.0))
+        if getattr(value, name) != usual
+    ]
+    return f" = {others}: allowed is only 'from' beside open and closed" if others else ""
 
 
 def dimension_names(feature: Mapping[str, Any]) -> tuple[str, ...] | None:

@@ -20,11 +20,13 @@ from foreign_samples import make_ours
 from recording_samples import CONTRACT, record
 
 from vla_adapter_ros import files
+from vla_adapter_ros.cli.main import main
 from vla_adapter_ros.dataset import joining, layout
 from vla_adapter_ros.dataset.quality.dataset_report import check_dataset
 from vla_adapter_ros.dataset.reader import DatasetReader
 from vla_adapter_ros.dataset.tools.consolidate import consolidate, consolidate_in_place, has_file_per_episode
 from vla_adapter_ros.dataset.tools.editing import split, trim_idle
+from vla_adapter_ros.dataset.tools.new_folder import clear_unfinished, new_folder
 from vla_adapter_ros.dataset.tools.repair import repair_dataset
 from vla_adapter_ros.dataset.writer import DatasetWriter
 from vla_adapter_ros.errors import DatasetError
@@ -246,6 +248,8 @@ def test_killed_at_every_step_the_old_or_the_new_is_whole(tmp_path, ours):
     for step in range(60):
         root = shutil.copytree(ours.root, tmp_path / f"set{step}")
         run = subprocess.run([sys.executable, "-c", KILLER, str(root), str(step)], env=environment)
+        clear_unfinished(root)
+        assert not [name for name in os.listdir(tmp_path) if name.startswith(".")]
         assert_same(DatasetReader(root), ours)
         with DatasetWriter(root, CONTRACT, gop=4) as writer:
             record(writer, "wave", 2)
@@ -254,6 +258,58 @@ def test_killed_at_every_step_the_old_or_the_new_is_whole(tmp_path, ours):
         assert run.returncode == -signal.SIGKILL
         died += 1
     assert run.returncode == 0 and died >= 10
+
+
+def leave(target: Path, *, replaces: bool = True, names: tuple[str, ...] = ("-12ab", "-12ab-old")) -> Path:
+    """What a killed process leaves beside a data set, and a folder that somebody else has there."""
+    (target.parent / f".{target.name}{names[0]}/data").mkdir(parents=True)
+    (target.parent / f".{target.name}-backup").mkdir()
+    journal = target.parent / f".{target.name}-unfinished.json"
+    listed = [f".{target.name}{name}" for name in names]
+    journal.write_text(json.dumps({"unfinished": listed, "replaces": replaces}))
+    return journal
+
+
+def test_the_next_command_says_and_removes_what_a_killed_one_left(tmp_path, ours, capsys):
+    root = shutil.copytree(ours.root, tmp_path / "set")
+    leave(root)
+    assert main(["dataset", "info", str(root)]) == 0
+    said = capsys.readouterr().err
+    assert f"removed {tmp_path}/.set-12ab: a command was killed while it wrote {root}" in said
+    assert sorted(os.listdir(tmp_path)) == [".set-backup", "set"]
+    assert main(["dataset", "info", str(root)]) == 0 and not capsys.readouterr().err
+    (tmp_path / ".set-backup").rmdir()
+    leave(root)
+    consolidate_in_place(root)
+    assert sorted(os.listdir(tmp_path)) == [".set-backup", "set"]
+
+
+def test_only_what_the_journal_of_a_dead_process_lists_is_removed(tmp_path, ours):
+    root = shutil.copytree(ours.root, tmp_path / "set")
+    with new_folder(root, replaces=True) as folder:  # its writer lives
+        assert clear_unfinished(root) == [] and folder.is_dir()
+        with pytest.raises(DatasetError, match="another process is writing it"):
+            consolidate_in_place(root)
+    assert os.listdir(tmp_path) == ["set"]
+    journal = leave(root, names=("-1", "/../set"))
+    with pytest.raises(DatasetError, match="which no command of ours makes: move it away"):
+        clear_unfinished(root)
+    journal.write_text("[1")
+    with pytest.raises(DatasetError, match="not readable"):
+        clear_unfinished(root)
+    journal.write_text("")  # killed before anything was made
+    assert clear_unfinished(root) == [] and (tmp_path / ".set-1").is_dir() and not journal.exists()
+
+
+def test_the_only_copy_of_a_data_set_is_not_removed(tmp_path, ours):
+    shutil.copytree(ours.root, tmp_path / ".set-12ab-old")
+    journal = leave(tmp_path / "set")
+    with pytest.raises(DatasetError, match=r"\.set-12ab-old may be the only copy: move it to"):
+        clear_unfinished(tmp_path / "set")
+    assert_same(DatasetReader(tmp_path / ".set-12ab-old"), ours)
+    assert journal.exists()
+    leave(tmp_path / "new", replaces=False)  # of a command that makes a new one: nothing is there yet
+    assert len(clear_unfinished(tmp_path / "new")) == 1
 
 
 def test_two_folders_change_places_also_without_the_step_of_linux(tmp_path, monkeypatch):

@@ -13,7 +13,7 @@ from foreign_samples import LENGTHS, MAPPING, irregular_times, make_foreign, mak
 from recording_samples import CONTRACT
 
 from vla_adapter_ros.contract import read_contract
-from vla_adapter_ros.dataset.mapping import parse_mapping
+from vla_adapter_ros.dataset.mapping import parse_mapping, read_mapping
 from vla_adapter_ros.dataset.opening import open_dataset
 from vla_adapter_ros.dataset.reader import DatasetReader
 from vla_adapter_ros.dataset.tools.drafting.draft import draft_contract
@@ -105,6 +105,31 @@ def test_a_bad_mapping_is_refused(data, message):
     with pytest.raises(MappingError) as caught:
         parse_mapping(data)
     assert message in str(caught.value)
+
+
+def test_a_mapping_names_all_its_faults_at_once(tmp_path):
+    (tmp_path / "mapping.yaml").write_text(
+        "schema: 2\nresample: 1\ncameras: {front: {rotation: 45}, side: 3}\nstates: a\n"
+        "action: {a: 'x[', b: {from: x, open: 1}, c: {from: x, factor: 0, unit: inch, gain: 2}}\n"
+    )
+    with pytest.raises(MappingError) as caught:
+        read_mapping(tmp_path / "mapping.yaml")
+    first, *lines = str(caught.value).splitlines()
+    assert first == f"{tmp_path / 'mapping.yaml'}: {len(lines)} errors:"
+    keys = [line.split(" = ")[0].strip().removeprefix("mapping") for line in lines]
+    assert sorted(keys) == [
+        "",  # states is no key
+        ".action.a.from",
+        ".action.c",  # nor is gain
+        ".action.c.factor",
+        ".action.c.unit",
+        ".cameras.front",  # from is missing
+        ".cameras.front.rotation",
+        ".cameras.side",
+        ".resample",
+        ".schema",
+    ]
+    assert all(": allowed is " in line for line in lines)
 
 
 @pytest.mark.parametrize(

@@ -5,10 +5,8 @@ Rows, images and statistics stay bit for bit; only where they lie changes.
 
 from __future__ import annotations
 
-import contextlib
 import os
 import shutil
-import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +25,7 @@ from vla_adapter_ros.dataset.joining import TableJoiner, VideoJoiner
 from vla_adapter_ros.dataset.journal import JOURNAL
 from vla_adapter_ros.dataset.reader import DatasetReader
 from vla_adapter_ros.dataset.tables import read_table, whole_numbers
+from vla_adapter_ros.dataset.tools.new_folder import new_folder
 from vla_adapter_ros.dataset.video import decode_frames
 from vla_adapter_ros.errors import DatasetError
 from vla_adapter_ros.paths import locate
@@ -85,7 +84,7 @@ def consolidate(root: str | Path, output: str | Path) -> Consolidated:
         raise DatasetError(f"output {output} lies in {reader.root}: allowed is another folder")
     if output.exists() and not (output.is_dir() and not any(output.iterdir())):
         raise DatasetError(f"output {output} exists: allowed is a new folder")
-    with keep_recorders_out(reader.root), _new_folder(output) as partial:
+    with keep_recorders_out(reader.root), new_folder(output) as partial:
         result = _write(reader, partial)
         partial.rename(output)
     return Consolidated(output, *result)
@@ -100,7 +99,7 @@ def consolidate_in_place(root: str | Path) -> Consolidated:
         DatasetError: as `consolidate`, or the folder cannot be exchanged; the old data set stays.
     """
     reader = DatasetReader(Path(os.path.realpath(locate(root))))
-    with keep_recorders_out(reader.root), _new_folder(reader.root) as partial:
+    with keep_recorders_out(reader.root), new_folder(reader.root, replaces=True) as partial:
         result = _write(reader, partial)
         try:
             files.exchange(partial, reader.root)
@@ -112,23 +111,6 @@ def consolidate_in_place(root: str | Path) -> Consolidated:
 def has_file_per_episode(reader: DatasetReader) -> bool:
     """Whether every episode has a data file of its own, as while it is recorded."""
     return reader.num_episodes > 1 and len({e.data for e in reader.episodes}) == reader.num_episodes
-
-
-@contextlib.contextmanager
-def _new_folder(target: Path) -> Iterator[Path]:
-    """A hidden folder beside `target`; whatever is in it at the end is removed."""
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        partial = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
-    except OSError as error:
-        raise DatasetError(f"{target}: no folder can be made beside it: {error.strerror}") from error
-    try:
-        partial.chmod(0o755)
-        yield partial
-    except (OSError, pa.ArrowException) as error:
-        raise DatasetError(f"{target} could not be written: {error}") from error
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
 
 
 def _write(reader: DatasetReader, output: Path) -> tuple[int, int, int, tuple[int, int]]:

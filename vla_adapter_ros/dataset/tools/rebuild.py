@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +19,7 @@ from vla_adapter_ros.dataset.card import write_card
 from vla_adapter_ros.dataset.reader import DatasetReader
 from vla_adapter_ros.dataset.resume import read_recordings
 from vla_adapter_ros.dataset.statistics import column_statistics, histogram_statistics
+from vla_adapter_ros.dataset.tools.new_folder import new_folder
 from vla_adapter_ros.untrusted import leaves
 
 
@@ -61,20 +61,13 @@ def rebuild_dataset(
         contract: Written beside the data if there is one.
 
     Raises:
-        DatasetError: what was written cannot be read.
-        OSError: it cannot be written.
+        DatasetError: it cannot be written, or what was written cannot be read.
     """
-    output.parent.mkdir(parents=True, exist_ok=True)
-    partial = Path(tempfile.mkdtemp(prefix=f".{output.name}-", dir=output.parent))
-    try:
+    with new_folder(output) as partial:
         _Rebuild(root, partial, info, episodes).write(contract)
         DatasetReader(partial)
         write_card(partial)
-        partial.chmod(0o755)
         partial.rename(output)
-    except BaseException:
-        shutil.rmtree(partial)
-        raise
 
 
 class _Rebuild:

@@ -9,7 +9,8 @@ import numpy as np
 
 from vla_adapter_ros.contract.enums import JointField
 from vla_adapter_ros.contract.schema import TOOL_COLUMNS
-from vla_adapter_ros.dataset.tools.drafting.names import COMMAND_WORDS, tokens
+from vla_adapter_ros.dataset.joint_names import tokens
+from vla_adapter_ros.dataset.tools.drafting.names import COMMAND_WORDS
 from vla_adapter_ros.observation.bag import IMAGE_TYPES, TOPIC_TYPES, Bag
 from vla_adapter_ros.observation.messages import pose_values, tool_pose, twist_values
 

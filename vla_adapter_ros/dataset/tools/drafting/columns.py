@@ -11,9 +11,10 @@ import numpy as np
 
 from vla_adapter_ros.dataset import layout
 from vla_adapter_ros.dataset.description import is_numeric
+from vla_adapter_ros.dataset.joint_names import tokens
 from vla_adapter_ros.dataset.mapping import dimension_names
 from vla_adapter_ros.dataset.opening import Dataset
-from vla_adapter_ros.dataset.tools.drafting.names import is_generic, tokens
+from vla_adapter_ros.dataset.tools.drafting.names import is_generic
 from vla_adapter_ros.errors import DatasetError
 from vla_adapter_ros.untrusted import is_name
 from vla_adapter_ros.untrusted import read_json as read_any_json

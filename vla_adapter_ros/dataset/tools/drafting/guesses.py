@@ -8,8 +8,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from vla_adapter_ros.contract.schema import TOOL_COLUMNS
+from vla_adapter_ros.dataset.joint_names import is_gripper
 from vla_adapter_ros.dataset.tools.drafting.columns import Columns
-from vla_adapter_ros.dataset.tools.drafting.names import is_generic, is_gripper, says_delta, tool_axes
+from vla_adapter_ros.dataset.tools.drafting.names import is_generic, says_delta, tool_axes
 from vla_adapter_ros.dataset.tools.drafting.pairing import Pairing
 from vla_adapter_ros.errors import DatasetError
 

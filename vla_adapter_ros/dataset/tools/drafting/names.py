@@ -1,12 +1,12 @@
-"""What names of values say: which body part, gripper or not, position or speed."""
+"""What names of values say: which side, position or speed, a pose or a joint."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Collection, Sequence
 
-_TOKEN = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])|\d+")
-_PARTS_OF_HANDS = {"gripper", "grip", "finger", "fingers", "claw", "jaw", "hand", "knuckle", "thumb", "pinky"}
+from vla_adapter_ros.dataset.joint_names import tokens
+
 _QUANTITIES = {
     "pos": "position", "position": "position", "qpos": "position", "rad": "position", "deg": "position",
     "vel": "velocity", "velocity": "velocity", "qvel": "velocity", "speed": "velocity",
@@ -28,16 +28,6 @@ COMMAND_WORDS = {
     "reference",
 }  # fmt: skip
 """Words of topics on which somebody says what shall be, not what is."""
-
-
-def tokens(name: str) -> list[str]:
-    """Words and numbers of a name, in lower case: `leftWrist_2.pos` gives left, wrist, 2, pos."""
-    return [token.lower() for token in _TOKEN.findall(name)]
-
-
-def is_gripper(name: str) -> bool:
-    """Whether a name says that a value belongs to a gripper or a hand."""
-    return any(token in _PARTS_OF_HANDS or token.startswith("grip") for token in tokens(name))
 
 
 def camera_name(topic: str, taken: Collection[str]) -> str:

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from vla_adapter_ros.dataset.joint_names import is_gripper
 from vla_adapter_ros.dataset.tools.drafting.assignment import least_cost_pairs
-from vla_adapter_ros.dataset.tools.drafting.names import is_gripper, similarity
+from vla_adapter_ros.dataset.tools.drafting.names import similarity
 
 MOST_ROWS = 20_000
 LONGEST_LAG_S = 0.5  # an arm that follows its command later than this is told otherwise

@@ -9,11 +9,11 @@ import numpy as np
 
 from vla_adapter_ros.contract.enums import ActionSpace
 from vla_adapter_ros.contract.schema import TOOL_COLUMNS
+from vla_adapter_ros.dataset.joint_names import is_gripper
 from vla_adapter_ros.dataset.tools.drafting.columns import Columns, Source
 from vla_adapter_ros.dataset.tools.drafting.guesses import find_grippers, guess_space
 from vla_adapter_ros.dataset.tools.drafting.names import (
     bare,
-    is_gripper,
     is_of_no_joint,
     quantity,
     says_delta,

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from vla_adapter_ros.dataset.joint_names import tokens
 from vla_adapter_ros.dataset.mapping import UNIT_FACTORS
-from vla_adapter_ros.dataset.tools.drafting.names import tokens
 
 COUNTS, COUNTS_CENTER = 4095, 2048  # of a servo with 4096 steps per turn; 2048 is its middle
 LARGEST_ANGLE = 2.5 * np.pi  # rad; joints that turn farther are rare, degrees beyond it are not
