@@ -77,13 +77,13 @@ def _check_feature(name: str, feature: Any, path: Path) -> None:
         raise _refusal(path, f"features.{name}.dtype", kind, "a text such as float32 or video")
     camera = kind in ("video", "image")
     if camera or is_numeric(feature):
-        most = LARGEST_IMAGE if camera else LARGEST_VALUE
+        largest = LARGEST_IMAGE if camera else LARGEST_VALUE
         sides = shape if isinstance(shape, list) else [None]
-        good = all(type(side) is int and 0 < side <= most for side in sides)
-        if not good or not (len(sides) == 3 if camera else len(sides) <= 8 and math.prod(sides) <= most):
+        good = all(type(side) is int and 0 < side <= largest for side in sides)
+        if not good or not (len(sides) == 3 if camera else len(sides) <= 8 and math.prod(sides) <= largest):
             sizes = "three" if camera else "up to eight"
             raise _refusal(
-                path, f"features.{name}.shape", shape, f"a list of {sizes} whole numbers, 1 to {most}"
+                path, f"features.{name}.shape", shape, f"a list of {sizes} whole numbers, 1 to {largest}"
             )
     names = feature.get("names")
     if names is not None and not all(isinstance(entry, (str, int, float)) for entry in _leaves(names)):

@@ -115,7 +115,7 @@ class LegacyReader(DatasetReader):
 
     def _episode_of(self, entry: dict[str, Any], cameras: Mapping[str, str], chunks: set[str]) -> Episode:
         path, info = self.root / EPISODES, self.root / layout.INFO
-        number, length = _whole(entry, "episode_index", path), _whole(entry, "length", path, least=1)
+        number, length = _whole(entry, "episode_index", path), _whole(entry, "length", path, minimum=1)
         numbers = {"episode_index": number}
         videos = {}
         for camera, key in cameras.items():
@@ -172,8 +172,8 @@ def format_of(root: str | Path) -> str:
     return version
 
 
-def _whole(entry: dict[str, Any], name: str, path: Path, least: int = 0) -> int:
+def _whole(entry: dict[str, Any], name: str, path: Path, minimum: int = 0) -> int:
     value = entry.get(name)
-    if type(value) is not int or not least <= value < 10**9:
-        raise DatasetError(f"{path}: {name} = {short(value)}: allowed is a whole number from {least} on")
+    if type(value) is not int or not minimum <= value < 10**9:
+        raise DatasetError(f"{path}: {name} = {short(value)}: allowed is a whole number from {minimum} on")
     return value

@@ -25,7 +25,8 @@ def picked_rows(length: int, fps: float, rate_hz: float) -> np.ndarray:
 
 
 def merged_actions(actions: np.ndarray, picks: np.ndarray, contract: Contract | None) -> np.ndarray:
-    """Actions of the picked rows: set-points as they are; ways add up, speeds are averaged, until the next.
+    """Actions of the picked rows: set-points as they are; until the next, displacements are summed and speeds
+    averaged.
 
     Args:
         actions: float (T, A), in the contract's order.

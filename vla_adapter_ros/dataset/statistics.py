@@ -87,10 +87,10 @@ def histogram_statistics(histogram: np.ndarray, frames: int) -> dict[str, list[A
     """
     channels, count = histogram.shape
     levels = DepthCoding().levels.astype(np.float64) if count == CODES else np.arange(256) / 255.0
-    share = histogram / histogram.sum(axis=1, keepdims=True)
-    mean = share @ levels
-    variance = share @ levels**2 - mean**2
-    cumulative = np.cumsum(share, axis=1)
+    fraction = histogram / histogram.sum(axis=1, keepdims=True)
+    mean = fraction @ levels
+    variance = fraction @ levels**2 - mean**2
+    cumulative = np.cumsum(fraction, axis=1)
     used = histogram > 0
     values = {
         "min": levels[used.argmax(axis=1)],

@@ -1,4 +1,4 @@
-"""Reads the tables and JSON files of a data set; whatever is wrong with them becomes one sentence."""
+"""Reads the tables and JSON files of a data set; whatever is wrong with them becomes one error."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def read_lines(path: Path) -> list[dict[str, Any]]:
 
 
 def not_readable(path: Path, error: BaseException) -> str:
-    """Why a file cannot be read, in one sentence; with a library's `error` if nothing better is known."""
+    """Why a file cannot be read, in words; with a library's `error` if nothing better is known."""
     if note := pointer_note(path):
         return note
     if isinstance(error, FileNotFoundError):

@@ -147,10 +147,10 @@ class BagEpisodes:
             self._record(frame, task)
         if self._writer.recording:
             timing = describe_timing(np.array(self._stamps), self._contract.rate_hz)
-            verdict = self._monitor.validate()
-            notes = {"source": self._source, "timing": timing, "complaints": list(verdict.issues)}
+            quality = self._monitor.validate()
+            notes = {"source": self._source, "timing": timing, "complaints": list(quality.issues)}
             summary = self._writer.save_episode(notes | self._facts)
-            remarks = [*describe_tasks(summary.tasks), *(t for t in (timing, *verdict.issues) if t)]
+            remarks = [*describe_tasks(summary.tasks), *(t for t in (timing, *quality.issues) if t)]
             entry = EpisodeReport(summary.index, self._source, summary.frames, summary.task, remarks)
         elif self._left_out:
             entry = EpisodeReport(-1, self._source, 0, self._task, ["no good frame"])

@@ -53,5 +53,5 @@ class ImportReport:
 
 
 def describe_tasks(tasks: tuple[str, ...]) -> list[str]:
-    """What is to be said of an episode whose task changes on the way; empty if it does not."""
+    """What is to be said of an episode whose task changes in between; empty if it does not."""
     return [f"its task changes on the way: {', '.join(map(repr, tasks))}"] if len(tasks) > 1 else []

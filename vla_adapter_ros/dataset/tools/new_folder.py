@@ -134,9 +134,9 @@ def _read_journal(target: Path, journal: int) -> tuple[list[str], bool]:
     try:
         content = parse_json(data.decode())
         names, replaces = content["unfinished"], bool(content["replaces"])
-        ours = all(name.startswith(f".{target.name}-") and "/" not in name for name in names)
+        known = all(name.startswith(f".{target.name}-") and "/" not in name for name in names)
     except (ValueError, LookupError, TypeError, AttributeError) as error:
         raise DatasetError(f"{path}: not readable: {error}; move it away to go on") from error
-    if not ours:
+    if not known:
         raise DatasetError(f"{path} lists {names}, which no command of ours makes: move it away to go on")
     return list(names), replaces

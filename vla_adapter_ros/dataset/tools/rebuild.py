@@ -30,7 +30,7 @@ class RecoveredEpisode:
     Attributes:
         number: Its number in the old data set.
         rows: Its part of the data table, T rows.
-        tasks: Its instruction in each row, T sentences.
+        tasks: Its instruction in each row, T texts.
         data: File that its rows came from.
         videos: Feature -> file with its images, and the time in it at which they begin [s].
         histograms: Feature -> counts over its images, int64 (3, 256).

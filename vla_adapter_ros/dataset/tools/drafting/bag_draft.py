@@ -166,8 +166,8 @@ def _assemble(streams: list[Stream], grid: np.ndarray) -> tuple[np.ndarray, list
     for stream in streams:
         prefix = side(stream.topic) or short_name(stream.topic)
         for place, name in enumerate(stream.values):
-            ours = f"{prefix}_{name}" if names.count(name) > 1 else name
-            sources.append(Source(stream.topic, place, len(stream.values), ours))
+            unique = f"{prefix}_{name}" if names.count(name) > 1 else name
+            sources.append(Source(stream.topic, place, len(stream.values), unique))
     values = [stream.at(grid) for stream in streams]
     return (np.concatenate(values, axis=1) if values else np.empty((len(grid), 0))), sources
 
@@ -179,7 +179,7 @@ def _keep_units(plan: Plan) -> None:
         why = odd[0].unit.why
         plan.remarks.append(f"CHECK: {odd[0].source.name} and {len(odd) - 1} more: {why}; ROS says rad and m")
     for value in odd:
-        value.values, value.unit = raw_values(value), Unit(value.unit.ours)
+        value.values, value.unit = raw_values(value), Unit(value.unit.contract)
 
 
 def _main_topic(plan: Plan, commands: list[Stream]) -> Stream | None:

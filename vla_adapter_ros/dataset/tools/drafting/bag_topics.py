@@ -14,7 +14,7 @@ from vla_adapter_ros.dataset.tools.drafting.names import COMMAND_WORDS
 from vla_adapter_ros.observation.bag import IMAGE_TYPES, TOPIC_TYPES, Bag
 from vla_adapter_ros.observation.messages import pose_values, tool_pose, twist_values
 
-_FEWEST, _FAR = 20, 0.02  # messages, and share of the range, from which on jumps are believed
+_FEWEST, _FAR = 20, 0.02  # messages, and fraction of the range, from which on jumps are believed
 _ALWAYS_COMMANDS = ("joint_trajectory", "float64_array", "twist")
 _NO_NAME = {
     "command", "commands", "cmd", "controller", "controllers", "joint", "joints", "state", "states",

@@ -59,7 +59,7 @@ _PREFIXES = (
 
 @dataclass(frozen=True)
 class Source:
-    """One value of theirs: a place in a column, and what it is called there.
+    """One value of the data set: a place in a column, and what it is called there.
 
     Attributes:
         column: Their feature.
@@ -220,10 +220,10 @@ def _sources(
 
 
 def camera_names(cameras: Sequence[str], usual: Sequence[str]) -> dict[str, str]:
-    """Name in the contract -> theirs.
+    """Name in the contract -> camera of the data set.
 
     Args:
-        cameras: Theirs, as a reader gives them.
+        cameras: Those of the data set, as a reader gives them.
         usual: Those among them that are under `observation.images.`.
     """
     found: dict[str, str] = {}

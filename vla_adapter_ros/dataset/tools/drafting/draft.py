@@ -87,8 +87,8 @@ def draft_contract(
     except DatasetError as error:
         raise DatasetError(f"{dataset.root}: {error}") from None
     usual = [camera for camera in cameras if image_key(camera) in dataset.features]
-    names = camera_names(cameras, usual)
-    entries = {ours: _camera(dataset, theirs) for ours, theirs in names.items()}
+    camera_of = camera_names(cameras, usual)
+    entries = {key: _camera(dataset, camera) for key, camera in camera_of.items()}
     plan.remarks += [f"CHECK: camera {name}: {why}" for name, why in absent.items()]
     rate = whole_rate(dataset.fps)
     facts = Facts(
@@ -106,12 +106,12 @@ def draft_contract(
             f"{dataset.root}: no contract can be drafted in space {plan.space}: {error}"
         ) from error
     converts = any(value.unit.converts for value in (*plan.state, *plan.action))
-    renamed = any(ours != theirs for ours, theirs in names.items())
+    renamed = any(key != camera for key, camera in camera_of.items())
     resample = rate != dataset.fps
     if columns.as_usual and not (converts or renamed or plan.left_out or resample):
         return Draft(text, "")
     mapping = mapping_text(
-        plan, names if renamed else {}, contract_file or f"{name}.yaml", dataset.root.name, resample
+        plan, camera_of if renamed else {}, contract_file or f"{name}.yaml", dataset.root.name, resample
     )
     try:  # a draft is never refused by its own data
         if not absent:
@@ -152,8 +152,8 @@ def _head(dataset: Dataset, plan: Plan, rate: float) -> list[str]:
                 units.setdefault((part, value.unit, value.gripper), []).append(value.source.name)
     for (part, unit, _), names in units.items():
         more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
-        text = f"{part} {', '.join(names[:_NAMED])}{more}: {unit.why or unit.theirs}"
-        text += f"; the mapping converts them to {unit.ours}" if unit.converts else ""
+        text = f"{part} {', '.join(names[:_NAMED])}{more}: {unit.why or unit.source}"
+        text += f"; the mapping converts them to {unit.contract}" if unit.converts else ""
         head.append(text + (f". CHECK: or {unit.doubtful}" if unit.doubtful else ""))
     if rate != dataset.fps:
         head.append(f"rate: the data has {dataset.fps:g} Hz; the mapping shows it at {rate:g} Hz")

@@ -15,10 +15,13 @@ from vla_adapter_ros.dataset.tools.drafting.pairing import Pairing
 from vla_adapter_ros.errors import DatasetError
 
 NO_GRIPPER = "none"
-DELTA_LEAD = 0.3  # how much better than positions ways must fit before they are believed
-_LEAST_WAY = 0.01  # rad, m or 1; less is noise of a joint that rests
+DELTA_LEAD = 0.3  # how much better than positions displacements must fit before they are believed
+_LEAST_RANGE = 0.01  # rad, m or 1; less is noise of a joint that rests
 _FEWEST = 5  # values of an arm with its gripper, at least
-_END_SHARE, _AT_ENDS = 0.1, 0.8  # a gripper rests at the ends of its range: within this share, this often
+_END_FRACTION, _AT_ENDS = (
+    0.1,
+    0.8,
+)  # a gripper rests at the ends of its range: within this fraction, this often
 
 
 def find_grippers(
@@ -64,17 +67,17 @@ def _arms(names: list[str]) -> list[list[int]]:
 def _rests_at_ends(values: np.ndarray) -> bool:
     """Whether values (N,) are mostly at the two ends of their range, and often at either."""
     values = values[np.isfinite(values)]
-    if len(values) < 10 or np.ptp(values) < _LEAST_WAY:
+    if len(values) < 10 or np.ptp(values) < _LEAST_RANGE:
         return False
-    share = (values - values.min()) / np.ptp(values)
-    low, high = float((share < _END_SHARE).mean()), float((share > 1 - _END_SHARE).mean())
+    fraction = (values - values.min()) / np.ptp(values)
+    low, high = float((fraction < _END_FRACTION).mean()), float((fraction > 1 - _END_FRACTION).mean())
     return low + high > _AT_ENDS and min(low, high) > 0.05
 
 
-def guess_space(arm: list[str], absolute: Pairing, ways: Pairing) -> tuple[str, str]:
+def guess_space(arm: list[str], absolute: Pairing, displacements: Pairing) -> tuple[str, str]:
     """Action space by names and data, and what is to be said about it."""
-    fits = f"like positions {absolute.strength:.2f}, like ways from row to row {ways.strength:.2f}"
-    better = ways.strength > absolute.strength + DELTA_LEAD
+    fits = f"like positions {absolute.strength:.2f}, like displacements per row {displacements.strength:.2f}"
+    better = displacements.strength > absolute.strength + DELTA_LEAD
     if tool_axes(arm) and len(arm) != len(TOOL_COLUMNS):
         return "joint_position", (
             f"CHECK: the action's names are those of tool poses, but {len(arm)} values are not one tool's "

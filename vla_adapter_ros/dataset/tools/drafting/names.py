@@ -56,7 +56,7 @@ def is_of_no_joint(name: str) -> bool:
 
 
 def says_delta(name: str) -> bool:
-    """Whether a name says that an action is a way or a speed."""
+    """Whether a name says that an action is a displacement or a speed."""
     return not _DELTAS.isdisjoint(tokens(name))
 
 
@@ -87,11 +87,11 @@ def similarity(one: str, other: str) -> float:
         return -1.0
     if bare(one) == bare(other):
         return 1.0
-    ours, theirs = (set(tokens(name)) - _SILENT - set(_QUANTITIES) for name in (one, other))
-    if not ours or not theirs:
+    words, others = (set(tokens(name)) - _SILENT - set(_QUANTITIES) for name in (one, other))
+    if not words or not others:
         return 0.0
-    alike = len(ours & theirs) / len(ours | theirs)
-    return alike / 2 if all(token.isdigit() for token in ours & theirs) else alike
+    alike = len(words & others) / len(words | others)
+    return alike / 2 if all(token.isdigit() for token in words & others) else alike
 
 
 def tool_axes(names: Sequence[str]) -> bool:

@@ -15,7 +15,7 @@ MOST_ROWS = 20_000
 LONGEST_LAG_S = 0.5  # an arm that follows its command later than this is told otherwise
 CLEAR_FIT, CLEAR_LEAD = 0.8, 0.05  # correlation of a pair that needs no look, and its lead on the next best
 NAME_WEIGHT, ORDER_WEIGHT = 0.4, 0.05
-_STILL = 1e-4  # spread as a share of the largest value that is no motion
+_STILL = 1e-4  # standard deviation as a fraction of the largest value that is no motion
 
 
 @dataclass(frozen=True)

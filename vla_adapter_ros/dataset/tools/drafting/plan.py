@@ -113,19 +113,19 @@ def make_plan(
             columns.actions, states, action_names, measured, fps, named=named, differences=differences
         )
 
-    absolute, ways = pair(False), pair(True)
+    absolute, displacements = pair(False), pair(True)
     is_hand = find_grippers(columns, absolute, measured, grippers)
     arm = [name for n, name in enumerate(action_names) if n not in is_hand]
     remarks = list(columns.remarks)
     if not space:
-        space, why = guess_space(arm, absolute, ways)
+        space, why = guess_space(arm, absolute, displacements)
         remarks += [why] if why else []
     if not named and len(arm) == len(TOOL_COLUMNS) and space.startswith("joint"):
         remarks.append(
             "CHECK: no names: six values beside the grippers may be a tool's pose or its displacement as "
             "well: --space ee_pose or ee_delta"
         )
-    pairing = ways if space == "joint_delta" else absolute
+    pairing = displacements if space == "joint_delta" else absolute
     state = _state_values(columns, is_hand, pairing, positions, named)
     action, left_out = _action_values(columns, is_hand, pairing, [state[n] for n in positions], space, fps)
     if not keep_names:
@@ -157,7 +157,7 @@ def _state_values(
         if kind == "position":
             its = Unit("1", doubtful=_NO_ANGLE) if n in apart else hand_units.get(n, unit)
         elif kind == "velocity":
-            its = Unit({"deg": "deg/s"}.get(unit.theirs, "rad/s" if unit.ours == "rad" else "1"))
+            its = Unit({"deg": "deg/s"}.get(unit.source, "rad/s" if unit.contract == "rad" else "1"))
         else:
             its = Unit("Nm", doubtful="another unit")
         joint = names.get(bare(source.name), source.name)
@@ -199,7 +199,7 @@ def _action_values(
             value.notes.append(is_hand[n])
         found.append(value)
     if space == "joint_delta":
-        _take_for_speeds([value for value in found if not value.gripper], fps)
+        _scale_as_speeds([value for value in found if not value.gripper], fps)
     return found, left_out
 
 
@@ -241,8 +241,8 @@ def _evidence(pair: Pair, names: list[str], lag: int, space: str) -> str:
     return text + (f"; CHECK: {pair.doubts}" if pair.doubts else "")
 
 
-def _take_for_speeds(action: list[Value], fps: float) -> None:
-    """Give ways the scale of speeds, 1 / fps, if most of those that move are speeds, or by their names."""
+def _scale_as_speeds(action: list[Value], fps: float) -> None:
+    """Give displacements the scale 1 / fps of speeds, by their names or if most of those that move are speeds."""
     slopes = [value.slope for value in action if abs(value.fit) > CLEAR_FIT]
     by_data = [abs(slope * fps - 1) < SPEED_TOLERANCE for slope in slopes]
     as_said = [abs(slope - 1) < SPEED_TOLERANCE for slope in slopes]
@@ -272,9 +272,9 @@ def _agree_on_units(state: list[Value], action: list[Value], space: str) -> None
 
 
 def _give_one_unit(values: list[Value]) -> None:
-    unit = max((value.unit for value in values), key=lambda unit: _BY_SIZE.index(unit.theirs))
+    unit = max((value.unit for value in values), key=lambda unit: _BY_SIZE.index(unit.source))
     for value in values:
-        if value.unit.theirs != unit.theirs:
+        if value.unit.source != unit.source:
             value.values = unit.convert(raw_values(value))
         value.unit = unit
 

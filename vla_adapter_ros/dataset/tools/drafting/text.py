@@ -14,7 +14,7 @@ from vla_adapter_ros.contract.migration import SCHEMA
 from vla_adapter_ros.dataset.tools.drafting.plan import Plan
 
 PLACEHOLDER = "FILL_IN"
-POSITION_MARGIN, RATE_MARGIN = 0.1, 1.5  # share of the range on each side; factor on the fastest motion
+POSITION_MARGIN, RATE_MARGIN = 0.1, 1.5  # fraction of the range on each side; factor on the fastest motion
 _LEAST_MARGIN, _LEAST_VELOCITY, _LEAST_ACCELERATION = 0.05, 0.5, 1.0
 
 
@@ -87,7 +87,7 @@ def contract_text(plan: Plan, facts: Facts) -> str:
 def mapping_text(
     plan: Plan, cameras: Mapping[str, str], contract: str, root: str, resample: bool = False
 ) -> str:
-    """A mapping as YAML; `cameras` are ours -> theirs, empty where all keep their names."""
+    """A mapping as YAML; `cameras`: name in the contract -> in the data set; empty: all keep theirs."""
     lines = [
         f"# DRAFT of a mapping: where the contract {contract} finds its values in the data set {root}.",
         "# Use it with: vla-adapter dataset import-lerobot PATH --mapping THIS_FILE --output DIR",
@@ -97,11 +97,11 @@ def mapping_text(
     ]
     lines += ["resample: true        # rows at the contract's rate"] if resample else []
     if cameras:
-        lines += ["cameras:", *(f"  {flow(ours)}: {flow(theirs)}" for ours, theirs in cameras.items())]
+        lines += ["cameras:", *(f"  {flow(name)}: {flow(camera)}" for name, camera in cameras.items())]
     for part, values in (("state", plan.state), ("action", plan.action)):
         lines.append(f"{part}:")
         for value in values:
-            entry: Any = {"from": value.source.text, "unit": value.unit.theirs}
+            entry: Any = {"from": value.source.text, "unit": value.unit.source}
             if value.unit.offset:
                 entry["offset"] = round(value.unit.offset, 6)
             entry = entry if value.unit.converts else value.source.text
@@ -126,7 +126,7 @@ def _state(plan: Plan, facts: Facts) -> list[str]:
     for value in plan.state:
         entry = {
             "name": value.name, "topic": topics[value.name], "field": value.kind,
-            "joint": value.joint, "unit": value.unit.ours,
+            "joint": value.joint, "unit": value.unit.contract,
         }  # fmt: skip
         note = "        # " + "; ".join(value.notes) if value.notes else ""
         lines.append("  - " + flow(entry) + note)
@@ -142,7 +142,7 @@ def _action(plan: Plan, facts: Facts) -> list[str]:
     lines += [f"  {key}: {flow(value)}" for key, value in facts.action_keys.items()]
     lines += [f"  topic: {flow(facts.action_topic)}", "  dimensions:"]
     for value in plan.action:
-        entry: dict[str, Any] = {"name": value.name, "unit": value.unit.ours}
+        entry: dict[str, Any] = {"name": value.name, "unit": value.unit.contract}
         entry |= {"scale": value.scale} if value.scale != 1.0 else {}
         entry |= {"joint": value.joint} if value.joint not in ("", value.name) else {}
         if value.source.column in facts.command_topics and value.source.column != facts.action_topic:

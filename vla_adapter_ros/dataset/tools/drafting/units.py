@@ -24,30 +24,30 @@ class Unit:
     """The unit that values seem to be in.
 
     Attributes:
-        theirs: A key of `UNIT_FACTORS`.
-        offset: What is added after the unit was turned into ours.
+        source: Unit of the data set, a key of `UNIT_FACTORS`.
+        offset: What is added after the conversion into the contract's unit.
         why: What in the data says so; empty where there is nothing to say.
         doubtful: What else it may be; empty if nothing.
     """
 
-    theirs: str
+    source: str
     offset: float = 0.0
     why: str = ""
     doubtful: str = ""
 
     @property
-    def ours(self) -> str:
+    def contract(self) -> str:
         """The contract's unit."""
-        return UNIT_FACTORS[self.theirs][1]
+        return UNIT_FACTORS[self.source][1]
 
     @property
     def converts(self) -> bool:
         """Whether a mapping must convert the values."""
-        return UNIT_FACTORS[self.theirs][0] != 1.0 or self.offset != 0.0
+        return UNIT_FACTORS[self.source][0] != 1.0 or self.offset != 0.0
 
     def convert(self, values: np.ndarray) -> np.ndarray:
         """Values in the contract's unit."""
-        return values * UNIT_FACTORS[self.theirs][0] + self.offset
+        return values * UNIT_FACTORS[self.source][0] + self.offset
 
 
 def joint_unit(values: np.ndarray, names: Sequence[str]) -> Unit:
@@ -58,10 +58,10 @@ def joint_unit(values: np.ndarray, names: Sequence[str]) -> Unit:
         names: (J,).
     """
     low, high = _extremes(values)
-    most = max(-low, high)
+    largest = max(-low, high)
     span = f"values from {low:.5g} to {high:.5g}"
     words = {token for name in names for token in tokens(name)}
-    if most <= LARGEST_ANGLE:
+    if largest <= LARGEST_ANGLE:
         doubtful = (
             "a value is small for degrees, as its name says" if words & {"deg", "degree", "degrees"} else ""
         )
@@ -71,43 +71,43 @@ def joint_unit(values: np.ndarray, names: Sequence[str]) -> Unit:
         return Unit(
             "counts", offset, f"{span} are counts of servos, 4096 per turn", "the middle may not be 2048"
         )
-    if LARGEST_DEGREES < most <= COUNTS + 1:
+    if LARGEST_DEGREES < largest <= COUNTS + 1:
         return Unit("counts", 0.0, f"{span} look like counts of servos, 4096 per turn", "another unit")
-    if most > _LARGEST_TURN:
+    if largest > _LARGEST_TURN:
         return Unit(
             "1", why=f"{span} are no angles", doubtful="any unit, such as pixels: give it in the mapping"
         )
     at_end = np.abs(np.abs(np.nan_to_num(values)) - PERCENT) <= _AT_END
-    if most <= PERCENT + _AT_END and at_end.sum() > 1:
+    if largest <= PERCENT + _AT_END and at_end.sum() > 1:
         why = f"{span}, {int(at_end.sum())} at the very ends: LeRobot's percent of the calibrated range"
         cure = "degrees; for a robot that is to be driven, give each joint's factor from percent to rad"
         return Unit("percent", 0.0, why, cure)
-    doubtful = "" if most > PERCENT + _AT_END else "LeRobot's percent of the calibrated range, -100 to 100"
+    doubtful = "" if largest > PERCENT + _AT_END else "LeRobot's percent of the calibrated range, -100 to 100"
     return Unit("deg", 0.0, f"{span} are degrees", doubtful)
 
 
 def gripper_unit(values: np.ndarray, joints: Unit) -> Unit:
     """Unit of a gripper, or of all joints of a hand: values (N, ...); `joints` is that of the arm."""
     low, high = _extremes(values)
-    most = max(-low, high)
+    largest = max(-low, high)
     span = f"values from {low:.5g} to {high:.5g}"
     whole = bool((np.nan_to_num(values) == np.round(np.nan_to_num(values))).all())
     if whole and low >= 0 and PERCENT < high <= _BYTE:
         return Unit("1", why=f"{span} are whole numbers, 0 to {_BYTE} of a hand's driver")
-    if joints.theirs == "counts" and most > PERCENT + _AT_END:
+    if joints.source == "counts" and largest > PERCENT + _AT_END:
         return joints
-    if most > COUNTS + 1:
+    if largest > COUNTS + 1:
         return Unit("1", why=span, doubtful="any unit")
-    if most > PERCENT + _AT_END:
-        theirs = (
-            "counts" if most > LARGEST_DEGREES else "mm" if joints.theirs in ("rad", "percent") else "deg"
+    if largest > PERCENT + _AT_END:
+        source = (
+            "counts" if largest > LARGEST_DEGREES else "mm" if joints.source in ("rad", "percent") else "deg"
         )
-        return Unit(theirs, why=span, doubtful="another unit")
-    if most > LARGEST_ANGLE:
-        doubtful = "degrees" if joints.theirs == "deg" else "millimeters or degrees"
+        return Unit(source, why=span, doubtful="another unit")
+    if largest > LARGEST_ANGLE:
+        doubtful = "degrees" if joints.source == "deg" else "millimeters or degrees"
         return Unit("percent", why=f"{span} are percent", doubtful=doubtful)
-    if 0 < most <= _WIDTH_M and low >= -0.01:
-        return Unit("m", why=span, doubtful="a share of the opening")
+    if 0 < largest <= _WIDTH_M and low >= -0.01:
+        return Unit("m", why=span, doubtful="a fraction of the opening")
     return Unit("1", why=span)
 
 
