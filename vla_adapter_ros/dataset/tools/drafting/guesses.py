@@ -18,10 +18,8 @@ NO_GRIPPER = "none"
 DELTA_LEAD = 0.3  # how much better than positions displacements must fit before they are believed
 _LEAST_RANGE = 0.01  # rad, m or 1; less is noise of a joint that rests
 _FEWEST = 5  # values of an arm with its gripper, at least
-_END_FRACTION, _AT_ENDS = (
-    0.1,
-    0.8,
-)  # a gripper rests at the ends of its range: within this fraction, this often
+# A gripper rests at the ends of its range: within this fraction of it, this often.
+_END_FRACTION, _AT_ENDS = 0.1, 0.8
 
 
 def find_grippers(

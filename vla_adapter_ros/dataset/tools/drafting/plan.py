@@ -242,7 +242,7 @@ def _evidence(pair: Pair, names: list[str], lag: int, space: str) -> str:
 
 
 def _scale_as_speeds(action: list[Value], fps: float) -> None:
-    """Give displacements the scale 1 / fps of speeds, by their names or if most of those that move are speeds."""
+    """Give displacements the scale 1 / fps of speeds: by name, or if most of those that move are speeds."""
     slopes = [value.slope for value in action if abs(value.fit) > CLEAR_FIT]
     by_data = [abs(slope * fps - 1) < SPEED_TOLERANCE for slope in slopes]
     as_said = [abs(slope - 1) < SPEED_TOLERANCE for slope in slopes]
