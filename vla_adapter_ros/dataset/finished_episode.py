@@ -105,8 +105,57 @@ class EpisodeSummary:
         return self.tasks[0]
 
 
-def summarize(episode: FinishedEpisode, place: EpisodePlace) -> EpisodeSummary:
-    """Number, length and true rate of an episode."""
+@dataclass(frozen=True)
+class EpisodeContent:
+    """What is stored of an episode beside its videos.
+
+    Attributes:
+        columns: All its columns, (T, D) or (T,), in the types in which they are stored.
+        rows: Content of its data file.
+        facts: Content of its file in meta/episodes: place, instructions and statistics.
+        summary: What is said of it.
+    """
+
+    columns: dict[str, np.ndarray]
+    rows: pa.Table
+    facts: pa.Table
+    summary: EpisodeSummary
+
+
+def content_of(
+    episode: FinishedEpisode, place: EpisodePlace, tasks: list[str], features: layout.Features
+) -> EpisodeContent:
+    """All that is stored of an episode beside its videos.
+
+    Args:
+        episode: What was recorded.
+        place: Where it stands in the data set.
+        tasks: Instructions of the data set in the order of their task_index; its own are among them.
+        features: Declares the columns.
+
+    Raises:
+        RecordingError: a video has not one image per row.
+        DatasetError: a video cannot be read.
+    """
+    episode.require_images()
+    frame_index = np.arange(episode.length)
+    number_of = {task: number for number, task in enumerate(tasks)}
+    values = {
+        **episode.columns,
+        "timestamp": frame_index / place.fps,
+        "frame_index": frame_index,
+        "episode_index": np.full(episode.length, place.episode),
+        "index": place.first_row + frame_index,
+        "task_index": np.array([number_of[task] for task in episode.tasks]),
+    }
+    columns = {name: column.astype(features[name]["dtype"]) for name, column in values.items()}
+    schema = layout.data_schema(features)
+    rows = pa.table([_array(columns[field.name], field.type) for field in schema], schema=schema)
+    facts = _facts_table(episode, place, columns, features)
+    return EpisodeContent(columns, rows, facts, _summarize(episode, place))
+
+
+def _summarize(episode: FinishedEpisode, place: EpisodePlace) -> EpisodeSummary:
     stamps = episode.columns[layout.STAMP]
     if not np.isfinite(stamps).all():  # an import of rows whose real times nobody knows
         stamps = np.arange(episode.length) / place.fps
@@ -117,43 +166,12 @@ def summarize(episode: FinishedEpisode, place: EpisodePlace) -> EpisodeSummary:
     )
 
 
-def stored_columns(
-    episode: FinishedEpisode, place: EpisodePlace, tasks: list[str], features: layout.Features
-) -> dict[str, np.ndarray]:
-    """All columns of an episode, (T, D) or (T,), in the types in which they are stored.
-
-    Args:
-        episode: What was recorded.
-        place: Its numbers.
-        tasks: Instructions of the data set in the order of their task_index; its own are among them.
-        features: Declares the columns.
-    """
-    frame_index = np.arange(episode.length)
-    number_of = {task: number for number, task in enumerate(tasks)}
-    columns = {
-        **episode.columns,
-        "timestamp": frame_index / place.fps,
-        "frame_index": frame_index,
-        "episode_index": np.full(episode.length, place.episode),
-        "index": place.first_row + frame_index,
-        "task_index": np.array([number_of[task] for task in episode.tasks]),
-    }
-    return {name: column.astype(features[name]["dtype"]) for name, column in columns.items()}
-
-
-def rows_table(columns: Mapping[str, np.ndarray], features: layout.Features) -> pa.Table:
-    """Content of an episode's data file."""
-    schema = layout.data_schema(features)
-    return pa.table([_array(columns[field.name], field.type) for field in schema], schema=schema)
-
-
-def facts_table(
+def _facts_table(
     episode: FinishedEpisode,
     place: EpisodePlace,
     columns: Mapping[str, np.ndarray],
     features: layout.Features,
 ) -> pa.Table:
-    """Content of an episode's file in meta/episodes: its place, its instructions and its statistics."""
     numbers, length = layout.locate(place.file), episode.length
     row: dict[str, Any] = {
         "episode_index": place.episode,

@@ -26,10 +26,7 @@ from vla_adapter_ros.dataset.finished_episode import (
     EpisodePlace,
     EpisodeSummary,
     FinishedEpisode,
-    facts_table,
-    rows_table,
-    stored_columns,
-    summarize,
+    content_of,
 )
 from vla_adapter_ros.dataset.folder import WrittenFolder
 from vla_adapter_ros.dataset.journal import TABLE_TEMPORARIES, TABLES, Journal, episode_names
@@ -202,27 +199,23 @@ class DatasetStore:
         if not self._folder.is_open:
             raise RecordingError("the data set is closed")
         self._require_same()
-        episode.require_images()
-        totals, features = self._totals, self._features
-        started, cpu = time.monotonic(), time.thread_time()
+        totals, started, cpu = self._totals, time.monotonic(), time.thread_time()
         tasks = list(dict.fromkeys((*totals.tasks, *episode.tasks)))
         place = EpisodePlace(totals.episodes, totals.frames, totals.next_file, self.fps)
-        columns = stored_columns(episode, place, tasks, features)
+        content = content_of(episode, place, tasks, self._features)
         self._list_episode(totals)
         for camera, source in episode.videos.items():
             target = layout.video_file(self.root, camera, place.file)
             target.parent.mkdir(parents=True, exist_ok=True)
             files.commit_file(target, source)
-        rows = rows_table(columns, features)
-        files.write_file(layout.data_file(self.root, place.file), lambda path: pq.write_table(rows, path))
+        self._write_table(layout.data_file(self.root, place.file), content.rows)
         if tasks != totals.tasks:
             self._write_tasks(tasks)
-        facts = facts_table(episode, place, columns, features)
-        files.write_file(layout.episode_file(self.root, place.file), lambda path: pq.write_table(facts, path))
+        self._write_table(layout.episode_file(self.root, place.file), content.facts)
 
-        new, summary = totals.plus(columns, episode.histograms, tasks), summarize(episode, place)
-        entry = {"episode": summary.index, "software": f"vla_adapter_ros {__version__}"}
-        entry |= {"encode_cpu_s": summary.encode_cpu_s, "save_cpu_s": time.thread_time() - cpu}
+        new = totals.plus(content.columns, episode.histograms, tasks)
+        entry = {"episode": place.episode, "software": f"vla_adapter_ros {__version__}"}
+        entry |= {"encode_cpu_s": episode.encode_cpu_s, "save_cpu_s": time.thread_time() - cpu}
         entry |= {"save_s": time.monotonic() - started}
         recordings = [*self._recordings, entry | notes]
         self._write_statistics(new, recordings)
@@ -236,7 +229,7 @@ class DatasetStore:
         done = episode_names(self.contract.recorded_cameras, place.file)
         videos = self._names(episode.videos.values())
         self._journal.unlist_files([*done, *TABLES, *TABLE_TEMPORARIES, *videos])
-        return summary
+        return content.summary
 
     def _counts(self, episodes: int) -> bool:
         """Whether info.json on disk already speaks of so many episodes."""
@@ -266,8 +259,10 @@ class DatasetStore:
         files.write_json(self.root / layout.RECORDINGS, {"episodes": recordings})
 
     def _write_tasks(self, tasks: list[str]) -> None:
-        table = layout.tasks_table(tasks)
-        files.write_file(self.root / layout.TASKS, lambda path: pq.write_table(table, path))
+        self._write_table(self.root / layout.TASKS, layout.tasks_table(tasks))
+
+    def _write_table(self, target: Path, table: pa.Table) -> None:
+        files.write_file(target, lambda path: pq.write_table(table, path))
 
     def _info(self, totals: Totals) -> dict[str, Any]:
         return {
