@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -116,6 +117,7 @@ class EpisodeBuffer:
         """
         if not self._rows:
             raise RecordingError("the episode has no frames")
+        started = time.monotonic()
         for encoder in self._encoders.values():
             encoder.finish_video()
         return FinishedEpisode(
@@ -124,6 +126,7 @@ class EpisodeBuffer:
             videos=self.videos,
             histograms={name: encoder.histogram for name, encoder in self._encoders.items()},
             encode_cpu_s=sum(encoder.cpu_s for encoder in self._encoders.values()),
+            finish_s=time.monotonic() - started,
         )
 
     def stop_encoders(self) -> None:

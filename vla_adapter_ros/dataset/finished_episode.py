@@ -32,6 +32,7 @@ class FinishedEpisode:
         videos: Camera -> finished file with T images, still under its temporary name.
         histograms: Camera -> counts over its images, as of `image_histogram`.
         encode_cpu_s: Processor time that encoding took [s], all cameras together.
+        finish_s: Time that it took to encode what still waited when the episode ended [s].
     """
 
     tasks: list[str]
@@ -39,6 +40,7 @@ class FinishedEpisode:
     videos: Mapping[str, Path]
     histograms: Mapping[str, np.ndarray]
     encode_cpu_s: float = 0.0
+    finish_s: float = 0.0
 
     @property
     def length(self) -> int:

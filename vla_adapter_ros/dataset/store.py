@@ -216,7 +216,7 @@ class DatasetStore:
         new = totals.plus(content.columns, episode.histograms, tasks)
         entry = {"episode": place.episode, "software": f"vla_adapter_ros {__version__}"}
         entry |= {"encode_cpu_s": episode.encode_cpu_s, "save_cpu_s": time.thread_time() - cpu}
-        entry |= {"save_s": time.monotonic() - started}
+        entry |= {"save_s": episode.finish_s + time.monotonic() - started}
         recordings = [*self._recordings, entry | notes]
         self._write_statistics(new, recordings)
         self._folder.require_same()
