@@ -296,7 +296,7 @@ def _replay(options: argparse.Namespace) -> int:
 
 
 def _export(options: argparse.Namespace) -> int:
-    from vla_adapter_ros.dataset.hub import push_to_hub
+    from vla_adapter_ros.dataset.hub_datasets import push_to_hub
 
     url = push_to_hub(
         options.path, options.repo_id, private=not options.public, file_per_episode=options.file_per_episode

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from vla_adapter_ros.dataset import layout
-from vla_adapter_ros.dataset.description import fill
+from vla_adapter_ros.dataset.info_json import fill
 from vla_adapter_ros.dataset.tables import read_table
 from vla_adapter_ros.errors import DatasetError
 from vla_adapter_ros.untrusted import short

@@ -16,7 +16,7 @@ import numpy as np
 import pyarrow as pa
 
 from vla_adapter_ros.dataset import layout
-from vla_adapter_ros.dataset.statistics import column_statistics, histogram_statistics
+from vla_adapter_ros.dataset.column_statistics import column_statistics, histogram_statistics
 from vla_adapter_ros.dataset.video import count_frames
 from vla_adapter_ros.errors import RecordingError
 

@@ -11,8 +11,9 @@ import numpy as np
 
 from vla_adapter_ros.contract import Contract, read_contract
 from vla_adapter_ros.dataset import layout
-from vla_adapter_ros.dataset.description import image_size
+from vla_adapter_ros.dataset.column_statistics import exact_statistics
 from vla_adapter_ros.dataset.episode_list import Episode
+from vla_adapter_ros.dataset.info_json import image_size
 from vla_adapter_ros.dataset.mapped_names import (
     KEPT_COLUMNS,
     find_cameras,
@@ -22,7 +23,6 @@ from vla_adapter_ros.dataset.mapped_names import (
 from vla_adapter_ros.dataset.mapping import CameraSource, DatasetMapping
 from vla_adapter_ros.dataset.reader import DatasetReader
 from vla_adapter_ros.dataset.resampling import SAME_RATE, merged_actions, picked_rows
-from vla_adapter_ros.dataset.statistics import exact_statistics
 from vla_adapter_ros.dataset.task_texts import row_texts
 from vla_adapter_ros.errors import MappingError
 from vla_adapter_ros.observation.fitting import fit_image

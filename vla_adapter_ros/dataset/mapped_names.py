@@ -9,7 +9,7 @@ from typing import Any
 
 from vla_adapter_ros.contract import Contract
 from vla_adapter_ros.dataset import layout
-from vla_adapter_ros.dataset.description import image_size, names_of
+from vla_adapter_ros.dataset.info_json import image_size, names_of
 from vla_adapter_ros.dataset.mapping import (
     UNIT_FACTORS,
     CameraSource,

@@ -14,10 +14,10 @@ from typing import Any
 import numpy as np
 
 from vla_adapter_ros.dataset import layout
-from vla_adapter_ros.dataset.description import fill
+from vla_adapter_ros.dataset.column_statistics import exact_statistics
 from vla_adapter_ros.dataset.episode_list import Episode, EpisodeList, VideoPart, missing_files
+from vla_adapter_ros.dataset.info_json import fill
 from vla_adapter_ros.dataset.reader import DatasetReader
-from vla_adapter_ros.dataset.statistics import exact_statistics
 from vla_adapter_ros.dataset.tables import read_json, read_lines, require_columns
 from vla_adapter_ros.dataset.task_texts import in_their_places
 from vla_adapter_ros.errors import DatasetError

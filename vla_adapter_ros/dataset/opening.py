@@ -7,7 +7,7 @@ from pathlib import Path
 
 from vla_adapter_ros.contract import Contract
 from vla_adapter_ros.dataset import layout
-from vla_adapter_ros.dataset.hub import find_dataset
+from vla_adapter_ros.dataset.hub_datasets import find_dataset
 from vla_adapter_ros.dataset.mapped import MappedDataset
 from vla_adapter_ros.dataset.mapping import DatasetMapping, read_mapping
 from vla_adapter_ros.dataset.older_formats import VERSIONS, LegacyReader, format_of

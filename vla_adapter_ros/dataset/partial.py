@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from vla_adapter_ros.dataset import layout
+from vla_adapter_ros.dataset.column_statistics import exact_statistics
 from vla_adapter_ros.dataset.episode_list import (
     EpisodeList,
     absent_cameras,
@@ -16,7 +17,6 @@ from vla_adapter_ros.dataset.episode_list import (
     read_facts,
 )
 from vla_adapter_ros.dataset.reader import DatasetReader
-from vla_adapter_ros.dataset.statistics import exact_statistics
 from vla_adapter_ros.errors import DatasetError
 
 

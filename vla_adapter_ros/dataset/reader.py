@@ -16,7 +16,6 @@ import pyarrow as pa
 from vla_adapter_ros.contract import Contract, read_contract
 from vla_adapter_ros.dataset import layout
 from vla_adapter_ros.dataset.depth import DepthCoding, coding_of, is_depth
-from vla_adapter_ros.dataset.description import check_info
 from vla_adapter_ros.dataset.episode_list import (
     Episode,
     EpisodeList,
@@ -24,6 +23,7 @@ from vla_adapter_ros.dataset.episode_list import (
     episodes_of,
     read_facts,
 )
+from vla_adapter_ros.dataset.info_json import check_info
 from vla_adapter_ros.dataset.stored_images import stored_images
 from vla_adapter_ros.dataset.tables import (
     plain_columns,

@@ -15,11 +15,11 @@ import pyarrow.parquet as pq
 from vla_adapter_ros import files
 from vla_adapter_ros.contract import Contract, read_contract, require_same
 from vla_adapter_ros.dataset import layout
+from vla_adapter_ros.dataset.column_statistics import column_statistics, histogram_statistics, image_histogram
 from vla_adapter_ros.dataset.depth import CODES
 from vla_adapter_ros.dataset.folder import WrittenFolder
 from vla_adapter_ros.dataset.journal import Journal, number_of
 from vla_adapter_ros.dataset.reader import DatasetReader
-from vla_adapter_ros.dataset.statistics import column_statistics, histogram_statistics, image_histogram
 from vla_adapter_ros.dataset.video import count_frames
 from vla_adapter_ros.errors import DatasetError
 from vla_adapter_ros.untrusted import read_json

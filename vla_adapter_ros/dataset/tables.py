@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from vla_adapter_ros.dataset.description import is_numeric
+from vla_adapter_ros.dataset.info_json import is_numeric
 from vla_adapter_ros.dataset.layout import ACTION, CONTROL_SOURCE, INDEX_FEATURES, STAMP, STATE
 from vla_adapter_ros.errors import DatasetError
 from vla_adapter_ros.untrusted import parse_json, pointer_note, short

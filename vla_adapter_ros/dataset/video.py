@@ -15,9 +15,9 @@ from typing import cast
 import av
 import numpy as np
 
-from vla_adapter_ros.dataset.colors import yuv_planes
+from vla_adapter_ros.dataset.column_statistics import empty_histogram, image_histogram
 from vla_adapter_ros.dataset.depth import CODEC, PIXEL_FORMAT, DepthCoding, holds_depth
-from vla_adapter_ros.dataset.statistics import empty_histogram, image_histogram
+from vla_adapter_ros.dataset.video_colors import yuv_planes
 from vla_adapter_ros.errors import DatasetError, RecordingError
 from vla_adapter_ros.untrusted import pointer_note
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 
 from vla_adapter_ros.contract import Contract
 from vla_adapter_ros.dataset.episode_buffer import EpisodeBuffer
-from vla_adapter_ros.dataset.head import EpisodeHead
+from vla_adapter_ros.dataset.episode_head import EpisodeHead
 from vla_adapter_ros.dataset.leader import Leader
 from vla_adapter_ros.dataset.quality.findings import Finding, Level, QualityReport
 from vla_adapter_ros.dataset.quality.monitor import EpisodeMonitor

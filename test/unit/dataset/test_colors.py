@@ -9,12 +9,12 @@ import pytest
 from foreign_samples import MAPPING, make_foreign, make_ours
 from recording_samples import CONTRACT
 
-from vla_adapter_ros.dataset.colors import yuv_planes
 from vla_adapter_ros.dataset.mapping import parse_mapping
 from vla_adapter_ros.dataset.opening import open_dataset
 from vla_adapter_ros.dataset.reader import DatasetReader
 from vla_adapter_ros.dataset.tools.importing import import_lerobot
 from vla_adapter_ros.dataset.video import VideoEncoder, VideoSettings, decode_frames
+from vla_adapter_ros.dataset.video_colors import yuv_planes
 
 SIZE = (120, 160)
 

@@ -12,7 +12,7 @@ import pytest
 from foreign_samples import make_foreign, make_ours
 from recording_samples import CONTRACT, make_frame, record
 
-from vla_adapter_ros.dataset.hub import push_to_hub
+from vla_adapter_ros.dataset.hub_datasets import push_to_hub
 from vla_adapter_ros.dataset.opening import open_dataset
 from vla_adapter_ros.dataset.reader import DatasetReader
 from vla_adapter_ros.dataset.remux import copy_video, key_images

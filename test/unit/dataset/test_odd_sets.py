@@ -16,7 +16,7 @@ from foreign_samples import MAPPING, make_foreign, make_ours
 from recording_samples import CONTRACT
 
 from vla_adapter_ros.cli.main import main
-from vla_adapter_ros.dataset.description import check_info, names_of
+from vla_adapter_ros.dataset.info_json import check_info, names_of
 from vla_adapter_ros.dataset.mapping import dimension_names, parse_mapping, read_mapping
 from vla_adapter_ros.dataset.opening import open_dataset
 from vla_adapter_ros.dataset.quality.dataset_report import check_dataset

@@ -21,7 +21,7 @@ from foreign_samples import MAPPING, make_foreign, make_ours
 from recording_samples import CONTRACT, make_frame
 
 from vla_adapter_ros.cli.dataset_view import draw_dataset
-from vla_adapter_ros.dataset.head import HOLD_S, EpisodeHead
+from vla_adapter_ros.dataset.episode_head import HOLD_S, EpisodeHead
 from vla_adapter_ros.dataset.leader import Leader, Report
 from vla_adapter_ros.dataset.mapping import parse_mapping
 from vla_adapter_ros.dataset.opening import open_dataset

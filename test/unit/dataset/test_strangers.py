@@ -17,7 +17,7 @@ from nested import altered, places
 from recording_samples import CONTRACT, record
 
 from vla_adapter_ros.cli.main import main
-from vla_adapter_ros.dataset.hub import push_to_hub
+from vla_adapter_ros.dataset.hub_datasets import push_to_hub
 from vla_adapter_ros.dataset.opening import open_dataset
 from vla_adapter_ros.dataset.reader import DatasetReader
 from vla_adapter_ros.dataset.tools.editing import merge, split

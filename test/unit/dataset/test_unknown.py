@@ -10,8 +10,8 @@ import pyarrow.parquet as pq
 import pytest
 from quality_sets import CONTRACT, STREAMS, edit_column, findings, make_set
 
+from vla_adapter_ros.dataset.column_statistics import column_statistics
 from vla_adapter_ros.dataset.opening import open_dataset
-from vla_adapter_ros.dataset.statistics import column_statistics
 from vla_adapter_ros.dataset.tools.importing import import_lerobot
 
 TIMED = (

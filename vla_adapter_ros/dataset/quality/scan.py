@@ -9,7 +9,7 @@ import numpy as np
 
 from vla_adapter_ros.contract import Contract
 from vla_adapter_ros.dataset import layout
-from vla_adapter_ros.dataset.description import names_of
+from vla_adapter_ros.dataset.info_json import names_of
 from vla_adapter_ros.dataset.metadata import EpisodeTables
 from vla_adapter_ros.dataset.opening import Dataset, stored_reader
 from vla_adapter_ros.dataset.quality.across import EpisodeFacts, compare_episodes, facts_of

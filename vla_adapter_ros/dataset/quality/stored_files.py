@@ -9,7 +9,7 @@ from pathlib import Path
 
 from vla_adapter_ros import files
 from vla_adapter_ros.dataset import layout
-from vla_adapter_ros.dataset.description import image_size, names_of
+from vla_adapter_ros.dataset.info_json import image_size, names_of
 from vla_adapter_ros.dataset.mapped import MappedDataset
 from vla_adapter_ros.dataset.metadata import declared_video, read_header
 from vla_adapter_ros.dataset.opening import Dataset, stored_reader

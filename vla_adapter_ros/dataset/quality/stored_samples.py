@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from vla_adapter_ros.dataset import layout
-from vla_adapter_ros.dataset.description import names_of
+from vla_adapter_ros.dataset.info_json import names_of
 from vla_adapter_ros.dataset.opening import Dataset
 from vla_adapter_ros.dataset.quality.samples import Samples
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from vla_adapter_ros.contract import Contract
-from vla_adapter_ros.dataset.head import EpisodeHead
+from vla_adapter_ros.dataset.episode_head import EpisodeHead
 from vla_adapter_ros.dataset.leader import Leader, Report
 from vla_adapter_ros.dataset.next_state import NOTE
 from vla_adapter_ros.dataset.quality.monitor import EpisodeMonitor

@@ -10,11 +10,11 @@ import numpy as np
 
 from vla_adapter_ros.contract import Contract
 from vla_adapter_ros.dataset import layout
+from vla_adapter_ros.dataset.column_statistics import empty_histogram, image_histogram
 from vla_adapter_ros.dataset.depth import DepthCoding, coding_of
 from vla_adapter_ros.dataset.mapped import MappedDataset
 from vla_adapter_ros.dataset.opening import Dataset
 from vla_adapter_ros.dataset.remux import CODECS, copy_video, video_codec
-from vla_adapter_ros.dataset.statistics import empty_histogram, image_histogram
 from vla_adapter_ros.dataset.video import VideoEncoder, VideoSettings
 from vla_adapter_ros.errors import DatasetError
 from vla_adapter_ros.observation.frame import FLOAT32_MAX, fits_float32

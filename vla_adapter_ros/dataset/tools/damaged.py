@@ -11,9 +11,9 @@ import pyarrow as pa
 
 from vla_adapter_ros.contract import Contract, read_contract
 from vla_adapter_ros.dataset import layout
+from vla_adapter_ros.dataset.column_statistics import empty_histogram, image_histogram
 from vla_adapter_ros.dataset.depth import coding_of
-from vla_adapter_ros.dataset.description import check_info, fill
-from vla_adapter_ros.dataset.statistics import empty_histogram, image_histogram
+from vla_adapter_ros.dataset.info_json import check_info, fill
 from vla_adapter_ros.dataset.tables import plain_columns, read_json, read_table, whole_numbers
 from vla_adapter_ros.dataset.tools.rebuild import RecoveredEpisode
 from vla_adapter_ros.dataset.video import VideoSettings, count_frames, decode_frames

@@ -10,7 +10,7 @@ import numpy as np
 
 from vla_adapter_ros.contract import Contract
 from vla_adapter_ros.dataset import layout
-from vla_adapter_ros.dataset.description import is_numeric, names_of
+from vla_adapter_ros.dataset.info_json import is_numeric, names_of
 from vla_adapter_ros.dataset.opening import open_dataset
 from vla_adapter_ros.dataset.task_texts import row_texts
 

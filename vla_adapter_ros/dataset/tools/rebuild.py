@@ -16,9 +16,9 @@ from vla_adapter_ros import files
 from vla_adapter_ros.contract import Contract, write_contract
 from vla_adapter_ros.dataset import layout
 from vla_adapter_ros.dataset.card import write_card
+from vla_adapter_ros.dataset.column_statistics import column_statistics, histogram_statistics
 from vla_adapter_ros.dataset.reader import DatasetReader
 from vla_adapter_ros.dataset.resume import read_recordings
-from vla_adapter_ros.dataset.statistics import column_statistics, histogram_statistics
 from vla_adapter_ros.dataset.tools.new_folder import new_folder
 from vla_adapter_ros.untrusted import leaves
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from vla_adapter_ros.dataset import layout
-from vla_adapter_ros.dataset.description import is_numeric
+from vla_adapter_ros.dataset.info_json import is_numeric
 from vla_adapter_ros.dataset.joint_names import tokens
 from vla_adapter_ros.dataset.mapping import dimension_names
 from vla_adapter_ros.dataset.opening import Dataset

@@ -9,7 +9,7 @@ from pathlib import Path
 import yaml
 
 from vla_adapter_ros.contract import parse_contract
-from vla_adapter_ros.dataset.description import image_size
+from vla_adapter_ros.dataset.info_json import image_size
 from vla_adapter_ros.dataset.layout import image_key
 from vla_adapter_ros.dataset.mapped import MappedDataset
 from vla_adapter_ros.dataset.mapping import parse_mapping
