@@ -270,6 +270,12 @@ def test_a_bag_without_commands_gets_next_states_if_asked_for(tmp_path, capsys):
     np.testing.assert_array_equal(
         rows["action"][:-1, 2], (rows["observation.state"][1:, 2] > 0.02).astype(float)
     )
+    streams_of = DatasetReader(tmp_path / "set").features["capture.age"]["names"]
+    unknown = [
+        name for name, age in zip(streams_of, rows["capture.age"].T, strict=True) if np.isnan(age).all()
+    ]
+    assert unknown == ["/arm/joint_trajectory", "/gripper/commands"]  # nobody sent a command
+    assert np.isfinite(rows["capture.age"][:, :2]).all()
     notes = read_json(tmp_path / "set/meta/recordings.json")["episodes"][0]
     assert "next row" in notes["action"]
     data = yaml.safe_load(TEXT)
