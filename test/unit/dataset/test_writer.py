@@ -262,19 +262,19 @@ def test_resuming_refuses_another_contract_and_damage(tmp_path):
 
 def test_an_episode_is_recorded_while_the_former_is_being_saved(tmp_path):
     with DatasetWriter(tmp_path, CONTRACT) as writer:
-        takes = []
+        episodes = []
         for number in range(3):
             writer.start_episode("abc"[number])
             for n in range(4 + number):
                 writer.add_frame(make_frame(n, number), 1)
-            takes.append(writer.detach_episode())
+            episodes.append(writer.detach_episode())
         writer.start_episode("d")
-        saving = threading.Thread(target=lambda: [writer.commit(take) for take in (takes[2], takes[0])])
+        saving = threading.Thread(target=lambda: [writer.commit(episode) for episode in (episodes[2], episodes[0])])
         saving.start()
         for n in range(3):
             writer.add_frame(make_frame(n, 3), 2)
         saving.join()
-        writer.discard(takes[1])
+        writer.discard(episodes[1])
         assert writer.save_episode({"place": "bench"}).index == 2
     reader = DatasetReader(tmp_path)
     assert [(reader.task_of(e.index), e.length) for e in reader.episodes] == [("c", 6), ("a", 4), ("d", 3)]
