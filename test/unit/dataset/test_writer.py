@@ -269,7 +269,9 @@ def test_an_episode_is_recorded_while_the_former_is_being_saved(tmp_path):
                 writer.add_frame(make_frame(n, number), 1)
             episodes.append(writer.detach_episode())
         writer.start_episode("d")
-        saving = threading.Thread(target=lambda: [writer.commit(episode) for episode in (episodes[2], episodes[0])])
+        saving = threading.Thread(
+            target=lambda: [writer.commit(episode) for episode in (episodes[2], episodes[0])]
+        )
         saving.start()
         for n in range(3):
             writer.add_frame(make_frame(n, 3), 2)
