@@ -23,7 +23,6 @@ _ALLOWED = {
     "bool_type": "true or false",
     "dataclass_type": "a mapping",
     "dict_type": "a mapping",
-    "invalid_key": "a text as key",
     "tuple_type": "a list",
     "too_short": "at least one entry",
     "greater_than": "more than {gt:g}",

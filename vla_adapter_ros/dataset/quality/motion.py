@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from vla_adapter_ros.contract import Contract
+from vla_adapter_ros.dataset.joint_names import is_gripper
 from vla_adapter_ros.dataset.quality.findings import Finding, listed, skip
-from vla_adapter_ros.dataset.quality.rows import driven_state, is_gripper
+from vla_adapter_ros.dataset.quality.rows import driven_state
 from vla_adapter_ros.dataset.quality.samples import Samples
 from vla_adapter_ros.dataset.quality.settings import QualitySettings, grade
 

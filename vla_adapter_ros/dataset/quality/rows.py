@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from vla_adapter_ros.contract import Contract
+from vla_adapter_ros.dataset.joint_names import is_gripper
 from vla_adapter_ros.dataset.quality.findings import Finding, listed, skip
 from vla_adapter_ros.dataset.quality.samples import CONTROL_SOURCES, Samples
 from vla_adapter_ros.dataset.quality.settings import QualitySettings, grade
@@ -189,11 +190,6 @@ def arm_columns(s: Samples, contract: Contract | None) -> list[int]:
     else:
         columns = [n for n, name in enumerate(s.state_names) if not is_gripper(name)]
     return columns or list(range(s.state.shape[1]))
-
-
-def is_gripper(name: str) -> bool:
-    """Whether a value is called as grippers are."""
-    return any(part in name.lower() for part in ("grip", "finger", "jaw"))
 
 
 def idle_rows(values: np.ndarray, settings: QualitySettings) -> int:
