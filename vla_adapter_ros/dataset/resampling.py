@@ -25,8 +25,9 @@ def picked_rows(length: int, fps: float, rate_hz: float) -> np.ndarray:
 
 
 def merged_actions(actions: np.ndarray, picks: np.ndarray, contract: Contract | None) -> np.ndarray:
-    """Actions of the picked rows: set-points as they are; until the next, displacements are summed and speeds
-    averaged.
+    """Actions of the picked rows: set-points as they are, sums of displacements, means of speeds.
+
+    Sums and means go from each picked row to the next.
 
     Args:
         actions: float (T, A), in the contract's order.
