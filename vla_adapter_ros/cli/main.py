@@ -106,7 +106,12 @@ def _parser() -> CommandParser:
 
 
 def _add_demo(commands: Any) -> None:
-    demo = commands.add_parser("demo", help="let the simulated arm carry out instructions")
+    demo = commands.add_parser(
+        "demo",
+        help="let the simulated arm carry out instructions",
+        description="Let the simulated arm carry out instructions. For a robot without a checkpoint, such as "
+        "--contract ur5e_sim, a script teleoperates the arm.",
+    )
     demo.add_argument("--contract", default="franka_sim", help=CONTRACT_HELP)
     demo.add_argument(
         "--checkpoint", default="", help="directory, hub id or shipped name; default: the shipped one"

@@ -38,7 +38,7 @@ def draw_urdf(text: str, folder: Path | None = None) -> tuple[np.ndarray, str]:
         import mujoco
     except ImportError as error:
         raise SimulationError("a picture needs mujoco: pip install mujoco") from error
-    from vla_adapter_ros.simulation.mjcf import DRAWN_GROUP
+    from vla_adapter_ros.simulation.meshes import DRAWN_GROUP
     from vla_adapter_ros.simulation.render import RayCastRenderer
 
     readable, missing = _with_absolute_meshes(text, folder)

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import field
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, Strict
 from pydantic.dataclasses import dataclass
 
 from vla_adapter_ros.contract.enums import GripperCommandType, TimeSource, TopicType
@@ -73,8 +73,21 @@ class Contract:
     """When the controller refuses or stops."""
     settle_s: Annotated[Number, Field(ge=0, le=1)] = 0.05
     """How long a frame waits for the slowest stream [s]."""
+    verified: Annotated[bool, Strict()] | None = None
+    """Whether somebody has driven the robot with this contract. false: the nodes say at start that nobody
+    has; no entry: nothing is said."""
     depth_cameras: dict[str, Camera] = field(default_factory=dict)
     """Depth cameras, by name: recorded beside the others, no input of a model."""
+
+    @property
+    def verification_warning(self) -> str:
+        """What is said at start of a contract with which nobody has driven a robot; else empty."""
+        if self.verified is not False:
+            return ""
+        return (
+            f"Not verified on hardware: nobody has driven a robot with contract '{self.name}' yet. Its names "
+            "and limits come from files of the vendor; begin with mode:=dry_run, and see docs/how-to/robots/"
+        )
 
     @property
     def camera_names(self) -> tuple[str, ...]:

@@ -45,6 +45,7 @@ class CommandType(Choice):
     JOINT_TRAJECTORY = "joint_trajectory"
     FORWARD_POSITION = "forward_position"
     FORWARD_VELOCITY = "forward_velocity"
+    JOINT_STATE = "joint_state"
     CARTESIAN_POSE = "cartesian_pose"
     CARTESIAN_TWIST = "cartesian_twist"
 

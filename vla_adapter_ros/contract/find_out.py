@@ -29,6 +29,7 @@ FIND_OUT: dict[str, dict[str, str]] = {
         "workspace": "measure the table and what stands around it, from the base of the arm",
         "safety": "the defaults, until you know better",
         "settle_s": "`ros2 topic delay TOPIC` of the slowest stream; the default suits most",
+        "verified": "drive the robot with it; false in a file that only follows the maker's description",
         "depth_cameras": "`ros2 topic list -t`: images of encoding 16UC1 or 32FC1",
     },
     "Camera": {

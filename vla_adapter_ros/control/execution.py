@@ -21,7 +21,8 @@ from vla_adapter_ros.control.supervisor import NONE, POLICY, Event
 
 RAMP_SPEED = 0.2  # fraction of the velocity limits while a far first target is approached
 RAMPED_RAD = 0.02  # this close to the reference, an approach is over
-TOLD_POSITIONS = ("forward_position", "cartesian_pose")  # drivers that stay where they were told to be last
+# Drivers that stay where they were told to be last.
+TOLD_POSITIONS = ("forward_position", "joint_state", "cartesian_pose")
 SHORT_GAP_TICKS = 2  # ticks that a position driver may miss without the motion beginning anew
 
 

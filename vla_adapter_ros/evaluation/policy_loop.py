@@ -11,6 +11,8 @@ from typing import Any, Protocol
 import numpy as np
 
 from vla_adapter_ros.contract import Contract
+from vla_adapter_ros.contract.enums import CommandType
+from vla_adapter_ros.contract.schema import CommandGroup
 from vla_adapter_ros.control import Chunk, MotionCore
 from vla_adapter_ros.control.pacing import ChunkPacer
 from vla_adapter_ros.control.urdf import contract_kinematics
@@ -78,7 +80,7 @@ def run_policy(
         every_frame: Ask for a chunk at every frame, also where the arm does not follow it.
 
     Raises:
-        SimulationError: the contract's driver follows no trajectories.
+        SimulationError: the contract's driver takes neither trajectories nor positions.
     """
     core = MotionCore(contract, TICK_S, armed=True)
     if (kinematics := contract_kinematics(contract)) is not None:
@@ -97,7 +99,7 @@ def run_policy(
             if followed or every_frame:
                 images = [robot.render(name) for name in contract.camera_names]
                 stamps.append(now - begun)
-                rows.append(policy.predict(images, text, _state(contract, robot)))
+                rows.append(policy.predict(images, text, measured_state(contract, robot)))
             if followed:
                 try:
                     core.accept_chunk(_chunk(contract, rows[-1], now, tick), now)
@@ -105,10 +107,7 @@ def run_policy(
                     refused = str(error)
                     break
         core.tick(now)
-        if tick % PUBLISH_EVERY == 0:
-            send_trajectory(core, robot, now)
-        for position in core.gripper_positions or ():
-            robot.accept_gripper(position)
+        send_motion(core, robot, now, tick)
         if not lifted and (lifted := robot.lifted()):
             lifted_at = now
         robot.advance(TICK_S)
@@ -122,18 +121,48 @@ def measured_joints(robot: SimulatedRobot) -> dict[str, float]:
     return dict(zip(robot.joint_names, robot.joint_positions().tolist(), strict=True))
 
 
+def send_motion(core: MotionCore, robot: SimulatedRobot, now: float, tick: int) -> None:
+    """Hand the robot's drivers what the core wants sent in a tick, and the grippers theirs.
+
+    Args:
+        core: Has ticked.
+        robot: Its drivers take trajectories or positions.
+        now: Time of the tick [s].
+        tick: Its number; trajectories are sent in every fourth.
+
+    Raises:
+        SimulationError: the drivers take something else.
+    """
+    if core.contract.command.type is CommandType.JOINT_TRAJECTORY:
+        if tick % PUBLISH_EVERY == 0:
+            send_trajectory(core, robot, now)
+    elif (setpoint := core.setpoint(now)) is not None:
+        for number, group in enumerate(core.contract.command_groups):
+            robot.accept_forward(setpoint.position[_places(core.contract, group)], group=number)
+    for number, position in enumerate(core.gripper_positions or ()):
+        robot.accept_gripper(position, number)
+
+
 def send_trajectory(core: MotionCore, robot: SimulatedRobot, now: float) -> None:
-    """Hand what the core wants sent at `now` to the robot's trajectory controller."""
+    """Hand what the core wants sent at `now` to the robot's trajectory controllers."""
     trajectory = core.trajectory(now)
-    if trajectory is not None:
+    if trajectory is None:
+        return
+    for number, group in enumerate(core.contract.command_groups):
+        places, accelerations = _places(core.contract, group), trajectory.accelerations
         robot.accept_trajectory(
-            trajectory.joints,
+            core.contract.names_in_commands(group),
             now,
             trajectory.times - now,
-            trajectory.positions,
-            trajectory.velocities,
-            trajectory.accelerations,
+            trajectory.positions[:, places],
+            trajectory.velocities[:, places],
+            None if accelerations is None else accelerations[:, places],
+            group=number,
         )
+
+
+def _places(contract: Contract, group: CommandGroup) -> list[int]:
+    return [contract.arm_joints.index(joint) for joint in group.joints]
 
 
 def _chunk(contract: Contract, rows: np.ndarray, stamp: float, sequence: int) -> Chunk:
@@ -152,7 +181,7 @@ def _arm(contract: Contract, robot: SimulatedRobot) -> np.ndarray:
     return np.array([joints[name] for name in contract.arm_joints])
 
 
-def _state(contract: Contract, robot: SimulatedRobot) -> np.ndarray:
+def measured_state(contract: Contract, robot: SimulatedRobot) -> np.ndarray:
     """Proprioception as the contract orders it, from the joints and the tool pose."""
     joints = measured_joints(robot)
     names = (*(f"position.{axis}" for axis in "xyz"), *(f"orientation.{axis}" for axis in "xyzw"))

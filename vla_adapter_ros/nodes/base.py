@@ -203,6 +203,8 @@ class ManagedNode(LifecycleNode):
         try:
             self.parameters = read(self, self._kind)
             self.contract = read_contract(self.parameters.contract)
+            if warning := self.contract.verification_warning:
+                self.get_logger().warning(warning)
             self._acks = self.publish_on(StepAck, ACK_TOPIC, ACK_QOS) if self.parameters.lock_step else None
             self.configure()
         except Exception as error:

@@ -8,6 +8,7 @@ from typing import Any
 
 from geometry_msgs.msg import PoseStamped, TwistStamped
 from rclpy.qos import QoSProfile
+from sensor_msgs.msg import JointState
 from std_msgs.msg import Float64MultiArray
 from trajectory_msgs.msg import JointTrajectory
 
@@ -28,7 +29,7 @@ def subscribe_to_commands(
     robot: Callable[[], SimulatedRobot],
     handle: Callable[[Callable[[], None]], None],
 ) -> None:
-    """Give the simulated arm and its gripper what real drivers would subscribe to.
+    """Give the simulated arms and grippers what real drivers would subscribe to.
 
     Args:
         node: Subscribes.
@@ -52,8 +53,11 @@ def subscribe_to_commands(
         _check_frame(message.header.frame_id, contract)
         robot().accept_twist(twist_values(message))
 
-    def gripper_trajectory(message: JointTrajectory) -> None:
-        robot().accept_gripper_trajectory(*trajectory_arrays(message)[:4])
+    def gripper_trajectory(message: JointTrajectory, *, gripper: int) -> None:
+        robot().accept_gripper_trajectory(*trajectory_arrays(message)[:4], gripper=gripper)
+
+    def gripper_position(message: Float64MultiArray, *, gripper: int) -> None:
+        robot().accept_gripper(_single(message), gripper)
 
     def trajectory(message: JointTrajectory, *, group: int) -> None:
         robot().accept_trajectory(*trajectory_arrays(message), group=group)
@@ -61,28 +65,36 @@ def subscribe_to_commands(
     def forward(message: Float64MultiArray, *, group: int) -> None:
         robot().accept_forward(message.data, group=group)
 
+    def joint_state(message: JointState, *, group: int) -> None:
+        wanted = contract.names_in_commands(contract.command_groups[group])
+        if list(message.name) != list(wanted):
+            raise CommandError(f"command for joints {list(message.name)}: allowed is {list(wanted)}")
+        robot().accept_forward(message.position, group=group)
+
     arm: dict[str, tuple[type, Callable[..., None]]] = {
         "joint_trajectory": (JointTrajectory, trajectory),
         "forward_position": (Float64MultiArray, forward),
         "forward_velocity": (Float64MultiArray, forward),
+        "joint_state": (JointState, joint_state),
         "cartesian_pose": (PoseStamped, pose),
         "cartesian_twist": (TwistStamped, twist),
     }
     kind, use = arm[contract.command.type]
     for number, group in enumerate(contract.command_groups):
         listen(kind, group.topic, use if contract.command.type.is_cartesian else partial(use, group=number))
-    for gripper in contract.grippers:
+    for number, gripper in enumerate(contract.grippers):
         if gripper.type == "forward_position":
-            listen(Float64MultiArray, gripper.topic, lambda m: robot().accept_gripper(_single(m)))
+            listen(Float64MultiArray, gripper.topic, partial(gripper_position, gripper=number))
         elif gripper.type == "joint_trajectory":
-            listen(JointTrajectory, gripper.topic, gripper_trajectory)
+            listen(JointTrajectory, gripper.topic, partial(gripper_trajectory, gripper=number))
         else:
-            serve_gripper(node, gripper.topic, robot, handle)
+            serve_gripper(node, gripper.topic, number, robot, handle)
 
 
 def serve_gripper(
     node: ManagedNode,
     name: str,
+    gripper: int,
     robot: Callable[[], SimulatedRobot],
     handle: Callable[[Callable[[], None]], None],
 ) -> None:
@@ -97,9 +109,9 @@ def serve_gripper(
 
     def execute(goal: Any) -> Any:
         wanted = goal.request.command.position
-        handle(lambda: robot().accept_gripper(wanted))
+        handle(lambda: robot().accept_gripper(wanted, gripper))
         goal.succeed()
-        return kind.Result(position=robot().gripper_command, reached_goal=True)
+        return kind.Result(position=robot().gripper_command(gripper), reached_goal=True)
 
     def answer(_: Any) -> Any:
         return GoalResponse.ACCEPT if node.active else GoalResponse.REJECT

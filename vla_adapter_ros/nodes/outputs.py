@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from geometry_msgs.msg import PoseStamped, TwistStamped
 from rclpy.qos import QoSProfile
+from sensor_msgs.msg import JointState
 from std_msgs.msg import Float64MultiArray
 from trajectory_msgs.msg import JointTrajectory
 
@@ -23,7 +24,7 @@ from vla_adapter_ros.control import Trajectory
 from vla_adapter_ros.control.kinematics import ArmKinematics
 from vla_adapter_ros.control.rotation import rotation_vector
 from vla_adapter_ros.nodes.base import ManagedNode
-from vla_adapter_ros.nodes.conversions import pose_message, trajectory_message, twist_message
+from vla_adapter_ros.nodes.conversions import command_message, pose_message, trajectory_message, twist_message
 
 REST_S = 0.5
 """How long feedback goes on after the end of a motion, before a last zero [s]."""
@@ -117,6 +118,21 @@ class PositionOutput(ArmOutput):
         if out.setpoint is None or out.released:
             return 0
         return self._publish(Float64MultiArray(data=out.setpoint.position[self._places].tolist()))
+
+
+class JointStateOutput(ArmOutput):
+    """As positions, with the joints' names, to drivers that take joint states.
+
+    Velocities and efforts are left out: some drivers take them for settings.
+    """
+
+    kind = JointState
+
+    def send(self, out: Outgoing) -> int:
+        """Publish the positions of the setpoint, by name."""
+        if out.setpoint is None or out.released:
+            return 0
+        return self._publish(command_message(out.setpoint.position[self._places], self._names, out.now))
 
 
 class PoseOutput(ArmOutput):
@@ -213,6 +229,7 @@ OUTPUTS: dict[str, type[ArmOutput]] = {
     "joint_trajectory": TrajectoryOutput,
     "forward_position": PositionOutput,
     "forward_velocity": VelocityOutput,
+    "joint_state": JointStateOutput,
     "cartesian_pose": PoseOutput,
     "cartesian_twist": TwistOutput,
 }

@@ -15,6 +15,7 @@ from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import CameraInfo, Image, JointState
 from std_msgs.msg import String
 
+from vla_adapter_ros.contract import Contract
 from vla_adapter_ros.control.urdf import ROBOT_DESCRIPTION
 from vla_adapter_ros.errors import VlaAdapterError
 from vla_adapter_ros.msg import SceneState, StepAck
@@ -28,13 +29,13 @@ from vla_adapter_ros.nodes.process import run
 from vla_adapter_ros.simulation.drivers import DriverSettings
 from vla_adapter_ros.simulation.expert import PickExpert
 from vla_adapter_ros.simulation.lock_step import LockStep
-from vla_adapter_ros.simulation.mjcf import arm_assets
+from vla_adapter_ros.simulation.meshes import robot_description
 from vla_adapter_ros.simulation.robot import SimulatedRobot
+from vla_adapter_ros.simulation.robot_models import robot_model
 from vla_adapter_ros.srv import Demonstrate, ResetScene
 from vla_adapter_ros.texts import comma_list
 
 PERIOD_S = 0.01  # joint states, /clock and the expert run at 100 Hz
-BASE_FRAME = "fr3_link0"
 
 
 class SimulatorNode(ManagedNode):
@@ -59,13 +60,15 @@ class SimulatorNode(ManagedNode):
             self._lock_step = LockStep(awaited, parameters.patience_s)
         depth = QoSProfile(depth=10)
         self._clock_topic = self.publish_on(Clock, "/clock", depth)
-        self._joints = self.publish_on(JointState, contract.joint_state_topic, depth)
+        self._joints = [self.publish_on(JointState, topic, depth) for topic in _joint_state_topics(contract)]
         poses = [topic for topic, entry in contract.topics.items() if entry.type == "pose"]
         self._poses = [self.publish_on(PoseStamped, topic, depth) for topic in poses]
         measured = {d.topic for d in contract.state if contract.topics[d.topic].type == "twist"}
         self._twists = [self.publish_on(TwistStamped, topic, depth) for topic in sorted(measured)]
-        self._description = self.publish_on(String, ROBOT_DESCRIPTION, DESCRIPTION_QOS, always=True)
-        self._description.publish(String(data=(arm_assets() / "fr3.urdf").read_text(encoding="utf-8")))
+        model = robot_model(contract.arm_joints, contract.name)
+        if text := robot_description(model.source) if len(model.arms) == 1 else "":
+            self._description = self.publish_on(String, ROBOT_DESCRIPTION, DESCRIPTION_QOS, always=True)
+            self._description.publish(String(data=text))
         self._scenes = self.publish_on(SceneState, "simulator/scene", depth)
         self._teleop = {g.topic: self.publish_on(JointState, g.topic, depth) for g in contract.teleop_groups}
         self._cameras = {
@@ -177,17 +180,19 @@ class SimulatorNode(ManagedNode):
     def _publish(self, now: float, images: dict[str, np.ndarray]) -> None:
         stamp = to_stamp(now)
         robot = self._robot
-        # Like real drivers: fingers first, so the order is not the kinematic one.
-        order = [7, 8, *range(7)]
+        # Like real drivers: grippers first, so the order is not the kinematic one.
+        arm = len(robot.model.joints)
+        order = [*range(arm, len(robot.joint_names)), *range(arm)]
         joints = JointState(
             name=[robot.joint_names[i] for i in order],
             position=robot.joint_positions()[order].tolist(),
             velocity=robot.joint_velocities()[order].tolist(),
         )
         joints.header.stamp = stamp
-        self._joints.publish(joints)
+        for publisher in self._joints:
+            publisher.publish(joints)
         pose = PoseStamped()
-        pose.header.stamp, pose.header.frame_id = stamp, BASE_FRAME
+        pose.header.stamp, pose.header.frame_id = stamp, self._robot.model.base_frame
         x, y, z, qx, qy, qz, qw = robot.tool_pose().tolist()
         pose.pose.position.x, pose.pose.position.y, pose.pose.position.z = x, y, z
         orientation = pose.pose.orientation
@@ -195,7 +200,7 @@ class SimulatorNode(ManagedNode):
         for publisher in self._poses:
             publisher.publish(pose)
         for publisher in self._twists:
-            publisher.publish(twist_message(robot.tool_twist(), BASE_FRAME, now))
+            publisher.publish(twist_message(robot.tool_twist(), self._robot.model.base_frame, now))
         if self._expert is not None:
             self._teleoperate(now)
         for name, image in images.items():
@@ -204,7 +209,7 @@ class SimulatorNode(ManagedNode):
             positions = robot.object_positions()
             scene = SceneState(objects=list(positions), lifted=robot.lifted())
             scene.positions = [float(value) for position in positions.values() for value in position]
-            scene.header.stamp, scene.header.frame_id = stamp, BASE_FRAME
+            scene.header.stamp, scene.header.frame_id = stamp, self._robot.model.base_frame
             self._scenes.publish(scene)
         self._clock_topic.publish(Clock(clock=stamp))
 
@@ -268,6 +273,12 @@ class SimulatorNode(ManagedNode):
         except VlaAdapterError as error:
             response.accepted, response.message = False, str(error)
         return response
+
+
+def _joint_state_topics(contract: Contract) -> list[str]:
+    """Topics of joint states that the contract's state reads; the simulator says everything on each."""
+    read = {d.topic for d in contract.state}
+    return [topic for topic in contract.joint_state_topics if topic in read]
 
 
 def _info_topic(image_topic: str) -> str:

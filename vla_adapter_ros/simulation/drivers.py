@@ -13,7 +13,6 @@ from vla_adapter_ros.simulation.forward_controllers import (
     ForwardPositionController,
     ForwardVelocityController,
 )
-from vla_adapter_ros.simulation.mjcf import ARM_JOINTS
 from vla_adapter_ros.simulation.mujoco_kinematics import Kinematics
 from vla_adapter_ros.simulation.trajectory_controller import TrajectoryController
 
@@ -49,39 +48,43 @@ class ArmDrivers:
 
     Args:
         contract: Type of the command, and which joints each driver has.
+        joints: All joints that are driven (J,), in the order of every array here.
         kinematics: Of the simulated arm, for Cartesian commands.
         settings: Of each driver.
     """
 
-    def __init__(self, contract: Contract, kinematics: Kinematics, settings: DriverSettings) -> None:
+    def __init__(
+        self, contract: Contract, joints: tuple[str, ...], kinematics: Kinematics, settings: DriverSettings
+    ) -> None:
         kind = contract.command.type
         # Commands without names come in the group's order; a Cartesian driver knows the arm's own.
-        groups = [ARM_JOINTS] if kind.is_cartesian else [group.joints for group in contract.command_groups]
-        self._drivers = [_make_driver(kind, joints, kinematics, settings) for joints in groups]
-        self._places = [[ARM_JOINTS.index(joint) for joint in joints] for joints in groups]
+        groups = [joints] if kind.is_cartesian else [group.joints for group in contract.command_groups]
+        self._drivers = [_make_driver(kind, group, kinematics, settings) for group in groups]
+        self._places = [[joints.index(joint) for joint in group] for group in groups]
+        self._count = len(joints)
 
     def __getitem__(self, group: int) -> Driver:
         """The driver of a group, by its number in `contract.command_groups`."""
         return self._drivers[group]
 
     def places(self, group: int) -> list[int]:
-        """Where the joints of a group stand among those of the arm."""
+        """Where the joints of a group stand among all."""
         return self._places[group]
 
     def hold(self, positions: np.ndarray) -> None:
-        """Drop all commands and hold `positions` (7,), in the order of the arm."""
+        """Drop all commands and hold `positions` (J,)."""
         for driver, places in zip(self._drivers, self._places, strict=True):
             driver.hold(positions[places])
 
     def sample(self, t: float) -> tuple[np.ndarray, np.ndarray]:
-        """Set-point and its speed at `t` [s]: positions (7,), velocities (7,), in the order of the arm."""
-        state = np.empty((2, len(ARM_JOINTS)))
+        """Set-point and its speed at `t` [s]: positions (J,), velocities (J,)."""
+        state = np.empty((2, self._count))
         for driver, places in zip(self._drivers, self._places, strict=True):
             state[:, places] = driver.sample(t)
         return state[0], state[1]
 
     def check_tolerances(self, t: float, measured: np.ndarray) -> str:
-        """What a trajectory controller complains about with joints measured at (7,); empty: nothing."""
+        """What a trajectory controller complains about with joints measured at (J,); empty: nothing."""
         for driver, places in zip(self._drivers, self._places, strict=True):
             if isinstance(driver, TrajectoryController):
                 if problem := driver.check_tolerances(t, measured[places]):
@@ -102,7 +105,7 @@ def _make_driver(
             goal_time_s=settings.goal_time_s,
             from_desired=settings.from_desired,
         )
-    if kind is CommandType.FORWARD_POSITION:
+    if kind in (CommandType.FORWARD_POSITION, CommandType.JOINT_STATE):
         return ForwardPositionController(names, still)
     if kind is CommandType.FORWARD_VELOCITY:
         return ForwardVelocityController(names, still, settings.command_timeout_s)

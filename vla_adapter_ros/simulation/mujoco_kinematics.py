@@ -6,13 +6,10 @@ import mujoco
 import numpy as np
 
 from vla_adapter_ros.errors import SimulationError
-from vla_adapter_ros.simulation.mjcf import ARM_JOINTS, TOOL_SITE
+from vla_adapter_ros.simulation.robot_models import FR3, ArmModel
 
-# Posture with the hand pointing down and its x axis forward; start of every inverse solution.
-READY = np.array([0.0, -0.6, 0.0, -2.4, 0.0, 1.8, 0.785398])
 # Hand pointing straight down, fingers closing along the base's y axis (columns: hand axes).
 DOWN = np.diag([1.0, -1.0, -1.0])
-_REDUNDANT = 2  # fr3_joint3 stays at 0 in inverse solutions: one posture per tool pose
 
 
 class Kinematics:
@@ -20,24 +17,26 @@ class Kinematics:
 
     Args:
         model: A model from `build_model`.
+        arm: The arm, one of the model's.
     """
 
-    def __init__(self, model: mujoco.MjModel) -> None:
+    def __init__(self, model: mujoco.MjModel, arm: ArmModel = FR3.arms[0]) -> None:
         self._model = model
         self._data = mujoco.MjData(model)
-        joints = [model.joint(name) for name in ARM_JOINTS]
+        self._arm = arm
+        joints = [model.joint(name) for name in arm.joints]
         self._position_index = np.array([joint.qposadr[0] for joint in joints])
         self._velocity_index = np.array([joint.dofadr[0] for joint in joints])
-        self._site = model.site(TOOL_SITE).id
+        self._site = model.site(arm.tool).id
         self.low, self.high = np.array([model.jnt_range[joint.id] for joint in joints]).T
 
     def forward(self, joints: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Tool pose of joint positions (7,) [rad]: position (3,) [m] and rotation (3, 3), base frame."""
+        """Tool pose of joint positions (J,) [rad]: position (3,) [m] and rotation (3, 3), base frame."""
         self._place(joints)
         return self._data.site_xpos[self._site].copy(), self._data.site_xmat[self._site].reshape(3, 3).copy()
 
     def jacobian(self, joints: np.ndarray) -> np.ndarray:
-        """Tool Jacobian (6, 7), linear rows [m/rad] above angular rows, base frame."""
+        """Tool Jacobian (6, J), linear rows [m/rad] above angular rows, base frame."""
         self._place(joints)
         mujoco.mj_comPos(self._model, self._data)
         linear = np.zeros((3, self._model.nv))
@@ -52,15 +51,15 @@ class Kinematics:
         start: np.ndarray | None = None,
         iterations: int = 30,
     ) -> np.ndarray:
-        """Joint positions (7,) [rad] that bring the tool to a pose, by damped least squares.
+        """Joint positions (J,) [rad] that bring the tool to a pose, by damped least squares.
 
-        fr3_joint3 is held at 0, so that every pose has one posture and demonstrations
+        A redundant joint is held at 0, so that every pose has one posture and demonstrations
         are a function of the tool pose.
 
         Args:
             position: Tool position (3,) [m], base frame.
             rotation: Tool rotation (3, 3); the default points the hand straight down.
-            start: Joint positions to start from; default: `READY`.
+            start: Joint positions to start from; default: the arm's `ready`.
             iterations: Upper bound of the steps taken.
 
         Raises:
@@ -69,9 +68,10 @@ class Kinematics:
         position = np.asarray(position, dtype=float)
         if position.shape != (3,) or not np.isfinite(position).all():
             raise SimulationError(f"tool position {position} must be 3 finite numbers [m]")
-        joints = (READY if start is None else np.asarray(start, dtype=float)).copy()
-        joints[_REDUNDANT] = 0.0
-        free = [i for i in range(len(joints)) if i != _REDUNDANT]
+        joints = np.array(self._arm.ready if start is None else start, dtype=float)
+        free = [i for i in range(len(joints)) if i != self._arm.redundant]
+        if self._arm.redundant is not None:
+            joints[self._arm.redundant] = 0.0
         error = np.inf
         for _ in range(iterations):
             here, frame = self.forward(joints)
@@ -87,7 +87,7 @@ class Kinematics:
         if error > 1e-3:
             raise SimulationError(
                 f"the tool cannot reach {np.round(position, 3).tolist()} m with this orientation; "
-                "allowed is the arm's workspace, about 0.3 to 0.7 m in front of the base"
+                "allowed is the arm's workspace in front of its base"
             )
         return joints
 

@@ -22,7 +22,8 @@ import numpy as np
 
 from vla_adapter_ros.choices import RendererName
 from vla_adapter_ros.errors import SimulationError
-from vla_adapter_ros.simulation.mjcf import AMBIENT, BACKGROUND, DIFFUSE, DRAWN_GROUP, LIGHT_DIRECTION
+from vla_adapter_ros.simulation.meshes import DRAWN_GROUP
+from vla_adapter_ros.simulation.mjcf import AMBIENT, BACKGROUND, DIFFUSE, LIGHT_DIRECTION
 
 ENVIRONMENT_VARIABLE = "VLA_ADAPTER_RENDERER"
 _MUJOCO_MAJOR = int(mujoco.__version__.split(".")[0])

@@ -16,28 +16,30 @@ from vla_adapter_ros.errors import SimulationError
 from vla_adapter_ros.simulation.disturbance import MAX_AMPLITUDE_M, Disturbance
 from vla_adapter_ros.simulation.drivers import ArmDrivers, DriverSettings
 from vla_adapter_ros.simulation.forward_controllers import ForwardPositionController
-from vla_adapter_ros.simulation.mjcf import ARM_JOINTS, FINGER_OPEN_M, TIME_STEP_S
+from vla_adapter_ros.simulation.mjcf import TIME_STEP_S
 from vla_adapter_ros.simulation.mujoco_kinematics import Kinematics
+from vla_adapter_ros.simulation.robot_models import RobotModel, robot_model
 from vla_adapter_ros.simulation.scene import Scene, sample_scene
 from vla_adapter_ros.simulation.trajectory_controller import Rows, TrajectoryController
 from vla_adapter_ros.simulation.world import World
 
-_OPEN_M = 0.035  # a gripper command above this counts as open: only then come pushes
+_OPEN = 0.875  # a gripper that is told to open farther than this counts as open: only then come pushes
 
 
 class SimulatedRobot:
-    """World, the arm's driver and gripper. Time starts at 0 and never runs back.
+    """World, the drivers of arms and grippers. Time starts at 0 and never runs back.
 
     Starts with the scene of seed 0. Methods are not thread-safe.
 
     Args:
-        contract: Camera names and sizes, the arm joints and the type of driver are taken from it.
+        contract: Says by its joints which robot it is. Names and sizes of cameras, grippers and the type of
+            driver are taken from it. A gripper that is one of its arm joints is moved by the arm's driver.
         backend: Renderer: auto, egl, osmesa or raycast.
         time_step_s: Length of a physics step [s].
         settings: Of the arm's driver.
 
     Raises:
-        SimulationError: the contract belongs to another arm, or see `World`.
+        SimulationError: no robot with the contract's joints can be simulated, or see `World`.
     """
 
     def __init__(
@@ -47,24 +49,37 @@ class SimulatedRobot:
         time_step_s: float = TIME_STEP_S,
         settings: DriverSettings = DriverSettings(),  # noqa: B008 - frozen
     ) -> None:
-        if set(contract.arm_joints) != set(ARM_JOINTS):
-            raise SimulationError(
-                f"contract '{contract.name}' has the arm joints {list(contract.arm_joints)}; "
-                f"the simulated arm has {list(ARM_JOINTS)}"
-            )
-        if len(contract.grippers) != 1:
-            raise SimulationError(
-                f"contract '{contract.name}' has {len(contract.grippers)} grippers; the simulated arm has 1"
-            )
         self.contract = contract
+        self.model: RobotModel = robot_model(contract.arm_joints, contract.name)
+        own = {gripper.name: n for n, gripper in enumerate(self.model.grippers)}
+        # Grippers that the arm's own driver moves, and those with a command of their own.
+        driven = tuple(name for name in own if name in contract.arm_joints)
+        self._driven_grippers = [own[name] for name in driven]
+        self._gripper_numbers = []
+        for gripper in contract.grippers:
+            joint = contract.joint_in_messages(gripper.joint)
+            if joint not in own or joint in driven:
+                raise SimulationError(
+                    f"contract '{contract.name}' has the gripper joint {joint}; allowed for the simulated "
+                    f"{self.model.name} are {', '.join(name for name in own if name not in driven) or 'none'}"
+                )
+            self._gripper_numbers.append(own[joint])
+        if missing := sorted(set(own) - set(driven) - {*map(list(own).__getitem__, self._gripper_numbers)}):
+            raise SimulationError(
+                f"contract '{contract.name}' does not drive {', '.join(missing)}: the simulated "
+                f"{self.model.name} needs an entry under grippers for each gripper"
+            )
         sizes = {name: (camera.width, camera.height) for name, camera in contract.cameras.items()}
-        self.world = World(sizes, backend, time_step_s)
-        self.kinematics = Kinematics(self.world.model)
+        self.world = World(sizes, backend, time_step_s, self.model)
+        self.arm_kinematics = tuple(Kinematics(self.world.model, arm) for arm in self.model.arms)
         self.joint_names = self.world.joint_names
         self._steps = 0
-        self._gripper = TrajectoryController((contract.grippers[0].joint,), np.array([FINGER_OPEN_M]))
+        self._gripper_drivers = [
+            TrajectoryController((gripper.name,), np.array([gripper.open_position]))
+            for gripper in self.model.grippers
+        ]
         self._disturbance: Disturbance | None = None
-        self._drivers = ArmDrivers(contract, self.kinematics, settings)
+        self._drivers = ArmDrivers(contract, (*self.model.joints, *driven), self.kinematics, settings)
         self.problem = ""
         """Why the driver dropped the last trajectory; empty since the newest one came."""
         self.scene = self.reset(0)
@@ -80,25 +95,33 @@ class SimulatedRobot:
         return self.world.backend
 
     @property
-    def gripper_command(self) -> float:
-        """Commanded position of each finger [m], clipped to 0 (closed) and 0.04 (open)."""
-        return float(np.clip(self._gripper.sample(self.time)[0][0], 0.0, FINGER_OPEN_M))
+    def kinematics(self) -> Kinematics:
+        """Kinematics of the first arm."""
+        return self.arm_kinematics[0]
+
+    def gripper_command(self, gripper: int = 0) -> float:
+        """Commanded position of a gripper's joint [m or rad], clipped to its stroke.
+
+        `gripper` is its number in `contract.grippers`.
+        """
+        return float(self._gripper_commands()[self._gripper_numbers[gripper]])
 
     def reset(self, seed: int, objects: Sequence[str] = ()) -> Scene:
-        """Put a new scene on the table, drop trajectory and pushes, open the gripper. Time goes on.
+        """Put a new scene on the table, drop trajectories and pushes, open the grippers. Time goes on.
 
         Raises:
             SimulationError: see `sample_scene`; the old scene then stays.
         """
-        return self.reset_scene(sample_scene(seed, objects))
+        return self.reset_scene(sample_scene(seed, objects, self.model))
 
     def reset_scene(self, scene: Scene) -> Scene:
         """As `reset`, with a scene at hand."""
         self.world.reset(scene)
         self.scene = scene
-        self._gripper.hold(np.array([scene.finger]))
+        for driver in self._gripper_drivers:
+            driver.hold(np.array([scene.finger]))
         self._disturbance = None
-        self._drivers.hold(np.array(scene.joints))
+        self._drivers.hold(np.array([*scene.joints, *(scene.finger for _ in self._driven_grippers)]))
         return scene
 
     def accept_trajectory(
@@ -120,7 +143,7 @@ class SimulatedRobot:
             TrajectoryError: it was refused; the one before goes on.
         """
         driver, places = self._driver("joint_trajectory", group=group), self._drivers.places(group)
-        measured = self.joint_positions()[places], self.joint_velocities()[places]
+        measured = self._driven_positions()[places], self._driven_velocities()[places]
         driver.accept_trajectory(
             names, start, times, positions, velocities, accelerations, now=self.time, measured=measured
         )
@@ -135,7 +158,7 @@ class SimulatedRobot:
             SimulationError: the contract has another type of command.
             CommandError: another number of values, or one that is not finite.
         """
-        driver = self._driver("forward_position", "forward_velocity", group=group)
+        driver = self._driver("forward_position", "joint_state", "forward_velocity", group=group)
         if isinstance(driver, ForwardPositionController):
             driver.accept_positions(values, now=self.time)
         else:
@@ -159,28 +182,37 @@ class SimulatedRobot:
         """
         self._driver("cartesian_twist").accept_twist(twist, now=self.time)
 
-    def accept_gripper(self, position_m: float) -> None:
-        """Move each finger to `position_m` [m], 0 closed to 0.04 open; further values are clipped.
+    def accept_gripper(self, position: float, gripper: int = 0) -> None:
+        """Move a gripper's joint to `position` [m or rad]; what is beyond its stroke is clipped.
+
+        `gripper` is its number in `contract.grippers`.
 
         Raises:
             SimulationError: the value is not finite.
         """
-        if not np.isfinite(position_m):
-            raise SimulationError(f"gripper position {position_m}: allowed are finite numbers [m]")
-        self._gripper.hold(np.clip([float(position_m)], 0.0, FINGER_OPEN_M))
+        if not np.isfinite(position):
+            raise SimulationError(f"gripper position {position}: allowed are finite numbers [m or rad]")
+        number = self._gripper_numbers[gripper]
+        self._gripper_drivers[number].hold(np.array([self.model.grippers[number].clip(float(position))]))
 
     def accept_gripper_trajectory(
-        self, names: Sequence[str], start: float, times: ArrayLike, positions: Rows
+        self,
+        names: Sequence[str],
+        start: float,
+        times: ArrayLike,
+        positions: Rows,
+        gripper: int = 0,
     ) -> None:
-        """Move the fingers along a trajectory of the contract's gripper joint.
+        """Move a gripper's joint along a trajectory; `gripper` is its number in `contract.grippers`.
 
         Raises:
             TrajectoryError: it was refused; the one before goes on.
         """
-        self._gripper.accept_trajectory(names, start, times, positions, now=self.time)
+        driver = self._gripper_drivers[self._gripper_numbers[gripper]]
+        driver.accept_trajectory(names, start, times, positions, now=self.time)
 
     def set_disturbance(self, amplitude_m: float, seed: int) -> None:
-        """Push the arm about at random while the gripper is open, until the next reset.
+        """Push the arms about at random while all grippers are open, until the next reset.
 
         Args:
             amplitude_m: Largest offset per axis [m], 0 (off) to 0.03.
@@ -207,21 +239,29 @@ class SimulatedRobot:
         if steps < 1 or abs(steps * step - dt) > 1e-6:
             raise SimulationError(f"dt = {dt} s: allowed are positive multiples of {step} s")
         disturbance, map_to_joints = self._disturbance, self._disturbance_map()
+        arm = slice(len(self.model.joints))
         for _ in range(steps):
-            position, velocity = self._drivers.sample(self.time)
-            gripper = self.gripper_command
+            position, velocity = (part[arm] for part in self._drivers.sample(self.time))
+            grippers = self._gripper_commands()
             if disturbance is not None and map_to_joints is not None:
-                offset, speed = disturbance.offset(self.time, gripper > _OPEN_M)
+                openings = [g.opening(p) for g, p in zip(self.model.grippers, grippers, strict=True)]
+                offset, speed = disturbance.offset(self.time, min(openings) > _OPEN)
                 position, velocity = position + map_to_joints @ offset, velocity + map_to_joints @ speed
-            self.world.advance(position, velocity, gripper, step)
+            self.world.advance(position, velocity, grippers, step)
             self._steps += 1
             if map_to_joints is None:
-                arm = self.joint_positions()[: len(ARM_JOINTS)]
-                self.problem = self._drivers.check_tolerances(self.time, arm) or self.problem
+                measured = self._driven_positions()
+                self.problem = self._drivers.check_tolerances(self.time, measured) or self.problem
 
     def desired(self) -> tuple[np.ndarray, np.ndarray]:
-        """The driver's set-point now, without pushes: positions (7,) [rad], velocities (7,) [rad/s]."""
-        return self._drivers.sample(self.time)
+        """The drivers' set-point now, without pushes: positions (J,) [rad], velocities (J,) [rad/s]."""
+        arm = slice(len(self.model.joints))
+        position, velocity = self._drivers.sample(self.time)
+        return position[arm], velocity[arm]
+
+    def arm_positions(self) -> np.ndarray:
+        """Measured positions of all arm joints (J,) [rad], without the grippers."""
+        return self.joint_positions()[: len(self.model.joints)]
 
     def joint_positions(self) -> np.ndarray:
         """See `World.joint_positions`."""
@@ -231,13 +271,13 @@ class SimulatedRobot:
         """See `World.joint_velocities`."""
         return self.world.joint_velocities()
 
-    def tool_pose(self) -> np.ndarray:
+    def tool_pose(self, arm: int = 0) -> np.ndarray:
         """See `World.tool_pose`."""
-        return self.world.tool_pose()
+        return self.world.tool_pose(arm)
 
     def tool_twist(self) -> np.ndarray:
-        """Velocity of the tool point (6,) in the base frame: linear [m/s] before angular [rad/s]."""
-        arm = slice(len(ARM_JOINTS))
+        """Twist of the first arm's tool point (6,), base frame: linear [m/s] before angular [rad/s]."""
+        arm = slice(len(self.model.arms[0].joints))
         return self.kinematics.jacobian(self.joint_positions()[arm]) @ self.joint_velocities()[arm]
 
     def object_positions(self) -> dict[str, np.ndarray]:
@@ -264,10 +304,28 @@ class SimulatedRobot:
             )
         return self._drivers[group]
 
+    def _driven_positions(self) -> np.ndarray:
+        """Measured positions of what the arm's drivers move."""
+        return np.append(self.arm_positions(), self.world.gripper_positions()[self._driven_grippers])
+
+    def _driven_velocities(self) -> np.ndarray:
+        arm = self.joint_velocities()[: len(self.model.joints)]
+        return np.append(arm, self.world.gripper_velocities()[self._driven_grippers])
+
+    def _gripper_commands(self) -> np.ndarray:
+        """Commanded position of every gripper of the robot (G,), clipped to its stroke."""
+        commands = np.array([driver.sample(self.time)[0][0] for driver in self._gripper_drivers])
+        commands[self._driven_grippers] = self._drivers.sample(self.time)[0][len(self.model.joints) :]
+        return np.array([g.clip(float(c)) for g, c in zip(self.model.grippers, commands, strict=True)])
+
     def _disturbance_map(self) -> np.ndarray | None:
-        """Map (7, 3) from a tool offset [m] to joint offsets [rad] that keep the hand's orientation."""
+        """Map (J, 3) from a tool offset [m] to joint offsets [rad] that keep the hands' orientation."""
         if self._disturbance is None:
             return None
-        jacobian = self.kinematics.jacobian(self.joint_positions()[: len(ARM_JOINTS)])
-        damped = jacobian @ jacobian.T + 1e-4 * np.eye(6)
-        return (jacobian.T @ np.linalg.inv(damped))[:, :3]
+        maps, first = [], 0
+        for arm, kinematics in zip(self.model.arms, self.arm_kinematics, strict=True):
+            jacobian = kinematics.jacobian(self.arm_positions()[first : first + len(arm.joints)])
+            damped = jacobian @ jacobian.T + 1e-4 * np.eye(6)
+            maps.append((jacobian.T @ np.linalg.inv(damped))[:, :3])
+            first += len(arm.joints)
+        return np.vstack(maps)

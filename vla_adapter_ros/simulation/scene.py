@@ -10,17 +10,11 @@ import numpy as np
 
 from vla_adapter_ros.errors import SimulationError
 from vla_adapter_ros.simulation.cube_colors import COLORS
-from vla_adapter_ros.simulation.mjcf import CUBE_SIDE_M, FINGER_OPEN_M, MAX_CUBES, build_model
+from vla_adapter_ros.simulation.mjcf import MAX_CUBES, build_model
 from vla_adapter_ros.simulation.mujoco_kinematics import Kinematics
+from vla_adapter_ros.simulation.robot_models import FR3, ArmModel, RobotModel, TaskArea
 
-CUBE_X_M = (0.36, 0.62)
-CUBE_Y_M = (-0.20, 0.20)
 CUBE_YAW_RAD = 0.3
-CUBE_DISTANCE_M = 0.10  # at least, between centers
-REST_HEIGHT_M = CUBE_SIDE_M / 2  # of a cube's center on the table
-START_X_M = (0.35, 0.55)
-START_Y_M = (-0.15, 0.15)
-START_Z_M = (0.18, 0.30)
 
 
 @dataclass(frozen=True)
@@ -35,12 +29,20 @@ class Cube:
 
 @dataclass(frozen=True)
 class Scene:
-    """Everything a world starts from: cubes, arm joints (7) [rad], finger position [m], table shade."""
+    """Everything a world starts from.
+
+    Attributes:
+        seed: What it was sampled from.
+        cubes: What lies on the table.
+        joints: Of all arms (J,) [rad].
+        finger: Position of every gripper's joint [m or rad].
+        table_shade: Factor on the table's color.
+    """
 
     seed: int
     cubes: tuple[Cube, ...]
     joints: tuple[float, ...]
-    finger: float = FINGER_OPEN_M
+    finger: float = FR3.grippers[0].open_position
     table_shade: float = 1.0
 
     @property
@@ -49,9 +51,9 @@ class Scene:
         return tuple(cube.color for cube in self.cubes)
 
 
-@functools.lru_cache(maxsize=1)
-def _kinematics() -> Kinematics:
-    return Kinematics(build_model())
+@functools.lru_cache(maxsize=4)
+def _kinematics(robot: RobotModel, arm: ArmModel) -> Kinematics:
+    return Kinematics(build_model(robot), arm)
 
 
 def check_colors(objects: Sequence[str]) -> tuple[str, ...]:
@@ -70,12 +72,15 @@ def check_colors(objects: Sequence[str]) -> tuple[str, ...]:
     return tuple(objects)
 
 
-def sample_cubes(rng: np.random.Generator, objects: Sequence[str] = ()) -> tuple[Cube, ...]:
-    """Cubes at random poses on the table, at least `CUBE_DISTANCE_M` apart.
+def sample_cubes(
+    rng: np.random.Generator, objects: Sequence[str] = (), area: TaskArea = FR3.area
+) -> tuple[Cube, ...]:
+    """Cubes at random poses on the table, at least `area.cube_distance` apart.
 
     Args:
         rng: Source of chance.
         objects: Colors to use; empty: three colors drawn by chance.
+        area: Where they may lie.
 
     Raises:
         SimulationError: an unknown color, one named twice, or too many.
@@ -83,15 +88,15 @@ def sample_cubes(rng: np.random.Generator, objects: Sequence[str] = ()) -> tuple
     colors = check_colors(objects) or tuple(str(c) for c in rng.permutation(list(COLORS))[:3])
     centers: list[np.ndarray] = []
     while len(centers) < len(colors):
-        center = np.array([rng.uniform(*CUBE_X_M), rng.uniform(*CUBE_Y_M)])
-        if all(np.linalg.norm(center - other) >= CUBE_DISTANCE_M for other in centers):
+        center = np.array([rng.uniform(*area.cube_x), rng.uniform(*area.cube_y)])
+        if all(np.linalg.norm(center - other) >= area.cube_distance for other in centers):
             centers.append(center)
         elif rng.random() < 0.01:
             centers.clear()  # four cubes can lie so that no room is left: begin anew
     return tuple(
         Cube(
             color,
-            (float(center[0]), float(center[1]), REST_HEIGHT_M),
+            (float(center[0]), float(center[1]), area.rest_height),
             float(rng.uniform(-CUBE_YAW_RAD, CUBE_YAW_RAD)),
             _shade(rng, COLORS[color]),
         )
@@ -99,12 +104,13 @@ def sample_cubes(rng: np.random.Generator, objects: Sequence[str] = ()) -> tuple
     )
 
 
-def sample_scene(seed: int, objects: Sequence[str] = ()) -> Scene:
+def sample_scene(seed: int, objects: Sequence[str] = (), robot: RobotModel = FR3) -> Scene:
     """A random scene; the same arguments always give the same one.
 
     Args:
         seed: Any non-negative whole number.
         objects: Colors of the cubes; empty: three, chosen by the seed.
+        robot: The robot that stands at the table.
 
     Raises:
         SimulationError: an unknown color, one named twice, or too many; a negative seed.
@@ -112,10 +118,19 @@ def sample_scene(seed: int, objects: Sequence[str] = ()) -> Scene:
     if seed < 0:
         raise SimulationError(f"scene seed {seed}: allowed are whole numbers from 0")
     rng = np.random.default_rng(seed)
-    tool = [rng.uniform(*START_X_M), rng.uniform(*START_Y_M), rng.uniform(*START_Z_M)]
+    area, starts = robot.area, []
+    for arm in robot.arms:
+        at = rng.uniform(*area.start_x), rng.uniform(*area.start_y), rng.uniform(*area.start_z)
+        starts.append((arm, np.array([arm.base[0] + at[0], arm.base[1] + at[1], at[2]])))
     table_shade = float(rng.uniform(0.9, 1.1))
-    joints = _kinematics().inverse(np.array(tool))
-    return Scene(seed, sample_cubes(rng, objects), tuple(joints.tolist()), table_shade=table_shade)
+    joints = [_kinematics(robot, arm).inverse(tool) for arm, tool in starts]
+    return Scene(
+        seed,
+        sample_cubes(rng, objects, area),
+        tuple(np.concatenate(joints).tolist()),
+        robot.grippers[0].open_position,
+        table_shade,
+    )
 
 
 def _shade(rng: np.random.Generator, rgb: tuple[float, float, float]) -> tuple[float, float, float]:

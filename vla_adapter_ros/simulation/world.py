@@ -1,4 +1,4 @@
-"""The simulated world: one arm, its hand, cubes on a table and two cameras, in MuJoCo."""
+"""The simulated world: a robot, cubes on a table and cameras, in MuJoCo."""
 
 from __future__ import annotations
 
@@ -8,32 +8,22 @@ import mujoco
 import numpy as np
 
 from vla_adapter_ros.errors import SimulationError
-from vla_adapter_ros.simulation.mjcf import (
-    ARM_JOINTS,
-    CAMERAS,
-    FINGER_JOINTS,
-    FINGER_OPEN_M,
-    MAX_CUBES,
-    TABLE_RGB,
-    TIME_STEP_S,
-    TOOL_SITE,
-    build_model,
-)
+from vla_adapter_ros.simulation.mjcf import MAX_CUBES, TABLE_RGB, TIME_STEP_S, build_model
 from vla_adapter_ros.simulation.render import RayCastRenderer, Renderer, choose_backend, make_renderer
-from vla_adapter_ros.simulation.scene import REST_HEIGHT_M, Scene
+from vla_adapter_ros.simulation.robot_models import FR3, RobotModel
+from vla_adapter_ros.simulation.scene import Scene
 
-LIFT_HEIGHT_M = 0.06  # above the height at rest: the task's success
-HOLD_DISTANCE_M = 0.06  # of a lifted cube's center from the tool point, at most
-_CTRL_OPEN = 255.0  # the hand actuator's input for open fingers
+HOLD_DISTANCE_M = 0.06  # of a lifted cube's center from a tool point, at most
 
 
 class World:
     """Physics, measurements and images. Time passes only in `advance`.
 
     Args:
-        cameras: Image size (width, height) per camera; names out of `CAMERAS`.
+        cameras: Image size (width, height) per camera, by names of the robot's cameras.
         backend: Renderer, see `render.choose_backend`.
         time_step_s: Length of a physics step [s].
+        robot: The robot at the table.
 
     Raises:
         SimulationError: unknown camera, size or backend, or the arm's meshes are not installed.
@@ -44,14 +34,17 @@ class World:
         cameras: Mapping[str, tuple[int, int]],
         backend: str = "auto",
         time_step_s: float = TIME_STEP_S,
+        robot: RobotModel = FR3,
     ) -> None:
-        unknown = [name for name in cameras if name not in CAMERAS]
+        unknown = [name for name in cameras if name not in robot.camera_names]
         if unknown:
-            raise SimulationError(f"unknown cameras {unknown}: allowed are {', '.join(CAMERAS)}")
-        self.model = build_model()
+            raise SimulationError(f"unknown cameras {unknown}: allowed are {', '.join(robot.camera_names)}")
+        self.robot = robot
+        self.model = build_model(robot)
         self.model.opt.timestep = self.time_step_s = time_step_s
         self.data = mujoco.MjData(self.model)
-        self.joint_names = ARM_JOINTS + FINGER_JOINTS
+        fingers = [pair for g in robot.grippers for pair in zip(g.joints, g.names, strict=False)]
+        self.joint_names = (*robot.joints, *(name for _, name in fingers))
         self.backend = choose_backend(backend) if cameras else "raycast"
         self._sizes = dict(cameras)
         self._renderers: dict[tuple[int, int], Renderer] = {}
@@ -60,16 +53,24 @@ class World:
                 self._renderers[size] = make_renderer(self.model, *size, backend)
         if self._renderers:
             self.backend = next(iter(self._renderers.values())).backend
-        joints = [self.model.joint(name) for name in (*ARM_JOINTS, "finger_joint1", "finger_joint2")]
+        joints = [self.model.joint(name) for name in (*robot.joints, *(joint for joint, _ in fingers))]
         self._positions = np.array([joint.qposadr[0] for joint in joints])
         self._velocities = np.array([joint.dofadr[0] for joint in joints])
-        arm = [self.model.actuator(name).id for name in ARM_JOINTS]
+        self._grippers = [self.joint_names.index(gripper.name) for gripper in robot.grippers]
+        self._finger_places = [
+            self.model.joint(joint).qposadr[0] for gripper in robot.grippers for joint in gripper.joints
+        ]
+        arm = [self._actuator_of(name) for name in robot.joints]
         self._arm = np.array(arm)
-        self._hand = self.model.actuator("hand").id
-        self._site = self.model.site(TOOL_SITE).id
+        self._hands = np.array([self.model.actuator(gripper.actuator).id for gripper in robot.grippers])
+        self._input_scale = np.array([gripper.input_scale for gripper in robot.grippers])
+        self._sites = [self.model.site(a.tool).id for a in robot.arms]
         # Damping over stiffness of the position servos: how far the input must lead the
         # set-point per rad/s, so that the damping does not make the arm lag behind.
-        self._lead_s = -self.model.actuator_biasprm[arm, 2] / self.model.actuator_gainprm[arm, 0]
+        damping = -self.model.actuator_biasprm[arm, 2]
+        passive = self.model.dof_damping[self._velocities[: len(arm)]]
+        damping = np.where(damping > 0, damping, passive)  # small servos are damped by their gears alone
+        self._lead_s = damping / self.model.actuator_gainprm[arm, 0]
         self._cubes: dict[str, int] = {}
 
     @property
@@ -93,20 +94,26 @@ class World:
                 self.data.qpos[start : start + 7] = [*cube.position, np.cos(half), 0.0, 0.0, np.sin(half)]
         table = self.model.geom("table").id
         self.model.geom_rgba[table, :3] = np.clip(np.multiply(TABLE_RGB, scene.table_shade), 0.0, 1.0)
-        self.data.qpos[self._positions] = [*scene.joints, scene.finger, scene.finger]
+        self.data.qpos[self._positions[: len(scene.joints)]] = scene.joints
+        self.data.qpos[self._finger_places] = scene.finger
         self.data.ctrl[self._arm] = scene.joints
-        self.data.ctrl[self._hand] = scene.finger / FINGER_OPEN_M * _CTRL_OPEN
+        self.data.ctrl[self._hands] = scene.finger * self._input_scale
         mujoco.mj_forward(self.model, self.data)
 
     def advance(
-        self, arm_position: np.ndarray, arm_velocity: np.ndarray, gripper_position: float, dt: float
+        self,
+        arm_position: np.ndarray,
+        arm_velocity: np.ndarray,
+        gripper_position: float | np.ndarray,
+        dt: float,
     ) -> None:
         """Let time pass with constant set-points.
 
         Args:
-            arm_position: Joint set-points (7,) [rad].
-            arm_velocity: Speed of the set-points (7,) [rad/s], fed forward.
-            gripper_position: Set-point of each finger [m], 0 closed to 0.04 open; clipped.
+            arm_position: Joint set-points of all arms (J,) [rad].
+            arm_velocity: Speed of the set-points (J,) [rad/s], fed forward.
+            gripper_position: Set-point of each gripper's joint (G,), or one for all [m or rad]; clipped to
+                the stroke.
             dt: Time to pass [s]; a multiple of the time step.
 
         Raises:
@@ -115,27 +122,40 @@ class World:
         steps = round(dt / self.time_step_s)
         if steps < 1 or abs(steps * self.time_step_s - dt) > 1e-6:
             raise SimulationError(f"dt = {dt} s: allowed are positive multiples of {self.time_step_s} s")
-        opening = min(max(float(gripper_position) / FINGER_OPEN_M, 0.0), 1.0)
+        wanted = np.broadcast_to(gripper_position, len(self._hands))
+        clipped = [gripper.clip(float(w)) for gripper, w in zip(self.robot.grippers, wanted, strict=True)]
         self.data.ctrl[self._arm] = arm_position + self._lead_s * arm_velocity
-        self.data.ctrl[self._hand] = opening * _CTRL_OPEN
+        self.data.ctrl[self._hands] = clipped * self._input_scale
         mujoco.mj_step(self.model, self.data, steps)
 
     def joint_positions(self) -> np.ndarray:
-        """Measured positions (9,), in the order of `joint_names`: 7 arm joints [rad], 2 fingers [m]."""
+        """Measured positions in the order of `joint_names`: arm joints [rad], then grippers [m or rad]."""
         return self.data.qpos[self._positions]
 
     def joint_velocities(self) -> np.ndarray:
-        """Measured velocities (9,), same order [rad/s, m/s]."""
+        """Measured velocities, same order [rad/s, m/s]."""
         return self.data.qvel[self._velocities]
 
-    def tool_pose(self) -> np.ndarray:
-        """Tool pose (7,) in the base frame: x, y, z [m], quaternion x, y, z, w with w >= 0."""
+    def gripper_positions(self) -> np.ndarray:
+        """Measured position of each gripper's joint (G,) [m or rad]."""
+        return self.joint_positions()[self._grippers]
+
+    def gripper_velocities(self) -> np.ndarray:
+        """Measured velocity of each gripper's joint (G,) [m/s or rad/s]."""
+        return self.joint_velocities()[self._grippers]
+
+    def tool_pose(self, arm: int = 0) -> np.ndarray:
+        """Tool pose (7,) in the base frame: x, y, z [m], quaternion x, y, z, w with w >= 0.
+
+        Args:
+            arm: Number of the arm.
+        """
         self._refresh()
         wxyz = np.zeros(4)
-        mujoco.mju_mat2Quat(wxyz, self.data.site_xmat[self._site])
+        mujoco.mju_mat2Quat(wxyz, self.data.site_xmat[self._sites[arm]])
         if wxyz[0] < 0:
             wxyz = -wxyz
-        return np.concatenate([self.data.site_xpos[self._site], wxyz[1:], wxyz[:1]])
+        return np.concatenate([self.data.site_xpos[self._sites[arm]], wxyz[1:], wxyz[:1]])
 
     def object_positions(self) -> dict[str, np.ndarray]:
         """Center (3,) [m] of every cube by color, base frame."""
@@ -146,11 +166,12 @@ class World:
         return positions
 
     def lifted(self) -> str:
-        """Color of the cube that is held at least `LIFT_HEIGHT_M` above its rest height; empty if none."""
-        tool = self.tool_pose()[:3]
+        """Color of the cube that is held up (`TaskArea.lift_height`); empty if none."""
+        self._refresh()
+        tools = self.data.site_xpos[self._sites]
         for color, center in self.object_positions().items():
-            high = center[2] >= REST_HEIGHT_M + LIFT_HEIGHT_M
-            if high and np.linalg.norm(center - tool) <= HOLD_DISTANCE_M:
+            high = center[2] >= self.robot.area.rest_height + self.robot.area.lift_height
+            if high and np.linalg.norm(center - tools, axis=1).min() <= HOLD_DISTANCE_M:
                 return color
         return ""
 
@@ -180,6 +201,14 @@ class World:
             renderer.close()
         self._renderers.clear()
         self._sizes.clear()
+
+    def _actuator_of(self, joint: str) -> int:
+        """The actuator that moves a joint."""
+        (index,) = np.flatnonzero(
+            (self.model.actuator_trnid[:, 0] == self.model.joint(joint).id)
+            & (self.model.actuator_trntype == mujoco.mjtTrn.mjTRN_JOINT)
+        )
+        return int(index)
 
     def _renderer(self, camera: str) -> Renderer:
         """The renderer of a camera, with all poses up to date."""

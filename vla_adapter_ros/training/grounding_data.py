@@ -14,12 +14,14 @@ import numpy as np
 from vla_adapter_ros.contract import Contract
 from vla_adapter_ros.errors import SimulationError, TrainingError
 from vla_adapter_ros.simulation.cube_colors import COLORS
-from vla_adapter_ros.simulation.mjcf import CUBE_SIDE_M, FINGER_OPEN_M
 from vla_adapter_ros.simulation.mujoco_kinematics import DOWN, Kinematics
-from vla_adapter_ros.simulation.scene import REST_HEIGHT_M, Cube, Scene, sample_cubes
+from vla_adapter_ros.simulation.robot_models import FR3
+from vla_adapter_ros.simulation.scene import Cube, Scene, sample_cubes
 from vla_adapter_ros.simulation.world import World
 
 COLOR_NAMES = tuple(COLORS)
+_REST_HEIGHT_M = FR3.area.rest_height
+_FINGER_OPEN_M = FR3.grippers[0].open_position
 MIN_VISIBLE_FRACTION = 0.001  # of an image's pixels that must show a cube, else it counts as unseen
 MIN_PATCH_FRACTION = 0.06  # of a patch's pixels that must show a cube, else the patch shows none
 _HELD, _NEAR = 0.25, 0.4  # fraction of scenes with a cube in the hand, and with the hand at a cube
@@ -77,23 +79,23 @@ def _draw_cubes_and_hand(rng: np.random.Generator) -> tuple[list[Cube], np.ndarr
     """Cubes, tool point (3,) [m] and finger position [m]."""
     cubes = list(sample_cubes(rng))
     draw = rng.random()
-    finger = float(rng.choice([FINGER_OPEN_M, FINGER_OPEN_M, 0.0])) * float(rng.uniform(0.9, 1.0))
+    finger = float(rng.choice([_FINGER_OPEN_M, _FINGER_OPEN_M, 0.0])) * float(rng.uniform(0.9, 1.0))
     tool = np.array([rng.uniform(0.32, 0.66), rng.uniform(-0.25, 0.25), rng.uniform(0.1, 0.32)])
     if draw < _HELD:
         held = cubes[0]
-        tool = np.array([*tool[:2], REST_HEIGHT_M + rng.uniform(0.0, 0.2) * (rng.random() < 0.8)])
+        tool = np.array([*tool[:2], _REST_HEIGHT_M + rng.uniform(0.0, 0.2) * (rng.random() < 0.8)])
         center = tool + rng.normal(0.0, 0.004, 3)
-        center[2] = max(center[2], REST_HEIGHT_M)
+        center[2] = max(center[2], _REST_HEIGHT_M)
         cubes[0] = replace(held, position=tuple(center.tolist()), yaw=float(rng.normal(0.0, 0.05)))
-        finger = CUBE_SIDE_M / 2
+        finger = FR3.area.cube_side / 2
         cubes = [cubes[0], *(cube for cube in cubes[1:] if not _collides(tool, cube))]
     elif draw < _HELD + _NEAR:
         near = np.asarray(cubes[0].position)
-        height = rng.uniform(REST_HEIGHT_M, 0.16)
+        height = rng.uniform(_REST_HEIGHT_M, 0.16)
         tool = np.array([*(near[:2] + rng.normal(0.0, 0.1 * height + 0.003, 2)), height])
         if any(_collides(tool, cube) for cube in cubes[1:]):
             tool[2] = rng.uniform(0.08, 0.16)
-        finger = FINGER_OPEN_M
+        finger = _FINGER_OPEN_M
     return cubes, tool, finger
 
 

@@ -57,7 +57,7 @@ class Oracle:
         cube = self.robot.object_positions()[self.choose(instruction)]
         tool, arm = proprio[8:11], proprio[:7]
         above = np.array([cube[0], cube[1], 0.15])
-        held = self.robot.gripper_command < 0.035
+        held = self.robot.gripper_command() < 0.035
         if held:
             goal, gripper = above + np.array([0, 0, 0.1]), 0.0
         elif np.linalg.norm(tool[:2] - cube[:2]) > 0.012:

@@ -89,6 +89,13 @@ def test_positions_are_those_that_are_due():
     assert out.end(2.0) == 0 and len(heard) == 1
 
 
+def test_joint_states_name_the_joints_and_say_no_velocity():
+    heard, out = output("joint_state")
+    assert out.send(outgoing()) == 1 and out.send(outgoing(setpoint=None)) == 0
+    assert tuple(heard[0].name) == SHIPPED.arm_joints and list(heard[0].position) == HOME.tolist()
+    assert len(heard[0].velocity) == len(heard[0].effort) == 0 and len(heard) == 1
+
+
 def test_a_trajectory_is_sent_when_there_is_one():
     heard, out = output("joint_trajectory")
     rows = np.zeros((3, 2, 7))
@@ -98,7 +105,7 @@ def test_a_trajectory_is_sent_when_there_is_one():
     assert out.send(outgoing(trajectory=path, released=True)) == 0
 
 
-@pytest.mark.parametrize("kind", ["joint_trajectory", "forward_position", "forward_velocity"])
+@pytest.mark.parametrize("kind", ["joint_trajectory", "forward_position", "joint_state", "forward_velocity"])
 def test_each_controller_is_told_its_own_joints_of_one_motion(kind):
     """The groups are not in the order of the arm, and each has an order of its own."""
     joints = SHIPPED.arm_joints
@@ -118,8 +125,9 @@ def test_each_controller_is_told_its_own_joints_of_one_motion(kind):
         ]  # fmt: skip
         assert list(base.points[0].positions) == [0.0, 1.0, 2.0, 3.0]
     else:
-        values = HOME if kind == "forward_position" else SPEED
-        assert list(wrist.data) == values[:3:-1].tolist() and list(base.data) == values[:4].tolist()
+        values = SPEED if kind == "forward_velocity" else HOME
+        told = [list(m.position if kind == "joint_state" else m.data) for m in (wrist, base)]
+        assert told == [values[:3:-1].tolist(), values[:4].tolist()]
     if kind == "forward_velocity":
         assert [arm.end(2.0) for arm in made] == [1, 1]
         assert list(node.heard[2].data) == [0.0] * 3 and list(node.heard[3].data) == [0.0] * 4

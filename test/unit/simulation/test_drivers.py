@@ -20,11 +20,14 @@ from vla_adapter_ros.simulation.forward_controllers import (
     ForwardPositionController,
     ForwardVelocityController,
 )
-from vla_adapter_ros.simulation.mjcf import ARM_JOINTS, build_model
-from vla_adapter_ros.simulation.mujoco_kinematics import READY, Kinematics
+from vla_adapter_ros.simulation.mjcf import build_model
+from vla_adapter_ros.simulation.mujoco_kinematics import Kinematics
 from vla_adapter_ros.simulation.robot import SimulatedRobot
+from vla_adapter_ros.simulation.robot_models import FR3
 
 CONTRACT = read_contract("franka_sim")
+ARM_JOINTS = FR3.joints
+READY = np.array(FR3.arms[0].ready)
 AB = ("a", "b")
 NAN = float("nan")
 
@@ -174,9 +177,9 @@ def test_the_gripper_takes_a_trajectory() -> None:
     robot = SimulatedRobot(dataclasses.replace(CONTRACT, cameras={}), "raycast")
     robot.accept_gripper_trajectory((CONTRACT.grippers[0].joint,), 0.0, [0.5], [[0.0]])
     robot.advance(0.25)
-    assert robot.gripper_command == pytest.approx(0.02, abs=1e-3)
+    assert robot.gripper_command() == pytest.approx(0.02, abs=1e-3)
     robot.advance(0.5)
-    assert robot.gripper_command == 0.0 and robot.joint_positions()[7] < 0.003
+    assert robot.gripper_command() == 0.0 and robot.joint_positions()[7] < 0.003
 
 
 @pytest.mark.parametrize("command", ["joint_trajectory", "forward_position", "forward_velocity"])

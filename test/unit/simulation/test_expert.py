@@ -8,8 +8,9 @@ import pytest
 from vla_adapter_ros.contract import read_contract
 from vla_adapter_ros.control.core import MotionCore
 from vla_adapter_ros.errors import SimulationError
-from vla_adapter_ros.simulation.expert import STEP_M, PickExpert
+from vla_adapter_ros.simulation.expert import PickExpert
 from vla_adapter_ros.simulation.robot import SimulatedRobot
+from vla_adapter_ros.simulation.robot_models import FR3
 
 CONTRACT = read_contract("franka_sim")
 TICK_S = 0.01
@@ -62,8 +63,8 @@ def test_commands_are_a_short_way_ahead_of_the_arm(robot: SimulatedRobot) -> Non
     command = PickExpert(robot, scene.colors[0]).command(robot.time)
     assert command.shape == (8,) and command[7] == CONTRACT.grippers[0].open
     way = robot.kinematics.forward(command[:7])[0] - before
-    assert 0.01 < np.linalg.norm(way[:2]) <= STEP_M + 1e-6
-    assert abs(way[2]) <= STEP_M + 1e-6
+    assert 0.01 < np.linalg.norm(way[:2]) <= FR3.area.step + 1e-6
+    assert abs(way[2]) <= FR3.area.step + 1e-6
 
 
 def test_after_the_lift_it_stands_still_and_keeps_the_cube(robot: SimulatedRobot) -> None:

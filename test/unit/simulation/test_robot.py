@@ -55,7 +55,7 @@ def test_reset_drops_trajectory_and_gripper_command(robot: SimulatedRobot) -> No
     scene = robot.reset(9)
     robot.advance(0.5)
     assert np.allclose(robot.joint_positions()[:7], scene.joints, atol=2e-3)
-    assert robot.gripper_command == 0.04
+    assert robot.gripper_command() == 0.04
 
 
 def test_a_refused_reset_changes_nothing(robot: SimulatedRobot) -> None:
@@ -75,7 +75,7 @@ def test_bad_commands_are_refused(robot: SimulatedRobot) -> None:
     with pytest.raises(SimulationError, match="allowed is 0 to"):
         robot.set_disturbance(0.5, 0)
     robot.accept_gripper(7.0)
-    assert robot.gripper_command == 0.04
+    assert robot.gripper_command() == 0.04
 
 
 def test_images_have_the_contracts_sizes(robot: SimulatedRobot) -> None:

@@ -11,8 +11,9 @@ from vla_adapter_ros.errors import SimulationError
 from vla_adapter_ros.simulation.cube_colors import COLORS
 from vla_adapter_ros.simulation.cube_instructions import INSTRUCTIONS, cube_instruction
 from vla_adapter_ros.simulation.mjcf import build_model
-from vla_adapter_ros.simulation.mujoco_kinematics import DOWN, READY, Kinematics
-from vla_adapter_ros.simulation.scene import CUBE_DISTANCE_M, sample_scene
+from vla_adapter_ros.simulation.mujoco_kinematics import DOWN, Kinematics
+from vla_adapter_ros.simulation.robot_models import FR3
+from vla_adapter_ros.simulation.scene import sample_scene
 
 
 @pytest.fixture(scope="module")
@@ -54,7 +55,7 @@ def test_cubes_lie_apart_and_the_hand_points_down(seed: int) -> None:
     centers = np.array([cube.position for cube in scene.cubes])
     for i in range(len(centers)):
         for j in range(i):
-            assert np.linalg.norm(centers[i] - centers[j]) >= CUBE_DISTANCE_M - 1e-12
+            assert np.linalg.norm(centers[i] - centers[j]) >= FR3.area.cube_distance - 1e-12
     position, rotation = Kinematics(build_model()).forward(np.array(scene.joints))
     assert np.allclose(rotation, DOWN, atol=1e-4)
     assert 0.18 <= position[2] <= 0.30 and 0.35 <= position[0] <= 0.55 and abs(position[1]) <= 0.15
@@ -72,7 +73,7 @@ def test_inverse_undoes_forward(kinematics: Kinematics) -> None:
 
 
 def test_the_jacobian_is_the_derivative(kinematics: Kinematics) -> None:
-    joints = READY + 0.1
+    joints = np.array(FR3.arms[0].ready) + 0.1
     jacobian, step = kinematics.jacobian(joints), 1e-6
     for i in range(7):
         moved = joints.copy()

@@ -11,7 +11,8 @@ import pytest
 from vla_adapter_ros.errors import SimulationError
 from vla_adapter_ros.simulation.mjcf import TIME_STEP_S
 from vla_adapter_ros.simulation.mujoco_kinematics import Kinematics
-from vla_adapter_ros.simulation.scene import REST_HEIGHT_M, Cube, Scene, sample_scene
+from vla_adapter_ros.simulation.robot_models import FR3
+from vla_adapter_ros.simulation.scene import Cube, Scene, sample_scene
 from vla_adapter_ros.simulation.world import World
 
 STILL = np.zeros(7)
@@ -36,7 +37,7 @@ def test_a_dropped_cube_falls_as_gravity_says(world: World) -> None:
     fallen = 0.5 - world.object_positions()["red"][2]
     assert fallen == pytest.approx(9.81 * 0.2**2 / 2, abs=0.005)
     world.advance(np.array(scene.joints), STILL, 0.04, 1.0)
-    assert world.object_positions()["red"][2] == pytest.approx(REST_HEIGHT_M, abs=0.002)
+    assert world.object_positions()["red"][2] == pytest.approx(FR3.area.rest_height, abs=0.002)
 
 
 def test_the_arm_carries_its_own_weight(world: World) -> None:
@@ -47,7 +48,7 @@ def test_the_arm_carries_its_own_weight(world: World) -> None:
 
 
 def test_the_gripper_holds_a_cube_and_drops_it(world: World) -> None:
-    scene = scene_with_cube((0.45, 0.0, REST_HEIGHT_M), (0.45, 0.0, 0.02))
+    scene = scene_with_cube((0.45, 0.0, FR3.area.rest_height), (0.45, 0.0, 0.02))
     kinematics = Kinematics(world.model)
     world.reset(scene)
     down = np.array(scene.joints)
