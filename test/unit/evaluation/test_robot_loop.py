@@ -14,17 +14,17 @@ import pytest
 
 pytest.importorskip("mujoco", reason="MuJoCo is not installed: make setup brings it")
 
-from vla_adapter_ros.benchmarks.policy_loop import (
+from vla_adapter_ros.contract import Contract, read_contract
+from vla_adapter_ros.control import MotionCore
+from vla_adapter_ros.dataset.reader import DatasetReader
+from vla_adapter_ros.dataset.writer import DatasetWriter
+from vla_adapter_ros.evaluation.policy_loop import (
     TICK_S,
     measured_joints,
     measured_state,
     run_policy,
     send_motion,
 )
-from vla_adapter_ros.contract import Contract, read_contract
-from vla_adapter_ros.control import MotionCore
-from vla_adapter_ros.dataset.reader import DatasetReader
-from vla_adapter_ros.dataset.writer import DatasetWriter
 from vla_adapter_ros.model import VlaAdapterPolicy
 from vla_adapter_ros.observation.frame import Frame
 from vla_adapter_ros.simulation.cube_instructions import cube_instruction
