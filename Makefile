@@ -168,7 +168,7 @@ lint: types
 	.venv-lint/bin/ruff check . && .venv-lint/bin/ruff format --check .
 	.venv-lint/bin/codespell $(SPELLED)
 
-TYPED := commissioning contract control dataset evaluation model observation recorder simulation training $(basename $(notdir $(wildcard vla_adapter_ros/[a-z]*.py)))
+TYPED := cli commissioning contract control dataset evaluation model nodes observation recorder simulation training $(basename $(notdir $(wildcard vla_adapter_ros/[a-z]*.py)))
 types: setup .venv-lint/.packages
 	.venv-lint/bin/mypy --python-executable $(V)/bin/python $(TYPED:%=-p vla_adapter_ros.%)
 

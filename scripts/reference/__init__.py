@@ -17,7 +17,8 @@ from reference.interfaces import message_tables, service_tables
 from vla_adapter_ros.contract.key_texts import SCHEMA_FILE
 from vla_adapter_ros.control.supervisor import table_text
 from vla_adapter_ros.dataset.quality.page import checks_table, numbers_table
-from vla_adapter_ros.nodes.parameters import KINDS, parameter_table
+from vla_adapter_ros.nodes.parameter_pages import parameter_table
+from vla_adapter_ros.nodes.parameters import KINDS
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 REGION = re.compile(r"(<!-- generated: ([^>]+?) -->\n).*?(<!-- end of generated -->)", re.DOTALL)

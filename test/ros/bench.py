@@ -22,10 +22,10 @@ from trajectory_msgs.msg import JointTrajectory
 
 from vla_adapter_ros.contract import read_contract
 from vla_adapter_ros.msg import ActionChunk, ControllerStatus, RecorderStatus, StepAck
-from vla_adapter_ros.nodes.base import ACK_QOS, ACK_TOPIC
 from vla_adapter_ros.nodes.conversions import seconds, to_stamp, trajectory_arrays
 from vla_adapter_ros.nodes.graph import NodeSpec
-from vla_adapter_ros.nodes.images import array_to_image
+from vla_adapter_ros.nodes.image_messages import array_to_image
+from vla_adapter_ros.nodes.topics import ACK_QOS, ACK_TOPIC
 from vla_adapter_ros.simulation.lock_step import LEAVING_S
 from vla_adapter_ros.simulation.trajectory_controller import TrajectoryController, TrajectoryError
 from vla_adapter_ros.srv import Instruct

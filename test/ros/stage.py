@@ -16,7 +16,7 @@ from std_srvs.srv import Trigger
 from vla_adapter_ros.dataset.reader import DatasetReader
 from vla_adapter_ros.nodes.conversions import command_message, to_stamp
 from vla_adapter_ros.nodes.graph import NodeSpec
-from vla_adapter_ros.nodes.images import array_to_image
+from vla_adapter_ros.nodes.image_messages import array_to_image
 from vla_adapter_ros.srv import StartEpisode
 
 # The bench's arm stands still before gray walls.

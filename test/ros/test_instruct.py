@@ -10,10 +10,9 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-import rclpy
 from bench import CONTRACT
-from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from sensor_msgs.msg import JointState
+from stand_in import StandIn
 
 from vla_adapter_ros.nodes.graph import node_list
 from vla_adapter_ros.srv import Instruct
@@ -29,21 +28,9 @@ def run(*words: str) -> SimpleNamespace:
 @pytest.fixture
 def node():
     """A node that spins in a thread."""
-    rclpy.init()
-    node, executor = rclpy.create_node("policy_stand_in", namespace="/left"), SingleThreadedExecutor()
-    executor.add_node(node)
-
-    def spin() -> None:
-        try:
-            executor.spin()
-        except ExternalShutdownException:
-            pass
-
-    thread = threading.Thread(target=spin, daemon=True)
-    thread.start()
-    yield node
-    rclpy.try_shutdown()
-    thread.join()
+    with StandIn("policy_stand_in", "/left") as policy:
+        policy.spin()
+        yield policy.node
 
 
 def test_an_instruction_in_a_namespace_is_accepted_or_refused(node):

@@ -277,7 +277,7 @@ def test_parameters_are_described_with_ranges_and_choices(bench, graph):
     assert (rate.floating_point_range[0].from_value, rate.floating_point_range[0].to_value) == (50.0, 500.0)
     assert (every.integer_range[0].from_value, every.integer_range[0].to_value) == (1, 20)
     assert effort.floating_point_range[0].from_value == 0.0
-    assert effort.additional_constraints == "at least 0.0"
+    assert effort.additional_constraints == "at least 0"
     assert mode.additional_constraints == "one of drive, dry_run, shadow, row_pass_through"
     assert armed.description and not armed.additional_constraints
     assert all(descriptor.read_only and descriptor.description for descriptor in answer.descriptors)

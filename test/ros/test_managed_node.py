@@ -10,43 +10,53 @@ from rclpy.qos import QoSProfile
 from std_msgs.msg import String
 from std_srvs.srv import Trigger
 
+from vla_adapter_ros.errors import NodeError
 from vla_adapter_ros.nodes.base import ManagedNode
+from vla_adapter_ros.nodes.configured import Configured
 from vla_adapter_ros.nodes.parameters import CommonParameters
 
 NUMBERS = itertools.count()
 
 
-class Frail(ManagedNode):
+class Frail(ManagedNode[CommonParameters]):
     """Fails wherever it is told to."""
 
     def __init__(self, name: str) -> None:
         super().__init__(name, CommonParameters)
         self.fails, self.calls = set(), []
 
-    def _note(self, what: str) -> None:
+    def note(self, what: str) -> None:
         self.calls.append(what)
         if what in self.fails:
             raise ValueError(f"{what} was told to fail")
 
     def configure(self):
-        self.listen(String, "word", lambda m: self._note(m.data), QoSProfile(depth=10))
-        self.out = self.publish_on(String, "~/out", QoSProfile(depth=10))
-        self.serve(Trigger, "~/work", self._work)
-        self._note("configure")
+        return ConfiguredFrail(self)
+
+
+class ConfiguredFrail(Configured[CommonParameters]):
+    """What a frail node does."""
+
+    def __init__(self, node):
+        super().__init__(node)
+        node.listen(String, "word", lambda m: node.note(m.data), QoSProfile(depth=10))
+        self.out = node.publish_on(String, "~/out", QoSProfile(depth=10))
+        node.serve(Trigger, "~/work", self._work)
+        node.note("configure")
 
     def activate(self):
-        self.every(0.05, lambda: self._note("tick"), steady=True)
-        self.own(lambda: self._note("release"))
-        self._note("activate")
+        self.node.every(0.05, lambda: self.node.note("tick"), steady=True)
+        self.node.own(lambda: self.node.note("release"))
+        self.node.note("activate")
 
     def deactivate(self):
-        self._note("deactivate")
+        self.node.note("deactivate")
 
     def cleanup(self):
-        self._note("cleanup")
+        self.node.note("cleanup")
 
     def _work(self, _, response):
-        self._note("work")
+        self.node.note("work")
         response.success = True
         return response
 
@@ -59,6 +69,16 @@ def frail(bench):
     node.fails.clear()
     node.end()
     node.destroy_node()
+
+
+def test_a_node_knows_its_contract_while_it_is_configured(frail):
+    node, life = frail
+    for _ in range(2):
+        with pytest.raises(NodeError, match="is not configured: configure it first"):
+            _ = node.contract
+        life.go("configure")
+        assert node.contract.name and node.parameters.contract == "franka_sim"
+        life.go("activate", "deactivate", "cleanup")
 
 
 def test_error_in_a_callback_ends_nothing(bench, frail):

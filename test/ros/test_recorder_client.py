@@ -6,9 +6,12 @@ import threading
 import time
 
 import pytest
+from rosgraph_msgs.msg import Clock
 from stand_in import StandIn
 from std_srvs.srv import Trigger
 
+from vla_adapter_ros.cli.record import require_simulator
+from vla_adapter_ros.errors import RecordingError
 from vla_adapter_ros.msg import RecorderStatus
 from vla_adapter_ros.nodes import recorder_client
 from vla_adapter_ros.nodes.recorder_client import RecorderClient
@@ -55,6 +58,14 @@ def pair():
         recorder.tell(client, "recording")
         assert client._commands["stop"].wait(10.0)
         yield recorder, client
+
+
+def test_recording_alone_in_simulated_time_needs_a_clock(pair):
+    recorder, client = pair
+    with pytest.raises(RecordingError, match=r"publishes /clock in ROS_DOMAIN_ID .* add --robot"):
+        require_simulator(client, 0.2)
+    recorder.node.create_publisher(Clock, "/clock", 10)
+    require_simulator(client, 10.0)
 
 
 def test_an_episode_that_ends_by_itself_is_told_once(pair):

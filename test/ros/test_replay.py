@@ -5,10 +5,10 @@ from __future__ import annotations
 import subprocess
 import sys
 import time
+from functools import partial
 
 import numpy as np
 import pytest
-import rclpy
 from geometry_msgs.msg import PoseStamped
 from rclpy.qos import QoSProfile
 from sensor_msgs.msg import Image, JointState
@@ -18,6 +18,7 @@ from vla_adapter_ros.dataset.reader import DatasetReader
 from vla_adapter_ros.dataset.writer import DatasetWriter
 from vla_adapter_ros.nodes.conversions import seconds
 from vla_adapter_ros.nodes.graph import node_list
+from vla_adapter_ros.nodes.ros_client import RosClient
 from vla_adapter_ros.observation.builder import ObservationBuilder
 from vla_adapter_ros.observation.frame import Frame
 
@@ -41,41 +42,30 @@ def make_dataset(root, start: np.ndarray) -> DatasetReader:
     return DatasetReader(root)
 
 
-class Listener:
-    """A node that keeps what it hears and builds frames of it."""
+class Listener(RosClient):
+    """Keeps what it hears and builds frames of it."""
 
     def __init__(self) -> None:
-        rclpy.init()
-        self.node = rclpy.create_node("listener")
+        super().__init__("listener")
         self.builder = ObservationBuilder(CONTRACT, with_action=True)
         self.frames: list[Frame] = []
         self.joints: dict[str, float] = {}
         depth = QoSProfile(depth=50)
         for name, camera in CONTRACT.cameras.items():
-            self.node.create_subscription(
-                Image, camera.topic, lambda m, name=name: self._image(name, m), depth
-            )
+            self.subscribe(Image, camera.topic, partial(self._image, name), depth)
         for topic in ("/joint_states", CONTRACT.action.topic):
-            self.node.create_subscription(JointState, topic, lambda m, t=topic: self._joints(t, m), depth)
-        self.node.create_subscription(PoseStamped, "/end_effector_pose", self._pose, depth)
-
-    def close(self) -> None:
-        self.node.destroy_node()
-        rclpy.try_shutdown()
+            self.subscribe(JointState, topic, partial(self._joints, topic), depth)
+        self.subscribe(PoseStamped, "/end_effector_pose", self._pose, depth)
 
     def replay(self, *arguments: str) -> subprocess.CompletedProcess:
         """Run the command and listen meanwhile."""
         command = [sys.executable, "-m", "vla_adapter_ros.cli.main", "dataset", "replay", *arguments]
-        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-        deadline = time.monotonic() + 60
-        while process.poll() is None and time.monotonic() < deadline:
-            rclpy.spin_once(self.node, timeout_sec=0.02)
-            self.frames += self.builder.take_frames(self._now())
-        for _ in range(50):
-            rclpy.spin_once(self.node, timeout_sec=0.01)
+        done = subprocess.run(
+            command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=60, check=False
+        )
+        time.sleep(0.5)  # the last messages
         self.frames += self.builder.take_frames(self._now() + 1)
-        process.kill()
-        return subprocess.CompletedProcess(command, process.wait(), process.communicate()[0])
+        return done
 
     def _now(self) -> float:
         return seconds(self.node.get_clock().now().to_msg())
@@ -94,9 +84,8 @@ class Listener:
 
 @pytest.fixture
 def listener():
-    listener = Listener()
-    yield listener
-    listener.close()
+    with Listener() as listener:
+        yield listener
 
 
 def test_replayed_frames_are_the_rows_of_the_data_set(listener, tmp_path):
@@ -118,9 +107,7 @@ def test_replayed_frames_are_the_rows_of_the_data_set(listener, tmp_path):
 @pytest.mark.slow
 def test_replayed_commands_move_the_arm_through_the_controller(listener, graph, tmp_path):
     graph(node_list(policy=False))
-    deadline = time.monotonic() + 40
-    while not listener.joints and time.monotonic() < deadline:
-        rclpy.spin_once(listener.node, timeout_sec=0.05)
+    assert listener.poll_until(lambda: listener.joints, 40.0)
     start = np.array([listener.joints[joint] for joint in CONTRACT.arm_joints] + [1.0])
     far = make_dataset(tmp_path / "far", start - 0.8 * np.eye(8)[5])
     refused = listener.replay(str(far.root), "--episode", "0", "--commands", "--speed", "4")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from functools import partial
 
 import numpy as np
 import pytest
@@ -17,8 +16,9 @@ from sensor_msgs.msg import CompressedImage, Image, JointState
 from vla_adapter_ros.benchmarks.recording import write_benchmark_contract
 from vla_adapter_ros.nodes import faults
 from vla_adapter_ros.nodes.base import ManagedNode
+from vla_adapter_ros.nodes.configured import Configured
 from vla_adapter_ros.nodes.conversions import to_stamp
-from vla_adapter_ros.nodes.images import array_to_image
+from vla_adapter_ros.nodes.image_messages import array_to_image
 from vla_adapter_ros.nodes.parameters import CommonParameters
 from vla_adapter_ros.nodes.streams import UNHEARD, UNPUBLISHED, StreamSubscriber
 
@@ -35,6 +35,7 @@ class Listener(ManagedNode):
 
     def configure(self):
         self.streams = StreamSubscriber(self, lambda now: None, with_action=True, polled=True)
+        return Configured(self)
 
     def diagnose(self, problem, **_):
         self.problems.append(problem)
@@ -104,7 +105,7 @@ def test_frames_are_right_after_a_stall(streams):
         if len(frames) == COUNT:
             break
 
-    assert [frame.problem for frame in frames] == [""] * COUNT and not listener._faults.current()
+    assert [frame.problem for frame in frames] == [""] * COUNT and not listener.faults.current()
     for newest, frame in zip(sent, frames, strict=True):
         assert set(frame.state) == set(frame.action) == {newest}
         assert all(image[0, 0, 0] == newest for image in frame.images.values())
@@ -128,7 +129,7 @@ def test_best_effort_publishers_are_heard_and_the_arm_may_come_in_parts(streams)
         return builder.newest_ages(subscriber.poll())[topic] < 0.5
 
     until(heard)
-    assert subscriber.mismatches() == [] and not listener._faults.current()
+    assert subscriber.mismatches() == [] and not listener.faults.current()
 
 
 def test_a_message_that_cannot_be_used_is_a_fault_that_ends(streams, monkeypatch):
@@ -139,7 +140,7 @@ def test_a_message_that_cannot_be_used_is_a_fault_that_ends(streams, monkeypatch
 
     def faults_now():
         subscriber.poll()
-        return listener._faults.current()
+        return listener.faults.current()
 
     def told():  # sent again and again: best effort, and the other side may not know the publisher yet
         publisher.publish(JointState(name=list(contract.arm_joints), position=[0.0]))
@@ -182,8 +183,8 @@ def test_a_malformed_image_names_its_camera_and_later_ones_are_taken(tmp_path, t
 
             until(taken)
 
-        send(kind(**bad.fields), listener._faults.current)
-        (sentence,) = listener._faults.current()
+        send(kind(**bad.fields), listener.faults.current)
+        (sentence,) = listener.faults.current()
         assert sentence.startswith(f"camera gripper ({topic}): ") and bad.words in sentence
         assert not count["gripper"]
         send(huge or good, lambda: count["gripper"])  # of another size it counts, for its frame to say so
@@ -213,11 +214,11 @@ def test_depth_is_taken_for_recording_and_refused_by_name(tmp_path, with_action)
             topic = streams.builder.cameras["depth"].topic
             good = {"width": 64, "height": 48, "step": 128, "data": bytes(128 * 48)}
             for encoding in ("16UC1", "mono16"):
-                handle = partial(streams._image, "depth")
-                streams._add_sample(handle, Image(encoding=encoding, **good), listener.now())
+                image = Image(encoding=encoding, **good)
+                streams._add_sample("depth", streams._add_image, image, listener.now())
             assert streams.images["depth"] == 1
             assert refused[0][0] == "depth" and "'mono16' is no depth: allowed are 16UC1" in refused[0][1]
-            (said,) = listener._faults.current()
+            (said,) = listener.faults.current()
             assert said.startswith(f"camera depth ({topic}): ")
             found = streams.issues(listener.now() + 1.0)
             assert sum(text.startswith("camera depth") for text in found) == 1

@@ -18,7 +18,7 @@ from vla_adapter_ros.contract import parse_contract, write_contract
 from vla_adapter_ros.dataset.reader import DatasetReader
 from vla_adapter_ros.nodes.conversions import teleop_messages, to_stamp, trajectory_arrays
 from vla_adapter_ros.nodes.graph import NodeSpec
-from vla_adapter_ros.nodes.images import array_to_image
+from vla_adapter_ros.nodes.image_messages import array_to_image
 from vla_adapter_ros.simulation.trajectory_controller import TrajectoryController
 from vla_adapter_ros.srv import StartEpisode
 

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import subprocess
-import sys
 import threading
 import time
 from collections import Counter
@@ -109,25 +107,18 @@ def left_out(log: Path) -> dict[str, int]:
 @contextlib.contextmanager
 def sources(folder: Path, contract: Contract) -> Iterator[None]:
     """Start the publishers; interrupted at the end, they leave their stamps in `folder`."""
-    from vla_adapter_ros.nodes.graph import graph_environment
+    from vla_adapter_ros.nodes.process_runner import GraphRunner
 
-    command = [sys.executable, "-m", "vla_adapter_ros.benchmarks.recording_sources"]
     path = str(folder / "contract.yaml")
-    wanted = [["arm", path, str(ARM_HZ), str(folder / f"{ARM}.npy")]]
+    wanted = {ARM: ["arm", path, str(ARM_HZ), str(folder / f"{ARM}.npy")]}
     for n, name in enumerate(contract.cameras):
         phase = 0.4 * n / contract.rate_hz  # cameras are not triggered together
-        wanted.append(["camera", path, name, str(contract.rate_hz), str(phase), str(folder / f"{name}.npy")])
-    environment = os.environ | graph_environment(simulate=True)
-    processes = [
-        subprocess.Popen([*command, *words], env=environment, start_new_session=True) for words in wanted
-    ]
-    try:
+        log = str(folder / f"{name}.npy")
+        wanted[name] = ["camera", path, name, str(contract.rate_hz), str(phase), log]
+    with GraphRunner([], simulate=True) as runner:
+        for name, words in wanted.items():
+            runner.start_module(name, "vla_adapter_ros.benchmarks.recording_sources", words)
         yield
-    finally:
-        for process in processes:
-            process.terminate()
-        for process in processes:
-            process.wait(30)
 
 
 @contextlib.contextmanager

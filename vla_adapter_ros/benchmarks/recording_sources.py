@@ -39,7 +39,7 @@ def run_camera(contract: Contract, name: str, rate_hz: float, phase_s: float, lo
     from sensor_msgs.msg import Image
 
     from vla_adapter_ros.nodes.conversions import seconds, to_stamp
-    from vla_adapter_ros.nodes.images import array_to_image
+    from vla_adapter_ros.nodes.image_messages import array_to_image
 
     camera = contract.cameras[name]
     node = rclpy.create_node(f"camera_{name}")

@@ -13,13 +13,14 @@ from pathlib import Path
 from typing import Any
 
 from vla_adapter_ros.errors import ParameterError, PathError, VlaAdapterError
-from vla_adapter_ros.nodes.parameters import allowed, choices, parse, ros_default
+from vla_adapter_ros.nodes.parameter_rules import parameters_of, parse_value
+from vla_adapter_ros.nodes.parameters import CommonParameters, PolicyParameters
 from vla_adapter_ros.paths import locate
 from vla_adapter_ros.untrusted import short
 
 CONTRACT_HELP = "robot contract: shipped name or path of a YAML file"
 EPISODE_HELP = "number that the data set itself gives the episode (episode_index)"
-DEVICE_HELP = "torch device: auto (the GPU where there is one), cpu, cuda, cuda:0 ..."
+DEVICE_HELP = parameters_of(PolicyParameters)["device"].text
 
 
 class UsageError(ParameterError):
@@ -69,31 +70,30 @@ def number(minimum: float = 0.0, maximum: float = math.inf, *, above: bool = Fal
     return parse
 
 
-def add_parameter(parser: Any, kind: type, name: str, help: str = "") -> None:
+def add_parameter(parser: Any, kind: type[CommonParameters], name: str) -> None:
     """Add an option for a node parameter: default, choices, range and text are those of its class.
 
     Args:
         parser: Gets the option.
         kind: Class of the node's parameters.
         name: Of the parameter; the option has dashes for underscores.
-        help: In place of the parameter's own text.
     """
-    field = kind.__dataclass_fields__[name]
-    rule = "" if choices(field) else allowed(field)
+    parameter = parameters_of(kind)[name]
+    rule = "" if parameter.choices else parameter.allowed
 
     def read(text: str) -> Any:
         try:
-            return parse(field, text)
+            return parse_value(kind, name, text)
         except ParameterError as error:
             raise argparse.ArgumentTypeError(str(error)) from None
 
-    text = help or field.metadata["text"]
+    text = parameter.text
     text = text[:1].lower() + text[1:].removesuffix(".") if not text.endswith("...") else text
     parser.add_argument(
         f"--{name.replace('_', '-')}",
-        type=str if choices(field) else read,
-        default=ros_default(field),
-        choices=choices(field) or None,
+        type=str if parameter.choices else read,
+        default=parameter.default,
+        choices=parameter.choices or None,
         help=f"{text}; {rule}" if rule else text,
     )
 

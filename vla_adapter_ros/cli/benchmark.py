@@ -28,7 +28,7 @@ def add_benchmark_command(commands: Any) -> None:
     kinds = benchmark.add_subparsers(dest="kind", required=True)
 
     inference = kinds.add_parser(
-        "inference", help="one chunk: the published way of computing it, and the engine"
+        "inference", help="one chunk: computed as the published code does, and by the engine"
     )
     inference.add_argument("--preset", default="0.5b", choices=Preset.light())
     inference.add_argument("--device", default="auto", help=DEVICE_HELP)
@@ -41,7 +41,8 @@ def add_benchmark_command(commands: Any) -> None:
     inference.set_defaults(run=_inference)
 
     control = kinds.add_parser(
-        "control", help="recorded chunks with inference latency, driven by usual methods and by ours"
+        "control",
+        help="recorded chunks with inference latency, driven by usual methods and by this controller",
     )
     control.add_argument(
         "--latency", type=number(), nargs="+", help="mean latencies [ms]; default 0 40 90 200"
@@ -81,16 +82,18 @@ def add_benchmark_command(commands: Any) -> None:
     recording.add_argument("--json", type=output_file, help="write the result here")
     recording.set_defaults(run=_recording, simulate=True)
 
-    training = kinds.add_parser("training", help="steps: the published recipe's way, and our loop")
+    training = kinds.add_parser(
+        "training", help="steps: as the published recipe computes them, and in this package's loop"
+    )
     training.add_argument("--preset", default="tiny", choices=Preset.light())
     training.add_argument("--device", default="auto", help=DEVICE_HELP)
     training.add_argument("--batch-size", type=COUNT, nargs="+", help="default: 32 for tiny, 1 for 0.5b")
     training.add_argument("--lora-rank", type=whole(), help="default: 0 for tiny, 64 for 0.5b")
     training.add_argument(
-        "--gradient-checkpointing", action="store_true", help="our loop computes activations again"
+        "--gradient-checkpointing", action="store_true", help="this package's loop computes activations again"
     )
-    training.add_argument("--compile", action="store_true", help="give our loop torch.compile")
-    training.add_argument("--steps", type=COUNT, default=10, help="timed steps of each way")
+    training.add_argument("--compile", action="store_true", help="give this package's loop torch.compile")
+    training.add_argument("--steps", type=COUNT, default=10, help="timed steps of each kind")
     training.add_argument("--threads", type=COUNT, default=1, help="CPU threads")
     training.add_argument("--json", type=output_file, help="write the result here")
     training.set_defaults(run=_training)

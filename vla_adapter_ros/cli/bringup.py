@@ -7,10 +7,15 @@ import sys
 import time
 from typing import Any
 
-from vla_adapter_ros.cli.arguments import CONTRACT_HELP, SEED, add_parameter, add_robot, output_folder
+from vla_adapter_ros.cli.arguments import add_parameter, add_robot, output_folder
 from vla_adapter_ros.errors import ParameterError, ProcessError
 from vla_adapter_ros.nodes.graph import NodeSpec, node_list
-from vla_adapter_ros.nodes.parameters import ControllerParameters, PolicyParameters, SimulatorParameters
+from vla_adapter_ros.nodes.parameters import (
+    CommonParameters,
+    ControllerParameters,
+    PolicyParameters,
+    SimulatorParameters,
+)
 from vla_adapter_ros.nodes.process_runner import GraphRunner, how_it_ended
 
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 1.0, 30.0  # before a node is started again; doubled each time it fails
@@ -25,10 +30,8 @@ CONSEQUENCES = {
 def add_bringup(commands: Any) -> None:
     """Add `bringup` to the parser's commands."""
     bringup = commands.add_parser("bringup", help="start the nodes and keep them running")
-    bringup.add_argument("--contract", default="franka_sim", help=CONTRACT_HELP)
-    bringup.add_argument(
-        "--checkpoint", default="", help="checkpoint folder of the policy; default: the shipped one"
-    )
+    add_parameter(bringup, CommonParameters, "contract")
+    add_parameter(bringup, PolicyParameters, "checkpoint")
     add_robot(bringup)
     for node in ("controller", "policy"):
         bringup.add_argument(
@@ -43,7 +46,7 @@ def add_bringup(commands: Any) -> None:
     )
     bringup.add_argument("--lock-step", action="store_true", help="simulated time waits for the nodes")
     add_parameter(bringup, SimulatorParameters, "renderer")
-    bringup.add_argument("--seed", type=SEED, default=0, help="number of the first simulated scene")
+    add_parameter(bringup, SimulatorParameters, "seed")
     add_parameter(bringup, PolicyParameters, "device")
     add_parameter(bringup, ControllerParameters, "mode")
     bringup.set_defaults(run=_bringup)
@@ -68,8 +71,8 @@ def _bringup(options: argparse.Namespace) -> int:
     with GraphRunner(nodes) as graph:
         restarter = Restarter(graph)
         while True:
-            for sentence in restarter.restart_ended(time.monotonic()):
-                print(f"vla-adapter: {sentence}", file=sys.stderr, flush=True)
+            for line in restarter.restart_ended(time.monotonic()):
+                print(f"vla-adapter: {line}", file=sys.stderr, flush=True)
             time.sleep(PERIOD_S)
 
 
@@ -95,7 +98,7 @@ class Restarter:
             now: By a steady clock [s].
 
         Returns:
-            What happened, in sentences.
+            What happened, one line each.
 
         Raises:
             ProcessError: the others must end too, see `NodeSpec.ends_all`.
@@ -107,8 +110,8 @@ class Restarter:
             if status is None:
                 history.mark_alive(now)
             elif history.restart_at is None:
-                if sentence := self._ended(node, history, status, now):
-                    said.append(sentence)
+                if line := self._ended(node, history, status, now):
+                    said.append(line)
             elif now >= history.restart_at:
                 history.mark_started()
                 self._graph.start(node)

@@ -14,10 +14,10 @@ from std_srvs.srv import Trigger
 from vla_adapter_ros.contract import Contract
 from vla_adapter_ros.errors import ServiceError
 from vla_adapter_ros.msg import ActionChunk, ControllerStatus, SceneState, StepAck
-from vla_adapter_ros.nodes.base import ACK_QOS, ACK_TOPIC
 from vla_adapter_ros.nodes.conversions import seconds, to_stamp
 from vla_adapter_ros.nodes.instruct_client import InstructClient
 from vla_adapter_ros.nodes.ros_client import RosClient
+from vla_adapter_ros.nodes.topics import ACK_QOS, ACK_TOPIC, CHUNK_TOPIC, SCENE_TOPIC, STATUS_TOPIC
 from vla_adapter_ros.srv import Demonstrate, ResetScene, StartEpisode
 
 SETTLING_S = 0.3  # after a reset; several images show the new scene by then
@@ -57,14 +57,14 @@ class GraphClient(RosClient):
         self._newest = dict.fromkeys(streams, 0.0)  # stream -> newest stamp, of what is waited for
         self._acknowledged = 0.0
         self._acks = self.node.create_publisher(StepAck, ACK_TOPIC, ACK_QOS)
-        self.subscribe(SceneState, "simulator/scene", self._on_scene, QoSProfile(depth=100))
-        self.subscribe(ControllerStatus, "controller/status", self._on_status, QoSProfile(depth=50))
+        self.subscribe(SceneState, SCENE_TOPIC, self._on_scene, QoSProfile(depth=100))
+        self.subscribe(ControllerStatus, STATUS_TOPIC, self._on_status, QoSProfile(depth=50))
         if watch_images:
             images = QoSProfile(depth=20, reliability=ReliabilityPolicy.BEST_EFFORT)
             joints = QoSProfile(depth=100)
             for name, camera in contract.cameras.items():
                 self.subscribe(Image, camera.topic, self._forward(name), images)
-            self.subscribe(ActionChunk, "action_chunk", self._forward("chunk"), QoSProfile(depth=20))
+            self.subscribe(ActionChunk, CHUNK_TOPIC, self._forward("chunk"), QoSProfile(depth=20))
             self.subscribe(JointState, contract.joint_state_topic, self._forward("joints"), joints)
         self._services = {name: self.service(kind, name) for name, kind in SERVICES.items()}
         self._policy = InstructClient(self)
@@ -74,6 +74,11 @@ class GraphClient(RosClient):
     def now(self) -> float:
         """Stamp of the newest scene [s]; 0 before the first."""
         return seconds(self.scene.header.stamp) if self.scene is not None else 0.0
+
+    @property
+    def lifted(self) -> str:
+        """Name of the object that is lifted; empty: none is, or no scene was seen yet."""
+        return str(self.scene.lifted) if self.scene is not None else ""
 
     def call(self, name: str, request: Any) -> Any:
         """Call one of `SERVICES` and wait for its answer.
@@ -90,7 +95,7 @@ class GraphClient(RosClient):
             NoAnswerError: no answer came, and the policy does not follow the instruction.
             ServiceError: the instruction was refused for READY_WITHIN_S.
         """
-        begun, told = time.monotonic(), False
+        begun, waiting_said = time.monotonic(), False
         while True:
             answer = self._policy.give(text, found_within_s=PATIENCE_S)
             if answer.accepted:
@@ -98,9 +103,9 @@ class GraphClient(RosClient):
             waited = time.monotonic() - begun
             if waited > READY_WITHIN_S:
                 raise ServiceError(f"the policy refused the instruction: {answer.message}")
-            if waited > 1.0 and not told:
+            if waited > 1.0 and not waiting_said:
                 print(f"waiting: {answer.message}", flush=True)
-                told = True
+                waiting_said = True
             time.sleep(0.1)
 
     def reset(self, seed: int, objects: tuple[str, ...] = ()) -> list[str]:

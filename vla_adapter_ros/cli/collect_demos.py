@@ -124,16 +124,17 @@ def _demonstrate(client: GraphClient, target: str, text: str, disturbance: float
     if not (answer := client.call("simulator/demonstrate", request)).accepted:
         raise ServiceError(f"expert refused: {answer.message}")
     end = client.now + LONGEST_S
-    client.wait_until(lambda: client.scene.lifted != "" or client.now > end)
-    lifted = client.scene.lifted
+    client.wait_until(lambda: client.lifted != "" or client.now > end)
+    lifted = client.lifted
     if lifted == target:
         client.sleep(AFTER_LIFT_S)
     ending = "stop_episode" if lifted == target else "discard_episode"
     answer = client.call(f"recorder_node/{ending}", Trigger.Request())
     client.call("simulator/demonstrate", Demonstrate.Request(target=""))
     client.sleep(0.5)
-    if lifted == target and not answer.success:
+    done = lifted == target
+    if done and not answer.success:
         # It failed its quality checks and waits, or could not be written; the recorder's log says which.
         client.call("recorder_node/discard_episode", Trigger.Request())
         return False
-    return lifted == target
+    return done

@@ -1,4 +1,7 @@
-"""`vla-adapter dataset`: look into a data set, check it, repair it, draw it; dataset_edit.py has the rest."""
+"""`vla-adapter dataset`: look into a data set, check it, repair it, draw it.
+
+dataset_import.py takes in data by others, dataset_edit.py makes data sets of data sets.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +15,7 @@ from typing import Any
 
 from vla_adapter_ros.cli.arguments import COUNT, EPISODE_HELP, any_path, output_folder, whole
 from vla_adapter_ros.cli.dataset_edit import add_dataset_edit_commands
+from vla_adapter_ros.cli.dataset_import import add_dataset_import_commands
 from vla_adapter_ros.paths import locate
 
 
@@ -47,6 +51,7 @@ def add_dataset_command(commands: Any) -> None:
     view.add_argument("--output", type=output_folder, help="new folder; default: out/view/NAME")
     view.set_defaults(run=_view)
 
+    add_dataset_import_commands(kinds)
     add_dataset_edit_commands(kinds)
     for kind in kinds.choices.values():
         kind.set_defaults(run=_after_clearing(kind.get_default("run")))

@@ -107,7 +107,8 @@ def _times(samples: Samples) -> np.ndarray:
     """Time of each row since the first, by real stamps where there are some: (T,) [s]."""
     if samples.stamps is None:
         return np.arange(len(samples.state)) / samples.fps
-    return samples.stamps - samples.stamps[0]
+    times: np.ndarray = samples.stamps - samples.stamps[0]
+    return times
 
 
 def _look(

@@ -152,8 +152,8 @@ def _teleoperate(client: GraphClient, video: DemoVideo, target: str, text: str) 
 def _until_lifted(client: GraphClient) -> tuple[float, str, float]:
     """Wait for a cube to be lifted: begin [s], which, end [s]."""
     begun = client.now
-    client.wait_until(lambda: client.scene.lifted != "" or client.now > begun + LONGEST_S)
-    return begun, client.scene.lifted, client.now
+    client.wait_until(lambda: client.lifted != "" or client.now > begun + LONGEST_S)
+    return begun, client.lifted, client.now
 
 
 def _ended(

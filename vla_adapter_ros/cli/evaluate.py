@@ -21,7 +21,7 @@ from vla_adapter_ros.cli.arguments import (
     whole,
     wrong_arguments,
 )
-from vla_adapter_ros.cli.checkpoint import locate_checkpoint
+from vla_adapter_ros.cli.checkpoint_command import locate_checkpoint
 from vla_adapter_ros.errors import TrainingError
 
 SHIPPED = "franka_sim_tiny"

@@ -7,6 +7,7 @@ import os
 import select
 import sys
 from collections.abc import Iterator, Mapping
+from typing import Any
 
 from vla_adapter_ros.errors import ParameterError
 
@@ -65,6 +66,7 @@ class Keyboard:
     def __init__(self) -> None:
         self._descriptor = sys.stdin.fileno()
         self.is_terminal = os.isatty(self._descriptor)
+        self._before: list[Any] = []  # the terminal's settings
         self.ended = False
         """Whether the input has ended."""
 
@@ -91,7 +93,7 @@ class Keyboard:
 
     @contextlib.contextmanager
     def whole_lines(self) -> Iterator[None]:
-        """The terminal's usual behavior, to ask for a sentence."""
+        """The terminal's usual behavior, to ask for a line of text."""
         self._restore()
         try:
             yield

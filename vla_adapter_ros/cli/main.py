@@ -22,18 +22,18 @@ from vla_adapter_ros.cli.arguments import (
 )
 from vla_adapter_ros.cli.benchmark import add_benchmark_command
 from vla_adapter_ros.cli.bringup import add_bringup
-from vla_adapter_ros.cli.checkpoint import add_checkpoint, locate_checkpoint
+from vla_adapter_ros.cli.checkpoint_command import add_checkpoint, locate_checkpoint
 from vla_adapter_ros.cli.contract import add_contract_command
 from vla_adapter_ros.cli.dataset import add_dataset_command
 from vla_adapter_ros.cli.evaluate import add_evaluate
 from vla_adapter_ros.cli.examples import EXAMPLES, GROUPS
-from vla_adapter_ros.cli.finetune import add_finetune_command
+from vla_adapter_ros.cli.finetune_command import add_finetune_command
 from vla_adapter_ros.cli.instruct import add_instruct_commands
 from vla_adapter_ros.cli.parser import CommandParser, MainParser, add_descriptions
 from vla_adapter_ros.cli.record import add_record_command
 from vla_adapter_ros.errors import VlaAdapterError
 from vla_adapter_ros.nodes.graph import graph_environment
-from vla_adapter_ros.nodes.parameters import SimulatorParameters
+from vla_adapter_ros.nodes.parameters import CommonParameters, SimulatorParameters
 
 STATUSES = """exit status:
   0    it did what was asked
@@ -55,7 +55,7 @@ def main(arguments: list[str] | None = None) -> int:
     joins = getattr(options, "attach", False)  # nodes that run already, whatever they are
     os.environ.update(graph_environment(options.simulate and not joins))  # before rclpy is imported
     try:
-        return options.run(options)
+        return int(options.run(options))
     except UsageError as error:
         print(options.parser.describe_error(str(error)), end="", file=sys.stderr)
         return 2
@@ -74,8 +74,12 @@ def _sentence(error: BaseException) -> str:
         name = f"{error.filename}: " if error.filename is not None else ""
         return f"{name[:300]}{error.strerror}"
     text = " ".join(str(error).split())
-    what = {MemoryError: "out of memory", RecursionError: "something is nested too deeply"}.get(type(error))
-    return ": ".join(part for part in (what or type(error).__name__, text) if part)
+    what = type(error).__name__
+    if isinstance(error, MemoryError):
+        what = "out of memory"
+    elif isinstance(error, RecursionError):
+        what = "something is nested too deeply"
+    return ": ".join(part for part in (what, text) if part)
 
 
 def _parser() -> CommandParser:
@@ -112,7 +116,7 @@ def _add_demo(commands: Any) -> None:
         description="Let the simulated arm carry out instructions. For a robot without a checkpoint, such as "
         "--contract ur5e_sim, a script teleoperates the arm.",
     )
-    demo.add_argument("--contract", default="franka_sim", help=CONTRACT_HELP)
+    add_parameter(demo, CommonParameters, "contract")
     demo.add_argument(
         "--checkpoint", default="", help="directory, hub id or shipped name; default: the shipped one"
     )
@@ -133,7 +137,7 @@ def _add_collect_demos(commands: Any) -> None:
     collect = commands.add_parser(
         "collect-demos", help="let the scripted expert move the simulated arm, and record it"
     )
-    collect.add_argument("--contract", default="franka_sim", help=CONTRACT_HELP)
+    add_parameter(collect, CommonParameters, "contract")
     add_parameter(collect, SimulatorParameters, "renderer")
     collect.add_argument("--episodes", type=COUNT, default=300, help="number of demonstrations to record")
     collect.add_argument(

@@ -9,12 +9,11 @@ import shutil
 import sys
 import time
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import yaml
 
 from vla_adapter_ros.cli.arguments import (
-    CONTRACT_HELP,
     add_parameter,
     add_robot,
     output_folder,
@@ -24,8 +23,12 @@ from vla_adapter_ros.cli.keys import Keyboard, parse_keys
 from vla_adapter_ros.contract import read_contract
 from vla_adapter_ros.errors import ParameterError, RecordingError
 from vla_adapter_ros.nodes.graph import NodeSpec, nobody_here, recording_nodes
-from vla_adapter_ros.nodes.parameters import RecorderParameters, SimulatorParameters, build
+from vla_adapter_ros.nodes.parameter_rules import make_parameters
+from vla_adapter_ros.nodes.parameters import CommonParameters, RecorderParameters, SimulatorParameters
 from vla_adapter_ros.texts import visible
+
+if TYPE_CHECKING:  # rclpy takes its time to import
+    from vla_adapter_ros.nodes.ros_client import RosClient
 
 COMMANDS = ("toggle", "start", "stop", "discard", "rerecord", "save", "instruction", "arm", "quit")
 KEYS = {
@@ -42,6 +45,7 @@ HELP = (
     "a: arm the controller   q: quit"
 )
 REFRESH_S = 0.1
+CLOCK_WITHIN_S = 10.0  # a simulator that runs is found by then
 LONG_MIN = 24 * 60  # more than this is no estimate that anybody needs [min]
 
 
@@ -54,14 +58,16 @@ def add_record_command(commands: Any) -> None:
         "--dataset", type=output_folder,
         help="folder of the LeRobot data set; made if missing, else continued; no default",
     )  # fmt: skip
-    record.add_argument("--contract", default="franka_sim", help=CONTRACT_HELP)
+    add_parameter(record, CommonParameters, "contract")
     record.add_argument(
         "--instruction", default="", help="instruction of the first episode; key t changes it; default: asked"
     )
     add_robot(record)
     add_parameter(record, SimulatorParameters, "renderer")
     record.add_argument(
-        "--only", action="store_true", help="start the recorder alone; add --robot beside a real robot"
+        "--only",
+        action="store_true",
+        help="start the recorder alone, beside a running simulator; with --robot beside a real robot",
     )
     record.add_argument(
         "--attach", action="store_true",
@@ -88,7 +94,7 @@ def recorder_nodes(options: argparse.Namespace) -> list[NodeSpec]:
 
     Raises:
         ContractError: see `read_contract`.
-        ParameterError: no data set, or a parameter that the recorder does not have or take.
+        ParameterError: no data set, or a parameter that the recorder does not have or allow.
     """
     if options.attach:
         return []
@@ -99,10 +105,7 @@ def recorder_nodes(options: argparse.Namespace) -> list[NodeSpec]:
     for pair in options.set:
         name, _, value = pair.partition("=")
         given[name] = yaml.safe_load(value)
-    known = RecorderParameters.__dataclass_fields__
-    if unknown := sorted(set(given) - set(known)):
-        raise ParameterError(f"--set {', '.join(unknown)}: allowed are {', '.join(known)}")
-    build(RecorderParameters, given)
+    make_parameters(RecorderParameters, given)
     nodes = recording_nodes(
         dataset=str(options.dataset),
         contract=options.contract,
@@ -125,6 +128,8 @@ def _record(options: argparse.Namespace) -> int:
     with contextlib.ExitStack() as stack:
         runner = stack.enter_context(GraphRunner(nodes, options.logs)) if nodes else None
         client = stack.enter_context(RecorderClient())
+        if options.only and options.simulate:
+            require_simulator(client, CLOCK_WITHIN_S)
         if runner is None and not client.wait(FOUND_WITHIN_S):
             raise RecordingError(nobody_here("no recorder answers", "record --dataset PATH"))
         keyboard = stack.enter_context(Keyboard())
@@ -134,6 +139,21 @@ def _record(options: argparse.Namespace) -> int:
                 runner.check_alive()
             if not terminal.update(keys):
                 return 0
+
+
+def require_simulator(client: RosClient, patience_s: float) -> None:
+    """Refuse to record in simulated time where nobody gives it.
+
+    Args:
+        client: Looks for a publisher of /clock.
+        patience_s: How long it may take to find one [s].
+
+    Raises:
+        RecordingError: there is none.
+    """
+    if not client.poll_until(lambda: client.node.count_publishers("/clock") > 0, patience_s):
+        what = "--only without --robot records in simulated time, and no simulator publishes /clock"
+        raise RecordingError(f"{nobody_here(what, 'bringup')}; beside a real robot add --robot")
 
 
 class Terminal:
@@ -205,12 +225,12 @@ class Terminal:
             events.append(self._client.events.get())
         if status is not None and list(status.verdict) != self._report_lines:
             self._report_lines = list(status.verdict)
-            told = [status.reason, *(sentence for _, sentence in events)]
+            said = [status.reason, *(message for _, message in events)]
             for line in self._report_lines:
-                if not line.startswith(("pass", "skip")) and not any(line in sentence for sentence in told):
+                if not line.startswith(("pass", "skip")) and not any(line in message for message in said):
                     self._print_line(f"  {line}")
-        for good, sentence in events:  # after the warnings: what is to be decided comes last
-            self._print_line(sentence if good else f"! {sentence}")
+        for good, message in events:  # after the warnings: what is to be decided comes last
+            self._print_line(message if good else f"! {message}")
         if status is None:
             return
         if status.state != self._state:
@@ -221,9 +241,9 @@ class Terminal:
             self._clear()
             print(status_line(status)[: shutil.get_terminal_size().columns - 1], end="", flush=True)
 
-    def _print_line(self, sentence: str) -> None:
+    def _print_line(self, line: str) -> None:
         self._clear()
-        print(sentence, flush=True)
+        print(line, flush=True)
 
     def _clear(self) -> None:
         if self._live:

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import cv2
 import numpy as np
-import rclpy
 from rclpy.parameter import Parameter
+from rclpy.publisher import Publisher
 from rclpy.qos import QoSProfile
-from rclpy.signals import SignalHandlerOptions
 from sensor_msgs.msg import CompressedImage, JointState
 from std_msgs.msg import Float64MultiArray
 
@@ -23,8 +23,10 @@ from vla_adapter_ros.errors import DatasetError
 from vla_adapter_ros.msg import ControllerStatus
 from vla_adapter_ros.nodes.conversions import command_message, seconds, teleop_messages, to_stamp
 from vla_adapter_ros.nodes.graph import nobody_here
-from vla_adapter_ros.nodes.images import array_to_image
+from vla_adapter_ros.nodes.image_messages import array_to_image
+from vla_adapter_ros.nodes.ros_client import RosClient
 from vla_adapter_ros.nodes.streams import IMAGE_TYPES, TOPIC_TYPES
+from vla_adapter_ros.nodes.topics import STATUS_TOPIC
 from vla_adapter_ros.observation.images import turn
 
 DISCOVERY_S = 1.0  # time for readers and publishers to find each other
@@ -106,15 +108,13 @@ def replay_commands(dataset: Dataset, contract: Contract, episode: int, speed: f
     with _Publisher() as publisher:
         for group in contract.teleop_groups:
             publisher.advertise(JointState, group.topic, QoSProfile(depth=10))
-        publisher.node.create_subscription(
-            ControllerStatus, "controller/status", listen, QoSProfile(depth=10)
-        )
+        publisher.subscribe(ControllerStatus, STATUS_TOPIC, listen, QoSProfile(depth=10))
         publisher.settle()
         for row in publisher.pace(rows, speed):
             action = rows[ACTION][row].astype(np.float64)
             for topic, message in teleop_messages(contract, action, publisher.now()).items():
                 publisher.send(topic, message)
-        publisher.spin(lambda: False, 0.2)
+        time.sleep(0.2)  # the last status comes after the last command
     if not followed:
         raise DatasetError(f"the controller did not follow the commands: {said or 'none answered'}")
     return len(rows[ACTION])
@@ -169,20 +169,12 @@ def _rows(dataset: Dataset, episode: int) -> dict[str, np.ndarray]:
     }
 
 
-class _Publisher:
-    """A node that publishes at given times of the graph's clock, simulated or real."""
+class _Publisher(RosClient):
+    """Publishes at given times of the graph's clock, simulated or real."""
 
     def __init__(self) -> None:
-        rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
-        self.node = rclpy.create_node("vla_adapter_replay")
-        self._publishers: dict[str, Any] = {}
-
-    def __enter__(self) -> _Publisher:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.node.destroy_node()
-        rclpy.try_shutdown()
+        super().__init__("vla_adapter_replay")
+        self._publishers: dict[str, Publisher[Any]] = {}
 
     def advertise(self, kind: Any, topic: str, qos: QoSProfile) -> None:
         """Make a publisher."""
@@ -202,7 +194,7 @@ class _Publisher:
         Raises:
             DatasetError: nobody listens.
         """
-        self.spin(lambda: False, DISCOVERY_S)
+        time.sleep(DISCOVERY_S)
         heard, since = -1, time.monotonic()
 
         def settled() -> bool:
@@ -212,14 +204,14 @@ class _Publisher:
                 heard, since = count, time.monotonic()
             return heard > 0 and time.monotonic() - since > SETTLED_S
 
-        self.spin(settled, LISTENERS_S)
+        self.poll_until(settled, LISTENERS_S)
         if not heard:
             raise DatasetError(nobody_here(f"nobody listens to {', '.join(self._publishers)}", "bringup"))
         if self.node.count_publishers("/clock") and not self.node.get_parameter("use_sim_time").value:
             self.node.set_parameters([Parameter("use_sim_time", value=True)])
-            self.spin(lambda: self.now() > 0, 10.0)
+            self.poll_until(lambda: self.now() > 0, 10.0)
 
-    def pace(self, rows: dict[str, np.ndarray], speed: float):
+    def pace(self, rows: dict[str, np.ndarray], speed: float) -> Iterator[int]:
         """Give out row numbers when they are due.
 
         Raises:
@@ -227,16 +219,10 @@ class _Publisher:
         """
         start = self.now()
         for row, stamp in enumerate(rows[STAMP]):
-            due = start + (stamp - rows[STAMP][0]) / speed
-            if not self.spin(lambda due=due: self.now() >= due, 30.0 + (due - self.now())):
+            due = float(start + (stamp - rows[STAMP][0]) / speed)
+            if not self.poll_until(partial(self._is_at, due), 30.0 + (due - self.now()), 0.001):
                 raise DatasetError("the graph's clock stands still")
             yield row
 
-    def spin(self, done: Callable[[], bool], patience_s: float) -> bool:
-        """Listen until `done`; False if that took longer than the patience [s]."""
-        deadline = time.monotonic() + patience_s
-        while not done():
-            if time.monotonic() > deadline:
-                return False
-            rclpy.spin_once(self.node, timeout_sec=0.001)
-        return True
+    def _is_at(self, due: float) -> bool:
+        return self.now() >= due

@@ -3,46 +3,47 @@
 from __future__ import annotations
 
 import time
-import traceback
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, Generic
 
-from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from rclpy.callback_groups import CallbackGroup
-from rclpy.clock import Clock, ClockType
 from rclpy.lifecycle import LifecycleNode, TransitionCallbackReturn
-from rclpy.qos import DurabilityPolicy, QoSProfile
+from rclpy.publisher import Publisher
+from rclpy.qos import QoSProfile
 
-from vla_adapter_ros.contract import read_contract
-from vla_adapter_ros.errors import VlaAdapterError
+from vla_adapter_ros.contract import Contract, read_contract
+from vla_adapter_ros.errors import NodeError
 from vla_adapter_ros.msg import StepAck
+from vla_adapter_ros.nodes.configured import Configured
 from vla_adapter_ros.nodes.conversions import to_stamp
+from vla_adapter_ros.nodes.diagnostics import STEADY, Diagnostics
 from vla_adapter_ros.nodes.entities import GatedPublisher, GatedService
 from vla_adapter_ros.nodes.faults import Faults
-from vla_adapter_ros.nodes.node_parameters import declare, read
+from vla_adapter_ros.nodes.node_parameters import declare_parameters, read_parameters
+from vla_adapter_ros.nodes.parameter_rules import P
+from vla_adapter_ros.nodes.topics import ACK_QOS, ACK_TOPIC
 from vla_adapter_ros.nodes.twins import claim_name
-from vla_adapter_ros.observation.lateness import kind_of
 from vla_adapter_ros.simulation.lock_step import LEAVING_S
 
-ACK_TOPIC = "simulator/step_ack"
-# Latched: a node that starts before the simulator must still be heard.
-ACK_QOS = QoSProfile(depth=100, durability=DurabilityPolicy.TRANSIENT_LOCAL)
-CHUNK_TOPIC = "action_chunk"
-STATUS_TOPIC = "controller/status"
-STEADY = Clock(clock_type=ClockType.STEADY_TIME)
+
+@dataclass(frozen=True)
+class _Setup(Generic[P]):
+    """What a node knows once it has begun to be configured; `acks` only in lock step."""
+
+    parameters: P
+    contract: Contract
+    acks: GatedPublisher | None
 
 
-class ManagedNode(LifecycleNode):
+class ManagedNode(LifecycleNode, Generic[P]):
     """A lifecycle node that owns what it makes, and that works while it is active and only then.
 
-    Children override `configure`, `activate`, `deactivate` and `cleanup`. What
-    they make with `publish_on`, `listen`, `serve`, `every` and `own` in
-    `configure` lives until the clean-up, what they make in `activate` or later
-    until the deactivation; it is destroyed in reverse order. A transition that
-    fails takes back what it made, and neither `deactivate` nor `cleanup` is
-    called for it.
+    Children override `configure`, whose result has what the node does: see `Configured`. What is made with
+    `publish_on`, `listen`, `serve`, `every` and `own` is destroyed in reverse order, at the latest when the
+    state in which it was made ends. A transition that fails takes back what it made.
 
     While the node is not active, callbacks are not called, services answer
     that it is inactive, and what is published is dropped. An error in a
@@ -54,47 +55,65 @@ class ManagedNode(LifecycleNode):
         options: Of rclpy's node, such as `parameter_overrides`.
     """
 
-    def __init__(self, name: str, parameters_kind: type, **options: Any) -> None:
+    def __init__(self, name: str, parameters_kind: type[P], **options: Any) -> None:
         super().__init__(name, **options)
         self._born = time.monotonic()
         self._role = name.removesuffix("_node")
         self._kind = parameters_kind
-        declare(self, parameters_kind)
-        self._owned: list[Callable[[], None]] = []
+        declare_parameters(self, parameters_kind)
+        self._owned: list[Callable[[], object]] = []
         self._mark = 0  # what was owned before the activation
-        self._configured = self._active = False
-        self._taking = self._sending = False
-        self._acks: GatedPublisher | None = None
-        self._faults = Faults(self.get_logger())
-        self._diagnosis: tuple[bytes, str, dict[str, Any]] = (DiagnosticStatus.OK, "unconfigured", {})
-        self._reported = ""
-        self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", QoSProfile(depth=10))
-        self._diagnostics_timer = self.create_timer(1.0, self._publish_diagnostics, clock=STEADY)
+        self._setup: _Setup[P] | None = None
+        self._configured: Configured[P] | None = None
+        self._active = self._receiving = self._sending = False
+        self._diagnostics = Diagnostics(self)
 
-    # For children to override
-
-    def configure(self) -> None:
-        """Make everything; `self.parameters` and `self.contract` are there."""
-
-    def activate(self) -> None:
-        """Begin to work. What is published goes out from here on; callbacks come after it."""
-
-    def deactivate(self) -> None:
-        """Stop working; called once per activation, however it ends. Callbacks no longer come."""
-
-    def cleanup(self) -> None:
-        """Let go of what `configure` made, except for what the node owns; called once per configuration."""
-
-    # For children to use
+    def configure(self) -> Configured[P]:
+        """Make everything that the node has until the clean-up; `parameters` and `contract` are there."""
+        raise NotImplementedError
 
     @property
     def active(self) -> bool:
-        """Whether the node takes in and sends."""
+        """Whether the node receives and sends."""
         return self._active
+
+    @property
+    def simulated_time(self) -> bool:
+        """Whether the node's time is that of /clock."""
+        return bool(self.get_parameter("use_sim_time").value)
+
+    @property
+    def faults(self) -> Faults:
+        """The errors of callbacks."""
+        return self._diagnostics.faults
+
+    @property
+    def parameters(self) -> P:
+        """The node's parameters.
+
+        Raises:
+            NodeError: the node is not configured.
+        """
+        return self._known.parameters
+
+    @property
+    def contract(self) -> Contract:
+        """The robot's contract.
+
+        Raises:
+            NodeError: the node is not configured.
+        """
+        return self._known.contract
+
+    @property
+    def _known(self) -> _Setup[P]:
+        if self._setup is None:
+            raise NodeError(f"{self.get_name()} is not configured: configure it first")
+        return self._setup
 
     def publish_on(self, kind: type, topic: str, qos: QoSProfile, *, always: bool = False) -> GatedPublisher:
         """A publisher; what an inactive node publishes through it is dropped, unless `always`."""
-        publisher = self.create_publisher(kind, topic, qos)
+        publisher: Publisher[Any] = self.create_publisher(kind, topic, qos)
         gated = GatedPublisher(publisher, lambda: always or self._sending)
 
         def destroy() -> None:
@@ -121,7 +140,7 @@ class ManagedNode(LifecycleNode):
         what = self.resolve_topic_name(topic)
 
         def receive(message: Any) -> None:
-            if always or self._taking:
+            if always or self._receiving:
                 with self.boundary(what):
                     callback(message)
 
@@ -151,7 +170,7 @@ class ManagedNode(LifecycleNode):
         """A timer by the node's clock, or by the steady one; calls while the node is active, or `always`."""
 
         def call() -> None:
-            if always or self._taking:
+            if always or self._receiving:
                 with self.boundary(getattr(callback, "__name__", "timer")):
                     callback()
 
@@ -159,77 +178,72 @@ class ManagedNode(LifecycleNode):
         self.own(partial(self.destroy_timer, timer))
         return timer
 
-    def own(self, destroy: Callable[[], None]) -> None:
+    def own(self, destroy: Callable[[], object]) -> None:
         """Have `destroy` called when what was made here must go."""
         self._owned.append(destroy)
 
-    @contextmanager
-    def boundary(self, what: str) -> Iterator[None]:
+    def boundary(self, what: str) -> AbstractContextManager[None]:
         """Whatever goes wrong inside becomes one report about `what`, said once and when it ends."""
-        try:
-            yield
-        except VlaAdapterError as error:
-            self._faults.report(what, str(error))
-        except Exception as error:
-            self._faults.report(what, f"{type(error).__name__}: {error}", traceback.format_exc())
+        return self.faults.boundary(what)
 
     def now(self) -> float:
         """ROS time [s]."""
         return self.get_clock().now().nanoseconds * 1e-9
 
     def diagnose(self, problem: str, **values: Any) -> None:
-        """Say how the node is: an empty `problem` is good.
+        """Say how the node is, with values for /diagnostics: an empty `problem` is good.
 
         A new problem is logged once; one that differs in numbers only is not new.
         """
-        level = DiagnosticStatus.WARN if problem else DiagnosticStatus.OK
-        self._diagnosis = (level, problem or "ok", values)
-        kind = kind_of(problem)
-        if problem and kind != self._reported:
-            self.get_logger().warning(problem, throttle_duration_sec=1.0)
-        self._reported = kind
+        self._diagnostics.set_problem(problem, values)
+
+    def soon(self, action: Callable[..., object], *arguments: Any) -> None:
+        """Have `action` called by the thread that executes callbacks; never, if no thread does."""
+        if self.executor is not None:
+            self.executor.create_task(action, *arguments)
 
     def acknowledge(self, stamp: float, inputs: int = 0, outputs: int = 0) -> None:
         """In lock step, tell the simulator that everything up to `stamp` has been handled: see `LockStep`."""
-        if self._acks is not None:
-            self._acks.publish(
+        if self._setup is not None and self._setup.acks is not None:
+            self._setup.acks.publish(
                 StepAck(node=self._role, stamp=to_stamp(stamp), inputs=inputs, outputs=outputs)
             )
-
-    # Lifecycle
 
     def on_configure(self, state: Any) -> TransitionCallbackReturn:
         """Read parameters and contract, then `configure`; a failure leaves nothing behind."""
         try:
-            self.parameters = read(self, self._kind)
-            self.contract = read_contract(self.parameters.contract)
-            if warning := self.contract.verification_warning:
+            parameters = read_parameters(self, self._kind)
+            contract = read_contract(parameters.contract)
+            if warning := contract.verification_warning:
                 self.get_logger().warning(warning)
-            self._acks = self.publish_on(StepAck, ACK_TOPIC, ACK_QOS) if self.parameters.lock_step else None
-            self.configure()
+            acks = self.publish_on(StepAck, ACK_TOPIC, ACK_QOS) if parameters.lock_step else None
+            self._setup = _Setup(parameters, contract, acks)
+            self._configured = self.configure()
         except Exception as error:
-            self._failed("configuration", error)
+            self._diagnostics.set_failure("configuration", error)
             self._release(0)
+            self._setup = None
             return TransitionCallbackReturn.FAILURE
-        self._configured = True
-        self._settle("inactive")
+        self._diagnostics.set_state("inactive")
         return TransitionCallbackReturn.SUCCESS
 
     def on_activate(self, state: Any) -> TransitionCallbackReturn:
         """Claim the name, then `activate`; a failure leaves the node inactive, as it was."""
         self._mark = len(self._owned)
         try:
+            if self._configured is None:
+                raise NodeError(f"{self.get_name()} is not configured: configure it first")
             self.own(claim_name(self, self._born))
-            self._settle("active")
+            self._diagnostics.set_state("active")
             self._sending = True
             self.acknowledge(0.0)
-            self.activate()
+            self._configured.activate()
         except Exception as error:
-            self._failed("activation", error)
+            self._diagnostics.set_failure("activation", error)
             self._release(self._mark)
             self._leave()
             return TransitionCallbackReturn.FAILURE
-        self._active = self._taking = True
+        self._active = self._receiving = True
         return super().on_activate(state)
 
     def on_deactivate(self, state: Any) -> TransitionCallbackReturn:
@@ -247,7 +261,7 @@ class ManagedNode(LifecycleNode):
     def on_shutdown(self, state: Any) -> TransitionCallbackReturn:
         """End from any state, the diagnostics too."""
         self.end()
-        self._diagnostics_timer.cancel()
+        self._diagnostics.stop()
         return super().on_shutdown(state)
 
     def on_error(self, state: Any) -> TransitionCallbackReturn:
@@ -262,14 +276,14 @@ class ManagedNode(LifecycleNode):
 
     def _deactivate(self) -> bool:
         """Returns whether all went well; whatever did not, nothing runs afterwards."""
-        self._taking = False
-        if not self._active:
+        self._receiving = False
+        if not self._active or self._configured is None:
             return True
         self._active = False
-        good = self._attempt("deactivation", self.deactivate)
+        good = self._attempt("deactivation", self._configured.deactivate)
         good = self._release(self._mark) and good
         self._leave()
-        self._settle("inactive")
+        self._diagnostics.set_state("inactive")
         return good
 
     def _leave(self) -> None:
@@ -278,13 +292,11 @@ class ManagedNode(LifecycleNode):
         self._sending = False
 
     def _clean_up(self) -> bool:
-        good = True
-        if self._configured:
-            self._configured = False
-            good = self._attempt("clean-up", self.cleanup)
+        configured, self._configured = self._configured, None
+        good = configured is None or self._attempt("clean-up", configured.cleanup)
         good = self._release(0) and good
-        self._acks, self._sending = None, False
-        self._settle("unconfigured")
+        self._setup, self._sending = None, False
+        self._diagnostics.set_state("unconfigured")
         return good
 
     def _release(self, mark: int) -> bool:
@@ -294,42 +306,14 @@ class ManagedNode(LifecycleNode):
             good = self._attempt("clean-up", self._owned.pop()) and good
         return good
 
-    def _attempt(self, what: str, action: Callable[[], None]) -> bool:
+    def _attempt(self, what: str, action: Callable[[], object]) -> bool:
         try:
             action()
         except Exception as error:
-            self._failed(what, error)
+            self._diagnostics.set_failure(what, error)
             return False
         return True
 
-    def _failed(self, what: str, error: Exception) -> None:
-        """Say why a transition failed; rclpy itself would say nothing."""
-        if isinstance(error, VlaAdapterError):
-            self.get_logger().error(str(error))
-        else:
-            text = "".join(traceback.format_exception(type(error), error, error.__traceback__))
-            self.get_logger().error(f"{what} failed:\n{text}")
-        self._diagnosis = (DiagnosticStatus.ERROR, f"{what} failed: {error}", {})
-
-    def _settle(self, state: str) -> None:
-        """What an earlier state had to report is over."""
-        self._diagnosis, self._reported = (DiagnosticStatus.OK, state, {}), ""
-
     def _refusal(self) -> str:
         """Why no service can be had now; empty if they can."""
-        return "" if self._taking else f"{self.get_name()} is inactive: activate it first"
-
-    def _publish_diagnostics(self) -> None:
-        with self.boundary("diagnostics"):
-            self._diagnose()
-
-    def _diagnose(self) -> None:
-        level, text, values = self._diagnosis
-        if faults := self._faults.current():
-            level = max(level, DiagnosticStatus.WARN)
-            text = "; ".join([text] * (text != "ok") + faults)
-        status = DiagnosticStatus(level=level, name=self.get_fully_qualified_name(), message=text)
-        status.values = [KeyValue(key=key, value=str(value)) for key, value in values.items()]
-        message = DiagnosticArray(status=[status])
-        message.header.stamp = self.get_clock().now().to_msg()
-        self._diagnostics.publish(message)
+        return "" if self._receiving else f"{self.get_name()} is inactive: activate it first"

@@ -1,4 +1,4 @@
-"""Messages to plain data and back (images: see images.py)."""
+"""Messages to plain data and back (images: see image_messages.py)."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from vla_adapter_ros.msg import ActionChunk
 
 def seconds(stamp: Time) -> float:
     """Stamp as float seconds."""
-    return stamp.sec + stamp.nanosec * 1e-9
+    return float(stamp.sec + stamp.nanosec * 1e-9)
 
 
 def to_stamp(time: float) -> Time:

@@ -21,7 +21,7 @@ class GatedPublisher:
         sending: Whether messages may go out now.
     """
 
-    def __init__(self, publisher: Publisher, sending: Callable[[], bool]) -> None:
+    def __init__(self, publisher: Publisher[Any], sending: Callable[[], bool]) -> None:
         self._publisher, self._sending = publisher, sending
         self._closed = False
 
@@ -69,7 +69,7 @@ class GatedService:
         self._service = node.create_service(kind, name, answer, callback_group=group)
 
     def destroy(self) -> None:
-        """Take no more calls; whoever still waits for an answer gets it first."""
+        """Answer no more calls; whoever still waits for an answer gets it first."""
         self._closed = True
         if not self._waiting:
             self._node.destroy_service(self._service)
@@ -94,15 +94,15 @@ class GatedService:
                 answer = await self._callback(request, type(response)())
         finally:
             self._waiting -= 1
-            if self._closed and not self._waiting and self._node.executor is not None:
-                self._node.executor.create_task(self._node.destroy_service, self._service)  # after the answer
+            if self._closed and not self._waiting:
+                self._node.soon(self._node.destroy_service, self._service)  # after the answer
         return response if answer is None else answer
 
 
-def refuse(response: Any, sentence: str) -> Any:
+def refuse(response: Any, reason: str) -> Any:
     """Make a response say no, and why."""
     for word in ("success", "accepted"):
         if hasattr(response, word):
             setattr(response, word, False)
-    response.message = sentence
+    response.message = reason
     return response

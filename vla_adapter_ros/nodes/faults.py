@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import threading
 import time
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
+from vla_adapter_ros.errors import VlaAdapterError
 from vla_adapter_ros.observation.lateness import kind_of
 
 ENDED_AFTER_S = 3.0
 """A fault that has not shown itself for so long is over."""
 MOST_KINDS = 20
-"""So many ways of one thing to fail are logged; a stranger may write anything into a message."""
+"""So many different errors of one topic or service are logged: anybody may publish anything."""
 LONGEST = 500
-"""Characters of a sentence, for the same reason."""
+"""Characters of an error, for the same reason."""
 
 
 class Faults:
@@ -25,39 +29,49 @@ class Faults:
 
     def __init__(self, logger: Any) -> None:
         self._logger, self._lock = logger, threading.Lock()
-        self._faults: dict[str, tuple[str, int, float]] = {}  # newest sentence, how often, when last
-        self._said: dict[str, set[str]] = {}  # what -> kinds of sentences that were logged
+        self._faults: dict[str, tuple[str, int, float]] = {}  # newest error, how often, when last
+        self._said: dict[str, set[str]] = {}  # what -> kinds of errors that were logged
 
-    def report(self, what: str, sentence: str, details: str = "") -> None:
-        """Something failed; the first time, and the first time in another way, it is logged.
+    def report(self, what: str, error: str, details: str = "") -> None:
+        """Something failed; the first error, and the first one of another kind, is logged.
 
         Args:
             what: Topic, service or timer.
-            sentence: What is wrong.
+            error: What is wrong.
             details: A traceback, where nobody foresaw this.
         """
-        if len(sentence) > LONGEST:
-            sentence = f"{sentence[:LONGEST]}..."
+        if len(error) > LONGEST:
+            error = f"{error[:LONGEST]}..."
         with self._lock:
             _, count, _ = self._faults.get(what, ("", 0, 0.0))
-            self._faults[what] = (sentence, count + 1, time.monotonic())
-            said, kind = self._said.setdefault(what, set()), kind_of(sentence)
+            self._faults[what] = (error, count + 1, time.monotonic())
+            said, kind = self._said.setdefault(what, set()), kind_of(error)
             if kind in said or len(said) >= MOST_KINDS:
                 return
             said.add(kind)
         if details:
-            self._logger.error(f"{what}: {sentence}\n{details}")
+            self._logger.error(f"{what}: {error}\n{details}")
         else:
-            self._logger.warning(f"{what}: {sentence}")
+            self._logger.warning(f"{what}: {error}")
+
+    @contextmanager
+    def boundary(self, what: str) -> Iterator[None]:
+        """Whatever goes wrong inside becomes one report about `what`, said once and when it ends."""
+        try:
+            yield
+        except VlaAdapterError as raised:
+            self.report(what, str(raised))
+        except Exception as raised:
+            self.report(what, f"{type(raised).__name__}: {raised}", traceback.format_exc())
 
     def current(self) -> list[str]:
-        """Those that go on, one sentence each; to be asked for now and then, which also ends the others."""
+        """The faults that go on, one line each; to be called now and then, since it also ends the others."""
         now = time.monotonic()
         with self._lock:
             over = {w: f for w, f in self._faults.items() if now - f[2] >= ENDED_AFTER_S}
             for what in over:
                 del self._faults[what], self._said[what]
-            lasting = [f"{what}: {sentence}" for what, (sentence, _, _) in self._faults.items()]
+            lasting = [f"{what}: {error}" for what, (error, _, _) in self._faults.items()]
         for what, (_, count, _) in over.items():
             self._logger.info(f"{what}: no failure any more, after {count}")
         return lasting

@@ -28,7 +28,7 @@ ELSEWHERE = ("ROS_STATIC_PEERS", "ROS_DISCOVERY_SERVER")
 TRANSPORTS = ("FASTDDS_DEFAULT_PROFILES_FILE", "FASTRTPS_DEFAULT_PROFILES_FILE", "FASTDDS_BUILTIN_TRANSPORTS")
 
 
-class _Quoted(yaml.SafeDumper):
+class _Quoted(yaml.SafeDumper):  # type: ignore[misc]  # PyYAML has no types
     """Writes every text in quotes: to ROS 2 a folder called 1e5 or nan is a number, unlike to PyYAML."""
 
 

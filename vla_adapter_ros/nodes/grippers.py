@@ -25,7 +25,7 @@ GOAL_STEP = 0.02
 class GripperOutput:
     """Sends positions of one gripper's joint when they change."""
 
-    def __init__(self, node: ManagedNode, gripper: Gripper, max_effort: float) -> None:
+    def __init__(self, node: ManagedNode[Any], gripper: Gripper, max_effort: float) -> None:
         self._node, self._gripper, self._max_effort = node, gripper, max_effort
         self._last: float | None = None
         self._open()
@@ -96,10 +96,10 @@ class GripperAction(GripperOutput):
     """
 
     def _open(self) -> None:
-        from rclpy.action import ActionClient
+        from rclpy.action.client import ActionClient
 
         self._kind = gripper_command_type()
-        self._client = ActionClient(self._node, self._kind, self._gripper.topic)
+        self._client: ActionClient[Any, Any, Any] = ActionClient(self._node, self._kind, self._gripper.topic)
         self._node.own(self._client.destroy)
         self._answered = True
 
@@ -150,7 +150,7 @@ GRIPPERS: dict[str, type[GripperOutput]] = {
 }
 
 
-def gripper_outputs(node: ManagedNode, contract: Contract, max_effort: float) -> list[GripperOutput]:
+def gripper_outputs(node: ManagedNode[Any], contract: Contract, max_effort: float) -> list[GripperOutput]:
     """One output per gripper of the contract, as its `type` names it.
 
     Args:

@@ -5,16 +5,16 @@ from __future__ import annotations
 import threading
 import time
 
-from rclpy.qos import DurabilityPolicy, QoSProfile
 from std_msgs.msg import String
 
 from vla_adapter_ros.errors import NoAnswerError
 from vla_adapter_ros.nodes.ros_client import RosClient
+from vla_adapter_ros.nodes.topics import INSTRUCTION_TOPIC, LATCHED
 from vla_adapter_ros.srv import Instruct
 from vla_adapter_ros.texts import visible
 
 ANSWER_S = 10.0  # longest wait for an answer
-TOLD_WITHIN_S = 1.0  # a policy that has taken an instruction has published it by then
+TOLD_WITHIN_S = 1.0  # a policy that follows an instruction has published it by then
 
 
 class InstructClient:
@@ -27,8 +27,7 @@ class InstructClient:
     def __init__(self, client: RosClient) -> None:
         self._changed = threading.Condition()
         self._followed: list[str] = []  # what the policy has said that it follows; empty: nothing
-        latched = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
-        client.subscribe(String, "instruction", self._on_instruction, latched)
+        client.subscribe(String, INSTRUCTION_TOPIC, self._on_instruction, LATCHED)
         self._service = client.service(Instruct, "instruct")
 
     def give(self, text: str, *, found_within_s: float) -> Instruct.Response:

@@ -25,7 +25,7 @@ class Instruction:
     heard_of: bool = False
 
     def end_by(self, status: Any, session: str) -> str:
-        """Take in the controller's status. Why it follows this instruction no more; empty: it does, or will.
+        """Why the controller follows this instruction no more, by its status; empty: it does, or will.
 
         What the controller has heard of, it names as ended. What it has not heard of, it will refuse if
         something stands against motion now: it ends at once, and not only with its first chunk. Once heard

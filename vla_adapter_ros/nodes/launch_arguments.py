@@ -10,16 +10,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from vla_adapter_ros.errors import ParameterError
+from vla_adapter_ros.nodes.parameter_rules import parameters_of, parse_value
 from vla_adapter_ros.nodes.parameters import (
     CommonParameters,
     ControllerParameters,
     PolicyParameters,
     RecorderParameters,
     SimulatorParameters,
-    allowed,
-    choices,
-    parse,
-    ros_default,
 )
 
 BOOLEAN = ("true", "false", "True", "False")
@@ -39,7 +36,7 @@ class LaunchArgument:
     default: str
     text: str
     choices: tuple[str, ...] = ()
-    of: type | None = None
+    of: type[CommonParameters] | None = None
 
     def value(self, name: str, text: str) -> Any:
         """The value that a text stands for.
@@ -48,33 +45,19 @@ class LaunchArgument:
             ParameterError: the text is not allowed.
         """
         if self.of is not None:
-            return ros_value(self.of, name, text)
+            return parse_value(self.of, name, text)
         if self.choices and text not in self.choices:
             raise ParameterError(f"{name} = {text!r}: allowed is one of {', '.join(self.choices)}")
         return text.lower() == "true" if self.choices == BOOLEAN else text
-
-
-def ros_value(kind: type, name: str, text: str) -> Any:
-    """What ROS holds for a text that was typed for parameter `name` of a class.
-
-    Raises:
-        ParameterError: names the parameter, the text and what is allowed.
-    """
-    value = parse(kind.__dataclass_fields__[name], text)
-    return value.value if hasattr(value, "value") else value
 
 
 def _switch(default: bool, text: str) -> LaunchArgument:
     return LaunchArgument(str(default).lower(), text, BOOLEAN)
 
 
-def _parameter(kind: type, name: str, text: str = "") -> LaunchArgument:
-    field = kind.__dataclass_fields__[name]
-    default = ros_default(field)
-    shown = str(default).lower() if isinstance(default, bool) else str(default)
-    rule = allowed(field)
-    sentence = text or field.metadata["text"] + (f" ({rule})" if rule else "")
-    return LaunchArgument(shown, sentence, choices(field) or BOOLEAN * isinstance(default, bool), kind)
+def _parameter(kind: type[CommonParameters], name: str) -> LaunchArgument:
+    parameter = parameters_of(kind)[name]
+    return LaunchArgument(str(parameter.default), parameter.explained, parameter.choices, kind)
 
 
 SIMULATE = _switch(True, "Start the simulator; false for a real robot.")

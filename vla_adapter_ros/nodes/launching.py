@@ -8,22 +8,23 @@ from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any
 
-from launch import LaunchDescription
 from launch.actions import DeclareLaunchArgument, EmitEvent, LogInfo, OpaqueFunction
 from launch.events import matches_action
 from launch.events.process import ShutdownProcess
+from launch.launch_description import LaunchDescription
 from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import LifecycleNode
 
 from vla_adapter_ros.nodes.graph import NodeSpec, graph_environment, is_simulated
 from vla_adapter_ros.nodes.launch_arguments import LaunchArgument, read_arguments
+from vla_adapter_ros.nodes.parameter_rules import parameters_of
 from vla_adapter_ros.nodes.parameters import KINDS
 
 RESTART_S = 5.0  # launch knows no growing pauses, so this one is long
 
 
 @functools.cache
-def _scratch() -> tempfile.TemporaryDirectory:
+def _scratch() -> tempfile.TemporaryDirectory[str]:
     return tempfile.TemporaryDirectory(prefix="vla_adapter_launch_")  # removed when launch ends
 
 
@@ -106,18 +107,18 @@ def _options(node: NodeSpec, not_given: Collection[str]) -> dict[str, Any]:
     hold, and the arguments of the launch file come last, so that nothing
     overrides them.
     """
-    defaults = {name: field.default for name, field in KINDS[node.kind].__dataclass_fields__.items()}
+    known = parameters_of(KINDS[node.kind])
     arguments = {
         name: value
         for name, value in node.parameters.items()
-        if name not in not_given or name not in defaults or value != defaults[name]
+        if name not in not_given or name not in known or value != known[name].default
     }
     file = NodeSpec(node.kind, arguments).write_arguments(Path(_scratch().name))
     return {
         "package": "vla_adapter_ros",
         "executable": node.name,
         "name": node.name,
-        "namespace": "",  # that of the launch file which includes ours
+        "namespace": "",  # that of the launch file that includes this one
         "output": "screen",
         "ros_arguments": ["--params-file", str(node.defaults)],
         "parameters": [str(file)],

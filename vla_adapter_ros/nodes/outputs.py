@@ -22,6 +22,7 @@ from vla_adapter_ros.contract import Contract
 from vla_adapter_ros.contract.schema import CommandGroup
 from vla_adapter_ros.control import Trajectory
 from vla_adapter_ros.control.kinematics import ArmKinematics
+from vla_adapter_ros.control.motion import Setpoint
 from vla_adapter_ros.control.rotation import rotation_vector
 from vla_adapter_ros.nodes.base import ManagedNode
 from vla_adapter_ros.nodes.conversions import command_message, pose_message, trajectory_message, twist_message
@@ -44,7 +45,7 @@ class Outgoing:
     """
 
     now: float
-    setpoint: Any
+    setpoint: Setpoint | None
     trajectory: Trajectory | None
     measured: np.ndarray | None
     measured_at: float
@@ -64,8 +65,11 @@ class ArmOutput:
     kind: type
     kinematics: ArmKinematics | None = None
 
-    def __init__(self, node: ManagedNode, contract: Contract, feedback: float, group: CommandGroup) -> None:
+    def __init__(
+        self, node: ManagedNode[Any], contract: Contract, feedback: float, group: CommandGroup
+    ) -> None:
         self._contract, self._feedback = contract, feedback
+        self._base_link = contract.kinematics.base_link if contract.kinematics is not None else ""
         self._names = contract.names_in_commands(group)
         self._places = [contract.arm_joints.index(joint) for joint in group.joints]
         self._publisher = node.publish_on(self.kind, group.topic, QoSProfile(depth=10))
@@ -145,7 +149,7 @@ class PoseOutput(ArmOutput):
         if out.setpoint is None or out.released or self.kinematics is None:
             return 0
         pose = self.kinematics.pose(out.setpoint.position)
-        return self._publish(pose_message(pose, self._contract.kinematics.base_link, out.now))
+        return self._publish(pose_message(pose, self._base_link, out.now))
 
 
 class VelocityOutput(ArmOutput):
@@ -159,7 +163,9 @@ class VelocityOutput(ArmOutput):
 
     kind = Float64MultiArray
 
-    def __init__(self, node: ManagedNode, contract: Contract, feedback: float, group: CommandGroup) -> None:
+    def __init__(
+        self, node: ManagedNode[Any], contract: Contract, feedback: float, group: CommandGroup
+    ) -> None:
         super().__init__(node, contract, feedback, group)
         self._limit = np.array([contract.limits[joint].velocity for joint in contract.arm_joints])
         self._sending = False
@@ -178,7 +184,8 @@ class VelocityOutput(ArmOutput):
             self._moved_at = out.now
         if not self._moved_at <= out.now <= self._moved_at + REST_S:
             return self.end(out.now)
-        message = self._message(out, out.setpoint.velocity + out.setpoint.acceleration * step / 2)
+        velocity = out.setpoint.velocity + out.setpoint.acceleration * step / 2
+        message = self._message(out, out.setpoint, velocity)
         self._sending = self._sending or message is not None
         return 0 if message is None else self._publish(message)
 
@@ -189,9 +196,9 @@ class VelocityOutput(ArmOutput):
         self._sending = False
         return self._publish(self._zero(now))
 
-    def _message(self, out: Outgoing, velocity: np.ndarray) -> Any | None:
+    def _message(self, out: Outgoing, setpoint: Setpoint, velocity: np.ndarray) -> Any | None:
         if out.measured is not None:
-            velocity = velocity + self._feedback * (_setpoint_at_measurement(out) - out.measured)
+            velocity = velocity + self._feedback * (_setpoint_at_measurement(out, setpoint) - out.measured)
         velocity = np.clip(velocity, -self._limit, self._limit)[self._places]
         return Float64MultiArray(data=velocity.tolist())
 
@@ -207,22 +214,22 @@ class TwistOutput(VelocityOutput):
 
     kind = TwistStamped
 
-    def _message(self, out: Outgoing, velocity: np.ndarray) -> Any | None:
+    def _message(self, out: Outgoing, setpoint: Setpoint, velocity: np.ndarray) -> Any | None:
         if self.kinematics is None:
             return None
         velocity = np.clip(velocity, -self._limit, self._limit)
-        twist = self.kinematics.jacobian(out.setpoint.position) @ velocity
+        twist = self.kinematics.jacobian(setpoint.position) @ velocity
         if out.measured is not None:
             wanted, here = (
-                self.kinematics.pose(_setpoint_at_measurement(out)),
+                self.kinematics.pose(_setpoint_at_measurement(out, setpoint)),
                 self.kinematics.pose(out.measured),
             )
             twist[:3] += self._feedback * (wanted.position - here.position)
             twist[3:] += self._feedback * rotation_vector(wanted.rotation @ here.rotation.T)
-        return twist_message(twist, self._contract.kinematics.base_link, out.now)
+        return twist_message(twist, self._base_link, out.now)
 
     def _zero(self, now: float) -> Any:
-        return twist_message(np.zeros(6), self._contract.kinematics.base_link, now)
+        return twist_message(np.zeros(6), self._base_link, now)
 
 
 OUTPUTS: dict[str, type[ArmOutput]] = {
@@ -235,7 +242,7 @@ OUTPUTS: dict[str, type[ArmOutput]] = {
 }
 
 
-def arm_outputs(node: ManagedNode, contract: Contract, feedback: float) -> list[ArmOutput]:
+def arm_outputs(node: ManagedNode[Any], contract: Contract, feedback: float) -> list[ArmOutput]:
     """One output per controller of the arm, as `contract.command` names them.
 
     Args:
@@ -247,6 +254,7 @@ def arm_outputs(node: ManagedNode, contract: Contract, feedback: float) -> list[
     return [kind(node, contract, feedback, group) for group in contract.command_groups]
 
 
-def _setpoint_at_measurement(out: Outgoing) -> np.ndarray:
+def _setpoint_at_measurement(out: Outgoing, setpoint: Setpoint) -> np.ndarray:
     """Positions (J,) of the setpoint at the time at which the arm was measured."""
-    return out.setpoint.position - out.setpoint.velocity * (out.now - out.measured_at)
+    positions: np.ndarray = setpoint.position - setpoint.velocity * (out.now - out.measured_at)
+    return positions

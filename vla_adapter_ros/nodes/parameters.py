@@ -1,21 +1,23 @@
 """The parameters of every node: one frozen dataclass each, with text and allowed range per field.
 
-Declaration, checks and the shipped YAML files all come from these classes.
-No rclpy here, so that launch files and the command line can read them.
+Pydantic checks every value. Descriptors, shipped files, launch arguments, options and pages all come from
+these classes, see `parameter_rules`. No rclpy here, so that launch files and the command line can read them.
 """
-# ruff: noqa: RUF009 - `parameter` makes a new field for each class
 
 from __future__ import annotations
 
-import dataclasses
-import json
-import math
-from dataclasses import dataclass
-from typing import Any
+from typing import Annotated
+
+from pydantic import Field, Strict
+from pydantic.dataclasses import dataclass
 
 from vla_adapter_ros.choices import Choice, OnFail, RendererName, WeightType
 from vla_adapter_ros.contract import Contract
+from vla_adapter_ros.contract.schema import CHECKED, Number, Text
 from vla_adapter_ros.errors import ParameterError
+
+Flag = Annotated[bool, Strict()]
+Whole = Annotated[int, Strict()]
 
 
 class ControllerMode(Choice):
@@ -60,73 +62,90 @@ class TrajectoryStart(Choice):
     MEASURED = "measured"
 
 
-def parameter(default: Any, text: str, **rule: Any) -> Any:
-    """A field with its description and, in `rule`, min or max; the choices are those of its `Choice`."""
-    return dataclasses.field(default=default, metadata={"text": text, **rule})
-
-
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=CHECKED)
 class CommonParameters:
     """Parameters of every node."""
 
-    contract: str = parameter("franka_sim", "Robot contract: path of a YAML file, or a shipped name.")
-    autostart: bool = parameter(
-        True, "Configure and activate at start; false leaves both to a lifecycle manager."
+    contract: Text = Field(
+        "franka_sim", description="Robot contract: path of a YAML file, or a shipped name."
     )
-    lock_step: bool = parameter(False, "Acknowledge simulated time to the simulator, which then waits.")
+    autostart: Flag = Field(
+        True, description="Configure and activate at start; false leaves both to a lifecycle manager."
+    )
+    lock_step: Flag = Field(
+        False, description="Acknowledge simulated time to the simulator, which then waits."
+    )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=CHECKED)
 class PolicyParameters(CommonParameters):
     """Parameters of the policy node."""
 
-    checkpoint: str = parameter("", "Checkpoint directory; empty: the one shipped for the simulated Franka.")
-    device: str = parameter("auto", "torch device: auto (the GPU where there is one), cpu, cuda, cuda:0 ...")
-    dtype: WeightType = parameter(
+    checkpoint: Text = Field(
+        "", description="Checkpoint directory; default (empty): the one shipped for the simulated Franka."
+    )
+    device: Text = Field(
+        "auto", description="torch device: auto (the GPU where there is one), cpu, cuda, cuda:0 ..."
+    )
+    dtype: WeightType = Field(
         WeightType.AUTO,
-        "Type of the weights; auto: bf16 on a GPU, and for large models on CPUs that have it, else fp32.",
+        description=(
+            "Type of the weights; auto: bf16 on a GPU, and for large models on CPUs that have it, else fp32."
+        ),
     )
-    compile: bool = parameter(False, "Let torch.compile fuse kernels: minutes at the start, faster after.")
-    threads: int = parameter(1, "CPU threads of torch; 0 leaves torch's own choice.", min=0, max=256)
-    execution_horizon: int = parameter(
-        4, "Rows of a chunk executed before the next one takes over.", min=1, max=1000
+    compile: Flag = Field(
+        False, description="Let torch.compile fuse kernels: minutes at the start, faster after."
     )
-    require_controller: bool = parameter(
+    threads: Whole = Field(1, ge=0, le=256, description="CPU threads of torch; 0 leaves torch's own choice.")
+    execution_horizon: Whole = Field(
+        4, ge=1, le=1000, description="Rows of a chunk executed before the next one takes over."
+    )
+    require_controller: Flag = Field(
         True,
-        "Accept instructions only while a controller of this package is ready for them, and drop them when "
-        "it ends them. False: the chunks go to something else.",
+        description=(
+            "Accept instructions only while a controller of this package is ready for them, and drop them "
+            "when it ends them. False: the chunks go to something else."
+        ),
     )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=CHECKED)
 class ControllerParameters(CommonParameters):
     """Parameters of the controller node."""
 
-    rate_hz: float = parameter(100.0, "Control rate [Hz].", min=50.0, max=500.0)
-    publish_every: int = parameter(4, "Ticks between two trajectories sent.", min=1, max=20)
-    status_every: int = parameter(5, "Ticks between two status messages.", min=1, max=500)
-    armed: bool = parameter(False, "Allow motion from the start. False: call ~/arm first.")
-    mode: ControllerMode = parameter(
+    rate_hz: Number = Field(100.0, ge=50.0, le=500.0, description="Control rate [Hz].")
+    publish_every: Whole = Field(4, ge=1, le=20, description="Ticks between two trajectories sent.")
+    status_every: Whole = Field(5, ge=1, le=500, description="Ticks between two status messages.")
+    armed: Flag = Field(False, description="Allow motion from the start. False: call ~/arm first.")
+    mode: ControllerMode = Field(
         ControllerMode.DRIVE,
-        "drive: move the arm. dry_run: everything but commands. shadow: follow chunks virtually and compare "
-        "them with the human's commands. row_pass_through: rows as they are on ~/row, for simulators only.",
+        description=(
+            "drive: move the arm. dry_run: everything but commands. shadow: follow chunks virtually and "
+            "compare them with the human's commands. row_pass_through: rows as they are on ~/row, for "
+            "simulators only."
+        ),
     )
-    splice: Splice = parameter(
+    splice: Splice = Field(
         Splice.REPLACE,
-        "How a new chunk joins the one before: a continuous hand-over, exponential weights over all "
-        "chunks, or a weighted cross-fade.",
+        description=(
+            "How a new chunk joins the one before: a continuous hand-over, exponential weights over all "
+            "chunks, or a weighted cross-fade."
+        ),
     )
-    realtime_priority: int = parameter(
+    realtime_priority: Whole = Field(
         0,
-        "SCHED_FIFO priority of the control thread, where permitted; 0: ordinary scheduling.",
-        min=0,
-        max=99,
+        ge=0,
+        le=99,
+        description="SCHED_FIFO priority of the control thread, where permitted; 0: ordinary scheduling.",
     )
-    velocity_feedback: float = parameter(
-        2.0, "Velocity and twist commands: velocity added per position error [1/s].", min=0.0, max=10.0
+    velocity_feedback: Number = Field(
+        2.0,
+        ge=0.0,
+        le=10.0,
+        description="Velocity and twist commands: velocity added per position error [1/s].",
     )
-    gripper_max_effort: float = parameter(
-        0.0, "Effort limit in GripperCommand goals [N]; 0 leaves it to the driver.", min=0.0
+    gripper_max_effort: Number = Field(
+        0.0, ge=0.0, description="Effort limit in GripperCommand goals [N]; 0 leaves it to the driver."
     )
 
     def require_command_delay(self, contract: Contract) -> None:
@@ -135,203 +154,113 @@ class ControllerParameters(CommonParameters):
         Raises:
             ParameterError: the contract's `command_delay_s` is too short for `publish_every` and `rate_hz`.
         """
-        shortest, lead = (self.publish_every + 1) / self.rate_hz, contract.command.command_delay_s
-        if contract.command.type == "joint_trajectory" and lead < shortest - 1e-9:
+        shortest, delay = (self.publish_every + 1) / self.rate_hz, contract.command.command_delay_s
+        if contract.command.type == "joint_trajectory" and delay < shortest - 1e-9:
             raise ParameterError(
-                f"contract.command.command_delay_s = {lead:g}: with publish_every {self.publish_every} at "
+                f"contract.command.command_delay_s = {delay:g}: with publish_every {self.publish_every} at "
                 f"rate_hz {self.rate_hz:g} allowed is at least {shortest:.3g}"
             )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=CHECKED)
 class RecorderParameters(CommonParameters):
     """Parameters of the recorder node."""
 
-    dataset: str = parameter(
-        "", "Directory of the LeRobot data set; made if missing, continued if it exists."
+    dataset: Text = Field(
+        "", description="Directory of the LeRobot data set; made if missing, continued if it exists."
     )
-    codec: Codec = parameter(Codec.H264, "Video codec.")
-    crf: int = parameter(23, "Video quality: constant rate factor, lower is better.", min=0, max=63)
-    gop: int = parameter(
-        10, "Images from one key image to the next: fewer read faster, more take less disk.", min=1, max=1000
+    codec: Codec = Field(Codec.H264, description="Video codec.")
+    crf: Whole = Field(23, ge=0, le=63, description="Video quality: constant rate factor, lower is better.")
+    gop: Whole = Field(
+        10,
+        ge=1,
+        le=1000,
+        description="Images from one key image to the next: fewer read faster, more take less disk.",
     )
-    preset: str = parameter(
-        "", "The encoder's own name or number for its effort; empty: veryfast, and 12 for av1."
+    preset: Text = Field(
+        "", description="The encoder's own name or number for its effort; empty: veryfast, and 12 for av1."
     )
-    on_fail: OnFail = parameter(
+    on_fail: OnFail = Field(
         OnFail.ASK,
-        "An episode that fails its quality checks waits for ~/save_pending or ~/discard_episode, or is "
-        "discarded, or saved all the same.",
+        description=(
+            "An episode that fails its quality checks waits for ~/save_pending or ~/discard_episode, or is "
+            "discarded, or saved all the same."
+        ),
     )
-    verdict: str = parameter("", "YAML file with thresholds of the quality checks; empty: the defaults.")
-    silence_s: float = parameter(
-        2.0, "An episode ends when no good frame has come for so long [s].", min=0.1, max=60.0
+    verdict: Text = Field(
+        "", description="YAML file with thresholds of the quality checks; empty: the defaults."
     )
-    min_disk_gb: float = parameter(
-        1.0, "No episode starts, and a running one ends, with less free space [GB].", min=0.0
+    silence_s: Number = Field(
+        2.0, ge=0.1, le=60.0, description="An episode ends when no good frame has come for so long [s]."
     )
-    instruction: str = parameter(
-        "", "Task of an episode started by a button, until the topic instruction or a start gives one."
+    min_disk_gb: Number = Field(
+        1.0, ge=0.0, description="No episode starts, and a running one ends, with less free space [GB]."
     )
-    joy_buttons: str = parameter(
+    instruction: Text = Field(
         "",
-        "Buttons of the topic joy, such as 'toggle=0 discard=1 rerecord=3'; commands: start, stop, toggle, "
-        "discard, rerecord, save.",
+        description=(
+            "Task of an episode started by a button, until the topic instruction or a start gives one."
+        ),
+    )
+    joy_buttons: Text = Field(
+        "",
+        description=(
+            "Buttons of the topic joy, such as 'toggle=0 discard=1 rerecord=3'; commands: start, stop, "
+            "toggle, discard, rerecord, save."
+        ),
     )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=CHECKED)
 class SimulatorParameters(CommonParameters):
     """Parameters of the simulator node."""
 
-    renderer: RendererName = parameter(
-        RendererName.AUTO, "Renderer of the camera images; auto: the first of the others that works here."
+    renderer: RendererName = Field(
+        RendererName.AUTO,
+        description="Renderer of the camera images; auto: the first of the others that works here.",
     )
-    seed: int = parameter(0, "Seed of the first scene.", min=0)
-    camera_rate_hz: float = parameter(0.0, "Images per second; 0: the contract's rate.", min=0.0, max=100.0)
-    real_time_factor: float = parameter(1.0, "Speed of time when not in lock step.", min=0.01, max=100.0)
-    awaited: str = parameter(
-        "controller,policy", "Lock step: nodes that must acknowledge, separated by commas."
+    seed: Whole = Field(0, ge=0, description="Seed of the first scene.")
+    camera_rate_hz: Number = Field(
+        0.0, ge=0.0, le=100.0, description="Images per second; 0: the contract's rate."
     )
-    path_tolerance: float = parameter(
-        0.0, "Trajectory driver: a joint farther from the path makes it hold [rad]; 0: any distance.", min=0.0
+    real_time_factor: Number = Field(
+        1.0, ge=0.01, le=100.0, description="Speed of time when not in lock step."
     )
-    goal_tolerance: float = parameter(
-        0.0, "Trajectory driver: a joint farther from the goal makes it hold [rad]; 0: any distance.", min=0.0
+    awaited: Text = Field(
+        "controller,policy", description="Lock step: nodes that must acknowledge, separated by commas."
     )
-    goal_time_s: float = parameter(
-        0.0, "Trajectory driver: time after the last point to reach the goal [s].", min=0.0
+    path_tolerance: Number = Field(
+        0.0,
+        ge=0.0,
+        description="Trajectory driver: a joint farther from the path makes it hold [rad]; 0: any distance.",
     )
-    interpolate_from: TrajectoryStart = parameter(
-        TrajectoryStart.DESIRED, "Trajectory driver: state from which a new trajectory starts."
+    goal_tolerance: Number = Field(
+        0.0,
+        ge=0.0,
+        description="Trajectory driver: a joint farther from the goal makes it hold [rad]; 0: any distance.",
     )
-    command_timeout_s: float = parameter(
-        0.1, "Velocity and twist drivers: age at which a command counts as 0 [s].", min=0.01, max=10.0
+    goal_time_s: Number = Field(
+        0.0, ge=0.0, description="Trajectory driver: time after the last point to reach the goal [s]."
     )
-    patience_s: float = parameter(
-        10.0, "Lock step: wall time after which a silent node is no longer waited for [s].", min=0.1
+    interpolate_from: TrajectoryStart = Field(
+        TrajectoryStart.DESIRED, description="Trajectory driver: state from which a new trajectory starts."
+    )
+    command_timeout_s: Number = Field(
+        0.1,
+        ge=0.01,
+        le=10.0,
+        description="Velocity and twist drivers: age at which a command counts as 0 [s].",
+    )
+    patience_s: Number = Field(
+        10.0,
+        ge=0.1,
+        description="Lock step: wall time after which a silent node is no longer waited for [s].",
     )
 
 
-def allowed(field: dataclasses.Field) -> str:
-    """What a parameter may be, in words, such as 'at least 0 and at most 99'; empty if everything is allowed.
-
-    The only place that says it: in errors, descriptors, files and docs.
-    """
-    rule = field.metadata
-    if names := choices(field):
-        return "one of " + ", ".join(names)
-    bounds = (("at least", "min"), ("at most", "max"))
-    limits = " and ".join(f"{words} {rule[key]}" for words, key in bounds if key in rule)
-    return limits or ("finite" if isinstance(field.default, float) else "")
-
-
-def choices(field: dataclasses.Field) -> tuple[str, ...]:
-    """All values that a parameter may have, as texts; empty if it is no `Choice`."""
-    return tuple(type(field.default).words()) if isinstance(field.default, Choice) else ()
-
-
-def ros_default(field: dataclasses.Field) -> Any:
-    """The default of a parameter as ROS and YAML hold it."""
-    return field.default.value if isinstance(field.default, Choice) else field.default
-
-
-def _is_allowed(field: dataclasses.Field, value: Any) -> bool:
-    rule = field.metadata
-    if names := choices(field):
-        return value in names
-    if isinstance(value, float) and not math.isfinite(value):
-        return False
-    return ("min" not in rule or value >= rule["min"]) and ("max" not in rule or value <= rule["max"])
-
-
-def build(kind: type, values: dict[str, Any]) -> Any:
-    """Check values and build the parameter object.
-
-    Raises:
-        ParameterError: names every parameter that is wrong, its value and what is allowed.
-    """
-    arguments, problems = {}, []
-    for field in dataclasses.fields(kind):
-        try:
-            arguments[field.name] = _checked(field, values.get(field.name, field.default))
-        except ParameterError as error:
-            problems.append(str(error))
-    if problems:
-        raise ParameterError("; ".join(problems))
-    return kind(**arguments)
-
-
-_TYPES = {bool: "true or false", int: "a whole number", float: "a number", str: "a text"}
-
-
-def _checked(field: dataclasses.Field, value: Any) -> Any:
-    """The value of a parameter in its own type."""
-    wanted = type(field.default)
-    if wanted is float and isinstance(value, int) and not isinstance(value, bool):
-        value = float(value)
-    fits = isinstance(value, str) if issubclass(wanted, Choice) else type(value) is wanted
-    if not fits or not _is_allowed(field, value):
-        told = allowed(field)
-        if not fits and not issubclass(wanted, Choice):
-            told = ", ".join(filter(None, (_TYPES[wanted], told)))
-        shown = value.value if isinstance(value, Choice) else value
-        raise ParameterError(f"parameter {field.name} = {shown!r}: allowed is {told}")
-    return wanted(value)
-
-
-def parse(field: dataclasses.Field, text: str) -> Any:
-    """The value of a parameter from what was typed.
-
-    Raises:
-        ParameterError: names the parameter, the text and what is allowed.
-    """
-    wanted, value = type(field.default), text
-    if wanted is bool:
-        value = {"true": True, "false": False}.get(text.lower(), text)
-    elif wanted in (int, float):
-        try:
-            value = wanted(text)
-        except ValueError:
-            pass
-    return _checked(field, value)
-
-
-KINDS = {
+KINDS: dict[str, type[CommonParameters]] = {
     "policy": PolicyParameters,
     "controller": ControllerParameters,
     "recorder": RecorderParameters,
     "simulator": SimulatorParameters,
 }
-
-
-def _explained(field: dataclasses.Field) -> str:
-    text, rule = field.metadata["text"], allowed(field)
-    return f"{text} ({rule})" if rule else text
-
-
-def parameter_file(kind: str) -> str:
-    """Text of the complete parameter file of a node, as shipped in config/nodes.
-
-    Its key fits the node under every name and namespace.
-    """
-    lines = ["/**:", "  ros__parameters:"]
-    for field in dataclasses.fields(KINDS[kind]):
-        lines.append(f"    # {_explained(field)}")
-        lines.append(f"    {field.name}: {json.dumps(ros_default(field))}")
-    return "\n".join(lines) + "\n"
-
-
-def parameter_table(kind: str) -> str:
-    """The parameters of a node as a Markdown table, as shown in the docs."""
-    lines = ["| parameter | default | meaning |", "|---|---|---|"]
-    for field in dataclasses.fields(KINDS[kind]):
-        lines.append(f"| `{field.name}` | `{json.dumps(ros_default(field))}` | {_explained(field)} |")
-    return "\n".join(lines) + "\n"
-
-
-if __name__ == "__main__":
-    from vla_adapter_ros.contract import config_folder
-
-    for name in KINDS:
-        (config_folder() / "nodes" / f"{name}.yaml").write_text(parameter_file(name), encoding="utf-8")

@@ -5,122 +5,102 @@ from __future__ import annotations
 import secrets
 import threading
 import time
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import torch
-from rclpy.qos import DurabilityPolicy, QoSProfile
 from std_msgs.msg import String
 
-from vla_adapter_ros.contract import checkpoints_folder, require_same
 from vla_adapter_ros.control.chunk import Chunk
-from vla_adapter_ros.control.pacing import ChunkPacer, budget_complaint
+from vla_adapter_ros.control.pacing import ChunkPacer
 from vla_adapter_ros.dataset.leader import SILENCE_S
-from vla_adapter_ros.errors import CheckpointError, ObservationError, ParameterError, VlaAdapterError
-from vla_adapter_ros.model import VlaAdapterPolicy
-from vla_adapter_ros.model.device import describe_device, resolve_device, torch_type
+from vla_adapter_ros.errors import ObservationError, VlaAdapterError
+from vla_adapter_ros.model.device import describe_device
 from vla_adapter_ros.msg import ActionChunk, ControllerStatus
-from vla_adapter_ros.nodes.base import CHUNK_TOPIC, STATUS_TOPIC, ManagedNode
+from vla_adapter_ros.nodes.base import ManagedNode
+from vla_adapter_ros.nodes.configured import Configured
 from vla_adapter_ros.nodes.conversions import chunk_message
 from vla_adapter_ros.nodes.instruction import Instruction
 from vla_adapter_ros.nodes.parameters import PolicyParameters
+from vla_adapter_ros.nodes.policy_loading import checkpoint_path, load_policy
 from vla_adapter_ros.nodes.process import run
 from vla_adapter_ros.nodes.readiness import controller_problem, not_ready
 from vla_adapter_ros.nodes.silence import CONTROLLER, FRAMES, SilenceWatch, patience
 from vla_adapter_ros.nodes.streams import StreamSubscriber
+from vla_adapter_ros.nodes.topics import CHUNK_TOPIC, DEPTH, INSTRUCTION_TOPIC, LATCHED, NEWEST, STATUS_TOPIC
+from vla_adapter_ros.nodes.worker import Worker
 from vla_adapter_ros.observation.frame import Frame
 from vla_adapter_ros.srv import Instruct
 from vla_adapter_ros.texts import visible
 
-DEFAULT_CHECKPOINT = "franka_sim_tiny"
-BUDGET_RUNS = 10
 SILENCE_PERIOD_S = 0.05  # between two looks for streams that are silent
 
 
-class PolicyNode(ManagedNode):
-    """Callbacks only store; a worker thread builds frames, infers and publishes."""
+class PolicyNode(ManagedNode[PolicyParameters]):
+    """Turns frames and an instruction into action chunks; what it does is a `ConfiguredPolicy`."""
 
     def __init__(self, **options: Any) -> None:
         super().__init__("policy_node", PolicyParameters, **options)
-        self._sequence = self._published = 0  # of all chunks: the simulator counts what is on its way
+        self.sequence = self.published = 0
+        """Number of the newest chunk, and of the newest that was published, counted over all sessions: the
+        simulator counts what is on its way."""
 
-    def configure(self) -> None:
+    def configure(self) -> ConfiguredPolicy:
         """Load the checkpoint, compare it with the robot, measure inference, and open the streams."""
-        parameters = self.parameters
-        path = parameters.checkpoint or str(checkpoints_folder() / DEFAULT_CHECKPOINT)
-        if parameters.threads:
-            torch.set_num_threads(parameters.threads)
-        device = resolve_device(parameters.device)
-        self._policy = VlaAdapterPolicy.from_pretrained(
-            path, device=device, dtype=torch_type(parameters.dtype)
-        )
-        if parameters.compile:
-            self._policy.compile()
-        if self._policy.contract is None:
-            raise CheckpointError(f"{path} has no contract.yaml: it does not say which robot it is for")
-        require_same(self.contract, self._policy.contract, f"checkpoint {path}")
-        self._policy.warm_up()
-        if not parameters.lock_step:  # there time waits for inference
-            self._require_budget()
-        self._pacer = ChunkPacer(
-            self.contract.rate_hz, self._policy.config.chunk, parameters.execution_horizon
-        )
+        return ConfiguredPolicy(self)
+
+
+@dataclass(frozen=True)
+class _Heard:
+    """The newest status of the controller, and when it came by the steady clock and in ROS time [s]."""
+
+    status: ControllerStatus | None = None
+    steady: float = -np.inf
+    ros: float = -np.inf
+
+
+class ConfiguredPolicy(Configured[PolicyParameters]):
+    """Callbacks only store; a worker thread builds frames, infers and publishes."""
+
+    def __init__(self, node: PolicyNode) -> None:
+        super().__init__(node)
+        self._policy_node, parameters = node, self.parameters
+        self._policy = load_policy(parameters, self.contract)
+        chunk = self._policy.config.chunk
+        self._pacer = ChunkPacer(self.contract.rate_hz, chunk, parameters.execution_horizon)
         self._session = secrets.token_hex(8)
         self._lock = threading.Lock()  # guards the instruction and what is published for it
-        self._instruction, self._why_ended = Instruction(), ""
-        self._wake, self._ended = threading.Event(), threading.Event()
-        self._streams = StreamSubscriber(self, lambda _: self._wake.set(), with_action=False)
-        self._chunks = self.publish_on(ActionChunk, CHUNK_TOPIC, QoSProfile(depth=1))
-        latched = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
-        self._current = self.publish_on(String, "instruction", latched)
-        self.serve(Instruct, "instruct", self._on_instruct)
+        self._instruction, self._why_ended, self._heard = Instruction(), "", _Heard()
+        self._worker = Worker("inference", self._work)
+        self._streams = StreamSubscriber(node, lambda _: self._worker.wake(), with_action=False)
+        self._silence = self._watch_for_silence()
+        self._chunks = node.publish_on(ActionChunk, CHUNK_TOPIC, NEWEST)
+        self._current = node.publish_on(String, INSTRUCTION_TOPIC, LATCHED)
+        node.serve(Instruct, "instruct", self._on_instruct)
         if parameters.require_controller:
-            self.listen(ControllerStatus, STATUS_TOPIC, self._on_status, QoSProfile(depth=10))
-        self.every(SILENCE_PERIOD_S, self._watch_silence)
-        chunk, where = self._policy.config.chunk, describe_device(device)
-        self.get_logger().info(f"checkpoint {path}, {chunk} rows per chunk, {where}")
-
-    def _require_budget(self) -> None:
-        """Measure inference on blank images, and refuse an execution horizon that it cannot serve."""
-        blank = [np.zeros((c.height, c.width, 3), np.uint8) for c in self.contract.cameras.values()]
-        state, times = np.zeros(len(self.contract.state)), []
-        for _ in range(BUDGET_RUNS):
-            started = time.monotonic()
-            self._policy.predict(blank, "measure", state)
-            times.append(time.monotonic() - started)
-        problem = budget_complaint(
-            self.contract.rate_hz,
-            self._policy.config.chunk,
-            self.parameters.execution_horizon,
-            float(np.percentile(times, 99)),
-        )
-        if problem:
-            raise ParameterError(problem)
+            node.listen(ControllerStatus, STATUS_TOPIC, self._on_status, DEPTH)
+        node.every(SILENCE_PERIOD_S, self._end_if_silent)
+        path, where = checkpoint_path(parameters), describe_device(self._policy.network.device)
+        node.get_logger().info(f"checkpoint {path}, {chunk} rows per chunk, {where}")
 
     def activate(self) -> None:
         """Start the worker thread; it waits for an instruction."""
-        self._builder = self._streams.start()
-        needed_s = SILENCE_S if self.parameters.require_controller else np.inf
-        self._silence = SilenceWatch(patience(self.contract, self._builder, needed_s))
-        self._status: ControllerStatus | None = None
-        self._heard, self._heard_ros = -np.inf, -np.inf  # when the status came, by the steady and ROS clocks
-        self._why_ended = ""
+        self._streams.start()
+        self._silence = self._watch_for_silence()
+        self._heard, self._why_ended = _Heard(), ""
         self._pacer.reset()
-        self._ended.clear()
-        self._worker = threading.Thread(target=self._work, name="inference", daemon=True)
-        self.own(self._end_worker)
+        self.node.own(self._worker.stop)
         self._worker.start()
 
     def deactivate(self) -> None:
         """End the instruction: the arm stops, and the next activation does not move it."""
         self._end("the policy was deactivated: give a new instruction", tell=True)
-        self._end_worker()
+        self._worker.stop()
         self._chunks.flush()
 
-    def _end_worker(self) -> None:
-        self._ended.set()
-        self._wake.set()
-        self._worker.join()
+    def _watch_for_silence(self) -> SilenceWatch:
+        controller_s = SILENCE_S if self.parameters.require_controller else np.inf
+        return SilenceWatch(patience(self.contract, self._streams.builder, controller_s))
 
     def _on_instruct(self, request: Instruct.Request, response: Instruct.Response) -> Instruct.Response:
         given = " ".join(request.instruction.split())
@@ -140,7 +120,7 @@ class PolicyNode(ManagedNode):
         unknown = self._policy.tokenizer.unknown_words(text)
         if unknown:
             response.message += f" (this checkpoint does not know: {', '.join(unknown)})"
-        self.get_logger().info(response.message)
+        self.node.get_logger().info(response.message)
         return response
 
     def _not_ready(self, text: str) -> str:
@@ -152,12 +132,12 @@ class PolicyNode(ManagedNode):
             long = str(error)
         controller = ""
         if self.parameters.require_controller:
-            age = time.monotonic() - self._heard
-            if self.get_parameter("use_sim_time").value:  # while time stands still, nobody sends anything
-                age = min(age, abs(self.now() - self._heard_ros))
-            controller = controller_problem(self._status, age)
+            age = time.monotonic() - self._heard.steady
+            if self.node.simulated_time:  # while it stands still, nobody sends anything
+                age = min(age, abs(self.node.now() - self._heard.ros))
+            controller = controller_problem(self._heard.status, age)
         return not_ready(
-            inputs=self._streams.obstacles(self.now()),
+            inputs=self._streams.obstacles(self.node.now()),
             controller=controller,
             listeners=self._chunks.get_subscription_count(),
             text=long,
@@ -166,7 +146,7 @@ class PolicyNode(ManagedNode):
     def _follow(self, text: str) -> None:
         """Make `text` the instruction; without words, what moves stops and holds."""
         with self._lock:
-            self._instruction = Instruction(text, self._instruction.number + 1, self.now())
+            self._instruction = Instruction(text, self._instruction.number + 1, self.node.now())
             self._why_ended = ""
             self._pacer.reset()
             self._silence.reset()
@@ -178,7 +158,7 @@ class PolicyNode(ManagedNode):
         """Follow the instruction no more: nothing moves until a new one is given.
 
         Args:
-            why: In a sentence.
+            why: The reason.
             tell: Whether the controller does not know yet.
         """
         with self._lock:
@@ -188,47 +168,44 @@ class PolicyNode(ManagedNode):
                 self._publish_end(why)
             self._instruction = Instruction("", self._instruction.number, self._instruction.given)
             self._why_ended = why
-            self.diagnose(why)
+            self.node.diagnose(why)
         self._current.publish(String())
 
     def _on_status(self, status: ControllerStatus) -> None:
-        self._status, self._heard, self._heard_ros = status, time.monotonic(), self.now()
+        self._heard = _Heard(status, time.monotonic(), self.node.now())
         if self._instruction.text and (why := self._instruction.end_by(status, self._session)):
             self._end(why, tell=False)
 
-    def _watch_silence(self) -> None:
+    def _end_if_silent(self) -> None:
         """End the instruction when a stream has been silent for so long that the arm must not go on."""
-        newest = self._builder.newest_stamps()
-        newest |= {FRAMES: self._builder.last_good, CONTROLLER: self._heard}
-        silent = self._silence.find_silent(self.now(), newest)
+        newest = self._streams.builder.newest_stamps()
+        newest |= {FRAMES: self._streams.builder.last_good, CONTROLLER: self._heard.steady}
+        silent = self._silence.find_silent(self.node.now(), newest)
         if silent and self._instruction.text:
-            self._end(self._silence.reason(silent, self.contract, self._builder, self.now()), tell=True)
+            why = self._silence.reason(silent, self.contract, self._streams.builder, self.node.now())
+            self._end(why, tell=True)
 
     def _work(self) -> None:
-        while not self._ended.is_set():
-            self._wake.wait(0.05)
-            self._wake.clear()
-            with self.boundary("inference"):
-                self._work_once()
+        with self.node.boundary("inference"):
+            self._infer_from(self._streams.builder.take_frames(self.node.now()))
 
-    def _work_once(self) -> None:
-        frames = self._builder.take_frames(self.now())
+    def _infer_from(self, frames: list[Frame]) -> None:
         for frame in frames[-1:]:  # older ones would only make chunks that are already late
             try:
-                self._handle(frame)
+                self._infer_if_due(frame)
             except (VlaAdapterError, RuntimeError) as error:  # torch reports with RuntimeError
-                self.diagnose(f"no chunk for the frame of {frame.stamp:.3f} s: {error}")
+                self.node.diagnose(f"no chunk for the frame of {frame.stamp:.3f} s: {error}")
             finally:
-                self.acknowledge(frame.stamp, outputs=self._published)
+                self.node.acknowledge(frame.stamp, outputs=self._policy_node.published)
         if not frames:
-            self._report_issues()
+            self._diagnose_issues()
 
-    def _handle(self, frame: Frame) -> None:
+    def _infer_if_due(self, frame: Frame) -> None:
         """Infer from a frame if there is an instruction and the frame is due."""
         with self._lock:
             instruction = self._instruction
             if frame.problem or not instruction.text or not self._pacer.take(frame.stamp):
-                self.diagnose(self._why_ended or frame.problem, instruction=instruction.text)
+                self.node.diagnose(self._why_ended or frame.problem, instruction=instruction.text)
                 return
         started = time.monotonic()
         images = [frame.images[name] for name in self.contract.camera_names]
@@ -238,8 +215,8 @@ class PolicyNode(ManagedNode):
             if instruction is not self._instruction:
                 return  # it changed or ended meanwhile: these rows answer the old one
             self._publish(self._chunk(frame.stamp, rows), frame.oldest, duration)
-            self._pacer.note_latency(self.now() - frame.stamp)
-            self.diagnose(
+            self._pacer.note_latency(self.node.now() - frame.stamp)
+            self.node.diagnose(
                 self._pacer.issue(),
                 instruction=instruction.text,
                 inference_s=f"{duration:.4f}",
@@ -248,7 +225,7 @@ class PolicyNode(ManagedNode):
             )
 
     def _chunk(self, stamp: float, rows: np.ndarray, reason: str = "") -> Chunk:
-        self._sequence += 1
+        self._policy_node.sequence += 1
         return Chunk(
             stamp=stamp,
             rows=rows,
@@ -256,7 +233,7 @@ class PolicyNode(ManagedNode):
             rate_hz=self.contract.rate_hz,
             session_id=self._session,
             instruction_id=self._instruction.number,
-            sequence=self._sequence,
+            sequence=self._policy_node.sequence,
             space=self.contract.action.space,
             input_stamp=stamp,
             instructed_at=self._instruction.given,
@@ -265,20 +242,20 @@ class PolicyNode(ManagedNode):
 
     def _publish_end(self, reason: str) -> None:
         """Tell the controller that the instruction has ended."""
-        now, nothing = self.now(), np.zeros((0, len(self.contract.action_names)))
+        now, nothing = self.node.now(), np.zeros((0, len(self.contract.action_names)))
         self._publish(self._chunk(now, nothing, reason), now, 0.0)
 
     def _publish(self, chunk: Chunk, oldest: float, duration: float) -> None:
         message = chunk_message(chunk, self.parameters.execution_horizon, oldest, duration)
         self._chunks.publish(message)
-        self._published = chunk.sequence
-        self.acknowledge(0.0, outputs=self._published)
+        self._policy_node.published = chunk.sequence
+        self.node.acknowledge(0.0, outputs=self._policy_node.published)
 
-    def _report_issues(self) -> None:
+    def _diagnose_issues(self) -> None:
         """Without frames there is nothing to infer from: say which stream is silent."""
-        problem = self._why_ended or "; ".join(self._streams.issues(self.now()))
+        problem = self._why_ended or "; ".join(self._streams.issues(self.node.now()))
         if problem:
-            self.diagnose(problem, instruction=self._instruction.text)
+            self.node.diagnose(problem, instruction=self._instruction.text)
 
 
 def main() -> int:

@@ -1,8 +1,8 @@
-"""Takes everything that waits at several topics at once, with the times at which it came.
+"""Reads everything that waits at several topics at once, with the times at which it came.
 
-rclpy takes 0.4 ms to get from one message to the next when it waits for each,
+rclpy needs 0.4 ms to get from one message to the next when it waits for each,
 and forgets in which order messages of different topics came. Here the messages
-wait in the middleware instead, and are taken in short bursts.
+wait in the middleware instead, and are read in short bursts.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from rclpy.qos import QoSProfile
 from rclpy.subscription import Subscription
 
 Handle = Callable[[Any, float], None]
-# Humble gives callbacks the message alone; there, a message came when it was taken.
+# Humble gives callbacks the message alone; there, a message came when it was read.
 TELLS_TIMES = hasattr(Subscription, "CallbackType")
 
 
 class Polling:
-    """Subscriptions of a node of its own, whose executor only runs within `take_messages`.
+    """Subscriptions of a node of its own, whose executor only runs within `read_messages`.
 
     Args:
         node: In whose name; gives names, remappings and the context.
@@ -45,7 +45,7 @@ class Polling:
         self._topics: list[tuple[str, type, QoSProfile]] = []
 
     def subscribe(self, kind: type, topic: str, handle: Handle, quality: QoSProfile) -> None:
-        """Let messages wait for `take_messages`; `quality` says how many may.
+        """Let messages wait for `read_messages`; `quality` says how many may.
 
         Args:
             handle: Comes back with each message, to be called with it and the time at which it came [s].
@@ -61,7 +61,7 @@ class Polling:
 
         self._quiet.create_subscription(kind, name, keep if TELLS_TIMES else keep_without_time, quality)
 
-    def take_messages(self, now: float) -> list[tuple[float, Handle, Any]]:
+    def read_messages(self, now: float) -> list[tuple[float, Handle, Any]]:
         """All that waits, in the order in which it came: time [s], handle and message.
 
         What comes meanwhile may have overtaken messages of a topic that was looked at before, and counts

@@ -6,6 +6,8 @@ import os
 import signal
 import threading
 import traceback
+from collections.abc import Callable
+from typing import Any
 
 import rclpy
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
@@ -16,7 +18,7 @@ from vla_adapter_ros.nodes.base import ManagedNode
 from vla_adapter_ros.nodes.graph import graph_environment
 
 
-def run(kind: type[ManagedNode], simulate: bool = False) -> int:
+def run(make_node: Callable[[], ManagedNode[Any]], simulate: bool = False) -> int:
     """Run a node until SIGINT or SIGTERM.
 
     rclpy's own handlers would end the context at once, under threads that still
@@ -24,7 +26,7 @@ def run(kind: type[ManagedNode], simulate: bool = False) -> int:
     signal, and the context ends last.
 
     Args:
-        kind: Class of the node.
+        make_node: The class of the node.
         simulate: Whether it is for this computer alone, where whoever starts it has not decided that. With
             `ros2 run`, ROS's own network settings hold for every node but the simulator.
 
@@ -36,7 +38,7 @@ def run(kind: type[ManagedNode], simulate: bool = False) -> int:
         signal.signal(sign, signal.default_int_handler)
     os.environ.update(graph_environment(simulate))
     rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
-    node = kind()
+    node = make_node()
     executor = SingleThreadedExecutor()
     executor.add_node(node)
     thread = threading.Thread(target=_spin, args=(executor, node, ended), name="callbacks", daemon=True)
@@ -62,7 +64,7 @@ def run(kind: type[ManagedNode], simulate: bool = False) -> int:
     return 0
 
 
-def _spin(executor: SingleThreadedExecutor, node: ManagedNode, ended: threading.Event) -> None:
+def _spin(executor: SingleThreadedExecutor, node: ManagedNode[Any], ended: threading.Event) -> None:
     """Execute callbacks to the end. An error that gets here is not of our own callbacks; it ends nothing."""
     while executor.context.ok() and not ended.is_set():
         try:

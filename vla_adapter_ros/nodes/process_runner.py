@@ -8,6 +8,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 from vla_adapter_ros.errors import ProcessError
@@ -43,7 +44,7 @@ class GraphRunner:
     def __init__(self, nodes: list[NodeSpec], logs: Path | None = None, simulate: bool | None = None) -> None:
         self.nodes, self._logs = nodes, logs
         self._environment = graph_environment(is_simulated(nodes) if simulate is None else simulate)
-        self.processes: dict[str, subprocess.Popen] = {}
+        self.processes: dict[str, subprocess.Popen[bytes]] = {}
         self._scratch = tempfile.TemporaryDirectory(prefix="vla_adapter_")
 
     def __enter__(self) -> GraphRunner:
@@ -52,17 +53,27 @@ class GraphRunner:
         return self
 
     def start(self, node: NodeSpec) -> None:
-        """Start one process, perhaps again."""
+        """Start the process of a node, perhaps again."""
         arguments = node.write_arguments(Path(self._scratch.name))
-        command = [sys.executable, "-m", node.module, "--ros-args"]
+        words = ["--ros-args"]
         for file in (node.defaults, arguments):
-            command += ["--params-file", str(file)]
+            words += ["--params-file", str(file)]
+        self.start_module(node.name, node.module, words)
+
+    def start_module(self, name: str, module: str, words: Sequence[str]) -> None:
+        """Start the process of a Python module, perhaps again.
+
+        Args:
+            name: Of the process, in logs and errors.
+            module: To run, such as `vla_adapter_ros.nodes.policy`.
+            words: Its arguments.
+        """
         output = None
-        if (log := self.log_file(node.name)) is not None:
+        if (log := self.log_file(name)) is not None:
             log.parent.mkdir(parents=True, exist_ok=True)
-            output = open(log, "a" if node.name in self.processes else "w")
-        self.processes[node.name] = subprocess.Popen(
-            command,
+            output = open(log, "a" if name in self.processes else "w")
+        self.processes[name] = subprocess.Popen(
+            [sys.executable, "-m", module, *words],
             env=os.environ | self._environment,
             stdout=output,
             stderr=subprocess.STDOUT if output else None,

@@ -46,10 +46,10 @@ class RateLoop:
         tick: Callable[[float], None],
         simulated: bool,
         priority: int = 0,
-        log: Callable[[str], None] | None = None,
+        log: Callable[[str], object] = lambda text: None,
     ) -> None:
         self._clock, self._period, self._tick = clock, period_s, tick
-        self._priority, self._log = priority, log or (lambda text: None)
+        self._priority, self._log = priority, log
         self.real_time = False
         """Whether SCHED_FIFO was granted."""
         self._moved = threading.Event()

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 from rclpy.callback_groups import ReentrantCallbackGroup
-from rclpy.qos import DurabilityPolicy, QoSProfile
 from rclpy.task import Future
 from sensor_msgs.msg import Joy
 from std_msgs.msg import String
@@ -17,12 +17,14 @@ from vla_adapter_ros.dataset.quality.settings import DEFAULTS, read_settings
 from vla_adapter_ros.dataset.writer import DatasetWriter
 from vla_adapter_ros.errors import ParameterError, VlaAdapterError
 from vla_adapter_ros.msg import ControllerStatus, RecorderStatus
-from vla_adapter_ros.nodes.base import STATUS_TOPIC, ManagedNode
+from vla_adapter_ros.nodes.base import ManagedNode
 from vla_adapter_ros.nodes.buttons import ButtonMap
+from vla_adapter_ros.nodes.configured import Configured
 from vla_adapter_ros.nodes.conversions import seconds, to_stamp
 from vla_adapter_ros.nodes.parameters import RecorderParameters
 from vla_adapter_ros.nodes.process import run
 from vla_adapter_ros.nodes.streams import StreamSubscriber
+from vla_adapter_ros.nodes.topics import DEPTH, INSTRUCTION_TOPIC, LATCHED, STATUS_TOPIC
 from vla_adapter_ros.observation.lateness import losses_since
 from vla_adapter_ros.recorder.commands import run_command
 from vla_adapter_ros.recorder.memory import share_one_heap
@@ -32,26 +34,32 @@ from vla_adapter_ros.srv import StartEpisode
 from vla_adapter_ros.texts import visible
 
 STATUS_PERIOD_S = 0.2
-DEPTH = QoSProfile(depth=10)
-LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 
 
-class RecorderNode(ManagedNode):
+class RecorderNode(ManagedNode[RecorderParameters]):
+    """Records aligned frames, episode by episode; what it does is a `ConfiguredRecorder`."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__("recorder_node", RecorderParameters, **options)
+
+    def configure(self) -> ConfiguredRecorder:
+        """Open the data set, and everything the node hears and serves."""
+        return ConfiguredRecorder(self)
+
+
+class ConfiguredRecorder(Configured[RecorderParameters]):
     """Callbacks hand samples and commands to a `RecordingSession`; saving happens in its threads.
 
     The data set is open from configuration to clean-up. A deactivation discards the episode that is being
     recorded; one that waits to be saved goes on waiting, until the clean-up.
     """
 
-    def __init__(self, **options: Any) -> None:
-        super().__init__("recorder_node", RecorderParameters, **options)
-
-    def configure(self) -> None:
-        """Open the data set, and everything the node hears and serves."""
+    def __init__(self, node: RecorderNode) -> None:
+        super().__init__(node)
         parameters = self.parameters
         if not parameters.dataset:
             raise ParameterError("parameter dataset is empty: allowed is the directory of the data set")
-        buttons = ButtonMap(parameters.joy_buttons)
+        self._buttons = ButtonMap(parameters.joy_buttons)
         settings = SessionSettings(
             on_fail=parameters.on_fail,
             min_disk_bytes=parameters.min_disk_gb * 1e9,
@@ -66,56 +74,49 @@ class RecorderNode(ManagedNode):
             gop=parameters.gop,
             preset=parameters.preset,
         )
-        humans = [self.resolve_topic_name(group.topic) for group in self.contract.teleop_groups]
-        self._leader = Leader(self.contract, lambda: min(map(self.count_publishers, humans)))
+        humans = [node.resolve_topic_name(group.topic) for group in self.contract.teleop_groups]
+        self._leader = Leader(self.contract, lambda: min(map(node.count_publishers, humans)))
         self._session = RecordingSession(
             writer,
             self.contract,
             settings,
             thresholds,
-            log=self.get_logger().info,
+            log=self._log,
             leader=self._leader,
-            alarm=self.get_logger().error,
+            alarm=self._alarm,
             losses=lambda: self._streams.builder.losses,
         )
-        self.own(self._session.close)
+        node.own(self._session.close)
         self._instruction = parameters.instruction
-        real_time = not self.get_parameter("use_sim_time").value  # by which messages are received, too
+        self._problem = "no frame yet"
         self._refused: deque[tuple[str, str]] = deque()  # images that could not be used: camera, why
         self._streams = StreamSubscriber(
-            self,
+            node,
             self._record_frames,
             with_action=True,
-            polled=real_time,
+            polled=not node.simulated_time,  # by which messages are received, too
             on_refused=lambda camera, why: self._refused.append((camera, why)),
         )
-        self._status = self.publish_on(RecorderStatus, "~/status", DEPTH)
-        self.listen(ControllerStatus, STATUS_TOPIC, self._on_controller, DEPTH)
-        self.listen(String, "instruction", self._on_instruction, LATCHED, always=True)
-        self.listen(String, "~/command", lambda m: self._command(m.data), DEPTH)
-        if buttons:
-            self.listen(Joy, "joy", lambda m: [self._command(c) for c in buttons.pressed(m.buttons)], DEPTH)
+        self._status = node.publish_on(RecorderStatus, "~/status", DEPTH)
+        node.listen(ControllerStatus, STATUS_TOPIC, self._on_controller, DEPTH)
+        node.listen(String, INSTRUCTION_TOPIC, self._on_instruction, LATCHED, always=True)
+        node.listen(String, "~/command", lambda m: self._run_command(m.data), DEPTH)
+        if self._buttons:
+            node.listen(Joy, "joy", self._on_buttons, DEPTH)
         # While a service waits for the disk, it must not keep the others, nor itself, from being called.
         group = ReentrantCallbackGroup()
-        self.serve(StartEpisode, "~/start_episode", self._on_start, group=group)
+        node.serve(StartEpisode, "~/start_episode", self._on_start, group=group)
         session = self._session
         for name, act in (
             ("stop_episode", session.stop),
             ("discard_episode", session.discard),
             ("save_pending", session.save),
-            ("rerecord_episode", lambda: session.rerecord(self.now(), self._obstacles())),
+            ("rerecord_episode", lambda: session.rerecord(node.now(), self._obstacles())),
         ):
-
-            async def answer(_: Any, response: Trigger.Response, act: Any = act) -> Trigger.Response:
-                reply = act()
-                self._publish_status()  # whoever waits for the state need not wait for the timer
-                response.success, response.message = await self._outcome(reply)
-                return response
-
-            self.serve(Trigger, f"~/{name}", answer, group=group)
+            node.serve(Trigger, f"~/{name}", self._service(act), group=group)
         # People watch the status by their own time, not by that of a simulation.
-        self.every(STATUS_PERIOD_S, self._publish_status, steady=True)
-        self.get_logger().info(f"data set {writer.root}, {writer.num_episodes} episodes so far")
+        node.every(STATUS_PERIOD_S, self._publish_status, steady=True)
+        node.get_logger().info(f"data set {writer.root}, {writer.num_episodes} episodes so far")
 
     def activate(self) -> None:
         """Begin to build frames; nothing is recorded before an episode is started."""
@@ -126,6 +127,23 @@ class RecorderNode(ManagedNode):
         """Discard the episode that is being recorded."""
         if self._session.state is SessionState.RECORDING:
             self._session.discard()
+
+    def _log(self, line: str) -> None:
+        self.node.get_logger().info(line)
+
+    def _alarm(self, line: str) -> None:
+        self.node.get_logger().error(line)
+
+    def _service(self, act: Callable[[], Reply]) -> Callable[[Any, Any], Awaitable[Trigger.Response]]:
+        """The callback of a service that acts on the session, and answers once the disk has done its part."""
+
+        async def answer(_: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
+            reply = act()
+            self._publish_status()  # whoever waits for the state need not wait for the timer
+            response.success, response.message = await self._outcome(reply)
+            return response
+
+        return answer
 
     def _on_controller(self, message: ControllerStatus) -> None:
         report = Report(
@@ -141,17 +159,17 @@ class RecorderNode(ManagedNode):
     def _on_instruction(self, message: String) -> None:
         if task := visible(message.data):
             self._instruction = task
-            self._session.change_instruction(task, self.now())
+            self._session.change_instruction(task, self.node.now())
 
     def _stream_issues(self) -> list[str]:
         """Streams that are silent."""
         self._streams.poll()
-        return self._streams.issues(self.now())
+        return self._streams.issues(self.node.now())
 
     def _obstacles(self) -> list[str]:
         """Why no good frame could be recorded now."""
         self._streams.poll()
-        return self._streams.obstacles(self.now())
+        return self._streams.obstacles(self.node.now())
 
     def _record_frames(self, now: float) -> None:
         """Record the frames that became ready, and count the images that made none."""
@@ -160,18 +178,22 @@ class RecorderNode(ManagedNode):
         for frame in self._streams.builder.take_frames(now):
             self._session.add_frame(frame)
             self._problem = frame.problem
-            self.acknowledge(frame.stamp)
+            self.node.acknowledge(frame.stamp)
         self._session.check_faults(now, self._stream_issues)
 
     def _on_start(
         self, request: StartEpisode.Request, response: StartEpisode.Response
     ) -> StartEpisode.Response:
-        reply = self._session.start(request.instruction, self.now(), self._obstacles())
+        reply = self._session.start(request.instruction, self.node.now(), self._obstacles())
         response.accepted, response.message = reply.ok, reply.message
         self._publish_status()
         return response
 
-    def _command(self, words: str) -> None:
+    def _on_buttons(self, message: Joy) -> None:
+        for command in self._buttons.pressed(message.buttons):
+            self._run_command(command)
+
+    def _run_command(self, words: str) -> None:
         """A command without an answer: what became of it is in the status."""
         if (
             words.strip() in ("start", "toggle")
@@ -179,15 +201,15 @@ class RecorderNode(ManagedNode):
             and self._instruction
         ):
             words = f"start {self._instruction}"
-        run_command(self._session, words, self.now(), self._obstacles())
+        run_command(self._session, words, self.node.now(), self._obstacles())
         self._publish_status()
 
     def _publish_status(self) -> None:
-        self._session.check_faults(self.now(), self._stream_issues)
+        self._session.check_faults(self.node.now(), self._stream_issues)
         status = self._session.status()
         # The problem of the newest frame is that of now only as long as frames come.
         problem = "; ".join(self._stream_issues()) or self._problem
-        ages = self._streams.builder.newest_ages(self.now())
+        ages = self._streams.builder.newest_ages(self.node.now())
         message = RecorderStatus(
             state=status.state.value,
             reason=status.reason or problem,
@@ -206,9 +228,9 @@ class RecorderNode(ManagedNode):
             minutes_left=status.minutes_left,
             verdict=list(status.report_lines),
         )
-        message.header.stamp = to_stamp(self.now())
+        message.header.stamp = to_stamp(self.node.now())
         self._status.publish(message)
-        self.diagnose(
+        self.node.diagnose(
             problem,
             state=status.state,
             frames=status.frames,
@@ -223,8 +245,8 @@ class RecorderNode(ManagedNode):
         """Wait until an episode is on disk, if one is being saved, and say how it ended."""
         if reply.saved is None:
             return reply.ok, reply.message
-        executor, done = self.executor, Future()
-        reply.saved.add_done_callback(lambda _: executor.create_task(done.set_result, None))
+        done: Future[None] = Future()
+        reply.saved.add_done_callback(lambda _: self.node.soon(done.set_result, None))
         await done
         try:
             summary = reply.saved.result()

@@ -6,7 +6,6 @@ It arms the controller, too: whoever records by teleoperation needs both.
 from __future__ import annotations
 
 import queue
-import time
 from collections.abc import Callable
 from typing import Any
 
@@ -14,7 +13,8 @@ from rclpy.qos import QoSProfile
 from std_srvs.srv import Trigger
 
 from vla_adapter_ros.msg import RecorderStatus
-from vla_adapter_ros.nodes.ros_client import RosClient, ServiceClient
+from vla_adapter_ros.nodes.ros_client import RosClient
+from vla_adapter_ros.nodes.service_client import ServiceClient
 from vla_adapter_ros.srv import StartEpisode
 
 SERVICES = {
@@ -43,7 +43,7 @@ class RecorderClient(RosClient):
         self.status: RecorderStatus | None = None
         """Newest status; None before the first."""
         self.events: queue.Queue[tuple[bool, str]] = queue.Queue()
-        """Answers to commands, and reasons that the recorder gave by itself: (good, sentence)."""
+        """Answers to commands, and reasons that the recorder gave by itself: (good, message)."""
         self._stops_awaited = 0  # stops that are not answered yet
         self._answered = ""  # the newest answer
         self._start = self.service(StartEpisode, f"{recorder}/start_episode")
@@ -58,15 +58,12 @@ class RecorderClient(RosClient):
 
     def wait(self, patience_s: float) -> bool:
         """Wait until the recorder is there; False if it was not within so long [s]."""
-        deadline = time.monotonic() + patience_s
-        while not self.ready and time.monotonic() < deadline:
-            time.sleep(0.05)
-        return self.ready
+        return self.poll_until(lambda: self.ready, patience_s)
 
     def start(self, instruction: str, answer: Answer | None = None) -> None:
         """Ask for an episode; an empty instruction takes that of the one before.
 
-        `answer` is called with whether it began and a sentence; without one, both become an event. That no
+        `answer` is called with whether it began and a message; without one, both become an event. That no
         answer comes in time is an event.
         """
         request = StartEpisode.Request(instruction=instruction)
@@ -94,7 +91,7 @@ class RecorderClient(RosClient):
         found_within_s: float = 0.0,
         stops: bool = False,
     ) -> None:
-        tell = answer or (lambda good, sentence: self.events.put((good, sentence)))
+        tell = answer or (lambda good, message: self.events.put((good, message)))
         if not found_within_s and not service.is_there:
             tell(False, f"{service.name} is not there")
             return

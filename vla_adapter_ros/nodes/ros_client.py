@@ -1,11 +1,4 @@
-"""A client of running nodes: a node of its own, whose thread calls services and hears topics.
-
-The graph says that a service is there as soon as this process knows the server. The server may not know
-this process yet, and would then lose the request, or send its answer to nobody. DDS announces the endpoints
-of a process in the order in which they were made. Every ROS 2 node answers questions about its parameters,
-so a client of those, made after the client of the service, is answered only once the server knows both. It
-is asked before each request, as often as needed, since the question changes nothing.
-"""
+"""A client of running nodes: a node of its own, whose thread calls services and hears topics."""
 
 from __future__ import annotations
 
@@ -13,26 +6,19 @@ import queue
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import rclpy
-from rcl_interfaces.srv import GetParameterTypes
-from rclpy.client import Client
 from rclpy.context import Context
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.qos import QoSProfile
 from rclpy.signals import SignalHandlerOptions
 
-from vla_adapter_ros.errors import NoAnswerError, VlaAdapterError
+from vla_adapter_ros.errors import NoAnswerError
+from vla_adapter_ros.nodes.service_client import CHECK_S, Job, Sent, ServiceClient
 
-QUESTION = "get_parameter_types"  # the service of every node that changes nothing
-ASK_AGAIN_S = 0.5
-SERVER_UNKNOWN_S = 2.0  # after this the server has no name, or no parameters, and the request is sent anyway
-CHECK_S = 0.1
-Done = Callable[[Any, str], None]
-"""Called with the response, or with None and why there is none."""
+C = TypeVar("C", bound="RosClient")
 
 
 class RosClient:
@@ -54,7 +40,7 @@ class RosClient:
         self._check_alive = check_alive
         self._executor = SingleThreadedExecutor(context=self._context)
         self._executor.add_node(self.node)
-        self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
+        self._jobs: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
         self._threads = [
             threading.Thread(target=target, name=f"{name} {target.__name__.strip('_')}", daemon=True)
             for target in (self._spin, self._send_jobs)
@@ -70,7 +56,7 @@ class RosClient:
             thread.join()
         self.node.destroy_node()
 
-    def __enter__(self) -> RosClient:
+    def __enter__(self: C) -> C:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -83,6 +69,16 @@ class RosClient:
     def subscribe(self, kind: type, topic: str, callback: Callable[[Any], None], quality: QoSProfile) -> None:
         """Call `callback` with each message of a topic, from the client's thread."""
         self.node.create_subscription(kind, topic, callback, quality)
+
+    def poll_until(self, condition: Callable[[], bool], patience_s: float, period_s: float = 0.02) -> bool:
+        """Look at a condition again and again; False if it did not hold within so long [s]."""
+        deadline = time.monotonic() + patience_s
+        while not condition():
+            if time.monotonic() > deadline:
+                return False
+            self.check_alive()
+            time.sleep(period_s)
+        return True
 
     def check_alive(self) -> None:
         """Raise when there is nothing left to wait for, or this client has left the graph."""
@@ -97,195 +93,15 @@ class RosClient:
             pass
 
     def _send_jobs(self) -> None:
-        """Send requests in the order in which they were made, and tell of answers that do not come."""
-        awaited: list[_Job] = []
+        """Send requests in the order in which they were made, and report answers that do not come."""
+        awaited: list[Sent] = []
         while True:
             try:
                 job = self._jobs.get(timeout=CHECK_S)
                 if job is None or not self._context.ok():
                     return
-                if job.begin():
-                    awaited.append(job)
+                if (sent := job.begin()) is not None:
+                    awaited.append(sent)
             except queue.Empty:
                 pass
-            awaited = [job for job in awaited if not job.is_over()]
-
-
-class ServiceClient:
-    """Calls one service; made by `RosClient.service`.
-
-    Args:
-        owner: The client.
-        kind: Type of the service.
-        name: Of the service, relative to the owner's namespace.
-        jobs: Where requests wait that are sent by the owner's thread.
-    """
-
-    def __init__(self, owner: RosClient, kind: type, name: str, jobs: queue.SimpleQueue) -> None:
-        self._owner, self._jobs = owner, jobs
-        self._client: Client = owner.node.create_client(kind, name)
-        self._question: Client | None = None  # made after the client of the service: see above
-        self.name = owner.node.resolve_service_name(name)
-
-    @property
-    def is_there(self) -> bool:
-        """Whether a server is known."""
-        return self._client.service_is_ready()
-
-    def wait(self, patience_s: float) -> bool:
-        """Wait until a server is known; False if there was none within so long [s]."""
-        deadline = time.monotonic() + patience_s
-        while not self.is_there:
-            if time.monotonic() > deadline:
-                return False
-            self._owner.check_alive()
-            time.sleep(0.02)
-        return True
-
-    def call(
-        self,
-        request: Any,
-        patience_s: float,
-        *,
-        found_within_s: float | None = None,
-        repeat_after_s: float | None = None,
-    ) -> Any:
-        """Send a request and wait for its answer.
-
-        Args:
-            request: Of the service's type.
-            patience_s: Longest wait for the answer [s], by the wall clock as all times here.
-            found_within_s: Longest wait for the server; None: as `patience_s`.
-            repeat_after_s: Send the request again after each such time without an answer; None: send it
-                once. Never repeat what begins motion: somebody may have stopped it meanwhile.
-
-        Returns:
-            The response.
-
-        Raises:
-            NoAnswerError: says in `sent` whether the request was sent.
-        """
-        deadline = time.monotonic() + patience_s
-        self.prepare(patience_s if found_within_s is None else found_within_s, patience_s)
-        done = threading.Event()
-        futures = []
-        try:
-            while True:
-                futures.append(self._client.call_async(request))
-                futures[-1].add_done_callback(lambda _: done.set())
-                again = time.monotonic() + repeat_after_s if repeat_after_s is not None else deadline
-                while time.monotonic() < min(again, deadline):
-                    if done.wait(CHECK_S):
-                        return next(future for future in futures if future.done()).result()
-                    self._owner.check_alive()
-                if time.monotonic() >= deadline:
-                    raise NoAnswerError(self.unanswered(patience_s), sent=True)
-        finally:
-            for future in futures:
-                self._client.remove_pending_request(future)
-
-    def send(self, request: Any, done: Done, patience_s: float, *, found_within_s: float = 0.0) -> None:
-        """Send a request and return at once.
-
-        Args:
-            request: Of the service's type.
-            done: Called by a thread of the client, once or twice: with None and a sentence when no
-                answer has come in time, and with the answer, even a late one.
-            patience_s: Longest wait for the answer [s].
-            found_within_s: Longest wait for the server [s].
-        """
-        self._jobs.put(_Job(self, request, done, patience_s, found_within_s))
-
-    def send_now(self, request: Any) -> Any:
-        """Send a request without asking anything before; returns the future of the answer."""
-        return self._client.call_async(request)
-
-    def prepare(self, found_within_s: float, patience_s: float) -> None:
-        """Wait until the server is there and knows this client, as far as that can be found out.
-
-        Raises:
-            NoAnswerError: it is not there, or is there but answers nothing within `patience_s`.
-        """
-        if not self.wait(found_within_s):
-            raise NoAnswerError(f"no service {self.name} after {found_within_s:g} s", sent=False)
-        begun = time.monotonic()
-        while self._question is None:
-            server = self._server()
-            if server:
-                name = f"{server}/{QUESTION}"
-                self._question = self._owner.node.create_client(GetParameterTypes, name)
-            elif time.monotonic() > begun + SERVER_UNKNOWN_S:
-                return
-            else:
-                self._owner.check_alive()
-                time.sleep(0.02)
-        answered = threading.Event()
-        futures, ask_at = [], begun
-        try:
-            while not answered.wait(0.02 if not futures else CHECK_S):
-                self._owner.check_alive()
-                now = time.monotonic()
-                if now > begun + patience_s:
-                    raise NoAnswerError(
-                        f"no answer from {self.name} within {patience_s:g} s: its node is there, but does "
-                        "not answer, so nothing was sent",
-                        sent=False,
-                    )
-                if now >= ask_at and self._question.service_is_ready():
-                    futures.append(self._question.call_async(GetParameterTypes.Request()))
-                    futures[-1].add_done_callback(lambda _: answered.set())
-                    ask_at = now + ASK_AGAIN_S
-        finally:
-            for future in futures:
-                self._question.remove_pending_request(future)
-
-    def _server(self) -> str:
-        """Full name of the node that serves and answers questions; empty where none is known."""
-        node = self._owner.node
-        for name, namespace in node.get_node_names_and_namespaces():
-            try:
-                served = dict(node.get_service_names_and_types_by_node(name, namespace))
-            except RuntimeError:  # the node has just left
-                continue
-            full_name = f"{namespace.rstrip('/')}/{name}"
-            if self.name in served and f"{full_name}/{QUESTION}" in served:
-                return full_name
-        return ""
-
-    def unanswered(self, patience_s: float) -> str:
-        """What to say when no answer has come within so long [s]."""
-        return f"no answer from {self.name} within {patience_s:g} s, yet it may have been heard"
-
-
-@dataclass
-class _Job:
-    """A request that the client's thread sends."""
-
-    service: ServiceClient
-    request: Any
-    done: Done
-    patience_s: float
-    found_within_s: float
-    deadline: float = 0.0
-    future: Any = None
-
-    def begin(self) -> bool:
-        """Send the request; False if it could not be sent, which has been told."""
-        try:
-            self.service.prepare(self.found_within_s, self.patience_s)
-        except VlaAdapterError as error:
-            self.done(None, str(error))
-            return False
-        self.deadline = time.monotonic() + self.patience_s
-        self.future = self.service.send_now(self.request)
-        self.future.add_done_callback(lambda future: self.done(future.result(), ""))
-        return True
-
-    def is_over(self) -> bool:
-        """Whether it was answered or its time is over, which is told."""
-        if self.future.done():
-            return True
-        if time.monotonic() < self.deadline:
-            return False
-        self.done(None, self.service.unanswered(self.patience_s))
-        return True
+            awaited = [sent for sent in awaited if not sent.is_over()]

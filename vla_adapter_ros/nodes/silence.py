@@ -72,7 +72,7 @@ class SilenceWatch:
         return worst if beyond[worst] > 1e-9 else ""
 
     def reason(self, stream: str, contract: Contract, builder: ObservationBuilder, now: float) -> str:
-        """Why the instruction ends, in a sentence.
+        """Why the instruction ends, in words.
 
         Args:
             stream: What `find_silent` returned.

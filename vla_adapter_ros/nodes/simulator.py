@@ -5,12 +5,15 @@ from __future__ import annotations
 import math
 import threading
 import time
+from collections.abc import Callable
+from queue import SimpleQueue
 from typing import Any
 
 import numpy as np
 import rclpy
+from builtin_interfaces.msg import Time
 from geometry_msgs.msg import PoseStamped, TwistStamped
-from rclpy.qos import QoSProfile, qos_profile_sensor_data
+from rclpy.qos import qos_profile_sensor_data
 from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import CameraInfo, Image, JointState
 from std_msgs.msg import String
@@ -19,13 +22,14 @@ from vla_adapter_ros.contract import Contract
 from vla_adapter_ros.control.urdf import ROBOT_DESCRIPTION
 from vla_adapter_ros.errors import VlaAdapterError
 from vla_adapter_ros.msg import SceneState, StepAck
-from vla_adapter_ros.nodes.base import ACK_QOS, ACK_TOPIC, ManagedNode
+from vla_adapter_ros.nodes.base import ManagedNode
+from vla_adapter_ros.nodes.configured import Configured
 from vla_adapter_ros.nodes.conversions import seconds, teleop_messages, to_stamp, twist_message
-from vla_adapter_ros.nodes.description import DESCRIPTION_QOS
-from vla_adapter_ros.nodes.drivers import subscribe_to_commands
-from vla_adapter_ros.nodes.images import array_to_image, camera_info
+from vla_adapter_ros.nodes.driver_topics import subscribe_to_commands
+from vla_adapter_ros.nodes.image_messages import array_to_image, camera_info
 from vla_adapter_ros.nodes.parameters import SimulatorParameters, TrajectoryStart
 from vla_adapter_ros.nodes.process import run
+from vla_adapter_ros.nodes.topics import ACK_QOS, ACK_TOPIC, DEPTH, LATCHED, SCENE_TOPIC
 from vla_adapter_ros.simulation.drivers import DriverSettings
 from vla_adapter_ros.simulation.expert import PickExpert
 from vla_adapter_ros.simulation.lock_step import LockStep
@@ -38,62 +42,67 @@ from vla_adapter_ros.texts import comma_list
 PERIOD_S = 0.01  # joint states, /clock and the expert run at 100 Hz
 
 
-class SimulatorNode(ManagedNode):
-    """One thread owns time, physics and rendering; callbacks hand it commands under a lock."""
+class SimulatorNode(ManagedNode[SimulatorParameters]):
+    """Stands in for a robot; what it does is a `ConfiguredSimulator`."""
 
     def __init__(self, **options: Any) -> None:
         super().__init__("simulator_node", SimulatorParameters, **options)
 
-    def configure(self) -> None:
-        """Make the world, its topics and services, and the thread that runs both."""
+    def configure(self) -> ConfiguredSimulator:
+        """Make the simulated robot in its thread, and everything that drivers would publish and hear."""
+        return ConfiguredSimulator(self)
+
+
+class ConfiguredSimulator(Configured[SimulatorParameters]):
+    """One thread owns time, physics and rendering; callbacks hand it commands under a lock."""
+
+    def __init__(self, node: SimulatorNode) -> None:
+        super().__init__(node)
         contract, parameters = self.contract, self.parameters
         self._lock = threading.Lock()
-        self._ended, self._ready, self._going = threading.Event(), threading.Event(), threading.Event()
-        self._failure: Exception | None = None
+        self._ended, self._going = threading.Event(), threading.Event()
         self._expert: PickExpert | None = None
         rate = parameters.camera_rate_hz or contract.rate_hz
         self._steps, self._newest_image = 0, 0.0
         self._image_every = max(1, round(1.0 / (rate * PERIOD_S)))
-        self._lock_step = None
-        if parameters.lock_step:
-            awaited = tuple(filter(None, comma_list(parameters.awaited)))
-            self._lock_step = LockStep(awaited, parameters.patience_s)
-        depth = QoSProfile(depth=10)
-        self._clock_topic = self.publish_on(Clock, "/clock", depth)
-        self._joints = [self.publish_on(JointState, topic, depth) for topic in _joint_state_topics(contract)]
+        awaited = tuple(filter(None, comma_list(parameters.awaited)))
+        self._lock_step = LockStep(awaited, parameters.patience_s) if parameters.lock_step else None
+        self._clock_topic = node.publish_on(Clock, "/clock", DEPTH)
+        self._joints = [node.publish_on(JointState, topic, DEPTH) for topic in _joint_state_topics(contract)]
         poses = [topic for topic, entry in contract.topics.items() if entry.type == "pose"]
-        self._poses = [self.publish_on(PoseStamped, topic, depth) for topic in poses]
+        self._poses = [node.publish_on(PoseStamped, topic, DEPTH) for topic in poses]
         measured = {d.topic for d in contract.state if contract.topics[d.topic].type == "twist"}
-        self._twists = [self.publish_on(TwistStamped, topic, depth) for topic in sorted(measured)]
+        self._twists = [node.publish_on(TwistStamped, topic, DEPTH) for topic in sorted(measured)]
         model = robot_model(contract.arm_joints, contract.name)
         if text := robot_description(model.source) if len(model.arms) == 1 else "":
-            self._description = self.publish_on(String, ROBOT_DESCRIPTION, DESCRIPTION_QOS, always=True)
+            self._description = node.publish_on(String, ROBOT_DESCRIPTION, LATCHED, always=True)
             self._description.publish(String(data=text))
-        self._scenes = self.publish_on(SceneState, "simulator/scene", depth)
-        self._teleop = {g.topic: self.publish_on(JointState, g.topic, depth) for g in contract.teleop_groups}
+        self._scenes = node.publish_on(SceneState, SCENE_TOPIC, DEPTH)
+        self._teleop = {g.topic: node.publish_on(JointState, g.topic, DEPTH) for g in contract.teleop_groups}
         self._cameras = {
             name: (
-                self.publish_on(Image, camera.topic, qos_profile_sensor_data),
-                self.publish_on(CameraInfo, _info_topic(camera.topic), qos_profile_sensor_data),
+                node.publish_on(Image, camera.topic, qos_profile_sensor_data),
+                node.publish_on(CameraInfo, _info_topic(camera.topic), qos_profile_sensor_data),
             )
             for name, camera in contract.cameras.items()
         }
-        subscribe_to_commands(self, contract, lambda: self._robot, self._command)
-        self.listen(StepAck, ACK_TOPIC, self._on_ack, ACK_QOS, always=True)
-        self.serve(ResetScene, "simulator/reset", self._on_reset)
-        self.serve(Demonstrate, "simulator/demonstrate", self._on_demonstrate)
-        self._thread = threading.Thread(target=self._run, name="simulation", daemon=True)
-        self.own(self._end_thread)
+        made: SimpleQueue[SimulatedRobot | Exception] = SimpleQueue()
+        self._thread = threading.Thread(target=self._run, args=(made,), name="simulation", daemon=True)
+        node.own(self._end_thread)
         self._thread.start()  # the thread that renders must also make the renderer
-        self._ready.wait()
-        if self._failure is not None:
-            raise self._failure
-        self.get_logger().info(
-            f"renderer {self._robot.backend}, {'lock step' if self._lock_step else 'real time'}"
-        )
+        robot = made.get()
+        if isinstance(robot, Exception):
+            raise robot
+        self._robot = robot
+        subscribe_to_commands(node, contract, lambda: self._robot, self._command)
+        node.listen(StepAck, ACK_TOPIC, self._on_ack, ACK_QOS, always=True)
+        node.serve(ResetScene, "simulator/reset", self._on_reset)
+        node.serve(Demonstrate, "simulator/demonstrate", self._on_demonstrate)
+        kind = "real time" if self._lock_step is None else "lock step"
+        node.get_logger().info(f"renderer {robot.backend}, {kind}")
 
     def activate(self) -> None:
-        """Let time run."""
+        """Let time pass."""
         if self._lock_step is not None:
             self._lock_step.resume()
         self._going.set()
@@ -115,47 +124,52 @@ class SimulatorNode(ManagedNode):
 
     # The simulation thread
 
-    def _run(self) -> None:
+    def _make_robot(self) -> SimulatedRobot:
+        parameters = self.parameters
+        settings = DriverSettings(
+            parameters.path_tolerance,
+            parameters.goal_tolerance,
+            parameters.goal_time_s,
+            parameters.interpolate_from is TrajectoryStart.DESIRED,
+            parameters.command_timeout_s,
+        )
+        robot = SimulatedRobot(self.contract, parameters.renderer, settings=settings)
+        robot.reset(parameters.seed)
+        return robot
+
+    def _run(self, made: SimpleQueue[SimulatedRobot | Exception]) -> None:
+        """Make the robot, hand it or the error over, and simulate until the end."""
         try:
-            parameters = self.parameters
-            settings = DriverSettings(
-                parameters.path_tolerance,
-                parameters.goal_tolerance,
-                parameters.goal_time_s,
-                parameters.interpolate_from is TrajectoryStart.DESIRED,
-                parameters.command_timeout_s,
-            )
-            self._robot = SimulatedRobot(self.contract, parameters.renderer, settings=settings)
-            self._robot.reset(self.parameters.seed)
+            robot = self._make_robot()
         except Exception as error:
-            self._failure = error
+            made.put(error)
             return
-        finally:
-            self._ready.set()
+        made.put(robot)
         try:
             while not self._ended.is_set():
                 self._going.wait()
                 self._simulate()
         except Exception as error:  # a simulator that stands still must not look alive
             if not self._ended.is_set():
-                self.get_logger().fatal(f"simulation ended: {error!r}")
+                self.node.get_logger().fatal(f"simulation ended: {error!r}")
                 rclpy.try_shutdown()
         finally:
-            self._robot.close()
+            robot.close()
 
     def _simulate(self) -> None:
         """Let time go on until the node is deactivated."""
-        if self._lock_step is not None and not self._lock_step.wait_for_start():
+        lock_step = self._lock_step
+        if lock_step is not None and not lock_step.wait_for_start():
             return
         wall = time.monotonic()
         while not self._ended.is_set():
-            if self._lock_step is not None:  # a deactivation may have cut short the wait after the last step
-                self._wait_for_nodes()
+            if lock_step is not None:  # a deactivation may have cut short the wait after the last step
+                self._wait_for_nodes(lock_step)
             with self._lock:
                 if not self._going.is_set():
                     return
                 self._step()
-            if self._lock_step is None:
+            if lock_step is None:
                 wall += PERIOD_S / self.parameters.real_time_factor
                 time.sleep(max(0.0, wall - time.monotonic()))
                 wall = max(wall, time.monotonic() - 0.1)  # behind: do not rush to catch up
@@ -170,12 +184,12 @@ class SimulatorNode(ManagedNode):
             images = {name: self._robot.render(name) for name in self._cameras}
         self._publish(now, images)
         if self._robot.problem:
-            self.diagnose(f"trajectory dropped: {self._robot.problem}")
+            self.node.diagnose(f"trajectory dropped: {self._robot.problem}")
 
-    def _wait_for_nodes(self) -> None:
+    def _wait_for_nodes(self, lock_step: LockStep) -> None:
         now = self._robot.time if self._steps else 0.0
-        for node in self._lock_step.wait(now, self._newest_image):
-            self.diagnose(f"lock step: gave up waiting for {node} at {now:.2f} s")
+        for node in lock_step.wait(now, self._newest_image):
+            self.node.diagnose(f"lock step: gave up waiting for {node} at {now:.2f} s")
 
     def _publish(self, now: float, images: dict[str, np.ndarray]) -> None:
         stamp = to_stamp(now)
@@ -202,7 +216,7 @@ class SimulatorNode(ManagedNode):
         for publisher in self._twists:
             publisher.publish(twist_message(robot.tool_twist(), self._robot.model.base_frame, now))
         if self._expert is not None:
-            self._teleoperate(now)
+            self._teleoperate(self._expert, now)
         for name, image in images.items():
             self._publish_image(name, image, stamp)
         if images:
@@ -213,18 +227,18 @@ class SimulatorNode(ManagedNode):
             self._scenes.publish(scene)
         self._clock_topic.publish(Clock(clock=stamp))
 
-    def _teleoperate(self, now: float) -> None:
+    def _teleoperate(self, expert: PickExpert, now: float) -> None:
         """Publish the expert's command as a human's device would; an expert at a loss lets go."""
         try:
-            command = self._expert.command(now)
+            command = expert.command(now)
         except VlaAdapterError as error:
             self._expert = None
-            self.diagnose(f"the expert gives up: {error}")
+            self.node.diagnose(f"the expert gives up: {error}")
             return
         for topic, message in teleop_messages(self.contract, command, now).items():
             self._teleop[topic].publish(message)
 
-    def _publish_image(self, name: str, image: np.ndarray, stamp) -> None:
+    def _publish_image(self, name: str, image: np.ndarray, stamp: Time) -> None:
         message = array_to_image(image, f"{name}_optical_frame")
         message.header.stamp = stamp
         info = camera_info(message, math.radians(float(self._robot.world.model.camera(name).fovy[0])))
@@ -239,13 +253,13 @@ class SimulatorNode(ManagedNode):
             stamp = seconds(message.stamp)
             self._lock_step.acknowledge(message.node, stamp, message.inputs, message.outputs)
 
-    def _command(self, action) -> None:
-        if self.active:
+    def _command(self, action: Callable[[], None]) -> None:
+        if self.node.active:
             try:
                 with self._lock:
                     action()
             except VlaAdapterError as error:
-                self.diagnose(f"command refused: {error}")
+                self.node.diagnose(f"command refused: {error}")
         if self._lock_step is not None:
             self._lock_step.receive()
 

@@ -16,7 +16,7 @@ from trajectory_msgs.msg import JointTrajectory
 from vla_adapter_ros.errors import VlaAdapterError
 from vla_adapter_ros.nodes import faults
 from vla_adapter_ros.nodes.base import ManagedNode
-from vla_adapter_ros.nodes.images import decode_raw
+from vla_adapter_ros.nodes.image_messages import decode_raw
 from vla_adapter_ros.nodes.polling import Polling
 from vla_adapter_ros.observation.builder import ObservationBuilder
 from vla_adapter_ros.observation.messages import message_types
@@ -56,7 +56,7 @@ class StreamSubscriber:
     A message that cannot be used is reported as a fault of the node, as long as
     such messages come, and dropped; it never ends the node.
 
-    Polled, all that has come is taken in every POLL_PERIOD_S by a thread, in the order and with the times
+    When polled, all that has come is read every POLL_PERIOD_S by a thread, in the order and with the times
     in which it came, however late the process gets to it: a frame is then what it would have been on an
     idle machine. It also costs less (see `polling`), which for joint states at some hundred hertz is more
     than for the images.
@@ -74,7 +74,7 @@ class StreamSubscriber:
 
     def __init__(
         self,
-        node: ManagedNode,
+        node: ManagedNode[Any],
         on_samples: Callable[[float], None],
         *,
         with_action: bool,
@@ -84,9 +84,9 @@ class StreamSubscriber:
         self._node, self._on_samples, self._with_action = node, on_samples, with_action
         self._on_refused = on_refused
         self.builder = ObservationBuilder(node.contract, with_action=with_action)
-        """Takes the samples; a new one after each `start`."""
+        """Stores the samples; a new one after each `start`."""
         self.images: dict[str, int] = dict.fromkeys(self.builder.cameras, 0)
-        """Camera -> images taken in."""
+        """Camera -> images received."""
         self._refused: dict[str, tuple[str, float]] = {}  # stream -> why its newest message was, when
         self._order = threading.Lock()  # what one thread has found goes in before another looks
         self._polling = Polling(node) if polled else None
@@ -94,11 +94,11 @@ class StreamSubscriber:
             node.own(self._polling.destroy)
         quality = best_effort(POLLED_IMAGES if polled else qos_profile_sensor_data.depth)
         for name, camera in self.builder.cameras.items():
-            self._subscribe(IMAGE_TYPES[camera.transport], camera.topic, partial(self._image, name), quality)
+            self._subscribe(IMAGE_TYPES[camera.transport], camera.topic, name, self._add_image, quality)
         topics = message_types(node.contract, with_action=with_action)
         quality = best_effort(POLLED_VALUES if polled else VALUE_DEPTH)
         for topic, kind in topics.items():
-            self._subscribe(TOPIC_TYPES[kind], topic, partial(self._values, topic), quality)
+            self._subscribe(TOPIC_TYPES[kind], topic, topic, self._add_values, quality)
 
     def start(self) -> ObservationBuilder:
         """Begin anew, to be called in `activate`: what came before counts no more. Returns the builder."""
@@ -106,7 +106,7 @@ class StreamSubscriber:
         self.images = dict.fromkeys(self.images, 0)
         self._refused.clear()
         if self._polling is not None:
-            self._polling.take_messages(0.0)
+            self._polling.read_messages(0.0)
             ended = threading.Event()
             thread = threading.Thread(target=self._poll_in_thread, args=(ended,), name="streams", daemon=True)
 
@@ -119,12 +119,12 @@ class StreamSubscriber:
         return self.builder
 
     def poll(self) -> float:
-        """Take in what waits, if the streams are polled; returns the time up to which all is in [s]."""
+        """Read what waits, if the streams are polled; returns the time up to which all is in [s]."""
         with self._order:
             now = self._node.now()
             if self._polling is not None:
-                for received, handle, message in self._polling.take_messages(now):
-                    self._add_sample(handle, message, received)
+                for received, handle, message in self._polling.read_messages(now):
+                    handle(message, received)
         return now
 
     def obstacles(self, now: float) -> list[str]:
@@ -140,7 +140,7 @@ class StreamSubscriber:
         return [] if self._polling is None else self._polling.mismatches()
 
     def _why_silent(self, stream: str, heard: bool) -> str:
-        """What ROS knows about a silent stream, as the end of a sentence."""
+        """What ROS knows about a silent stream, as the end of a message."""
         cameras = self.builder.cameras
         topic = self._node.resolve_topic_name(cameras[stream].topic if stream in cameras else stream)
         if self._node.count_publishers(topic) == 0:
@@ -159,28 +159,29 @@ class StreamSubscriber:
         return causes + [text for text in found if not text.startswith(echoes)] + self.mismatches()
 
     def _subscribe(
-        self, kind: type, topic: str, handle: Callable[[Any, float], None], quality: QoSProfile
+        self, kind: type, topic: str, stream: str, add: Callable[[str, Any, float], None], quality: QoSProfile
     ) -> None:
         if self._polling is not None:
-            self._polling.subscribe(kind, topic, handle, quality)
+            self._polling.subscribe(kind, topic, partial(self._add_sample, stream, add), quality)
         else:
-            self._node.listen(kind, topic, partial(self._receive, handle), quality)
+            self._node.listen(kind, topic, partial(self._receive, stream, add), quality)
 
     def _poll_in_thread(self, ended: threading.Event) -> None:
         while not ended.wait(POLL_PERIOD_S):
             with self._node.boundary("streams"):
                 self._on_samples(self.poll())
 
-    def _receive(self, handle: Callable[[Any, float], None], message: Any) -> None:
+    def _receive(self, stream: str, add: Callable[[str, Any, float], None], message: Any) -> None:
         now = self._node.now()
-        self._add_sample(handle, message, now)
+        self._add_sample(stream, add, message, now)
         self._on_samples(now)
 
-    def _add_sample(self, handle: Callable[[Any, float], None], message: Any, received: float) -> None:
-        stream = handle.args[0]
+    def _add_sample(
+        self, stream: str, add: Callable[[str, Any, float], None], message: Any, received: float
+    ) -> None:
         with self._node.boundary(self._node.contract.stream_title(stream)):
             try:
-                handle(message, received)
+                add(stream, message, received)
                 self._refused.pop(stream, None)
             except VlaAdapterError as error:
                 self._refused[stream] = str(error), received
@@ -188,9 +189,9 @@ class StreamSubscriber:
                     self._on_refused(stream, str(error))
                 raise
 
-    def _image(self, name: str, message: Any, received: float) -> None:
+    def _add_image(self, name: str, message: Any, received: float) -> None:
         self.builder.add_message(name, message, received, decode_raw)
         self.images[name] += 1
 
-    def _values(self, topic: str, message: Any, received: float) -> None:
+    def _add_values(self, topic: str, message: Any, received: float) -> None:
         self.builder.add_message(topic, message, received)

@@ -13,11 +13,14 @@ import socket
 import sys
 import time
 from collections.abc import Callable
+from typing import Any
 
 from lifecycle_msgs.msg import State
 from lifecycle_msgs.srv import GetState
+from rclpy.client import Client
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
+from rclpy.task import Future
 
 from vla_adapter_ros.errors import NodeError
 
@@ -44,7 +47,7 @@ def claim_name(node: Node, born: float) -> Callable[[], None]:
     twin = f"another node named {name} runs already (a second bring-up?): stop it, or use a namespace"
     held = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
-        if _is_taken(held, f"{node.context.get_domain_id()}{name}"):
+        if _is_reserved(held, f"{node.context.get_domain_id()}{name}"):
             raise NodeError(twin)
         if _is_in_graph(node, born) and _answers(node):
             raise NodeError(twin)
@@ -54,8 +57,8 @@ def claim_name(node: Node, born: float) -> Callable[[], None]:
     return held.close
 
 
-def _is_taken(held: socket.socket, name: str) -> bool:
-    """Take a name in the kernel, unless somebody has it; only Linux has such names."""
+def _is_reserved(held: socket.socket, name: str) -> bool:
+    """Reserve a name in the kernel, unless somebody has it; only Linux has such names."""
     try:
         if sys.platform == "linux":
             held.bind(f"\0vla_adapter_ros/{name}")  # the 0 in front means: in no folder
@@ -87,13 +90,17 @@ def _answers(node: Node) -> bool:
     )
     try:
         executor.add_node(probe)
-        client = probe.create_client(GetState, f"{node.get_fully_qualified_name()}/get_state")
-        deadline, asked = time.monotonic() + PATIENCE_S, []
+        client: Client[Any, Any] = probe.create_client(
+            GetState, f"{node.get_fully_qualified_name()}/get_state"
+        )
+        deadline = time.monotonic() + PATIENCE_S
+        asked: list[Future[Any]] = []
         while time.monotonic() < deadline:
             # Once more, since the first question may come before the other's service is known.
             asked.append(client.call_async(GetState.Request()))
             executor.spin_until_future_complete(asked[-1], PAUSE_S)
-            states = [future.result().current_state.id for future in asked if future.done()]
+            answers = [answer for future in asked if (answer := future.result()) is not None]
+            states = [answer.current_state.id for answer in answers]
             if any(state != State.PRIMARY_STATE_FINALIZED for state in states):
                 return True
         return False

@@ -7,6 +7,7 @@ import os
 import time
 
 import numpy as np
+import psutil
 import pytest
 
 from vla_adapter_ros.benchmarks.jitter import (
@@ -103,5 +104,4 @@ def test_wrong_options_are_named(wrong: dict) -> None:
 
 
 def _children() -> list[int]:
-    with open(f"/proc/self/task/{os.getpid()}/children", encoding="ascii") as file:
-        return [int(pid) for pid in file.read().split()]
+    return [child.pid for child in psutil.Process().children()]

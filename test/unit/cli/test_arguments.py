@@ -11,7 +11,7 @@ import pytest
 from command_parsers import COMMANDS, needed
 
 from vla_adapter_ros.cli.arguments import UsageError, number, whole
-from vla_adapter_ros.cli.finetune import chosen_settings
+from vla_adapter_ros.cli.finetune_command import chosen_settings
 from vla_adapter_ros.cli.main import STATUSES, _parser, main
 from vla_adapter_ros.training.settings import make_settings, setting_fields
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from vla_adapter_ros.cli.checkpoint import read_settings
+from vla_adapter_ros.cli.checkpoint_command import read_settings
 from vla_adapter_ros.cli.main import main
 from vla_adapter_ros.contract import write_contract
 from vla_adapter_ros.errors import ParameterError

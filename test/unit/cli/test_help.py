@@ -15,7 +15,14 @@ from vla_adapter_ros.cli.examples import EXAMPLES, GROUPS
 from vla_adapter_ros.cli.main import _parser, main
 from vla_adapter_ros.cli.parser import leaves
 from vla_adapter_ros.nodes.launch_arguments import BRINGUP, RECORD
-from vla_adapter_ros.nodes.parameters import ControllerMode
+from vla_adapter_ros.nodes.parameter_rules import parameters_of
+from vla_adapter_ros.nodes.parameters import (
+    ControllerMode,
+    ControllerParameters,
+    PolicyParameters,
+    RecorderParameters,
+    SimulatorParameters,
+)
 
 OURS = ("demo", "record", "collect-demos", "bringup", "instruct", "call", "checkpoint", "pretrain-grounding")
 EXPLAINED = {words: parser for words, parser in COMMANDS.items() if words[0] in OURS}
@@ -121,3 +128,24 @@ def test_choices_are_those_of_the_parameters():
         if action.dest in ("renderer", "mode")
     }
     assert found == {("renderer", tuple(RendererName)), ("mode", tuple(ControllerMode))}
+
+
+def test_options_that_are_node_parameters_say_what_the_parameters_say():
+    found = 0
+    for words, kinds in {
+        ("bringup",): (SimulatorParameters, PolicyParameters, ControllerParameters),
+        ("record",): (SimulatorParameters,),
+        ("dataset", "import-bag"): (RecorderParameters,),
+    }.items():
+        known = {name: p for kind in kinds for name, p in parameters_of(kind).items()}
+        for action in COMMANDS[words]._actions:
+            shared = action.dest in known and action.dest not in ("instruction", "lock_step")
+            if shared and not (
+                words[0] == "dataset" and action.dest == "contract"
+            ):  # it has no default there
+                parameter = known[action.dest]
+                assert action.default == parameter.default
+                assert action.help.lower().startswith(parameter.text.lower().removesuffix("."))
+                assert tuple(action.choices or ()) == parameter.choices
+                found += 1
+    assert found == 10

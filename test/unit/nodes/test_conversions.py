@@ -13,7 +13,9 @@ from vla_adapter_ros.contract import config_folder, read_contract
 from vla_adapter_ros.control import Chunk, Trajectory
 from vla_adapter_ros.control.rotation import Pose, rotation_matrix
 from vla_adapter_ros.errors import CommandError, ParameterError
-from vla_adapter_ros.nodes import conversions, graph, parameters
+from vla_adapter_ros.nodes import conversions, graph, parameter_pages
+from vla_adapter_ros.nodes.parameter_rules import make_parameters
+from vla_adapter_ros.nodes.parameters import KINDS, ControllerParameters
 from vla_adapter_ros.observation.messages import pose_values, twist_values
 from vla_adapter_ros.simulation.cartesian_controllers import rotation_of
 
@@ -81,23 +83,23 @@ def test_commands_go_by_name():
         conversions.joint_positions(JointState(name=["a", "b"], position=[1.0]))
 
 
-@pytest.mark.parametrize("kind", parameters.KINDS)
+@pytest.mark.parametrize("kind", KINDS)
 def test_shipped_parameter_files_are_complete(kind):
     shipped = config_folder() / "nodes" / f"{kind}.yaml"
-    assert shipped.read_text(encoding="utf-8") == parameters.parameter_file(kind)
+    assert shipped.read_text(encoding="utf-8") == parameter_pages.parameter_file(kind)
 
 
 @pytest.mark.parametrize(
     ("values", "words"),
     [
-        ({"rate_hz": 10.0}, "rate_hz = 10.0: allowed is at least 50"),
+        ({"rate_hz": 10.0}, "parameters.rate_hz = 10.0: allowed is at least 50"),
         ({"armed": "yes"}, "armed = 'yes': allowed is true or false"),
         ({"publish_every": 99}, "at most 20"),
     ],
 )
 def test_bad_parameters_are_named(values, words):
     with pytest.raises(ParameterError, match=words):
-        parameters.build(parameters.ControllerParameters, values)
+        make_parameters(ControllerParameters, values)
 
 
 def test_only_the_simulator_arms_itself():

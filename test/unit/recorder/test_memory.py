@@ -9,11 +9,11 @@ import sys
 import pytest
 
 CODE = """
-import os
+import psutil
 from vla_adapter_ros.recorder.memory import give_back_memory, share_one_heap
 
 def megabytes():
-    return int(open("/proc/self/statm").read().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 1e6
+    return psutil.Process().memory_info().rss / 1e6
 
 assert share_one_heap()
 empty = megabytes()

@@ -10,7 +10,7 @@ import pytest
 import torch
 from training_samples import CONTRACT, make_backbone
 
-from vla_adapter_ros.cli.finetune import add_finetune_command, chosen_settings
+from vla_adapter_ros.cli.finetune_command import add_finetune_command, chosen_settings
 from vla_adapter_ros.errors import CheckpointError, TrainingError
 from vla_adapter_ros.model import VlaAdapterPolicy
 from vla_adapter_ros.training import starting

@@ -12,8 +12,8 @@ from sensor_msgs.msg import CompressedImage, Image
 
 from vla_adapter_ros.contract.encodings import GRAY, PIXELS, layout_of
 from vla_adapter_ros.errors import ImageError
-from vla_adapter_ros.nodes import images
-from vla_adapter_ros.nodes.images import BRIDGED, array_to_image
+from vla_adapter_ros.nodes import image_messages
+from vla_adapter_ros.nodes.image_messages import BRIDGED, array_to_image
 from vla_adapter_ros.observation.images import decode_image, decode_with_opencv
 
 RNG = np.random.default_rng(0)
@@ -66,7 +66,7 @@ def encode(rgb: np.ndarray, encoding: str, padding: int = 0, big: bool = False) 
 @pytest.mark.parametrize("big", [False, True])
 def decode_as_nodes(message, **more) -> np.ndarray:
     """Decode an image as nodes do: through cv_bridge where there is one."""
-    return decode_image(message, decode_raw=images.decode_raw, **more)
+    return decode_image(message, decode_raw=image_messages.decode_raw, **more)
 
 
 def test_encodings(encoding, padding, big):
@@ -89,14 +89,14 @@ def test_wrong_bayer_pattern_would_be_seen():
 
 def test_cv_bridge_agrees():
     """Where it converts an encoding at all; it does not know uyvy, yuyv, nv12 and nv21."""
-    if images.cv_bridge() is None:
+    if image_messages.cv_bridge() is None:
         pytest.skip(
             "cv_bridge is not here or not for this NumPy: install ros-DISTRO-cv-bridge and source ROS"
         )
     for encoding in PIXELS:
         message = encode(RGB, encoding)
         try:
-            theirs = images.cv_bridge().CvBridge().imgmsg_to_cv2(message, "rgb8")
+            theirs = image_messages.cv_bridge().CvBridge().imgmsg_to_cv2(message, "rgb8")
         except Exception as error:
             assert encoding in ("uyvy", "yuyv", "nv12", "nv21"), error
             continue
@@ -105,7 +105,9 @@ def test_cv_bridge_agrees():
         difference = np.abs(opencv.astype(int) - theirs)
         assert difference.max() <= (2 if PIXELS[encoding][0] == 2 else 0), encoding
         expected = theirs if encoding in BRIDGED else opencv
-        np.testing.assert_array_equal(images.decode_raw(message, encoding), expected, err_msg=encoding)
+        np.testing.assert_array_equal(
+            image_messages.decode_raw(message, encoding), expected, err_msg=encoding
+        )
 
 
 @pytest.mark.parametrize("said", ["8UC1", "8UC2", "8UC3", "8UC4", "16UC1", "16UC3", "16UC4"])
@@ -118,7 +120,7 @@ def test_what_says_nothing_about_colours_is_refused_as_by_cv_bridge(said):
     np.testing.assert_array_equal(
         decode_as_nodes(message, encoding=encoding), decode_as_nodes(encode(RGB, encoding))
     )
-    if (bridge := images.cv_bridge()) is not None:
+    if (bridge := image_messages.cv_bridge()) is not None:
         with pytest.raises(bridge.CvBridgeError):
             bridge.CvBridge().imgmsg_to_cv2(message, "rgb8")
 
@@ -137,7 +139,7 @@ def test_round_trip_and_rotation():
 
 
 def test_camera_info_projects_the_edge_of_the_view_to_the_edge_of_the_image():
-    info = images.camera_info(array_to_image(RGB, "camera"), vertical_fov=np.radians(60))
+    info = image_messages.camera_info(array_to_image(RGB, "camera"), vertical_fov=np.radians(60))
     edge = np.array(info.k).reshape(3, 3) @ [0.0, np.tan(np.radians(30)), 1.0]
     np.testing.assert_allclose(edge, [RGB.shape[1] / 2, RGB.shape[0], 1.0])
     assert info.header.frame_id == "camera"

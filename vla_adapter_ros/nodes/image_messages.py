@@ -7,6 +7,7 @@ same array.
 from __future__ import annotations
 
 import functools
+import importlib
 import math
 import sys
 from array import array
@@ -25,7 +26,8 @@ def decode_raw(message: Image, encoding: str) -> np.ndarray:
     bridge = cv_bridge()
     exact = len(message.data) == message.height * message.step  # it refuses further data
     if bridge is not None and exact and encoding == message.encoding and encoding in BRIDGED:
-        return bridge.CvBridge().imgmsg_to_cv2(message, "rgb8")
+        image: np.ndarray = bridge.CvBridge().imgmsg_to_cv2(message, "rgb8")
+        return image
     return decode_with_opencv(message, encoding)
 
 
@@ -39,7 +41,7 @@ def array_to_image(image: np.ndarray, frame_id: str) -> Image:
     message.step = 3 * image.shape[1]
     # A list would take 30 ms; the setter takes an array('B') as it is.
     message.data = array("B")
-    message.data.frombytes(memoryview(np.ascontiguousarray(image)).cast("B"))
+    message.data.frombytes(np.ascontiguousarray(image).data.cast("B"))
     return message
 
 
@@ -64,8 +66,7 @@ def camera_info(image: Image, vertical_fov: float) -> CameraInfo:
 def cv_bridge() -> ModuleType | None:
     """The distribution's cv_bridge, or None if there is none that works with this NumPy."""
     try:
-        import cv_bridge as module
-
+        module = importlib.import_module("cv_bridge")
         module.CvBridge().imgmsg_to_cv2(array_to_image(np.zeros((2, 2, 3), np.uint8), ""), "rgb8")
     except Exception as error:  # an ABI clash can surface as nearly anything
         if not isinstance(error, ImportError):

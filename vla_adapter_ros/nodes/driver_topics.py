@@ -24,7 +24,7 @@ DEPTH = QoSProfile(depth=10)
 
 
 def subscribe_to_commands(
-    node: ManagedNode,
+    node: ManagedNode[Any],
     contract: Contract,
     robot: Callable[[], SimulatedRobot],
     handle: Callable[[Callable[[], None]], None],
@@ -92,7 +92,7 @@ def subscribe_to_commands(
 
 
 def serve_gripper(
-    node: ManagedNode,
+    node: ManagedNode[Any],
     name: str,
     gripper: int,
     robot: Callable[[], SimulatedRobot],
@@ -103,7 +103,7 @@ def serve_gripper(
     Raises:
         ParameterError: the package control_msgs is not installed.
     """
-    from rclpy.action import ActionServer, GoalResponse
+    from rclpy.action.server import ActionServer, GoalResponse
 
     kind = gripper_command_type()
 
@@ -122,7 +122,7 @@ def serve_gripper(
 def _single(message: Float64MultiArray) -> float:
     if len(message.data) != 1:
         raise CommandError(f"gripper command has {len(message.data)} values: allowed is 1")
-    return message.data[0]
+    return float(message.data[0])
 
 
 def _check_frame(frame: str, contract: Contract) -> None:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
+from typing import Any
 
-from rclpy.qos import DurabilityPolicy, QoSProfile
 from std_msgs.msg import String
 
 from vla_adapter_ros.contract import Contract
@@ -12,8 +13,7 @@ from vla_adapter_ros.control.kinematics import ArmKinematics
 from vla_adapter_ros.control.urdf import ROBOT_DESCRIPTION, contract_kinematics
 from vla_adapter_ros.errors import KinematicsError
 from vla_adapter_ros.nodes.base import ManagedNode
-
-DESCRIPTION_QOS = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
+from vla_adapter_ros.nodes.topics import LATCHED
 
 
 def needs_kinematics(contract: Contract) -> bool:
@@ -23,9 +23,9 @@ def needs_kinematics(contract: Contract) -> bool:
 
 
 def watch_description(
-    node: ManagedNode,
+    node: ManagedNode[Any],
     contract: Contract,
-    receive: Callable[[Callable[[], ArmKinematics | None]], None],
+    receive: Callable[[Callable[[], ArmKinematics]], None],
     report_problem: Callable[[str], None],
 ) -> None:
     """Hand over the kinematics once the URDF is there.
@@ -45,10 +45,10 @@ def watch_description(
         return
 
     def hand_over(text: str | None) -> None:
-        receive(lambda: contract_kinematics(contract, text))
+        receive(partial(_build, contract, text))
 
     if contract.kinematics.urdf == ROBOT_DESCRIPTION:
-        node.listen(String, ROBOT_DESCRIPTION, lambda m: hand_over(m.data), DESCRIPTION_QOS, always=True)
+        node.listen(String, ROBOT_DESCRIPTION, lambda m: hand_over(m.data), LATCHED, always=True)
         return
     try:
         hand_over(None)
@@ -56,3 +56,10 @@ def watch_description(
         if needs_kinematics(contract):
             raise
         report_problem(f"no kinematics, and so no limits from the URDF: {error}")
+
+
+def _build(contract: Contract, text: str | None) -> ArmKinematics:
+    kinematics = contract_kinematics(contract, text)
+    if kinematics is None:
+        raise KinematicsError("contract.kinematics = none: allowed is an entry with a URDF that is there")
+    return kinematics

@@ -1,0 +1,217 @@
+"""The controller's thread: ticks `MotionCore` at a fixed rate, and sends what it gives."""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+import threading
+import time
+
+import numpy as np
+from sensor_msgs.msg import JointState
+
+from vla_adapter_ros.contract import Contract
+from vla_adapter_ros.control import MotionCore, Tick
+from vla_adapter_ros.control.rows import RowStream
+from vla_adapter_ros.control.shadow import ShadowScore
+from vla_adapter_ros.control.supervisor import GATED, HOLDING, NOT_ARMED, STOPPED
+from vla_adapter_ros.msg import ControllerStatus
+from vla_adapter_ros.nodes.base import ManagedNode
+from vla_adapter_ros.nodes.conversions import command_message
+from vla_adapter_ros.nodes.grippers import GripperOutput, gripper_outputs
+from vla_adapter_ros.nodes.outputs import ArmOutput, Outgoing, arm_outputs
+from vla_adapter_ros.nodes.parameters import ControllerMode, ControllerParameters
+from vla_adapter_ros.nodes.rate_loop import RateLoop
+from vla_adapter_ros.nodes.status import diagnostic_values, status_message
+from vla_adapter_ros.nodes.topics import DEPTH, STATUS_TOPIC
+
+REST_WITHIN_S = 1.5  # wall time for a soft stop when the node is deactivated in motion
+
+
+class ControlThread:
+    """Owns the core, the outputs and the thread; to be made in `configure`.
+
+    Args:
+        node: Configured node; publishes.
+    """
+
+    def __init__(self, node: ManagedNode[ControllerParameters]) -> None:
+        self._node = node
+        contract, parameters = self._contract, self._parameters = node.contract, node.parameters
+        mode = parameters.mode
+        self.lock = threading.Lock()
+        """To be held by everybody who calls the core."""
+        self.core = MotionCore(
+            contract if mode.sends_commands else _untracked(contract),
+            1.0 / parameters.rate_hz,
+            parameters.armed or not mode.needs_arming,
+            splice=parameters.splice,
+        )
+        self.arms: list[ArmOutput] = []
+        """One per controller of the arm; none in a mode that sends no commands."""
+        self._grippers: list[GripperOutput] = []
+        if mode.sends_commands:
+            self.arms = arm_outputs(node, contract, parameters.velocity_feedback)
+            self._grippers = gripper_outputs(node, contract, parameters.gripper_max_effort)
+        self.rows = RowStream() if mode is ControllerMode.ROW_PASS_THROUGH else None
+        """Rows that go out as they are, in that mode alone; used under the lock."""
+        self.human: tuple[np.ndarray | None, float] = (None, -np.inf)
+        """In shadow mode: the human's newest command (A,) and its receipt [s]; used under the lock."""
+        self.newest_chunk = 0
+        """Sequence of the newest chunk that came, for the simulator's lock step."""
+        self._score = ShadowScore(contract) if mode is ControllerMode.SHADOW else None
+        self._commands = node.publish_on(JointState, contract.action.topic, DEPTH)
+        self._virtual = node.publish_on(JointState, "~/shadow_command", DEPTH)
+        self._row = node.publish_on(JointState, "~/row", DEPTH)
+        self._status = node.publish_on(ControllerStatus, STATUS_TOPIC, DEPTH)
+        self._ticks = self._sent = 0
+        self._last_said = "", ""  # state and source
+        self._loop: RateLoop | None = None  # while the node is active
+
+    def start(self) -> None:
+        """Begin to tick; what is made is owned by the node."""
+        if self._score is not None:
+            self._score.clear()
+        self._ticks = self._sent = 0
+        self._last_said = "", ""
+        self.human = None, -np.inf
+        with self.lock:
+            self.core.activate(self._node.now())
+        self._node.own(self._end_arm)
+        self._loop = RateLoop(
+            self._node.get_clock(),
+            self.core.period_s,
+            self._guarded_tick,
+            self._node.simulated_time,
+            self._parameters.realtime_priority,
+            self._node.get_logger().info,
+        )
+        self._node.own(self._loop.stop)
+        self._loop.start()
+
+    def come_to_rest(self) -> None:
+        """Bring the arm to rest, when the node is deactivated.
+
+        A trajectory controller was told the whole stop as soon as one trajectory with it is sent. Drivers of
+        positions, velocities and twists need the stop tick by tick; velocities and twists end with a zero.
+        """
+        with self.lock:
+            self.core.hold()
+        if self._node.simulated_time:
+            # During a transition no callback runs, so simulated time stands still. One more tick commits the
+            # stop; a position driver stays where it was told to be last.
+            if self._loop is not None:
+                self._loop.stop()
+            self._guarded_tick(self._node.now() + self.core.period_s)
+        else:
+            self._wait_for_rest()
+
+    def acknowledge_inputs(self) -> None:
+        """Tell the simulator which chunk has come, and how many messages were sent."""
+        self._node.acknowledge(0.0, self.newest_chunk, self._sent)
+
+    def _wait_for_rest(self) -> None:
+        deadline = time.monotonic() + REST_WITHIN_S
+        while time.monotonic() < deadline:
+            with self.lock:
+                if self.core.trajectory(self._node.now()) is None:
+                    return
+            time.sleep(0.02)
+
+    def _end_arm(self) -> None:
+        """The last thing that is sent, after the last tick: nothing would correct a velocity later."""
+        for arm in self.arms:
+            arm.end(self._node.now())
+        for arm in self.arms:
+            arm.flush()
+
+    def _guarded_tick(self, now: float) -> None:
+        """A tick that fails stops the arm: a thread that ended silently would leave it in motion."""
+        try:
+            self._tick(now)
+        except Exception as error:
+            self._node.get_logger().error(f"tick failed: {error!r}", throttle_duration_sec=1.0)
+            self._node.diagnose(f"tick failed: {error!r}")
+            with self.lock:
+                self.core.stop()
+            self._sent += sum(arm.end(now) for arm in self.arms)
+            self._node.acknowledge(now, self.newest_chunk, self._sent)
+
+    def _tick(self, now: float) -> None:
+        with self.lock:
+            tick = self.core.tick(now)
+            telling = tick.urgent or self._ticks % self._parameters.publish_every == 0
+            out = Outgoing(
+                now,
+                self.core.setpoint(now),
+                self.core.trajectory(now) if telling else None,
+                *self.core.measured,
+                released=tick.source == "human" and self._contract.teleop.route == "direct",
+            )
+            positions = self.core.gripper_positions
+            row = self.rows.next_row(now) if self.rows is not None and tick.source == "policy" else None
+            human, human_at = self.human
+        self._ticks += 1
+        human_active = human is not None and abs(now - human_at) <= self._contract.teleop.timeout_s
+        if self._score is not None:
+            self._compare(self._score, tick, human if human_active else None, now)
+        elif tick.command is not None:
+            self._publish_command(tick.command, now)
+        if row is not None:
+            self._row.publish(command_message(row, self._contract.action_names, now))
+        if self.arms:
+            out = self._still_timely(out)
+            self._sent += sum(arm.send(out) for arm in self.arms)
+            if positions is not None and not out.released:
+                for gripper, position in zip(self._grippers, positions, strict=True):
+                    self._sent += gripper.send(position, now, repeat=out.trajectory is not None)
+        source = tick.source if self._score is None else ("human" if human_active else "none")
+        changed = (tick.state, source) != self._last_said
+        if changed or self._ticks % self._parameters.status_every == 0:
+            self._publish_status(tick, source)
+        self._node.acknowledge(now, self.newest_chunk, self._sent)
+
+    def _still_timely(self, out: Outgoing) -> Outgoing:
+        """Drop a trajectory that is late: this process got no processor meanwhile."""
+        if out.trajectory is None:
+            return out
+        with self.lock:
+            timely = self.core.still_timely(self._node.now())
+        return out if timely else dataclasses.replace(out, trajectory=None)
+
+    def _compare(self, score: ShadowScore, tick: Tick, human: np.ndarray | None, now: float) -> None:
+        """Shadow mode: score the policy against the human, and record what the human does."""
+        names = self._contract.action_names
+        if tick.source == "policy" and tick.command is not None:
+            self._virtual.publish(command_message(tick.command, names, now))
+            if human is not None:
+                score.note(tick.command, human)
+        if human is not None:
+            self._publish_command(human, now)
+
+    def _publish_command(self, command: np.ndarray, now: float) -> None:
+        """Say what was commanded before limiting: what is recorded."""
+        action = self._contract.action
+        self._commands.publish(command_message(command, self._contract.action_names, now, action.field))
+
+    def _publish_status(self, tick: Tick, source: str) -> None:
+        before, self._last_said = self._last_said, (tick.state, source)
+        # An arm that may move and only waits has no problem; a problem is logged by `diagnose`.
+        problem = tick.reason if tick.state in (GATED, HOLDING, STOPPED) else self.core.refusal
+        if problem == NOT_ARMED:
+            arm = self._node.resolve_service_name("~/arm")
+            problem = (
+                f"not armed yet: `vla-adapter call arm`, or `ros2 service call {arm} std_srvs/srv/Trigger`"
+            )
+        if tick.state != before[0]:
+            text = f": {tick.reason}" if tick.reason and not problem else ""
+            self._node.get_logger().info(f"{before[0] or 'start'} -> {tick.state}{text}")
+        message = status_message(self.core, tick, self._parameters.mode, source, self._score)
+        self._status.publish(message)
+        self._node.diagnose(problem, **diagnostic_values(message))
+
+
+def _untracked(contract: Contract) -> Contract:
+    """The contract for motion that no arm carries out: the setpoint is not compared with what is measured."""
+    safety = dataclasses.replace(contract.safety, tracking_error_max=sys.float_info.max)
+    return dataclasses.replace(contract, safety=safety)

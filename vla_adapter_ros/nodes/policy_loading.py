@@ -1,0 +1,60 @@
+"""Loads the policy that a node runs, for its robot and this machine."""
+
+from __future__ import annotations
+
+import time
+
+import numpy as np
+import torch
+
+from vla_adapter_ros.contract import Contract, checkpoints_folder, require_same
+from vla_adapter_ros.control.pacing import budget_complaint
+from vla_adapter_ros.errors import CheckpointError, ParameterError
+from vla_adapter_ros.model import VlaAdapterPolicy
+from vla_adapter_ros.model.device import resolve_device, torch_type
+from vla_adapter_ros.nodes.parameters import PolicyParameters
+
+DEFAULT_CHECKPOINT = "franka_sim_tiny"
+BUDGET_RUNS = 10
+
+
+def checkpoint_path(parameters: PolicyParameters) -> str:
+    """The checkpoint that is asked for, or the shipped one."""
+    return parameters.checkpoint or str(checkpoints_folder() / DEFAULT_CHECKPOINT)
+
+
+def load_policy(parameters: PolicyParameters, contract: Contract) -> VlaAdapterPolicy:
+    """Load a checkpoint for a robot, predict once, and measure inference where time does not wait for it.
+
+    Raises:
+        CheckpointError: it cannot be read, or does not say which robot it is for.
+        ContractMismatch: it is for another robot.
+        ParameterError: there is no such device, or inference cannot serve the execution horizon.
+    """
+    path = checkpoint_path(parameters)
+    if parameters.threads:
+        torch.set_num_threads(parameters.threads)
+    device = resolve_device(parameters.device)
+    policy = VlaAdapterPolicy.from_pretrained(path, device=device, dtype=torch_type(parameters.dtype))
+    if parameters.compile:
+        policy.compile()
+    if policy.contract is None:
+        raise CheckpointError(f"{path} has no contract.yaml: it does not say which robot it is for")
+    require_same(contract, policy.contract, f"checkpoint {path}")
+    policy.warm_up()
+    if not parameters.lock_step:
+        _require_budget(policy, contract, parameters.execution_horizon)
+    return policy
+
+
+def _require_budget(policy: VlaAdapterPolicy, contract: Contract, execution_horizon: int) -> None:
+    """Measure inference on blank images, and refuse an execution horizon that it cannot serve."""
+    blank = [np.zeros((c.height, c.width, 3), np.uint8) for c in contract.cameras.values()]
+    state, times = np.zeros(len(contract.state)), []
+    for _ in range(BUDGET_RUNS):
+        started = time.monotonic()
+        policy.predict(blank, "measure", state)
+        times.append(time.monotonic() - started)
+    slow = float(np.percentile(times, 99))
+    if problem := budget_complaint(contract.rate_hz, policy.config.chunk, execution_horizon, slow):
+        raise ParameterError(problem)
