@@ -10,7 +10,7 @@ from functools import partial
 from typing import Any
 
 from geometry_msgs.msg import PoseStamped, TwistStamped, WrenchStamped
-from rclpy.action import get_action_names_and_types
+from rclpy.action.graph import get_action_names_and_types
 from rclpy.parameter import Parameter
 from rclpy.serialization import deserialize_message
 from sensor_msgs.msg import CompressedImage, Image, JointState
@@ -21,9 +21,9 @@ from vla_adapter_ros.commissioning.survey import Controller, Endpoint, GraphSurv
 from vla_adapter_ros.contract.enums import JointField
 from vla_adapter_ros.control.urdf import ROBOT_DESCRIPTION
 from vla_adapter_ros.errors import ImageError, NoAnswerError
-from vla_adapter_ros.nodes.description import DESCRIPTION_QOS
 from vla_adapter_ros.nodes.ros_client import RosClient
 from vla_adapter_ros.nodes.streams import best_effort
+from vla_adapter_ros.nodes.topics import LATCHED
 from vla_adapter_ros.observation.image_headers import picture_header
 
 NAME = "vla_adapter_survey"
@@ -73,7 +73,7 @@ class _Survey:
             self._node.set_parameters([Parameter("use_sim_time", value=True)])
             time.sleep(0.3)  # until the first message on /clock
         self._subscribe_to_new(topics)
-        self._client.subscribe(String, ROBOT_DESCRIPTION, self._on_description, DESCRIPTION_QOS)
+        self._client.subscribe(String, ROBOT_DESCRIPTION, self._on_description, LATCHED)
         self._wait(seconds)
         controllers, manager = self._controllers()
         found = {}
