@@ -1,7 +1,8 @@
 # make demo       the simulated arm carries out instructions through the real node graph
-# make test       lint, and every test that finishes quickly; what CI runs
+# make test       every test that finishes quickly; what CI runs beside make lint
 # make test-all   the same plus long fault, crash and multi-process runs
-# make lint       style, docstrings, spelling and types (an environment of its own); types are make types alone
+# make lint       style, docstrings, spelling and types, in two minutes the first time (an environment of its own);
+#                 make types does the types alone
 # make setup      the environment alone, in .venv
 # make record-demo, make train-demo   demonstrations and a checkpoint from them
 # make judge      the real LeRobot, 0.4.4 and 0.6.1, reads and edits data sets of ours, streams and trains on them, and
@@ -71,15 +72,13 @@ demo: setup
 	@$(RUN) $(V)/bin/vla-adapter demo $(DEMO_ARGS)
 
 # Tests of nodes start several processes each and mostly wait: two at a time, whatever the machine has.
-# Lint and both kinds run, also if one before them fails.
-LINT := $(MAKE) --no-print-directory lint
+# Both kinds run, also if the first fails.
 UNIT_TESTS := OMP_NUM_THREADS=1 $(V)/bin/python -m pytest -n auto --maxprocesses 4 --dist loadfile test/unit
 ROS_TESTS := $(V)/bin/python -m pytest -n 2 --dist loadfile test/ros
 
 test: QUICK := -m "not slow"
 test test-all: setup
-	@status=0; $(LINT) || status=1; \
-	$(RUN) $(UNIT_TESTS) $(QUICK) $(TEST_ARGS) || status=1; \
+	@status=0; $(RUN) $(UNIT_TESTS) $(QUICK) $(TEST_ARGS) || status=1; \
 	$(RUN) $(ROS_TESTS) $(QUICK) $(TEST_ARGS) || status=1; exit $$status
 
 record-demo: setup
@@ -168,9 +167,8 @@ lint: types
 	.venv-lint/bin/ruff check . && .venv-lint/bin/ruff format --check .
 	.venv-lint/bin/codespell $(SPELLED)
 
-TYPED := cli commissioning contract control dataset evaluation model nodes observation recorder simulation training $(basename $(notdir $(wildcard vla_adapter_ros/[a-z]*.py)))
 types: setup .venv-lint/.packages
-	.venv-lint/bin/mypy --python-executable $(V)/bin/python $(TYPED:%=-p vla_adapter_ros.%)
+	.venv-lint/bin/mypy --python-executable $(V)/bin/python -p vla_adapter_ros
 
 clean:
 	rm -rf build install log out site $(V)

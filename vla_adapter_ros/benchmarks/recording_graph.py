@@ -31,7 +31,7 @@ def record(
     calls: list[dict[str, float]] = []
     answered: list[threading.Event] = []
     with RecorderClient() as client:
-        _wait(lambda: client.ready and all(age < 0.5 for age in client.status.ages), runner.check_alive)
+        _wait(lambda: client.ready and _max_age(client.status) < 0.5, runner.check_alive)
         time.sleep(2.0)  # what starting up costs is not measured
         probe = ProcessProbe(runner.processes["recorder_node"].pid)
         with probe:
@@ -53,7 +53,7 @@ def record(
 
                 client.command("stop", note)
                 # Two services have no order: the next episode is for after the end of this one.
-                _wait(lambda: client.status.state != "recording", runner.check_alive, pause_s=0.002)
+                _wait(lambda: _state(client.status) != "recording", runner.check_alive, pause_s=0.002)
                 if number + 1 < episodes:
                     _demand(client, runner)
                     call["stall_s"] = time.monotonic() - asked
@@ -63,6 +63,16 @@ def record(
     if not all(call["good"] for call in calls):
         raise RecordingError("an episode was not saved: the recorder's log says why")
     return calls, probe
+
+
+def _max_age(status: Any) -> float:
+    """Largest age of a stream in a RecorderStatus [s]."""
+    return max(status.ages, default=0.0)
+
+
+def _state(status: Any) -> str:
+    """The state in a RecorderStatus."""
+    return str(status.state)
 
 
 def _demand(client: Any, runner: Any) -> None:
