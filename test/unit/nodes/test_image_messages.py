@@ -61,14 +61,14 @@ def encode(rgb: np.ndarray, encoding: str, padding: int = 0, big: bool = False) 
     return message
 
 
-@pytest.mark.parametrize("encoding", PIXELS)
-@pytest.mark.parametrize("padding", [0, 12])
-@pytest.mark.parametrize("big", [False, True])
 def decode_as_nodes(message, **more) -> np.ndarray:
     """Decode an image as nodes do: through cv_bridge where there is one."""
     return decode_image(message, decode_raw=image_messages.decode_raw, **more)
 
 
+@pytest.mark.parametrize("encoding", PIXELS)
+@pytest.mark.parametrize("padding", [0, 12])
+@pytest.mark.parametrize("big", [False, True])
 def test_encodings(encoding, padding, big):
     image = decode_image(encode(RGB, encoding, padding, big))
     assert image.shape == RGB.shape and image.dtype == np.uint8
