@@ -163,9 +163,9 @@ def test_the_command_writes_figures_and_a_page_that_needs_nothing_else(checkpoin
     assert set(facts["comparisons"]) == set(CONTRACT.action_names)
     text = page.read_text()
     assert all(line.split(":")[0].split("(")[0] in text for line in facts["conclusions"])
-    assert "verdict bad" in text
+    assert "conclusion bad" in text
     assert not re.search(r"(?:src|href)=['\"](?!data:)|url\(|@import|<script|http", text)
-    pictures = re.findall(r"data:image/png;base64,([^']+)'", text)
+    pictures = re.findall(r"data:image/png;base64,([^\"]+)\"", text)
     assert len(pictures) == len(list(folder.iterdir())) == 4  # by step, and three episodes
     for picture in pictures:
         image = cv2.imdecode(np.frombuffer(base64.b64decode(picture), np.uint8), cv2.IMREAD_COLOR)
