@@ -60,7 +60,7 @@ class _Heard:
 
 
 class ConfiguredPolicy(Configured[PolicyParameters]):
-    """Callbacks only store; a worker thread builds frames, infers and publishes."""
+    """Callbacks decode and store; a worker thread builds frames, infers and publishes."""
 
     def __init__(self, node: PolicyNode) -> None:
         super().__init__(node)
