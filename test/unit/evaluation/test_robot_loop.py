@@ -70,7 +70,7 @@ def demonstrate(contract: Contract, robot: Watched, writer: DatasetWriter, seed:
         if tick % round(1.0 / contract.rate_hz / TICK_S) == 0:
             images = {name: robot.render(name) for name in contract.camera_names}
             state = measured_state(contract, robot)
-            writer.add(Frame(now, images, state, decided.command, {}, now), HUMAN)
+            writer.add_frame(Frame(now, images, state, decided.command, {}, now), HUMAN)
         send_motion(core, robot, now, tick)
         robot.advance(TICK_S)
         tick += 1
@@ -92,14 +92,15 @@ def stays_within(contract: Contract, robot: Watched, since: float) -> None:
 
 
 @pytest.mark.timeout(240)
-def test_a_robot_is_teleoperated_recorded_trained_and_deployed(tmp_path: Path) -> None:
+@pytest.mark.parametrize("steps", [80, pytest.param(200, marks=pytest.mark.slow)])
+def test_a_robot_is_teleoperated_recorded_trained_and_deployed(tmp_path: Path, steps: int) -> None:
     contract = small("ur5e_sim")
     robot = Watched(contract, "raycast")
     with DatasetWriter(tmp_path / "set", contract) as writer:
         assert demonstrate(contract, robot, writer, 1)
     assert DatasetReader(tmp_path / "set").num_episodes == 1
     result = finetune(
-        tmp_path / "set", tmp_path / "checkpoint", steps=200, batch_size=1, progress=False, pages=False
+        tmp_path / "set", tmp_path / "checkpoint", steps=steps, batch_size=1, progress=False, pages=False
     )
     assert np.mean(result.losses[-20:]) < 0.7 * np.mean(result.losses[:20])
     policy = VlaAdapterPolicy.from_pretrained(tmp_path / "checkpoint", device="cpu")
