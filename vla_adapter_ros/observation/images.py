@@ -36,7 +36,8 @@ _BAYER = {
     "gbrg": cv2.COLOR_BayerGR2RGB,
     "grbg": cv2.COLOR_BayerGB2RGB,
 }
-_TO_RGB = {
+_TO_RGB: dict[str, int | None] = {
+    "rgb": None,
     "bgr": cv2.COLOR_BGR2RGB,
     "rgba": cv2.COLOR_RGBA2RGB,
     "bgra": cv2.COLOR_BGRA2RGB,
@@ -50,7 +51,7 @@ _TO_RGB = {
     **{f"bayer_{pattern}": conversion for pattern, conversion in _BAYER.items()},
 }
 CONVERSIONS: dict[str, int | None] = {
-    name: _TO_RGB.get(name, _TO_RGB.get(name.removesuffix("16").removesuffix("8"))) for name in PIXELS
+    name: _TO_RGB[name if name in _TO_RGB else name.removesuffix("16").removesuffix("8")] for name in PIXELS
 }
 """Encoding -> OpenCV's conversion to RGB; None where it is RGB."""
 
