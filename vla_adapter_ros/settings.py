@@ -1,4 +1,4 @@
-"""What pydantic refuses, in this package's words: key, value and what is allowed."""
+"""Checked settings: the types of their values, and what pydantic refuses in this package's words."""
 
 from __future__ import annotations
 
@@ -7,13 +7,20 @@ import functools
 import types
 import typing
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
-from pydantic import ValidationError
+from pydantic import AllowInfNan, ConfigDict, Field, Strict, ValidationError
 
 from vla_adapter_ros.errors import VlaAdapterError
 from vla_adapter_ros.untrusted import short
 
+CHECKED = ConfigDict(extra="forbid")
+Text = Annotated[str, Strict()]
+Flag = Annotated[bool, Strict()]
+Whole = Annotated[int, Strict()]
+Number = Annotated[float, Strict(), AllowInfNan(False)]
+Positive = Annotated[Number, Field(gt=0)]
+NotNegative = Annotated[Number, Field(ge=0)]
 _MAX_LISTED = 20  # errors
 _ALLOWED = {
     "finite_number": "a finite number",

@@ -9,9 +9,16 @@ from typing import Any
 
 import yaml
 
-from vla_adapter_ros.commissioning.choices import Ask, Choice, Joint, Wishes, choose, take_default
 from vla_adapter_ros.commissioning.command_checks import controller_of
 from vla_adapter_ros.commissioning.contract_checks import MARK
+from vla_adapter_ros.commissioning.robot_parts import (
+    Ask,
+    Joint,
+    RobotParts,
+    Wishes,
+    find_robot_parts,
+    take_default,
+)
 from vla_adapter_ros.commissioning.survey import COMPRESSED_IMAGE, GraphSurvey, TopicSurvey
 from vla_adapter_ros.commissioning.urdf import Urdf
 from vla_adapter_ros.contract import config_folder, parse_contract
@@ -48,8 +55,8 @@ def draft_contract(
     Raises:
         ContractError: a wish that is not in the graph, no camera, or no joint.
     """
-    choice = choose(survey, urdf, wishes, ask)
-    return _Draft(survey, urdf, urdf_source, wishes, choice).text()
+    parts = find_robot_parts(survey, urdf, wishes, ask)
+    return _Draft(survey, urdf, urdf_source, wishes, parts).text()
 
 
 def mark(part: str, key: str, topic: str = "") -> str:
@@ -60,21 +67,21 @@ def mark(part: str, key: str, topic: str = "") -> str:
 
 class _Draft:
     def __init__(
-        self, survey: GraphSurvey, urdf: Urdf | None, urdf_source: str, wishes: Wishes, choice: Choice
+        self, survey: GraphSurvey, urdf: Urdf | None, urdf_source: str, wishes: Wishes, parts: RobotParts
     ) -> None:
         self._survey, self._urdf, self._source = survey, urdf, urdf_source
-        self._wishes, self._choice = wishes, choice
-        found = [survey.topic(topic) for topic in choice.cameras.values()]
+        self._wishes, self._parts = wishes, parts
+        found = [survey.topic(topic) for topic in parts.cameras.values()]
         rates = [topic.stamped_hz or topic.rate_hz for topic in found]
         self._rate = wishes.rate_hz or _whole(min(min(rates), 30.0))
-        self._grippers = [_dimension(hand, len(choice.arms)) if hand else "" for hand in choice.hands]
+        self._grippers = [_dimension(hand, len(parts.arms)) if hand else "" for hand in parts.hands]
 
     def text(self) -> str:
-        parts = (
+        sections = (
             self._head(), self._cameras(), self._topics(), self._state(), self._action(), self._hands(),
             self._teleop(), self._command(), self._limits(), self._kinematics(), self._safety(),
         )  # fmt: skip
-        text = "\n\n".join("\n".join(lines) for lines in parts if lines) + "\n"
+        text = "\n\n".join("\n".join(lines) for lines in sections if lines) + "\n"
         parse_contract(yaml.safe_load(text))
         return text
 
@@ -95,20 +102,20 @@ class _Draft:
             + ("" if self._wishes.robot_type else mark("Contract", "robot_type")),
             f"rate_hz: {self._rate:g}" + ("" if self._wishes.rate_hz else mark("Contract", "rate_hz")),
             f"settle_s: {settle:g}",
-            f"reference_camera: {flow(next(iter(self._choice.cameras)))}",
+            f"reference_camera: {flow(next(iter(self._parts.cameras)))}",
         ]
         return lines
 
     def _streams(self) -> list[str]:
-        return [*self._choice.cameras.values(), *self._choice.depth_cameras.values(), *self._state_topics()]
+        return [*self._parts.cameras.values(), *self._parts.depth_cameras.values(), *self._state_topics()]
 
     def _cameras(self) -> list[str]:
         lines = ["cameras:        # in the order in which the model sees them"]
-        lines += [self._camera(*entry) for entry in self._choice.cameras.items()]
-        if self._choice.depth_cameras:
+        lines += [self._camera(*entry) for entry in self._parts.cameras.items()]
+        if self._parts.depth_cameras:
             lines += ["", "depth_cameras:"]
-            lines += [self._camera(*entry) for entry in self._choice.depth_cameras.items()]
-        return lines + [f"  # left out: {topic}, {why}" for topic, why in self._choice.left_out.items()]
+            lines += [self._camera(*entry) for entry in self._parts.depth_cameras.items()]
+        return lines + [f"  # left out: {topic}, {why}" for topic, why in self._parts.left_out.items()]
 
     def _camera(self, name: str, topic: str) -> str:
         found = self._survey.topic(topic)
@@ -133,22 +140,22 @@ class _Draft:
 
     def _joints(self) -> list[Joint]:
         """Joints of all arms and hands, each hand behind its arm."""
-        pairs = zip(self._choice.arms, self._choice.hands, strict=True)
+        pairs = zip(self._parts.arms, self._parts.hands, strict=True)
         return [joint for arm, hand in pairs for joint in (*arm, hand) if joint is not None]
 
     def _state_topics(self) -> list[str]:
-        return [*dict.fromkeys(joint.topic for joint in self._joints()), *self._choice.poses]
+        return [*dict.fromkeys(joint.topic for joint in self._joints()), *self._parts.poses]
 
     def _topics(self) -> list[str]:
         lines = ["topics:        # inputs that are no images"]
         for topic in self._state_topics():
             found = self._survey.topic(topic)
             period = 1 / found.rate_hz if found.rate_hz else 0.0
-            entry: dict[str, Any] = {"type": "pose" if topic in self._choice.poses else "joint_state"}
+            entry: dict[str, Any] = {"type": "pose" if topic in self._parts.poses else "joint_state"}
             if 2 * period > USUAL_AGE_S:
                 entry["max_age_s"] = round(2 * period, 3)
             lines.append(f"  {flow(topic)}: {flow(entry | _time(found))}")
-        more = self._choice.more.items()
+        more = self._parts.more.items()
         return lines + [f"  # also there: {flow(topic)}: {flow({'type': kind})}" for topic, kind in more]
 
     def _state(self) -> list[str]:
@@ -161,8 +168,8 @@ class _Draft:
             }  # fmt: skip
             note = "" if known else mark("StateDimension", "unit", joint.topic)
             lines.append(f"  - {flow(entry)}{note}")
-        for topic in self._choice.poses:
-            tool = "tool" if len(self._choice.poses) == 1 else f"{side(topic) or topic.strip('/')}_tool"
+        for topic in self._parts.poses:
+            tool = "tool" if len(self._parts.poses) == 1 else f"{side(topic) or topic.strip('/')}_tool"
             for axis in _POSE_AXES:
                 entry = {"name": f"{tool}_{axis}", "topic": topic, "field": f"position.{axis}", "unit": "m"}
                 lines.append(f"  - {flow(entry)}")
@@ -172,7 +179,7 @@ class _Draft:
         """Unit of a joint's position, and whether the URDF says so."""
         if self._urdf and joint.said in self._urdf.joints:
             return self._urdf.joints[joint.said].unit, True
-        return "rad", joint not in self._choice.hands
+        return "rad", joint not in self._parts.hands
 
     def _action(self) -> list[str]:
         lines = [
@@ -181,14 +188,14 @@ class _Draft:
             "  topic: /controller/command        # the command before limiting: what is recorded",
             "  dimensions:" + ("" if self._urdf else mark("Action", "dimensions")),
         ]
-        for arm, name in zip(self._choice.arms, self._grippers, strict=True):
+        for arm, name in zip(self._parts.arms, self._grippers, strict=True):
             lines += [f"    - {flow({'name': j.name, 'unit': self._unit(j)[0]})}" for j in arm]
             lines += [f"    - {flow({'name': name, 'unit': '1'})}"] if name else []
         return lines
 
     def _hands(self) -> list[str]:
         lines = ["grippers:" if any(self._grippers) else "grippers: []"]
-        entries = zip(self._choice.hands, self._grippers, self._choice.hand_topics, strict=True)
+        entries = zip(self._parts.hands, self._grippers, self._parts.hand_topics, strict=True)
         for hand, name, (topic, kind) in entries:
             if hand is None:
                 continue
@@ -215,14 +222,14 @@ class _Draft:
         return joint.low, joint.high, False
 
     def _teleop(self) -> list[str]:
-        topics, hands = self._choice.teleop, self._grippers
+        topics, hands = self._parts.teleop, self._grippers
         look = mark("Teleop", "route")
         if len(topics) < 2:
             found = topics[0] if topics else "/teleop/command"
             note = "" if topics else mark("Teleop", "topic")
             return ["teleop:", f"  topic: {flow(found)}{note}", f"  route: through_controller{look}"]
         lines = ["teleop:", f"  route: through_controller{look}", "  groups:"]
-        for arm, hand in zip(self._choice.arms, hands, strict=True):
+        for arm, hand in zip(self._parts.arms, hands, strict=True):
             topic = next((t for t in topics if side(t) == side(arm[0].name)), f"{NOBODY}/{arm[0].name}")
             entry: dict[str, Any] = {
                 "topic": topic,
@@ -235,7 +242,7 @@ class _Draft:
         return lines
 
     def _command(self) -> list[str]:
-        commands = self._choice.commands
+        commands = self._parts.commands
         kinds = set(commands.values()) or {"joint_trajectory"}
         kind = next(iter(kinds))
         trajectory = kind == "joint_trajectory"
@@ -257,7 +264,7 @@ class _Draft:
         Raises:
             ContractError: neither says which.
         """
-        claims, arms = controller_of(topic, self._survey), self._choice.arms
+        claims, arms = controller_of(topic, self._survey), self._parts.arms
         beside = [arm for arm in arms if len(arms) > 1 and side(arm[0].name) == side(topic)]
         if claims is not None and claims.joints:
             joints = [joint for arm in beside or arms for joint in arm]
@@ -271,7 +278,7 @@ class _Draft:
 
     def _limits(self) -> list[str]:
         lines = [f"limits:{mark('JointLimits', 'acceleration')}"]
-        for arm in self._choice.arms:
+        for arm in self._parts.arms:
             for joint in arm:
                 known = self._urdf.joints.get(joint.said) if self._urdf else None
                 low, high, speed = (
@@ -293,9 +300,9 @@ class _Draft:
 
     def _kinematics(self) -> list[str]:
         urdf = self._urdf
-        if urdf is None or len(self._choice.arms) > 1:
+        if urdf is None or len(self._parts.arms) > 1:
             return []
-        arm = [joint.said for joint in self._choice.arms[0] if joint.said in urdf.joints]
+        arm = [joint.said for joint in self._parts.arms[0] if joint.said in urdf.joints]
         tool = _tool_link(urdf, arm)
         if not arm or not tool:
             return []

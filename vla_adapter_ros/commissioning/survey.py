@@ -33,6 +33,11 @@ class Endpoint:
     reliable: bool = True
     latched: bool = False
 
+    @property
+    def is_ours(self) -> bool:
+        """Whether its node is of this package."""
+        return self.node.rsplit("/", 1)[-1] in OUR_NODES
+
 
 @dataclass(frozen=True)
 class TopicSurvey:
@@ -82,8 +87,8 @@ class TopicSurvey:
     def strangers(self, allowed: tuple[str, ...] = ()) -> tuple[str, ...]:
         """Nodes that publish here and are not ours, but for those `allowed` by their full names."""
         known = {f"/{name.lstrip('/')}" for name in allowed}
-        nodes = dict.fromkeys(end.node for end in self.publishers)
-        return tuple(n for n in nodes if n not in known and n.rsplit("/", 1)[-1] not in OUR_NODES)
+        nodes = dict.fromkeys(end.node for end in self.publishers if not end.is_ours)
+        return tuple(node for node in nodes if node not in known)
 
 
 @dataclass(frozen=True)
@@ -144,10 +149,7 @@ class GraphSurvey:
         return tuple(
             name
             for name, topic in self.topics.items()
-            if any(
-                end.type in types and end.node.rsplit("/", 1)[-1] not in OUR_NODES
-                for end in topic.subscriptions
-            )
+            if any(end.type in types and not end.is_ours for end in topic.subscriptions)
         )
 
     def with_topic(self, name: str, **changes: Any) -> GraphSurvey:

@@ -10,13 +10,12 @@ from __future__ import annotations
 from dataclasses import field
 from typing import Annotated, Literal
 
-from pydantic import Field, Strict
+from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 from vla_adapter_ros.contract.enums import GripperCommandType, TimeSource, TopicType
 from vla_adapter_ros.contract.migration import SCHEMA
 from vla_adapter_ros.contract.schema import (
-    CHECKED,
     Action,
     Camera,
     Command,
@@ -24,15 +23,14 @@ from vla_adapter_ros.contract.schema import (
     Gripper,
     JointLimits,
     Kinematics,
-    Number,
     Safety,
     StateDimension,
     Teleop,
     TeleopGroup,
-    Text,
     Topic,
     Workspace,
 )
+from vla_adapter_ros.settings import CHECKED, Flag, Number, Text
 
 
 @dataclass(frozen=True, config=CHECKED)
@@ -73,7 +71,7 @@ class Contract:
     """When the controller refuses or stops."""
     settle_s: Annotated[Number, Field(ge=0, le=1)] = 0.05
     """How long a frame waits for the slowest stream [s]."""
-    verified: Annotated[bool, Strict()] | None = None
+    verified: Flag | None = None
     """Whether somebody has driven the robot with this contract. false: the nodes say at start that nobody
     has; no entry: nothing is said."""
     depth_cameras: dict[str, Camera] = field(default_factory=dict)

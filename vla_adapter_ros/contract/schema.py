@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import AllowInfNan, ConfigDict, Field, Strict
+from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 from vla_adapter_ros.contract.encodings import PIXELS
@@ -29,18 +29,14 @@ from vla_adapter_ros.contract.enums import (
     Transport,
     Unit,
 )
+from vla_adapter_ros.settings import CHECKED, NotNegative, Number, Positive, Text, Whole
 
 TOOL_COLUMNS = ("x", "y", "z", "rx", "ry", "rz")
 """Columns of the ee spaces: translation [m] and rotation vector (axis times angle) [rad]."""
 JERK_PER_ACCELERATION = 30.0
 """Jerk limit where none is given, as a multiple of the acceleration limit [1/s]."""
 
-CHECKED = ConfigDict(extra="forbid")
-Text = Annotated[str, Strict()]
-Number = Annotated[float, Strict(), AllowInfNan(False)]
-Positive = Annotated[Number, Field(gt=0)]
-NotNegative = Annotated[Number, Field(ge=0)]
-Pixels = Annotated[int, Strict(), Field(ge=8, le=16384)]
+Pixels = Annotated[Whole, Field(ge=8, le=16384)]
 Turn = Literal[0, 90, 180, 270]
 PixelEncoding = Annotated[Text, Field(json_schema_extra={"enum": ["", *PIXELS]})]
 

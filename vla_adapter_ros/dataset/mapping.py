@@ -42,10 +42,10 @@ from pydantic import (
 from pydantic.dataclasses import dataclass
 from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
-from vla_adapter_ros.contract.schema import Number, Text, Turn
+from vla_adapter_ros.contract.schema import Turn
 from vla_adapter_ros.errors import MappingError
 from vla_adapter_ros.paths import expand, locate
-from vla_adapter_ros.settings import describe_errors, join_errors
+from vla_adapter_ros.settings import CHECKED, Number, Text, describe_errors, join_errors
 from vla_adapter_ros.untrusted import NAME_RULE, is_name, read_yaml, short
 
 SCHEMA: Final = 1
@@ -66,7 +66,7 @@ UNIT_FACTORS = {  # unit of the data set -> (factor, unit in contracts)
     "1": (1.0, "1"),
 }
 _SOURCE = re.compile(r"^(?P<column>[^\[\]]+?)(\[(?P<which>[^\[\]]+)\])?$")
-_CHECKED = ConfigDict(extra="forbid", populate_by_name=True)
+_CHECKED: ConfigDict = {**CHECKED, "populate_by_name": True}
 
 
 def _source(text: str) -> str:

@@ -12,7 +12,6 @@ from typing import Any
 
 from pydantic.dataclasses import dataclass
 
-from vla_adapter_ros.contract.schema import CHECKED, Text
 from vla_adapter_ros.errors import ModelConfigError
 from vla_adapter_ros.model.config_enums import Attention, LayerChoice, ProjectorKind, PromptKind, TokenOrder
 from vla_adapter_ros.model.config_parts import (
@@ -28,7 +27,7 @@ from vla_adapter_ros.model.config_parts import (
     VitConfig,
 )
 from vla_adapter_ros.model.config_rules import broken_rules
-from vla_adapter_ros.settings import join_errors, refusing
+from vla_adapter_ros.settings import CHECKED, Text, join_errors, refusing
 from vla_adapter_ros.untrusted import short
 
 FORMAT = 1

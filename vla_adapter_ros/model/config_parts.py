@@ -7,11 +7,10 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import Field, Strict
+from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 from vla_adapter_ros.choices import HeadKind
-from vla_adapter_ros.contract.schema import CHECKED, NotNegative, Number, Positive, Text
 from vla_adapter_ros.errors import ModelConfigError
 from vla_adapter_ros.model.config_enums import (
     ConditionGroups,
@@ -20,16 +19,14 @@ from vla_adapter_ros.model.config_enums import (
     RopeTables,
     Scaling,
 )
-from vla_adapter_ros.settings import refusing
+from vla_adapter_ros.settings import CHECKED, Flag, NotNegative, Number, Positive, Text, Whole, refusing
 
-WholeNumber = Annotated[int, Strict()]
-Size = Annotated[WholeNumber, Field(ge=1, le=1_000_000)]
+Size = Annotated[Whole, Field(ge=1, le=1_000_000)]
 """Any width, length or vocabulary; the published ones stay below 200,000."""
-SizeOrZero = Annotated[WholeNumber, Field(ge=0, le=1_000_000)]
-Count = Annotated[WholeNumber, Field(ge=1, le=1_000)]
+SizeOrZero = Annotated[Whole, Field(ge=0, le=1_000_000)]
+Count = Annotated[Whole, Field(ge=1, le=1_000)]
 """Layers, blocks, steps, cameras."""
-CountOrZero = Annotated[WholeNumber, Field(ge=0, le=1_000)]
-YesNo = Annotated[bool, Strict()]
+CountOrZero = Annotated[Whole, Field(ge=0, le=1_000)]
 Fraction = Annotated[Number, Field(gt=0, le=1)]
 Gate = Annotated[Number, Field(ge=0, le=1)]
 
@@ -49,10 +46,10 @@ class VitConfig:
     mlp_width: Size
     patch_size: Size = 14
     image_size: Size = 224
-    class_token: YesNo = False
+    class_token: Flag = False
     registers: SizeOrZero = 0
-    layer_scale: YesNo = False
-    attention_pool: YesNo = False
+    layer_scale: Flag = False
+    attention_pool: Flag = False
 
     @property
     def tokens(self) -> int:
@@ -110,7 +107,7 @@ class LlmConfig:
     max_positions: Size = 32768
     init_std: NotNegative = 0.02
     kind: LlmKind = LlmKind.QWEN2
-    bidirectional: YesNo = False
+    bidirectional: Flag = False
 
 
 @refusing(ModelConfigError, "head")
@@ -125,11 +122,11 @@ class HeadConfig:
     kind: HeadKind
     blocks: Count
     heads: Size = 8
-    film_weights: YesNo = False
+    film_weights: Flag = False
     """Carry the pro head's unused `film_gen` weights, as official checkpoints do."""
     train_noise_std: NotNegative = 0.0
     """Standard deviation of the noise that replaces the zero action tokens in training (official: 0.02)."""
-    learned_rows: YesNo = False
+    learned_rows: Flag = False
     """Add a learned embedding per chunk row after the first layer (official: no)."""
     rope_tables: RopeTables = RopeTables.MATCH
     """Precision in which the pro head's rotary tables are computed, whatever the weights' type: `fp32` for
@@ -155,9 +152,9 @@ class PreprocessingConfig:
 
     size: Size
     resize: Resize
-    rotate_180: YesNo = False
+    rotate_180: Flag = False
     """Turn camera images upside down first, as the official evaluation does in LIBERO."""
-    jpeg_round_trip: YesNo = False
+    jpeg_round_trip: Flag = False
     """JPEG round trip (quality 95, fast DCT) before resizing, as the official evaluation does."""
     center_crop: Fraction = 1.0
     """Area of the central box that is kept (official: 0.9); 1 means no crop."""
@@ -177,11 +174,11 @@ class NormalizationConfig:
 
     action: Scaling = Scaling.Q01_Q99
     proprio: Scaling = Scaling.Q01_Q99
-    clip_actions: YesNo = True
+    clip_actions: Flag = True
     """Clip training targets to +-1 (ranges only)."""
     clip_proprio: Positive = 1.0
     """Clip the scaled proprioception to +- this."""
-    zero_range_to_zero: YesNo = True
+    zero_range_to_zero: Flag = True
     """A constant dimension becomes 0 (official inference leaves it at -1, unlike its training)."""
 
 
@@ -194,9 +191,9 @@ class OutputConfig:
     inverting. The one of CALVIN inverts, binarizes and inverts again: in sum it binarizes.
     """
 
-    gripper_columns: tuple[WholeNumber, ...] = (-1,)
+    gripper_columns: tuple[Whole, ...] = (-1,)
     """-1 is the last; empty: there is no gripper."""
-    gripper_binarize: YesNo = False
+    gripper_binarize: Flag = False
     """[0, 1] becomes -1 or +1 (0 exactly at 0.5)."""
-    gripper_invert: YesNo = False
+    gripper_invert: Flag = False
     """Change the sign if binarized, else g becomes 1 - g."""

@@ -9,7 +9,6 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from geometry_msgs.msg import PoseStamped, TwistStamped, WrenchStamped
 from rclpy.action.graph import get_action_names_and_types
 from rclpy.parameter import Parameter
 from rclpy.serialization import deserialize_message
@@ -21,9 +20,10 @@ from vla_adapter_ros.commissioning.survey import Controller, Endpoint, GraphSurv
 from vla_adapter_ros.contract.enums import JointField
 from vla_adapter_ros.control.urdf import ROBOT_DESCRIPTION
 from vla_adapter_ros.errors import ImageError, NoAnswerError
+from vla_adapter_ros.nodes import streams
 from vla_adapter_ros.nodes.ros_client import RosClient
-from vla_adapter_ros.nodes.streams import best_effort
 from vla_adapter_ros.nodes.topics import LATCHED
+from vla_adapter_ros.observation import bag
 from vla_adapter_ros.observation.image_headers import picture_header
 
 NAME = "vla_adapter_survey"
@@ -31,15 +31,9 @@ LISTEN_S = 3.0
 SETTLED_S, LONGEST_DISCOVERY_S = 1.0, 5.0  # nothing new for so long: all are known. Longest wait for that
 LATE_CAMERA_S = 3.0  # longest wait for the first images, after all else was listened to
 ANSWER_S = 3.0
-_KINDS: dict[str, type] = {
-    "sensor_msgs/msg/Image": Image,
-    "sensor_msgs/msg/CompressedImage": CompressedImage,
-    "sensor_msgs/msg/JointState": JointState,
-    "geometry_msgs/msg/PoseStamped": PoseStamped,
-    "geometry_msgs/msg/TwistStamped": TwistStamped,
-    "geometry_msgs/msg/WrenchStamped": WrenchStamped,
-    "std_msgs/msg/Float64MultiArray": Float64MultiArray,
-    "trajectory_msgs/msg/JointTrajectory": JointTrajectory,
+_KINDS: dict[str, type] = {  # name of the type -> its class
+    **{bag.IMAGE_TYPES[word]: kind for word, kind in streams.IMAGE_TYPES.items()},
+    **{bag.TOPIC_TYPES[word]: kind for word, kind in streams.TOPIC_TYPES.items()},
 }
 _IMAGES = (Image, CompressedImage)
 _UNSTAMPED = (Float64MultiArray, JointTrajectory)  # no header, or one that says when the motion begins
@@ -144,7 +138,7 @@ class _Survey:
         record = self._records[name] = TopicRecord()
         self._types.append(kind)
         take = partial(self._on_message, kind, record)
-        quality = best_effort(50 if kind in _IMAGES else 1000)
+        quality = streams.best_effort(50 if kind in _IMAGES else 1000)
         self._node.create_subscription(kind, name, take, quality, raw=True)
 
     def _on_message(self, kind: type, record: TopicRecord, data: bytes) -> None:

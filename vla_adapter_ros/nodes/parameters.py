@@ -6,18 +6,13 @@ these classes, see `parameter_rules`. No rclpy here, so that launch files and th
 
 from __future__ import annotations
 
-from typing import Annotated
-
-from pydantic import Field, Strict
+from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 from vla_adapter_ros.choices import Choice, OnFail, RendererName, WeightType
 from vla_adapter_ros.contract import Contract
-from vla_adapter_ros.contract.schema import CHECKED, Number, Text
 from vla_adapter_ros.errors import ParameterError
-
-Flag = Annotated[bool, Strict()]
-Whole = Annotated[int, Strict()]
+from vla_adapter_ros.settings import CHECKED, Flag, Number, Text, Whole
 
 
 class ControllerMode(Choice):

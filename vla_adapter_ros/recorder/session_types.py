@@ -10,11 +10,10 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass as checked_dataclass
 
 from vla_adapter_ros.choices import Choice, OnFail
-from vla_adapter_ros.contract.schema import CHECKED
 from vla_adapter_ros.dataset.finished_episode import EpisodeSummary
 from vla_adapter_ros.dataset.quality.findings import QualityReport
 from vla_adapter_ros.errors import ParameterError
-from vla_adapter_ros.settings import refusing
+from vla_adapter_ros.settings import CHECKED, refusing
 
 
 class SessionState(Choice):

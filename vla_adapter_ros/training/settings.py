@@ -10,14 +10,22 @@ import dataclasses
 import json
 from typing import Annotated, Any
 
-from pydantic import Field, Strict, TypeAdapter, ValidationError
+from pydantic import Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 from pydantic.fields import FieldInfo
 
 from vla_adapter_ros.choices import Choice
-from vla_adapter_ros.contract.schema import CHECKED, NotNegative, Number, Positive
 from vla_adapter_ros.errors import TrainingError
-from vla_adapter_ros.settings import describe_errors, join_errors
+from vla_adapter_ros.settings import (
+    CHECKED,
+    Flag,
+    NotNegative,
+    Number,
+    Positive,
+    Whole,
+    describe_errors,
+    join_errors,
+)
 
 
 class Schedule(Choice):
@@ -83,9 +91,8 @@ GROUPS = {
 
 
 Fraction = Annotated[Number, Field(ge=0, lt=1)]
-Count = Annotated[int, Strict(), Field(ge=0)]
-AtLeastOne = Annotated[int, Strict(), Field(ge=1)]
-Flag = Annotated[bool, Strict()]
+Count = Annotated[Whole, Field(ge=0)]
+AtLeastOne = Annotated[Whole, Field(ge=1)]
 
 
 def _setting(group: str, meaning: str) -> Any:
@@ -235,7 +242,7 @@ class FinetuneSettings:
         ),
     ] = (0.0, 1.0, 0.0)
     workers: Annotated[
-        Annotated[int, Strict(), Field(ge=-1)],
+        Annotated[Whole, Field(ge=-1)],
         _setting(
             "data",
             "processes that decode images ahead; -1: none if all images fit memory, else one per spare core",
@@ -244,9 +251,7 @@ class FinetuneSettings:
     holdout: Annotated[
         Fraction, _setting("checkpoints", "fraction of the episodes that is kept for validation")
     ] = 0.05
-    seed: Annotated[
-        Annotated[int, Strict()], _setting("", "of the split, the order, the noise and the new head")
-    ] = 0
+    seed: Annotated[Whole, _setting("", "of the split, the order, the noise and the new head")] = 0
     save_every: Annotated[
         AtLeastOne, _setting("checkpoints", "steps between saves of the running training")
     ] = 500

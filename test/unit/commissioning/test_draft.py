@@ -9,11 +9,11 @@ import yaml
 from surveys import ARRAY, CONTRACT, HOME, NAMES, TRAJECTORY, listener, simulated, stream
 
 from vla_adapter_ros.cli.contract import ask_person
-from vla_adapter_ros.commissioning.choices import Wishes, take_default
 from vla_adapter_ros.commissioning.contract_checks import check_contract, marked_lines
 from vla_adapter_ros.commissioning.draft import draft_contract
 from vla_adapter_ros.commissioning.graph_checks import check_graph
 from vla_adapter_ros.commissioning.results import worst
+from vla_adapter_ros.commissioning.robot_parts import Wishes, take_default
 from vla_adapter_ros.commissioning.survey import (
     COMPRESSED_IMAGE,
     IMAGE,

@@ -13,12 +13,11 @@ from pydantic import BeforeValidator, Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 from pydantic_core import PydanticCustomError
 
-from vla_adapter_ros.contract.schema import CHECKED, Number
 from vla_adapter_ros.dataset.quality.checks import BY_NAME, CHECKS, Check
 from vla_adapter_ros.dataset.quality.findings import Finding, Level
 from vla_adapter_ros.errors import ParameterError
 from vla_adapter_ros.paths import locate
-from vla_adapter_ros.settings import describe_errors, join_errors
+from vla_adapter_ros.settings import CHECKED, Number, describe_errors, join_errors
 from vla_adapter_ros.untrusted import read_yaml
 
 

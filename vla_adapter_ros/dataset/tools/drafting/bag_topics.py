@@ -27,7 +27,7 @@ class Stream:
     """Values of a topic over time.
 
     Attributes:
-        kind: As `contract.schema.TOPIC_TYPES`.
+        kind: A `TopicType` of the contract.
         times: Name of a value -> log times of its samples [s].
         values: Name of a value -> its samples.
         heard: Log times of all messages [s].

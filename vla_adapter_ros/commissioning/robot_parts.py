@@ -10,9 +10,7 @@ from vla_adapter_ros.commissioning.survey import (
     COMPRESSED_IMAGE,
     IMAGE,
     JOINT_STATE,
-    OUR_NODES,
     GraphSurvey,
-    TopicSurvey,
 )
 from vla_adapter_ros.commissioning.urdf import Urdf
 from vla_adapter_ros.contract.encodings import DEPTH
@@ -76,7 +74,7 @@ class Joint:
 
 
 @dataclass(frozen=True)
-class Choice:
+class RobotParts:
     """What of the graph is the robot's.
 
     Attributes:
@@ -103,7 +101,9 @@ class Choice:
     more: Mapping[str, str] = field(default_factory=dict)
 
 
-def choose(survey: GraphSurvey, urdf: Urdf | None, wishes: Wishes, ask: Ask = take_default) -> Choice:
+def find_robot_parts(
+    survey: GraphSurvey, urdf: Urdf | None, wishes: Wishes, ask: Ask = take_default
+) -> RobotParts:
     """Choose what of the graph is the robot's.
 
     Args:
@@ -130,7 +130,9 @@ def choose(survey: GraphSurvey, urdf: Urdf | None, wishes: Wishes, ask: Ask = ta
         for topic in survey.published(TOPIC_TYPES[kind])
         if not _is_command(topic) and survey.topic(topic).heard
     }
-    return Choice(cameras, depth, arms, hands, tuple(poses), commands, hand_topics, teleop, left_out, more)
+    return RobotParts(
+        cameras, depth, arms, hands, tuple(poses), commands, hand_topics, teleop, left_out, more
+    )
 
 
 def _left_out(survey: GraphSurvey, taken: set[str]) -> dict[str, str]:
@@ -147,11 +149,6 @@ def _left_out(survey: GraphSurvey, taken: set[str]) -> dict[str, str]:
 
 def _is_command(topic: str) -> bool:
     return not COMMAND_WORDS.isdisjoint(tokens(topic))
-
-
-def _theirs(topic: TopicSurvey) -> bool:
-    """Whether somebody publishes who is not of this package."""
-    return any(end.node.rsplit("/", 1)[-1] not in OUR_NODES for end in topic.publishers)
 
 
 def _require(names: Sequence[str], there: Sequence[str], what: str) -> None:
@@ -205,7 +202,7 @@ def _from_afar(topic: str) -> int:
 def _joints(survey: GraphSurvey, wishes: Wishes) -> list[Joint]:
     """All measured joints; of two that are called the same on two topics, with the topic's words before."""
     there = [
-        t for t in survey.published(JOINT_STATE) if survey.topic(t).all_names and _theirs(survey.topic(t))
+        t for t in survey.published(JOINT_STATE) if survey.topic(t).all_names and survey.topic(t).strangers()
     ]
     _require(wishes.joint_states, there, "joint states")
     topics = wishes.joint_states or [t for t in there if not _is_command(t)]
@@ -306,7 +303,7 @@ def _hand_topic(survey: GraphSurvey, wishes: Wishes, number: int, hand: Joint | 
 
 
 def _teleop(survey: GraphSurvey, ask: Ask) -> tuple[str, ...]:
-    found = [t for t in survey.published(JOINT_STATE) if _is_command(t) and _theirs(survey.topic(t))]
+    found = [t for t in survey.published(JOINT_STATE) if _is_command(t) and survey.topic(t).strangers()]
     if {"left", "right"} <= {side(topic) for topic in found}:
         return tuple(topic for topic in found if side(topic))
     if not found:
