@@ -15,7 +15,7 @@ PYTHON ?= python3
 ROS_WHEELS ?= kilted
 V := $(CURDIR)/.venv
 TORCH := $(shell grep '^torch==' requirements/pins.txt)
-SOURCES := $(shell find vla_adapter_ros msg srv launch config scripts cmake -type f -not -name '*.pyc') CMakeLists.txt package.xml
+SOURCES := $(shell find vla_adapter_ros action msg srv launch config scripts cmake -type f -not -name '*.pyc') CMakeLists.txt package.xml
 
 # On a machine with ROS 2 sourced, its rclpy is used and no wheels are installed; its generated
 # messages are compiled against its own NumPy, which therefore stays.
@@ -162,7 +162,7 @@ reference: setup
 	touch $@
 
 # Style, docstrings, spelling and types; pyproject.toml has the settings.
-SPELLED := vla_adapter_ros docs launch config msg srv scripts benchmarks test $(wildcard *.md *.py *.toml *.xml)
+SPELLED := vla_adapter_ros docs launch config action msg srv scripts benchmarks test $(wildcard *.md *.py *.toml *.xml)
 lint: types
 	.venv-lint/bin/ruff check . && .venv-lint/bin/ruff format --check .
 	.venv-lint/bin/codespell $(SPELLED)
