@@ -141,13 +141,7 @@ class Bench:
                 self._pose.publish(pose)
             image_due = self._tick % 10 == 0
             if image_due:
-                for name in self.cameras:
-                    camera = CONTRACT.cameras[name]
-                    height, width = self.image_size or (camera.height, camera.width)
-                    image = array_to_image(np.full((height, width, 3), 90, np.uint8), name)
-                    image.header.stamp = stamp
-                    image.encoding = self.image_encoding.get(name, image.encoding)
-                    self._images[name].publish(image)
+                self._send_images()
             for topic in self.held:
                 self.switch(topic, True)
             self._clock.publish(Clock(clock=stamp))
@@ -165,12 +159,28 @@ class Bench:
         return condition()
 
     def _handled(self, node: str) -> bool:
-        """Wait until the node has acknowledged this time; a new node may miss its first clock message."""
+        """Wait until the node has acknowledged this time.
+
+        A new node may miss its first clock message, and a busy machine may lose an image, which is best
+        effort: both are sent again.
+        """
         for _ in range(round(PATIENCE_S / 2)):
             if self.until(lambda: self.acks.get(node, 0) >= self.now - 1e-6, 2.0):
                 return True
+            if self._tick % 10 == 0:
+                self._send_images()
             self._clock.publish(Clock(clock=to_stamp(self.now)))
         return False
+
+    def _send_images(self) -> None:
+        """Publish an image of this time from every camera that is alive."""
+        for name in self.cameras:
+            camera = CONTRACT.cameras[name]
+            height, width = self.image_size or (camera.height, camera.width)
+            image = array_to_image(np.full((height, width, 3), 90, np.uint8), name)
+            image.header.stamp = to_stamp(self.now)
+            image.encoding = self.image_encoding.get(name, image.encoding)
+            self._images[name].publish(image)
 
     def stop_process(self, process: Any) -> None:
         """Take the processor from a node until SIGCONT; what it has sent before arrives first."""

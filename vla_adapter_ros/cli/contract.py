@@ -168,13 +168,13 @@ def _look(options: argparse.Namespace) -> tuple[Contract, Description, Results]:
     """The contract of a command, its robot's description, and what a check finds."""
     from vla_adapter_ros.commissioning.contract_checks import check_contract, check_marks
     from vla_adapter_ros.commissioning.description import find_description
-    from vla_adapter_ros.commissioning.graph_checks import check_graph
+    from vla_adapter_ros.commissioning.graph_checks import check_graph, expected_topics
     from vla_adapter_ros.commissioning.results import Results
     from vla_adapter_ros.contract import read_contract
     from vla_adapter_ros.contract.read import contract_path
 
     contract = read_contract(options.contract)
-    survey = _survey(options) if options.live else None
+    survey = _survey(options, expected_topics(contract)) if options.live else None
     heard = survey.robot_description if survey is not None else ""
     description = find_description(options.urdf, contract, heard, listened=options.live)
     results = Results(check_contract(contract, description.urdf, description.why))
@@ -184,8 +184,8 @@ def _look(options: argparse.Namespace) -> tuple[Contract, Description, Results]:
     return contract, description, results
 
 
-def _survey(options: argparse.Namespace) -> GraphSurvey:
+def _survey(options: argparse.Namespace, expected: Sequence[str] = ()) -> GraphSurvey:
     from vla_adapter_ros.nodes.graph_survey import survey_graph
 
     print(f"Listening to the graph for {options.seconds:g} s ...", file=sys.stderr, flush=True)
-    return survey_graph(options.seconds, options.namespace or "")
+    return survey_graph(options.seconds, options.namespace or "", expected)

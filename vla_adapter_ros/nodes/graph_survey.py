@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.util
 import struct
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from functools import partial
 from typing import Any
 
@@ -29,7 +29,7 @@ from vla_adapter_ros.observation.image_headers import picture_header
 NAME = "vla_adapter_survey"
 LISTEN_S = 3.0
 SETTLED_S, LONGEST_DISCOVERY_S = 1.0, 5.0  # nothing new for so long: all are known. Longest wait for that
-LATE_CAMERA_S = 3.0  # longest wait for the first images, after all else was listened to
+LATE_S = 8.0  # longest wait for what should be there and for first images, after all else was listened to
 ANSWER_S = 3.0
 _KINDS: dict[str, type] = {  # name of the type -> its class
     **{bag.IMAGE_TYPES[word]: kind for word, kind in streams.IMAGE_TYPES.items()},
@@ -42,20 +42,24 @@ _PACKAGES = ("control_msgs", "controller_manager_msgs", "cv_bridge")
 _NOT_KNOWN_YET = "_NODE_NAME_UNKNOWN_"
 
 
-def survey_graph(seconds: float = LISTEN_S, namespace: str = "") -> GraphSurvey:
+def survey_graph(
+    seconds: float = LISTEN_S, namespace: str = "", expected: Collection[str] = ()
+) -> GraphSurvey:
     """Listen to everything that a contract may name.
 
     Args:
         seconds: How long [s], after everybody is known.
         namespace: Of the robot's nodes; relative topics such as robot_description are looked for there.
+        expected: Topics that should be there: of a busy computer's nodes, one may be known late.
     """
     with RosClient(NAME, namespace or None) as client:
-        return _Survey(client).listen(seconds)
+        return _Survey(client, expected).listen(seconds)
 
 
 class _Survey:
-    def __init__(self, client: RosClient) -> None:
+    def __init__(self, client: RosClient, expected: Collection[str]) -> None:
         self._client, self._node = client, client.node
+        self._expected = [self._node.resolve_topic_name(name) for name in expected]
         self._records: dict[str, TopicRecord] = {}
         self._types: list[type] = []  # of the messages that each record is about
         self._description = ""
@@ -72,9 +76,7 @@ class _Survey:
         controllers, manager = self._controllers()
         found = {}
         for name in self._discover(0.0):
-            publishers = self._ends(self._node.get_publishers_info_by_topic(name))
-            subscriptions = self._ends(self._node.get_subscriptions_info_by_topic(name))
-            found[name] = self._records.get(name, TopicRecord()).summary(publishers, subscriptions)
+            found[name] = self._records.get(name, TopicRecord()).summary(*self._endpoints(name))
         nodes = [f"{space.rstrip('/')}/{name}" for name, space in self._node.get_node_names_and_namespaces()]
         actions = {name: types[0] for name, types in get_action_names_and_types(self._node)}
         return GraphSurvey(
@@ -90,15 +92,19 @@ class _Survey:
         )
 
     def _wait(self, seconds: float) -> None:
-        """Let messages come; longer while a camera is silent: it may not know us yet, nor we it."""
+        """Let messages come; longer while some are missing: their sender may not know us yet, nor we it."""
         end = time.monotonic() + seconds
-        while (now := time.monotonic()) < end or (self._camera_is_silent() and now < end + LATE_CAMERA_S):
+        while (now := time.monotonic()) < end or (self._is_incomplete() and now < end + LATE_S):
             time.sleep(0.1)
             self._subscribe_to_new(self._discover(0.0))
 
-    def _camera_is_silent(self) -> bool:
-        kinds = zip(self._records.values(), self._types, strict=True)
-        return any(kind in _IMAGES and len(record.received) < 2 for record, kind in kinds)
+    def _is_incomplete(self) -> bool:
+        """Whether nobody is known on an expected topic, or messages of one, or of a camera, are missing."""
+        kinds = dict(zip(self._records, self._types, strict=True))
+        silent = {name for name, record in self._records.items() if len(record.received) < 2}
+        if any(kinds[name] in _IMAGES or name in self._expected for name in silent):
+            return True
+        return not all(any(self._endpoints(name)) for name in self._expected)
 
     def _discover(self, settled_s: float = SETTLED_S) -> dict[str, list[str]]:
         """Topics and their types, once nothing new has come for a while."""
@@ -113,6 +119,11 @@ class _Survey:
             if now - changed >= settled_s or now - begun >= LONGEST_DISCOVERY_S:
                 return {n: types for n, types in topics.items() if "/_" not in n}
             time.sleep(0.05)
+
+    def _endpoints(self, name: str) -> tuple[tuple[Endpoint, ...], tuple[Endpoint, ...]]:
+        """Publishers and subscriptions of a topic whose nodes are known."""
+        publishers = self._ends(self._node.get_publishers_info_by_topic(name))
+        return publishers, self._ends(self._node.get_subscriptions_info_by_topic(name))
 
     def _ends(self, found: list[Any]) -> tuple[Endpoint, ...]:
         return tuple(
