@@ -13,6 +13,7 @@ import torch
 
 from vla_adapter_ros.contract import Contract, read_contract, require_same
 from vla_adapter_ros.dataset.opening import Dataset, open_dataset
+from vla_adapter_ros.dataset.start_pose import TRAINING_RECORD
 from vla_adapter_ros.errors import CheckpointError, ParameterError, TrainingError
 from vla_adapter_ros.evaluation.metrics import ActionStatistics
 from vla_adapter_ros.evaluation.report import OpenLoopReport, conclusions, make_report
@@ -21,7 +22,6 @@ from vla_adapter_ros.model.device import resolve_device
 from vla_adapter_ros.texts import comma_list
 from vla_adapter_ros.training.data.samples import Samples, load_samples
 from vla_adapter_ros.training.old_records import rename_old_keys
-from vla_adapter_ros.training.result import RESULT
 from vla_adapter_ros.untrusted import read_json
 
 _ROWS = 2000
@@ -186,7 +186,7 @@ def require_match(policy: VlaAdapterPolicy, robot: Contract, checkpoint: Path, d
 def _training_episodes(checkpoint: Path, policy: VlaAdapterPolicy, data: Dataset) -> set[int] | None:
     """Episodes of this data set that the checkpoint learned from; None if it does not say so."""
     try:
-        record = read_json(checkpoint / RESULT)
+        record = read_json(checkpoint / TRAINING_RECORD)
         settings = record["settings"]
         same = (settings["episodes"], settings["frames"]) == (data.num_episodes, data.num_frames)
         if not same or policy.statistics is None or policy.statistics.name != data.root.resolve().name:

@@ -20,6 +20,7 @@ from vla_adapter_ros.model import VlaAdapterPolicy
 from vla_adapter_ros.paths import locate
 from vla_adapter_ros.training.data.data_sources import Source
 from vla_adapter_ros.training.data.preflight import PAGE
+from vla_adapter_ros.training.data.samples import training_start_pose
 from vla_adapter_ros.training.distributed import Processes
 from vla_adapter_ros.training.finetune_plan import FinetunePlan, make_plan
 from vla_adapter_ros.training.learner import build_learner
@@ -158,7 +159,7 @@ def _finish(
     elif processes.is_first:
         shutil.copytree(taken, temporary)
     if processes.is_first:
-        report, (_, rows, is_validation) = None, bundle.rows
+        report, (train, rows, is_validation) = None, bundle.rows
         if evaluate is not None:
             policy = VlaAdapterPolicy.from_pretrained(temporary, device=processes.device)
             seed = bundle.settings.seed
@@ -167,7 +168,10 @@ def _finish(
             )
         result = TrainingResult(run.output, tuple(learner.losses), seconds, report)
         episodes = np.unique(bundle.samples.episode[rows]).tolist() if is_validation else []
-        write_result(temporary, result, bundle.record, steps=steps, validation_episodes=episodes)
+        write_result(
+            temporary, result, bundle.record, steps=steps, validation_episodes=episodes,
+            start_pose=training_start_pose(bundle.samples, train),
+        )  # fmt: skip
         temporary.rename(run.output)
         run.state_file.unlink(missing_ok=True)
     processes.wait()

@@ -10,13 +10,17 @@ from typing import Any
 
 import numpy as np
 
+from vla_adapter_ros.dataset.start_pose import (
+    START_POSE,
+    TRAINING_RECORD,
+    StartPose,
+    plain_start_pose,
+)
 from vla_adapter_ros.errors import TrainingError
 from vla_adapter_ros.model import VlaAdapterPolicy
 from vla_adapter_ros.training.data.samples import Samples
 from vla_adapter_ros.training.old_records import rename_old_keys
 from vla_adapter_ros.untrusted import read_json
-
-RESULT = "training.json"  # inside the checkpoint
 
 
 @dataclass(frozen=True)
@@ -70,6 +74,7 @@ def write_result(
     *,
     steps: int,
     validation_episodes: Sequence[int],
+    start_pose: StartPose,
 ) -> None:
     """Store the result in the checkpoint's folder, with settings and facts of the training.
 
@@ -79,16 +84,18 @@ def write_result(
         record: Settings and facts, see `FinetunePlan.record`.
         steps: After how many steps the weights were taken.
         validation_episodes: Those that were kept out of the training, counted over all data sets.
+        start_pose: Where the episodes that were trained on begin.
     """
     facts = {
         "settings": record,
         "taken_after_steps": steps,
         "validation_episodes": list(validation_episodes),
+        START_POSE: plain_start_pose(start_pose),
         "losses": [float(f"{loss:.5g}") for loss in result.losses],
         "seconds": result.seconds,
         "report": result.report,
     }
-    (folder / RESULT).write_text(json.dumps(facts) + "\n", encoding="utf-8")
+    (folder / TRAINING_RECORD).write_text(json.dumps(facts) + "\n", encoding="utf-8")
 
 
 def read_result(output: Path) -> tuple[TrainingResult, dict[str, Any]]:
@@ -98,8 +105,8 @@ def read_result(output: Path) -> tuple[TrainingResult, dict[str, Any]]:
         TrainingError: the file is damaged.
     """
     try:
-        facts = read_json(output / RESULT)
+        facts = read_json(output / TRAINING_RECORD)
         result = TrainingResult(output, tuple(facts["losses"]), facts["seconds"], facts.get("report"))
         return result, rename_old_keys("settings", facts["settings"])
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise TrainingError(f"{output / RESULT}: no result of a training: {error}") from error
+        raise TrainingError(f"{output / TRAINING_RECORD}: no result of a training: {error}") from error

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from vla_adapter_ros.dataset.start_pose import TRAINING_RECORD
 from vla_adapter_ros.errors import TrainingError
 from vla_adapter_ros.files import missing_folders, remove_empty
-from vla_adapter_ros.training.result import RESULT
 from vla_adapter_ros.training.settings import FREE
 from vla_adapter_ros.training.space import only_one, require_writable
 from vla_adapter_ros.training.state import STATE_FILE, read_settings
@@ -41,7 +41,7 @@ class TrainingRun:
     @property
     def is_finished(self) -> bool:
         """Whether nothing is left to resume."""
-        return self.resume and (self.output / RESULT).is_file()
+        return self.resume and (self.output / TRAINING_RECORD).is_file()
 
     @contextmanager
     def reserve(self, is_first: bool) -> Iterator[None]:

@@ -12,7 +12,13 @@ from training_samples import CLOSES, CONTRACT, LENGTH, TASKS, make_dataset
 from vla_adapter_ros.dataset.reader import DatasetReader
 from vla_adapter_ros.errors import TrainingError
 from vla_adapter_ros.model.normalization import normalize, unnormalize
-from vla_adapter_ros.training.data.samples import HARDLY_MOVES, ImageStore, compute_statistics, load_samples
+from vla_adapter_ros.training.data.samples import (
+    HARDLY_MOVES,
+    ImageStore,
+    compute_statistics,
+    load_samples,
+    training_start_pose,
+)
 
 
 def halve(images: np.ndarray) -> np.ndarray:
@@ -54,6 +60,15 @@ def test_images_are_the_same_from_memory_and_from_disk(reader, samples):
     assert images.shape == (4, 2, 56, 56, 3)
     np.testing.assert_array_equal(from_disk[rows], images)
     np.testing.assert_array_equal(images[2, 1], halve(reader.decode("gripper", 1)[3]))
+
+
+def test_start_pose_is_that_of_the_episodes_that_are_trained_on(samples):
+    name = CONTRACT.state_names[0]
+    pose = training_start_pose(samples, np.array([13, 14, 27]))  # of the second and third episode
+    begin = samples.state[[10, 20], 0]
+    assert tuple(pose) == CONTRACT.state_names
+    assert (pose[name].min, pose[name].max) == (begin.min(), begin.max())
+    assert pose[name].median == pytest.approx(begin.mean())
 
 
 def test_statistics_are_exact(samples):

@@ -12,6 +12,7 @@ import torch
 from training_samples import CONTRACT, TASKS, make_backbone, make_dataset
 
 from vla_adapter_ros.contract import write_contract
+from vla_adapter_ros.dataset.start_pose import read_start_pose
 from vla_adapter_ros.errors import CheckpointError, ContractMismatch, DatasetError, TrainingError
 from vla_adapter_ros.evaluation.finetuning import finetune_and_evaluate
 from vla_adapter_ros.model import VlaAdapterPolicy
@@ -222,6 +223,7 @@ def test_the_result_file_tells_how_it_was_trained(trained):
     assert facts["settings"]["steps"] == 100
     assert facts["settings"]["frames"] == 80
     assert facts["report"]["names"][-1] == "gripper"
+    assert tuple(read_start_pose(trained.output)) == CONTRACT.state_names
     assert (trained.output.parent / "policy.report.html").is_file()
 
 

@@ -12,6 +12,7 @@ from vla_adapter_ros.dataset.layout import ACTION, CONTROL_SOURCE, HUMAN, STATE
 from vla_adapter_ros.dataset.opening import Dataset
 from vla_adapter_ros.dataset.quality.samples import CONTROL_SOURCES
 from vla_adapter_ros.dataset.quality.value_ranges import HARDLY_MOVES
+from vla_adapter_ros.dataset.start_pose import StartPose, start_pose
 from vla_adapter_ros.errors import TrainingError
 from vla_adapter_ros.model import Statistics
 from vla_adapter_ros.training.data.data_sources import OpenSource
@@ -185,6 +186,12 @@ def compute_statistics(
         "num_trajectories": len(np.unique(samples.episode[rows])),
     }
     return Statistics.from_dict(name, entry)
+
+
+def training_start_pose(samples: Rows, rows: np.ndarray) -> StartPose:
+    """Range and median of the state in the first frames of the episodes that rows (R,) are from."""
+    first = np.unique(samples.first[rows])
+    return start_pose(samples.state[first], samples.contract.state_names)
 
 
 def _around(low: np.ndarray, high: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
