@@ -22,28 +22,24 @@ WIDTH, HEIGHT = 400, 300
 SCENE, PERIOD_S, LONGEST_S = 1, 0.01, 10.0
 
 
-def lift(contract: Contract, robot: SimulatedRobot) -> None:
-    """Let the script lift a cube of `SCENE`: its commands go to the drivers, without limits."""
-    color = robot.reset(SCENE).colors[0]
-    expert = PickExpert(robot, color)
-    arm = {joint: column for column, joint in enumerate(contract.action_joints) if joint}
-    while not expert.done and robot.time < LONGEST_S:
+def pick(contract: Contract, robot: SimulatedRobot, color: str, longest_s: float) -> PickExpert:
+    """Let the script pick a cube up: its commands go to the drivers, without a controller's limits."""
+    expert, begun = PickExpert(robot, color), robot.time
+    columns = {joint: column for column, joint in enumerate(contract.action_joints) if joint}
+    while not expert.done and robot.time < begun + longest_s:
         command = expert.command(robot.time)
         for number, group in enumerate(contract.command_groups):
-            wanted = command[[arm[joint] for joint in group.joints]]
+            wanted = command[[columns[joint] for joint in group.joints]]
             if contract.command.type == "joint_trajectory":
                 robot.accept_trajectory(group.joints, robot.time, [0.1], [wanted], group=number)
             else:
                 here = robot.joint_positions()[[robot.joint_names.index(joint) for joint in group.joints]]
                 robot.accept_forward(here + (wanted - here) / 2, group=number)
-        for number, (gripper, column) in enumerate(
-            zip(contract.grippers, contract.gripper_places, strict=True)
-        ):
-            opening = (command[column] - gripper.closed) / (gripper.open - gripper.closed)
-            span = gripper.open_position - gripper.closed_position
-            robot.accept_gripper(gripper.closed_position + opening * span, number)
+        for number, gripper in enumerate(contract.grippers):
+            opened = command[contract.gripper_places[number]] == gripper.open
+            robot.accept_gripper(gripper.open_position if opened else gripper.closed_position, number)
         robot.advance(PERIOD_S)
-    print(f"{contract.name}: lifted {robot.lifted() or 'nothing'} after {robot.time:.1f} s")
+    return expert
 
 
 def main(names: list[str]) -> None:
@@ -51,7 +47,8 @@ def main(names: list[str]) -> None:
     for name in names:
         contract = read_contract(name)
         robot = SimulatedRobot(contract, "raycast")
-        lift(contract, robot)
+        pick(contract, robot, robot.reset(SCENE).colors[0], LONGEST_S)
+        print(f"{contract.name}: lifted {robot.lifted() or 'nothing'} after {robot.time:.1f} s")
         large = make_renderer(robot.world.model, WIDTH, HEIGHT, "raycast")
         views = [large.render(robot.world.data, camera) for camera in contract.camera_names]
         picture = Image.fromarray(np.hstack(views)).quantize(128, dither=Image.Dither.NONE)

@@ -7,10 +7,10 @@ from importlib.util import find_spec
 
 import numpy as np
 import pytest
+from draw_robots import pick
 
 from vla_adapter_ros.contract import Contract, read_contract
 from vla_adapter_ros.errors import SimulationError
-from vla_adapter_ros.simulation.expert import PickExpert
 from vla_adapter_ros.simulation.meshes import merge_vertices, wheel_folder
 from vla_adapter_ros.simulation.mjcf import build_model
 from vla_adapter_ros.simulation.mujoco_kinematics import DOWN, Kinematics
@@ -29,26 +29,6 @@ CONTRACTS = ("fr3_sim", "fr3_duo_sim", "ur5e_sim", "so101_sim")
 def blind(name: str) -> Contract:
     """A contract without cameras, which need no renderer then."""
     return replace(read_contract(name), cameras={})
-
-
-def pick(contract: Contract, robot: SimulatedRobot, color: str) -> PickExpert:
-    """Let the script's commands drive the arm for at most 6 s, as a quick controller would."""
-    expert, begun = PickExpert(robot, color), robot.time
-    columns = {joint: column for column, joint in enumerate(contract.action_joints) if joint}
-    while not expert.done and robot.time < begun + 6.0:
-        command = expert.command(robot.time)
-        for number, group in enumerate(contract.command_groups):
-            wanted = command[[columns[joint] for joint in group.joints]]
-            if contract.command.type == "joint_trajectory":
-                robot.accept_trajectory(group.joints, robot.time, [0.1], [wanted], group=number)
-            else:
-                here = robot.joint_positions()[[robot.joint_names.index(joint) for joint in group.joints]]
-                robot.accept_forward(here + (wanted - here) / 2, group=number)
-        for number, gripper in enumerate(contract.grippers):
-            opened = command[contract.gripper_places[number]] == gripper.open
-            robot.accept_gripper(gripper.open_position if opened else gripper.closed_position, number)
-        robot.advance(0.01)
-    return expert
 
 
 @pytest.mark.parametrize("robot", ROBOTS, ids=lambda robot: robot.name)
@@ -74,7 +54,7 @@ def test_the_script_lifts_the_named_cube(name: str) -> None:
     contract = blind(name)
     robot = SimulatedRobot(contract, "raycast")
     color = robot.reset(5).colors[0]
-    pick(contract, robot, color)
+    pick(contract, robot, color, 6.0)
     assert robot.lifted() == color
 
 
@@ -86,7 +66,7 @@ def test_the_script_nearly_always_lifts_the_named_cube(name: str) -> None:
     done = 0
     for seed in range(40):
         color = robot.reset(seed).colors[seed % 3]
-        done += pick(contract, robot, color).done and robot.lifted() == color
+        done += pick(contract, robot, color, 6.0).done and robot.lifted() == color
     assert done >= 38
 
 
@@ -97,7 +77,7 @@ def test_two_arms_the_nearer_one_picks_and_the_other_stays() -> None:
     side = robot.object_positions()[color][1] > 0
     still = slice(7, 14) if side else slice(0, 7)
     before = robot.arm_positions()[still].copy()
-    assert pick(contract, robot, color).done
+    assert pick(contract, robot, color, 6.0).done
     assert robot.arm_positions()[still] == pytest.approx(before, abs=2e-3)
 
 
