@@ -1,4 +1,4 @@
-"""Users without `ros2` speak to the running nodes through `vla-adapter instruct` and `vla-adapter call`."""
+"""Users without `ros2` speak to the running nodes through `vla-adapter instruct`, `arm` and others."""
 
 from __future__ import annotations
 
@@ -50,8 +50,19 @@ def test_an_instruction_in_a_namespace_is_accepted_or_refused(node):
     assert heard == ["pick up the red cube", "fly"]  # what begins motion is sent once
 
 
+def test_a_service_of_another_name_is_found_and_no_other_namespace_is_guessed(node):
+    def answer(request: Instruct.Request, response: Instruct.Response) -> Instruct.Response:
+        response.accepted, response.message = True, "heard"
+        return response
+
+    node.create_service(Instruct, "tell", answer)
+    assert run("instruct", "wave", "--namespace", "/left", "--wait", "30").out == "heard"
+    lost = run("instruct", "wave", "--wait", "3")
+    assert lost.status == 1 and "others are in /left (--namespace)" in lost.error
+
+
 def test_without_nodes_one_sentence_says_what_to_start():
-    for words, service in ((("instruct", "wave"), "instruct"), (("call", "arm"), "controller_node/arm")):
+    for words, service in ((("instruct", "wave"), "instruct"), (("arm",), "controller_node/arm")):
         done = run(*words, "--namespace", "/nobody", "--wait", "0.2")
         assert done.status == 1 and done.out == ""
         assert f"no service /nobody/{service} after 0.2 s in ROS_DOMAIN_ID" in done.error
@@ -66,16 +77,15 @@ def test_a_disarmed_controller_says_once_how_to_arm_it_and_is_armed(graph, tmp_p
     while "not armed yet" not in log and time.monotonic() < deadline:
         time.sleep(0.1)
         log = (tmp_path / "logs" / "controller_node.log").read_text()
-    armed = run("call", "arm")
+    armed = run("arm")
     log = (tmp_path / "logs" / "controller_node.log").read_text()
     assert (armed.status, armed.out) == (0, "armed, state is idle: waits for an instruction"), log
     assert (
-        log.count("`vla-adapter call arm`, or `ros2 service call /controller_node/arm std_srvs/srv/Trigger`")
-        == 1
+        log.count("`vla-adapter arm`, or `ros2 service call /controller_node/arm std_srvs/srv/Trigger`") == 1
     )
     assert log.count("not armed yet") == 1
-    assert run("call", "stop").status == 0
-    refused = run("call", "arm")
+    assert run("stop").status == 0
+    refused = run("arm")
     assert refused.status == 1 and refused.out.startswith("refused: stopped")
     runner.check_alive()
 

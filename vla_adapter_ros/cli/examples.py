@@ -4,7 +4,8 @@ GROUPS = {
     "try": ("demo",),
     "data": ("record", "collect-demos", "dataset"),
     "train": ("finetune", "evaluate", "checkpoint"),
-    "robot": ("contract", "bringup", "instruct", "call"),
+    "robot": ("contract", "bringup"),
+    "operate": ("instruct", "arm", "hold", "stop", "reset"),
     "maintainers": ("benchmark", "pretrain-grounding"),
 }
 EXAMPLES = {
@@ -27,7 +28,10 @@ EXAMPLES = {
         "bringup --robot --contract my_arm.yaml --no-policy --mode dry_run",
     ],
     ("instruct",): ["instruct 'pick up the red cube'", "instruct ''"],
-    ("call",): ["call arm", "call stop --namespace /left"],
+    ("arm",): ["arm", "arm --namespace /left"],
+    ("hold",): ["hold"],
+    ("stop",): ["stop", "stop --namespace /left"],
+    ("reset",): ["reset"],
     ("pretrain-grounding",): ["pretrain-grounding --output out/grounded_tiny --scenes 6000"],
     ("finetune",): [
         "finetune --dataset out/demonstrations --output out/checkpoint",

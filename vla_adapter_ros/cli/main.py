@@ -28,7 +28,7 @@ from vla_adapter_ros.cli.dataset import add_dataset_command
 from vla_adapter_ros.cli.evaluate import add_evaluate
 from vla_adapter_ros.cli.examples import EXAMPLES, GROUPS
 from vla_adapter_ros.cli.finetune_command import add_finetune_command
-from vla_adapter_ros.cli.instruct import add_instruct_commands
+from vla_adapter_ros.cli.operate import add_operation_commands
 from vla_adapter_ros.cli.parser import CommandParser, MainParser, add_descriptions
 from vla_adapter_ros.cli.record import add_record_command
 from vla_adapter_ros.errors import VlaAdapterError
@@ -98,7 +98,7 @@ def _parser() -> CommandParser:
     add_bringup(commands)
     _add_collect_demos(commands)
     _add_pretrain_grounding(commands)
-    add_instruct_commands(commands)
+    add_operation_commands(commands)
     add_finetune_command(commands)
     add_evaluate(commands)
     add_record_command(commands)

@@ -200,9 +200,7 @@ class ControlThread:
         problem = tick.reason if tick.state in (GATED, HOLDING, STOPPED) else self.core.refusal
         if problem == NOT_ARMED:
             arm = self._node.resolve_service_name("~/arm")
-            problem = (
-                f"not armed yet: `vla-adapter call arm`, or `ros2 service call {arm} std_srvs/srv/Trigger`"
-            )
+            problem = f"not armed yet: `vla-adapter arm`, or `ros2 service call {arm} std_srvs/srv/Trigger`"
         if tick.state != before[0]:
             text = f": {tick.reason}" if tick.reason and not problem else ""
             self._node.get_logger().info(f"{before[0] or 'start'} -> {tick.state}{text}")

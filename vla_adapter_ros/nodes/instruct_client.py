@@ -22,13 +22,14 @@ class InstructClient:
 
     Args:
         client: Carries both.
+        service: Name of the service.
     """
 
-    def __init__(self, client: RosClient) -> None:
+    def __init__(self, client: RosClient, service: str = "instruct") -> None:
         self._changed = threading.Condition()
         self._followed: list[str] = []  # what the policy has said that it follows; empty: nothing
         client.subscribe(String, INSTRUCTION_TOPIC, self._on_instruction, LATCHED)
-        self._service = client.service(Instruct, "instruct")
+        self._service = client.service(Instruct, service)
 
     def give(self, text: str, *, found_within_s: float) -> Instruct.Response:
         """Give an instruction, once; an empty one stops the arm.

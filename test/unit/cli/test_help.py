@@ -46,7 +46,7 @@ def test_every_command_is_in_one_group(capsys):
     told = shown([], capsys)
     for title, names in GROUPS.items():
         assert f"{title}: {names[0]} " in told
-    assert list(GROUPS) == ["try", "data", "train", "robot", "maintainers"]
+    assert list(GROUPS) == ["try", "data", "train", "robot", "operate", "maintainers"]
 
 
 def test_the_version_is_that_of_the_package(capsys):

@@ -1,0 +1,114 @@
+"""Operate the running nodes from a terminal: give an instruction, arm, hold, stop, reset."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from vla_adapter_ros.cli.arguments import namespace, number
+from vla_adapter_ros.errors import NoAnswerError
+from vla_adapter_ros.nodes.graph import nobody_here
+
+
+def _trigger(options: argparse.Namespace) -> tuple[type, Any]:
+    from std_srvs.srv import Trigger
+
+    return Trigger, Trigger.Request()
+
+
+@dataclass(frozen=True)
+class ControllerCommand:
+    """A command that calls one service of the controller, once.
+
+    Attributes:
+        help: What it does, for the list of commands.
+        service: Name of the service below that of the node.
+        request: Type of the service, and its request, from the options.
+        add_arguments: Adds the command's own arguments to its parser.
+    """
+
+    help: str
+    service: str
+    request: Callable[[argparse.Namespace], tuple[type, Any]] = _trigger
+    add_arguments: Callable[[argparse.ArgumentParser], object] = lambda parser: None
+
+
+CONTROLLER_COMMANDS = {
+    "arm": ControllerCommand("allow the controller to move the arm; nothing moves by that", "arm"),
+    "hold": ControllerCommand("end the instruction: the arm comes to rest and holds", "hold"),
+    "stop": ControllerCommand("stop the arm, which stays stopped until reset; no safety function", "stop"),
+    "reset": ControllerCommand("end a stop; nothing moves by that", "reset"),
+}
+"""Every command that is one call of the controller."""
+
+
+def add_operation_commands(commands: Any) -> None:
+    """Add `instruct` and the commands of the controller to the parser's commands."""
+    instruct = commands.add_parser("instruct", help="give the running policy an instruction")
+    instruct.add_argument("instruction", help="such as 'pick up the red cube'; '' stops the arm")
+    instruct.set_defaults(run=_instruct)
+    _add_addressee(instruct)
+    for name, command in CONTROLLER_COMMANDS.items():
+        parser = commands.add_parser(name, help=command.help)
+        command.add_arguments(parser)
+        parser.set_defaults(run=partial(_call, command))
+        _add_addressee(parser)
+
+
+def _add_addressee(parser: argparse.ArgumentParser) -> None:
+    add_namespace(parser)
+    parser.add_argument("--wait", type=number(), default=30.0, help="longest wait for the nodes [s]")
+
+
+def add_namespace(parser: argparse.ArgumentParser) -> None:
+    """Add `--namespace`: whose nodes the command is for."""
+    parser.add_argument(
+        "--namespace", type=namespace, help="namespace of the nodes, such as /left; default: none"
+    )
+
+
+def _instruct(options: argparse.Namespace) -> int:
+    from vla_adapter_ros.nodes.addressee import find_instruct_service
+    from vla_adapter_ros.nodes.instruct_client import InstructClient
+
+    with _client(options.namespace) as client:
+        try:
+            service, left = find_instruct_service(client, options.wait)
+            answer = InstructClient(client, service).give(options.instruction, found_within_s=left)
+        except NoAnswerError as error:
+            raise _explained(error) from None
+    return _tell(answer.accepted, answer.message)
+
+
+def _call(command: ControllerCommand, options: argparse.Namespace) -> int:
+    from vla_adapter_ros.nodes.addressee import find_controller_service
+    from vla_adapter_ros.nodes.instruct_client import ANSWER_S
+
+    kind, request = command.request(options)
+    with _client(options.namespace) as client:
+        try:
+            name, left = find_controller_service(client, command.service, options.wait)
+            answer = client.service(kind, name).call(request, ANSWER_S, found_within_s=left)
+        except NoAnswerError as error:
+            raise _explained(error) from None
+    return _tell(answer.success, answer.message)
+
+
+def _client(namespace: str | None) -> Any:
+    from vla_adapter_ros.nodes.ros_client import RosClient
+
+    return RosClient(f"vla_adapter_{os.getpid()}", namespace)
+
+
+def _explained(error: NoAnswerError) -> NoAnswerError:
+    """The same, with what to start where nobody is there."""
+    return error if error.sent else NoAnswerError(nobody_here(str(error), "bringup"), sent=False)
+
+
+def _tell(done: bool, message: str) -> int:
+    print(message if done else f"refused: {message}")
+    return 0 if done else 1

@@ -1,0 +1,102 @@
+"""Finds the nodes of one robot in the graph by what they publish and serve, whatever they are called.
+
+A robot is one namespace. A command never guesses another one: while nodes are being discovered, the only
+robot that is known may be the wrong one.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from rclpy.node import Node
+
+from vla_adapter_ros.errors import NoAnswerError, ServiceError
+from vla_adapter_ros.nodes.ros_client import RosClient
+
+CONTROLLER_STATUS = "vla_adapter_ros/msg/ControllerStatus"
+RECORDER_STATUS = "vla_adapter_ros/msg/RecorderStatus"
+INSTRUCT = "vla_adapter_ros/srv/Instruct"
+_NOT_KNOWN_YET = "_NODE_NAME_UNKNOWN_"  # of a node that the graph does not know yet
+
+
+def publishers_of(node: Node, kind: str) -> dict[str, tuple[str, str]]:
+    """Who publishes messages of a type.
+
+    Args:
+        node: Knows the graph.
+        kind: Such as `vla_adapter_ros/msg/ControllerStatus`.
+
+    Returns:
+        Full name of each node -> its namespace, and the topic.
+    """
+    found = {}
+    for topic, kinds in node.get_topic_names_and_types():
+        if kind not in kinds:
+            continue
+        for publisher in node.get_publishers_info_by_topic(topic):
+            name, space = publisher.node_name, publisher.node_namespace
+            if name != _NOT_KNOWN_YET:
+                found[f"{space.rstrip('/')}/{name}"] = space, topic
+    return found
+
+
+def find_controller_service(client: RosClient, service: str, patience_s: float) -> tuple[str, float]:
+    """Full name of a service of the controller in the client's namespace, and what is left of the wait [s].
+
+    Args:
+        client: In the namespace of the robot.
+        service: Name below that of the node.
+        patience_s: Longest wait for the controller [s].
+
+    Raises:
+        NoAnswerError: there is none in this namespace.
+        ServiceError: there are several.
+    """
+
+    def find() -> dict[str, str]:
+        publishers = publishers_of(client.node, CONTROLLER_STATUS)
+        return {f"{name}/{service}": space for name, (space, _) in publishers.items()}
+
+    return _find(client, find, f"controller_node/{service}", patience_s)
+
+
+def find_instruct_service(client: RosClient, patience_s: float) -> tuple[str, float]:
+    """As `find_controller_service`, for the policy's service `instruct`."""
+
+    def find() -> dict[str, str]:
+        served = client.node.get_service_names_and_types()
+        return {name: name.rpartition("/")[0] or "/" for name, kinds in served if INSTRUCT in kinds}
+
+    return _find(client, find, "instruct", patience_s)
+
+
+def the_one_of(found: dict[str, str], namespace: str) -> str:
+    """The one of a namespace; empty where there is none.
+
+    Args:
+        found: Name -> namespace.
+        namespace: Such as `/left`.
+
+    Raises:
+        ServiceError: there are several.
+    """
+    here = sorted(name for name, space in found.items() if space == namespace)
+    if len(here) > 1:
+        raise ServiceError(f"{' and '.join(here)} are both in namespace {namespace}: stop one of the two")
+    return here[0] if here else ""
+
+
+def _find(
+    client: RosClient, find: Callable[[], dict[str, str]], usual: str, patience_s: float
+) -> tuple[str, float]:
+    """The one service of the client's namespace, out of what `find` gives: name -> namespace."""
+    deadline = time.monotonic() + patience_s
+    namespace = client.node.get_namespace()
+    client.poll_until(lambda: the_one_of(find(), namespace) != "", patience_s)
+    found = find()
+    if name := the_one_of(found, namespace):
+        return name, max(deadline - time.monotonic(), 0.0)
+    elsewhere = f"; others are in {', '.join(sorted(set(found.values())))} (--namespace)" if found else ""
+    full = client.node.resolve_service_name(usual)
+    raise NoAnswerError(f"no service {full} after {patience_s:g} s{elsewhere}", sent=False)
