@@ -122,32 +122,66 @@ class Bench:
     def run(self, seconds_: float, *awaited: str) -> None:
         """Let simulated time pass; `awaited` nodes must acknowledge every tick."""
         for _ in range(round(seconds_ / PERIOD_S)):
-            self._tick += 1
-            self.now = round(self.now + PERIOD_S, 6)
-            stamp = to_stamp(self.now)
-            with self._changed:
-                position, _ = self._arm.sample(self.now)
-            self.path.append(position)
-            if self.joints_alive:
-                names = self.joint_names
-                values = dict(zip(CONTRACT.arm_joints, position, strict=True)) | {"fr3_finger_joint1": 0.04}
-                values |= self.joint_override
-                message = JointState(name=names, position=[float(values[n]) for n in names])
-                message.header.stamp = stamp
-                self._joints.publish(message)
-                pose = PoseStamped()
-                pose.header.stamp = stamp
-                pose.pose.position.x, pose.pose.position.z = 0.5, 0.2
-                self._pose.publish(pose)
-            image_due = self._tick % 10 == 0
-            if image_due:
-                self._send_images()
-            for topic in self.held:
-                self.switch(topic, True)
-            self._clock.publish(Clock(clock=stamp))
+            self._pass_tick()
+            due, image_due = self.now, self._image_due
             for node in awaited:
                 if node == "controller" or image_due:
-                    assert self._handled(node), f"{node} did not handle {self.now} s: {self.acks.get(node)}"
+                    assert self._handled(node, due), f"{node} did not handle {due} s: {self.acks.get(node)}"
+
+    def _pass_tick(self) -> None:
+        """Let one tick pass: the arm goes on, and what is due is published."""
+        self._tick += 1
+        self.now = round(self.now + PERIOD_S, 6)
+        stamp = to_stamp(self.now)
+        with self._changed:
+            position, _ = self._arm.sample(self.now)
+        self.path.append(position)
+        if self.joints_alive:
+            names = self.joint_names
+            values = dict(zip(CONTRACT.arm_joints, position, strict=True)) | {"fr3_finger_joint1": 0.04}
+            values |= self.joint_override
+            message = JointState(name=names, position=[float(values[n]) for n in names])
+            message.header.stamp = stamp
+            self._joints.publish(message)
+            pose = PoseStamped()
+            pose.header.stamp = stamp
+            pose.pose.position.x, pose.pose.position.z = 0.5, 0.2
+            self._pose.publish(pose)
+        if self._image_due:
+            self._send_images(self.now)
+        for topic in self.held:
+            self.switch(topic, True)
+        self._clock.publish(Clock(clock=stamp))
+
+    @property
+    def _image_due(self) -> bool:
+        return self._tick % 10 == 0
+
+    def _send_images(self, time_s: float) -> None:
+        """Publish an image of a time [s] from every camera that is alive."""
+        for name in self.cameras:
+            camera = CONTRACT.cameras[name]
+            height, width = self.image_size or (camera.height, camera.width)
+            image = array_to_image(np.full((height, width, 3), 90, np.uint8), name)
+            image.header.stamp = to_stamp(time_s)
+            image.encoding = self.image_encoding.get(name, image.encoding)
+            self._images[name].publish(image)
+
+    def _handled(self, node: str, due: float) -> bool:
+        """Wait until the node has acknowledged a time [s].
+
+        A new node may miss its first clock message. Of a node that lags, an image may be lost, which is best
+        effort, and a frame of a silent camera waits from the late receipt of its image: time goes on for it.
+        """
+        for _ in range(round(PATIENCE_S / 2)):
+            if self.until(lambda: self.acks.get(node, 0) >= due - 1e-6, 2.0):
+                return True
+            if node == "controller":
+                self._clock.publish(Clock(clock=to_stamp(self.now)))
+            else:
+                self._send_images(due)
+                self._pass_tick()
+        return False
 
     def run_until(self, condition: Callable[[], bool]) -> bool:
         """Let time pass, no faster than the nodes look, until `condition`; False after 30 simulated s."""
@@ -157,30 +191,6 @@ class Bench:
             self.run(0.1)
             time.sleep(0.1)
         return condition()
-
-    def _handled(self, node: str) -> bool:
-        """Wait until the node has acknowledged this time.
-
-        A new node may miss its first clock message, and a busy machine may lose an image, which is best
-        effort: both are sent again.
-        """
-        for _ in range(round(PATIENCE_S / 2)):
-            if self.until(lambda: self.acks.get(node, 0) >= self.now - 1e-6, 2.0):
-                return True
-            if self._tick % 10 == 0:
-                self._send_images()
-            self._clock.publish(Clock(clock=to_stamp(self.now)))
-        return False
-
-    def _send_images(self) -> None:
-        """Publish an image of this time from every camera that is alive."""
-        for name in self.cameras:
-            camera = CONTRACT.cameras[name]
-            height, width = self.image_size or (camera.height, camera.width)
-            image = array_to_image(np.full((height, width, 3), 90, np.uint8), name)
-            image.header.stamp = to_stamp(self.now)
-            image.encoding = self.image_encoding.get(name, image.encoding)
-            self._images[name].publish(image)
 
     def stop_process(self, process: Any) -> None:
         """Take the processor from a node until SIGCONT; what it has sent before arrives first."""
