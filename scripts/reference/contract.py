@@ -25,6 +25,7 @@ TITLES = {  # the order of the page, and where each part stands in a contract
     "Kinematics": "`kinematics`",
     "Workspace": "`workspace`",
     "Safety": "`safety`",
+    "SceneLimits": "`safety.scene`",
 }
 WORDS = {"string": "text", "number": "number", "integer": "whole number", "boolean": "true or false"}
 

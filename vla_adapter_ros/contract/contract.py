@@ -15,6 +15,7 @@ from pydantic.dataclasses import dataclass
 
 from vla_adapter_ros.contract.enums import GripperCommandType, TimeSource, TopicType
 from vla_adapter_ros.contract.migration import SCHEMA
+from vla_adapter_ros.contract.safety import Safety
 from vla_adapter_ros.contract.schema import (
     Action,
     Camera,
@@ -23,7 +24,6 @@ from vla_adapter_ros.contract.schema import (
     Gripper,
     JointLimits,
     Kinematics,
-    Safety,
     StateDimension,
     Teleop,
     TeleopGroup,

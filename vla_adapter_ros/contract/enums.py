@@ -170,3 +170,11 @@ class FirstTarget(Choice):
 
     REFUSE = "refuse"
     RAMP = "ramp"
+
+
+class SceneCheck(Choice):
+    """What happens to an instruction when the scene has changed since the demonstrations."""
+
+    WARN = "warn"
+    REFUSE = "refuse"
+    OFF = "off"

@@ -184,6 +184,14 @@ FIND_OUT: dict[str, dict[str, str]] = {
         ),
         "deadman_topic": "`ros2 topic list -t`: the switch's topic, `std_msgs/msg/Bool`",
         "deadman_timeout_s": "some periods of the switch, `ros2 topic hz TOPIC`",
+        "scene": "`vla-adapter scene`, when nothing has changed and after a change that you made",
+    },
+    "SceneLimits": {
+        "check": "warn; refuse where nobody reads what an instruction is answered",
+        "displacement_max": "`vla-adapter scene`, some times in an unchanged scene: twice the largest score",
+        "brightness_max": "`vla-adapter scene` by day and by night: what the policy still masters",
+        "color_max": "`vla-adapter scene` under all lamps: what the policy still masters",
+        "start_pose_max": "`vla-adapter scene`, with the arm where it usually starts",
     },
 }
 """Part of a contract, such as Camera -> key -> how it is found out."""

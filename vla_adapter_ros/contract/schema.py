@@ -15,7 +15,6 @@ from vla_adapter_ros.contract.enums import (
     ActionSpace,
     CommandType,
     DeltaReference,
-    FirstTarget,
     Fit,
     Frame,
     GripperCommandType,
@@ -297,23 +296,3 @@ class Workspace:
     """Lowest x, y, z in `base_link` [m]."""
     high: Annotated[tuple[Number, ...], Field(min_length=1)]
     """Highest x, y, z in `base_link` [m]."""
-
-
-@dataclass(frozen=True, config=CHECKED)
-class Safety:
-    """When the controller refuses or stops. Software measures, no safety functions."""
-
-    joint_state_timeout_s: Positive = 0.2
-    """Older joint states bring the arm to rest [s]."""
-    resume_within_s: NotNegative = 0.5
-    """A stream that is silent this much longer than its maximal age ends the instruction [s]."""
-    first_target_max_distance: Positive = 0.3
-    """Largest distance of a first target from the arm, in any joint [rad or m]."""
-    first_target: FirstTarget = FirstTarget.REFUSE
-    """What happens to a farther one: it is refused, or approached slowly within the limits."""
-    tracking_error_max: Positive = 0.3
-    """Largest distance between set-point and measurement, in any joint [rad or m]."""
-    deadman_topic: Text = ""
-    """`std_msgs/Bool` that must say true again and again for motion; none: no deadman switch."""
-    deadman_timeout_s: Positive = 0.3
-    """How old its last true may be [s]."""

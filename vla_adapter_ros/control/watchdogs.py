@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from vla_adapter_ros.contract import Contract
-from vla_adapter_ros.contract.schema import Safety
+from vla_adapter_ros.contract.safety import Safety
 from vla_adapter_ros.control.arm_state import ArmState
 
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 import mujoco
 import numpy as np
+from numpy.typing import ArrayLike
 
 from vla_adapter_ros.errors import SimulationError
 from vla_adapter_ros.simulation.mjcf import MAX_CUBES, TABLE_RGB, TIME_STEP_S, build_model
@@ -72,6 +73,7 @@ class World:
         damping = np.where(damping > 0, damping, passive)  # small servos are damped by their gears alone
         self._lead_s = damping / self.model.actuator_gainprm[arm, 0]
         self._cubes: dict[str, int] = {}
+        self._camera_places = self.model.cam_pos.copy(), self.model.cam_quat.copy()
 
     @property
     def cameras(self) -> tuple[str, ...]:
@@ -174,6 +176,28 @@ class World:
             if high and np.linalg.norm(center - tools, axis=1).min() <= HOLD_DISTANCE_M:
                 return color
         return ""
+
+    def displace_camera(self, camera: str, shift: ArrayLike, turn: ArrayLike) -> None:
+        """Put a camera elsewhere than the robot's model has it, until it is displaced again.
+
+        Args:
+            camera: Its name.
+            shift: From where the model has it (3,) [m], in its own axes: right, up, back.
+            turn: Rotation vector (3,) [rad], in the same axes.
+
+        Raises:
+            SimulationError: a camera that this world was not made with.
+        """
+        self._renderer(camera)
+        index = self.model.camera(camera).id
+        places, turns = self._camera_places
+        axes, by, turned = np.zeros(9), np.zeros(4), np.zeros(4)
+        mujoco.mju_quat2Mat(axes, turns[index])
+        angle = float(np.linalg.norm(turn))
+        mujoco.mju_axisAngle2Quat(by, np.asarray(turn, dtype=np.float64) / (angle or 1.0), angle)
+        mujoco.mju_mulQuat(turned, turns[index], by)
+        self.model.cam_pos[index] = places[index] + axes.reshape(3, 3) @ np.asarray(shift)
+        self.model.cam_quat[index] = turned
 
     def render(self, camera: str) -> np.ndarray:
         """What a camera sees now: uint8 (H, W, 3), RGB.

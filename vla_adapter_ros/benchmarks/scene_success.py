@@ -1,0 +1,95 @@
+"""How often a policy succeeds while a camera stands elsewhere than in its demonstrations."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from itertools import repeat
+from multiprocessing import get_context
+
+import numpy as np
+import torch
+
+from vla_adapter_ros.errors import ParameterError
+from vla_adapter_ros.evaluation.closed_loop import LONGEST_S, UNSEEN_SEED, Trial, run_scene
+from vla_adapter_ros.model import VlaAdapterPolicy
+from vla_adapter_ros.simulation.robot import SimulatedRobot
+
+SHIFTS_CM = (0.0, 0.5, 1.0, 2.0, 5.0)
+TURNS_DEG = (0.5, 1.0, 2.0, 3.0, 5.0)
+
+
+@dataclass(frozen=True)
+class Displacement:
+    """How far a camera stands from where it stood in the demonstrations.
+
+    The direction is drawn by the scene's seed, the same at every size, so that the sizes can be compared.
+    """
+
+    camera: str
+    shift_m: float = 0.0
+    turn_rad: float = 0.0
+
+    def apply(self, robot: SimulatedRobot, seed: int) -> None:
+        """Displace the camera of a robot for the scene of a seed."""
+        directions = np.random.default_rng([seed, 1]).normal(size=(2, 3))
+        shift, turn = directions / np.linalg.norm(directions, axis=1, keepdims=True)
+        robot.world.displace_camera(self.camera, self.shift_m * shift, self.turn_rad * turn)
+
+
+def displacements(camera: str) -> list[Displacement]:
+    """Those that are measured: shifts, then turns."""
+    shifts = [Displacement(camera, shift_m=cm / 100) for cm in SHIFTS_CM]
+    return shifts + [Displacement(camera, turn_rad=float(np.radians(turn))) for turn in TURNS_DEG]
+
+
+class _Loop:
+    """What a process needs: policy and robot, made once."""
+
+    def __init__(self, checkpoint: str) -> None:
+        self.policy = VlaAdapterPolicy.from_pretrained(checkpoint, device="cpu")
+        if self.policy.contract is None:
+            raise ParameterError(f"checkpoint {checkpoint} carries no contract: allowed is one that does")
+        self.contract = self.policy.contract
+        self.robot = SimulatedRobot(self.contract, "raycast")
+
+    def run(self, displacement: Displacement, seed: int) -> list[Trial]:
+        displacement.apply(self.robot, seed)
+        return run_scene(self.contract, self.robot, self.policy, seed, "each", LONGEST_S)
+
+
+_loop: _Loop | None = None  # of a worker process
+
+
+def _prepare(checkpoint: str) -> None:
+    global _loop
+    torch.set_num_threads(1)
+    _loop = _Loop(checkpoint)
+
+
+def _run(displacement: Displacement, seed: int) -> list[Trial]:
+    assert _loop is not None
+    return _loop.run(displacement, seed)
+
+
+def measure_success(
+    checkpoint: str, wanted: list[Displacement], scenes: int, jobs: int
+) -> Iterator[tuple[Displacement, list[Trial]]]:
+    """Let the policy lift each cube of unseen scenes, for each displacement.
+
+    Args:
+        checkpoint: Directory of a checkpoint with a contract of a simulated robot.
+        wanted: Displacements, measured in this order.
+        scenes: For each, at least 1.
+        jobs: Processes, each with one thread.
+
+    Raises:
+        ParameterError: the checkpoint carries no contract.
+        CheckpointError, SimulationError: the checkpoint or the simulator cannot be had.
+    """
+    seeds = range(UNSEEN_SEED, UNSEEN_SEED + scenes)
+    with ProcessPoolExecutor(jobs, get_context("spawn"), _prepare, (checkpoint,)) as pool:
+        for displacement in wanted:
+            trials = pool.map(_run, repeat(displacement, scenes), seeds)
+            yield displacement, [trial for found in trials for trial in found]
