@@ -84,7 +84,7 @@ def make_frame(n: int, contract: Contract = CONTRACT) -> Frame:
     state = np.array([*swing[:2], 0.04 * (n < 7), *swing[2:], 0.08 - 0.06 * right])
     whole = np.array([*swing[:2] + 0.02, float(n < 6), *swing[2:] + 0.02, right])
     action = whole if contract.grippers else np.delete(whole, [2, 5])
-    images = {name: np.full((48, 64, 3), 60 + 8 * n, np.uint8) for name in contract.cameras}
+    images = {name: np.full((48, 64, 3), (60 + 8 * n) % 256, np.uint8) for name in contract.cameras}
     return Frame(100.0 + 0.1 * n, images, state, action, {}, 100.0 + 0.1 * n)
 
 

@@ -44,6 +44,10 @@ HELP = (
     "space: start/stop   d: discard   r: record again   s: save a failed one   t: instruction   "
     "a: arm the controller   q: quit"
 )
+HAND_GUIDING = (
+    "hand guiding (action.source: next_state): no controller is started; switch the robot to freedrive or "
+    "gravity compensation, and move the arm by hand while it records"
+)
 REFRESH_S = 0.1
 CLOCK_WITHIN_S = 10.0  # a simulator that runs is found by then
 LONG_MIN = 24 * 60  # more than this is no estimate that anybody needs [min]
@@ -125,6 +129,8 @@ def _record(options: argparse.Namespace) -> int:
     with wrong_arguments(ParameterError):
         keys = parse_keys(options.keys, COMMANDS, KEYS)
         nodes = recorder_nodes(options)
+    if not options.attach and read_contract(options.contract).hand_guided:
+        print(HAND_GUIDING)
     with contextlib.ExitStack() as stack:
         runner = stack.enter_context(GraphRunner(nodes, options.logs)) if nodes else None
         client = stack.enter_context(RecorderClient())

@@ -51,7 +51,7 @@ def replay_frames(dataset: Dataset, contract: Contract, episode: int, speed: flo
     Raises:
         DatasetError: no such episode, a damaged data set, or nobody listens.
     """
-    if contract.command_topics != {contract.action.topic: "joint_state"}:
+    if not contract.hand_guided and contract.command_topics != {contract.action.topic: "joint_state"}:
         raise DatasetError(
             f"contract.action: commands on {contract.command_topics}: allowed for a replay are "
             "joint states on action.topic alone"
@@ -95,6 +95,10 @@ def replay_commands(dataset: Dataset, contract: Contract, episode: int, speed: f
         raise DatasetError(
             f"teleop.route = {contract.teleop.route!r}: commands would pass the controller's limits by; "
             "allowed is 'through_controller'"
+        )
+    if not contract.teleop_groups:
+        raise DatasetError(
+            "teleop has no topic: nobody would hear the commands; allowed is a contract with one: --contract"
         )
     rows = _rows(dataset, episode)
     followed, said = 0, ""

@@ -70,9 +70,16 @@ def _facts(contract: Contract) -> dict[str, str]:
         "Reference camera": contract.reference_camera,
         "Action": f"{action.space}, {len(action.dimensions)} values",
         "Command": f"{contract.command.type}, reached after {contract.command.command_delay_s:g} s",
-        "A human": f"{contract.teleop.route}, takes over by {contract.teleop.takeover}",
+        "A human": _human(contract),
         "Tool": "not named" if contract.kinematics is None else contract.kinematics.tool_link,
     }
+
+
+def _human(contract: Contract) -> str:
+    teleop = contract.teleop
+    guided = ["guides the arm by hand when it is recorded"] if contract.hand_guided else []
+    leads = [f"{teleop.route}, takes over by {teleop.takeover}"] if contract.teleop_groups else []
+    return "; ".join(guided + leads)
 
 
 def _tables(contract: Contract, urdf: Urdf | None) -> Iterable[Table]:

@@ -37,18 +37,25 @@ def contract_differences(source: Contract, target: Contract) -> list[str]:
     return [f"{key}: {here[key]!r} here, {there[key]!r} there" for key in here if here[key] != there[key]]
 
 
-def require_same(source: Contract, target: Contract, what: str) -> None:
+def require_same(source: Contract, target: Contract, what: str, *, recorded: bool = False) -> None:
     """Refuse `target` unless it means the same as `source`.
 
     Args:
         source: The contract of the robot at hand.
         target: The contract stored with `what`.
         what: What the second contract belongs to, for the message.
+        recorded: Whether rows of both come into one data set: then the source of their actions counts, too.
 
     Raises:
         ContractMismatch: one line per difference.
     """
     differences = contract_differences(source, target)
+    origins = source.action.source, target.action.source
+    if recorded and origins[0] is not origins[1]:
+        differences.append(
+            f"action.source: {origins[0]!r} here, {origins[1]!r} there: keep both in data sets of their "
+            "own; one training can learn from both"
+        )
     if differences:
         lines = "\n  ".join(differences)
         raise ContractMismatch(

@@ -13,7 +13,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
-from vla_adapter_ros.contract.enums import GripperCommandType, TimeSource, TopicType
+from vla_adapter_ros.contract.enums import ActionSource, GripperCommandType, TimeSource, TopicType
 from vla_adapter_ros.contract.migration import SCHEMA
 from vla_adapter_ros.contract.safety import Safety
 from vla_adapter_ros.contract.schema import (
@@ -55,8 +55,9 @@ class Contract:
     """The proprioception: its values in order."""
     action: Action
     """What a row of a chunk and a recorded action consist of."""
-    teleop: Teleop
-    """Where a human's commands come in, and how a human takes over."""
+    teleop: Teleop = field(default_factory=Teleop, kw_only=True)
+    """Where a human's commands come in, and how a human takes over; with `action.source: next_state` none is
+    needed."""
     command: Command
     """What the arm's controller is sent."""
     limits: Annotated[dict[str, JointLimits], Field(min_length=1)]
@@ -120,9 +121,30 @@ class Contract:
     @property
     def command_topics(self) -> dict[str, TopicType]:
         """Topics on which commands are recorded -> what their messages are; the action's comes first."""
-        others = {d.topic: self.topics[d.topic].type for d in self.action.dimensions if d.topic}
-        main = [d for d in self.action.dimensions if d.topic in ("", self.action.topic)]
+        commanded = [self.action.dimensions[place] for place in self.commanded_places]
+        main = [d for d in commanded if d.topic in ("", self.action.topic)]
+        others = {d.topic: self.topics[d.topic].type for d in commanded if d not in main}
         return ({self.action.topic: self.action.type} if main else {}) | others
+
+    @property
+    def hand_guided(self) -> bool:
+        """Whether recorded actions are next states: a human moves the arm itself, and nobody commands it."""
+        return self.action.source is ActionSource.NEXT_STATE
+
+    @property
+    def commanded_places(self) -> list[int]:
+        """Places in the action of the values that are recorded from commands; the others are next states."""
+        dimensions = enumerate(self.action.dimensions)
+        return [place for place, d in dimensions if d.topic or not self.hand_guided]
+
+    @property
+    def measured_tool_pose(self) -> list[int]:
+        """Places in the state of a measured pose (7,), as in `TopicType.POSE.fields`; empty without one."""
+        for topic, entry in self.topics.items():
+            places = {d.field: n for n, d in enumerate(self.state) if d.topic == topic}
+            if entry.type is TopicType.POSE and set(TopicType.POSE.fields) <= set(places):
+                return [places[name] for name in TopicType.POSE.fields]
+        return []
 
     def dimensions_on(self, topic: str) -> dict[str, str]:
         """Action values whose commands come on a topic, in order: name -> joint that it drives, or itself."""
@@ -220,8 +242,10 @@ class Contract:
 
     @property
     def teleop_groups(self) -> tuple[TeleopGroup, ...]:
-        """The devices of a human: those of `teleop.groups`, or one that gives the whole action."""
-        return self.teleop.groups or (TeleopGroup(self.teleop.topic, self.action_names),)
+        """The devices of a human: those of `teleop.groups`, or one that gives the whole action, or none."""
+        if self.teleop.groups or not self.teleop.topic:
+            return self.teleop.groups
+        return (TeleopGroup(self.teleop.topic, self.action_names),)
 
     @property
     def command_groups(self) -> tuple[CommandGroup, ...]:

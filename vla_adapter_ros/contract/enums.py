@@ -24,6 +24,13 @@ class ActionSpace(Choice):
         return self in (ActionSpace.JOINT_DELTA, ActionSpace.EE_DELTA)
 
 
+class ActionSource(Choice):
+    """Where the action of a recorded row comes from."""
+
+    COMMAND = "command"
+    NEXT_STATE = "next_state"
+
+
 class DeltaReference(Choice):
     """What the first row of a delta chunk is added to."""
 

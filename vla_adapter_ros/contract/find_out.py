@@ -83,6 +83,10 @@ FIND_OUT: dict[str, dict[str, str]] = {
         "time": "header; receive only for recordings of others without stamps",
         "field": "`ros2 topic echo --once TOPIC` of the leader: which field has values",
         "type": "joint_state for a robot that this package drives",
+        "source": (
+            "command where demonstrations are given with a device; next_state where the arm itself is moved "
+            "by hand, in freedrive or gravity compensation"
+        ),
     },
     "ActionDimension": {
         "name": "`ros2 topic echo --once --field name TOPIC` of the leader",

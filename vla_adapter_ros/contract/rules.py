@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
+from vla_adapter_ros.contract.action_rules import (
+    Require,
+    check_commands,
+    check_driven_joints,
+    check_grippers,
+    check_next_states,
+)
 from vla_adapter_ros.contract.contract import Contract
 from vla_adapter_ros.contract.encodings import PIXELS
-from vla_adapter_ros.contract.enums import JointField, Route, TakeoverKind, TopicType, Transport
+from vla_adapter_ros.contract.enums import (
+    Route,
+    TakeoverKind,
+    TopicType,
+    Transport,
+)
 from vla_adapter_ros.contract.schema import TOOL_COLUMNS, Topic
 from vla_adapter_ros.untrusted import NAME_RULE, is_name, short
-
-Require = Callable[[Any, str, Any, str], None]
-"""Called with: whether a rule holds, the key, its value, and what is allowed."""
 
 
 def broken_rules(contract: Contract) -> list[str]:
@@ -23,7 +31,10 @@ def broken_rules(contract: Contract) -> list[str]:
         if not holds:
             broken.append(f"contract.{where} = {short(value)}: allowed is {allowed}")
 
-    for rules in (_cameras, _state, _commands, _grippers, _driven_joints, _groups, _teleop, _tool, _limits):
+    for rules in (
+        _cameras, _state, check_commands, check_grippers, check_driven_joints, check_next_states, _groups,
+        _teleop, _tool, _limits,
+    ):  # fmt: skip
         rules(contract, require)
     return broken
 
@@ -85,59 +96,6 @@ def _fields_allowed(name: str, topic: Topic) -> str:
     return f"one of {_fields(topic)}" if _fields(topic) else f"no state: a {topic.type} carries commands only"
 
 
-def _commands(contract: Contract, require: Require) -> None:
-    """Where commands are heard: on known topics, tool poses and twists for the values of a tool."""
-    for i, dimension in enumerate(contract.action.dimensions):
-        known = ("", contract.action.topic, *contract.topics)
-        where = f"action.dimensions[{i}].topic"
-        require(dimension.topic in known, where, dimension.topic, f"one of {list(contract.topics)}")
-        if dimension.topic not in known:
-            return
-    for topic, kind in contract.command_topics.items():
-        names = tuple(contract.dimensions_on(topic))
-        if kind in (TopicType.POSE, TopicType.TWIST):
-            require(
-                set(names) <= set(TOOL_COLUMNS),
-                "action", f"{kind} on {topic} for {names}", f"{kind} messages for {TOOL_COLUMNS}",
-            )  # fmt: skip
-    action = contract.action
-    require(
-        action.field is JointField.POSITION or action.type is TopicType.JOINT_STATE,
-        "action.field", action.field, f"position with type {action.type}",
-    )  # fmt: skip
-
-
-def _grippers(contract: Contract, require: Require) -> None:
-    """Every gripper moves by a dimension of its own, and is told on a topic of its own."""
-    for i, gripper in enumerate(contract.grippers):
-        where, before = f"grippers[{i}]", contract.grippers[:i]
-        require(
-            gripper.dimension in contract.action_names,
-            f"{where}.dimension", gripper.dimension, f"one of {contract.action_names}",
-        )  # fmt: skip
-        require(gripper.open != gripper.closed, f"{where}.open", gripper.open, "another value than 'closed'")
-        for key in ("dimension", "joint", "topic"):
-            value = getattr(gripper, key)
-            require(
-                value not in [getattr(other, key) for other in before],
-                f"{where}.{key}", value, "another one than that of a gripper before it",
-            )  # fmt: skip
-
-
-def _driven_joints(contract: Contract, require: Require) -> None:
-    """Every joint of the arm is driven by one dimension; `joint` stands only where it says something."""
-    require(
-        contract.arm_columns,
-        "action.dimensions", list(contract.action_names), "at least one that is no gripper's",
-    )  # fmt: skip
-    space, joints = contract.action.space, contract.action_joints
-    why = f"none in {space}" if space.is_cartesian else "none here: the joint is named with the gripper"
-    for i, (dimension, joint) in enumerate(zip(contract.action.dimensions, joints, strict=True)):
-        where = f"action.dimensions[{i}].joint"
-        require(joint or not dimension.joint, where, dimension.joint, why)
-        require(not joint or joint not in joints[:i], where, joint, "a joint that no dimension before drives")
-
-
 def _groups(contract: Contract, require: Require) -> None:
     """The controllers together drive every joint of the arm, each joint by one of them."""
     command = contract.command
@@ -172,8 +130,9 @@ def _teleop(contract: Contract, require: Require) -> None:
     """A human's commands must not be the controller's own, and a clutch needs a topic."""
     teleop = contract.teleop
     require(
-        bool(teleop.topic) != bool(teleop.groups),
-        "teleop.topic", teleop.topic, "one with no groups, none with groups",
+        bool(teleop.topic) != bool(teleop.groups) or (contract.hand_guided and not teleop.groups),
+        "teleop.topic", teleop.topic,
+        "one with no groups, none with groups; neither where action.source is next_state",
     )  # fmt: skip
     for group in contract.teleop_groups:
         require(

@@ -12,6 +12,7 @@ from pydantic.dataclasses import dataclass
 
 from vla_adapter_ros.contract.encodings import PIXELS
 from vla_adapter_ros.contract.enums import (
+    ActionSource,
     ActionSpace,
     CommandType,
     DeltaReference,
@@ -153,6 +154,10 @@ class Action:
     type: TopicType = TopicType.JOINT_STATE
     """What the messages on `topic` are. The controller publishes joint states; the other types are what
     others send, in recordings and bags."""
+    source: ActionSource = ActionSource.COMMAND
+    """Where the action of a recorded row comes from. command: what was commanded; next_state: what the state
+    says one row later, for hand guiding, where a human moves the arm itself and nobody commands it. Values
+    with a `topic` of their own are heard there all the same. Checkpoints do not differ in it."""
 
 
 @dataclass(frozen=True, config=CHECKED)

@@ -58,7 +58,7 @@ def build_features(contract: Contract, settings: VideoSettings) -> dict[str, dic
     """
     fps = whole_rate(contract)
     features: dict[str, dict[str, Any]] = {
-        ACTION: _numbers("float32", len(contract.action_names), list(contract.action_names)),
+        ACTION: _action_feature(contract),
         STATE: _numbers("float32", len(contract.state_names), list(contract.state_names)),
     }
     for name, camera in contract.recorded_cameras.items():
@@ -138,6 +138,12 @@ def _video_feature(
             **more,
         },
     }
+
+
+def _action_feature(contract: Contract) -> dict[str, Any]:
+    """The action's column; where it is made from next states, it says so to readers without our contract."""
+    feature = _numbers("float32", len(contract.action_names), list(contract.action_names))
+    return feature | ({"info": {"source": str(contract.action.source)}} if contract.hand_guided else {})
 
 
 def _numbers(dtype: str, width: int, names: list[str] | None) -> dict[str, Any]:

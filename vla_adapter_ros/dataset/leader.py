@@ -11,7 +11,7 @@ import math
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from vla_adapter_ros.contract import Contract
 from vla_adapter_ros.dataset.layout import HUMAN, SOURCE_NUMBERS
@@ -47,6 +47,17 @@ class Report:
     def obstacle(self) -> str:
         """Why the arm cannot move; empty if it can. In shadow mode a human moves it past the controller."""
         return "" if self.mode == "shadow" else self.blocked_by
+
+    def while_guided(self) -> Report:
+        """What it means where a human guides the arm by hand: only an armed controller is in the way."""
+        if self.mode in ("dry_run", "shadow") or self.state in STILL:
+            return replace(self, source="human", blocked_by="", foreign="")
+        return replace(
+            self,
+            source="none",
+            blocked_by=f"the controller is armed ({self.state}) and could move the arm while a hand guides "
+            "it: `vla-adapter call stop`, or start it disarmed or in mode dry_run",
+        )
 
 
 @dataclass
@@ -88,6 +99,7 @@ class Leader:
     ) -> None:
         self._contract, self._count_humans, self._steady = contract, count_humans, steady
         self._direct = contract.teleop.route == "direct"
+        self._guided = contract.hand_guided
         self._lock = threading.RLock()
         self._alone = alone
         self._newest: Report | None = None
@@ -99,13 +111,16 @@ class Leader:
     def hear(self, report: Report) -> None:
         """Learn from a report; one that was overtaken by a later one counts no more."""
         with self._lock:
+            report = report.while_guided() if self._guided else report
             before = self._newest
             if before is not None and before.stamp - JUMP_BACK_S < report.stamp < before.stamp:
                 return
             self._newest, self._heard_at = report, self._steady()
             while self._times and self._times[-1] >= report.stamp:
                 del self._times[-1], self._sources[-1]
-            if before is None and self._alone:
+            if self._guided:
+                pass  # whether a controller speaks changes nothing about who leads
+            elif before is None and self._alone:
                 self._episode.news.append("a controller is heard: from here on it says who leads")
                 since = self._since(report.stamp)
                 self._episode.remarks.append(
@@ -135,7 +150,9 @@ class Leader:
         with self._lock:
             at = bisect.bisect_right(self._times, stamp) - 1
             if at < 0 or self._newest is None:
-                return HUMAN if self._alone else NOBODY
+                return HUMAN if self._alone or self._guided else NOBODY
+            if self._guided:
+                return self._sources[at]
             return NOBODY if stamp > self._newest.stamp + SILENCE_S else self._sources[at]
 
     # Before an episode
@@ -144,6 +161,8 @@ class Leader:
         """Why an episode that began at `now` [s] would show an arm that cannot move; empty if it can."""
         with self._lock:
             report = self._speaking(now)
+            if self._guided:
+                return report.blocked_by if report else ""
             if report is None or report.mode == "shadow" or self._direct:
                 return ""
             if report.mode == "dry_run":
@@ -166,6 +185,9 @@ class Leader:
             self._episode = _EpisodeNotes(now)
             self._newest, self._alone = report, report is None
             self._times, self._sources = [], []
+            if self._guided:
+                self._times, self._sources = ([-math.inf], last) if report else ([], [])
+                return "hand guiding: each row's action is the state of the row after it"
             if report is None:
                 return "no controller is heard, so whoever commands counts as a human"
             self._lead_from(-math.inf, last[0])
@@ -191,7 +213,7 @@ class Leader:
         """What has changed since the last call, in words; `now` [s]."""
         with self._lock:
             episode = self._episode
-            silent = self._newest is not None and now - self._newest.stamp > SILENCE_S
+            silent = not self._guided and self._newest is not None and now - self._newest.stamp > SILENCE_S
             if silent and not episode.told_silent:
                 episode.news.append("the controller is silent: nobody is known to lead")
                 episode.told_silent = True
@@ -209,7 +231,7 @@ class Leader:
         """What is to be said of the episode, whose last row is of `end` [s]."""
         with self._lock:
             remarks = list(self._episode.remarks)
-            if self._newest is not None and end - self._newest.stamp > SILENCE_S:
+            if not self._guided and self._newest is not None and end - self._newest.stamp > SILENCE_S:
                 remarks.append(self._silence(self._newest.stamp, "on"))
             for begin, until, why in self._episode.stretches:
                 side = "on" if until > end else f"to {self._since(until)}"

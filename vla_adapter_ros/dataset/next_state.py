@@ -1,85 +1,139 @@
-"""Actions for recordings without commands: the state of the next row, where somebody asks for it."""
+"""Actions of hand-guided arms, and of recordings without commands: what the state says one row later."""
 
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Iterable, Iterator
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 
-from vla_adapter_ros.contract import Contract
-from vla_adapter_ros.errors import BagError
+from vla_adapter_ros.contract import Contract, parse_contract
+from vla_adapter_ros.contract.enums import ActionSource, ActionSpace, GripperMode
+from vla_adapter_ros.contract.read import plain_contract
+from vla_adapter_ros.contract.schema import Gripper
 from vla_adapter_ros.observation.frame import Frame
+from vla_adapter_ros.observation.messages import tool_pose
 
 Other = TypeVar("Other")
 NOTE = "the action is the state of the next row: the bag has no commands, or they were not asked for"
+NO_NEXT_ROW = "no good row follows it, from whose state its action would come"
 GAP = 1.5  # periods; what comes later is not the next row
 
 
-class NextState:
-    """Gives each frame the state of the frame after it as its action; the last one before a gap gets none.
-
-    Args:
-        contract: Of the robot; its action is in joint_position, and a state measures each of its values.
+def with_next_states(contract: Contract) -> Contract:
+    """The same contract with `action.source: next_state`, for every value of the action.
 
     Raises:
-        BagError: it is not, or one is not measured.
+        ContractError: its state does not say all that its action does.
+    """
+    data = plain_contract(contract)
+    data["action"] |= {
+        "source": str(ActionSource.NEXT_STATE),
+        "dimensions": [dimension | {"topic": ""} for dimension in data["action"]["dimensions"]],
+    }
+    return parse_contract(data)
+
+
+class NextState:
+    """Gives each frame its action from the state of the frame after it.
+
+    The last frame before a gap, or before the end, gets none.
+
+    Args:
+        contract: Of the robot, with `action.source: next_state`.
     """
 
     def __init__(self, contract: Contract) -> None:
-        if contract.action.space != "joint_position":
-            raise BagError(
-                f"a next state as action in space {contract.action.space}: allowed is joint_position"
-            )
         self._contract = contract
+        self._space = contract.action.space
+        self._scale = np.array([d.scale for d in contract.action.dimensions])
+        self._period = 1.0 / contract.rate_hz
+        self._commanded = contract.commanded_places
+        names = contract.state_names
+        self._arm = [
+            (place, names.index(state))
+            for place, state in enumerate(contract.driven_state)
+            if state and place not in self._commanded
+        ]
+        positions = zip(contract.state_joints, contract.state, strict=True)
+        measured = {joint: names.index(d.name) for joint, d in positions if joint and d.field == "position"}
+        self._grippers: list[tuple[int, int, Gripper]] = [
+            (place, measured[gripper.joint], gripper)
+            for place, gripper in zip(contract.gripper_places, contract.grippers, strict=True)
+            if place not in self._commanded
+        ]
+        self._pose = contract.measured_tool_pose if self._space is ActionSpace.EE_POSE else []
+        self._good: Frame | None = None
+        self._since: list[Any] = []  # what came after it: bad frames, and whatever is between frames
         self.left_out = 0
         """Good frames that no other follows."""
-        grippers = {g.dimension: g for g in contract.grippers}
-        names = dict(zip(contract.action_names, contract.driven_state, strict=True))
-        measured = dict(zip(contract.state_joints, contract.state_names, strict=True))
-        names |= {name: measured.get(gripper.joint, "") for name, gripper in grippers.items()}
-        if lacking := [name for name, state in names.items() if not state]:
-            raise BagError(
-                f"a next state as action: no state measures {lacking}: allowed is a contract whose state has "
-                "the joint of every action value"
-            )
-        self._places = [contract.state_names.index(state) for state in names.values()]
-        self._grippers = [grippers.get(name) for name in names]
 
-    def action_of(self, state: np.ndarray) -> np.ndarray:
-        """The action (A,) that asks for a state (S,)."""
-        action = state[self._places] / np.array([d.scale for d in self._contract.action.dimensions])
-        for place, gripper in enumerate(self._grippers):
-            if gripper is None:
-                continue
-            opening = gripper.open_position - gripper.closed_position
-            fraction = (state[self._places[place]] - gripper.closed_position) / opening if opening else 0.0
-            fraction = float(fraction > 0.5) if gripper.mode == "binary" else float(np.clip(fraction, 0, 1))
-            action[place] = gripper.closed + fraction * (gripper.open - gripper.closed)
+    def action_of(self, state: np.ndarray, following: np.ndarray) -> np.ndarray:
+        """The action (A,) that leads from a state (S,) to the following one; NaN where it is commanded."""
+        action = np.full(len(self._scale), math.nan)
+        for place, column in self._arm:
+            way = following[column] - (state[column] if self._space.is_delta else 0.0)
+            action[place] = way / self._scale[place]
+        if self._pose:
+            pose = tool_pose(following[self._pose].tolist())
+            for place, value in zip(self._contract.arm_places, pose, strict=True):
+                action[place] = value / self._scale[place]
+        for place, column, gripper in self._grippers:
+            action[place] = _told(gripper, float(following[column]))
         return action
 
-    def with_actions(self, items: Iterable[Frame | Other]) -> Iterator[Frame | Other]:
-        """Give out the same frames with actions, and what is between them, in order.
+    def add_item(self, item: Frame | Other) -> list[Frame | Other]:
+        """Take the next frame, good or bad, or something else; returns what is finished, in order.
 
-        Bad frames are given out as they are. A good frame without a good one a row later is left out and
-        counted in `left_out`.
+        A good frame without a good one a row later comes back as a bad one that says so.
         """
-        period = 1.0 / self._contract.rate_hz
-        good: Frame | None = None
-        since: list[Frame | Other] = []  # what came after it
+        held = self._good
+        if not isinstance(item, Frame):
+            self._since.append(item)
+            return [] if held else self.rest()
+        late = held is not None and item.stamp - held.stamp > GAP * self._period
+        if item.problem:
+            self._since.append(item)
+            return self.rest() if held is None or late else []
+        ready: list[Frame | Other] = self.rest() if held is None or late else []
+        if held is not None and not late:
+            ready = [dataclasses.replace(held, action=self._whole_action(held, item)), *self._since]
+        self._good, self._since = item, []
+        return ready
+
+    def rest(self) -> list[Any]:
+        """What is held; a good frame has become a bad one, since nothing follows it."""
+        held = list(self._since)
+        if self._good is not None:
+            held.insert(0, dataclasses.replace(self._good, problem=NO_NEXT_ROW))
+            self.left_out += 1
+        self._good, self._since = None, []
+        return held
+
+    def end(self) -> list[Any]:
+        """What is held at the end; the last good frame is left out, since nothing follows it."""
+        held = self._good is not None
+        return self.rest()[held:]
+
+    def with_actions(self, items: Iterable[Frame | Other]) -> Iterator[Frame | Other]:
+        """Give out the same frames with actions, and what is between them; the last good one is left out."""
         for item in items:
-            if not isinstance(item, Frame) or item.problem:
-                if good is None:
-                    yield item
-                else:
-                    since.append(item)
-                continue
-            if good is not None and item.stamp - good.stamp <= GAP * period:
-                yield dataclasses.replace(good, action=self.action_of(item.state))
-            elif good is not None:
-                self.left_out += 1
-            yield from since
-            good, since = item, []
-        self.left_out += good is not None
-        yield from since
+            yield from self.add_item(item)
+        yield from self.end()
+
+    def _whole_action(self, frame: Frame, following: Frame) -> np.ndarray:
+        action = self.action_of(frame.state, following.state)
+        if frame.action is not None:
+            action[self._commanded] = frame.action[self._commanded]
+        return action
+
+
+def _told(gripper: Gripper, position: float) -> float:
+    """The value of an action that asks for a position of a gripper's joint [m or rad]."""
+    stroke = gripper.open_position - gripper.closed_position
+    opening = (position - gripper.closed_position) / stroke if stroke else 0.0
+    binary = gripper.mode is GripperMode.BINARY
+    fraction = float(opening > 0.5) if binary else float(np.clip(opening, 0.0, 1.0))
+    return gripper.closed + fraction * (gripper.open - gripper.closed)

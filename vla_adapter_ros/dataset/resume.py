@@ -92,14 +92,14 @@ def resume(
     if not (root / layout.INFO).is_file():
         folder.require_known(journal.names, 0)
         if (root / layout.CONTRACT).is_file():
-            require_same(contract, read_contract(root / layout.CONTRACT), f"data set {root}")
+            require_same(contract, read_contract(root / layout.CONTRACT), f"data set {root}", recorded=True)
         journal.remove_files(0)
         return Totals()
     reader = DatasetReader(root)
     stored = reader.contract
     if stored is None:
         raise DatasetError(f"{root}: no {layout.CONTRACT}; only data sets recorded here can be continued")
-    require_same(contract, stored, f"data set {root}")
+    require_same(contract, stored, f"data set {root}", recorded=True)
     _require_same_features(root, features, reader.features)
     columns: dict[str, list[np.ndarray]] = {name: [] for name in layout.numeric_features(features)}
     _check_files(reader)

@@ -51,7 +51,7 @@ class ConfiguredController(Configured[ControllerParameters]):
         super().__init__(node)
         contract, mode = self.contract, self.parameters.mode
         self.parameters.require_command_delay(contract)
-        if contract.command_topics != {contract.action.topic: "joint_state"}:
+        if not contract.hand_guided and contract.command_topics != {contract.action.topic: "joint_state"}:
             raise ContractError(
                 f"contract.action: commands on {contract.command_topics}: allowed to drive a robot are "
                 "joint states on action.topic alone; other types are for recording and for bags"

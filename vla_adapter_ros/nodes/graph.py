@@ -12,7 +12,7 @@ from typing import Any
 
 import yaml
 
-from vla_adapter_ros.contract import config_folder
+from vla_adapter_ros.contract import config_folder, read_contract
 
 # Key of the files that hold a node's own arguments. ROS 2 takes, of several keys that fit a node, the
 # values under the last one, and a key keeps the place where it was first met, on the whole command
@@ -151,15 +151,20 @@ def recording_nodes(
 ) -> list[NodeSpec]:
     """The processes of a recording: `node_list` without a policy.
 
+    An arm that is guided by hand gets no controller either, which could only be in the way.
+
     Args:
         dataset: Data set directory.
         contract, simulate, controller, renderer: See `node_list`.
         recorder: Further parameters of the recorder, by name.
+
+    Raises:
+        ContractError: see `read_contract`.
     """
     nodes = node_list(
         contract=contract,
         simulate=simulate,
-        controller=controller,
+        controller=controller and not read_contract(contract).hand_guided,
         policy=False,
         record=dataset,
         renderer=renderer,

@@ -75,7 +75,7 @@ class ConfiguredRecorder(Configured[RecorderParameters]):
             preset=parameters.preset,
         )
         humans = [node.resolve_topic_name(group.topic) for group in self.contract.teleop_groups]
-        self._leader = Leader(self.contract, lambda: min(map(node.count_publishers, humans)))
+        self._leader = Leader(self.contract, lambda: min(map(node.count_publishers, humans), default=0))
         self._session = RecordingSession(
             writer,
             self.contract,

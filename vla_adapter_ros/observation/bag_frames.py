@@ -46,8 +46,6 @@ def bag_frames(
     contract: Contract,
     others: Collection[str] = (),
     notes: BagNotes | None = None,
-    *,
-    with_commands: bool = True,
 ) -> Iterator[Frame | BagMessage]:
     """Give out a bag's frames, good and bad, and between them the messages on further topics.
 
@@ -56,15 +54,14 @@ def bag_frames(
         contract: Streams, rate and ages.
         others: Topics whose messages are handed through, in their turn.
         notes: Is filled in while reading.
-        with_commands: Whether frames need the command.
 
     Raises:
         BagError: a stream is missing, or the bag is damaged.
     """
     notes = notes if notes is not None else BagNotes()
-    streams = bag.require(contract, with_action=with_commands)
+    streams = bag.require(contract)
     clock = bag.clock(contract, streams)
-    builder = ObservationBuilder(contract, with_action=True, with_commands=with_commands)
+    builder = ObservationBuilder(contract, with_action=True)
     notes.clocks, notes.losses = clock.remark, builder.losses
     cameras = contract.recorded_cameras
     names: dict[str, list[str]] = {

@@ -58,7 +58,6 @@ class ObservationBuilder:
     Args:
         contract: Streams, sizes, ages and rate.
         with_action: Whether frames need the command as well (a recorder does, a policy does not).
-        with_commands: False: all that a recorder needs but the command, which nobody sent.
         period_s: Time between frames [s]; 1 / contract.rate_hz if None.
     """
 
@@ -68,7 +67,6 @@ class ObservationBuilder:
         *,
         with_action: bool,
         period_s: float | None = None,
-        with_commands: bool = True,
     ) -> None:
         self._contract = contract
         period = 1.0 / contract.rate_hz if period_s is None else period_s
@@ -78,9 +76,7 @@ class ObservationBuilder:
         self.losses: Counter[str] = Counter()
         """What was refused or lost so far, in words -> how often; see `losses_since`."""
         self._clocks = ClockCheck(contract, self.losses)
-        self._histories = Histories(
-            contract, self._clocks, with_action=with_action, with_commands=with_commands
-        )
+        self._histories = Histories(contract, self._clocks, with_action=with_action)
         self._issues = StreamIssues(contract, self._histories, self._clocks, period)
         self._now = -math.inf
         self._finished: list[Frame] = []

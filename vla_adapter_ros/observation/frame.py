@@ -19,7 +19,8 @@ class Frame:
         images: Camera name -> uint8 (H, W, 3) RGB, or uint16 (H, W) [mm] of a depth camera, 0 where it is
             unknown. Only good images are in it; those of depth cameras only where the action is asked for.
         state: float64 (S,), in the contract's order and units; NaN where unknown.
-        action: float64 (A,), the command in force at t; None if unknown or not asked for.
+        action: float64 (A,), the command in force at t; None if unknown or not asked for. NaN where the
+            contract says that the value is a next state, until that is known.
         ages: Stream (camera name or topic) -> t minus the stamp of its sample [s]; below 0 for an image
             of t that is stamped a little later.
         oldest: Stamp of the oldest sample used [s].

@@ -27,15 +27,11 @@ class Histories:
     Args:
         contract: Streams, sizes and ages.
         clocks: Knows what was refused, for sentences about what is missing.
-        with_action: Whether frames need what a recorder needs: depth, and the command.
-        with_commands: Whether the command is among that.
+        with_action: Whether frames need what a recorder needs: depth, and what is commanded.
     """
 
-    def __init__(
-        self, contract: Contract, clocks: ClockCheck, *, with_action: bool, with_commands: bool = True
-    ) -> None:
-        self._contract, self._clocks = contract, clocks
-        self._with_action = with_action and with_commands
+    def __init__(self, contract: Contract, clocks: ClockCheck, *, with_action: bool) -> None:
+        self._contract, self._clocks, self._with_action = contract, clocks, with_action
         self.cameras = contract.recorded_cameras if with_action else contract.cameras
         """Cameras of which a frame needs images: those of depth are recorded, and no input of a policy."""
         self.images = {
@@ -57,7 +53,7 @@ class Histories:
         self._buffers: list[ImageBuffer | ValueBuffer] = [*self.images.values(), *self.values.values()]
 
     def _commands(self) -> list[tuple[str, str, str]]:
-        """Topic, field and name of every action value, in order."""
+        """Topic, field and name of every action value that is commanded, in order."""
         action = self._contract.action
         return [
             (
@@ -65,7 +61,7 @@ class Histories:
                 "position" if d.topic not in ("", action.topic) else action.field,
                 d.name,
             )
-            for d in action.dimensions
+            for d in (action.dimensions[place] for place in self._contract.commanded_places)
         ]
 
     def used(
@@ -213,12 +209,17 @@ class Histories:
         )
 
     def _action(self, known: dict[tuple[str, str], float]) -> np.ndarray | None:
-        """The command among the known values, float64 (A,); None if it is not asked for or not whole."""
+        """The command among the known values, float64 (A,); None if it is not asked for or not whole.
+
+        Values that come from the next state are NaN.
+        """
         if not self._with_action:
             return None
         names = [(topic, value_key(name, field)) for topic, field, name in self._commands()]
-        row = np.array([known.get(name, math.nan) for name in names], dtype=np.float64)
-        return row if fits_float32(row) else None
+        commanded = np.array([known.get(name, math.nan) for name in names], dtype=np.float64)
+        row = np.full(len(self._contract.action_names), math.nan)
+        row[self._contract.commanded_places] = commanded
+        return row if fits_float32(commanded) else None
 
     def newest_ages(self, now: float, reference: float) -> dict[str, dict[str, float]]:
         """Stream -> value -> time since its newest sample [s]; the value of a camera is "".

@@ -16,13 +16,10 @@ if TYPE_CHECKING:
 
 
 def message_types(contract: Contract, *, with_action: bool = True) -> dict[str, TopicType]:
-    """Topics without images -> what their messages are."""
-    types = {topic: entry.type for topic, entry in contract.topics.items()}
-    commands = contract.command_topics
-    if not with_action:  # topics of commands alone are not needed
-        used = {d.topic for d in contract.state}
-        return {topic: kind for topic, kind in types.items() if topic in used or topic not in commands}
-    return types | commands
+    """Topics without images that are needed, for the state and with the action -> what their messages are."""
+    used = {d.topic for d in contract.state}
+    types = {topic: entry.type for topic, entry in contract.topics.items() if topic in used}
+    return types | contract.command_topics if with_action else types
 
 
 def stamp_of(message: Any) -> float:

@@ -10,6 +10,7 @@ from vla_adapter_ros.contract import Contract
 from vla_adapter_ros.dataset.episode_buffer import EpisodeBuffer
 from vla_adapter_ros.dataset.episode_head import EpisodeHead
 from vla_adapter_ros.dataset.leader import Leader
+from vla_adapter_ros.dataset.next_state import NextState
 from vla_adapter_ros.dataset.quality.findings import Finding, Level, QualityReport
 from vla_adapter_ros.dataset.quality.monitor import EpisodeMonitor
 from vla_adapter_ros.dataset.quality.settings import QualitySettings
@@ -47,6 +48,7 @@ class RunningEpisode:
         self._writer, self._leader, self._losses, self._log = writer, leader, losses, log
         self._monitor = EpisodeMonitor(contract, thresholds)
         self._head = EpisodeHead()
+        self._next_state = NextState(contract) if contract.hand_guided else None
         self._instructions: list[tuple[float, str]] = []  # given during the episode, and from when on
         self._stamps: deque[float] = deque(maxlen=_RATE_FRAMES)
         self._lost_before = dict(losses())
@@ -79,7 +81,8 @@ class RunningEpisode:
         """Record a frame; one from before the start is ignored.
 
         The episode begins with the first frame in which somebody leads: what was recorded until then, while
-        nobody did, is dropped. If nobody ever does, it stays.
+        nobody did, is dropped. If nobody ever does, it stays. Where actions are next states, a frame is
+        recorded with the one after it, and the last one is not.
 
         Raises:
             RecordingError: an encoder failed, and the episode is lost.
@@ -88,6 +91,11 @@ class RunningEpisode:
             return
         if not frame.problem:
             self.last_good = frame.stamp
+        for whole in self._next_state.add_item(frame) if self._next_state else [frame]:
+            self._add_whole(whole)
+
+    def _add_whole(self, frame: Frame) -> None:
+        """Record a frame that has its action, once it is known whether the episode begins with it."""
         instruction = next((text for since, text in reversed(self._instructions) if since <= frame.stamp), "")
         frames, begins = self._head.add_frame(frame, instruction, self._leader.source_at)
         if begins:  # what was recorded until then showed an arm that nobody led
@@ -109,6 +117,8 @@ class RunningEpisode:
         Raises:
             RecordingError: an encoder failed, and the episode is lost.
         """
+        for whole in self._next_state.end() if self._next_state else ():
+            self._add_whole(whole)
         for frame, instruction in self._head.rest():
             self._record(frame, instruction)
         episode = self._writer.detach_episode()

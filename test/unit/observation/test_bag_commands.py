@@ -17,7 +17,7 @@ from vla_adapter_ros.cli.main import main
 from vla_adapter_ros.contract import Contract, parse_contract, read_contract
 from vla_adapter_ros.dataset.reader import DatasetReader
 from vla_adapter_ros.dataset.tools.importing import import_bag
-from vla_adapter_ros.errors import BagError, ContractError
+from vla_adapter_ros.errors import ContractError
 from vla_adapter_ros.observation.bag import Bag
 from vla_adapter_ros.observation.bag_frames import BagNotes, bag_frames
 from vla_adapter_ros.untrusted import read_json
@@ -270,17 +270,18 @@ def test_a_bag_without_commands_gets_next_states_if_asked_for(tmp_path, capsys):
     np.testing.assert_array_equal(
         rows["action"][:-1, 2], (rows["observation.state"][1:, 2] > 0.02).astype(float)
     )
-    streams_of = DatasetReader(tmp_path / "set").features["capture.age"]["names"]
-    unknown = [
-        name for name, age in zip(streams_of, rows["capture.age"].T, strict=True) if np.isnan(age).all()
-    ]
-    assert unknown == ["/arm/joint_trajectory", "/gripper/commands"]  # nobody sent a command
-    assert np.isfinite(rows["capture.age"][:, :2]).all()
+    features = DatasetReader(tmp_path / "set").features
+    assert features["capture.age"]["names"] == ["front", "/joint_states"]  # nobody sent a command
+    assert np.isfinite(rows["capture.age"]).all()
+    assert features["action"]["info"] == {"source": "next_state"}
+    assert DatasetReader(tmp_path / "set").contract.hand_guided
     notes = read_json(tmp_path / "set/meta/recordings.json")["episodes"][0]
     assert "next row" in notes["action"]
     data = yaml.safe_load(TEXT)
     data["grippers"][0]["joint"] = "elsewhere"
-    with pytest.raises(BagError, match=r"no state measures \['grip'\]"):
+    with pytest.raises(
+        ContractError, match=r"= 'grip': .* whose joint a state measures \(elsewhere has none\)"
+    ):
         import_bag(path, parse_contract(data), tmp_path / "x", instruction="a", next_state=True)
 
 

@@ -109,7 +109,7 @@ CHECKS: tuple[Check, ...] = (
              Need.IMAGES),
     _episode("constant_joints", 0.5, 0.99, "fraction of the arm's joints that never move"),
     _episode("action_is_next_state", 0.5, 0.9, "fraction of the moving rows whose action is the state of the "
-             "same or the next row"),
+             "same or the next row; with `action.source: next_state` of those whose action is not"),
     _episode("idle_head", 2.0, 10.0, "time before anything moves", unit="s"),
     _episode("idle_tail", 2.0, 10.0, "time after everything has stopped", unit="s"),
     _episode("state_limits", 0.0, 0.02, "fraction of rows in which a joint is out of its range or too fast",
@@ -184,6 +184,8 @@ CHECKS: tuple[Check, ...] = (
              "`outliers_state`", Need.EPISODES, Need.CONTRACT),
     _dataset("selection", 0.0, _OFF, "whether too few episodes are there to hold some out", Need.EPISODES,
              Need.MODEL, places=(Place.TRAINING,)),
+    _dataset("action_sources", 0.0, _OFF, "whether some data sets have commands for actions and others next "
+             "states (`action.source`)", Need.CONTRACT, places=(Place.TRAINING,)),
     _dataset("instructions", 0.0, _OFF, "words that the model does not know; it fails if instructions "
              "look the same to it", Need.EPISODES, Need.MODEL, places=(Place.TRAINING,)),
     _checkpoint("files", "the directory is complete"),

@@ -41,7 +41,12 @@ def check_constant_joints(s: Samples, settings: QualitySettings, contract: Contr
 
 
 def check_action_is_next_state(s: Samples, settings: QualitySettings, contract: Contract | None) -> Finding:
-    """Actions that were made from states afterwards: no command was recorded."""
+    """Actions that were made from states afterwards: no command was recorded.
+
+    Where the contract says that they are next states, those that are not.
+    """
+    if contract is not None and contract.hand_guided and contract.action.space != "joint_position":
+        return skip("action_is_next_state", "it shall be, and is no position of a joint")
     twins = driven_state(s, contract)
     pairs = [(n, s.state_names.index(twin)) for n, twin in enumerate(twins) if twin in s.state_names]
     if not pairs and s.action.shape == s.state.shape:
@@ -56,6 +61,9 @@ def check_action_is_next_state(s: Samples, settings: QualitySettings, contract: 
         float((np.abs(action[:-1] - other) <= _EQUAL).all(axis=1)[moving].mean())
         for other in (state[:-1], state[1:])
     ]
+    if contract is not None and contract.hand_guided:
+        text = f"{fractions[1]:.1%} of moving rows, as action.source says"
+        return grade("action_is_next_state", 1.0 - fractions[1], settings, text)
     which = "the next" if fractions[1] >= fractions[0] else "the same"
     fraction = max(fractions)
     return grade(

@@ -90,7 +90,6 @@ class BagEpisodes:
         notes: What reading the bag lost so far.
         report: Called with each episode.
         result: Gets an entry for each episode.
-        next_state: Whether the action is the state of the next row.
     """
 
     def __init__(
@@ -102,13 +101,11 @@ class BagEpisodes:
         notes: BagNotes,
         report: Callable[[EpisodeReport], None],
         result: ImportReport,
-        *,
-        next_state: bool,
     ) -> None:
         self._writer, self._contract, self._bounds = writer, contract, bounds
         self._source, self._notes = source, notes
         self._report, self._result = report, result
-        self._facts = {"action": NOTE} if next_state else {}
+        self._facts = {"action": NOTE} if contract.hand_guided else {}
         self._monitor = EpisodeMonitor(contract)
         self._number, self._task = 0, ""
         self._head = EpisodeHead()

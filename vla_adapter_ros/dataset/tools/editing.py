@@ -55,7 +55,7 @@ def merge(
         raise DatasetError("nothing to merge: allowed is at least one data set")
     contract = contract_of(datasets[0])
     for dataset in datasets[1:]:
-        require_same(contract, contract_of(dataset), f"data set {dataset.root}")
+        require_same(contract, contract_of(dataset), f"data set {dataset.root}", recorded=True)
         require_fit(dataset, contract)
     _require_new(output, *datasets)
     episodes = []

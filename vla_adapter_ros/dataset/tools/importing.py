@@ -9,7 +9,7 @@ from pathlib import Path
 from vla_adapter_ros.contract import Contract
 from vla_adapter_ros.dataset import layout
 from vla_adapter_ros.dataset.leader import Leader
-from vla_adapter_ros.dataset.next_state import NOTE, NextState
+from vla_adapter_ros.dataset.next_state import NOTE, NextState, with_next_states
 from vla_adapter_ros.dataset.opening import Dataset
 from vla_adapter_ros.dataset.tables import read_json
 from vla_adapter_ros.dataset.tools.bag_episodes import BagEpisodes, EpisodeBounds
@@ -55,19 +55,22 @@ def import_bag(
         instruction_topic: std_msgs/String with what is to be done; empty: a topic with a usual name.
         codec, crf: Of the videos.
         append: Whether to go on with a data set that has episodes; those that came from this bag come again.
-        next_state: Whether the action is the state of the next row, as for bags without commands.
+        next_state: Whether the action is the state of the next row, as for bags without commands; so it is
+            with a contract of `action.source: next_state`, too. The data set's contract then says so.
         report: Called with each episode.
 
     Raises:
-        BagError: no readable bag, a stream is missing, nothing says what was to be done, or a next state
-            is no action in this contract.
+        BagError: no readable bag, a stream is missing, or nothing says what was to be done.
+        ContractError: a next state is no action in this contract.
         DatasetError, ContractMismatch, RecordingError: as `DatasetWriter`.
     """
     require_new(output, append)
     result, notes = ImportReport(), BagNotes()
+    recorded_with = contract
+    contract = with_next_states(contract) if next_state else contract
+    follower = NextState(contract) if contract.hand_guided else None
     with Bag(path) as bag:
-        streams = bag.require(contract, with_action=not next_state)
-        follower = NextState(contract) if next_state else None
+        streams = bag.require(contract)
         recorder, controller = bag.topics_of(RECORDER_TYPE)[:1], bag.topics_of(CONTROLLER_TYPE)[:1]
         given, instruction = instruction.strip(), visible(instruction)
         if given and not instruction:
@@ -75,15 +78,11 @@ def import_bag(
         texts = [] if instruction else _text_topics(bag, instruction_topic)
         if not instruction and not texts:
             raise BagError(f"{bag.path}: no topic says what was to be done: give an instruction")
-        leader = Leader(contract, alone=not controller)
+        leader = Leader(recorded_with, alone=not controller)
         bounds = EpisodeBounds(bool(recorder), bool(texts), instruction, leader)
         with DatasetWriter(output, contract, codec=codec, crf=crf) as writer:
-            episodes = BagEpisodes(
-                writer, contract, bounds, bag.path.name, notes, report, result, next_state=next_state
-            )
-            items = bag_frames(
-                bag, contract, {*recorder, *controller, *texts}, notes, with_commands=not next_state
-            )
+            episodes = BagEpisodes(writer, contract, bounds, bag.path.name, notes, report, result)
+            items = bag_frames(bag, contract, {*recorder, *controller, *texts}, notes)
             items = once_begun(items, notes)
             for item in follower.with_actions(items) if follower else items:
                 while notes.refused:

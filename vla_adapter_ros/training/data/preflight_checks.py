@@ -61,7 +61,22 @@ def check_files(sources: Sequence[OpenSource], contract: Contract) -> tuple[Find
         files = StoredFiles(source.data, QualitySettings())
         of_source = (files.check_format(), files.check_images([]), files.check_contract())
         found += [_said_of(finding, source.name if len(sources) > 1 else "") for finding in of_source]
-    return tuple(found)
+    return (*found, _check_action_sources(sources, contract))
+
+
+def _check_action_sources(sources: Sequence[OpenSource], contract: Contract) -> Finding:
+    """Whether both commands and next states are learned, which are not equally far ahead of the state."""
+    origins: dict[str, list[str]] = {}
+    for source in sources:
+        its = source.data.contract or contract
+        origins.setdefault(str(its.action.source), []).append(source.name)
+    text = "; ".join(f"{origin}: {', '.join(names)}" for origin, names in origins.items())
+    if len(origins) > 1:
+        text += (
+            ". A next state is a row ahead of the state, a command by as much as the arm lags behind it: "
+            "best if command.command_delay_s is about a row"
+        )
+    return grade("action_sources", float(len(origins) - 1), QualitySettings(), text)
 
 
 def check_rows(
