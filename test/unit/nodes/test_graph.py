@@ -6,8 +6,10 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
+import two_hands
 
-from vla_adapter_ros.nodes.graph import graph_environment, node_list
+from vla_adapter_ros.contract import parse_contract, write_contract
+from vla_adapter_ros.nodes.graph import graph_environment, node_list, recording_nodes
 
 RANGE, PROFILE = "ROS_AUTOMATIC_DISCOVERY_RANGE", "FASTDDS_DEFAULT_PROFILES_FILE"
 NETWORK = (RANGE, "ROS_STATIC_PEERS", "ROS_DISCOVERY_SERVER", "ROS_LOCALHOST_ONLY", "ROS_DOMAIN_ID")
@@ -52,6 +54,15 @@ def test_transports_that_the_user_has_chosen_stay(simulate, name):
 def test_what_a_parent_has_decided_is_kept():
     given = graph_environment(True, {})
     assert graph_environment(True, given) == graph_environment(False, given) == {}
+
+
+def test_an_arm_that_is_guided_by_hand_gets_no_controller(tmp_path):
+    data = two_hands.raw()
+    data["action"] |= {"source": "next_state"}
+    write_contract(parse_contract(data), tmp_path / "guided.yaml")
+    nodes = recording_nodes(dataset="x", contract=str(tmp_path / "guided.yaml"), simulate=False)
+    assert [node.kind for node in nodes] == ["recorder"]
+    assert [n.kind for n in recording_nodes(dataset="x", simulate=False)] == ["controller", "recorder"]
 
 
 def test_nodes_can_be_left_out():
