@@ -56,7 +56,7 @@ class Report:
             self,
             source="none",
             blocked_by=f"the controller is armed ({self.state}) and could move the arm while a hand guides "
-            "it: `vla-adapter call stop`, or start it disarmed or in mode dry_run",
+            "it: `vla-adapter stop`, or start it disarmed or in mode dry_run",
         )
 
 

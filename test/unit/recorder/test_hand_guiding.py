@@ -182,7 +182,7 @@ def test_an_armed_controller_refuses_the_start_and_fails_an_episode(start_sessio
     leader.hear(Report(100.0, "idle", "none"))
     refusal = session.start("lift the box", 100.0)
     assert not refusal.ok and "the controller is armed (idle)" in refusal.message
-    assert "call stop" in refusal.message and "dry_run" in refusal.message
+    assert "`vla-adapter stop`" in refusal.message and "dry_run" in refusal.message
     leader.hear(Report(100.0, "disarmed", "none", "not armed yet: call ~/arm"))
     record(session, [make_frame(n) for n in range(5)])
     leader.hear(Report(100.5, "idle", "none"))  # somebody arms it
