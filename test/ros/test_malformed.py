@@ -14,7 +14,7 @@ from rclpy.qos import DurabilityPolicy, QoSProfile, qos_profile_sensor_data
 from sensor_msgs.msg import Image
 from std_msgs.msg import String
 
-from vla_adapter_ros.nodes import faults
+from vla_adapter_ros.nodes import said_once
 from vla_adapter_ros.nodes.conversions import to_stamp
 from vla_adapter_ros.nodes.graph import NodeSpec
 from vla_adapter_ros.srv import Instruct, StartEpisode
@@ -88,7 +88,7 @@ class Nodes:
 
     def good_again(self) -> None:
         """Nobody complains any more; the arm moves when told to, and is recorded."""
-        bench, deadline = self.bench, time.monotonic() + faults.ENDED_AFTER_S + 2.0
+        bench, deadline = self.bench, time.monotonic() + said_once.ENDED_AFTER_S + 2.0
         while self._publishers:  # the controller refuses to move while others publish what it publishes
             bench.node.destroy_publisher(self._publishers.popitem()[1])
         while time.monotonic() < deadline:

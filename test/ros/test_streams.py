@@ -14,7 +14,7 @@ from rclpy.qos import QoSProfile, qos_profile_sensor_data
 from sensor_msgs.msg import CompressedImage, Image, JointState
 
 from vla_adapter_ros.benchmarks.recording import write_benchmark_contract
-from vla_adapter_ros.nodes import faults
+from vla_adapter_ros.nodes import said_once
 from vla_adapter_ros.nodes.base import ManagedNode
 from vla_adapter_ros.nodes.configured import Configured
 from vla_adapter_ros.nodes.conversions import to_stamp
@@ -134,7 +134,7 @@ def test_best_effort_publishers_are_heard_and_the_arm_may_come_in_parts(streams)
 
 def test_a_message_that_cannot_be_used_is_a_fault_that_ends(streams, monkeypatch):
     contract, listener, subscriber, _, talker = streams
-    monkeypatch.setattr(faults, "ENDED_AFTER_S", 0.3)
+    monkeypatch.setattr(said_once, "ENDED_AFTER_S", 0.3)
     publisher = talker.create_publisher(JointState, contract.joint_state_topic, qos_profile_sensor_data)
     until(publisher.get_subscription_count)
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 import argparse
 import sys
 import time
+from contextlib import ExitStack
 from typing import Any
 
 from vla_adapter_ros.cli.arguments import add_parameter, add_robot, output_folder
+from vla_adapter_ros.cli.operate import make_client
 from vla_adapter_ros.errors import ParameterError, ProcessError
 from vla_adapter_ros.nodes.graph import NodeSpec, node_list
 from vla_adapter_ros.nodes.parameters import (
@@ -48,11 +50,19 @@ def add_bringup(commands: Any) -> None:
     add_parameter(bringup, SimulatorParameters, "renderer")
     add_parameter(bringup, SimulatorParameters, "seed")
     add_parameter(bringup, PolicyParameters, "device")
+    bringup.add_argument(
+        "--compile",
+        action="store_true",
+        help="let torch.compile fuse the policy's kernels: minutes at the start",
+    )
     add_parameter(bringup, ControllerParameters, "mode")
     bringup.set_defaults(run=_bringup)
 
 
 def _bringup(options: argparse.Namespace) -> int:
+    from vla_adapter_ros.cli.ready import ready_line
+    from vla_adapter_ros.nodes.status_client import StatusClient
+
     nodes = node_list(
         contract=options.contract,
         checkpoint=options.checkpoint,
@@ -64,15 +74,20 @@ def _bringup(options: argparse.Namespace) -> int:
         renderer=options.renderer,
         seed=options.seed,
         device=options.device,
+        compiled=options.compile,
         mode=options.mode,
     )
     if not nodes:
         raise ParameterError("no node is left to start: leave one of --robot --no-controller --no-policy out")
-    with GraphRunner(nodes) as graph:
-        restarter = Restarter(graph)
+    with GraphRunner(nodes) as graph, ExitStack() as listening:
+        restarter, listener = Restarter(graph), StatusClient(listening.enter_context(make_client(None)))
+        kinds, ready = [node.kind for node in nodes], ""
         while True:
             for line in restarter.restart_ended(time.monotonic()):
                 print(f"vla-adapter: {line}", file=sys.stderr, flush=True)
+            if not ready and (ready := ready_line(listener.look(), kinds, options.contract)):
+                print(f"vla-adapter: {ready}", file=sys.stderr, flush=True)
+                listening.close()
             time.sleep(PERIOD_S)
 
 

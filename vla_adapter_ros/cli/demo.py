@@ -13,9 +13,8 @@ from typing import Any
 
 from vla_adapter_ros.cli.client import GraphClient
 from vla_adapter_ros.cli.demo_video import DemoVideo
-from vla_adapter_ros.contract import Contract, read_contract
-from vla_adapter_ros.contract.compare import contract_differences
-from vla_adapter_ros.contract.resources import checkpoints_folder
+from vla_adapter_ros.contract import read_contract
+from vla_adapter_ros.contract.shipped import shipped_checkpoint_fits
 from vla_adapter_ros.errors import ServiceError
 from vla_adapter_ros.nodes.graph import node_list
 from vla_adapter_ros.nodes.process_runner import GraphRunner
@@ -23,7 +22,6 @@ from vla_adapter_ros.simulation.cube_instructions import INSTRUCTIONS, cube_inst
 from vla_adapter_ros.srv import Demonstrate
 
 LONGEST_S = 10.0  # simulated time allowed per instruction
-SHIPPED = "franka_sim_tiny"
 
 
 def run_demo(
@@ -99,12 +97,6 @@ def run_demo(
     print(f"video {output / 'demo.mp4'}, plot {output / 'demo.png'}")
     print(scripted_notice(contract) if scripted else how_to_go_on())
     return result
-
-
-def shipped_checkpoint_fits(contract: Contract) -> bool:
-    """Whether the shipped checkpoint was made for this robot."""
-    shipped = read_contract(checkpoints_folder() / SHIPPED / "contract.yaml")
-    return not contract_differences(contract, shipped)
 
 
 def scripted_notice(contract: str) -> str:

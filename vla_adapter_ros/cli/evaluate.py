@@ -22,9 +22,8 @@ from vla_adapter_ros.cli.arguments import (
     wrong_arguments,
 )
 from vla_adapter_ros.cli.checkpoint_command import locate_checkpoint
+from vla_adapter_ros.contract.shipped import SHIPPED_CHECKPOINT
 from vla_adapter_ros.errors import TrainingError
-
-SHIPPED = "franka_sim_tiny"
 
 
 def add_evaluate(commands: Any) -> None:
@@ -76,7 +75,9 @@ def _add_closed_loop(kinds: Any) -> None:
 
 def _checkpoint_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "--checkpoint", default=SHIPPED, help="directory, hub id or shipped name; default: %(default)s"
+        "--checkpoint",
+        default=SHIPPED_CHECKPOINT,
+        help="directory, hub id or shipped name; default: %(default)s",
     )
     parser.add_argument("--contract", default="", help="robot contract, where none is stored")
     parser.add_argument("--device", default="auto", help=DEVICE_HELP)

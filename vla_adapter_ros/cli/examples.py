@@ -5,7 +5,7 @@ GROUPS = {
     "data": ("record", "collect-demos", "dataset"),
     "train": ("finetune", "evaluate", "checkpoint"),
     "robot": ("contract", "bringup"),
-    "operate": ("instruct", "arm", "hold", "stop", "reset"),
+    "operate": ("status", "watch", "instruct", "arm", "hold", "stop", "reset"),
     "maintainers": ("benchmark", "pretrain-grounding"),
 }
 EXAMPLES = {
@@ -28,6 +28,8 @@ EXAMPLES = {
         "bringup --robot --contract my_arm.yaml --no-policy --mode dry_run",
     ],
     ("instruct",): ["instruct 'pick up the red cube'", "instruct ''"],
+    ("status",): ["status", "status --namespace /left --json"],
+    ("watch",): ["watch"],
     ("arm",): ["arm", "arm --namespace /left"],
     ("hold",): ["hold"],
     ("stop",): ["stop", "stop --namespace /left"],

@@ -31,6 +31,7 @@ from vla_adapter_ros.cli.finetune_command import add_finetune_command
 from vla_adapter_ros.cli.operate import add_operation_commands
 from vla_adapter_ros.cli.parser import CommandParser, MainParser, add_descriptions
 from vla_adapter_ros.cli.record import add_record_command
+from vla_adapter_ros.cli.status import add_status_commands
 from vla_adapter_ros.errors import VlaAdapterError
 from vla_adapter_ros.nodes.graph import graph_environment
 from vla_adapter_ros.nodes.parameters import CommonParameters, SimulatorParameters
@@ -98,6 +99,7 @@ def _parser() -> CommandParser:
     add_bringup(commands)
     _add_collect_demos(commands)
     _add_pretrain_grounding(commands)
+    add_status_commands(commands)
     add_operation_commands(commands)
     add_finetune_command(commands)
     add_evaluate(commands)

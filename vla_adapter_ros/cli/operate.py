@@ -75,7 +75,7 @@ def _instruct(options: argparse.Namespace) -> int:
     from vla_adapter_ros.nodes.addressee import find_instruct_service
     from vla_adapter_ros.nodes.instruct_client import InstructClient
 
-    with _client(options.namespace) as client:
+    with make_client(options.namespace) as client:
         try:
             service, left = find_instruct_service(client, options.wait)
             answer = InstructClient(client, service).give(options.instruction, found_within_s=left)
@@ -89,7 +89,7 @@ def _call(command: ControllerCommand, options: argparse.Namespace) -> int:
     from vla_adapter_ros.nodes.instruct_client import ANSWER_S
 
     kind, request = command.request(options)
-    with _client(options.namespace) as client:
+    with make_client(options.namespace) as client:
         try:
             name, left = find_controller_service(client, command.service, options.wait)
             answer = client.service(kind, name).call(request, ANSWER_S, found_within_s=left)
@@ -98,7 +98,8 @@ def _call(command: ControllerCommand, options: argparse.Namespace) -> int:
     return _tell(answer.success, answer.message)
 
 
-def _client(namespace: str | None) -> Any:
+def make_client(namespace: str | None) -> Any:
+    """A `RosClient` in the namespace of the robot."""
     from vla_adapter_ros.nodes.ros_client import RosClient
 
     return RosClient(f"vla_adapter_{os.getpid()}", namespace)

@@ -15,6 +15,7 @@ from vla_adapter_ros.control.motion import CommittedMotion
 from vla_adapter_ros.control.sources import Sources
 from vla_adapter_ros.control.statistics import Counters
 from vla_adapter_ros.control.supervisor import (
+    ENDED,
     GATED,
     HOLDING,
     HUMAN,
@@ -22,6 +23,7 @@ from vla_adapter_ros.control.supervisor import (
     NONE,
     POLICY,
     RUNNING,
+    STARVED,
     STILL,
     Decision,
     Effect,
@@ -232,7 +234,7 @@ class Arbiter:
             self._counters.starved_ticks += 1
             because = f": the newest was refused: {self._refused}" if self._refused else ""
             if not self.supervisor.refusal:
-                self.do(Event.STARVED, f"no action chunk in time{because}")
+                self.do(Event.STARVED, f"{STARVED}{because}")
         elif supervisor.state == RUNNING or not self._resume(time):
             self.source = POLICY if supervisor.state == RUNNING else NONE
 
@@ -262,7 +264,7 @@ class Arbiter:
         if chunk.reason and live:
             self.do(Event.SILENCE, chunk.reason, by_policy=True)
         elif live or self.supervisor.state in (RUNNING, GATED):
-            self.do(Event.END, chunk.reason or "the instruction was ended", by_policy=True)
+            self.do(Event.END, chunk.reason or ENDED, by_policy=True)
 
     def _admit(self, target: np.ndarray, what: str) -> None:
         """The gate for the first target (J,) of a motion: refuse a far one, or approach it slowly.

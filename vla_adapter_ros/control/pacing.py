@@ -78,14 +78,14 @@ def budget_complaint(rate_hz: float, rows: int, execution_horizon: int, latency_
         latency_s: From image stamp to published chunk, or inference alone where that is all that is
             known; 99th percentile [s].
     """
-    shortest = math.ceil(latency_s * rate_hz - 1e-9)
-    longest = rows - 1 - shortest
+    waits = math.ceil(latency_s * rate_hz - 1e-9)
+    shortest, longest = max(waits, 1), rows - 1 - waits
     if shortest <= execution_horizon <= longest:
         return ""
-    allowed = (
-        f"{max(shortest, 1)} to {longest}" if longest >= max(shortest, 1) else "none with so few or slow rows"
-    )
+    needs = f"a chunk takes {latency_s:.3f} s; at {rate_hz:g} Hz this needs execution_horizon"
+    if shortest <= longest:
+        return f"{needs} {shortest} to {longest}, not {execution_horizon}: set it, or use a GPU or --compile"
     return (
-        f"execution_horizon = {execution_horizon} of {rows} rows at {rate_hz:g} Hz, but a chunk takes "
-        f"{latency_s:.3f} s (99th percentile): allowed is {allowed}"
+        f"{needs} >= {shortest} and at least {shortest + waits + 1} rows, not {rows}: "
+        "use a GPU, --compile, or a longer chunk"
     )

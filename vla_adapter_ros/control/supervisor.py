@@ -17,6 +17,8 @@ STILL = (DISARMED, STOPPED)
 NONE, HUMAN, POLICY = "none", "human", "policy"
 NOT_ARMED = "not armed yet: call ~/arm"
 NO_INSTRUCTION = "waits for an instruction"
+ENDED = "the instruction was ended"
+STARVED = "no action chunk in time"
 
 
 class Event(Enum):
@@ -157,7 +159,8 @@ class Supervisor:
     @property
     def reason(self) -> str:
         """Why nothing moves, in a sentence: the first cause, not what followed; empty in motion."""
-        return self._cause if self._cause and self._state in (IDLE, GATED) else self._reason
+        prevents = self._state in (IDLE, GATED) or (self._state == DISARMED and self._prevents_arming)
+        return self._cause if self._cause and prevents else self._reason
 
     @property
     def refusal(self) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import partial
@@ -66,7 +66,7 @@ class ManagedNode(LifecycleNode, Generic[P]):
         self._setup: _Setup[P] | None = None
         self._configured: Configured[P] | None = None
         self._active = self._receiving = self._sending = False
-        self._diagnostics = Diagnostics(self)
+        self._diagnostics = Diagnostics(self, self._role)
 
     def configure(self) -> Configured[P]:
         """Make everything that the node has until the clean-up; `parameters` and `contract` are there."""
@@ -191,11 +191,13 @@ class ManagedNode(LifecycleNode, Generic[P]):
         return self.get_clock().now().nanoseconds * 1e-9
 
     def diagnose(self, problem: str, **values: Any) -> None:
-        """Say how the node is, with values for /diagnostics: an empty `problem` is good.
-
-        A new problem is logged once; one that differs in numbers only is not new.
-        """
+        """Say how the node is, with values for /diagnostics: see `Diagnostics.set_problem`."""
         self._diagnostics.set_problem(problem, values)
+
+    def describe_with(self, values: Callable[[], Mapping[str, Any]]) -> None:
+        """Have `values` called for every message on /diagnostics, until the clean-up."""
+        self._diagnostics.describe = values
+        self.own(lambda: setattr(self._diagnostics, "describe", dict))
 
     def soon(self, action: Callable[..., object], *arguments: Any) -> None:
         """Have `action` called by the thread that executes callbacks; never, if no thread does."""
@@ -212,13 +214,14 @@ class ManagedNode(LifecycleNode, Generic[P]):
     def on_configure(self, state: Any) -> TransitionCallbackReturn:
         """Read parameters and contract, then `configure`; a failure leaves nothing behind."""
         try:
-            parameters = read_parameters(self, self._kind)
-            contract = read_contract(parameters.contract)
-            if warning := contract.verification_warning:
-                self.get_logger().warning(warning)
-            acks = self.publish_on(StepAck, ACK_TOPIC, ACK_QOS) if parameters.lock_step else None
-            self._setup = _Setup(parameters, contract, acks)
-            self._configured = self.configure()
+            with self._diagnostics.configuring():
+                parameters = read_parameters(self, self._kind)
+                contract = read_contract(parameters.contract)
+                if warning := contract.verification_warning:
+                    self.get_logger().warning(warning)
+                acks = self.publish_on(StepAck, ACK_TOPIC, ACK_QOS) if parameters.lock_step else None
+                self._setup = _Setup(parameters, contract, acks)
+                self._configured = self.configure()
         except Exception as error:
             self._diagnostics.set_failure("configuration", error)
             self._release(0)

@@ -6,6 +6,7 @@ import dataclasses
 import sys
 import threading
 import time
+import traceback
 
 import numpy as np
 from sensor_msgs.msg import JointState
@@ -22,8 +23,10 @@ from vla_adapter_ros.nodes.grippers import GripperOutput, gripper_outputs
 from vla_adapter_ros.nodes.outputs import ArmOutput, Outgoing, arm_outputs
 from vla_adapter_ros.nodes.parameters import ControllerMode, ControllerParameters
 from vla_adapter_ros.nodes.rate_loop import RateLoop
+from vla_adapter_ros.nodes.said_once import SaidOnce
 from vla_adapter_ros.nodes.status import diagnostic_values, status_message
 from vla_adapter_ros.nodes.topics import DEPTH, STATUS_TOPIC
+from vla_adapter_ros.observation.lateness import kind_of
 
 REST_WITHIN_S = 1.5  # wall time for a soft stop when the node is deactivated in motion
 
@@ -66,6 +69,9 @@ class ControlThread:
         self._status = node.publish_on(ControllerStatus, STATUS_TOPIC, DEPTH)
         self._ticks = self._sent = 0
         self._last_said = "", ""  # state and source
+        self._transitions, self._instruction = SaidOnce(), 0
+        self.person_acted = False
+        """Whether a person has acted since the last status, so that what follows is news."""
         self._loop: RateLoop | None = None  # while the node is active
 
     def start(self) -> None:
@@ -130,8 +136,7 @@ class ControlThread:
         try:
             self._tick(now)
         except Exception as error:
-            self._node.get_logger().error(f"tick failed: {error!r}", throttle_duration_sec=1.0)
-            self._node.diagnose(f"tick failed: {error!r}")
+            self._node.faults.report("control tick", repr(error), traceback.format_exc())
             with self.lock:
                 self.core.stop()
             self._sent += sum(arm.end(now) for arm in self.arms)
@@ -201,12 +206,22 @@ class ControlThread:
         if problem == NOT_ARMED:
             arm = self._node.resolve_service_name("~/arm")
             problem = f"not armed yet: `vla-adapter arm`, or `ros2 service call {arm} std_srvs/srv/Trigger`"
+        message = status_message(self.core, tick, self._parameters.mode, source, self._score)
         if tick.state != before[0]:
             text = f": {tick.reason}" if tick.reason and not problem else ""
-            self._node.get_logger().info(f"{before[0] or 'start'} -> {tick.state}{text}")
-        message = status_message(self.core, tick, self._parameters.mode, source, self._score)
+            self._tell_transition(f"{before[0] or 'start'} -> {tick.state}{text}", message.instruction_id)
         self._status.publish(message)
         self._node.diagnose(problem, **diagnostic_values(message))
+
+    def _tell_transition(self, text: str, instruction: int) -> None:
+        """Log a change of the state; one that comes again and again, as in starvation, is not repeated."""
+        now = time.monotonic()
+        if self.person_acted or instruction != self._instruction:
+            self._transitions.forget()
+        self.person_acted, self._instruction = False, instruction
+        self._transitions.ended(now)
+        if self._transitions.begins(kind_of(text), now):
+            self._node.get_logger().info(text)
 
 
 def _untracked(contract: Contract) -> Contract:

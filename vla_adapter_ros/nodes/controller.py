@@ -167,6 +167,7 @@ class ConfiguredController(Configured[ControllerParameters]):
                 self._watch_graph()
             with self._lock:
                 response.success, response.message = act()
+                self._thread.person_acted = True
             return response
 
         return answer

@@ -1,8 +1,12 @@
-"""What a node says of itself: on /diagnostics once per second, and in its log when a problem begins."""
+"""What a node says of itself: on /diagnostics, and in its log when a problem begins and when it is over."""
 
 from __future__ import annotations
 
+import threading
+import time
 import traceback
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
@@ -12,9 +16,13 @@ from rclpy.qos import QoSProfile
 
 from vla_adapter_ros.errors import VlaAdapterError
 from vla_adapter_ros.nodes.faults import Faults
+from vla_adapter_ros.nodes.graph_status import CONFIGURING, FAILED, KIND, LIFECYCLE
+from vla_adapter_ros.nodes.said_once import SaidOnce
 from vla_adapter_ros.observation.lateness import kind_of
 
 STEADY = Clock(clock_type=ClockType.STEADY_TIME)
+PERIOD_S = 0.5
+"""Between two messages: whoever asks how the nodes are need not wait longer."""
 
 
 class Diagnostics:
@@ -22,32 +30,44 @@ class Diagnostics:
 
     Args:
         node: Publishes and logs.
+        kind: Which of our nodes it is, such as `policy`.
     """
 
-    def __init__(self, node: Node) -> None:
-        self._node = node
+    def __init__(self, node: Node, kind: str) -> None:
+        self._node, self._kind = node, kind
         self.faults = Faults(node.get_logger())
         """Errors of callbacks, which are published too."""
-        self._diagnosis: tuple[bytes, str, dict[str, Any]] = (DiagnosticStatus.OK, "unconfigured", {})
-        self._reported = ""
+        self.describe: Callable[[], Mapping[str, Any]] = dict
+        """Gives further values for each message; must not wait for anything."""
+        self._lock = threading.Lock()
+        self._level, self._text, self._values = DiagnosticStatus.OK, "unconfigured", dict[str, Any]()
+        self._lifecycle = "unconfigured"
+        self._said, self._texts, self._problem = SaidOnce(), dict[str, str](), ""
         self._publisher = node.create_publisher(DiagnosticArray, "/diagnostics", QoSProfile(depth=10))
-        self._timer = node.create_timer(1.0, self._publish, clock=STEADY)
+        self._timer = node.create_timer(PERIOD_S, self._publish, clock=STEADY)
 
     def set_problem(self, problem: str, values: dict[str, Any]) -> None:
         """Say how the node is: an empty `problem` is good.
 
-        A new problem is logged once; one that differs in numbers only is not new.
+        A problem is logged once when it begins and once when it is over; one that differs in numbers only
+        is the same.
         """
         level = DiagnosticStatus.WARN if problem else DiagnosticStatus.OK
-        self._diagnosis = (level, problem or "ok", values)
-        kind = kind_of(problem)
-        if problem and kind != self._reported:
-            self._node.get_logger().warning(problem, throttle_duration_sec=1.0)
-        self._reported = kind
+        with self._lock:
+            self._level, self._text, self._values = level, problem or "ok", values
+            self._problem = problem
+            if new := self._begins(problem):
+                self._texts[kind_of(problem)] = problem
+        if new:
+            self._node.get_logger().warning(problem)
 
     def set_state(self, state: str) -> None:
         """Say in which state the node is; what an earlier state had to report is over."""
-        self._diagnosis, self._reported = (DiagnosticStatus.OK, state, {}), ""
+        with self._lock:
+            self._level, self._text, self._values = DiagnosticStatus.OK, state, {}
+            self._lifecycle, self._problem = state, ""
+            self._said.forget()
+            self._texts.clear()
 
     def set_failure(self, what: str, error: Exception) -> None:
         """Say why a transition failed; rclpy itself would say nothing."""
@@ -56,15 +76,44 @@ class Diagnostics:
         else:
             text = "".join(traceback.format_exception(type(error), error, error.__traceback__))
             self._node.get_logger().error(f"{what} failed:\n{text}")
-        self._diagnosis = (DiagnosticStatus.ERROR, f"{what} failed: {error}", {})
+        with self._lock:
+            self._level, self._text, self._values = DiagnosticStatus.ERROR, f"{what} failed: {error}", {}
+            self._lifecycle = FAILED
+
+    @contextmanager
+    def configuring(self) -> Iterator[None]:
+        """Inside, a thread publishes that the node is being configured: no timer runs meanwhile."""
+        self.set_state(CONFIGURING)
+        ended = threading.Event()
+
+        def publish() -> None:
+            while not ended.is_set():
+                self._publish()
+                ended.wait(PERIOD_S)
+
+        thread = threading.Thread(target=publish, name="diagnostics", daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            ended.set()
+            thread.join()
 
     def stop(self) -> None:
         """Publish no more."""
         self._timer.cancel()
 
+    def _begins(self, problem: str) -> bool:
+        """Whether a problem is new; it lasts until another call says otherwise."""
+        return bool(problem) and self._said.begins(kind_of(problem), time.monotonic())
+
     def _publish(self) -> None:
         with self.faults.boundary("diagnostics"):
-            level, text, values = self._diagnosis
+            self._tell_ends()
+            described = self.describe()
+            with self._lock:
+                level, text = self._level, self._text
+                values = {KIND: self._kind, LIFECYCLE: self._lifecycle} | self._values | {**described}
             if faults := self.faults.current():
                 level = max(level, DiagnosticStatus.WARN)
                 text = "; ".join([text] * (text != "ok") + faults)
@@ -73,3 +122,10 @@ class Diagnostics:
             message = DiagnosticArray(status=[status])
             message.header.stamp = self._node.get_clock().now().to_msg()
             self._publisher.publish(message)
+
+    def _tell_ends(self) -> None:
+        with self._lock:
+            self._begins(self._problem)  # it lasts, though nobody may have said so lately
+            over = [self._texts.pop(kind) for kind, _ in self._said.ended(time.monotonic())]
+        for text in over:
+            self._node.get_logger().info(f"over: {text}")

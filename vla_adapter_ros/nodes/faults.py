@@ -10,10 +10,10 @@ from contextlib import contextmanager
 from typing import Any
 
 from vla_adapter_ros.errors import VlaAdapterError
+from vla_adapter_ros.nodes import said_once
+from vla_adapter_ros.nodes.said_once import SaidOnce
 from vla_adapter_ros.observation.lateness import kind_of
 
-ENDED_AFTER_S = 3.0
-"""A fault that has not shown itself for so long is over."""
 MOST_KINDS = 20
 """So many different errors of one topic or service are logged: anybody may publish anything."""
 LONGEST = 500
@@ -29,8 +29,9 @@ class Faults:
 
     def __init__(self, logger: Any) -> None:
         self._logger, self._lock = logger, threading.Lock()
-        self._faults: dict[str, tuple[str, int, float]] = {}  # newest error, how often, when last
-        self._said: dict[str, set[str]] = {}  # what -> kinds of errors that were logged
+        self._newest: dict[str, tuple[str, float]] = {}  # what -> newest error, and when
+        self._said_once = SaidOnce()
+        self._kinds: dict[str, set[str]] = {}  # what -> kinds of errors that were logged
 
     def report(self, what: str, error: str, details: str = "") -> None:
         """Something failed; the first error, and the first one of another kind, is logged.
@@ -43,9 +44,11 @@ class Faults:
         if len(error) > LONGEST:
             error = f"{error[:LONGEST]}..."
         with self._lock:
-            _, count, _ = self._faults.get(what, ("", 0, 0.0))
-            self._faults[what] = (error, count + 1, time.monotonic())
-            said, kind = self._said.setdefault(what, set()), kind_of(error)
+            now = time.monotonic()
+            self._newest[what] = error, now
+            if self._said_once.begins(what, now):
+                self._kinds[what] = set()
+            said, kind = self._kinds[what], kind_of(error)
             if kind in said or len(said) >= MOST_KINDS:
                 return
             said.add(kind)
@@ -68,10 +71,13 @@ class Faults:
         """The faults that go on, one line each; to be called now and then, since it also ends the others."""
         now = time.monotonic()
         with self._lock:
-            over = {w: f for w, f in self._faults.items() if now - f[2] >= ENDED_AFTER_S}
-            for what in over:
-                del self._faults[what], self._said[what]
-            lasting = [f"{what}: {error}" for what, (error, _, _) in self._faults.items()]
-        for what, (_, count, _) in over.items():
+            self._newest = {
+                w: (e, at) for w, (e, at) in self._newest.items() if now - at < said_once.ENDED_AFTER_S
+            }
+            lasting = [f"{what}: {error}" for what, (error, _) in self._newest.items()]
+            over = self._said_once.ended(now)
+            for what, _ in over:
+                del self._kinds[what]
+        for what, count in over:
             self._logger.info(f"{what}: no failure any more, after {count}")
         return lasting

@@ -13,6 +13,8 @@ from typing import Any
 import yaml
 
 from vla_adapter_ros.contract import config_folder, read_contract
+from vla_adapter_ros.contract.shipped import shipped_checkpoint_fits
+from vla_adapter_ros.nodes.parameters import NO_CHECKPOINT, ControllerMode
 
 # Key of the files that hold a node's own arguments. ROS 2 takes, of several keys that fit a node, the
 # values under the last one, and a key keeps the place where it was first met, on the whole command
@@ -101,6 +103,7 @@ def node_list(
     seed: int = 0,
     armed: bool | None = None,
     device: str = "auto",
+    compiled: bool = False,
     mode: str = "drive",
     client: bool = False,
 ) -> list[NodeSpec]:
@@ -108,7 +111,8 @@ def node_list(
 
     Args:
         contract: Robot contract, shipped name or path.
-        checkpoint: Checkpoint directory; empty is the shipped one.
+        checkpoint: Checkpoint directory; empty is the shipped one, in a dry run of a robot that it does not
+            fit none.
         simulate: Whether the simulator stands in for the robot.
         controller: Whether the controller runs; not where it runs on another computer.
         policy: Whether the policy runs.
@@ -118,9 +122,16 @@ def node_list(
         seed: First scene of the simulator.
         armed: Whether the controller may move from the start; None: only in simulation.
         device: torch device of the policy.
+        compiled: Whether torch.compile fuses the policy's kernels.
         mode: Of the controller: drive, dry_run, shadow or row_pass_through.
         client: Whether lock step also waits for a `GraphClient`.
     """
+    if (
+        mode == ControllerMode.DRY_RUN
+        and not checkpoint
+        and not shipped_checkpoint_fits(read_contract(contract))
+    ):
+        checkpoint = NO_CHECKPOINT
     step = lock_step and simulate
     common = {"contract": contract, "lock_step": step}
     if simulate:  # else it is left to who includes the launch file, as another simulator may run
@@ -130,7 +141,8 @@ def node_list(
         armed = simulate if armed is None else armed
         nodes.append(NodeSpec("controller", common | {"armed": armed, "mode": mode}))
     if policy:
-        nodes.append(NodeSpec("policy", common | {"checkpoint": checkpoint, "device": device}))
+        loaded = {"checkpoint": checkpoint, "device": device} | ({"compile": True} if compiled else {})
+        nodes.append(NodeSpec("policy", common | loaded))
     if record:
         nodes.append(NodeSpec("recorder", common | {"dataset": str(record)}))
     if simulate:

@@ -121,9 +121,7 @@ class GripperAction(GripperOutput):
             if not future.cancelled() and future.result().accepted:
                 self._last = last
             else:
-                self._node.get_logger().warning(
-                    f"gripper goal refused by {self._gripper.topic}", throttle_duration_sec=1.0
-                )
+                self._node.faults.report(f"action {self._gripper.topic}", "the gripper's goal was refused")
 
 
 def gripper_command_type() -> Any:

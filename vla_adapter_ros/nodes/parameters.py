@@ -34,6 +34,9 @@ class ControllerMode(Choice):
         return self in (ControllerMode.DRIVE, ControllerMode.DRY_RUN)
 
 
+NO_CHECKPOINT = "none"
+
+
 class Splice(Choice):
     """How a new chunk joins the one before."""
 
@@ -77,7 +80,11 @@ class PolicyParameters(CommonParameters):
     """Parameters of the policy node."""
 
     checkpoint: Text = Field(
-        "", description="Checkpoint directory; default (empty): the one shipped for the simulated Franka."
+        "",
+        description=(
+            "Checkpoint directory; default (empty): the one shipped for the simulated Franka. none: no "
+            "policy; the streams are checked, and instructions refused."
+        ),
     )
     device: Text = Field(
         "auto", description="torch device: auto (the GPU where there is one), cpu, cuda, cuda:0 ..."

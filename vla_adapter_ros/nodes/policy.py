@@ -15,14 +15,15 @@ from vla_adapter_ros.control.chunk import Chunk
 from vla_adapter_ros.control.pacing import ChunkPacer
 from vla_adapter_ros.dataset.leader import SILENCE_S
 from vla_adapter_ros.errors import ObservationError, VlaAdapterError
-from vla_adapter_ros.model.device import describe_device
 from vla_adapter_ros.msg import ActionChunk, ControllerStatus
 from vla_adapter_ros.nodes.base import ManagedNode
+from vla_adapter_ros.nodes.checked_streams import CheckedStreams
 from vla_adapter_ros.nodes.configured import Configured
 from vla_adapter_ros.nodes.conversions import chunk_message
+from vla_adapter_ros.nodes.graph_status import INPUT_PROBLEM, INSTRUCTION, NO_CHUNKS
 from vla_adapter_ros.nodes.instruction import Instruction
-from vla_adapter_ros.nodes.parameters import PolicyParameters
-from vla_adapter_ros.nodes.policy_loading import checkpoint_path, load_policy
+from vla_adapter_ros.nodes.parameters import NO_CHECKPOINT, PolicyParameters
+from vla_adapter_ros.nodes.policy_loading import load_policy
 from vla_adapter_ros.nodes.process import run
 from vla_adapter_ros.nodes.readiness import controller_problem, not_ready
 from vla_adapter_ros.nodes.silence import CONTROLLER, FRAMES, SilenceWatch, patience
@@ -45,8 +46,10 @@ class PolicyNode(ManagedNode[PolicyParameters]):
         """Number of the newest chunk, and of the newest that was published, counted over all sessions: the
         simulator counts what is on its way."""
 
-    def configure(self) -> ConfiguredPolicy:
+    def configure(self) -> Configured[PolicyParameters]:
         """Load the checkpoint, compare it with the robot, measure inference, and open the streams."""
+        if self.parameters.checkpoint == NO_CHECKPOINT:
+            return CheckedStreams(self)
         return ConfiguredPolicy(self)
 
 
@@ -65,12 +68,15 @@ class ConfiguredPolicy(Configured[PolicyParameters]):
     def __init__(self, node: PolicyNode) -> None:
         super().__init__(node)
         self._policy_node, parameters = node, self.parameters
-        self._policy = load_policy(parameters, self.contract)
+        self._loaded = load_policy(parameters, self.contract)
+        self._policy = self._loaded.policy
         chunk = self._policy.config.chunk
         self._pacer = ChunkPacer(self.contract.rate_hz, chunk, parameters.execution_horizon)
         self._session = secrets.token_hex(8)
         self._lock = threading.Lock()  # guards the instruction and what is published for it
         self._instruction, self._why_ended, self._heard = Instruction(), "", _Heard()
+        self._frame_problem = self._no_chunk = ""  # of the newest frame
+        self._inference_s = np.nan  # of the newest chunk
         self._worker = Worker("inference", self._work)
         self._streams = StreamSubscriber(node, lambda _: self._worker.wake(), with_action=False)
         self._silence = self._watch_for_silence()
@@ -80,14 +86,15 @@ class ConfiguredPolicy(Configured[PolicyParameters]):
         if parameters.require_controller:
             node.listen(ControllerStatus, STATUS_TOPIC, self._on_status, DEPTH)
         node.every(SILENCE_PERIOD_S, self._end_if_silent)
-        path, where = checkpoint_path(parameters), describe_device(self._policy.network.device)
-        node.get_logger().info(f"checkpoint {path}, {chunk} rows per chunk, {where}")
+        node.describe_with(self._describe)
+        node.get_logger().info(f"{self._loaded}, {chunk} rows per chunk")
 
     def activate(self) -> None:
         """Start the worker thread; it waits for an instruction."""
         self._streams.start()
         self._silence = self._watch_for_silence()
         self._heard, self._why_ended = _Heard(), ""
+        self._frame_problem = self._no_chunk = ""
         self._pacer.reset()
         self.node.own(self._worker.stop)
         self._worker.start()
@@ -168,7 +175,7 @@ class ConfiguredPolicy(Configured[PolicyParameters]):
                 self._publish_end(why)
             self._instruction = Instruction("", self._instruction.number, self._instruction.given)
             self._why_ended = why
-            self.node.diagnose(why)
+        self._diagnose()
         self._current.publish(String())
 
     def _on_status(self, status: ControllerStatus) -> None:
@@ -191,21 +198,20 @@ class ConfiguredPolicy(Configured[PolicyParameters]):
 
     def _infer_from(self, frames: list[Frame]) -> None:
         for frame in frames[-1:]:  # older ones would only make chunks that are already late
+            self._frame_problem = frame.problem
             try:
                 self._infer_if_due(frame)
             except (VlaAdapterError, RuntimeError) as error:  # torch reports with RuntimeError
-                self.node.diagnose(f"no chunk for the frame of {frame.stamp:.3f} s: {error}")
+                self._no_chunk = f"no chunk for the frame of {frame.stamp:.3f} s: {error}"
             finally:
                 self.node.acknowledge(frame.stamp, outputs=self._policy_node.published)
-        if not frames:
-            self._diagnose_issues()
+        self._diagnose()
 
     def _infer_if_due(self, frame: Frame) -> None:
         """Infer from a frame if there is an instruction and the frame is due."""
         with self._lock:
             instruction = self._instruction
             if frame.problem or not instruction.text or not self._pacer.take(frame.stamp):
-                self.node.diagnose(self._why_ended or frame.problem, instruction=instruction.text)
                 return
         started = time.monotonic()
         images = [frame.images[name] for name in self.contract.camera_names]
@@ -216,13 +222,7 @@ class ConfiguredPolicy(Configured[PolicyParameters]):
                 return  # it changed or ended meanwhile: these rows answer the old one
             self._publish(self._chunk(frame.stamp, rows), frame.oldest, duration)
             self._pacer.note_latency(self.node.now() - frame.stamp)
-            self.node.diagnose(
-                self._pacer.issue(),
-                instruction=instruction.text,
-                inference_s=f"{duration:.4f}",
-                latency_p99_s=f"{self._pacer.latency_p99:.4f}",
-                images=self._streams.images,
-            )
+        self._no_chunk, self._inference_s = "", duration
 
     def _chunk(self, stamp: float, rows: np.ndarray, reason: str = "") -> Chunk:
         self._policy_node.sequence += 1
@@ -251,11 +251,28 @@ class ConfiguredPolicy(Configured[PolicyParameters]):
         self._policy_node.published = chunk.sequence
         self.node.acknowledge(0.0, outputs=self._policy_node.published)
 
-    def _diagnose_issues(self) -> None:
-        """Without frames there is nothing to infer from: say which stream is silent."""
-        problem = self._why_ended or "; ".join(self._streams.issues(self.node.now()))
-        if problem:
-            self.node.diagnose(problem, instruction=self._instruction.text)
+    def _input_problem(self) -> str:
+        """Why no good frame comes, the first cause: a silent stream, or what the newest frame lacks."""
+        return next(iter(self._streams.issues(self.node.now())), self._frame_problem)
+
+    def _diagnose(self) -> None:
+        """Say the first of what stands against chunks: the end of an instruction tells its own cause."""
+        inputs = "; ".join(self._streams.issues(self.node.now())) or self._frame_problem
+        self.node.diagnose(self._why_ended or inputs or self._no_chunk or self._pacer.issue())
+
+    def _describe(self) -> dict[str, object]:
+        """What `vla-adapter status` and others want to know, as values of /diagnostics."""
+        known: dict[str, object] = {**self._loaded.describe()}
+        if not self.node.active:
+            return known
+        return known | {
+            INSTRUCTION: self._instruction.text,
+            INPUT_PROBLEM: self._input_problem(),
+            NO_CHUNKS: self._no_chunk or self._pacer.issue(),
+            "inference_s": f"{self._inference_s:.4f}",
+            "latency_p99_s": f"{self._pacer.latency_p99:.4f}",
+            **self._streams.describe(self.node.now()),
+        }
 
 
 def main() -> int:

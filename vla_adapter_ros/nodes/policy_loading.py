@@ -3,27 +3,59 @@
 from __future__ import annotations
 
 import time
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 
 from vla_adapter_ros.contract import Contract, checkpoints_folder, require_same
+from vla_adapter_ros.contract.shipped import SHIPPED_CHECKPOINT
 from vla_adapter_ros.control.pacing import budget_complaint
 from vla_adapter_ros.errors import CheckpointError, ParameterError
 from vla_adapter_ros.model import VlaAdapterPolicy
-from vla_adapter_ros.model.device import resolve_device, torch_type
+from vla_adapter_ros.model.device import describe_device, resolve_device, torch_type
+from vla_adapter_ros.nodes.graph_status import CHECKPOINT, CHUNK_MS, DEVICE, WEIGHTS
 from vla_adapter_ros.nodes.parameters import PolicyParameters
 
-DEFAULT_CHECKPOINT = "franka_sim_tiny"
 BUDGET_RUNS = 10
+
+
+@dataclass(frozen=True)
+class LoadedPolicy:
+    """A policy, and what is told of it.
+
+    Attributes:
+        policy: Ready to predict.
+        path: Where it was read from.
+        chunk_s: 99th percentile of its inference on this machine [s]; None where it was not measured.
+    """
+
+    policy: VlaAdapterPolicy
+    path: str
+    chunk_s: float | None
+
+    def __str__(self) -> str:
+        took = "" if self.chunk_s is None else f", {1e3 * self.chunk_s:.3g} ms per chunk"
+        values = self.describe()
+        return f"checkpoint {self.path} {values[DEVICE]}, {values[WEIGHTS]}{took}"
+
+    def describe(self) -> dict[str, str]:
+        """As values of /diagnostics."""
+        network = self.policy.network
+        return {
+            CHECKPOINT: self.path,
+            DEVICE: describe_device(network.device),
+            WEIGHTS: str(network.dtype).removeprefix("torch."),
+            CHUNK_MS: "" if self.chunk_s is None else f"{1e3 * self.chunk_s:.3g}",
+        }
 
 
 def checkpoint_path(parameters: PolicyParameters) -> str:
     """The checkpoint that is asked for, or the shipped one."""
-    return parameters.checkpoint or str(checkpoints_folder() / DEFAULT_CHECKPOINT)
+    return parameters.checkpoint or str(checkpoints_folder() / SHIPPED_CHECKPOINT)
 
 
-def load_policy(parameters: PolicyParameters, contract: Contract) -> VlaAdapterPolicy:
+def load_policy(parameters: PolicyParameters, contract: Contract) -> LoadedPolicy:
     """Load a checkpoint for a robot, predict once, and measure inference where time does not wait for it.
 
     Raises:
@@ -42,13 +74,14 @@ def load_policy(parameters: PolicyParameters, contract: Contract) -> VlaAdapterP
         raise CheckpointError(f"{path} has no contract.yaml: it does not say which robot it is for")
     require_same(contract, policy.contract, f"checkpoint {path}")
     policy.warm_up()
-    if not parameters.lock_step:
-        _require_budget(policy, contract, parameters.execution_horizon)
-    return policy
+    chunk_s = (
+        None if parameters.lock_step else _require_budget(policy, contract, parameters.execution_horizon)
+    )
+    return LoadedPolicy(policy, path, chunk_s)
 
 
-def _require_budget(policy: VlaAdapterPolicy, contract: Contract, execution_horizon: int) -> None:
-    """Measure inference on blank images, and refuse an execution horizon that it cannot serve."""
+def _require_budget(policy: VlaAdapterPolicy, contract: Contract, execution_horizon: int) -> float:
+    """Measure inference on blank images [s], and refuse an execution horizon that it cannot serve."""
     blank = [np.zeros((c.height, c.width, 3), np.uint8) for c in contract.cameras.values()]
     state, times = np.zeros(len(contract.state)), []
     for _ in range(BUDGET_RUNS):
@@ -58,3 +91,4 @@ def _require_budget(policy: VlaAdapterPolicy, contract: Contract, execution_hori
     slow = float(np.percentile(times, 99))
     if problem := budget_complaint(contract.rate_hz, policy.config.chunk, execution_horizon, slow):
         raise ParameterError(problem)
+    return slow

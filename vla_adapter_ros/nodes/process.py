@@ -71,8 +71,8 @@ def _spin(executor: SingleThreadedExecutor, node: ManagedNode[Any], ended: threa
             executor.spin()
         except ExternalShutdownException:
             break
-        except Exception:
+        except Exception as error:
             if executor.context.ok() and not ended.is_set():
-                node.get_logger().error(f"callback failed:\n{traceback.format_exc()}")
+                node.faults.report("callback", repr(error), traceback.format_exc())
                 ended.wait(0.02)  # should it be a lasting one
     ended.set()

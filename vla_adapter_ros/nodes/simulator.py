@@ -184,12 +184,12 @@ class ConfiguredSimulator(Configured[SimulatorParameters]):
             images = {name: self._robot.render(name) for name in self._cameras}
         self._publish(now, images)
         if self._robot.problem:
-            self.node.diagnose(f"trajectory dropped: {self._robot.problem}")
+            self.node.faults.report("trajectory dropped", self._robot.problem)
 
     def _wait_for_nodes(self, lock_step: LockStep) -> None:
         now = self._robot.time if self._steps else 0.0
         for node in lock_step.wait(now, self._newest_image):
-            self.node.diagnose(f"lock step: gave up waiting for {node} at {now:.2f} s")
+            self.node.faults.report("lock step", f"gave up waiting for {node} at {now:.2f} s")
 
     def _publish(self, now: float, images: dict[str, np.ndarray]) -> None:
         stamp = to_stamp(now)
@@ -233,7 +233,7 @@ class ConfiguredSimulator(Configured[SimulatorParameters]):
             command = expert.command(now)
         except VlaAdapterError as error:
             self._expert = None
-            self.node.diagnose(f"the expert gives up: {error}")
+            self.node.faults.report("expert", f"it gives up: {error}")
             return
         for topic, message in teleop_messages(self.contract, command, now).items():
             self._teleop[topic].publish(message)
@@ -259,7 +259,7 @@ class ConfiguredSimulator(Configured[SimulatorParameters]):
                 with self._lock:
                     action()
             except VlaAdapterError as error:
-                self.node.diagnose(f"command refused: {error}")
+                self.node.faults.report("command refused", str(error))
         if self._lock_step is not None:
             self._lock_step.receive()
 

@@ -14,10 +14,12 @@ from std_msgs.msg import Float64MultiArray
 from trajectory_msgs.msg import JointTrajectory
 
 from vla_adapter_ros.errors import VlaAdapterError
-from vla_adapter_ros.nodes import faults
+from vla_adapter_ros.nodes import said_once
 from vla_adapter_ros.nodes.base import ManagedNode
+from vla_adapter_ros.nodes.graph_status import STREAM, stream_value
 from vla_adapter_ros.nodes.image_messages import decode_raw
 from vla_adapter_ros.nodes.polling import Polling
+from vla_adapter_ros.nodes.stream_rates import StreamRates
 from vla_adapter_ros.observation.builder import ObservationBuilder
 from vla_adapter_ros.observation.messages import message_types
 
@@ -87,6 +89,7 @@ class StreamSubscriber:
         """Stores the samples; a new one after each `start`."""
         self.images: dict[str, int] = dict.fromkeys(self.builder.cameras, 0)
         """Camera -> images received."""
+        self._rates = StreamRates(self.builder.streams)
         self._refused: dict[str, tuple[str, float]] = {}  # stream -> why its newest message was, when
         self._order = threading.Lock()  # what one thread has found goes in before another looks
         self._polling = Polling(node) if polled else None
@@ -104,6 +107,7 @@ class StreamSubscriber:
         """Begin anew, to be called in `activate`: what came before counts no more. Returns the builder."""
         self.builder = ObservationBuilder(self._node.contract, with_action=self._with_action)
         self.images = dict.fromkeys(self.images, 0)
+        self._rates = StreamRates(self.builder.streams)
         self._refused.clear()
         if self._polling is not None:
             self._polling.read_messages(0.0)
@@ -135,6 +139,14 @@ class StreamSubscriber:
         """What keeps good frames from coming at `now` [s], in the order in which it began."""
         return self._with_causes(self.builder.issues(now, self._why_silent), now)
 
+    def describe(self, now: float) -> dict[str, str]:
+        """Rate and age of each stream at `now` [s], as values of /diagnostics."""
+        title, rates = self._node.contract.stream_title, self._rates
+        return {
+            f"{STREAM}{title(stream)}": stream_value(rates.rate_hz(stream, now), age)
+            for stream, age in self.builder.newest_ages(now).items()
+        }
+
     def mismatches(self) -> list[str]:
         """Publishers of another type, whom polled streams cannot hear, in words."""
         return [] if self._polling is None else self._polling.mismatches()
@@ -153,7 +165,7 @@ class StreamSubscriber:
             return []
         title = self._node.contract.stream_title
         newest = list(self._refused.items())
-        refused = {stream: why for stream, (why, at) in newest if now - at < faults.ENDED_AFTER_S}
+        refused = {stream: why for stream, (why, at) in newest if now - at < said_once.ENDED_AFTER_S}
         echoes = tuple(f"camera {stream}: {age}" for stream in refused for age in ("newest ", "no sample"))
         causes = [f"{title(stream)}: {why}" for stream, why in refused.items()]
         return causes + [text for text in found if not text.startswith(echoes)] + self.mismatches()
@@ -182,6 +194,7 @@ class StreamSubscriber:
         with self._node.boundary(self._node.contract.stream_title(stream)):
             try:
                 add(stream, message, received)
+                self._rates.note(stream, received)
                 self._refused.pop(stream, None)
             except VlaAdapterError as error:
                 self._refused[stream] = str(error), received

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from vla_adapter_ros.nodes import faults
+from vla_adapter_ros.nodes import faults, said_once
 from vla_adapter_ros.nodes.faults import LONGEST, MOST_KINDS, Faults
 
 
@@ -29,7 +29,7 @@ def test_each_kind_is_logged_once_while_it_lasts(log: Log, monkeypatch: pytest.M
         its.report("joints", "not finite")
     assert log.lines == ["camera: image of 0 bytes", "camera: unknown encoding", "joints: not finite"]
     assert its.current() == ["camera: unknown encoding", "joints: not finite"]  # the newest
-    now[0] += faults.ENDED_AFTER_S
+    now[0] += said_once.ENDED_AFTER_S
     assert its.current() == []
     assert log.lines[3:] == [
         "camera: no failure any more, after 10",

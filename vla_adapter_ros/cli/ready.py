@@ -1,0 +1,54 @@
+"""The one line that bring-up prints when all of its nodes are active."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Collection
+from pathlib import Path
+
+from vla_adapter_ros.contract.resources import checkpoints_folder
+from vla_adapter_ros.nodes.graph import LOOPBACK, RANGE
+from vla_adapter_ros.nodes.graph_status import (
+    ACTIVE,
+    CHECKPOINT,
+    CHUNK_MS,
+    DEVICE,
+    WEIGHTS,
+    GraphStatus,
+    NodeReport,
+)
+
+
+def ready_line(status: GraphStatus, kinds: Collection[str], contract: str) -> str:
+    """What runs, in a line; empty while one of the nodes is not active.
+
+    Args:
+        status: What the nodes say.
+        kinds: Of the nodes that were started.
+        contract: Of the robot, as it was named.
+    """
+    reports = [status.reports.get(kind) for kind in kinds]
+    if not all(report is not None and report.lifecycle == ACTIVE for report in reports):
+        return ""
+    policy = status.reports.get("policy")
+    parts = [f"contract {contract}", f"discovery range {discovery_range()}"]
+    if policy is not None and "policy" in kinds:
+        parts.insert(0, policy_text(policy) or "no checkpoint")
+    return f"ready: {', '.join(parts)}"
+
+
+def policy_text(report: NodeReport) -> str:
+    """Checkpoint, device, type of the weights and time per chunk; empty where no checkpoint is loaded."""
+    values = report.values
+    if not values.get(CHECKPOINT):
+        return ""
+    path = Path(values[CHECKPOINT])
+    name = path.name if path.parent == checkpoints_folder() else str(path)
+    took = f", {values[CHUNK_MS]} ms per chunk" if values.get(CHUNK_MS) else ""
+    return f"checkpoint {name} {values[DEVICE]}, {values[WEIGHTS]}{took}"
+
+
+def discovery_range() -> str:
+    """How far nodes look for each other, in ROS's word and in plain ones."""
+    word = os.environ.get(RANGE) or "SUBNET"
+    return f"{word} (this computer alone)" if word == LOOPBACK else word
