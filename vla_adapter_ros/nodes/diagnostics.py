@@ -37,6 +37,7 @@ class Diagnostics:
         self._node, self._kind = node, kind
         self.faults = Faults(node.get_logger())
         """Errors of callbacks, which are published too."""
+        self.faults.told_elsewhere = self._tells
         self.describe: Callable[[], Mapping[str, Any]] = dict
         """Gives further values for each message; must not wait for anything."""
         self._lock = threading.Lock()
@@ -50,14 +51,16 @@ class Diagnostics:
         """Say how the node is: an empty `problem` is good.
 
         A problem is logged once when it begins and once when it is over; one that differs in numbers only
-        is the same.
+        is the same. What a fault tells in the same words is not told again.
         """
-        level = DiagnosticStatus.WARN if problem else DiagnosticStatus.OK
+        level, kind = DiagnosticStatus.WARN if problem else DiagnosticStatus.OK, kind_of(problem)
+        told = bool(problem) and self.faults.tells(kind)
         with self._lock:
             self._level, self._text, self._values = level, problem or "ok", values
             self._problem = problem
-            if new := self._begins(problem):
-                self._texts[kind_of(problem)] = problem
+            new = self._begins(problem) and not told
+            if new:
+                self._texts[kind] = problem
         if new:
             self._node.get_logger().warning(problem)
 
@@ -103,6 +106,10 @@ class Diagnostics:
         """Publish no more."""
         self._timer.cancel()
 
+    def _tells(self, kind: str) -> bool:
+        with self._lock:
+            return kind in self._texts
+
     def _begins(self, problem: str) -> bool:
         """Whether a problem is new; it lasts until another call says otherwise."""
         return bool(problem) and self._said.begins(kind_of(problem), time.monotonic())
@@ -126,6 +133,6 @@ class Diagnostics:
     def _tell_ends(self) -> None:
         with self._lock:
             self._begins(self._problem)  # it lasts, though nobody may have said so lately
-            over = [self._texts.pop(kind) for kind, _ in self._said.ended(time.monotonic())]
-        for text in over:
+            over = [self._texts.pop(kind, "") for kind, _ in self._said.ended(time.monotonic())]
+        for text in filter(None, over):
             self._node.get_logger().info(f"over: {text}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -32,6 +32,8 @@ class Faults:
         self._newest: dict[str, tuple[str, float]] = {}  # what -> newest error, and when
         self._said_once = SaidOnce()
         self._kinds: dict[str, set[str]] = {}  # what -> kinds of errors that were logged
+        self.told_elsewhere: Callable[[str], bool] = lambda kind: False
+        """Whether the node has said a sentence of a kind (see `kind_of`) otherwise, and it still holds."""
 
     def report(self, what: str, error: str, details: str = "") -> None:
         """Something failed; the first error, and the first one of another kind, is logged.
@@ -52,6 +54,8 @@ class Faults:
             if kind in said or len(said) >= MOST_KINDS:
                 return
             said.add(kind)
+        if self.told_elsewhere(kind):
+            return
         if details:
             self._logger.error(f"{what}: {error}\n{details}")
         else:
@@ -66,6 +70,11 @@ class Faults:
             self.report(what, str(raised))
         except Exception as raised:
             self.report(what, f"{type(raised).__name__}: {raised}", traceback.format_exc())
+
+    def tells(self, kind: str) -> bool:
+        """Whether an error of this kind goes on."""
+        with self._lock:
+            return any(kind in kinds for kinds in self._kinds.values())
 
     def current(self) -> list[str]:
         """The faults that go on, one line each; to be called now and then, since it also ends the others."""

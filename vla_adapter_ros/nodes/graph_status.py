@@ -120,9 +120,9 @@ class GraphStatus:
                 return f"{report.name} {loads}: wait for its ready line"
             if report.lifecycle == FAILED:
                 return f"{report.name}: {report.text}"
-            return f"{report.name} is {report.lifecycle}: activate it, or set its parameter autostart"
+            return f"{report.name} is {report.lifecycle}: activate it, or set autostart"
         if name:
-            return f"{name} is in the graph and says nothing: it has just died, or hangs"
+            return f"{name} is in the graph and says nothing: it has died, or hangs"
         where = "" if self.namespace == "/" else f" in {self.namespace}"
         others = f"; there is one in {', '.join(self.elsewhere)} (--namespace)" if self.elsewhere else ""
         return f"no {kind} runs{where}{others if kind == 'controller' else ''}"

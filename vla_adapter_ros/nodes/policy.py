@@ -257,7 +257,7 @@ class ConfiguredPolicy(Configured[PolicyParameters]):
 
     def _diagnose(self) -> None:
         """Say the first of what stands against chunks: the end of an instruction tells its own cause."""
-        inputs = "; ".join(self._streams.issues(self.node.now())) or self._frame_problem
+        inputs = "; ".join(self._streams.silences(self.node.now())) or self._frame_problem
         self.node.diagnose(self._why_ended or inputs or self._no_chunk or self._pacer.issue())
 
     def _describe(self) -> dict[str, object]:

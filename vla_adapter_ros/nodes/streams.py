@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any
 
@@ -151,6 +151,10 @@ class StreamSubscriber:
         """Publishers of another type, whom polled streams cannot hear, in words."""
         return [] if self._polling is None else self._polling.mismatches()
 
+    def silences(self, now: float) -> list[str]:
+        """As `issues`, without what was refused: that is a fault of the node already."""
+        return self._without_echoes(self.builder.issues(now, self._why_silent), self._refused_lately(now))
+
     def _why_silent(self, stream: str, heard: bool) -> str:
         """What ROS knows about a silent stream, as the end of a message."""
         cameras = self.builder.cameras
@@ -163,12 +167,21 @@ class StreamSubscriber:
         """What a frame lacks, after what was refused lately: of that camera, its age is only the echo."""
         if not found:
             return []
-        title = self._node.contract.stream_title
-        newest = list(self._refused.items())
-        refused = {stream: why for stream, (why, at) in newest if now - at < said_once.ENDED_AFTER_S}
-        echoes = tuple(f"camera {stream}: {age}" for stream in refused for age in ("newest ", "no sample"))
+        title, refused = self._node.contract.stream_title, self._refused_lately(now)
         causes = [f"{title(stream)}: {why}" for stream, why in refused.items()]
-        return causes + [text for text in found if not text.startswith(echoes)] + self.mismatches()
+        return causes + self._without_echoes(found, refused)
+
+    def _refused_lately(self, now: float) -> dict[str, str]:
+        """Stream -> why its newest message was refused, if that was lately."""
+        newest = list(self._refused.items())
+        return {stream: why for stream, (why, at) in newest if now - at < said_once.ENDED_AFTER_S}
+
+    def _without_echoes(self, found: list[str], refused: Iterable[str]) -> list[str]:
+        """What a frame lacks but for the age of cameras whose images are refused."""
+        if not found:
+            return []
+        echoes = tuple(f"camera {stream}: {age}" for stream in refused for age in ("newest ", "no sample"))
+        return [text for text in found if not text.startswith(echoes)] + self.mismatches()
 
     def _subscribe(
         self, kind: type, topic: str, stream: str, add: Callable[[str, Any, float], None], quality: QoSProfile
