@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -14,6 +15,8 @@ import pytest
 from bench import PATIENCE_S
 
 from vla_adapter_ros.nodes.recorder_client import RecorderClient
+from vla_adapter_ros.nodes.ros_client import RosClient
+from vla_adapter_ros.srv import Demonstrate
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 ASKING = REPOSITORY / "test" / "ros" / "asking.py"
@@ -93,6 +96,7 @@ def test_a_killed_recorder_comes_back_and_everything_ends_with_the_controller(br
     running = bringup("--no-policy", "--record", str(tmp_path / "data"))
     with RecorderClient() as client:
         until(lambda: client.ready)
+        until(lambda: "vla-adapter: ready: contract franka_sim, discovery range LOCALHOST" in running.said)
         before = running.nodes()
         assert set(before) == {"simulator", "controller", "recorder"}
         running.kill("recorder")
@@ -141,6 +145,28 @@ def test_a_policy_that_is_killed_ten_times_takes_instructions_again(bringup, tmp
     finally:
         client.kill()
         client.wait()
+
+
+@pytest.mark.slow
+def test_a_dry_run_without_a_checkpoint_checks_the_streams_and_is_led_by_a_human(bringup):
+    running = bringup("--contract", "ur5e_sim", "--mode", "dry_run")
+
+    def run(*words: str) -> str:
+        command = [sys.executable, "-m", "vla_adapter_ros.cli.main", *words]
+        return subprocess.run(command, capture_output=True, text=True, cwd=REPOSITORY, check=False).stdout
+
+    until(lambda: "ready: no checkpoint, contract ur5e_sim" in running.said)
+    assert run("instruct", "wave").startswith("refused: no checkpoint is loaded")
+    told = json.loads(run("status", "--json"))
+    assert told["mode"] == "dry_run" and told["state"] == "idle"
+    assert told["why"].startswith("no instruction could be followed: no checkpoint is loaded")
+    rates = {stream: found["rate_hz"] for stream, found in told["streams"].items()}
+    assert len(rates) >= 3 and all(rate > 1.0 for rate in rates.values()), rates
+    with RosClient("human") as client:
+        demonstrate = client.service(Demonstrate, "simulator/demonstrate")
+        assert demonstrate.call(Demonstrate.Request(target="red"), 30.0).accepted
+        until(lambda: "a human leads" in run("status"))
+    assert "idle -> running" in running.said
 
 
 @pytest.mark.slow

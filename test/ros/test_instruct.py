@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 import threading
@@ -11,9 +12,11 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 from bench import CONTRACT
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from sensor_msgs.msg import JointState
 from stand_in import StandIn
 
+from vla_adapter_ros.msg import ControllerStatus
 from vla_adapter_ros.nodes.graph import node_list
 from vla_adapter_ros.srv import Instruct
 
@@ -59,6 +62,24 @@ def test_a_service_of_another_name_is_found_and_no_other_namespace_is_guessed(no
     assert run("instruct", "wave", "--namespace", "/left", "--wait", "30").out == "heard"
     lost = run("instruct", "wave", "--wait", "3")
     assert lost.status == 1 and "others are in /left (--namespace)" in lost.error
+
+
+def test_the_status_is_that_of_a_namespace_whatever_topics_are_called(node):
+    status = ControllerStatus(
+        state="disarmed", first_cause="not armed yet: call ~/arm", control_source="none"
+    )
+    publisher = node.create_publisher(ControllerStatus, "odd/name", 10)
+    node.create_timer(0.05, lambda: publisher.publish(status))
+    report = DiagnosticStatus(name="/left/arm_mover", message="ok")
+    report.values = [KeyValue(key="kind", value="controller"), KeyValue(key="lifecycle", value="active")]
+    diagnostics = node.create_publisher(DiagnosticArray, "/diagnostics", 10)
+    node.create_timer(0.1, lambda: diagnostics.publish(DiagnosticArray(status=[report])))
+    told = json.loads(run("status", "--json", "--namespace", "/left").out)
+    assert (told["state"], told["why"]) == ("disarmed", "not armed yet: `vla-adapter arm`")
+    assert told["nodes"]["controller"]["name"] == "/left/arm_mover"
+    elsewhere = run("status")
+    assert elsewhere.status == 1
+    assert "no controller runs; there is one in /left (--namespace)" in elsewhere.out
 
 
 def test_without_nodes_one_sentence_says_what_to_start():

@@ -23,6 +23,17 @@ def of_profile(path, tag):
     return [found.text for found in ElementTree.parse(path).iter() if found.tag.endswith(f"}}{tag}")]
 
 
+def test_only_a_dry_run_of_a_robot_without_a_checkpoint_loads_none():
+    def checkpoint(contract, **options):
+        nodes = node_list(contract=contract, simulate=False, **options)
+        return next(node.parameters["checkpoint"] for node in nodes if node.kind == "policy")
+
+    assert checkpoint("ur5e_sim", mode="dry_run") == "none"
+    assert checkpoint("ur5e_sim", mode="dry_run", checkpoint="mine") == "mine"
+    assert checkpoint("ur5e_sim") == ""  # the policy then says how the robot differs
+    assert checkpoint("franka_sim", mode="dry_run") == ""
+
+
 def test_a_simulation_is_for_this_computer_alone():
     assert graph_environment(True, {})[RANGE] == "LOCALHOST"
     assert of_profile(profile(True), "address") == ["127.0.0.1"]
