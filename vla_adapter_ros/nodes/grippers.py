@@ -11,7 +11,7 @@ from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
 
 from vla_adapter_ros.contract import Contract
 from vla_adapter_ros.contract.schema import Gripper
-from vla_adapter_ros.errors import ParameterError
+from vla_adapter_ros.errors import ParameterError, ServiceError
 from vla_adapter_ros.nodes.base import ManagedNode
 from vla_adapter_ros.nodes.conversions import to_stamp
 
@@ -118,10 +118,9 @@ class GripperAction(GripperOutput):
         self._answered = True
         last, self._last = self._last, None  # to be sent again, unless it was accepted
         with self._node.boundary(f"action {self._gripper.topic}"):
-            if not future.cancelled() and future.result().accepted:
-                self._last = last
-            else:
-                self._node.faults.report(f"action {self._gripper.topic}", "the gripper's goal was refused")
+            if future.cancelled() or not future.result().accepted:
+                raise ServiceError("the gripper's goal was refused")
+            self._last = last
 
 
 def gripper_command_type() -> Any:
