@@ -43,19 +43,25 @@ class Shift:
         assert self.bench.call(Trigger, f"controller_node/{name}", Trigger.Request()).success
 
     def phase(self, *awaited: str, each_s: Callable[[int], None] = lambda second: None) -> None:
-        """Let time pass, and take what was logged."""
+        """Let time pass, and look at what was logged."""
         for second in range(round(PHASE_S)):
             each_s(second)
             self.bench.run(1.0, *awaited)
+        new = self.new_lines()
+        self.lines.append(new)
+        twice = {kind: n for kind, n in Counter(map(kind_of, new)).items() if n > 1}
+        told = "\n".join(new)
+        assert not twice, f"phase {len(self.lines)}: {twice}\n{told}"
+        assert len(new) <= MOST_LINES, f"phase {len(self.lines)}\n{told}"
+
+    def new_lines(self) -> list[str]:
+        """What all nodes have logged since the last call, without what rclpy puts before."""
         new = []
         for log in self._logs.glob("*.log"):
             text = log.read_text().splitlines()
             new += [line.partition("]: ")[2] or line for line in text[self._read[log] :]]
             self._read[log] = len(text)
-        self.lines.append(new)
-        twice = {kind: n for kind, n in Counter(map(kind_of, new)).items() if n > 1}
-        assert not twice, (len(self.lines), twice, new)
-        assert len(new) <= MOST_LINES, new
+        return new
 
     def lose(self, **changes: Any) -> None:
         """Half a minute with something wrong, and half a minute after it is well again."""
@@ -89,6 +95,8 @@ class Shift:
         self.phase("controller")
         self._start_policy()
         self.bench.wait_for("policy")
+        self.bench.run(0.5, *BOTH)
+        self.new_lines()  # of the start
         self.phase(*BOTH)
         self.instruct()
         self.phase(*BOTH)
@@ -103,6 +111,7 @@ def test_in_an_hour_nothing_is_said_twice_without_news(bench, graph, random_chec
     bench.run(0.5, *BOTH)
     shift, begun = Shift(bench, runner, lambda: runner.start(policy)), bench.now
     others = [name for name in bench.joint_names if name != "fr3_joint4"]
+    shift.new_lines()  # of the start
     while bench.now - begun < 3600.0:
         shift.instruct()
         shift.phase(*BOTH)
