@@ -47,19 +47,21 @@ class Shift:
         for second in range(round(PHASE_S)):
             each_s(second)
             self.bench.run(1.0, *awaited)
-        new = self.new_lines()
+        logs = self.new_lines()
+        new = [line for lines in logs for line in lines]
         self.lines.append(new)
-        twice = {kind: n for kind, n in Counter(map(kind_of, new)).items() if n > 1}
+        kinds = [(log, kind_of(line)) for log, lines in enumerate(logs) for line in lines]
+        twice = {kind: n for kind, n in Counter(kinds).items() if n > 1}
         told = "\n".join(new)
         assert not twice, f"phase {len(self.lines)}: {twice}\n{told}"
         assert len(new) <= MOST_LINES, f"phase {len(self.lines)}\n{told}"
 
-    def new_lines(self) -> list[str]:
-        """What all nodes have logged since the last call, without what rclpy puts before."""
+    def new_lines(self) -> list[list[str]]:
+        """What each node has logged since the last call, without what rclpy puts before."""
         new = []
         for log in self._logs.glob("*.log"):
             text = log.read_text().splitlines()
-            new += [line.partition("]: ")[2] or line for line in text[self._read[log] :]]
+            new.append([line.partition("]: ")[2] or line for line in text[self._read[log] :]])
             self._read[log] = len(text)
         return new
 

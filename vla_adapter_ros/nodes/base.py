@@ -190,9 +190,9 @@ class ManagedNode(LifecycleNode, Generic[P]):
         """ROS time [s]."""
         return self.get_clock().now().nanoseconds * 1e-9
 
-    def diagnose(self, problem: str, **values: Any) -> None:
-        """Say how the node is, with values for /diagnostics: see `Diagnostics.set_problem`."""
-        self._diagnostics.set_problem(problem, values)
+    def diagnose(self, *problems: str, **values: Any) -> None:
+        """Say how the node is, with values for /diagnostics: see `Diagnostics`. An empty text is no problem."""
+        self._diagnostics.set_problems([problem for problem in problems if problem], values)
 
     def describe_with(self, values: Callable[[], Mapping[str, Any]]) -> None:
         """Have `values` called for every message on /diagnostics, until the clean-up."""

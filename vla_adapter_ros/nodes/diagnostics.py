@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 import traceback
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -43,32 +43,32 @@ class Diagnostics:
         self._lock = threading.Lock()
         self._level, self._text, self._values = DiagnosticStatus.OK, "unconfigured", dict[str, Any]()
         self._lifecycle = "unconfigured"
-        self._said, self._texts, self._problem = SaidOnce(), dict[str, str](), ""
+        self._said, self._texts = SaidOnce(), dict[str, str]()  # kind -> text, of what was logged
+        self._problems: tuple[str, ...] = ()
         self._publisher = node.create_publisher(DiagnosticArray, "/diagnostics", QoSProfile(depth=10))
         self._timer = node.create_timer(PERIOD_S, self._publish, clock=STEADY)
 
-    def set_problem(self, problem: str, values: dict[str, Any]) -> None:
-        """Say how the node is: an empty `problem` is good.
+    def set_problems(self, problems: Sequence[str], values: dict[str, Any]) -> None:
+        """Say how the node is: without problems it is good.
 
         A problem is logged once when it begins and once when it is over; one that differs in numbers only
         is the same. What a fault tells in the same words is not told again.
         """
-        level, kind = DiagnosticStatus.WARN if problem else DiagnosticStatus.OK, kind_of(problem)
-        told = bool(problem) and self.faults.tells(kind)
+        untold = [problem for problem in problems if not self.faults.tells(kind_of(problem))]
         with self._lock:
-            self._level, self._text, self._values = level, problem or "ok", values
-            self._problem = problem
-            new = self._begins(problem) and not told
-            if new:
-                self._texts[kind] = problem
-        if new:
+            self._level = DiagnosticStatus.WARN if problems else DiagnosticStatus.OK
+            self._text, self._values = "; ".join(problems) or "ok", values
+            self._problems = tuple(problems)
+            new = [problem for problem in self._begin() if problem in untold]
+            self._texts.update({kind_of(problem): problem for problem in new})
+        for problem in new:
             self._node.get_logger().warning(problem)
 
     def set_state(self, state: str) -> None:
         """Say in which state the node is; what an earlier state had to report is over."""
         with self._lock:
             self._level, self._text, self._values = DiagnosticStatus.OK, state, {}
-            self._lifecycle, self._problem = state, ""
+            self._lifecycle, self._problems = state, ()
             self._said.forget()
             self._texts.clear()
 
@@ -110,9 +110,10 @@ class Diagnostics:
         with self._lock:
             return kind in self._texts
 
-    def _begins(self, problem: str) -> bool:
-        """Whether a problem is new; it lasts until another call says otherwise."""
-        return bool(problem) and self._said.begins(kind_of(problem), time.monotonic())
+    def _begin(self) -> list[str]:
+        """The problems that are new; they last until another call says otherwise."""
+        now = time.monotonic()
+        return [problem for problem in self._problems if self._said.begins(kind_of(problem), now)]
 
     def _publish(self) -> None:
         with self.faults.boundary("diagnostics"):
@@ -132,7 +133,7 @@ class Diagnostics:
 
     def _tell_ends(self) -> None:
         with self._lock:
-            self._begins(self._problem)  # it lasts, though nobody may have said so lately
+            self._begin()  # they last, though nobody may have said so lately
             over = [self._texts.pop(kind, "") for kind, _ in self._said.ended(time.monotonic())]
         for text in filter(None, over):
             self._node.get_logger().info(f"over: {text}")

@@ -256,9 +256,9 @@ class ConfiguredPolicy(Configured[PolicyParameters]):
         return next(iter(self._streams.issues(self.node.now())), self._frame_problem)
 
     def _diagnose(self) -> None:
-        """Say the first of what stands against chunks: the end of an instruction tells its own cause."""
-        inputs = "; ".join(self._streams.silences(self.node.now())) or self._frame_problem
-        self.node.diagnose(self._why_ended or inputs or self._no_chunk or self._pacer.issue())
+        """Say what stands against chunks, the end of an instruction first."""
+        inputs = self._streams.silences(self.node.now()) or [self._frame_problem]
+        self.node.diagnose(self._why_ended, *inputs, self._no_chunk, self._pacer.issue())
 
     def _describe(self) -> dict[str, object]:
         """What `vla-adapter status` and others want to know, as values of /diagnostics."""
