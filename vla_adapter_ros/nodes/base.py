@@ -191,7 +191,7 @@ class ManagedNode(LifecycleNode, Generic[P]):
         return self.get_clock().now().nanoseconds * 1e-9
 
     def diagnose(self, *problems: str, **values: Any) -> None:
-        """Say how the node is, with values for /diagnostics: see `Diagnostics`. An empty text is no problem."""
+        """Say how the node is, with values for /diagnostics; an empty text is no problem."""
         self._diagnostics.set_problems([problem for problem in problems if problem], values)
 
     def describe_with(self, values: Callable[[], Mapping[str, Any]]) -> None:
