@@ -99,14 +99,14 @@ def add_parameter(parser: Any, kind: type[CommonParameters], name: str) -> None:
 
 
 def add_robot(parser: argparse.ArgumentParser) -> None:
-    """Add `--robot` and `--simulate`: every command that starts nodes simulates the robot by default."""
+    """Add `--simulate` and `--no-simulate`, also called `--robot`: every command that starts nodes simulates the robot by default."""
     robot = parser.add_mutually_exclusive_group()
     robot.add_argument(
         "--simulate", action="store_true", default=True,
         help="start the simulated robot; the nodes speak to this computer alone (this is the default)",
     )  # fmt: skip
     robot.add_argument(
-        "--robot", dest="simulate", action="store_false",
+        "--no-simulate", "--robot", dest="simulate", action="store_false",
         help="a real robot: start no simulator; ROS's own network settings hold",
     )  # fmt: skip
 

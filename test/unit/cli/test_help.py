@@ -113,7 +113,8 @@ def test_options_that_do_not_fit_together_show_the_usage_too(capsys):
 def test_the_robot_is_simulated_by_default_everywhere():
     for words in ("bringup", "record --dataset x"):
         assert _parser().parse_args(words.split()).simulate is True
-        assert _parser().parse_args([*words.split(), "--robot"]).simulate is False
+        for real in ("--robot", "--no-simulate"):
+            assert _parser().parse_args([*words.split(), real]).simulate is False
         assert _parser().parse_args([*words.split(), "--simulate"]).simulate is True
         with pytest.raises(SystemExit):
             _parser().parse_args([*words.split(), "--robot", "--simulate"])
