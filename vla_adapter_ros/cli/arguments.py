@@ -99,7 +99,7 @@ def add_parameter(parser: Any, kind: type[CommonParameters], name: str) -> None:
 
 
 def add_robot(parser: argparse.ArgumentParser) -> None:
-    """Add `--simulate` and `--no-simulate`, also called `--robot`: every command that starts nodes simulates the robot by default."""
+    """Add `--simulate` and its opposite: every command that starts nodes simulates the robot by default."""
     robot = parser.add_mutually_exclusive_group()
     robot.add_argument(
         "--simulate", action="store_true", default=True,

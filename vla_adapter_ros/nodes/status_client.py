@@ -17,7 +17,7 @@ from vla_adapter_ros.nodes.streams import best_effort
 
 KINDS = ("simulator", "controller", "policy", "recorder")
 LOOK_S = 0.05  # between two looks at the graph
-LONGEST_LOOK_S = 0.1  # counts of a look: who got no processor meanwhile has heard nothing
+LONGEST_LOOK_S = 0.25  # counts of a look: who got no processor meanwhile has heard nothing
 SHORTEST_S = 0.5  # counted so: for nodes that are not known yet
 LONGEST_S = (
     3.5  # where controller or policy is not known: nodes of one machine may need 3 s to find each other
