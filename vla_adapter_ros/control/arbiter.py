@@ -124,7 +124,7 @@ class Arbiter:
             ChunkError: see `check_chunk` and `Instructions.check`, or the state does not permit motion.
         """
         self.instructions.check(chunk)
-        check_chunk(chunk, self._contract, now)
+        check_chunk(chunk, self._contract, now, self._sources.path_time.between(chunk.stamp, now))
         if not len(chunk.rows):
             return None
         self._refuse_new(chunk)

@@ -61,8 +61,14 @@ class Chunk:
         return self.stamp + max(len(self.rows) - 1, 0) / self.rate_hz
 
 
-def check_chunk(chunk: Chunk, contract: Contract, now: float) -> None:
+def check_chunk(chunk: Chunk, contract: Contract, now: float, passed_s: float) -> None:
     """Refuse a chunk that does not fit the robot or the moment.
+
+    Args:
+        chunk: As it came.
+        contract: The robot's contract.
+        now: The moment [s].
+        passed_s: Path time from its stamp to now [s]: see `PathTime`.
 
     Raises:
         ChunkValueError: a value that is not finite.
@@ -91,11 +97,11 @@ def check_chunk(chunk: Chunk, contract: Contract, now: float) -> None:
         )
     if chunk.stamp > now + FUTURE_TOLERANCE_S:
         raise ChunkError(f"stamped {chunk.stamp - now:.3f} s in the future")
-    end = chunk.end
+    lasts_s = chunk.end - chunk.stamp
     if contract.action.space.is_delta:
-        end += 1.0 / chunk.rate_hz  # the last displacement takes a row's time
-    if len(chunk.rows) and end < now:
-        raise ChunkError(f"too late: its last row was due {now - end:.3f} s ago")
+        lasts_s += 1.0 / chunk.rate_hz  # the last displacement takes a row's time
+    if len(chunk.rows) and lasts_s < passed_s:
+        raise ChunkError(f"too late: its last row was due {passed_s - lasts_s:.3f} s ago")
 
 
 def check_size(rows: int, rate_hz: float) -> None:

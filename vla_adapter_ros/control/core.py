@@ -63,6 +63,10 @@ class MotionCore:
         handover_s: Shortest time in which a difference at a hand-over fades out [s].
         crossfade_s: Length of a cross-fade [s].
         margin_s: What a stop that is cut short leaves of the committed motion [s].
+        speed: Of the policy's motion at the start: see `set_speed`.
+
+    Raises:
+        CommandError: a speed that is not allowed.
     """
 
     def __init__(
@@ -75,6 +79,7 @@ class MotionCore:
         handover_s: float = 0.1,
         crossfade_s: float = 0.3,
         margin_s: float = MARGIN_S,
+        speed: float = 1.0,
     ) -> None:
         self.contract = contract
         self.period_s = period_s
@@ -86,7 +91,7 @@ class MotionCore:
         self._clock = clock = TickClock(period_s)
         self._arm = arm = ArmState(contract)
         self._motion = motion = CommittedMotion(Limiter(self.limits, period_s), period_s, lead, margin)
-        self._sources = sources = Sources(contract, self.limits, splice, handover_s, crossfade_s)
+        self._sources = sources = Sources(contract, self.limits, splice, handover_s, crossfade_s, speed)
         self._arbiter = Arbiter(contract, clock, arm, motion, sources, self.counters, armed)
         self._execution = Execution(contract, clock, arm, motion, sources, self._arbiter, self.counters)
 
@@ -244,6 +249,14 @@ class MotionCore:
         """Leave `stopped`, and `holding` once its cause is gone. It never moves the arm."""
         return self._arbiter.answer(self._arbiter.do(Event.RESET, NO_INSTRUCTION), "reset")
 
+    def set_speed(self, speed: float) -> tuple[bool, str]:
+        """Carry out the policy's motion at this fraction of its own speed, 0.1 to 1; a human's is not scaled."""
+        try:
+            self._sources.timeline.set_speed(speed, self._clock.time)
+        except CommandError as error:
+            return False, str(error)
+        return True, f"the policy's motion is carried out at {speed:g} times its own speed"
+
     def activate(self, now: float) -> None:
         """Begin at `now` [s], after a time without ticks: nothing of before moves the arm."""
         if self._clock.started:
@@ -334,6 +347,11 @@ class MotionCore:
     def foreign_publisher(self) -> str:
         """See `foreign`."""
         return self._arbiter.foreign
+
+    @property
+    def speed(self) -> float:
+        """See `set_speed`."""
+        return self._sources.path_time.speed
 
     @property
     def newest_chunk(self) -> tuple[str, int, int]:

@@ -14,6 +14,7 @@ from vla_adapter_ros.control.kinematics import ArmKinematics
 from vla_adapter_ros.control.limiter import Reference
 from vla_adapter_ros.control.limits import Limits
 from vla_adapter_ros.control.motion import CommittedMotion
+from vla_adapter_ros.control.path_time import PathTime
 from vla_adapter_ros.control.spaces import absolute_chunk
 from vla_adapter_ros.control.takeover import Takeover
 from vla_adapter_ros.control.teleop import TeleopStream
@@ -28,13 +29,22 @@ class Sources:
         contract: The robot's contract.
         limits: Of the joints.
         splice, handover_s, crossfade_s: See `ChunkTimeline`.
+        speed: Of the policy's motion at the start.
     """
 
     def __init__(
-        self, contract: Contract, limits: Limits, splice: str, handover_s: float, crossfade_s: float
+        self,
+        contract: Contract,
+        limits: Limits,
+        splice: str,
+        handover_s: float,
+        crossfade_s: float,
+        speed: float,
     ) -> None:
         self._contract = contract
-        self.timeline = ChunkTimeline(limits, splice, handover_s, crossfade_s)
+        self.path_time = PathTime(speed)
+        """Of the policy's motion."""
+        self.timeline = ChunkTimeline(limits, splice, handover_s, crossfade_s, path_time=self.path_time)
         self.teleop = TeleopStream(contract)
         self.takeover = Takeover(contract)
         self.gripper_places = contract.gripper_places
@@ -92,7 +102,8 @@ class Sources:
 
     def first_target(self, smooth: Chunk, now: float) -> np.ndarray:
         """Joint positions (J,) of the newest absolute row that is due at `now` [s], or of the first."""
-        index = int(np.floor((now - smooth.stamp) * smooth.rate_hz + 1e-6))
+        passed_s = self.path_time.between(smooth.stamp, now)
+        index = int(np.floor(passed_s * smooth.rate_hz + 1e-6))
         return smooth.rows[min(max(index, 0), len(smooth.rows) - 1), : len(self._contract.arm_joints)]
 
     def follow(
@@ -154,12 +165,18 @@ class Sources:
     def command(self, source: str, now: float) -> np.ndarray:
         """The action (A,) of `source` at `now` [s], before limiting, in the contract's own space.
 
-        Joint positions of chunks are interpolated; rows of other spaces are those that are due.
+        Joint positions of chunks are interpolated; rows of other spaces are those that are due. Of a
+        displacement it is the part that the arm goes in the time of a row, so that what is recorded adds up.
         """
         if source == "human":
             return self.teleop.command
-        if self._contract.action.space is not ActionSpace.JOINT_POSITION:
-            return self._rows[min(self.timeline.row(now - self._ahead), len(self._rows) - 1)]
+        action = self._contract.action
+        if action.space is not ActionSpace.JOINT_POSITION:
+            row = self._rows[min(self.timeline.row(now - self._ahead), len(self._rows) - 1)]
+            if action.space.is_delta and action.delta_reference is not DeltaReference.CHUNK_START:
+                row = row.copy()
+                row[self._arm_places] *= self.path_time.speed_at(now)
+            return row
         command = np.empty(len(self._contract.action_names))
         command[self._arm_places] = self.timeline.at(now)[0] / self._scale
         command[self.gripper_places] = self.timeline.grippers(now)
