@@ -55,6 +55,7 @@ def add_bringup(commands: Any) -> None:
         help="let torch.compile fuse kernels: minutes at the start, faster after",
     )  # fmt: skip
     add_parameter(bringup, ControllerParameters, "mode")
+    add_parameter(bringup, ControllerParameters, "speed")
     bringup.set_defaults(run=_bringup)
 
 
@@ -75,6 +76,7 @@ def _bringup(options: argparse.Namespace) -> int:
         device=options.device,
         compiled=options.compile,
         mode=options.mode,
+        speed=options.speed,
     )
     if not nodes:
         raise ParameterError("no node is left to start: leave one of --robot --no-controller --no-policy out")

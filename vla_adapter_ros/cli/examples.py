@@ -5,7 +5,7 @@ GROUPS = {
     "data": ("record", "collect-demos", "dataset"),
     "train": ("finetune", "evaluate", "checkpoint"),
     "robot": ("contract", "bringup"),
-    "operate": ("status", "watch", "instruct", "arm", "hold", "stop", "reset"),
+    "operate": ("status", "watch", "instruct", "arm", "hold", "stop", "reset", "speed"),
     "maintainers": ("benchmark", "pretrain-grounding"),
 }
 EXAMPLES = {
@@ -31,6 +31,7 @@ EXAMPLES = {
     ("status",): ["status", "status --namespace /left --json"],
     ("watch",): ["watch"],
     ("arm",): ["arm", "arm --namespace /left"],
+    ("speed",): ["speed 0.3", "speed 1"],
     ("hold",): ["hold"],
     ("stop",): ["stop", "stop --namespace /left"],
     ("reset",): ["reset"],

@@ -10,6 +10,7 @@ from functools import partial
 from typing import Any
 
 from vla_adapter_ros.cli.arguments import namespace, number
+from vla_adapter_ros.control.path_time import FASTEST, SLOWEST
 from vla_adapter_ros.errors import NoAnswerError
 from vla_adapter_ros.nodes.graph import nobody_here
 
@@ -18,6 +19,17 @@ def _trigger(options: argparse.Namespace) -> tuple[type, Any]:
     from std_srvs.srv import Trigger
 
     return Trigger, Trigger.Request()
+
+
+def _set_speed(options: argparse.Namespace) -> tuple[type, Any]:
+    from vla_adapter_ros.srv import SetSpeed
+
+    return SetSpeed, SetSpeed.Request(speed=options.speed)
+
+
+def _add_speed(parser: argparse.ArgumentParser) -> None:
+    text = f"{SLOWEST:g} to {FASTEST:g}, such as 0.3; {FASTEST:g} is the policy's own speed"
+    parser.add_argument("speed", type=number(SLOWEST, FASTEST), help=text)
 
 
 @dataclass(frozen=True)
@@ -42,6 +54,9 @@ CONTROLLER_COMMANDS = {
     "hold": ControllerCommand("end the instruction: the arm comes to rest and holds", "hold"),
     "stop": ControllerCommand("stop the arm, which stays stopped until reset; no safety function", "stop"),
     "reset": ControllerCommand("end a stop; nothing moves by that", "reset"),
+    "speed": ControllerCommand(
+        "carry out the policy's motion at a fraction of its own speed", "set_speed", _set_speed, _add_speed
+    ),
 }
 """Every command that is one call of the controller."""
 

@@ -250,7 +250,7 @@ class MotionCore:
         return self._arbiter.answer(self._arbiter.do(Event.RESET, NO_INSTRUCTION), "reset")
 
     def set_speed(self, speed: float) -> tuple[bool, str]:
-        """Carry out the policy's motion at this fraction of its own speed, 0.1 to 1; a human's is not scaled."""
+        """Carry out the policy's motion at this fraction of its own speed, 0.1 to 1; not a human's."""
         try:
             self._sources.timeline.set_speed(speed, self._clock.time)
         except CommandError as error:

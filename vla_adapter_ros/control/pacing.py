@@ -14,7 +14,9 @@ class ChunkPacer:
     """Decides which frames are worth an inference.
 
     Normally one frame per `execution_horizon` rows. When inference was measured
-    to take long, earlier: the new chunk must arrive before the rows run out.
+    to take long, earlier: the new chunk must arrive before the rows run out. At a
+    lower speed rows last longer, so that the policy decides at the same places of
+    its path.
 
     Args:
         rate_hz: Frames and rows per second.
@@ -51,18 +53,26 @@ class ChunkPacer:
 
     @property
     def interval_rows(self) -> int:
-        """Rows between two inferences now."""
-        latency = self.latency_p99
-        spare = self._rows - 1 - math.ceil(latency * self._rate_hz)
-        return max(1, min(self._horizon, spare))
+        """Rows between two inferences now, at full speed."""
+        return self._interval_rows(1.0)
 
-    def take(self, stamp: float) -> bool:
-        """True if the frame of `stamp` is due; it then counts as taken."""
+    def take(self, stamp: float, speed: float = 1.0) -> bool:
+        """Whether the frame of `stamp` is due; it then counts as taken.
+
+        Args:
+            stamp: Of the frame [s].
+            speed: At which the controller carries out the rows now, 0.1 to 1.
+        """
         last = self._last
-        if last is not None and last <= stamp < last + (self.interval_rows - 0.5) / self._rate_hz:
+        wait_s = (self._interval_rows(speed) / speed - 0.5) / self._rate_hz
+        if last is not None and last <= stamp < last + wait_s:
             return False
         self._last = stamp
         return True
+
+    def _interval_rows(self, speed: float) -> int:
+        spare = self._rows - 1 - math.ceil(self.latency_p99 * self._rate_hz * speed)
+        return max(1, min(self._horizon, spare))
 
 
 def budget_complaint(rate_hz: float, rows: int, execution_horizon: int, latency_s: float) -> str:

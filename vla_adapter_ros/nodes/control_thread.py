@@ -49,6 +49,7 @@ class ControlThread:
             1.0 / parameters.rate_hz,
             parameters.armed or not mode.needs_arming,
             splice=parameters.splice,
+            speed=parameters.speed,
         )
         self.arms: list[ArmOutput] = []
         """One per controller of the arm; none in a mode that sends no commands."""

@@ -25,6 +25,7 @@ from vla_adapter_ros.nodes.process import run
 from vla_adapter_ros.nodes.robot_description import watch_description
 from vla_adapter_ros.nodes.streams import best_effort
 from vla_adapter_ros.nodes.topics import CHUNK_TOPIC, DEPTH, NEWEST
+from vla_adapter_ros.srv import SetSpeed
 
 HEARS_ALL = best_effort(10)
 WATCH_S = 1.0  # between two looks at the graph
@@ -51,6 +52,7 @@ class ConfiguredController(Configured[ControllerParameters]):
         super().__init__(node)
         contract, mode = self.contract, self.parameters.mode
         self.parameters.require_command_delay(contract)
+        self.parameters.require_speed()
         if not contract.hand_guided and contract.command_topics != {contract.action.topic: "joint_state"}:
             raise ContractError(
                 f"contract.action: commands on {contract.command_topics}: allowed to drive a robot are "
@@ -80,6 +82,7 @@ class ConfiguredController(Configured[ControllerParameters]):
             ("reset", self._core.reset),
         ):
             node.serve(Trigger, f"~/{name}", self._service(name, act))
+        node.serve(SetSpeed, "~/set_speed", self._on_set_speed)
         watch_description(node, contract, self._set_kinematics, node.diagnose)
         node.every(WATCH_S, self._watch_graph, steady=True)
         if not mode.sends_commands:
@@ -171,6 +174,16 @@ class ConfiguredController(Configured[ControllerParameters]):
             return response
 
         return answer
+
+    def _on_set_speed(self, request: SetSpeed.Request, response: SetSpeed.Response) -> SetSpeed.Response:
+        if not self.parameters.mode.needs_arming:
+            response.message = f"mode {self.parameters.mode}: no motion is carried out that could be slowed"
+            return response
+        with self._lock:
+            response.success, response.message = self._core.set_speed(request.speed)
+        if response.success:
+            self.node.get_logger().info(response.message)
+        return response
 
     def _watch_graph(self) -> None:
         """Look for others who drive the arm, and whether the policy is still there."""

@@ -105,6 +105,7 @@ def node_list(
     device: str = "auto",
     compiled: bool = False,
     mode: str = "drive",
+    speed: float = 1.0,
     client: bool = False,
 ) -> list[NodeSpec]:
     """The processes of a bring-up.
@@ -124,6 +125,7 @@ def node_list(
         device: torch device of the policy.
         compiled: Whether torch.compile fuses the policy's kernels.
         mode: Of the controller: drive, dry_run, shadow or row_pass_through.
+        speed: At which the policy's motion is carried out, 0.1 to 1.
         client: Whether lock step also waits for a `GraphClient`.
     """
     if (
@@ -139,7 +141,7 @@ def node_list(
     nodes = []
     if controller:
         armed = simulate if armed is None else armed
-        nodes.append(NodeSpec("controller", common | {"armed": armed, "mode": mode}))
+        nodes.append(NodeSpec("controller", common | {"armed": armed, "mode": mode, "speed": speed}))
     if policy:
         loaded = {"checkpoint": checkpoint, "device": device} | ({"compile": True} if compiled else {})
         nodes.append(NodeSpec("policy", common | loaded))

@@ -74,6 +74,7 @@ BRINGUP: Mapping[str, LaunchArgument] = {
     "seed": _parameter(SimulatorParameters, "seed"),
     "device": _parameter(PolicyParameters, "device"),
     "mode": _parameter(ControllerParameters, "mode"),
+    "speed": _parameter(ControllerParameters, "speed"),
 }
 RECORD: Mapping[str, LaunchArgument] = {
     "dataset": LaunchArgument("demonstrations", "Directory of the LeRobot data set; continued if it exists."),

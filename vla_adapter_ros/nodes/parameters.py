@@ -11,6 +11,7 @@ from pydantic.dataclasses import dataclass
 
 from vla_adapter_ros.choices import Choice, OnFail, RendererName, WeightType
 from vla_adapter_ros.contract import Contract
+from vla_adapter_ros.control.path_time import FASTEST, SLOWEST
 from vla_adapter_ros.errors import ParameterError
 from vla_adapter_ros.settings import CHECKED, Flag, Number, Text, Whole
 
@@ -127,6 +128,12 @@ class ControllerParameters(CommonParameters):
             "simulators only."
         ),
     )
+    speed: Number = Field(
+        FASTEST,
+        ge=SLOWEST,
+        le=FASTEST,
+        description="Fraction of the policy's own speed at which its motion is carried out, from the start.",
+    )
     splice: Splice = Field(
         Splice.REPLACE,
         description=(
@@ -149,6 +156,15 @@ class ControllerParameters(CommonParameters):
     gripper_max_effort: Number = Field(
         0.0, ge=0.0, description="Effort limit in GripperCommand goals [N]; 0 leaves it to the driver."
     )
+
+    def require_speed(self) -> None:
+        """Require full speed where no motion is carried out that could be slowed down.
+
+        Raises:
+            ParameterError: another speed in such a mode.
+        """
+        if self.speed != FASTEST and not self.mode.needs_arming:
+            raise ParameterError(f"speed = {self.speed:g}: allowed in mode {self.mode} is {FASTEST:g}")
 
     def require_command_delay(self, contract: Contract) -> None:
         """Require that each trajectory reaches beyond the next one.

@@ -13,6 +13,7 @@ from std_msgs.msg import String
 
 from vla_adapter_ros.control.chunk import Chunk
 from vla_adapter_ros.control.pacing import ChunkPacer
+from vla_adapter_ros.control.path_time import FASTEST, SLOWEST
 from vla_adapter_ros.dataset.leader import SILENCE_S
 from vla_adapter_ros.errors import ObservationError, VlaAdapterError
 from vla_adapter_ros.msg import ActionChunk, ControllerStatus
@@ -104,6 +105,12 @@ class ConfiguredPolicy(Configured[PolicyParameters]):
         self._end("the policy was deactivated: give a new instruction", tell=True)
         self._worker.stop()
         self._chunks.flush()
+
+    @property
+    def _speed(self) -> float:
+        """At which the controller carries out the rows; 1 where nobody says another one."""
+        said = self._heard.status.speed if self._heard.status is not None else FASTEST
+        return said if SLOWEST <= said <= FASTEST else FASTEST
 
     def _watch_for_silence(self) -> SilenceWatch:
         controller_s = SILENCE_S if self.parameters.require_controller else np.inf
@@ -211,7 +218,7 @@ class ConfiguredPolicy(Configured[PolicyParameters]):
         """Infer from a frame if there is an instruction and the frame is due."""
         with self._lock:
             instruction = self._instruction
-            if frame.problem or not instruction.text or not self._pacer.take(frame.stamp):
+            if frame.problem or not instruction.text or not self._pacer.take(frame.stamp, self._speed):
                 return
         started = time.monotonic()
         images = [frame.images[name] for name in self.contract.camera_names]

@@ -33,6 +33,17 @@ def test_slow_inference_asks_earlier():
     assert pacer.interval_rows >= 1
 
 
+def test_at_a_lower_speed_rows_last_longer():
+    pacer = ChunkPacer(10.0, 8, 4)
+    stamps = np.arange(17) / 10
+    assert [round(float(s), 3) for s in stamps if pacer.take(s, 0.5)] == [0.0, 0.8, 1.6]
+    assert pacer.take(2.0, 1.0)  # as soon as it is faster again
+    slow_inference = ChunkPacer(10.0, 8, 6)
+    slow_inference.note_latency(0.4)  # four rows of time are two of way: the whole horizon fits
+    assert [round(float(s), 3) for s in stamps if slow_inference.take(s, 0.5)] == [0.0, 1.0]
+    assert slow_inference.interval_rows == 3
+
+
 def test_bad_horizon():
     with pytest.raises(ChunkError, match="1 to 8"):
         ChunkPacer(10.0, 8, 9)

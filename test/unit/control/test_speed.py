@@ -1,4 +1,4 @@
-"""A policy's motion at another speed: the same path, slower, within the limits, and smooth when it changes."""
+"""A policy's motion at another speed: the same path, slower, within the limits, smooth when it changes."""
 
 from __future__ import annotations
 
