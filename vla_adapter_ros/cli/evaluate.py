@@ -16,6 +16,7 @@ from vla_adapter_ros.cli.arguments import (
     UsageError,
     announce_device,
     any_path,
+    number,
     output_file,
     output_folder,
     whole,
@@ -23,6 +24,7 @@ from vla_adapter_ros.cli.arguments import (
 )
 from vla_adapter_ros.cli.checkpoint_command import locate_checkpoint
 from vla_adapter_ros.contract.shipped import SHIPPED_CHECKPOINT
+from vla_adapter_ros.control.path_time import FASTEST, SLOWEST
 from vla_adapter_ros.errors import TrainingError
 
 
@@ -67,6 +69,10 @@ def _add_closed_loop(kinds: Any) -> None:
     )
     parser.add_argument("--renderer", default="raycast", choices=RendererName.words())
     parser.add_argument("--longest", type=SECONDS, default=10.0, help="simulated time per instruction [s]")
+    parser.add_argument(
+        "--speed", type=number(SLOWEST, FASTEST), default=FASTEST,
+        help="fraction of the policy's own speed at which the arm follows; --longest lasts longer accordingly",
+    )  # fmt: skip
     parser.add_argument("--jobs", type=COUNT, default=1, help="processes, one thread each")
     parser.add_argument("--require", type=whole(), default=0, help="fail with fewer successes than this")
     parser.add_argument("--json", type=output_file, help="write every episode here")
@@ -129,6 +135,7 @@ def _closed_loop(options: argparse.Namespace) -> int:
         named=options.sentences,
         renderer=options.renderer,
         longest_s=options.longest,
+        speed=options.speed,
         jobs=options.jobs,
         device=device,
         report=lambda line: print(line, flush=True),

@@ -5,7 +5,7 @@ GROUPS = {
     "data": ("record", "collect-demos", "dataset"),
     "train": ("finetune", "evaluate", "checkpoint"),
     "robot": ("contract", "bringup"),
-    "operate": ("status", "watch", "instruct", "arm", "hold", "stop", "reset", "speed"),
+    "operate": ("status", "watch", "instruct", "arm", "hold", "stop", "reset", "home", "speed"),
     "maintainers": ("benchmark", "pretrain-grounding"),
 }
 EXAMPLES = {
@@ -31,6 +31,7 @@ EXAMPLES = {
     ("status",): ["status", "status --namespace /left --json"],
     ("watch",): ["watch"],
     ("arm",): ["arm", "arm --namespace /left"],
+    ("home",): ["home", "home --checkpoint my_checkpoint"],
     ("speed",): ["speed 0.3", "speed 1"],
     ("hold",): ["hold"],
     ("stop",): ["stop", "stop --namespace /left"],

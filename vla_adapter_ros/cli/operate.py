@@ -9,8 +9,11 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from vla_adapter_ros.cli.arguments import namespace, number
+from vla_adapter_ros.cli.arguments import UsageError, namespace, number
+from vla_adapter_ros.cli.checkpoint_command import locate_checkpoint
+from vla_adapter_ros.contract import read_contract
 from vla_adapter_ros.control.path_time import FASTEST, SLOWEST
+from vla_adapter_ros.dataset.start_pose import middle_of, read_start_pose
 from vla_adapter_ros.errors import NoAnswerError
 from vla_adapter_ros.nodes.graph import nobody_here
 
@@ -19,6 +22,36 @@ def _trigger(options: argparse.Namespace) -> tuple[type, Any]:
     from std_srvs.srv import Trigger
 
     return Trigger, Trigger.Request()
+
+
+def _home(options: argparse.Namespace) -> tuple[type, Any]:
+    from vla_adapter_ros.srv import Home
+
+    pose: dict[str, float] = {}
+    if options.contract:
+        contract = read_contract(options.contract)
+        if not (pose := dict(contract.home)):
+            raise UsageError(f"--contract {options.contract}: it has no home pose: write its key home")
+    elif options.checkpoint:
+        folder = locate_checkpoint(options.checkpoint)
+        contract = read_contract(folder / "contract.yaml")
+        pose = middle_of(read_start_pose(folder), contract)
+        if set(pose) != set(contract.arm_joints):
+            raise UsageError(
+                f"--checkpoint {options.checkpoint}: it does not say where its training episodes begin, as "
+                "one of an earlier version: train it anew, or write the key home in the contract"
+            )
+    return Home, Home.Request(joint_names=list(pose), positions=list(pose.values()))
+
+
+def _add_home(parser: argparse.ArgumentParser) -> None:
+    where = parser.add_mutually_exclusive_group()
+    where.add_argument(
+        "--contract", help="to the home pose of this contract; default: of the running controller's own"
+    )
+    where.add_argument(
+        "--checkpoint", help="to where the episodes begin that this checkpoint was trained on: their median"
+    )
 
 
 def _set_speed(options: argparse.Namespace) -> tuple[type, Any]:
@@ -54,6 +87,9 @@ CONTROLLER_COMMANDS = {
     "hold": ControllerCommand("end the instruction: the arm comes to rest and holds", "hold"),
     "stop": ControllerCommand("stop the arm, which stays stopped until reset; no safety function", "stop"),
     "reset": ControllerCommand("end a stop; nothing moves by that", "reset"),
+    "home": ControllerCommand(
+        "bring the arm home, slowly and within its limits; hold ends it", "home", _home, _add_home
+    ),
     "speed": ControllerCommand(
         "carry out the policy's motion at a fraction of its own speed", "set_speed", _set_speed, _add_speed
     ),

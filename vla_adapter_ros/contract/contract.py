@@ -75,6 +75,9 @@ class Contract:
     verified: Flag | None = None
     """Whether somebody has driven the robot with this contract. false: the nodes say at start that nobody
     has; no entry: nothing is said."""
+    home: dict[str, Number] = field(default_factory=dict)
+    """Where `vla-adapter home` brings the arm: position of each of its joints [rad or m]. Without an entry
+    it needs a checkpoint's start pose."""
     depth_cameras: dict[str, Camera] = field(default_factory=dict)
     """Depth cameras, by name: recorded beside the others, no input of a model."""
 

@@ -30,6 +30,9 @@ FIND_OUT: dict[str, dict[str, str]] = {
         "safety": "the defaults, until you know better",
         "settle_s": "`ros2 topic delay TOPIC` of the slowest stream; the default suits most",
         "verified": "drive the robot with it; false in a file that only follows the maker's description",
+        "home": (
+            "bring the arm to where the demonstrations shall begin: `ros2 topic echo --once /joint_states`"
+        ),
         "depth_cameras": "`ros2 topic list -t`: images of encoding 16UC1 or 32FC1",
     },
     "Camera": {

@@ -33,7 +33,7 @@ def broken_rules(contract: Contract) -> list[str]:
 
     for rules in (
         _cameras, _state, check_commands, check_grippers, check_driven_joints, check_next_states, _groups,
-        _teleop, _tool, _limits,
+        _teleop, _tool, _limits, _home,
     ):  # fmt: skip
         rules(contract, require)
     return broken
@@ -215,3 +215,16 @@ def _limits(contract: Contract, require: Require) -> None:
     for joint, limit in contract.limits.items():
         ok = len(limit.position) == 2 and limit.position[0] < limit.position[1]
         require(ok, f"limits.{joint}.position", list(limit.position), "[low, high] with low < high")
+
+
+def _home(contract: Contract, require: Require) -> None:
+    """The home pose names every joint of the arm, each inside its limits."""
+    joints = set(contract.arm_joints)
+    require(
+        not contract.home or set(contract.home) == joints,
+        "home", list(contract.home), f"each of {list(contract.arm_joints)} once, or no entry",
+    )  # fmt: skip
+    for joint in joints & set(contract.home) & set(contract.limits):
+        low, high = min(contract.limits[joint].position), max(contract.limits[joint].position)
+        value = contract.home[joint]
+        require(low <= value <= high, f"home.{joint}", value, f"{low:g} to {high:g}, the joint's limits")

@@ -10,6 +10,7 @@ from vla_adapter_ros.control import watchdogs
 from vla_adapter_ros.control.arm_state import ArmState
 from vla_adapter_ros.control.chunk import Chunk, check_chunk
 from vla_adapter_ros.control.clock import TickClock
+from vla_adapter_ros.control.homing import NEAR_RAD, HomeMotion, plan_home
 from vla_adapter_ros.control.instructions import Instructions
 from vla_adapter_ros.control.motion import CommittedMotion
 from vla_adapter_ros.control.sources import Sources
@@ -18,7 +19,10 @@ from vla_adapter_ros.control.supervisor import (
     ENDED,
     GATED,
     HOLDING,
+    HOME,
+    HOMING,
     HUMAN,
+    MOVING,
     NO_INSTRUCTION,
     NONE,
     POLICY,
@@ -61,7 +65,7 @@ class Arbiter:
         self.deadman = watchdogs.Deadman(contract.safety)
         self.kinematics_known = False
         self.source = NONE
-        """Who leads: human, policy or none."""
+        """Who leads: human, policy, home or none."""
         self.slow = False
         """Whether a far first target is being approached."""
         self.cut = False
@@ -86,7 +90,7 @@ class Arbiter:
     def reason(self) -> str:
         """Why nothing moves, the first cause, or what a motion waits for; empty if nothing is unusual."""
         reason, waits = self.supervisor.reason, self._sources.takeover.waits
-        if self.supervisor.state == RUNNING:
+        if self.supervisor.state in MOVING:
             return self.waits
         if not waits or self.supervisor.state in STILL:
             return reason
@@ -105,6 +109,8 @@ class Arbiter:
             self._sources.takeover.block(self._clock.time)
         if Effect.CUT in decision.effect:
             self.cut = True
+        if self.supervisor.state != HOMING:
+            self._sources.homing = None
         return decision
 
     def answer(self, decision: Decision, done: str) -> tuple[bool, str]:
@@ -113,6 +119,35 @@ class Arbiter:
             return False, decision.reason
         reason = f": {self.supervisor.reason}" if self.supervisor.reason else ""
         return True, f"{done}, state is {self.supervisor.state}{reason}"
+
+    def home(self, target: np.ndarray) -> tuple[bool, str]:
+        """Begin the motion to a pose, float64 (J,), from rest; returns whether it begins, and a sentence.
+
+        Raises:
+            CommandError: see `plan_home`.
+        """
+        motion, measured = self._motion, self._arm.position
+        if (refusal := self.supervisor.refusal_of(Event.HOME)) or measured is None:
+            return False, refusal or "no joint states yet"
+        if self.instructions.alive:
+            return False, "the policy carries out an instruction: call ~/hold first"
+        if motion.moving and not motion.limiter.resting:
+            return False, "the arm is coming to rest: try again"
+        if not motion.holds(measured) and (moved := self._arm.moving()):
+            return False, moved
+        start = motion.from_here(measured)[0]
+        limiter = motion.limiter
+        plan = plan_home(start, target, self._contract.arm_joints, limiter.planned, limiter.box)
+        begin = self._clock.time + motion.rests_for(self._clock.tick, measured)
+        self.do(Event.HOME)
+        self._sources.takeover.pass_on()
+        self._sources.homing = homing = HomeMotion(plan, target, begin, self._sources.path_time)
+        far = np.abs(target - start)
+        worst = int(far.argmax())
+        return True, (
+            f"goes home: {self._contract.arm_joints[worst]} moves by {far[worst]:.2f}, "
+            f"in {homing.duration_s:.1f} s; ~/hold ends it"
+        )
 
     def chunk_start(self, chunk: Chunk, now: float) -> np.ndarray | None:
         """First step of following a chunk, which is quick: refuse what must not be followed.
@@ -207,7 +242,7 @@ class Arbiter:
             if waits and (self.instructions.alive or active or self._sources.takeover.sends):
                 self.do(Event.SILENCE, late)
             self.instructions.end(late, time)
-        elif supervisor.state == RUNNING and not self.yields:
+        elif supervisor.state in MOVING and not self.yields:
             self.do(Event.GAP, late)
 
     def choose(self, time: float) -> None:
@@ -228,6 +263,8 @@ class Arbiter:
             self.source = HUMAN
         elif human and supervisor.state == GATED:
             timeline.clear()
+        elif supervisor.state == HOMING:
+            self.source = self._go_home(time)
         elif timeline.chunk is None or not self.instructions.alive:
             return
         elif timeline.starved(time):
@@ -263,7 +300,7 @@ class Arbiter:
         self.instructions.note(chunk)
         if chunk.reason and live:
             self.do(Event.SILENCE, chunk.reason, by_policy=True)
-        elif live or self.supervisor.state in (RUNNING, GATED):
+        elif live or self.supervisor.state in (*MOVING, GATED):
             self.do(Event.END, chunk.reason or ENDED, by_policy=True)
 
     def _admit(self, target: np.ndarray, what: str) -> None:
@@ -279,6 +316,19 @@ class Arbiter:
             raise ChunkError(far)
         self.slow = bool(far)
 
+    def _go_home(self, time: float) -> str:
+        """Who leads on the way home; nobody once the arm is there."""
+        motion, homing = self._motion, self._sources.homing
+        assert homing is not None, "the state is homing"
+        if not homing.over(time) or motion.moving:
+            return HOME
+        short = float(np.abs(motion.limiter.state[0] - homing.target).max())
+        if short <= NEAR_RAD:
+            self.do(Event.ARRIVED, "home is reached")
+        else:
+            self.do(Event.FAULT, f"the arm came to rest {short:.3f} short of home: a limit is in the way")
+        return NONE
+
     def _resume(self, time: float) -> bool:
         """Go on with rows after a short gap of the joint states; returns whether that is refused."""
         try:
@@ -291,7 +341,7 @@ class Arbiter:
         """Whether a human who wants to lead may."""
         if direct:
             return not self.do(Event.COMMAND).refused or self.supervisor.state not in STILL
-        if self.supervisor.refusal:
+        if self.supervisor.refusal_of(Event.COMMAND):
             return False
         if not self._admitted:
             try:

@@ -8,6 +8,7 @@ Inside, `Arbiter` decides who leads (human, policy or nobody), by the table of
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,6 +20,7 @@ from vla_adapter_ros.control.arm_state import ArmState
 from vla_adapter_ros.control.chunk import Chunk
 from vla_adapter_ros.control.clock import TickClock
 from vla_adapter_ros.control.execution import Execution
+from vla_adapter_ros.control.homing import home_target
 from vla_adapter_ros.control.kinematics import ArmKinematics
 from vla_adapter_ros.control.limiter import Limiter
 from vla_adapter_ros.control.limits import Limits
@@ -249,10 +251,27 @@ class MotionCore:
         """Leave `stopped`, and `holding` once its cause is gone. It never moves the arm."""
         return self._arbiter.answer(self._arbiter.do(Event.RESET, NO_INSTRUCTION), "reset")
 
+    def home(self, names: Sequence[str] = (), positions: Sequence[float] = ()) -> tuple[bool, str]:
+        """Bring the arm to a pose, slowly and within its limits; the grippers stay as they are.
+
+        Hold, stop, a fault and a human's command end the motion; instructions are refused until it is over.
+
+        Args:
+            names: Joints of the arm, each once; none: the contract's home pose.
+            positions: One per name [rad or m].
+        """
+        kind = self.contract.command.type
+        if kind.is_cartesian:
+            return False, f"command.type {kind}: the robot solves its own kinematics, so no pose can be told"
+        try:
+            return self._arbiter.home(home_target(self.contract, names, positions))
+        except CommandError as error:
+            return False, str(error)
+
     def set_speed(self, speed: float) -> tuple[bool, str]:
         """Carry out the policy's motion at this fraction of its own speed, 0.1 to 1; not a human's."""
         try:
-            self._sources.timeline.set_speed(speed, self._clock.time)
+            self._sources.set_speed(speed, self._clock.time)
         except CommandError as error:
             return False, str(error)
         return True, f"the policy's motion is carried out at {speed:g} times its own speed"

@@ -12,12 +12,13 @@ from vla_adapter_ros.control.arbiter import Arbiter
 from vla_adapter_ros.control.arm_state import ArmState
 from vla_adapter_ros.control.clock import TickClock
 from vla_adapter_ros.control.gripper import GripperSwitch, resting_value
+from vla_adapter_ros.control.homing import SPEED_LIMIT, HomeMotion
 from vla_adapter_ros.control.kinematics import ArmKinematics
 from vla_adapter_ros.control.motion import CommittedMotion
 from vla_adapter_ros.control.sources import Sources
 from vla_adapter_ros.control.spaces import resting_row
 from vla_adapter_ros.control.statistics import Counters
-from vla_adapter_ros.control.supervisor import NONE, POLICY, Event
+from vla_adapter_ros.control.supervisor import HOME, NONE, POLICY, Event
 
 RAMP_SPEED = 0.2  # fraction of the velocity limits while a far first target is approached
 RAMPED_RAD = 0.02  # this close to the reference, an approach is over
@@ -149,6 +150,10 @@ class Execution:
             motion.brake(tick)
             self.command = self._held()
             return
+        if self._arbiter.source == HOME:
+            self.command = self._held()
+            self._go_home(tick, time)
+            return
         self.command = self._sources.command(self._arbiter.source, time)
         self._commanded_grippers = self.command[self._sources.gripper_places].tolist()
         if self._arbiter.yields:
@@ -158,6 +163,19 @@ class Execution:
             self._counters.note_latency(time - self._arbiter.uncommanded)
             self._arbiter.uncommanded = None
         self._follow(tick, time)
+
+    def _go_home(self, tick: int, time: float) -> None:
+        """Decide one tick of the motion home; the grippers stay as they are."""
+        motion, homing = self._motion, self._sources.reference(HOME)
+        assert isinstance(homing, HomeMotion), "home leads"
+        if homing.over(time) and motion.limiter.resting:
+            motion.brake(tick)  # nothing is left but to carry out what is committed
+            return
+        measured = self._arm.known_position
+        self.urgent = self.urgent or not motion.moving
+        step = motion.follow(tick, homing, motion.grippers, measured, SPEED_LIMIT)
+        if step is not None:
+            self._counters.note_limits(step)
 
     def _follow(self, tick: int, time: float) -> None:
         """Decide one tick towards whoever leads."""

@@ -105,6 +105,11 @@ class Limiter:
         return self._planned
 
     @property
+    def box(self) -> Box | None:
+        """Where the tool point may be; None: anywhere."""
+        return self._box
+
+    @property
     def resting(self) -> bool:
         """Whether velocity and acceleration are exactly 0."""
         return not self.state[1:].any()

@@ -111,7 +111,7 @@ class CommittedMotion:
         self,
         tick: int,
         reference: Reference,
-        grippers: tuple[float, ...],
+        grippers: tuple[float, ...] | None,
         measured: np.ndarray,
         speed: float = 1.0,
     ) -> Step | None:
@@ -126,7 +126,7 @@ class CommittedMotion:
         Args:
             tick: Number of the tick.
             reference: See `Limiter.step`.
-            grippers: Positions of the gripper joints (G,) [rad or m].
+            grippers: Positions of the gripper joints (G,) [rad or m]; None: they are told nothing.
             measured: Measured position of the arm, float64 (J,).
             speed: Share of the velocity limits that may be used.
 
@@ -155,6 +155,18 @@ class CommittedMotion:
         if self.moving:
             return 0.0
         return max(self._settling_ticks(measured) - self._lead + 1, 0) * self._period_s
+
+    def rests_for(self, tick: int, measured: np.ndarray) -> float:
+        """How long the arm stays at rest where it is committed to be, from `tick` on [s].
+
+        Args:
+            tick: Number of the newest tick.
+            measured: See `follow`.
+        """
+        if not self.moving:
+            return self.begins_after(measured)
+        last = self._committed[-1].tick if self._committed else tick
+        return max(last - self._lead - tick, 0) * self._period_s
 
     def _settling_ticks(self, measured: np.ndarray) -> int:
         """How long the arm is told to stay, so that whoever interpolates comes there within the limits."""

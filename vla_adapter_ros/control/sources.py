@@ -10,12 +10,14 @@ from vla_adapter_ros.contract import Contract
 from vla_adapter_ros.contract.enums import ActionSpace, DeltaReference, Route
 from vla_adapter_ros.control.arm_state import ArmState
 from vla_adapter_ros.control.chunk import Chunk, within_limits
+from vla_adapter_ros.control.homing import HomeMotion
 from vla_adapter_ros.control.kinematics import ArmKinematics
 from vla_adapter_ros.control.limiter import Reference
 from vla_adapter_ros.control.limits import Limits
 from vla_adapter_ros.control.motion import CommittedMotion
 from vla_adapter_ros.control.path_time import PathTime
 from vla_adapter_ros.control.spaces import absolute_chunk
+from vla_adapter_ros.control.supervisor import HOME, HUMAN
 from vla_adapter_ros.control.takeover import Takeover
 from vla_adapter_ros.control.teleop import TeleopStream
 from vla_adapter_ros.control.timeline import ChunkTimeline, ChunkTransition, SmoothRows
@@ -45,6 +47,8 @@ class Sources:
         self.path_time = PathTime(speed)
         """Of the policy's motion."""
         self.timeline = ChunkTimeline(limits, splice, handover_s, crossfade_s, path_time=self.path_time)
+        self.homing: HomeMotion | None = None
+        """The motion home that is under way; None: none is."""
         self.teleop = TeleopStream(contract)
         self.takeover = Takeover(contract)
         self.gripper_places = contract.gripper_places
@@ -59,6 +63,16 @@ class Sources:
         self.timeline.clear()
         self.teleop.clear()
         self.takeover.clear()
+
+    def set_speed(self, speed: float, now: float) -> None:
+        """Carry out all but a human's motion at another speed from `now` [s] on.
+
+        Raises:
+            CommandError: see `PathTime.set_speed`.
+        """
+        self.timeline.set_speed(speed, now)
+        if self.homing is not None:
+            self.homing.version += 1
 
     def start_of(self, chunk: Chunk, arm: ArmState, motion: CommittedMotion) -> np.ndarray:
         """Where the first delta of a chunk is added, and inverse kinematics begin: float64 (J,).
@@ -159,8 +173,11 @@ class Sources:
         self.takeover.accept(command, now)
 
     def reference(self, source: str) -> Reference:
-        """What `source` (human or policy) wants, as a function of time."""
-        return self.teleop if source == "human" else self.timeline
+        """Where `source` (human, policy or home) wants the arm, as a function of time."""
+        if source == HOME:
+            assert self.homing is not None, "nobody goes home"
+            return self.homing
+        return self.teleop if source == HUMAN else self.timeline
 
     def command(self, source: str, now: float) -> np.ndarray:
         """The action (A,) of `source` at `now` [s], before limiting, in the contract's own space.
@@ -168,7 +185,7 @@ class Sources:
         Joint positions of chunks are interpolated; rows of other spaces are those that are due. Of a
         displacement it is the part that the arm goes in the time of a row, so that what is recorded adds up.
         """
-        if source == "human":
+        if source == HUMAN:
             return self.teleop.command
         action = self._contract.action
         if action.space is not ActionSpace.JOINT_POSITION:

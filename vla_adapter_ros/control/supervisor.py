@@ -1,7 +1,8 @@
 """Who may lead the arm, as a table: what every event does in every state.
 
 docs/reference/controller.md shows the same table. Motion begins only with `BEGIN`; it stands nowhere but
-under a person's act (an instruction, a human's command), or a chunk of an instruction that is still alive.
+under a person's act (an instruction, a human's command, home), or a chunk of an instruction that is still
+alive.
 """
 
 from __future__ import annotations
@@ -9,12 +10,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum, Flag, auto
 
-DISARMED, IDLE, GATED, RUNNING, HOLDING, STOPPED = (
-    "disarmed", "idle", "gated", "running", "holding", "stopped",
+DISARMED, IDLE, GATED, RUNNING, HOMING, HOLDING, STOPPED = (
+    "disarmed", "idle", "gated", "running", "homing", "holding", "stopped",
 )  # fmt: skip
-STATES = (DISARMED, IDLE, GATED, RUNNING, HOLDING, STOPPED)
+STATES = (DISARMED, IDLE, GATED, RUNNING, HOMING, HOLDING, STOPPED)
 STILL = (DISARMED, STOPPED)
-NONE, HUMAN, POLICY = "none", "human", "policy"
+MOVING = (RUNNING, HOMING)
+NONE, HUMAN, POLICY, HOME = "none", "human", "policy", "home"
 NOT_ARMED = "not armed yet: call ~/arm"
 NO_INSTRUCTION = "waits for an instruction"
 ENDED = "the instruction was ended"
@@ -27,6 +29,8 @@ class Event(Enum):
     INSTRUCTION = "a new instruction"
     CHUNK = "a further chunk of it"
     COMMAND = "a human's command"
+    HOME = "home"
+    ARRIVED = "home is reached"
     LET_GO = "the human lets go"
     FAR = "the first target is too far"
     STARVED = "its rows are used up"
@@ -75,6 +79,8 @@ def _still(state: str) -> dict[Event, Response]:
         Event.INSTRUCTION: refuse,
         Event.CHUNK: refuse,
         Event.COMMAND: refuse,
+        Event.HOME: refuse,
+        Event.ARRIVED: Response(state),
         Event.LET_GO: Response(state),
         Event.FAR: Response(state),
         Event.STARVED: Response(state),
@@ -97,6 +103,8 @@ def _ready(state: str) -> dict[Event, Response]:
         Event.INSTRUCTION: Response(RUNNING, _BEGIN),
         Event.CHUNK: Response(RUNNING, _BEGIN),
         Event.COMMAND: Response(RUNNING, _BEGIN),
+        Event.HOME: Response(RUNNING, Effect.REFUSE) if state == RUNNING else Response(HOMING, _BEGIN),
+        Event.ARRIVED: Response(state),
         Event.LET_GO: Response(resting),
         Event.FAR: Response(GATED),
         Event.STARVED: Response(HOLDING),
@@ -112,8 +120,24 @@ def _ready(state: str) -> dict[Event, Response]:
     }
 
 
+def _homing() -> dict[Event, Response]:
+    """The arm goes home: a human may take over, whatever else leads must wait."""
+    refuse = Response(HOMING, Effect.REFUSE)
+    return _ready(HOLDING) | {
+        Event.INSTRUCTION: refuse,
+        Event.CHUNK: refuse,
+        Event.HOME: refuse,
+        Event.ARRIVED: Response(IDLE),
+        Event.LET_GO: Response(HOMING),
+        Event.STARVED: Response(HOMING),
+        Event.ARM: Response(HOMING),
+        Event.RESET: Response(HOMING),
+    }
+
+
 TABLE: dict[str, dict[Event, Response]] = {
-    state: _still(state) if state in STILL else _ready(state) for state in STATES
+    state: _still(state) if state in STILL else _homing() if state == HOMING else _ready(state)
+    for state in STATES
 }
 """What every event does in every state. A cause that stands (see `Supervisor.observe`) turns `BEGIN` into
 `REFUSE`, and keeps `arm` and `reset` from leaving where they are."""
@@ -164,8 +188,8 @@ class Supervisor:
 
     @property
     def refusal(self) -> str:
-        """Why an instruction or a human's command would be refused now; empty: neither would be."""
-        return self._refusal(Event.INSTRUCTION)
+        """Why an instruction would be refused now; empty: it would not be."""
+        return self.refusal_of(Event.INSTRUCTION)
 
     def observe(self, cause: str, prevents_arming: bool = True) -> None:
         """Note the cause that stands against motion now; empty: none.
@@ -183,7 +207,7 @@ class Supervisor:
             event: What happens.
             why: A sentence that becomes the reason. What follows a first cause does not replace it.
         """
-        refusal = self._refusal(event)
+        refusal = self.refusal_of(event)
         if refusal:
             return Decision(Effect.REFUSE, refusal)
         response = TABLE[self._state][event]
@@ -196,7 +220,7 @@ class Supervisor:
         follows = state == self._state and (state in STILL or over)
         if why and not follows:
             self._reason = why
-        if state == RUNNING:
+        if state in MOVING:
             self._reason = ""
         self._state = state
         if Effect.BEGIN in response.effect:
@@ -205,14 +229,23 @@ class Supervisor:
             self._over = True
         return Decision(response.effect, self._reason)
 
-    def _refusal(self, event: Event) -> str:
+    def refusal_of(self, event: Event) -> str:
+        """Why an event would be refused now; empty: it would not be."""
         effect = TABLE[self._state][event].effect
         if Effect.REFUSE in effect:
-            return f"stopped ({self._reason}): call ~/reset first" if self._state == STOPPED else self._reason
+            if self._state == STOPPED:
+                return f"stopped ({self._reason}): call ~/reset first"
+            return _UNDER_WAY.get(self._state, self._reason)
         leaves = event is Event.ARM or (event is Event.RESET and self._state == HOLDING)
-        if Effect.BEGIN in effect or (leaves and self._prevents_arming and self._state != RUNNING):
+        if Effect.BEGIN in effect or (leaves and self._prevents_arming and self._state not in MOVING):
             return self._cause
         return ""
+
+
+_UNDER_WAY = {
+    RUNNING: "a human or the policy leads: call ~/hold first",
+    HOMING: "the arm goes home: wait until it is there, or call ~/hold first",
+}
 
 
 def table_text() -> str:

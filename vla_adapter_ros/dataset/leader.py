@@ -29,8 +29,8 @@ class Report:
 
     Attributes:
         stamp: Control tick that it describes [s].
-        state: disarmed, idle, gated, running, holding or stopped.
-        source: Who leads: none, human or policy.
+        state: disarmed, idle, gated, running, homing, holding or stopped.
+        source: Who leads: none, human or policy; or home, on the way home.
         blocked_by: Why a human's command would be refused; empty: it would not be.
         mode: drive, dry_run, shadow or row_pass_through.
         foreign: Another node that drives the arm; empty: none.
@@ -106,6 +106,7 @@ class Leader:
         self._heard_at = -math.inf
         self._times: list[float] = []  # from when on ...
         self._sources: list[int] = []  # ... who led
+        self._home_from = math.inf
         self._episode = _EpisodeNotes()
 
     def hear(self, report: Report) -> None:
@@ -116,6 +117,7 @@ class Leader:
             if before is not None and before.stamp - JUMP_BACK_S < report.stamp < before.stamp:
                 return
             self._newest, self._heard_at = report, self._steady()
+            self._home_from = min(self._home_from, report.stamp) if report.source == "home" else math.inf
             while self._times and self._times[-1] >= report.stamp:
                 del self._times[-1], self._sources[-1]
             if self._guided:
@@ -140,6 +142,11 @@ class Leader:
             if self._newest is None or self._steady() - self._heard_at > SILENCE_S:
                 return "none"
             return self._newest.state
+
+    def goes_home_at(self, stamp: float) -> bool:
+        """Whether the arm goes home at a time [s], as far as is known by now."""
+        with self._lock:
+            return stamp >= self._home_from
 
     def source_at(self, stamp: float) -> int:
         """Who led at a time [s]: 0 nobody, 1 a human, 2 the policy.

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from vla_adapter_ros.contract import Contract
 from vla_adapter_ros.errors import CheckpointError
 from vla_adapter_ros.untrusted import read_json, short
 
@@ -70,6 +71,18 @@ def read_start_pose(checkpoint: Path) -> StartPose:
     if not isinstance(stored, Mapping):
         raise CheckpointError(f"{path}: {START_POSE} = {short(stored)}: a mapping is needed, by state value")
     return {name: _range(values, f"{path}: {START_POSE}.{name}") for name, values in stored.items()}
+
+
+def middle_of(pose: StartPose, contract: Contract) -> dict[str, float]:
+    """Median position of each of the arm's joints [rad or m]; without those that the pose does not know.
+
+    Args:
+        pose: State values by name.
+        contract: Of the checkpoint; says which value measures which joint.
+    """
+    joints = zip(contract.state_joints, contract.state, strict=True)
+    measured = {joint: d.name for joint, d in joints if joint and d.field == "position"}
+    return {j: pose[measured[j]].median for j in contract.arm_joints if measured[j] in pose}
 
 
 def _range(values: Any, where: str) -> StartRange:

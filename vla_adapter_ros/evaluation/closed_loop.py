@@ -17,6 +17,7 @@ import torch
 
 from vla_adapter_ros.choices import NamedCubes
 from vla_adapter_ros.contract import Contract, read_contract, require_same
+from vla_adapter_ros.control.path_time import FASTEST, SLOWEST
 from vla_adapter_ros.errors import ParameterError, SimulationError
 from vla_adapter_ros.evaluation.policy_loop import Policy, run_policy
 from vla_adapter_ros.model import VlaAdapterPolicy
@@ -74,6 +75,7 @@ def evaluate_closed_loop(
     named: str = "each",
     renderer: str = "raycast",
     longest_s: float = LONGEST_S,
+    speed: float = 1.0,
     jobs: int = 1,
     device: str = "auto",
     report: Callable[[str], None] = print,
@@ -87,7 +89,8 @@ def evaluate_closed_loop(
         seed: Of the first scene; the others follow.
         named: `each`: every cube of a scene is named once, on the same scene; `one`: one of them.
         renderer: raycast, egl, osmesa, or auto.
-        longest_s: Simulated time per instruction [s].
+        longest_s: Simulated time per instruction at full speed [s]; at a lower one it is as much longer.
+        speed: Fraction of the policy's own speed at which the arm follows, 0.1 to 1.
         jobs: Processes, each with one thread. The episodes are the same with any number.
         device: Where the policy computes, see `resolve_device`.
         report: Called with one line per scene.
@@ -103,10 +106,12 @@ def evaluate_closed_loop(
     for name, value in (("scenes", scenes), ("jobs", jobs)):
         if value < 1:
             raise ParameterError(f"{name} = {value}: allowed is at least 1")
+    if not SLOWEST <= speed <= FASTEST:
+        raise ParameterError(f"speed = {speed:g}: allowed is {SLOWEST:g} to {FASTEST:g}")
     NamedCubes.check("sentences", named, ParameterError)
     started = time.monotonic()
     place = str(resolve_device(device))
-    work = (str(checkpoint), str(contract), renderer, named, longest_s, place)
+    work = (str(checkpoint), str(contract), renderer, named, longest_s, speed, place)
     episodes: list[Trial] = []
     for found in _scenes(work, range(seed, seed + scenes), min(jobs, scenes)):
         episodes += found
@@ -120,6 +125,7 @@ def evaluate_closed_loop(
         "scenes": scenes,
         "sentences": named,
         "longest_s": longest_s,
+        "speed": speed,
         **result,
         "jobs": jobs,
         "wall_s": round(time.monotonic() - started, 1),
@@ -159,7 +165,13 @@ def wilson_interval(successes: int, trials: int, z: float = 1.96) -> tuple[float
 
 
 def run_scene(
-    contract: Contract, robot: SimulatedRobot, policy: Policy, seed: int, named: str, longest_s: float
+    contract: Contract,
+    robot: SimulatedRobot,
+    policy: Policy,
+    seed: int,
+    named: str,
+    longest_s: float,
+    speed: float = 1.0,
 ) -> list[Trial]:
     """All episodes of one scene, which is put up anew for each."""
     colors = robot.reset(seed).colors
@@ -168,7 +180,7 @@ def run_scene(
     for i in chosen:
         robot.reset(seed)
         text = cube_instruction(colors[i], (seed + i) % len(INSTRUCTIONS))
-        run = run_policy(contract, robot, policy, text, longest_s=longest_s)
+        run = run_policy(contract, robot, policy, text, longest_s=longest_s / speed, speed=speed)
         lifted_s, chunks = round(run.lifted_s, 2), len(run.stamps)
         found.append(Trial(seed, colors, text, colors[i], run.lifted, lifted_s, chunks, run.refused))
     return found
@@ -197,7 +209,14 @@ class _Loop:
     """What a process needs: policy and robot, made once."""
 
     def __init__(
-        self, checkpoint: str, contract: str, renderer: str, named: str, longest_s: float, device: str
+        self,
+        checkpoint: str,
+        contract: str,
+        renderer: str,
+        named: str,
+        longest_s: float,
+        speed: float,
+        device: str,
     ) -> None:
         self.policy = VlaAdapterPolicy.from_pretrained(checkpoint, device=device)
         trained_for = self.policy.contract
@@ -208,7 +227,7 @@ class _Loop:
             require_same(robot, trained_for, f"checkpoint {checkpoint}")
         self.contract = robot
         self.robot = SimulatedRobot(self.contract, renderer)
-        self.choice = (named, longest_s)
+        self.choice = (named, longest_s, speed)
 
     def run(self, seed: int) -> list[Trial]:
         return run_scene(self.contract, self.robot, self.policy, seed, *self.choice)

@@ -62,6 +62,7 @@ def run_policy(
     text: str,
     *,
     longest_s: float,
+    speed: float = 1.0,
     after_lift_s: float = 0.0,
     every_frame: bool = False,
 ) -> Run:
@@ -76,13 +77,14 @@ def run_policy(
         policy: Asked for chunks.
         text: The instruction.
         longest_s: Give up after this time [s].
+        speed: Fraction of the policy's own speed at which the arm follows, 0.1 to 1.
         after_lift_s: Go on for so long after a cube is lifted [s].
         every_frame: Ask for a chunk at every frame, also where the arm does not follow it.
 
     Raises:
         SimulationError: the contract's driver takes neither trajectories nor positions.
     """
-    core = MotionCore(contract, TICK_S, armed=True)
+    core = MotionCore(contract, TICK_S, armed=True, speed=speed)
     if (kinematics := contract_kinematics(contract)) is not None:
         core.set_kinematics(kinematics)
     pacer = ChunkPacer(contract.rate_hz, policy.config.chunk, EXECUTION_HORIZON)
@@ -95,7 +97,7 @@ def run_policy(
         now = robot.time
         core.measure(measured_joints(robot), now)
         if tick % ticks_per_frame == 0:
-            followed = pacer.take(now)
+            followed = pacer.take(now, speed)
             if followed or every_frame:
                 images = [robot.render(name) for name in contract.camera_names]
                 stamps.append(now - begun)

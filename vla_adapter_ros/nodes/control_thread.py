@@ -15,7 +15,7 @@ from vla_adapter_ros.contract import Contract
 from vla_adapter_ros.control import MotionCore, Tick
 from vla_adapter_ros.control.rows import RowStream
 from vla_adapter_ros.control.shadow import ShadowScore
-from vla_adapter_ros.control.supervisor import GATED, HOLDING, NOT_ARMED, STOPPED
+from vla_adapter_ros.control.supervisor import GATED, HOLDING, HOMING, NOT_ARMED, STOPPED
 from vla_adapter_ros.msg import ControllerStatus
 from vla_adapter_ros.nodes.base import ManagedNode
 from vla_adapter_ros.nodes.conversions import command_message
@@ -202,8 +202,10 @@ class ControlThread:
 
     def _publish_status(self, tick: Tick, source: str) -> None:
         before, self._last_said = self._last_said, (tick.state, source)
-        # An arm that may move and only waits has no problem; a problem is logged by `diagnose`.
+        # An arm that moves, or may move and only waits, has no problem; a problem is logged by `diagnose`.
         problem = tick.reason if tick.state in (GATED, HOLDING, STOPPED) else self.core.refusal
+        if tick.state == HOMING:
+            problem = ""
         if problem == NOT_ARMED:
             arm = self._node.resolve_service_name("~/arm")
             problem = f"not armed yet: `vla-adapter arm`, or `ros2 service call {arm} std_srvs/srv/Trigger`"

@@ -25,7 +25,7 @@ from vla_adapter_ros.nodes.process import run
 from vla_adapter_ros.nodes.robot_description import watch_description
 from vla_adapter_ros.nodes.streams import best_effort
 from vla_adapter_ros.nodes.topics import CHUNK_TOPIC, DEPTH, NEWEST
-from vla_adapter_ros.srv import SetSpeed
+from vla_adapter_ros.srv import Home, SetSpeed
 
 HEARS_ALL = best_effort(10)
 WATCH_S = 1.0  # between two looks at the graph
@@ -82,6 +82,7 @@ class ConfiguredController(Configured[ControllerParameters]):
             ("reset", self._core.reset),
         ):
             node.serve(Trigger, f"~/{name}", self._service(name, act))
+        node.serve(Home, "~/home", self._on_home)
         node.serve(SetSpeed, "~/set_speed", self._on_set_speed)
         watch_description(node, contract, self._set_kinematics, node.diagnose)
         node.every(WATCH_S, self._watch_graph, steady=True)
@@ -175,12 +176,20 @@ class ConfiguredController(Configured[ControllerParameters]):
 
         return answer
 
+    def _on_home(self, request: Home.Request, response: Home.Response) -> Home.Response:
+        self._watch_graph()
+        return self._begin(response, lambda: self._core.home(request.joint_names, request.positions))
+
     def _on_set_speed(self, request: SetSpeed.Request, response: SetSpeed.Response) -> SetSpeed.Response:
+        return self._begin(response, lambda: self._core.set_speed(request.speed))
+
+    def _begin(self, response: Any, act: Callable[[], tuple[bool, str]]) -> Any:
+        """Let what is asked for begin, and fill the response; in modes that move nothing it is refused."""
         if not self.parameters.mode.needs_arming:
-            response.message = f"mode {self.parameters.mode}: no motion is carried out that could be slowed"
+            response.message = f"mode {self.parameters.mode}: this controller moves nothing"
             return response
         with self._lock:
-            response.success, response.message = self._core.set_speed(request.speed)
+            response.success, response.message = act()
         if response.success:
             self.node.get_logger().info(response.message)
         return response

@@ -17,7 +17,7 @@ def status_message(
         core: Asked for its counters.
         tick: The newest tick.
         mode: The node's mode.
-        source: Who moves the arm: human, policy or none.
+        source: Who moves the arm: human, policy, home or none.
         score: Of shadow mode; None in other modes.
     """
     counters = core.counters

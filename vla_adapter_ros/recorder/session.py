@@ -204,9 +204,16 @@ class RecordingSession:
     # Frames and time
 
     def add_frame(self, frame: Frame) -> None:
-        """Record a frame, see `RunningEpisode.add_frame`; without an episode it is ignored."""
+        """Record a frame, see `RunningEpisode.add_frame`; without an episode it is ignored.
+
+        An arm that is sent home ends the episode: nothing of that motion is recorded.
+        """
         with self._guard:
             if episode := self._running:
+                if self._leader.goes_home_at(frame.stamp):
+                    self._log.tell("the arm goes home: the episode ends here")
+                    self._end(episode, "")
+                    return
                 try:
                     episode.add_frame(frame)
                 except RecordingError as error:  # an encoder failed: the writer has dropped the episode

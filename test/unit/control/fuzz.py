@@ -18,7 +18,7 @@ from vla_adapter_ros.errors import VlaAdapterError
 RATES_HZ = (50.0, 100.0, 125.0, 200.0, 250.0, 500.0)  # whole milliseconds, as the receiver samples
 LEADS_S = (0.02, 0.03, 0.05, 0.1, 0.2, 0.5)
 SPACES = ("joint_position", "joint_delta", "ee_delta", "ee_pose")
-CALLS = ("hold", "stop", "reset", "arm")
+CALLS = ("hold", "stop", "reset", "arm", "home", "home", "set_speed", "set_speed")
 ODD = (np.nan, np.inf, -np.inf, 1e308, 1e6, 4.0, -1e-308)
 
 
@@ -98,12 +98,13 @@ class Life:
         for _ in range(events):
             event = self.rng.choice(
                 [self.chunk, self.odd, self.human, self.call, self.starve, self.device],
-                p=[0.45, 0.15, 0.15, 0.08, 0.07, 0.1],
+                p=[0.4, 0.13, 0.15, 0.16, 0.06, 0.1],
             )
             event()
             self.arm.run(self.period(self.rng.integers(0, 40)))
         self.arm.joint_states = True
-        self.arm.run(5.0 + self.contract.command.command_delay_s)
+        self.arm.core.set_speed(1.0)
+        self.arm.run(7.0 + self.contract.command.command_delay_s)
 
     def period(self, ticks: int) -> float:
         return int(ticks) * self.arm.core.period_s
@@ -174,7 +175,13 @@ class Life:
             self.arm.run(self.period(rng.integers(1, 4)))
 
     def call(self) -> None:
-        getattr(self.arm.core, str(self.rng.choice(CALLS)))()
+        core, name = self.arm.core, str(self.rng.choice(CALLS))
+        if name == "home":
+            core.home(core.contract.arm_joints, (HOME + self.rng.normal(0, 0.3, 7)).tolist())
+        elif name == "set_speed":
+            core.set_speed(float(self.rng.choice([0.05, 0.1, 0.3, 0.8, 1.0])))
+        else:
+            getattr(core, name)()
 
     def starve(self) -> None:
         if self.rng.random() < 0.3:

@@ -21,6 +21,7 @@ WAYS = {
     "idle": (True, ()),
     "gated": (True, (Event.FAR,)),
     "running": (True, (Event.INSTRUCTION,)),
+    "homing": (True, (Event.HOME,)),
     "holding": (True, (Event.INSTRUCTION, Event.HOLD)),
     "stopped": (True, (Event.STOP,)),
 }
@@ -44,11 +45,46 @@ def after(state: str, event: Event, why: str = "why") -> tuple[Supervisor, Decis
 @pytest.mark.parametrize("state", STATES)
 def test_only_a_person_begins_motion_and_only_where_it_may(state, event):
     supervisor, decision = after(state, event)
-    if state in READY:
+    if state in READY or (state, event) == ("homing", Event.COMMAND):
         assert supervisor.state == "running" and Effect.BEGIN in decision.effect
         assert supervisor.reason == ""
     else:
         assert supervisor.state == state and decision.refused and decision.reason
+
+
+@pytest.mark.parametrize("state", STATES)
+def test_home_begins_only_where_nobody_leads(state):
+    supervisor, decision = after(state, Event.HOME)
+    if state in ("idle", "gated", "holding"):
+        assert supervisor.state == "homing" and Effect.BEGIN in decision.effect
+        assert supervisor.reason == ""
+    else:
+        assert supervisor.state == state and decision.refused and decision.reason
+
+
+def test_a_motion_home_ends_at_home_or_by_whoever_stops_it():
+    ends = {event: TABLE["homing"][event].state for event in Event}
+    stays = {Event.INSTRUCTION, Event.CHUNK, Event.HOME, Event.LET_GO, Event.STARVED, Event.ARM, Event.RESET}
+    assert {event for event, state in ends.items() if state == "homing"} == stays
+    assert ends[Event.ARRIVED] == ends[Event.END] == ends[Event.ACTIVATE] == "idle"
+    assert ends[Event.COMMAND] == "running" and ends[Event.FAR] == "gated" and ends[Event.STOP] == "stopped"
+    for event in (Event.HOLD, Event.FAULT, Event.GAP, Event.SILENCE):
+        assert ends[event] == "holding"
+    for state in set(STATES) - {"homing"}:
+        assert TABLE[state][Event.ARRIVED].state == state
+    supervisor, _ = after("homing", Event.ARRIVED, "home is reached")
+    assert supervisor.reason == "home is reached" and supervisor.refusal == ""
+
+
+def test_a_cause_stands_against_home_and_against_a_human_on_the_way():
+    supervisor = supervisor_in("homing")
+    assert "wait until it is there" in supervisor.refusal
+    supervisor.observe("deadman switch is not held", False)
+    assert supervisor.refusal_of(Event.COMMAND) == "deadman switch is not held"
+    supervisor = supervisor_in("idle")
+    assert supervisor.refusal_of(Event.HOME) == ""
+    supervisor.observe("joint states are late", True)
+    assert supervisor.handle(Event.HOME).reason == "joint states are late"
 
 
 @pytest.mark.parametrize("event", [Event.ARM, Event.RESET, Event.ACTIVATE])
