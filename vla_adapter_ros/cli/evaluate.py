@@ -71,7 +71,7 @@ def _add_closed_loop(kinds: Any) -> None:
     parser.add_argument("--longest", type=SECONDS, default=10.0, help="simulated time per instruction [s]")
     parser.add_argument(
         "--speed", type=number(SLOWEST, FASTEST), default=FASTEST,
-        help="fraction of the policy's own speed at which the arm follows; --longest lasts longer accordingly",
+        help="fraction of the policy's own speed at which the arm follows; --longest is as much longer",
     )  # fmt: skip
     parser.add_argument("--jobs", type=COUNT, default=1, help="processes, one thread each")
     parser.add_argument("--require", type=whole(), default=0, help="fail with fewer successes than this")

@@ -76,6 +76,8 @@ def test_numbers_that_make_no_sense(words, option, capsys):
         (("evaluate", "closed-loop"), "--longest", "0"),
         (("benchmark", "jitter"), "--busy", "3"),
         (("dataset", "replay"), "--speed", "0"),
+        (("evaluate", "closed-loop"), "--speed", "0.05"),
+        (("bringup",), "--speed", "2"),
         (("dataset", "import-bag"), "--crf", "64"),
     ],
 )

@@ -54,6 +54,10 @@ def changed(path: str, value) -> dict:
         ("reference_camera", "left", ["'left'", "third_view"]),
         ("cameras.gripper.rotation", 45, ["cameras.gripper.rotation", "45", "0, 90, 180 or 270"]),
         ("cameras", {}, ["contract.cameras", "at least one"]),
+        ("home.fr3_joint4", 1.0, ["contract.home.fr3_joint4 = 1.0", "-3 to -0.19"]),
+        ("home.fr3_joint4", "low", ["contract.home.fr3_joint4", "'low'"]),
+        ("home.elbow", 1.0, ["contract.home", "'elbow'", "each of", "once, or no entry"]),
+        ("home.fr3_joint4", KeyError, ["contract.home", "each of", "once, or no entry"]),
         ("state.3.topic", "/other", ["state[3].topic", "/other", "/joint_states"]),
         ("state.3.joint", "", ["state[3].joint", "a joint name"]),
         ("state.8.field", "position", ["state[8].field", "position.x"]),
@@ -209,6 +213,11 @@ def test_a_state_of_another_message_has_that_message_s_fields(entry, field, word
 def test_missing_file_lists_what_ships():
     with pytest.raises(ContractError, match="franka_sim"):
         read_contract("no_such_robot")
+
+
+def test_a_robot_with_another_home_or_none_is_the_same():
+    assert contract_differences(CONTRACT, dataclasses.replace(CONTRACT, home={})) == []
+    assert parse_contract(changed("home", KeyError)).home == {}
 
 
 def test_differences_in_meaning_are_refused_and_the_rest_may_differ():

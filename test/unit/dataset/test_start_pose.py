@@ -7,10 +7,12 @@ import json
 import numpy as np
 import pytest
 
+from vla_adapter_ros.contract import read_contract
 from vla_adapter_ros.contract.resources import checkpoints_folder
 from vla_adapter_ros.dataset.start_pose import (
     TRAINING_RECORD,
     StartRange,
+    middle_of,
     plain_start_pose,
     read_start_pose,
     start_pose,
@@ -24,6 +26,14 @@ def test_what_is_written_is_read_again(tmp_path):
     assert pose == {"reach": StartRange(0.0, 1.0, 5.0), "width": StartRange(2.0, 2.0, 2.0)}
     (tmp_path / TRAINING_RECORD).write_text(json.dumps({"start_pose": plain_start_pose(pose)}))
     assert read_start_pose(tmp_path) == pose
+
+
+def test_the_middle_is_told_by_joint():
+    contract = read_contract("franka_sim")
+    state = np.arange(11.0) * np.array([[1.0], [2.0], [4.0]])
+    pose = start_pose(state, contract.state_names)
+    assert middle_of(pose, contract) == {joint: 2.0 * n for n, joint in enumerate(contract.arm_joints)}
+    assert middle_of({}, contract) == {}
 
 
 def test_checkpoints_of_earlier_versions_hold_none(tmp_path):

@@ -141,6 +141,26 @@ def test_rows_tell_who_led_at_their_own_time(start_session, tmp_path):
     assert found == [1] * 5 + [2] * 10 + [0] * 2  # the controller is silent from then on
 
 
+def test_an_episode_ends_where_the_arm_is_sent_home(start_session, tmp_path, lines):
+    leader = Leader(CONTRACT)
+    session = start_session(leader)
+    leader.hear(Report(at(0), "running", "human"))
+    session.start("wave", at(0))
+    play(session, 0, 8)
+    leader.hear(Report(at(7) + 0.01, "homing", "home", "the arm goes home: wait until it is there"))
+    play(session, 8, 12)
+    assert session.state == "idle" and "the arm goes home: the episode ends here" in lines
+    refused = session.start("wave", at(20))
+    assert not refused.ok and "wait until it is there" in refused.message
+    leader.hear(Report(at(21), "idle", "none"))
+    assert session.start("wave", at(21)).ok
+    play(session, 22, 5)
+    assert session.status().frames == 5  # the next one is recorded again
+    session.discard()
+    session.close()
+    assert DatasetReader(tmp_path / "set").rows(0)["control_source"].tolist() == [1] * 8
+
+
 def test_an_episode_that_nobody_led_fails_and_one_with_a_block_tells_of_it(start_session, tmp_path, lines):
     leader = Leader(CONTRACT)
     session = start_session(leader)
