@@ -16,6 +16,7 @@ from vla_adapter_ros.control.motion import CommittedMotion
 from vla_adapter_ros.control.sources import Sources
 from vla_adapter_ros.control.statistics import Counters
 from vla_adapter_ros.control.supervisor import (
+    AT_HOME,
     ENDED,
     GATED,
     HOLDING,
@@ -324,7 +325,7 @@ class Arbiter:
             return HOME
         short = float(np.abs(motion.limiter.state[0] - homing.target).max())
         if short <= NEAR_RAD:
-            self.do(Event.ARRIVED, "home is reached")
+            self.do(Event.ARRIVED, AT_HOME)
         else:
             self.do(Event.FAULT, f"the arm came to rest {short:.3f} short of home: a limit is in the way")
         return NONE

@@ -20,6 +20,8 @@ NONE, HUMAN, POLICY, HOME = "none", "human", "policy", "home"
 NOT_ARMED = "not armed yet: call ~/arm"
 NO_INSTRUCTION = "waits for an instruction"
 ENDED = "the instruction was ended"
+AT_HOME = "home is reached"
+GOES_HOME = "the arm goes home: wait until it is there, or call ~/hold first"
 STARVED = "no action chunk in time"
 
 
@@ -30,7 +32,7 @@ class Event(Enum):
     CHUNK = "a further chunk of it"
     COMMAND = "a human's command"
     HOME = "home"
-    ARRIVED = "home is reached"
+    ARRIVED = AT_HOME
     LET_GO = "the human lets go"
     FAR = "the first target is too far"
     STARVED = "its rows are used up"
@@ -244,7 +246,7 @@ class Supervisor:
 
 _UNDER_WAY = {
     RUNNING: "a human or the policy leads: call ~/hold first",
-    HOMING: "the arm goes home: wait until it is there, or call ~/hold first",
+    HOMING: GOES_HOME,
 }
 
 

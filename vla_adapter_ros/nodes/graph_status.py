@@ -13,9 +13,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from vla_adapter_ros.control.supervisor import (
+    AT_HOME,
     DISARMED,
     ENDED,
     GATED,
+    GOES_HOME,
+    HOMING,
     HUMAN,
     NO_INSTRUCTION,
     NOT_ARMED,
@@ -142,6 +145,8 @@ def why_nothing_moves(status: GraphStatus) -> str:
                 f"a human leads ({first}): the policy waits" if first else "a human leads: the policy waits"
             )
         return first or _not_sent(controller.mode)
+    if controller.state == HOMING:
+        return GOES_HOME
     if controller.state == DISARMED:
         return (
             "not armed yet: `vla-adapter arm`" if first == NOT_ARMED else f"not armed, and cannot be: {first}"
@@ -150,7 +155,7 @@ def why_nothing_moves(status: GraphStatus) -> str:
         return f"stopped ({first}): `vla-adapter reset`, then a new instruction"
     if controller.state == GATED:
         return f"the gate is closed: {first}"
-    if first in (NO_INSTRUCTION, ENDED):
+    if first in (NO_INSTRUCTION, ENDED, AT_HOME):
         return _why_no_instruction(status) or "no instruction: `vla-adapter instruct TEXT`"
     if first.startswith(STARVED):
         why = _policy_problem(status)

@@ -60,6 +60,8 @@ RESET = "`vla-adapter reset`, then a new instruction"
         (why("idle", FOREIGN), FOREIGN),
         (why("gated", FAR), f"the gate is closed: {FAR}"),
         (why("holding", "hold requested"), "hold requested"),
+        (why("homing", source="home"), "the arm goes home: wait until it is there, or call ~/hold first"),
+        (why("idle", "home is reached"), "no instruction: `vla-adapter instruct TEXT`"),
         (why("holding", STARVED), f"starvation: {STARVED}"),
         (why("running", source="human"), "a human leads: the policy waits"),
         (why("running", source="policy"), ""),
