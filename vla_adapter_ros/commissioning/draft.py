@@ -206,6 +206,9 @@ class _Draft:
                 f"    joint: {flow(hand.name)}",
                 f"    open_position: {opened:g}{said}",
                 f"    closed_position: {closed:g}" + ("" if known else mark("Gripper", "closed_position")),
+                f"    open: 1.0{mark('Gripper', 'open')}",
+                f"    closed: 0.0{mark('Gripper', 'closed')}",
+                f"    mode: binary{mark('Gripper', 'mode')}",
                 f"    topic: {flow(topic or f'{NOBODY}/{name}')}"
                 + ("" if topic else mark("Gripper", "topic")),
                 f"    type: {kind}",
@@ -226,7 +229,12 @@ class _Draft:
         look = mark("Teleop", "route")
         if len(topics) < 2:
             found = topics[0] if topics else "/teleop/command"
-            note = "" if topics else mark("Teleop", "topic")
+            note = (
+                ""
+                if topics
+                else mark("Teleop", "topic")
+                + ("; for an arm that is guided by hand: no teleop, and action.source: next_state")
+            )
             return ["teleop:", f"  topic: {flow(found)}{note}", f"  route: through_controller{look}"]
         lines = ["teleop:", f"  route: through_controller{look}", "  groups:"]
         for arm, hand in zip(self._parts.arms, hands, strict=True):

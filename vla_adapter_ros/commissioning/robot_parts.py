@@ -120,7 +120,8 @@ def find_robot_parts(
     claimed = [c.joints for topic in commands if (c := controller_of(topic, survey)) is not None]
     driven = [name for names in claimed for name in names]
     arms, hands = _arms(_joints(survey, wishes), driven, urdf, wishes)
-    teleop = wishes.teleop or _teleop(survey, ask)
+    measured = {joint.topic for joint in (*hands, *(j for arm in arms for j in arm)) if joint is not None}
+    teleop = wishes.teleop or _teleop(survey, ask, measured)
     hand_topics = tuple(_hand_topic(survey, wishes, n, hand) for n, hand in enumerate(hands))
     poses = [t for t in survey.published(TOPIC_TYPES["pose"]) if not _is_command(t) and survey.topic(t).heard]
     left_out = _left_out(survey, {*cameras.values(), *depth.values()})
@@ -302,8 +303,10 @@ def _hand_topic(survey: GraphSurvey, wishes: Wishes, number: int, hand: Joint | 
     return (likely[0], found[likely[0]]) if likely else ("", "forward_position")
 
 
-def _teleop(survey: GraphSurvey, ask: Ask) -> tuple[str, ...]:
-    found = [t for t in survey.published(JOINT_STATE) if _is_command(t) and survey.topic(t).strangers()]
+def _teleop(survey: GraphSurvey, ask: Ask, measured: set[str]) -> tuple[str, ...]:
+    """Topics of a human's devices: by their names, or else joint states of no joint of the robot."""
+    there = [t for t in survey.published(JOINT_STATE) if survey.topic(t).strangers()]
+    found = [t for t in there if _is_command(t)] or [t for t in there if t not in measured]
     if {"left", "right"} <= {side(topic) for topic in found}:
         return tuple(topic for topic in found if side(topic))
     if not found:

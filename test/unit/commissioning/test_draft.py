@@ -99,6 +99,16 @@ def test_another_arm_without_a_urdf():
     assert worst(check_graph(contract, ur5e())) is Level.WARN  # nobody leads yet
 
 
+@pytest.mark.parametrize("topic", ["/gello/joint_states", "/puppeteer/joint_states"])
+def test_a_device_that_is_silent_until_somebody_leads_is_found(topic):
+    graph = ur5e()
+    silent = stream(JOINT_STATE, "/device", 0.0)
+    contract, text = draft(dataclasses.replace(graph, topics={**graph.topics, topic: silent}), None)
+    assert contract.teleop.topic == topic
+    for key in ("open: 1.0", "closed: 0.0", "mode: binary"):  # which only the device tells
+        assert f"    {key}        # CHECK: " in text
+
+
 def two_arms() -> GraphSurvey:
     names = ("waist", "elbow", "gripper")
     topics = {"/cam_high/image_raw": stream(IMAGE, "/cam", 25.0, size=(640, 480), encoding="rgb8")}

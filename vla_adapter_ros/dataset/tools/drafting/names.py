@@ -25,7 +25,7 @@ _AXES = ("x", "y", "z")
 _OF_CAMERAS = {"image", "raw", "rect", "color", "rgb", "compressed", "camera", "cam"}
 COMMAND_WORDS = {
     "command", "commands", "cmd", "target", "goal", "leader", "master", "desired", "teleop", "action",
-    "reference",
+    "reference", "gello",
 }  # fmt: skip
 """Words of topics on which somebody says what shall be, not what is."""
 
