@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 
 import numpy as np
@@ -130,6 +131,41 @@ def test_best_effort_publishers_are_heard_and_the_arm_may_come_in_parts(streams)
 
     until(heard)
     assert subscriber.mismatches() == [] and not listener.faults.current()
+
+
+def test_a_starved_process_reads_what_has_come_and_not_what_comes_meanwhile(streams):
+    """At 1 kHz, and with 3 ms from message to message, it would never reach the end."""
+    contract, listener, subscriber, builder, talker = streams
+    publisher = talker.create_publisher(JointState, contract.joint_state_topic, QoSProfile(depth=10))
+    until(publisher.get_subscription_count)
+    executor, ended = subscriber._polling._executor, threading.Event()
+    at_once = executor.spin_once
+
+    def slowly(**options):
+        time.sleep(0.003)
+        at_once(**options)
+
+    def talk():
+        while not ended.wait(0.001):
+            message = JointState(name=list(contract.arm_joints), position=[0.0] * len(contract.arm_joints))
+            message.header.stamp = to_stamp(listener.now())
+            publisher.publish(message)
+
+    subscriber.poll()
+    executor.spin_once = slowly
+    thread = threading.Thread(target=talk)
+    thread.start()
+    try:
+        time.sleep(0.1)
+        begun = time.monotonic()
+        first = subscriber.poll()
+        assert time.monotonic() - begun < 1.5
+        assert builder.newest_stamps()[contract.joint_state_topic] <= first
+    finally:
+        ended.set()
+        thread.join()
+        executor.spin_once = at_once
+    assert not [loss for loss in builder.losses if "after" in loss]
 
 
 def test_a_message_that_cannot_be_used_is_a_fault_that_ends(streams, monkeypatch):

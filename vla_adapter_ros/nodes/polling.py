@@ -7,6 +7,7 @@ wait in the middleware instead, and are read in short bursts.
 
 from __future__ import annotations
 
+import math
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -42,6 +43,7 @@ class Polling:
         self._executor.add_node(self._quiet)
         self._lock = threading.Lock()
         self._found: list[tuple[float, Handle, Any]] = []
+        self._later: list[tuple[float, Handle, Any]] = []  # came after the time of the last reading
         self._topics: list[tuple[str, type, QoSProfile]] = []
 
     def subscribe(self, kind: type, topic: str, handle: Handle, quality: QoSProfile) -> None:
@@ -62,22 +64,30 @@ class Polling:
         self._quiet.create_subscription(kind, name, keep if TELLS_TIMES else keep_without_time, quality)
 
     def read_messages(self, now: float) -> list[tuple[float, Handle, Any]]:
-        """All that waits, in the order in which it came: time [s], handle and message.
+        """All that came until `now` [s], in the order in which it came: time [s], handle and message.
 
-        What comes meanwhile may have overtaken messages of a topic that was looked at before, and counts
-        as come at `now` [s].
+        What comes meanwhile waits for the next reading. A process that gets little of a processor would else
+        read on and on behind a fast topic, and take what comes then for something of the past.
         """
         most = sum(quality.depth for _, _, quality in self._topics)
         with self._lock:
-            found = self._found = []
-            empty = 0
-            # The end of what one look at all topics found is reported as if nothing waited: look again.
-            while empty < 2 and len(found) < most:
+            found = self._found = self._later
+            empty = run = 0  # looks that found nothing, and messages that came after `now`, in a row
+            # The end of what one look at all topics found is reported as if nothing waited: look again. As
+            # topics take turns, a run through all of them leaves nothing older behind.
+            while empty < 2 and run < len(self._topics) and len(found) < most:
                 before = len(found)
                 self._executor.spin_once(timeout_sec=0)
                 empty = 0 if len(found) > before else empty + 1
-        found.sort(key=lambda entry: entry[0])
-        return [(min(received or now, now), handle, message) for received, handle, message in found]
+                for received, _, _ in found[before:]:
+                    run = run + 1 if received > now else 0
+            found.sort(key=lambda entry: entry[0])
+            self._later = [entry for entry in found if entry[0] > now]
+        return [(received or now, handle, message) for received, handle, message in found if received <= now]
+
+    def discard(self) -> None:
+        """Forget all that waits."""
+        self.read_messages(math.inf)
 
     def mismatches(self) -> list[str]:
         """Publishers that cannot be heard since they send another type, in words."""

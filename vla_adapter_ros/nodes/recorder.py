@@ -179,7 +179,8 @@ class ConfiguredRecorder(Configured[RecorderParameters]):
             self._session.add_frame(frame)
             self._problem = frame.problem
             self.node.acknowledge(frame.stamp)
-        self._session.check_faults(now, self._stream_issues)
+        # Not `now`, up to which all is in, but may be long past: the status timer looks at the clock, too.
+        self._session.check_faults(self.node.now(), self._stream_issues)
 
     def _on_start(
         self, request: StartEpisode.Request, response: StartEpisode.Response

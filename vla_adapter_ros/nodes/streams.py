@@ -110,7 +110,7 @@ class StreamSubscriber:
         self._rates = StreamRates(self.builder.streams)
         self._refused.clear()
         if self._polling is not None:
-            self._polling.read_messages(0.0)
+            self._polling.discard()
             ended = threading.Event()
             thread = threading.Thread(target=self._poll_in_thread, args=(ended,), name="streams", daemon=True)
 
