@@ -226,7 +226,9 @@ class _Draft:
 
     def _teleop(self) -> list[str]:
         topics, hands = self._parts.teleop, self._grippers
-        look = mark("Teleop", "route")
+        rest = [f"  route: through_controller{mark('Teleop', 'route')}"]
+        if any(self._survey.topic(topic).heard for topic in topics):  # though nobody demonstrates now
+            rest.append(f"  takeover: motion{mark('Teleop', 'takeover')}")
         if len(topics) < 2:
             found = topics[0] if topics else "/teleop/command"
             note = (
@@ -235,8 +237,8 @@ class _Draft:
                 else mark("Teleop", "topic")
                 + ("; for an arm that is guided by hand: no teleop, and action.source: next_state")
             )
-            return ["teleop:", f"  topic: {flow(found)}{note}", f"  route: through_controller{look}"]
-        lines = ["teleop:", f"  route: through_controller{look}", "  groups:"]
+            return ["teleop:", f"  topic: {flow(found)}{note}", *rest]
+        lines = ["teleop:", *rest, "  groups:"]
         for arm, hand in zip(self._parts.arms, hands, strict=True):
             topic = next((t for t in topics if side(t) == side(arm[0].name)), f"{NOBODY}/{arm[0].name}")
             entry: dict[str, Any] = {

@@ -9,6 +9,7 @@ from vla_adapter_ros.observation.bag import IMAGE_TYPES, TOPIC_TYPES
 
 FUTURE_S = 0.03  # a stamp may be ahead of the receipt by so much: a simulated clock comes in steps of 10 ms
 NEARLY = 0.93  # of the wanted rate is enough: a survey is short
+ARRIVE = 0.8  # of the images that are sent: fewer are lost, and not late
 
 
 def is_heard(
@@ -42,7 +43,7 @@ def is_heard(
         results.note_failure(
             subject, f"{name} is published, but nothing arrived in {survey.seconds:g} s",
             "Is the driver running, the network up? Large images need shared memory where they are sent: "
-            "docs/how-to/cameras.md",
+            "docs/how-to/troubleshooting.md",
         )  # fmt: skip
         return None
     return topic
@@ -63,6 +64,15 @@ def check_rate(
     results: Results, subject: str, topic: TopicSurvey, wanted_hz: float, needed: bool, why: str
 ) -> None:
     """Note whether messages come often enough; with `needed`, too seldom is a failure."""
+    if topic.size and topic.rate_hz < ARRIVE * topic.stamped_hz:
+        enough = topic.rate_hz >= NEARLY * wanted_hz
+        (results.note_failure if needed and not enough else results.note_warning)(
+            subject,
+            f"{topic.rate_hz:.3g} Hz arrive of {topic.stamped_hz:.3g} Hz that are sent, {why}",
+            "Images are lost on the way: start the camera's driver with fastdds_shm.xml: "
+            "docs/how-to/troubleshooting.md",
+        )
+        return
     if topic.rate_hz >= NEARLY * wanted_hz:
         results.note_pass(subject, f"{topic.rate_hz:.4g} Hz")
         return

@@ -104,7 +104,11 @@ def test_a_device_that_is_silent_until_somebody_leads_is_found(topic):
     graph = ur5e()
     silent = stream(JOINT_STATE, "/device", 0.0)
     contract, text = draft(dataclasses.replace(graph, topics={**graph.topics, topic: silent}), None)
-    assert contract.teleop.topic == topic
+    assert contract.teleop.topic == topic and contract.teleop.takeover == "command"
+    streams = dataclasses.replace(silent, heard=150, rate_hz=50.0)  # while nobody demonstrates
+    leader = "/leader/joint_states"
+    always, _ = draft(dataclasses.replace(graph, topics={**graph.topics, leader: streams}), None)
+    assert always.teleop.topic == leader and always.teleop.takeover == "motion"
     for key in ("open: 1.0", "closed: 0.0", "mode: binary"):  # which only the device tells
         assert f"    {key}        # CHECK: " in text
 

@@ -83,6 +83,11 @@ def test_a_healthy_graph_passes():
         (GRAPH.with_topic(SCENE, encoding="8UC3"), CONTRACT, ["'8UC3' does not say", "rgb8 or bgr8"]),
         (GRAPH.with_topic(SCENE, encoding="16UC1"), CONTRACT, ["no color", "Depth is allowed under"]),
         (GRAPH.with_topic(SCENE, rate_hz=4.0), CONTRACT, ["4 Hz, the contract's rate_hz is 10", "Raise"]),
+        (
+            GRAPH.with_topic(SCENE, rate_hz=7.0, stamped_hz=30.0),
+            CONTRACT,
+            ["7 Hz arrive of 30 Hz that are sent", "fastdds_shm.xml"],
+        ),
         (GRAPH.with_topic(SCENE, stamped=False), CONTRACT, ["no stamp", "write time: receive"]),
         (GRAPH.with_topic(SCENE, delay_s=-2.0, late_s=-2.0), CONTRACT, ["2 s in the future", "chrony"]),
         (GRAPH.with_topic(JOINTS, delay_s=30.0, late_s=30.1), CONTRACT, ["arrives 30 s after", "chrony"]),
