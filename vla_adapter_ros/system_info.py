@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -50,17 +51,86 @@ def describe_torch_system(device: torch.device) -> dict[str, Any]:
             "gpu": properties.name,
             "gpu_memory_gb": round(properties.total_memory / 1e9, 1),
             "cuda": torch.version.cuda,
-            "driver": _driver_version(),
+            "driver": driver_version() or "unknown",
         }
     return facts
 
 
-def _driver_version() -> str:
+def driver_version() -> str:
+    """Version of the NVIDIA driver; empty where none is loaded."""
     try:
         first = Path("/proc/driver/nvidia/version").read_text(encoding="utf-8").splitlines()[0]
     except (OSError, IndexError):
-        return "unknown"
+        return ""
     return next((word for word in first.split() if word[:1].isdigit()), first)
+
+
+@dataclass(frozen=True)
+class Gpu:
+    """A GPU that torch sees.
+
+    Attributes:
+        name: As its maker calls it.
+        memory: [byte].
+        capability: Compute capability, such as (9, 0).
+        has_kernels: Whether the installed torch was built for it.
+    """
+
+    name: str
+    memory: int
+    capability: tuple[int, int]
+    has_kernels: bool = True
+
+
+@dataclass(frozen=True)
+class TorchBuild:
+    """The installed torch.
+
+    Attributes:
+        version: Of torch.
+        cuda: Version of CUDA that it was built for; empty: for the CPU alone.
+        gpus: That it sees.
+    """
+
+    version: str
+    cuda: str = ""
+    gpus: tuple[Gpu, ...] = ()
+
+
+def describe_torch_build() -> TorchBuild:
+    """The installed torch and the GPUs that it sees.
+
+    Raises:
+        ImportError, OSError, RuntimeError: torch is not installed, or is broken.
+    """
+    import torch
+
+    built_for = torch.cuda.get_arch_list()
+    gpus = []
+    for number in range(torch.cuda.device_count()):
+        found = torch.cuda.get_device_properties(number)
+        # Kernels for 8.0 run on 8.6, not on another major version; PTX (compute_) runs on all newer.
+        same = any(arch.startswith(f"sm_{found.major}") for arch in built_for)
+        newer = any(
+            arch.startswith("compute_") and int("".join(filter(str.isdigit, arch))) <= 10 * found.major
+            for arch in built_for
+        )
+        has_kernels = same or newer or not built_for
+        gpus.append(Gpu(found.name, found.total_memory, (found.major, found.minor), has_kernels))
+    return TorchBuild(torch.__version__, torch.version.cuda or "", tuple(gpus))
+
+
+def raise_priority(priority: int) -> str:
+    """Ask for SCHED_FIFO for the calling thread alone; why not, or nothing if it was granted.
+
+    Args:
+        priority: 1 to 99.
+    """
+    try:
+        os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(priority))
+    except (AttributeError, OSError) as error:
+        return str(error) or type(error).__name__
+    return ""
 
 
 class CpuUsage:

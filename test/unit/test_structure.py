@@ -13,7 +13,7 @@ PACKAGE = Path(__file__).resolve().parents[2] / "vla_adapter_ros"
 ALLOWED = {  # room -> our rooms that it may import
     "contract": set(),
     "control": {"contract"},
-    "commissioning": {"contract", "control", "dataset", "observation", "simulation"},
+    "commissioning": {"contract", "control", "dataset", "observation", "recorder", "simulation"},
     "observation": {"contract"},
     "dataset": {"contract", "observation"},
     "recorder": {"contract", "dataset", "observation"},

@@ -201,7 +201,8 @@ def _run(kind: str, work: MovingCore, rate_hz: float, seconds: float, priority: 
     import rclpy
     from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 
-    from vla_adapter_ros.nodes.rate_loop import RateLoop, raise_priority
+    from vla_adapter_ros.nodes.rate_loop import RateLoop
+    from vla_adapter_ros.system_info import raise_priority
 
     context = rclpy.Context()
     rclpy.init(context=context)

@@ -4,7 +4,7 @@ GROUPS = {
     "try": ("demo",),
     "data": ("record", "collect-demos", "dataset"),
     "train": ("finetune", "evaluate", "checkpoint"),
-    "robot": ("contract", "bringup"),
+    "robot": ("doctor", "contract", "measure", "bringup"),
     "operate": ("status", "watch", "instruct", "arm", "hold", "stop", "reset", "home", "speed"),
     "maintainers": ("benchmark", "pretrain-grounding"),
 }
@@ -16,12 +16,14 @@ EXAMPLES = {
         "record --attach",
     ],
     ("collect-demos",): ["collect-demos --episodes 300 --dataset out/demonstrations"],
+    ("doctor",): ["doctor", "doctor --contract my_arm.yaml --checkpoint out/checkpoint --live"],
     ("contract", "new"): [
         "contract new my_arm.yaml",
         "contract new my_arm.yaml --urdf my_arm.urdf --camera /scene/image_raw --camera /wrist/image_raw",
     ],
     ("contract", "check"): ["contract check my_arm.yaml", "contract check my_arm.yaml --live"],
     ("contract", "show"): ["contract show my_arm.yaml"],
+    ("measure", "delay"): ["measure delay", "measure delay --joint wrist_3_joint --step 0.01 --repeats 3"],
     ("bringup",): [
         "bringup",
         "bringup --robot --contract my_arm.yaml --checkpoint my_checkpoint",

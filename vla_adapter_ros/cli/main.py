@@ -25,9 +25,11 @@ from vla_adapter_ros.cli.bringup import add_bringup
 from vla_adapter_ros.cli.checkpoint_command import add_checkpoint, locate_checkpoint
 from vla_adapter_ros.cli.contract import add_contract_command
 from vla_adapter_ros.cli.dataset import add_dataset_command
+from vla_adapter_ros.cli.doctor import add_doctor
 from vla_adapter_ros.cli.evaluate import add_evaluate
 from vla_adapter_ros.cli.examples import EXAMPLES, GROUPS
 from vla_adapter_ros.cli.finetune_command import add_finetune_command
+from vla_adapter_ros.cli.measure import add_measure
 from vla_adapter_ros.cli.operate import add_operation_commands
 from vla_adapter_ros.cli.parser import CommandParser, MainParser, add_descriptions
 from vla_adapter_ros.cli.record import add_record_command
@@ -38,8 +40,8 @@ from vla_adapter_ros.nodes.parameters import CommonParameters, SimulatorParamete
 
 STATUSES = """exit status:
   0    it did what was asked
-  1    it did not, and says why
-  2    the arguments make no sense; nothing was begun
+  1    it did not, and says why; doctor: there are warnings
+  2    the arguments make no sense; nothing was begun; doctor: something fails
   3    finetune, evaluate open-loop: the policy does not listen to its instruction; all else was done
   130  stopped by Ctrl-C or SIGTERM
 """
@@ -54,6 +56,7 @@ def main(arguments: list[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that child processes are stopped too
     joins = getattr(options, "attach", False)  # nodes that run already, whatever they are
+    options.environment = dict(os.environ)  # as the terminal has it
     os.environ.update(graph_environment(options.simulate and not joins))  # before rclpy is imported
     try:
         return int(options.run(options))
@@ -95,7 +98,9 @@ def _parser() -> CommandParser:
     parser.set_defaults(simulate=False)  # else commands that start a simulation say so
     commands = parser.commands
     _add_demo(commands)
+    add_doctor(commands)
     add_contract_command(commands)
+    add_measure(commands)
     add_bringup(commands)
     _add_collect_demos(commands)
     _add_pretrain_grounding(commands)

@@ -102,15 +102,16 @@ def add_operation_commands(commands: Any) -> None:
     instruct = commands.add_parser("instruct", help="give the running policy an instruction")
     instruct.add_argument("instruction", help="such as 'pick up the red cube'; '' stops the arm")
     instruct.set_defaults(run=_instruct)
-    _add_addressee(instruct)
+    add_addressee(instruct)
     for name, command in CONTROLLER_COMMANDS.items():
         parser = commands.add_parser(name, help=command.help)
         command.add_arguments(parser)
         parser.set_defaults(run=partial(_call, command))
-        _add_addressee(parser)
+        add_addressee(parser)
 
 
-def _add_addressee(parser: argparse.ArgumentParser) -> None:
+def add_addressee(parser: argparse.ArgumentParser) -> None:
+    """Add `--namespace` and `--wait`: whose nodes a command is for, and how long they may take to appear."""
     add_namespace(parser)
     parser.add_argument("--wait", type=number(), default=30.0, help="longest wait for the nodes [s]")
 
@@ -131,7 +132,7 @@ def _instruct(options: argparse.Namespace) -> int:
             service, left = find_instruct_service(client, options.wait)
             answer = InstructClient(client, service).give(options.instruction, found_within_s=left)
         except NoAnswerError as error:
-            raise _explained(error) from None
+            raise explained(error) from None
     return _tell(answer.accepted, answer.message)
 
 
@@ -145,7 +146,7 @@ def _call(command: ControllerCommand, options: argparse.Namespace) -> int:
             name, left = find_controller_service(client, command.service, options.wait)
             answer = client.service(kind, name).call(request, ANSWER_S, found_within_s=left)
         except NoAnswerError as error:
-            raise _explained(error) from None
+            raise explained(error) from None
     return _tell(answer.success, answer.message)
 
 
@@ -156,7 +157,7 @@ def make_client(namespace: str | None) -> Any:
     return RosClient(f"vla_adapter_{os.getpid()}", namespace)
 
 
-def _explained(error: NoAnswerError) -> NoAnswerError:
+def explained(error: NoAnswerError) -> NoAnswerError:
     """The same, with what to start where nobody is there."""
     return error if error.sent else NoAnswerError(nobody_here(str(error), "bringup"), sent=False)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from vla_adapter_ros.commissioning.camera_checks import check_cameras
 from vla_adapter_ros.commissioning.command_checks import check_commands
 from vla_adapter_ros.commissioning.results import Results
-from vla_adapter_ros.commissioning.survey import GraphSurvey
+from vla_adapter_ros.commissioning.survey import COMPRESSED_IMAGE, IMAGE, GraphSurvey
 from vla_adapter_ros.commissioning.value_checks import check_values
 from vla_adapter_ros.contract import Contract
 from vla_adapter_ros.contract.enums import GripperCommandType
@@ -40,3 +40,26 @@ def expected_topics(contract: Contract) -> tuple[str, ...]:
             ]
         )
     )
+
+
+def check_running(contract: Contract | None, survey: GraphSurvey, expected: bool) -> Results:
+    """What the graph says of a robot that may run or not.
+
+    Args:
+        contract: The robot's contract; None: no robot in particular.
+        survey: What the graph said.
+        expected: Whether the robot must run.
+    """
+    results = Results()
+    if contract is None:
+        for name in survey.published(IMAGE, COMPRESSED_IMAGE):
+            results.note_pass("robot", f"images on {name}, {survey.topic(name).rate_hz:.3g} Hz")
+        if not survey.nodes:
+            results.note_pass("robot", "no node runs, so nothing was compared")
+        elif not results:
+            results.note_pass("robot", f"{len(survey.nodes)} nodes run, none publishes images")
+        return results
+    if expected or any(survey.topic(name).publishers for name in expected_topics(contract)):
+        return check_graph(contract, survey)
+    results.note_pass("robot", f"{contract.name} does not run, so nothing was compared")
+    return results

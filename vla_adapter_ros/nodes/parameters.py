@@ -269,6 +269,9 @@ class SimulatorParameters(CommonParameters):
         le=10.0,
         description="Velocity and twist drivers: age at which a command counts as 0 [s].",
     )
+    response_delay_s: Number = Field(
+        0.0, ge=0.0, le=0.5, description="Arm: so much later it follows the set-points of its driver [s]."
+    )
     patience_s: Number = Field(
         10.0,
         ge=0.1,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,10 +13,9 @@ from vla_adapter_ros.control.pacing import budget_complaint
 from vla_adapter_ros.errors import CheckpointError, ParameterError
 from vla_adapter_ros.model import VlaAdapterPolicy
 from vla_adapter_ros.model.device import describe_device, resolve_device, torch_type
+from vla_adapter_ros.model.timing import measure_predictions
 from vla_adapter_ros.nodes.graph_status import CHECKPOINT, CHUNK_MS, DEVICE, WEIGHTS
 from vla_adapter_ros.nodes.parameters import PolicyParameters
-
-BUDGET_RUNS = 10
 
 
 @dataclass(frozen=True)
@@ -64,6 +62,26 @@ def load_policy(parameters: PolicyParameters, contract: Contract) -> LoadedPolic
         ParameterError: there is no such device, or inference cannot serve the execution horizon.
     """
     path = checkpoint_path(parameters)
+    policy, robot = open_policy(parameters)
+    require_same(contract, robot, f"checkpoint {path}")
+    policy.warm_up()
+    chunk_s = (
+        None if parameters.lock_step else _require_budget(policy, contract, parameters.execution_horizon)
+    )
+    return LoadedPolicy(policy, path, chunk_s)
+
+
+def open_policy(parameters: PolicyParameters) -> tuple[VlaAdapterPolicy, Contract]:
+    """Open a checkpoint on the device, in the type and with the threads that a node is given.
+
+    Returns:
+        The policy, and the contract of the robot that it is for.
+
+    Raises:
+        CheckpointError: it cannot be read, or does not say which robot it is for.
+        ParameterError: there is no such device.
+    """
+    path = checkpoint_path(parameters)
     if parameters.threads:
         torch.set_num_threads(parameters.threads)
     device = resolve_device(parameters.device)
@@ -72,23 +90,12 @@ def load_policy(parameters: PolicyParameters, contract: Contract) -> LoadedPolic
         policy.compile()
     if policy.contract is None:
         raise CheckpointError(f"{path} has no contract.yaml: it does not say which robot it is for")
-    require_same(contract, policy.contract, f"checkpoint {path}")
-    policy.warm_up()
-    chunk_s = (
-        None if parameters.lock_step else _require_budget(policy, contract, parameters.execution_horizon)
-    )
-    return LoadedPolicy(policy, path, chunk_s)
+    return policy, policy.contract
 
 
 def _require_budget(policy: VlaAdapterPolicy, contract: Contract, execution_horizon: int) -> float:
     """Measure inference on blank images [s], and refuse an execution horizon that it cannot serve."""
-    blank = [np.zeros((c.height, c.width, 3), np.uint8) for c in contract.cameras.values()]
-    state, times = np.zeros(len(contract.state)), []
-    for _ in range(BUDGET_RUNS):
-        started = time.monotonic()
-        policy.predict(blank, "measure", state)
-        times.append(time.monotonic() - started)
-    slow = float(np.percentile(times, 99))
+    slow = float(np.percentile(measure_predictions(policy, contract), 99))
     if problem := budget_complaint(contract.rate_hz, policy.config.chunk, execution_horizon, slow):
         raise ParameterError(problem)
     return slow

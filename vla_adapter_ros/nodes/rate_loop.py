@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import threading
 import time
 from collections.abc import Callable
@@ -10,18 +9,7 @@ from collections.abc import Callable
 from rclpy.clock import Clock, JumpThreshold
 from rclpy.duration import Duration
 
-
-def raise_priority(priority: int) -> str:
-    """Ask for SCHED_FIFO for the calling thread alone; why not, or nothing if it was granted.
-
-    Args:
-        priority: 1 to 99.
-    """
-    try:
-        os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(priority))
-    except (AttributeError, OSError) as error:
-        return str(error) or type(error).__name__
-    return ""
+from vla_adapter_ros.system_info import raise_priority
 
 
 class RateLoop:

@@ -132,6 +132,7 @@ class ConfiguredSimulator(Configured[SimulatorParameters]):
             parameters.goal_time_s,
             parameters.interpolate_from is TrajectoryStart.DESIRED,
             parameters.command_timeout_s,
+            parameters.response_delay_s,
         )
         robot = SimulatedRobot(self.contract, parameters.renderer, settings=settings)
         robot.reset(parameters.seed)

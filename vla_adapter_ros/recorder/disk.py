@@ -13,6 +13,13 @@ DEPTH_BYTES_PER_PIXEL = 0.45  # without loss, with noise of 0.2 %
 _MEASURED_S = 5.0  # recorded time from which on the real figure counts
 
 
+def usual_speed(contract: Contract) -> float:
+    """How fast an episode of a robot usually grows [byte/s]."""
+    size = sum(BYTES_PER_PIXEL * camera.width * camera.height for camera in contract.cameras.values())
+    size += sum(DEPTH_BYTES_PER_PIXEL * c.width * c.height for c in contract.depth_cameras.values())
+    return size * contract.rate_hz
+
+
 class DiskGauge:
     """Watches the disk of a data set, and learns how fast it fills.
 
@@ -24,9 +31,7 @@ class DiskGauge:
 
     def __init__(self, root: Path, contract: Contract, floor: float) -> None:
         self._root, self._floor = root, floor
-        size = sum(BYTES_PER_PIXEL * camera.width * camera.height for camera in contract.cameras.values())
-        size += sum(DEPTH_BYTES_PER_PIXEL * c.width * c.height for c in contract.depth_cameras.values())
-        self._usual = size * contract.rate_hz
+        self._usual = usual_speed(contract)
         self._bytes = self._seconds = 0.0
 
     def add_episode(self, size: float, seconds: float) -> None:

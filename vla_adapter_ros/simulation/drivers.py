@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from dataclasses import dataclass
 
 import numpy as np
@@ -34,6 +35,7 @@ class DriverSettings:
         goal_time_s: Time after the last point to reach the goal [s].
         from_desired: Whether a new trajectory starts from the desired state.
         command_timeout_s: Age at which a velocity or twist counts as 0 [s].
+        response_delay_s: The arm follows each set-point so much later [s].
     """
 
     path_tolerance: float = 0.0
@@ -41,6 +43,7 @@ class DriverSettings:
     goal_time_s: float = 0.0
     from_desired: bool = True
     command_timeout_s: float = 0.1
+    response_delay_s: float = 0.0
 
 
 class ArmDrivers:
@@ -62,6 +65,9 @@ class ArmDrivers:
         self._drivers = [_make_driver(kind, group, kinematics, settings) for group in groups]
         self._places = [[joints.index(joint) for joint in group] for group in groups]
         self._count = len(joints)
+        self._delay_s = settings.response_delay_s
+        # Set-points (2, J) that the arm follows now and later, with their times.
+        self._past: deque[tuple[float, np.ndarray]] = deque([(-np.inf, np.zeros((2, self._count)))])
 
     def __getitem__(self, group: int) -> Driver:
         """The driver of a group, by its number in `contract.command_groups`."""
@@ -75,13 +81,27 @@ class ArmDrivers:
         """Drop all commands and hold `positions` (J,)."""
         for driver, places in zip(self._drivers, self._places, strict=True):
             driver.hold(positions[places])
+        self._past = deque([(-np.inf, np.stack([positions, np.zeros_like(positions)]))])
 
     def sample(self, t: float) -> tuple[np.ndarray, np.ndarray]:
-        """Set-point and its speed at `t` [s]: positions (J,), velocities (J,)."""
+        """Set-point that the arm follows at `t` [s], and its speed: positions (J,), velocities (J,).
+
+        `t` never goes back.
+        """
         state = np.empty((2, self._count))
         for driver, places in zip(self._drivers, self._places, strict=True):
             state[:, places] = driver.sample(t)
+        if self._delay_s > 0:
+            state = self._delayed(t, state)
         return state[0], state[1]
+
+    def _delayed(self, t: float, state: np.ndarray) -> np.ndarray:
+        """The set-point (2, J) of `response_delay_s` ago; `state` is that of `t`."""
+        if t > self._past[-1][0]:
+            self._past.append((t, state))
+        while len(self._past) > 1 and self._past[1][0] <= t - self._delay_s + 1e-9:
+            self._past.popleft()
+        return self._past[0][1]
 
     def check_tolerances(self, t: float, measured: np.ndarray) -> str:
         """What a trajectory controller complains about with joints measured at (J,); empty: nothing."""

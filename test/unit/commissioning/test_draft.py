@@ -48,7 +48,7 @@ def test_the_graph_of_the_simulated_arm_gives_the_shipped_contract():
     assert worst(check_contract(contract, URDF)) is Level.PASS
     assert worst(check_graph(contract, graph)) is Level.WARN  # there is no controller manager to ask
     marked = [text.splitlines()[n - 1] for n in marked_lines(text)]
-    assert any("command_delay_s" in line and "compare command and joint states" in line for line in marked)
+    assert any("command_delay_s" in line and "vla-adapter measure delay" in line for line in marked)
     assert all(": " in line.partition("CHECK")[2] for line in marked), "each says where to look"
 
 

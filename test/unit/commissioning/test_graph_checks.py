@@ -8,7 +8,7 @@ import pytest
 import surveys
 from surveys import ARRAY, CONTRACT, HOME, NAMES, SIMULATOR, TRAJECTORY, stream
 
-from vla_adapter_ros.commissioning.graph_checks import check_graph
+from vla_adapter_ros.commissioning.graph_checks import check_graph, check_running
 from vla_adapter_ros.commissioning.results import Result, worst
 from vla_adapter_ros.commissioning.survey import (
     COMPRESSED_IMAGE,
@@ -161,3 +161,14 @@ def test_two_drivers_may_share_a_topic_of_joint_states():
 def test_a_topic_that_nobody_knows_is_no_error_of_the_check():
     found = check_graph(CONTRACT, GraphSurvey(1.0))
     assert len(failures(found)) == 6 and isinstance(GRAPH.topic("/x"), TopicSurvey) and IMAGE in str(GRAPH)
+
+
+def test_a_robot_that_need_not_run_is_compared_only_where_it_does():
+    nobody = GraphSurvey(3.0)
+    assert [r.text for r in check_running(None, nobody, False)] == ["no node runs, so nothing was compared"]
+    assert next(r.text for r in check_running(None, GRAPH, False)) == "images on /third_view/image_raw, 10 Hz"
+    (said,) = check_running(CONTRACT, nobody, False)
+    assert said.level is Level.PASS and said.text == "franka_sim does not run, so nothing was compared"
+    assert failures(check_running(CONTRACT, nobody, True))  # it was said to run
+    slow = GRAPH.with_topic(SCENE, rate_hz=4.0)
+    assert any("4 Hz" in line for line in failures(check_running(CONTRACT, slow, False)))

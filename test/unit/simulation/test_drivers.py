@@ -205,3 +205,24 @@ def test_two_drivers_move_one_arm(command) -> None:
                 robot.accept_forward(told, group=1)
     finally:
         robot.close()
+
+
+def test_an_arm_answers_later_by_its_delay_and_a_hold_drops_what_is_under_way() -> None:
+    contract = contract_with("forward_position")
+    prompt = SimulatedRobot(contract, backend="raycast")
+    late = SimulatedRobot(contract, backend="raycast", settings=DriverSettings(response_delay_s=0.1))
+    paths = []
+    for robot in (prompt, late):
+        robot.accept_forward(READY + 0.1 * np.eye(7)[6])
+        path = []
+        for _ in range(40):
+            robot.advance(0.01)
+            path.append(robot.arm_positions()[-1])
+        paths.append(np.array(path))
+        robot.accept_forward(READY)
+        robot.reset(0)
+        robot.advance(0.2)
+        np.testing.assert_allclose(robot.desired()[0], robot.scene.joints, atol=1e-9)
+        robot.close()
+    assert np.ptp(paths[0]) > 0.09
+    np.testing.assert_allclose(paths[1][11:], paths[0][1:-10], atol=1e-3)

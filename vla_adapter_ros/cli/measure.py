@@ -1,0 +1,117 @@
+"""`vla-adapter measure delay`: how long after a command is the arm there?"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import os
+import sys
+from typing import TYPE_CHECKING, Any
+
+from vla_adapter_ros.cli.arguments import CONTRACT_HELP, UsageError, number, whole
+from vla_adapter_ros.cli.operate import add_addressee, explained
+from vla_adapter_ros.commissioning.command_delay import LARGEST_STEP, Estimate, judge_delay
+from vla_adapter_ros.errors import ContractError, NoAnswerError, ServiceError
+
+if TYPE_CHECKING:
+    from vla_adapter_ros.contract import Contract
+    from vla_adapter_ros.nodes.delay_measurement import DelayMeasurement
+
+CONSENT = "yes"
+
+
+def add_measure(commands: Any) -> None:
+    """Add `measure` to the parser's commands."""
+    parser = commands.add_parser("measure", help="measure what a contract needs to say about the arm")
+    tasks = parser.add_subparsers(dest="task", required=True)
+    delay = tasks.add_parser(
+        "delay",
+        help="move one joint a little, there and back, and say how late the arm is",
+        description="Move one joint a little, there and back, through the running controller, and say how "
+        "late the arm is and what to write for command.command_delay_s. The arm must be armed, and moves "
+        "only after a yes.",
+    )
+    delay.add_argument("--contract", help=f"{CONTRACT_HELP}; default: what the running controller has")
+    delay.add_argument("--joint", default="", help="joint that moves; default: the last one that turns")
+    delay.add_argument(
+        "--step", type=number(0.0, LARGEST_STEP, above=True), default=LARGEST_STEP, help="how far [rad]"
+    )
+    delay.add_argument("--repeats", type=whole(1, 50), default=5, help="steps there, and as many back")
+    delay.add_argument("--yes", action="store_true", help="the arm may move: do not ask")
+    add_addressee(delay)
+    delay.set_defaults(run=_delay)
+
+
+def _delay(options: argparse.Namespace) -> int:
+    from vla_adapter_ros.commissioning.results import worst
+    from vla_adapter_ros.dataset.quality.findings import Level
+    from vla_adapter_ros.nodes.delay_measurement import DelayMeasurement, reach_controller
+    from vla_adapter_ros.nodes.ros_client import RosClient
+
+    if not (options.yes or sys.stdin.isatty()):
+        raise UsageError("nobody can be asked here whether the arm may move: allowed is a terminal, or --yes")
+    with RosClient(f"vla_adapter_measure_{os.getpid()}", options.namespace) as client:
+        try:
+            controller = reach_controller(client, options.wait)
+        except NoAnswerError as error:
+            raise explained(error) from None
+        contract = read_running_contract(controller.contract, options.contract)
+        measurement = DelayMeasurement(client, controller, contract, options.joint, options.step)
+        if not (options.yes or _asked(measurement, options.repeats)):
+            raise ServiceError("nothing moved: the answer was not yes")
+        estimates = measurement.run(options.repeats, _report)
+    delays = [estimate.delay_s for estimate in estimates]
+    results, _ = judge_delay(contract, delays, controller.rate_hz, controller.publish_every)
+    print("\n".join(result.line for result in results))
+    return 1 if worst(results) is Level.FAIL else 0
+
+
+def read_running_contract(running: str, named: str | None) -> Contract:
+    """The contract of the running controller.
+
+    Args:
+        running: What the controller was started with: a shipped name or a path, as it was typed there.
+        named: What was named here; None: the running one.
+
+    Raises:
+        ContractError: it cannot be read, or the named one has another delay, joints or limits.
+    """
+    from vla_adapter_ros.contract import read_contract
+
+    if named is None:
+        try:
+            return read_contract(running)
+        except ContractError as error:
+            raise ContractError(
+                f"the controller's contract cannot be read here: name it by --contract ({error})"
+            ) from None
+    contract = read_contract(named)
+    try:
+        other = read_contract(running)
+    except ContractError:  # a path of another computer, or of another folder
+        return contract
+    for key in ("command", "limits", "action", "state"):
+        if getattr(contract, key) != getattr(other, key):
+            raise ContractError(
+                f"{named}: the controller runs {running}, which has another {key}: allowed is the same"
+            )
+    return contract
+
+
+def _asked(measurement: DelayMeasurement, repeats: int) -> bool:
+    """Ask the person at the terminal."""
+    size, lasts = abs(measurement.step.size), 2 * repeats * measurement.step.whole_s
+    print(
+        f"{measurement.joint} will move by {size:g} rad ({math.degrees(size):.1f} degrees), there and back "
+        f"{repeats} times, for {lasts:.0f} s. It ends where it is. Keep the emergency stop in your hand; "
+        "`vla-adapter hold` or Ctrl-C end it."
+    )
+    return input(f"May the arm move? Type {CONSENT}: ").strip().lower() == CONSENT
+
+
+def _report(way: str, estimate: Estimate) -> None:
+    print(
+        f"{way:<5}  {estimate.delay_s:.3f} s after the command, moved {estimate.moved:.4f} rad, "
+        f"correlation {estimate.fit:.3f}",
+        flush=True,
+    )
