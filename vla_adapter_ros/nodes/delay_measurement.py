@@ -216,6 +216,8 @@ class DelayMeasurement:
             pass
         elif status.mode != ControllerMode.DRIVE:
             problem = f"its mode is {status.mode}, in which the arm does not move: start it with mode drive"
+        elif status.speed != 1.0:
+            problem = f"its speed is {status.speed:g}: `vla-adapter speed 1` first"
         elif status.control_source != NONE or status.state not in (IDLE, HOLDING):
             problem = f"{status.control_source} leads: `vla-adapter hold`, or let go, first"
         elif self._now() <= 0.0:
