@@ -7,6 +7,6 @@ setup(
     package_dir={"vla_adapter_ros.config": "config"},
     package_data={
         "vla_adapter_ros": ["checkpoints/*/*", "benchmarks/data/*", "templates/*"],
-        "vla_adapter_ros.config": ["*.xml", "*.json", "robots/*.yaml", "nodes/*.yaml"],
+        "vla_adapter_ros.config": ["*.xml", "*.json", "robots/*.yaml", "nodes/*.yaml", "teleop/*.yaml"],
     },
 )

@@ -118,6 +118,14 @@ class RendererName(Choice):
     RAYCAST = "raycast"
 
 
+class JogSpace(Choice):
+    """What a human's device moves; auto: the tool where the arm's kinematics are known, else joints."""
+
+    AUTO = "auto"
+    TOOL = "tool"
+    JOINTS = "joints"
+
+
 class OnFail(Choice):
     """What happens to an episode that fails its quality checks."""
 

@@ -93,6 +93,10 @@ class NodeError(VlaAdapterError):
     """A node cannot begin its work."""
 
 
+class DeviceError(VlaAdapterError):
+    """The settings of a human's device are malformed, or it sends something else than they say."""
+
+
 class ServiceError(VlaAdapterError):
     """A service of a running node refused what it was asked for."""
 

@@ -19,6 +19,7 @@ ALLOWED = {  # room -> our rooms that it may import
     "recorder": {"contract", "dataset", "observation"},
     "scene_check": {"contract", "dataset"},
     "simulation": {"contract"},
+    "teleop": {"commissioning", "contract", "control", "dataset"},
     "model": {"contract", "dataset"},
     "training": {"contract", "dataset", "model", "scene_check", "simulation"},
     "evaluation": {"contract", "control", "dataset", "model", "simulation", "training"},
@@ -32,6 +33,7 @@ ALLOWED = {  # room -> our rooms that it may import
         "recorder",
         "scene_check",
         "simulation",
+        "teleop",
         "msg",
         "srv",
     },
@@ -60,6 +62,7 @@ FORBIDDEN = {  # room -> outside packages that it must not import
     "recorder": {"torch", "rclpy"},
     "scene_check": {"torch", "rclpy"},
     "simulation": {"torch", "rclpy"},
+    "teleop": {"torch", "rclpy"},
     "model": {"rclpy"},
     "training": {"rclpy"},
     "evaluation": {"rclpy"},
@@ -120,6 +123,7 @@ def test_every_folder_is_a_known_room():
                 "recorder",
                 "scene_check",
                 "simulation",
+                "teleop",
             ),
             ("rclpy", "torch"),
         ),
@@ -138,7 +142,7 @@ def test_rooms_load_without(rooms, blocked):
     assert ended.returncode == 0, ended.stderr
 
 
-@pytest.mark.parametrize("node", ["controller", "recorder", "simulator"])
+@pytest.mark.parametrize("node", ["controller", "recorder", "simulator", "teleop"])
 def test_nodes_start_without_torch(node):
     pytest.importorskip("rclpy", reason="ROS 2 is not installed: make setup brings rclpy")
     code = f"import sys\nsys.modules['torch'] = None\nimport vla_adapter_ros.nodes.{node}\n"

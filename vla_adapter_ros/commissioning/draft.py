@@ -20,7 +20,7 @@ from vla_adapter_ros.commissioning.robot_parts import (
     take_default,
 )
 from vla_adapter_ros.commissioning.survey import COMPRESSED_IMAGE, GraphSurvey, TopicSurvey
-from vla_adapter_ros.commissioning.urdf import Urdf
+from vla_adapter_ros.commissioning.urdf import Urdf, tool_link
 from vla_adapter_ros.contract import config_folder, parse_contract
 from vla_adapter_ros.contract.find_out import FIND_OUT
 from vla_adapter_ros.contract.key_texts import SCHEMA_FILE
@@ -36,7 +36,6 @@ NOBODY = f"/{PLACEHOLDER}"  # stands where no topic was found
 _MARGIN = 0.02  # of a joint's range, on either side
 _CALM = 0.5  # of the URDF's velocity
 _TO_FULL_SPEED_S = 0.25
-_TOOLS = ("tcp", "tool", "grasp", "ee", "eef", "flange")  # links at the end of an arm, best first
 _POSE_AXES = ("x", "y", "z")
 
 
@@ -313,7 +312,7 @@ class _Draft:
         if urdf is None or len(self._parts.arms) > 1:
             return []
         arm = [joint.said for joint in self._parts.arms[0] if joint.said in urdf.joints]
-        tool = _tool_link(urdf, arm)
+        tool = tool_link(urdf, arm)
         if not arm or not tool:
             return []
         return [
@@ -344,19 +343,6 @@ def _whole(rate: float) -> float:
     """A measured rate without its noise."""
     near = round(rate)
     return float(near) if near and abs(near - rate) <= 0.05 * rate else round(rate, 1)
-
-
-def _tool_link(urdf: Urdf, arm: Sequence[str]) -> str:
-    """The link that all joints of the arm move, with the name of a tool; else the farthest."""
-    moved = [link for link in urdf.links if set(arm) <= {joint.name for joint in urdf.path(link)}]
-    still = [
-        link for link in moved if not any(j.name not in arm and j.kind != "fixed" for j in urdf.path(link))
-    ]
-    for word in _TOOLS:
-        for link in still:
-            if word in link.lower().replace("-", "_").split("_") or link.lower().startswith(word):
-                return link
-    return max(still, key=lambda link: len(urdf.path(link)), default="")
 
 
 def default_name(path: Path) -> str:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 import xml.etree.ElementTree as ElementTree
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
 from vla_adapter_ros.errors import KinematicsError
 
 MOVING = ("revolute", "continuous", "prismatic")
+_TOOLS = ("tcp", "tool", "grasp", "ee", "eef", "flange")  # links at the end of an arm, best first
 _LARGEST = 50_000_000  # characters; the largest published descriptions have some hundred thousand
 
 
@@ -120,6 +121,19 @@ def parse_urdf(text: str) -> Urdf:
         joints[joint.name] = joint
     links = tuple(link.get("name", "") for link in robot.findall("link"))
     return Urdf(robot.get("name", ""), joints, links)
+
+
+def tool_link(urdf: Urdf, arm: Sequence[str]) -> str:
+    """The link that all joints of the arm move, with the name of a tool; else the farthest."""
+    moved = [link for link in urdf.links if set(arm) <= {joint.name for joint in urdf.path(link)}]
+    still = [
+        link for link in moved if not any(j.name not in arm and j.kind != "fixed" for j in urdf.path(link))
+    ]
+    for word in _TOOLS:
+        for link in still:
+            if word in link.lower().replace("-", "_").split("_") or link.lower().startswith(word):
+                return link
+    return max(still, key=lambda link: len(urdf.path(link)), default="")
 
 
 def _joint(element: ElementTree.Element) -> UrdfJoint:

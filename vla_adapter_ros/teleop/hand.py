@@ -1,0 +1,33 @@
+"""What a human asks for at one moment, whatever the device."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class HandState:
+    """What a human asks for.
+
+    Attributes:
+        motion: Fractions of the largest speeds, float64 (6,) from -1 to 1: x, y, z, rx, ry, rz.
+        clutch: Whether the clutch is held: otherwise nothing else counts.
+        slow: Whether motion shall be slow.
+        next_joints: Whether `motion` means the next six joints.
+        gripper_button: Whether the gripper's button is down.
+        gripper_holds: Whether that button closes the gripper while it is down; else each press changes it.
+        gripper_closed: How far the gripper shall be closed, 0 to 1; None: the device does not say it.
+        joint_velocities: Joint -> velocity [rad/s or m/s]; where there are any, `motion` does not count.
+    """
+
+    motion: np.ndarray = field(default_factory=lambda: np.zeros(6))
+    clutch: bool = False
+    slow: bool = False
+    next_joints: bool = False
+    gripper_button: bool = False
+    gripper_holds: bool = False
+    gripper_closed: float | None = None
+    joint_velocities: Mapping[str, float] = field(default_factory=dict)
