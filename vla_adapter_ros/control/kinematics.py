@@ -136,14 +136,34 @@ class ArmKinematics:
                 result, error = other, after
         return IkResult(result, norm(error[:3]), norm(error[3:]) / METERS_PER_RAD, tried)
 
+    def follow(
+        self, target: Pose, start: np.ndarray, low: np.ndarray, high: np.ndarray, steps: int
+    ) -> np.ndarray:
+        """Posture (J,) after at most `steps` steps from `start` towards a pose near by.
+
+        Without the choice of another branch that `solve_ik` has: for a pose that moves on bit by bit.
+
+        Args:
+            target, start, low, high: See `solve_ik`.
+            steps: What is left over then is left to the next call.
+        """
+        joints = np.clip(np.asarray(start, dtype=np.float64), low, high)
+        goal = self._pin.SE3(target.rotation, target.position)
+        return self._descend(goal, joints, low, high, steps)[0]
+
     def _descend(
-        self, goal: Any, joints: np.ndarray, low: np.ndarray, high: np.ndarray
+        self,
+        goal: Any,
+        joints: np.ndarray,
+        low: np.ndarray,
+        high: np.ndarray,
+        steps: int = MAX_ITERATIONS,
     ) -> tuple[np.ndarray, np.ndarray, int]:
         """Joints (J,) where no step leads nearer, the error (6,) that is left, and the steps tried."""
         error, jacobian = self._look(goal, joints)
         extra = 0.0
         tried = 0
-        while tried < MAX_ITERATIONS and not converged(error):
+        while tried < steps and not converged(error):
             tried += 1
             step = damped_step(jacobian, error, joints, low, high, extra)
             trial = np.clip(joints + step, low, high)

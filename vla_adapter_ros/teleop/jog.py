@@ -12,7 +12,6 @@ import numpy as np
 
 from vla_adapter_ros.contract.enums import Frame
 from vla_adapter_ros.contract.schema import Workspace
-from vla_adapter_ros.control.kinematics import IkResult
 from vla_adapter_ros.control.rotation import Pose, rotation_vector
 from vla_adapter_ros.control.spaces import moved
 
@@ -20,7 +19,10 @@ SOFT_S = 0.15
 """Towards a limit the velocity is at most the room that is left, over this time [1/s]: a soft stop."""
 WALL_M = 0.005
 """The tool point stays so far inside the walls of the workspace, where the controller would stop it [m]."""
-SLACK_M, SLACK_RAD = 0.003, 0.02  # of the wanted pose from the one that the joints have
+SLACK_M, SLACK_RAD = 0.005, 0.03
+"""How far the wanted pose may be ahead of the one that the joints have [m], [rad]."""
+_STEPS = 8  # of inverse kinematics per step in time
+_ALL_DIRECTIONS = 6  # joints that it takes for the tool to turn and move independently
 
 
 class Kinematics(Protocol):
@@ -30,8 +32,10 @@ class Kinematics(Protocol):
         """Tool pose of joint positions (J,)."""
         ...
 
-    def solve_ik(self, target: Pose, start: np.ndarray, low: np.ndarray, high: np.ndarray) -> IkResult:
-        """Posture nearest to a pose within limits, from `start`."""
+    def follow(
+        self, target: Pose, start: np.ndarray, low: np.ndarray, high: np.ndarray, steps: int
+    ) -> np.ndarray:
+        """Posture (J,) nearer to a pose, within limits, after some steps from `start`."""
         ...
 
 
@@ -85,9 +89,9 @@ class JointJog:
 class ToolJog(JointJog):
     """Joint positions moved by a twist of the tool.
 
-    The tool keeps the direction and the rotation that were asked for: the pose that is wanted is kept beside
-    the joints, and is given up where they cannot follow, at limits, near singular postures, and on arms of
-    fewer than six joints.
+    The wanted pose is kept beside the joints, so that the tool keeps its direction and its rotation. It
+    waits where the joints do not come along: at limits and near singular postures. An arm of fewer than six
+    joints keeps its direction only, and turns as it must.
 
     Args:
         limits: Of the joints.
@@ -117,15 +121,17 @@ class ToolJog(JointJog):
         """Go on for `dt` [s] with a twist, linear [m/s] before angular [rad/s], float64 (6,)."""
         if not np.any(velocity):
             return
-        before = self._wanted if self._wanted is not None else self._kinematics.pose(self.joints)
+        before = self._kinematics.pose(self.joints) if self._wanted is None else self._wanted
         target = moved(before, self._step(velocity * dt, before, dt), Frame.BASE)
         down, up = self._limits.room(self.joints, dt)
-        found = self._kinematics.solve_ik(target, self.joints, self.joints - down, self.joints + up)
-        step = found.joints - self.joints
+        found = self._kinematics.follow(target, self.joints, self.joints - down, self.joints + up, _STEPS)
+        step = found - self.joints
         most = float(np.max(np.abs(step) / (self._limits.velocity * dt)))
         self.joints = self.joints + step / max(most, 1.0)
         reached = self._kinematics.pose(self.joints)
-        self._wanted = target if _near(target, reached) else reached
+        if len(self.joints) < _ALL_DIRECTIONS:
+            before, target = Pose(before.position, reached.rotation), Pose(target.position, reached.rotation)
+        self._wanted = target if _near(target, reached) else before
 
     def stay_near(self, measured: np.ndarray, distance: np.ndarray) -> None:
         """Bring every joint within `distance` (J,) of where it was measured (J,)."""
