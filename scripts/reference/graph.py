@@ -14,7 +14,7 @@ from vla_adapter_ros.nodes.graph import node_list
 from vla_adapter_ros.nodes.process_runner import GraphRunner
 from vla_adapter_ros.nodes.ros_client import RosClient
 
-NODES = ("policy_node", "controller_node", "recorder_node", "simulator_node")
+NODES = ("policy_node", "controller_node", "teleop_node", "recorder_node", "simulator_node")
 COMMON = (
     "rcl_interfaces/",
     "lifecycle_msgs/",
@@ -42,6 +42,7 @@ MEANING = {
     "/instruct": "give, change or clear the instruction; the answer says why not",
     "/instruction": "the instruction that is followed now; empty: none",
     "/joint_states": "positions, velocities and efforts of the joints, by name",
+    "/joy": "axes and buttons of the gamepad, as joy_node or game_controller_node sends them",
     "/recorder_node/command": "`start TEXT`, `stop`, `toggle`, `discard`, `rerecord`, `save`, in order",
     "/recorder_node/discard_episode": "drop the running or the pending episode",
     "/recorder_node/rerecord_episode": "drop or take back the newest episode, and begin again",
@@ -54,6 +55,10 @@ MEANING = {
     "/simulator/reset": "put a new scene up",
     "/simulator/scene": "true positions of the cubes; no input of a policy",
     "/simulator/step_ack": "lock step: a node has handled everything up to a time",
+    "/teleop/clutch": "jogging: `true`, again and again, as long as the arm may move",
+    "/teleop/gripper": "jogging: how far the gripper shall be open, 0 to 1",
+    "/teleop/joint_velocities": "jogging: velocities of joints, by name",
+    "/teleop/twist": "jogging: velocity of the tool, m/s and rad/s along the axes of the parameter `frame`",
     "/teleop/command": "what a human, or the scripted expert, commands",
     "/third_view/camera_info": "its calibration",
     "/third_view/image_raw": "images of the third-view camera; `CompressedImage` where compressed",
@@ -67,7 +72,7 @@ def topics_and_services() -> str:
         KeyError: a topic or a service without a text in `MEANING`.
     """
     with tempfile.TemporaryDirectory() as folder:
-        nodes = node_list(record=str(Path(folder) / "set"))
+        nodes = node_list(record=str(Path(folder) / "set"), teleop="gamepad")
         with GraphRunner(nodes, Path(folder) / "logs") as runner, RosClient("reference") as client:
             return tables(rows(client.node, runner.check_alive))
 

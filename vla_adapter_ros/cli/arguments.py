@@ -16,6 +16,7 @@ from vla_adapter_ros.errors import ParameterError, PathError, VlaAdapterError
 from vla_adapter_ros.nodes.parameter_rules import parameters_of, parse_value
 from vla_adapter_ros.nodes.parameters import CommonParameters, PolicyParameters
 from vla_adapter_ros.paths import locate
+from vla_adapter_ros.teleop.device_settings import read_device
 from vla_adapter_ros.untrusted import short
 
 CONTRACT_HELP = "robot contract: shipped name or path of a YAML file"
@@ -109,6 +110,24 @@ def add_robot(parser: argparse.ArgumentParser) -> None:
         "--no-simulate", "--robot", dest="simulate", action="store_false",
         help="a real robot: start no simulator; ROS's own network settings hold",
     )  # fmt: skip
+
+
+def add_teleop(parser: argparse.ArgumentParser) -> None:
+    """Add `--teleop`: what a human drives the arm with."""
+    parser.add_argument(
+        "--teleop", type=_device_settings, default="", metavar="DEVICE",
+        help="also start the teleoperation node for this device: gamepad, xbox, playstation, spacemouse, "
+        "jog, or a YAML file; its driver, such as joy_node, is yours to start; default: none",
+    )  # fmt: skip
+
+
+def _device_settings(text: str) -> str:
+    """Shipped name or file of a human's device; what is wrong with it is said before anything starts."""
+    try:
+        read_device(text)
+    except VlaAdapterError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+    return text
 
 
 def namespace(text: str) -> str:

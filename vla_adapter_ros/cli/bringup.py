@@ -8,7 +8,7 @@ import time
 from contextlib import ExitStack
 from typing import Any
 
-from vla_adapter_ros.cli.arguments import add_parameter, add_robot, output_folder
+from vla_adapter_ros.cli.arguments import add_parameter, add_robot, add_teleop, output_folder
 from vla_adapter_ros.cli.operate import make_client
 from vla_adapter_ros.errors import ParameterError, ProcessError
 from vla_adapter_ros.nodes.graph import NodeSpec, node_list
@@ -26,6 +26,7 @@ PERIOD_S = 0.2
 CONSEQUENCES = {
     "policy": "the arm holds until there is a new instruction",
     "recorder": "the episode that was being recorded is lost, saved ones are not",
+    "teleop": "the arm comes to rest until the clutch is taken anew",
 }
 
 
@@ -46,6 +47,7 @@ def add_bringup(commands: Any) -> None:
         metavar="FOLDER",
         help="also start the recorder, with this data set; default: none",
     )
+    add_teleop(bringup)
     bringup.add_argument("--lock-step", action="store_true", help="simulated time waits for the nodes")
     add_parameter(bringup, SimulatorParameters, "renderer")
     add_parameter(bringup, SimulatorParameters, "seed")
@@ -70,6 +72,7 @@ def _bringup(options: argparse.Namespace) -> int:
         controller=options.controller,
         policy=options.policy,
         record=str(options.record or ""),
+        teleop=options.teleop,
         lock_step=options.lock_step,
         renderer=options.renderer,
         seed=options.seed,

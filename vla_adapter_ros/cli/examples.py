@@ -13,6 +13,7 @@ EXAMPLES = {
     ("record",): [
         "record --dataset demos",
         "record --dataset demos --robot --contract my_arm.yaml --instruction 'pick up the red cube'",
+        "record --dataset demos --robot --contract my_arm.yaml --teleop gamepad",
         "record --attach",
     ],
     ("collect-demos",): ["collect-demos --episodes 300 --dataset out/demonstrations"],

@@ -16,6 +16,7 @@ import yaml
 from vla_adapter_ros.cli.arguments import (
     add_parameter,
     add_robot,
+    add_teleop,
     output_folder,
     wrong_arguments,
 )
@@ -67,6 +68,7 @@ def add_record_command(commands: Any) -> None:
         "--instruction", default="", help="instruction of the first episode; key t changes it; default: asked"
     )
     add_robot(record)
+    add_teleop(record)
     add_parameter(record, SimulatorParameters, "renderer")
     record.add_argument(
         "--only",
@@ -114,6 +116,7 @@ def recorder_nodes(options: argparse.Namespace) -> list[NodeSpec]:
         dataset=str(options.dataset),
         contract=options.contract,
         simulate=options.simulate,
+        teleop=options.teleop,
         renderer=options.renderer,
     )
     for node in nodes:

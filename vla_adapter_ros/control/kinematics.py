@@ -136,6 +136,13 @@ class ArmKinematics:
                 result, error = other, after
         return IkResult(result, norm(error[:3]), norm(error[3:]) / METERS_PER_RAD, tried)
 
+    def dexterity(self, joints: np.ndarray) -> float:
+        """How far a posture (J,) is from a singular one, where the tool loses a direction [m/rad].
+
+        The smallest singular value of the Jacobian, whose rows for turning count `METERS_PER_RAD`.
+        """
+        return float(np.linalg.svd(_weighted(self.jacobian(joints)), compute_uv=False)[-1])
+
     def follow(
         self, target: Pose, start: np.ndarray, low: np.ndarray, high: np.ndarray, steps: int
     ) -> np.ndarray:

@@ -98,6 +98,7 @@ def node_list(
     controller: bool = True,
     policy: bool = True,
     record: str = "",
+    teleop: str = "",
     lock_step: bool = False,
     renderer: str = "auto",
     seed: int = 0,
@@ -118,6 +119,7 @@ def node_list(
         controller: Whether the controller runs; not where it runs on another computer.
         policy: Whether the policy runs.
         record: Data set directory for the recorder; empty starts none.
+        teleop: What a human holds, for the teleoperation node; empty starts none.
         lock_step: Simulated time waits for the nodes (else real time).
         renderer: Of the simulator: auto, egl, osmesa or raycast.
         seed: First scene of the simulator.
@@ -147,6 +149,8 @@ def node_list(
         nodes.append(NodeSpec("policy", common | loaded))
     if record:
         nodes.append(NodeSpec("recorder", common | {"dataset": str(record)}))
+    if teleop:
+        nodes.append(NodeSpec("teleop", common | {"device": teleop}))
     if simulate:
         awaited = [node.kind for node in nodes] + ["client"] * client
         own = {"use_sim_time": False, "renderer": renderer, "seed": seed, "awaited": ",".join(awaited)}
@@ -160,6 +164,7 @@ def recording_nodes(
     contract: str = "franka_sim",
     simulate: bool = True,
     controller: bool = True,
+    teleop: str = "",
     renderer: str = "auto",
     **recorder: Any,
 ) -> list[NodeSpec]:
@@ -169,7 +174,7 @@ def recording_nodes(
 
     Args:
         dataset: Data set directory.
-        contract, simulate, controller, renderer: See `node_list`.
+        contract, simulate, controller, teleop, renderer: See `node_list`.
         recorder: Further parameters of the recorder, by name.
 
     Raises:
@@ -181,6 +186,7 @@ def recording_nodes(
         controller=controller and not read_contract(contract).hand_guided,
         policy=False,
         record=dataset,
+        teleop=teleop,
         renderer=renderer,
     )
     for node in nodes:

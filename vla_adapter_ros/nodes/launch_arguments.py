@@ -62,6 +62,11 @@ def _parameter(kind: type[CommonParameters], name: str) -> LaunchArgument:
 
 SIMULATE = _switch(True, "Start the simulator; false for a real robot.")
 CONTROLLER = _switch(True, "Start the controller; false where it runs elsewhere, or drivers move the arms.")
+TELEOP = LaunchArgument(
+    "",
+    "What a human drives the arm with: gamepad, xbox, playstation, spacemouse, jog, or a YAML file; empty: "
+    "no teleoperation node.",
+)
 BRINGUP: Mapping[str, LaunchArgument] = {
     "contract": _parameter(CommonParameters, "contract"),
     "checkpoint": _parameter(PolicyParameters, "checkpoint"),
@@ -69,6 +74,7 @@ BRINGUP: Mapping[str, LaunchArgument] = {
     "controller": CONTROLLER,
     "policy": _switch(True, "Start the policy; false where it runs on another computer, or not at all."),
     "record": LaunchArgument("", "Data set directory for the recorder; empty: no recorder."),
+    "teleop": TELEOP,
     "lock_step": _switch(False, "Simulated time waits for the nodes instead of running in real time."),
     "renderer": _parameter(SimulatorParameters, "renderer"),
     "seed": _parameter(SimulatorParameters, "seed"),
@@ -81,6 +87,7 @@ RECORD: Mapping[str, LaunchArgument] = {
     "contract": _parameter(CommonParameters, "contract"),
     "simulate": SIMULATE,
     "controller": CONTROLLER,
+    "teleop": TELEOP,
     **{
         name: _parameter(RecorderParameters, name)
         for name in ("instruction", "joy_buttons", "on_fail", "verdict")

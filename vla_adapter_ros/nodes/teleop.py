@@ -101,7 +101,7 @@ class ConfiguredTeleop(Configured[TeleopParameters]):
         node, contract = self.node, self.contract
         for topic in contract.joint_state_topics:
             hear = partial(self._on_joints, topic, contract.joints_on(topic))
-            node.listen(JointState, topic, hear, HEARS_ALL)
+            node.listen(JointState, topic, hear, DEPTH if self.parameters.lock_step else HEARS_ALL)
         node.listen(JointState, contract.action.topic, self._on_command, HEARS_NEWEST)
         node.listen(ControllerStatus, STATUS_TOPIC, self._on_status, DEPTH)
 

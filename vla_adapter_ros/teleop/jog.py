@@ -21,6 +21,8 @@ WALL_M = 0.005
 """The tool point stays so far inside the walls of the workspace, where the controller would stop it [m]."""
 SLACK_M, SLACK_RAD = 0.005, 0.03
 """How far the wanted pose may be ahead of the one that the joints have [m], [rad]."""
+SINGULAR_BELOW = 0.015
+"""Nearer to a singular posture than this motion does not go; from a nearer one only away from it [m/rad]."""
 _STEPS = 8  # of inverse kinematics per step in time
 _ALL_DIRECTIONS = 6  # joints that it takes for the tool to turn and move independently
 
@@ -30,6 +32,10 @@ class Kinematics(Protocol):
 
     def pose(self, joints: np.ndarray) -> Pose:
         """Tool pose of joint positions (J,)."""
+        ...
+
+    def dexterity(self, joints: np.ndarray) -> float:
+        """How far joint positions (J,) are from a singular posture [m/rad]."""
         ...
 
     def follow(
@@ -127,11 +133,21 @@ class ToolJog(JointJog):
         found = self._kinematics.follow(target, self.joints, self.joints - down, self.joints + up, _STEPS)
         step = found - self.joints
         most = float(np.max(np.abs(step) / (self._limits.velocity * dt)))
-        self.joints = self.joints + step / max(most, 1.0)
+        self.joints = self._away_from_singular(step / max(most, 1.0), dt)
         reached = self._kinematics.pose(self.joints)
         if len(self.joints) < _ALL_DIRECTIONS:
             before, target = Pose(before.position, reached.rotation), Pose(target.position, reached.rotation)
         self._wanted = target if _near(target, reached) else before
+
+    def _away_from_singular(self, step: np.ndarray, dt: float) -> np.ndarray:
+        """Joints (J,) after a step, of which only a part is made towards a singular posture: softly up to it.
+
+        At such a posture branches meet (elbow up or down), and the arm might come back on another one.
+        """
+        before = self._kinematics.dexterity(self.joints)
+        loss = before - self._kinematics.dexterity(self.joints + step)
+        room = max(before - SINGULAR_BELOW, 0.0) * min(dt / SOFT_S, 1.0)
+        return self.joints + step * (room / loss if loss > room else 1.0)
 
     def stay_near(self, measured: np.ndarray, distance: np.ndarray) -> None:
         """Bring every joint within `distance` (J,) of where it was measured (J,)."""

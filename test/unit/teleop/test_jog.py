@@ -13,7 +13,7 @@ from vla_adapter_ros.contract.schema import Workspace
 from vla_adapter_ros.control.limits import Limits
 from vla_adapter_ros.control.rotation import rotation_vector
 from vla_adapter_ros.control.urdf import contract_kinematics
-from vla_adapter_ros.teleop.jog import JogLimits, JointJog, ToolJog
+from vla_adapter_ros.teleop.jog import SINGULAR_BELOW, JogLimits, JointJog, ToolJog
 
 CONTRACT = read_contract("franka_sim_ee")
 LIMITS = Limits.of(CONTRACT)
@@ -110,10 +110,16 @@ def test_a_stretched_arm_does_not_leap(franka):
     jog = tool_jog(franka, start=start)
     path = go(jog, [0.15, 0, 0, 0, 0, 0], 2.5)  # `go` checks the velocities of all joints
     assert franka.pose(path[-1]).position[0] > franka.pose(start).position[0] + 0.02
-    assert abs(path[-1, 3] + 0.467) < 0.05, "as far as the arm can reach"
-    assert np.abs(path[-1] - path[-25]).max() < 0.02, "it has come to rest"
-    back = go(jog, [-0.15, 0, 0, 0, 0, 0], 2.0)
-    assert franka.pose(back[-1]).position[0] < franka.pose(path[-1]).position[0] - 0.05
+    assert franka.dexterity(path[-1]) == pytest.approx(SINGULAR_BELOW, abs=1e-3)
+    assert path[-1, 3] < -0.47, "the elbow has not gone through, where it is stretched"
+    assert (
+        np.abs(np.diff(path[-25:], axis=0)).max() < 1e-3 and np.abs(np.diff(path, n=2, axis=0)).max() < 0.013
+    )
+    back = go(jog, [-0.15, 0, 0, 0, 0, 0], 1.5)
+    assert franka.pose(back[-1]).position[0] < franka.pose(path[-1]).position[0] - 0.1
+    jog.begin(np.array([0.0, 0.3, 0.0, -0.467, 0.0, 1.9, 0.8]))  # already there: only inwards
+    go(jog, [-0.15, 0, -0.1, 0, 0, 0], 1.0)
+    assert franka.dexterity(jog.joints) > SINGULAR_BELOW
 
 
 def test_the_targets_stay_near_what_is_measured(franka):
