@@ -115,7 +115,7 @@ def add_robot(parser: argparse.ArgumentParser) -> None:
 def add_teleop(parser: argparse.ArgumentParser) -> None:
     """Add `--teleop`: what a human drives the arm with."""
     parser.add_argument(
-        "--teleop", type=_device_settings, default="", metavar="DEVICE",
+        "--teleop", type=_device_settings, metavar="DEVICE",
         help="also start the teleoperation node for this device: gamepad, xbox, playstation, spacemouse, "
         "jog, or a YAML file; its driver, such as joy_node, is yours to start; default: none",
     )  # fmt: skip

@@ -72,7 +72,7 @@ def _bringup(options: argparse.Namespace) -> int:
         controller=options.controller,
         policy=options.policy,
         record=str(options.record or ""),
-        teleop=options.teleop,
+        teleop=options.teleop or "",
         lock_step=options.lock_step,
         renderer=options.renderer,
         seed=options.seed,

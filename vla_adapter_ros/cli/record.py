@@ -116,7 +116,7 @@ def recorder_nodes(options: argparse.Namespace) -> list[NodeSpec]:
         dataset=str(options.dataset),
         contract=options.contract,
         simulate=options.simulate,
-        teleop=options.teleop,
+        teleop=options.teleop or "",
         renderer=options.renderer,
     )
     for node in nodes:
