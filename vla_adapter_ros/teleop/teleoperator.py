@@ -21,7 +21,7 @@ from vla_adapter_ros.teleop.grip import Grip
 from vla_adapter_ros.teleop.hand import HandState
 from vla_adapter_ros.teleop.jog import JogLimits, JointJog, ToolJog
 
-STOP_S = 0.15
+STOP_S = 0.2
 """So long the place where the clutch was released is still sent, so that the arm stops there [s]."""
 LONGEST_STEP_S = 0.1  # after a longer pause motion goes on as if it had lasted so long
 LAG_S = 0.25  # from a command to its measurement, beside the command delay of the contract
