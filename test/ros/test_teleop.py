@@ -27,12 +27,13 @@ from vla_adapter_ros.nodes.graph import NodeSpec, node_list
 from vla_adapter_ros.srv import StartEpisode
 
 LIMITS = Limits.of(CONTRACT)
+KINEMATICS = contract_kinematics(read_contract("franka_sim_ee"))
 STILL = [0.0] * 6
 OVERSHOOT = 1.15  # measured joints swing a little about the command
 
 
 def tool(joints) -> np.ndarray:
-    return contract_kinematics(read_contract("franka_sim_ee")).pose(joints).position
+    return KINEMATICS.pose(joints).position
 
 
 class Hand:
@@ -103,11 +104,11 @@ def test_a_gamepad_drives_the_tool_while_its_clutch_is_held(bench, graph):
 DEMONSTRATION = [
     (0.3, STILL, []),
     (0.3, STILL, ["clutch"]),
-    (1.0, [0.3, 0.8, -0.4, 0, 0, 0], ["clutch"]),
+    (1.0, [0.8, 0.8, -0.4, 0, 0, 0], ["clutch"]),
     (0.8, [0, 0, -1, 0, 0, 0.5], ["clutch"]),
     (0.2, STILL, ["clutch", "gripper"]),
     (0.4, STILL, ["clutch"]),
-    (1.0, [-0.3, -0.6, 1, 0, 0.4, 0], ["clutch"]),
+    (1.0, [-0.8, -0.6, 1, 0, 0.4, 0], ["clutch"]),
     (0.8, [0, -0.8, 0, 0.3, 0, -0.5], ["clutch"]),
     (0.1, STILL, ["clutch"]),
     (9.0, [1.0, 0, 0, 0, 0, 0], []),  # the clutch is released, the stick is not
