@@ -11,9 +11,8 @@ from sensor_msgs.msg import JointState, Joy
 from std_msgs.msg import Bool, Float64, String
 
 from vla_adapter_ros.choices import JogSpace
-from vla_adapter_ros.contract.enums import Route, TakeoverKind, TimeSource
+from vla_adapter_ros.contract.enums import TakeoverKind, TimeSource
 from vla_adapter_ros.control.urdf import ROBOT_DESCRIPTION, read_urdf
-from vla_adapter_ros.errors import ContractError
 from vla_adapter_ros.msg import ControllerStatus
 from vla_adapter_ros.nodes.base import ManagedNode
 from vla_adapter_ros.nodes.configured import Configured
@@ -23,7 +22,7 @@ from vla_adapter_ros.nodes.process import run
 from vla_adapter_ros.nodes.readiness import controller_problem
 from vla_adapter_ros.nodes.streams import best_effort
 from vla_adapter_ros.nodes.topics import DEPTH, LATCHED, STATUS_TOPIC
-from vla_adapter_ros.teleop.arm_part import arm_part, part_kinematics
+from vla_adapter_ros.teleop.arm_part import arm_part, part_kinematics, require_drivable
 from vla_adapter_ros.teleop.device_input import DeviceInput, require_fresh
 from vla_adapter_ros.teleop.device_settings import read_device
 from vla_adapter_ros.teleop.hand import HandState
@@ -52,11 +51,7 @@ class ConfiguredTeleop(Configured[TeleopParameters]):
     def __init__(self, node: TeleopNode) -> None:
         super().__init__(node)
         contract, parameters = self.contract, self.parameters
-        if contract.teleop.route is not Route.THROUGH_CONTROLLER:
-            raise ContractError(
-                f"contract.teleop.route = {contract.teleop.route}: allowed with teleop_node is "
-                f"{Route.THROUGH_CONTROLLER}, as it relies on the controller's limits"
-            )
+        require_drivable(contract)
         self._part = arm_part(contract, parameters.group)
         settings = MotionSettings(
             parameters.space, parameters.frame, parameters.linear_speed, parameters.angular_speed,

@@ -6,9 +6,10 @@ from dataclasses import dataclass
 
 from vla_adapter_ros.commissioning.urdf import parse_urdf, tool_link
 from vla_adapter_ros.contract import Contract
+from vla_adapter_ros.contract.enums import Route
 from vla_adapter_ros.control.kinematics import ArmKinematics
 from vla_adapter_ros.dataset.joint_names import is_gripper
-from vla_adapter_ros.errors import KinematicsError, ParameterError
+from vla_adapter_ros.errors import ContractError, KinematicsError, ParameterError
 
 
 @dataclass(frozen=True)
@@ -27,6 +28,21 @@ class ArmPart:
     joints: tuple[int, ...]
     hands: tuple[int, ...]
     grippers: tuple[int, ...]
+
+
+def require_drivable(contract: Contract) -> None:
+    """Refuse a robot that no commands of a human reach through the controller.
+
+    Raises:
+        ContractError: its arm is guided by hand, or its human's device drives it directly.
+    """
+    if not contract.teleop_groups:
+        raise ContractError("contract.teleop.topic = none: allowed is a topic for the commands of a human")
+    if contract.teleop.route is not Route.THROUGH_CONTROLLER:
+        raise ContractError(
+            f"contract.teleop.route = {contract.teleop.route}: allowed for gamepads, 6D mice and jogging is "
+            f"{Route.THROUGH_CONTROLLER}, as they rely on the controller's limits"
+        )
 
 
 def arm_part(contract: Contract, group: int) -> ArmPart:

@@ -34,13 +34,13 @@ class MadeUpGraph:
 
 @pytest.fixture
 def graph():
-    graph = MadeUpGraph(node_list(record="somewhere"))
+    graph = MadeUpGraph(node_list(record="somewhere", teleop="gamepad"))
     graph.started.clear()
     return graph
 
 
-@pytest.mark.parametrize("kind", ["policy", "recorder"])
-def test_a_policy_or_a_recorder_that_dies_is_started_again(graph, kind):
+@pytest.mark.parametrize("kind", ["policy", "recorder", "teleop"])
+def test_what_neither_is_nor_moves_the_robot_is_started_again_when_it_dies(graph, kind):
     restarter = Restarter(graph)
     assert restarter.restart_ended(0.0) == []
     graph.end(kind, KILLED)

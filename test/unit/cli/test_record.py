@@ -41,6 +41,8 @@ def test_what_is_started():
     assert [n.kind for n in recorder_nodes(options("--dataset", "d", "--only"))] == ["recorder"]
     assert recorder_nodes(options("--dataset", "d"))[0].kind == "simulator"
     assert recorder_nodes(options("--attach")) == []
+    driven = recorder_nodes(options("--dataset", "d", "--robot", "--teleop", "spacemouse"))
+    assert driven[-1].kind == "teleop" and driven[-1].parameters["device"] == "spacemouse"
 
 
 @pytest.mark.parametrize(

@@ -85,3 +85,12 @@ def test_nodes_can_be_left_out():
     assert kinds(simulate=False, policy=False, record="x") == ["controller", "recorder"]
     simulator = node_list(controller=False, lock_step=True, client=True)[0]
     assert simulator.parameters["awaited"] == "policy,client"
+
+
+def test_a_teleoperation_node_is_started_for_a_device_and_awaited_in_lock_step():
+    simulator, controller, teleop = node_list(policy=False, teleop="spacemouse", lock_step=True)
+    assert (controller.kind, teleop.kind) == ("controller", "teleop")
+    assert teleop.parameters["device"] == "spacemouse" and not teleop.is_vital
+    assert simulator.parameters["awaited"] == "controller,teleop"
+    recorded = recording_nodes(dataset="x", teleop="xbox")
+    assert [node.kind for node in recorded] == ["simulator", "controller", "recorder", "teleop"]

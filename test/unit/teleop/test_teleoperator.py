@@ -13,8 +13,8 @@ from vla_adapter_ros.choices import JogSpace
 from vla_adapter_ros.contract import parse_contract, read_contract
 from vla_adapter_ros.control import MotionCore
 from vla_adapter_ros.control.urdf import read_urdf
-from vla_adapter_ros.errors import KinematicsError, ParameterError
-from vla_adapter_ros.teleop.arm_part import arm_part, part_kinematics
+from vla_adapter_ros.errors import ContractError, KinematicsError, ParameterError
+from vla_adapter_ros.teleop.arm_part import arm_part, part_kinematics, require_drivable
 from vla_adapter_ros.teleop.hand import HandState
 from vla_adapter_ros.teleop.teleoperator import LET_GO, STOP_S, MotionSettings, Teleoperator
 
@@ -348,6 +348,17 @@ def test_devices_of_the_contract_are_the_groups_where_there_are_some():
     }
     part = arm_part(parse_contract(data), 2)
     assert part.dimensions == tuple(names[3:]) and part.joints == (2, 3) and part.grippers == (1,)
+
+
+def test_a_robot_that_commands_do_not_reach_is_refused():
+    teleop = CONTRACT.teleop
+    require_drivable(CONTRACT)
+    for changed, said in (
+        (dataclasses.replace(teleop, route="direct"), r"route = direct: .* is through_controller"),
+        (dataclasses.replace(teleop, topic=""), r"teleop\.topic = none"),
+    ):
+        with pytest.raises(ContractError, match=said):
+            require_drivable(dataclasses.replace(CONTRACT, teleop=changed))
 
 
 def test_what_the_urdf_lacks_is_named():
