@@ -25,10 +25,10 @@ from vla_adapter_ros.nodes.topics import DEPTH, LATCHED, STATUS_TOPIC
 from vla_adapter_ros.teleop.arm_part import arm_part, part_kinematics, require_drivable
 from vla_adapter_ros.teleop.device_input import DeviceInput, require_fresh
 from vla_adapter_ros.teleop.device_settings import read_device
-from vla_adapter_ros.teleop.hand import HandState
+from vla_adapter_ros.teleop.hands import Hands
 from vla_adapter_ros.teleop.jog_input import JogInput
 from vla_adapter_ros.teleop.partners import Partners, frame_id
-from vla_adapter_ros.teleop.teleoperator import MotionSettings, Teleoperator
+from vla_adapter_ros.teleop.teleoperator import LET_GO, MotionSettings, Teleoperator
 
 HEARS_NEWEST = best_effort(1)  # spacenav_node sends up to 1000 messages per second
 HEARS_ALL = best_effort(10)
@@ -61,7 +61,7 @@ class ConfiguredTeleop(Configured[TeleopParameters]):
         self._device_settings = read_device(parameters.device)
         self._device = DeviceInput(self._device_settings, parameters.silence_s)
         self._jog = JogInput(parameters.linear_speed, parameters.angular_speed, parameters.silence_s)
-        self._by_jog = False  # who took the clutch
+        self._hands = Hands()
         self._status: ControllerStatus | None = None
         self._status_at = -math.inf
         self._ticked = -math.inf
@@ -103,7 +103,7 @@ class ConfiguredTeleop(Configured[TeleopParameters]):
     def _listen_to_human(self) -> None:
         node, device = self.node, self._device_settings
         if device.joy_topic:
-            node.listen(Joy, device.joy_topic, self._on_joy, HEARS_NEWEST)
+            node.listen(Joy, device.joy_topic, self._on_joy, HEARS_ALL)  # a press must not be lost
         if device.twist is not None:
             kind, hear = (TwistStamped, self._on_stamped) if device.twist.stamped else (Twist, self._on_twist)
             node.listen(kind, device.twist.topic, hear, HEARS_NEWEST)
@@ -185,7 +185,8 @@ class ConfiguredTeleop(Configured[TeleopParameters]):
         now = self.node.now()
         self._ticked = now
         before = self._teleoperator.leading
-        row = self._teleoperator.advance(self._hand(now), now)
+        hand = self._hands.choose(self._device.state(now), self._jog.state(now), before)
+        row = self._teleoperator.advance(hand, now)
         leading = self._teleoperator.leading
         if leading != before:
             what = "the tool" if self._teleoperator.moves_tool else "joints"
@@ -200,17 +201,6 @@ class ConfiguredTeleop(Configured[TeleopParameters]):
             self._takeover.publish(Bool(data=row is not None))
         self.node.diagnose(self._problem(now), leading=leading, device=self._device_settings.description)
 
-    def _hand(self, now: float) -> HandState | None:
-        """What the human asks for: by the device, or by jogging, whichever took the clutch first."""
-        jog = self._jog.state(now)
-        device = self._device.state(now)
-        if self._teleoperator.leading and self._by_jog and jog.clutch:
-            return jog
-        self._by_jog = jog.clutch and not (device is not None and device.clutch)
-        if self._by_jog:
-            return jog
-        return device if self._device.topics else jog
-
     def _send(self, topics: set[str], row: Any, now: float, *, rests: bool) -> None:
         if not topics:
             return
@@ -221,8 +211,8 @@ class ConfiguredTeleop(Configured[TeleopParameters]):
 
     def _problem(self, now: float) -> str:
         """What keeps the human from driving, in a sentence; empty: nothing does."""
-        if self._teleoperator.problem:
-            return self._teleoperator.problem
+        if self._hands.stuck or self._teleoperator.problem:
+            return self._teleoperator.problem or LET_GO
         if self._teleoperator.leading:
             return controller_problem(self._status, now - self._status_at)
         if silent := self._device.silent(now):

@@ -29,6 +29,7 @@ class DeviceInput:
         self._axes: list[float] = []
         self._buttons: list[int] = []
         self._twist: list[float] = []
+        self._presses = 0  # of the gripper's button: a short one may lie between two looks
         self._heard: dict[str, float] = {}  # topic -> time of its newest good message
         self._gripper_known = False  # a trigger says 0 until it is first touched
 
@@ -54,7 +55,9 @@ class DeviceInput:
                 "fits, or write settings of your own"
             )
         _require_deflections(axes, topic)
+        before = self._gripper_down()
         self._axes, self._buttons = [float(value) for value in axes], list(buttons)
+        self._presses += self._gripper_down() and not before
         self._gripper_known = self._gripper_known or self._trigger_released()
         self._heard[topic] = now
 
@@ -80,20 +83,24 @@ class DeviceInput:
         settings = self._settings
         if not self.topics or self.silent(now):
             return None
-        gripper = settings.gripper
+        holds = settings.gripper is not None and settings.gripper.press is Press.HOLD
         motion = [self._deflection(settings.motion.get(name)) for name in TOOL_COLUMNS]
         return HandState(
             motion=np.array(motion),
             clutch=self._down(settings.clutch),
             slow=self._down(settings.slow),
             next_joints=self._down(settings.next_joints),
-            gripper_button=self._down(gripper.button if gripper else None),
-            gripper_holds=gripper is not None and gripper.press is Press.HOLD,
+            gripper_presses=0 if holds else self._presses,
+            gripper_held=self._gripper_down() if holds else None,
             gripper_closed=self._closed(),
         )
 
     def _down(self, button: int | None) -> bool:
         return button is not None and button < len(self._buttons) and self._buttons[button] != 0
+
+    def _gripper_down(self) -> bool:
+        gripper = self._settings.gripper
+        return gripper is not None and self._down(gripper.button)
 
     def _deflection(self, axis: Axis | None) -> float:
         """From -1 to 1, without the dead zone."""

@@ -21,23 +21,24 @@ class Grip:
         self.closed = 0.0
         """How far it is asked to be closed now, 0 to 1."""
         self._goal = 0.0
-        self._down = False  # the button, at the last look
+        self._presses = 0  # of the button, at the last look
+        self._held: bool | None = None
         self._axis_at: float | None = None  # where the trigger was when the clutch was taken, if known
         self._follows_axis = False
 
     def begin(self, closed: float, hand: HandState) -> None:
         """The clutch was taken: stay as the gripper is, `closed` from 0 to 1."""
         self.closed = self._goal = closed
-        self._down, self._axis_at, self._follows_axis = hand.gripper_button, hand.gripper_closed, False
+        self._presses, self._held = hand.gripper_presses, hand.gripper_held
+        self._axis_at, self._follows_axis = hand.gripper_closed, False
 
     def advance(self, hand: HandState, dt: float) -> None:
         """Go on for `dt` [s]."""
-        pressed, released = hand.gripper_button and not self._down, self._down and not hand.gripper_button
-        self._down = hand.gripper_button
-        if hand.gripper_holds and (pressed or released):
-            self._goal = 1.0 if pressed else 0.0
-        elif pressed:
+        if (hand.gripper_presses - self._presses) % 2:
             self._goal = 0.0 if self._goal > 0.5 else 1.0
+        if hand.gripper_held is not None and hand.gripper_held != self._held:
+            self._goal = float(hand.gripper_held)
+        self._presses, self._held = hand.gripper_presses, hand.gripper_held
         if hand.gripper_closed is not None:
             at = self._axis_at
             self._follows_axis = self._follows_axis or at is None or abs(hand.gripper_closed - at) > _MOVED

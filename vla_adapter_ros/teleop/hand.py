@@ -17,8 +17,8 @@ class HandState:
         clutch: Whether the clutch is held: otherwise nothing else counts.
         slow: Whether motion shall be slow.
         next_joints: Whether `motion` means the next six joints.
-        gripper_button: Whether the gripper's button is down.
-        gripper_holds: Whether that button closes the gripper while it is down; else each press changes it.
+        gripper_presses: How often the gripper's button went down so far: each press opens or closes it.
+        gripper_held: Whether a button that closes the gripper while it is held is held; None: there is none.
         gripper_closed: How far the gripper shall be closed, 0 to 1; None: the device does not say it.
         joint_velocities: Joint -> velocity [rad/s or m/s]; where there are any, `motion` does not count.
     """
@@ -27,7 +27,7 @@ class HandState:
     clutch: bool = False
     slow: bool = False
     next_joints: bool = False
-    gripper_button: bool = False
-    gripper_holds: bool = False
+    gripper_presses: int = 0
+    gripper_held: bool | None = None
     gripper_closed: float | None = None
     joint_velocities: Mapping[str, float] = field(default_factory=dict)

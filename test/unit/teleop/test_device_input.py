@@ -39,7 +39,7 @@ def test_axes_and_buttons_mean_what_the_settings_say():
     device.accept_joy(*joy({1: 1.0, 0: -1.0, 4: 0.05, 6: 1.0}, {5, 4}), 1.0)
     hand = device.state(1.0)
     np.testing.assert_allclose(hand.motion, [1, -1, 0, -1, 0, 0])
-    assert hand.clutch and hand.slow and not hand.next_joints and not hand.gripper_button
+    assert hand.clutch and hand.slow and not hand.next_joints and hand.gripper_presses == 0
     device = DeviceInput(read_device("gamepad"), SILENCE_S)
     device.accept_joy(*joy({3: 1.0}, {11, 13, 10}, 6, 21), 1.0)
     np.testing.assert_allclose(device.state(1.0).motion, [0, 0, 1, -1, 1, 0])
@@ -81,18 +81,31 @@ def test_a_spacemouse_sends_its_buttons_only_once_one_was_pressed():
     assert device.state(1.0) is None  # its buttons are not known
     device.accept_joy([0.5, 0, 0, 0, 0, -0.7], [], 1.0)
     hand = device.state(1.0)
-    assert not hand.clutch and not hand.gripper_button
+    assert not hand.clutch and hand.gripper_presses == 0
     np.testing.assert_allclose(hand.motion[1:5], 0)
     assert hand.motion[0] == pytest.approx(1.4 * 0.35 / 0.85) and hand.motion[5] == pytest.approx(
         -1.4 * 0.55 / 0.85
     )
     device.accept_joy([0.0] * 6, [1], 1.01)
-    assert device.state(1.01).clutch and not device.state(1.01).gripper_button
+    assert device.state(1.01).clutch and device.state(1.01).gripper_presses == 0
     device.accept_joy([0.0] * 6, [1, 1], 1.02)
-    assert device.state(1.02).gripper_button
+    assert device.state(1.02).gripper_presses == 1
     with pytest.raises(DeviceError, match="spacenav/twist"):
         device.accept_twist([math.nan] * 6, 1.03)
     assert device.state(1.03) is None
+
+
+def test_every_press_of_the_gripper_counts_also_between_two_looks():
+    device = DeviceInput(read_device("xbox"), SILENCE_S)
+    for n, down in enumerate([(), (0,), (0,), (), (0,), ()]):
+        device.accept_joy(*joy({}, {5, *down}), 1.0 + 0.001 * n)
+    hand = device.state(1.01)
+    assert hand.gripper_presses == 2 and hand.gripper_held is None
+    held = {"description": "d", "joy_topic": "joy", "clutch": 1, "gripper": {"button": 0, "press": "hold"}}
+    device = DeviceInput(parse_device(held), SILENCE_S)
+    for down in (1, 0):
+        device.accept_joy([], [down, 1], 1.0)
+        assert device.state(1.0).gripper_held == bool(down) and device.state(1.0).gripper_presses == 0
 
 
 def test_a_trigger_counts_once_it_was_touched():

@@ -202,21 +202,24 @@ def test_the_gripper_stays_until_it_is_asked():
     robot = Robot()
     robot.run(0.1, HELD)
     assert set(robot.rows[:, 7]) == {1.0}
-    pressed = push(gripper_button=True)
-    robot.run(0.1, pressed)
-    robot.run(0.2, HELD)
+    robot.run(0.3, push(gripper_presses=1))
     assert robot.rows[-1][7] == 0.0
-    robot.run(0.6, REST)
-    robot.run(0.2, pressed)  # the button was down when the clutch was taken: that is no press
+    robot.run(0.6, dataclasses.replace(push(gripper_presses=2), clutch=False))
+    robot.run(0.2, push(gripper_presses=2))  # it was pressed while the clutch was released
     assert robot.rows[-1][7] == 0.0, "closed as the controller holds it, though the finger is measured open"
-    robot.run(0.06, HELD)
-    robot.run(0.06, pressed)
+    robot.run(0.06, push(gripper_presses=3))
     assert robot.rows[-1][7] == 1.0
-    robot.run(0.06, HELD)
-    robot.run(0.06, push(gripper_button=True, gripper_holds=True))
-    assert robot.rows[-1][7] == 0.0
-    robot.run(0.06, push(gripper_holds=True))
-    assert robot.rows[-1][7] == 1.0
+    robot.run(0.06, push(gripper_presses=5))
+    assert robot.rows[-1][7] == 1.0, "twice is once to and once fro"
+
+
+def test_a_gripper_that_must_be_held_closes_while_it_is():
+    robot = Robot()
+    closed = []
+    for held in (True, False, True, False):
+        robot.run(0.1, push(gripper_held=held))
+        closed.append(robot.rows[-1][7] == 0.0)
+    assert closed == [False, False, True, False], "taking the clutch changes nothing"
 
 
 def test_a_continuous_gripper_follows_a_trigger_once_it_moves():
@@ -270,7 +273,7 @@ def test_a_gripper_that_is_a_joint_of_the_arm_is_opened_and_closed():
 
     run(REST, 0, 2)
     assert run(HELD, 2, 5)[-1][2] == pytest.approx(1.0)  # as it is measured
-    rows = run(push(gripper_button=True), 7, 100)
+    rows = run(push(gripper_presses=1), 7, 100)
     assert rows[-1][2] == pytest.approx(-0.2)
     assert np.abs(np.diff([row[2] for row in rows])).max() <= 2.0 * DT + 1e-9
     assert np.abs(np.array(rows)[:, :2]).max() < 1e-12
@@ -330,7 +333,7 @@ def test_one_arm_of_two_is_driven_and_the_other_rests():
     rows = []
     for n in range(20):
         operator.measure(start, n * DT)
-        rows.append(operator.advance(push(0, 1.0, gripper_button=True) if n else REST, n * DT))
+        rows.append(operator.advance(push(0, 1.0, gripper_presses=int(n > 1)) if n else REST, n * DT))
     rows = np.array(rows[1:])
     np.testing.assert_array_equal(rows[:, [0, 1, 2, 3]], np.tile([0.1, 0.2, 1.0, 0.3], (19, 1)))
     assert rows[-1, 4] > 0.45
