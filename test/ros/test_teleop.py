@@ -48,7 +48,7 @@ class Hand:
             if not silent:
                 self.device.tick(motion, buttons)
             self.bench.run(PERIOD_S, "controller", "teleop")
-            assert self.bench._handled("teleop")
+            assert self.bench._handled("teleop", self.bench.now)
 
     def told(self, words: str) -> bool:
         """Whether teleop_node says so of itself."""
