@@ -177,6 +177,9 @@ class Life:
     def call(self) -> None:
         core, name = self.arm.core, str(self.rng.choice(CALLS))
         if name == "home":
+            if self.rng.random() < 0.7:  # else somebody leads, and it is refused
+                core.reset(), core.arm(), core.hold()
+                self.arm.run(self.period(self.rng.integers(1, 60)))
             core.home(core.contract.arm_joints, (HOME + self.rng.normal(0, 0.3, 7)).tolist())
         elif name == "set_speed":
             core.set_speed(float(self.rng.choice([0.05, 0.1, 0.3, 0.8, 1.0])))
