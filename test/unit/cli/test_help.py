@@ -149,4 +149,4 @@ def test_options_that_are_node_parameters_say_what_the_parameters_say():
                 assert action.help.lower().startswith(parameter.text.lower().removesuffix("."))
                 assert tuple(action.choices or ()) == parameter.choices
                 found += 1
-    assert found == 11
+    assert found == 12
