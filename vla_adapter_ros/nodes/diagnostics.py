@@ -61,8 +61,8 @@ class Diagnostics:
             self._problems = tuple(problems)
             new = [problem for problem in self._begin() if problem in untold]
             self._texts.update({kind_of(problem): problem for problem in new})
-        for problem in new:
-            self._node.get_logger().warning(problem)
+        if new:
+            self._node.get_logger().warning("; ".join(new))
 
     def set_state(self, state: str) -> None:
         """Say in which state the node is; what an earlier state had to report is over."""
@@ -135,5 +135,5 @@ class Diagnostics:
         with self._lock:
             self._begin()  # they last, though nobody may have said so lately
             over = [self._texts.pop(kind, "") for kind, _ in self._said.ended(time.monotonic())]
-        for text in filter(None, over):
-            self._node.get_logger().info(f"over: {text}")
+        if ended := [text for text in over if text]:
+            self._node.get_logger().info(f"over: {'; '.join(ended)}")

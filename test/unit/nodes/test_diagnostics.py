@@ -64,6 +64,11 @@ def test_each_problem_is_said_by_itself_and_over_only_when_it_is(now):
     now[0] += ENDED_AFTER_S
     told._publish()
     assert node.lines == [late, why, f"over: {late}"]
+    told.set_problems(["a is late", "b is late"], {})  # what comes and goes together is one line
+    told.set_problems([], {})
+    now[0] += ENDED_AFTER_S
+    told._publish()
+    assert node.lines[3:] == ["a is late; b is late", f"over: {why}; a is late; b is late"]
 
 
 def test_a_problem_that_alternates_with_none_is_said_once(now):
