@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 import time
 import traceback
@@ -23,6 +24,14 @@ from vla_adapter_ros.observation.lateness import kind_of
 STEADY = Clock(clock_type=ClockType.STEADY_TIME)
 PERIOD_S = 0.5
 """Between two messages: whoever asks how the nodes are need not wait longer."""
+
+
+_DETAIL = re.compile(r" \([^()]*(\([^()]*\)[^()]*)*\)$")
+
+
+def _kind(problem: str) -> str:
+    """What of a problem must change for it to be another one: neither numbers nor the detail at its end."""
+    return kind_of(_DETAIL.sub("", problem))
 
 
 class Diagnostics:
@@ -51,16 +60,16 @@ class Diagnostics:
     def set_problems(self, problems: Sequence[str], values: dict[str, Any]) -> None:
         """Say how the node is: without problems it is good.
 
-        A problem is logged once when it begins and once when it is over; one that differs in numbers only
-        is the same. What a fault tells in the same words is not told again.
+        A problem is logged once when it begins and once when it is over; one that differs in numbers, or in
+        the detail in parentheses at its end, is the same. What a fault tells in the same words is not told again.
         """
-        untold = [problem for problem in problems if not self.faults.tells(kind_of(problem))]
+        untold = [problem for problem in problems if not self.faults.tells(_kind(problem))]
         with self._lock:
             self._level = DiagnosticStatus.WARN if problems else DiagnosticStatus.OK
             self._text, self._values = "; ".join(problems) or "ok", values
             self._problems = tuple(problems)
             new = [problem for problem in self._begin() if problem in untold]
-            self._texts.update({kind_of(problem): problem for problem in new})
+            self._texts.update({_kind(problem): problem for problem in new})
         if new:
             self._node.get_logger().warning("; ".join(new))
 
@@ -113,7 +122,7 @@ class Diagnostics:
     def _begin(self) -> list[str]:
         """The problems that are new; they last until another call says otherwise."""
         now = time.monotonic()
-        return [problem for problem in self._problems if self._said.begins(kind_of(problem), now)]
+        return [problem for problem in self._problems if self._said.begins(_kind(problem), now)]
 
     def _publish(self) -> None:
         with self.faults.boundary("diagnostics"):

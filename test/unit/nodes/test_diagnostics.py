@@ -82,6 +82,17 @@ def test_a_problem_that_alternates_with_none_is_said_once(now):
     assert node.lines == ["a chunk takes 0.3 s"]
 
 
+def test_another_number_or_detail_makes_no_other_problem(now):
+    node = Node()
+    told = Diagnostics(node, "policy")
+    late = "/joint_states (j4): newest sample is 0.2 s old"
+    for detail in ("", " (1 refused, stamped 0.3 s late)", " (refused (twice): see the clocks)"):
+        told.set_problems([f"{late}{detail}"], {})
+    assert node.lines == [late]
+    told.set_problems(["/joint_states (j5): newest sample is 0.2 s old"], {})
+    assert len(node.lines) == 2
+
+
 def test_a_fault_and_a_problem_in_the_same_words_are_one(now):
     for fault_first in (True, False):
         node = Node()
