@@ -61,7 +61,8 @@ class Diagnostics:
         """Say how the node is: without problems it is good.
 
         A problem is logged once when it begins and once when it is over; one that differs in numbers, or in
-        the detail in parentheses at its end, is the same. What a fault tells in the same words is not told again.
+        the detail in parentheses at its end, is the same. What a fault tells in the same words is not told
+        again.
         """
         untold = [problem for problem in problems if not self.faults.tells(_kind(problem))]
         with self._lock:
