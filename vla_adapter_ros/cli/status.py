@@ -60,6 +60,7 @@ def lines(status: GraphStatus) -> list[str]:
     table = [("robot", f"namespace {status.namespace}, ROS_DOMAIN_ID {_domain()}")]
     if controller is not None:
         mode = "" if controller.mode == "drive" else f", mode {controller.mode}"
+        mode += "" if controller.speed == 1.0 else f", speed {controller.speed:g}"
         table.append(("state", f"{controller.state}, {_leader(controller.control_source)}{mode}"))
     table.append(("why", why_nothing_moves(status) or "nothing stands against motion"))
     if controller is not None:
@@ -92,6 +93,7 @@ def as_json(status: GraphStatus) -> dict[str, Any]:
             "state": controller.state,
             "control_source": controller.control_source,
             "mode": controller.mode,
+            "speed": controller.speed,
             "latency_p50_s": _finite(controller.latency_p50),
             "latency_p99_s": _finite(controller.latency_p99),
         }

@@ -26,7 +26,6 @@ from vla_adapter_ros.control.supervisor import (
     STARVED,
     STOPPED,
 )
-from vla_adapter_ros.dataset.leader import SILENCE_S
 
 # Values of the policy on /diagnostics.
 INSTRUCTION, INPUT_PROBLEM, NO_CHUNKS = "instruction", "input problem", "no chunks"
@@ -134,7 +133,7 @@ class GraphStatus:
 def why_nothing_moves(status: GraphStatus) -> str:
     """The first cause why the policy moves nothing, in one sentence; empty if it may move the arm now."""
     controller = status.controller
-    if controller is None or status.controller_age_s > SILENCE_S:
+    if controller is None or status.controller_age_s > HEARD_WITHIN_S:
         return status.problem_of("controller") or (
             "the controller is active, and its status does not come: does time (/clock) stand still?"
         )

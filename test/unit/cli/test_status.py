@@ -21,7 +21,7 @@ POLICY = {
 
 def picture(**policy: str) -> GraphStatus:
     status = SimpleNamespace(
-        state="running", first_cause="", control_source="policy", mode="drive",
+        state="running", first_cause="", control_source="policy", mode="drive", speed=0.3,
         latency_p50=0.083, latency_p99=0.101,
     )  # fmt: skip
     reports = {
@@ -36,7 +36,7 @@ def test_status_shows_state_leader_cause_latency_nodes_and_streams(monkeypatch):
     monkeypatch.setenv("ROS_DOMAIN_ID", "7")
     assert lines(picture()) == [
         "robot       namespace /, ROS_DOMAIN_ID 7",
-        "state       running, the policy leads",
+        "state       running, the policy leads, speed 0.3",
         "why         nothing stands against motion",
         "latency     p50 0.083 s, p99 0.101 s",
         "simulator   does not run",
