@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from bench import CONTRACT
+from goals import GoalSender
+from lifecycle import Lifecycle
 from robots import contract_file
 from std_msgs.msg import String
 from std_srvs.srv import Trigger
@@ -31,6 +33,12 @@ def both(shared_bench, shared_graph, tmp_path_factory, random_checkpoint):
     shared_bench.wait_for(*BOTH)
     shared_bench.run(0.3, *BOTH)
     return shared_bench
+
+
+@pytest.fixture(scope="module")
+def goals(both):
+    """Sends goals to the policy."""
+    return GoalSender(both)
 
 
 @pytest.fixture
@@ -103,8 +111,8 @@ def test_a_stop_before_the_first_chunk_ends_the_instruction(robot):
 
 
 @pytest.mark.parametrize("how", ["hold", "stop", "fault"])
-def test_what_ends_the_motion_ends_the_instruction(robot, how):
-    robot.instruct(TEXT)
+def test_what_ends_the_motion_ends_the_instruction_and_its_goal(robot, goals, how):
+    goal = goals.send(TEXT)
     robot.run(0.5, *BOTH)
     assert robot.newest("controller/status").state == "running"
     if how == "fault":
@@ -114,6 +122,9 @@ def test_what_ends_the_motion_ends_the_instruction(robot, how):
         call(robot, how)
         robot.run(0.1, *BOTH)
     assert dropped(robot)
+    status, succeeded, stopped_by, message = goal.ended()
+    assert (status, succeeded, stopped_by) == ("aborted", False, how)
+    assert message.startswith("the controller ended instruction")
     rests(robot, *BOTH)
     call(robot, "reset")
     rests(robot, *BOTH)
@@ -134,8 +145,8 @@ def test_a_short_gap_of_a_camera_lets_the_arm_go_on(robot):
 
 
 @pytest.mark.parametrize("camera", CONTRACT.cameras)
-def test_a_long_gap_of_a_camera_ends_the_instruction_and_its_return_moves_nothing(robot, camera):
-    robot.instruct(TEXT)
+def test_a_long_gap_of_a_camera_ends_the_instruction_and_its_return_moves_nothing(robot, goals, camera):
+    goal = goals.send(TEXT)
     robot.run(0.5, *BOTH)
     robot.cameras.discard(camera)
     robot.run(1.0, "controller")  # frames wait for what does not come
@@ -144,6 +155,7 @@ def test_a_long_gap_of_a_camera_ends_the_instruction_and_its_return_moves_nothin
     assert last.num_rows == 0 and last.reason.startswith(
         f"camera {camera} ({CONTRACT.cameras[camera].topic})"
     )
+    assert goal.ended() == ("aborted", False, "silence", last.reason)
     robot.run(0.5, "controller")
     status = robot.newest("controller/status")
     assert status.state == "holding" and status.first_cause == last.reason
@@ -160,4 +172,61 @@ def test_joint_states_that_are_silent_end_the_instruction(robot):
     assert dropped(robot)
     robot.joints_alive = True
     rests(robot, *BOTH)
+    obeys_again(robot)
+
+
+def test_a_goal_succeeds_when_its_time_is_over_and_says_on_its_way_how_it_goes(robot, goals):
+    goal = goals.send(TEXT, timeout=1.0)
+    robot.run(0.6, *BOTH)
+    assert robot.newest("controller/status").state == "running" and goal.heard("running")
+    newest = goal.feedback[-1]
+    assert newest.message == "" and newest.elapsed == pytest.approx(0.6, abs=0.05)
+    robot.run(0.5, *BOTH)
+    assert goal.ended() == ("succeeded", True, "timeout", "its time of 1 s is over")
+    assert dropped(robot)
+    rests(robot, *BOTH)
+
+
+def test_a_canceled_goal_stops_the_arm(robot, goals):
+    goal = goals.send(TEXT)
+    robot.run(0.5, *BOTH)
+    goal.cancel()
+    assert goal.ended() == ("canceled", False, "cancel", "the goal was canceled")  # time stands still
+    assert dropped(robot)
+    rests(robot, *BOTH)
+    obeys_again(robot)
+
+
+def test_a_goal_ends_when_another_instruction_is_given(robot, goals):
+    first, second = goals.send(TEXT), goals.send("pick up the blue cube")
+    assert first.ended()[:3] == ("aborted", False, "replaced")
+    robot.instruct(TEXT)
+    assert second.ended()[:3] == ("aborted", False, "replaced")
+    third = goals.send(TEXT)
+    robot.instruct("")
+    assert third.ended() == ("aborted", False, "hold", "an empty instruction has ended it")
+
+
+def test_a_goal_that_is_refused_says_why(robot, goals):
+    assert goals.send(" ").ended()[:3] == ("aborted", False, "refused")
+    assert "timeout = -1" in goals.send(TEXT, timeout=-1.0).ended()[3]
+    call(robot, "stop")
+    robot.run(0.1, *BOTH)
+    assert goals.send(TEXT).ended()[2:] == (
+        "refused",
+        "not ready: controller is stopped (stop requested): call ~/reset first",
+    )
+    call(robot, "reset")
+
+
+def test_a_policy_that_is_deactivated_ends_its_goal_and_takes_no_other(robot, goals):
+    goal, policy = goals.send(TEXT), Lifecycle(robot, "policy_node")
+    policy.go("deactivate")
+    assert goal.ended() == (
+        "aborted", False, "inactive", "the policy was deactivated: give a new instruction",
+    )  # fmt: skip
+    assert goals.send(TEXT).ended()[2:] == ("refused", "policy_node is inactive: activate it first")
+    policy.go("activate")
+    robot.wait_for(*BOTH)
+    robot.run(0.3, *BOTH)
     obeys_again(robot)

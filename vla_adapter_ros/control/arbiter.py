@@ -11,7 +11,7 @@ from vla_adapter_ros.control.arm_state import ArmState
 from vla_adapter_ros.control.chunk import Chunk, check_chunk
 from vla_adapter_ros.control.clock import TickClock
 from vla_adapter_ros.control.homing import NEAR_RAD, HomeMotion, plan_home
-from vla_adapter_ros.control.instructions import Instructions
+from vla_adapter_ros.control.instructions import EndedBy, Ending, Instructions
 from vla_adapter_ros.control.motion import CommittedMotion
 from vla_adapter_ros.control.sources import Sources
 from vla_adapter_ros.control.statistics import Counters
@@ -30,6 +30,7 @@ from vla_adapter_ros.control.supervisor import (
     RUNNING,
     STARVED,
     STILL,
+    STOPPED,
     Decision,
     Effect,
     Event,
@@ -37,6 +38,15 @@ from vla_adapter_ros.control.supervisor import (
 )
 from vla_adapter_ros.control.timeline import SmoothRows
 from vla_adapter_ros.errors import ChunkError, ChunkValueError
+
+_ENDED_BY = {
+    Event.HOLD: EndedBy.HOLD,
+    Event.STOP: EndedBy.STOP,
+    Event.SILENCE: EndedBy.SILENCE,
+    Event.END: EndedBy.HOLD,
+    Event.ACTIVATE: EndedBy.INACTIVE,
+}
+"""What ended an instruction, by the event; any other one is a fault."""
 
 
 class Arbiter:
@@ -103,7 +113,7 @@ class Arbiter:
         if Effect.END in decision.effect:
             # What the policy ended itself says nothing about what it was told meanwhile.
             until = -np.inf if by_policy else self._clock.time
-            self.instructions.end(decision.reason, until)
+            self.instructions.end(Ending(_ENDED_BY.get(event, EndedBy.FAULT), decision.reason), until)
             self._sources.timeline.clear()
             self.slow = False
         if Effect.BLOCK in decision.effect:
@@ -207,7 +217,8 @@ class Arbiter:
             self.instructions.check(chunk)
         except ChunkError:
             return
-        self.instructions.refuse(chunk, "it was given while the controller was inactive")
+        why = "it was given while the controller was inactive"
+        self.instructions.refuse(chunk, Ending(EndedBy.INACTIVE, why))
 
     def end_instruction(self, why: str) -> None:
         """End the instruction as a policy that is gone would have done: stop softly and hold."""
@@ -242,7 +253,7 @@ class Arbiter:
         if silent:
             if waits and (self.instructions.alive or active or self._sources.takeover.sends):
                 self.do(Event.SILENCE, late)
-            self.instructions.end(late, time)
+            self.instructions.end(Ending(EndedBy.SILENCE, late), time)
         elif supervisor.state in MOVING and not self.yields:
             self.do(Event.GAP, late)
 
@@ -259,7 +270,7 @@ class Arbiter:
         direct = self._contract.teleop.route is Route.DIRECT
         if human and self._let_human_lead(time, direct):
             if before != HUMAN and not self._contract.teleop.hands_back:
-                self.instructions.end("a human took over", time)
+                self.instructions.end(Ending(EndedBy.HUMAN, "a human took over"), time)
             timeline.clear()
             self.source = HUMAN
         elif human and supervisor.state == GATED:
@@ -292,7 +303,8 @@ class Arbiter:
             ChunkError: what stands against it.
         """
         if self.instructions.is_new(chunk) and (refusal := self.supervisor.refusal):
-            self.instructions.refuse(chunk, refusal)
+            by = EndedBy.STOP if self.supervisor.state == STOPPED else EndedBy.REFUSED
+            self.instructions.refuse(chunk, Ending(by, refusal))
             raise ChunkError(refusal)
 
     def _end_by_chunk(self, chunk: Chunk) -> None:

@@ -21,6 +21,7 @@ from vla_adapter_ros.control.chunk import Chunk
 from vla_adapter_ros.control.clock import TickClock
 from vla_adapter_ros.control.execution import Execution
 from vla_adapter_ros.control.homing import home_target
+from vla_adapter_ros.control.instructions import INACTIVE, Ending
 from vla_adapter_ros.control.kinematics import ArmKinematics
 from vla_adapter_ros.control.limiter import Limiter
 from vla_adapter_ros.control.limits import Limits
@@ -284,7 +285,7 @@ class MotionCore:
         self._arbiter.drop_times()
         self._execution.forget()
         self._arbiter.do(Event.ACTIVATE, "" if self._arbiter.supervisor.state in STILL else NO_INSTRUCTION)
-        self._arbiter.instructions.end("the controller was inactive", self._clock.inside(now))
+        self._arbiter.instructions.end(INACTIVE, self._clock.inside(now))
 
     # Time
 
@@ -382,6 +383,11 @@ class MotionCore:
     def ended_instruction(self) -> int:
         """Newest instruction of that session that has ended; -1: none."""
         return self._arbiter.instructions.ended_number
+
+    @property
+    def ending(self) -> Ending:
+        """What ended it."""
+        return self._arbiter.instructions.ending
 
     # Inside
 

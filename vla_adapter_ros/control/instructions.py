@@ -8,12 +8,41 @@ is dead but whose last chunk comes late.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 
+from vla_adapter_ros.choices import Choice
 from vla_adapter_ros.control.chunk import Chunk
 from vla_adapter_ros.errors import ChunkError
 
 _MOST_SESSIONS = 64  # remembered
+
+
+class EndedBy(Choice):
+    """What ended an instruction."""
+
+    TIMEOUT = "timeout"
+    CANCEL = "cancel"
+    HOLD = "hold"
+    STOP = "stop"
+    FAULT = "fault"
+    SILENCE = "silence"
+    HUMAN = "human"
+    REPLACED = "replaced"
+    REFUSED = "refused"
+    INACTIVE = "inactive"
+
+
+@dataclass(frozen=True)
+class Ending:
+    """What ended an instruction, and why, in a sentence."""
+
+    by: EndedBy
+    why: str
+
+
+INACTIVE = Ending(EndedBy.INACTIVE, "the controller was inactive")
 
 
 class Instructions:
@@ -29,7 +58,9 @@ class Instructions:
         self._stamp = -np.inf
         self._alive = False
         self._newest: dict[str, int] = {}  # by session
-        self._ended_at, self._ended_by = -np.inf, "the controller was inactive"
+        self._ended_at = -np.inf
+        self.ending = INACTIVE
+        """What ended the newest instruction that has ended."""
 
     @property
     def alive(self) -> bool:
@@ -56,9 +87,9 @@ class Instructions:
             given = chunk.instructed_at
             if given is not None and given <= self._ended_at:
                 if not self._alive:
-                    self.refuse(chunk, self._ended_by)  # so that its policy hears that it has ended
+                    self.refuse(chunk, self.ending)  # so that its policy hears that it has ended
                 raise ChunkError(
-                    f"its instruction was given {self._ended_at - given:.2f} s too early: {self._ended_by}"
+                    f"its instruction was given {self._ended_at - given:.2f} s too early: {self.ending.why}"
                 )
             return
         if chunk.session_id != self.session:
@@ -66,7 +97,7 @@ class Instructions:
         if chunk.instruction_id < self.number:
             raise ChunkError(f"of instruction {chunk.instruction_id}, the newest is {self.number}")
         if not self._alive and len(chunk.rows):
-            raise ChunkError(f"of instruction {self.number}, which has ended: {self._ended_by}")
+            raise ChunkError(f"of instruction {self.number}, which has ended: {self.ending.why}")
         if chunk.sequence <= self.sequence:
             raise ChunkError(f"number {chunk.sequence} is not after {self.sequence}")
         if chunk.stamp < self._stamp:
@@ -74,19 +105,22 @@ class Instructions:
 
     def note(self, chunk: Chunk) -> None:
         """Make `chunk` the newest; its instruction lives if it has rows."""
-        self._alive = len(chunk.rows) > 0 and (self._alive or self.is_new(chunk))
+        new = self.is_new(chunk)
+        if self._alive and new:
+            self.ending = Ending(EndedBy.REPLACED, "a new instruction has replaced it")
+        self._alive = len(chunk.rows) > 0 and (self._alive or new)
         self._remember(chunk)
 
-    def refuse(self, chunk: Chunk, reason: str) -> None:
+    def refuse(self, chunk: Chunk, ending: Ending) -> None:
         """End an instruction that was refused when it was first heard of; it needs to be given anew."""
         if self.is_new(chunk):
             self._remember(chunk)
-            self._alive, self._ended_by = False, reason
+            self._alive, self.ending = False, ending
 
-    def end(self, reason: str, now: float = -np.inf) -> None:
+    def end(self, ending: Ending, now: float = -np.inf) -> None:
         """End what is alive, and whatever was instructed until `now` [s] but was not heard of yet."""
         self._ended_at = max(self._ended_at, now)
-        self._alive, self._ended_by = False, reason
+        self._alive, self.ending = False, ending
 
     def forget_time(self) -> None:
         """Accept any stamp next, as after a jump of the clock."""

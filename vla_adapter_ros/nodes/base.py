@@ -161,7 +161,7 @@ class ManagedNode(LifecycleNode, Generic[P]):
         The response has `success` or `accepted`, and `message`. A coroutine may be given, with a group
         that is reentrant: it may await rclpy's futures.
         """
-        service = GatedService(self, kind, name, callback, group, self._refusal)
+        service = GatedService(self, kind, name, callback, group, self.refusal)
         self.own(service.destroy)
 
     def every(
@@ -210,6 +210,10 @@ class ManagedNode(LifecycleNode, Generic[P]):
             self._setup.acks.publish(
                 StepAck(node=self._role, stamp=to_stamp(stamp), inputs=inputs, outputs=outputs)
             )
+
+    def refusal(self) -> str:
+        """Why no service can be had now; empty if they can."""
+        return "" if self._receiving else f"{self.get_name()} is inactive: activate it first"
 
     def on_configure(self, state: Any) -> TransitionCallbackReturn:
         """Read parameters and contract, then `configure`; a failure leaves nothing behind."""
@@ -316,7 +320,3 @@ class ManagedNode(LifecycleNode, Generic[P]):
             self._diagnostics.set_failure(what, error)
             return False
         return True
-
-    def _refusal(self) -> str:
-        """Why no service can be had now; empty if they can."""
-        return "" if self._receiving else f"{self.get_name()} is inactive: activate it first"

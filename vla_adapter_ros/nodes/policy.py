@@ -12,6 +12,7 @@ import numpy as np
 from std_msgs.msg import String
 
 from vla_adapter_ros.control.chunk import Chunk
+from vla_adapter_ros.control.instructions import EndedBy, Ending
 from vla_adapter_ros.control.pacing import ChunkPacer
 from vla_adapter_ros.control.path_time import FASTEST, SLOWEST
 from vla_adapter_ros.dataset.leader import SILENCE_S
@@ -21,6 +22,7 @@ from vla_adapter_ros.nodes.base import ManagedNode
 from vla_adapter_ros.nodes.checked_streams import CheckedStreams
 from vla_adapter_ros.nodes.configured import Configured
 from vla_adapter_ros.nodes.conversions import chunk_message
+from vla_adapter_ros.nodes.execute_instruction import InstructionServer
 from vla_adapter_ros.nodes.graph_status import INPUT_PROBLEM, INSTRUCTION, NO_CHUNKS
 from vla_adapter_ros.nodes.instruction import Instruction
 from vla_adapter_ros.nodes.parameters import NO_CHECKPOINT, PolicyParameters
@@ -84,6 +86,7 @@ class ConfiguredPolicy(Configured[PolicyParameters]):
         self._chunks = node.publish_on(ActionChunk, CHUNK_TOPIC, NEWEST)
         self._current = node.publish_on(String, INSTRUCTION_TOPIC, LATCHED)
         node.serve(Instruct, "instruct", self._on_instruct)
+        InstructionServer(node, self._give, self._end_if_followed, lambda: self._heard.status)
         if parameters.require_controller:
             node.listen(ControllerStatus, STATUS_TOPIC, self._on_status, DEPTH)
         node.every(SILENCE_PERIOD_S, self._end_if_silent)
@@ -102,7 +105,8 @@ class ConfiguredPolicy(Configured[PolicyParameters]):
 
     def deactivate(self) -> None:
         """End the instruction: the arm stops, and the next activation does not move it."""
-        self._end("the policy was deactivated: give a new instruction", tell=True)
+        why = "the policy was deactivated: give a new instruction"
+        self._end(Ending(EndedBy.INACTIVE, why), tell=True)
         self._worker.stop()
         self._chunks.flush()
 
@@ -117,25 +121,35 @@ class ConfiguredPolicy(Configured[PolicyParameters]):
         return SilenceWatch(patience(self.contract, self._streams.builder, controller_s))
 
     def _on_instruct(self, request: Instruct.Request, response: Instruct.Response) -> Instruct.Response:
-        given = " ".join(request.instruction.split())
+        instruction, response.message = self._give(request.instruction)
+        response.accepted = instruction is not None
+        return response
+
+    def _give(self, words: str) -> tuple[Instruction | None, str]:
+        """Make `words` the instruction; without any, what moves stops and holds.
+
+        Returns:
+            The instruction, None if it is refused; and what there is to say.
+        """
+        given = " ".join(words.split())
         text = visible(given)
         if given and not text:
-            response.message = (
-                f"instruction {given!r}: allowed is a text that can be read, or '' to stop and hold"
-            )
-            return response
+            why = f"instruction {given!r}: allowed is a text that can be read, or '' to stop and hold"
+            return None, why
         if text and (refusal := self._not_ready(text)):
-            response.accepted, response.message = False, refusal
-            return response
-        self._follow(text)
-        response.accepted = True
-        number = self._instruction.number
-        response.message = f"instruction {number}: {text}" if text else "stopped and holding"
-        unknown = self._policy.tokenizer.unknown_words(text)
-        if unknown:
-            response.message += f" (this checkpoint does not know: {', '.join(unknown)})"
-        self.node.get_logger().info(response.message)
-        return response
+            return None, refusal
+        number = self._instruction.number + 1
+        if text:
+            before = Ending(EndedBy.REPLACED, f"instruction {number} has replaced it")
+            message = f"instruction {number}: {text}"
+        else:
+            before = Ending(EndedBy.HOLD, "an empty instruction has ended it")
+            message = "stopped and holding"
+        instruction = self._follow(text, before)
+        if unknown := self._policy.tokenizer.unknown_words(text):
+            message += f" (this checkpoint does not know: {', '.join(unknown)})"
+        self.node.get_logger().info(message)
+        return instruction, message
 
     def _not_ready(self, text: str) -> str:
         """Why `text` cannot be followed now; empty if it can."""
@@ -157,38 +171,52 @@ class ConfiguredPolicy(Configured[PolicyParameters]):
             text=long,
         )
 
-    def _follow(self, text: str) -> None:
-        """Make `text` the instruction; without words, what moves stops and holds."""
+    def _follow(self, text: str, ending: Ending) -> Instruction:
+        """Make `text` the instruction; without words, what moves stops and holds.
+
+        Args:
+            text: Can be followed.
+            ending: Of the instruction that is followed so far.
+        """
         with self._lock:
-            self._instruction = Instruction(text, self._instruction.number + 1, self.node.now())
+            self._instruction.ending = self._instruction.ending or ending
+            followed = self._instruction = Instruction(text, self._instruction.number + 1, self.node.now())
             self._why_ended = ""
             self._pacer.reset()
             self._silence.reset()
             if not text:
                 self._publish_end("")
         self._current.publish(String(data=text))
+        return followed
 
-    def _end(self, why: str, tell: bool) -> None:
+    def _end_if_followed(self, instruction: Instruction, ending: Ending) -> None:
+        """End an instruction on its caller's wish, as an empty one does: stop and hold."""
+        if instruction is self._instruction:
+            self._follow("", ending)
+            self.node.get_logger().info(f"instruction {instruction.number} has ended: {ending.why}")
+
+    def _end(self, ending: Ending, tell: bool) -> None:
         """Follow the instruction no more: nothing moves until a new one is given.
 
         Args:
-            why: The reason.
+            ending: What ends it.
             tell: Whether the controller does not know yet.
         """
         with self._lock:
             if not self._instruction.text:
                 return
             if tell:
-                self._publish_end(why)
+                self._publish_end(ending.why)
+            self._instruction.ending = ending
             self._instruction = Instruction("", self._instruction.number, self._instruction.given)
-            self._why_ended = why
+            self._why_ended = ending.why
         self._diagnose()
         self._current.publish(String())
 
     def _on_status(self, status: ControllerStatus) -> None:
         self._heard = _Heard(status, time.monotonic(), self.node.now())
-        if self._instruction.text and (why := self._instruction.end_by(status, self._session)):
-            self._end(why, tell=False)
+        if self._instruction.text and (ending := self._instruction.end_by(status, self._session)):
+            self._end(ending, tell=False)
 
     def _end_if_silent(self) -> None:
         """End the instruction when a stream has been silent for so long that the arm must not go on."""
@@ -197,7 +225,7 @@ class ConfiguredPolicy(Configured[PolicyParameters]):
         silent = self._silence.find_silent(self.node.now(), newest)
         if silent and self._instruction.text:
             why = self._silence.reason(silent, self.contract, self._streams.builder, self.node.now())
-            self._end(why, tell=True)
+            self._end(Ending(EndedBy.SILENCE, why), tell=True)
 
     def _work(self) -> None:
         with self.node.boundary("inference"):

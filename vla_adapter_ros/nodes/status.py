@@ -35,6 +35,7 @@ def status_message(
         session_id=session,
         instruction_id=max(instruction, 0),
         ended_instruction_id=max(core.ended_instruction, 0),
+        ended_by=core.ending.by if core.ended_instruction > 0 else "",
         sequence=max(sequence, 0),
         starved_ticks=counters.starved_ticks,
         missed_ticks=counters.missed_ticks,
