@@ -12,7 +12,7 @@ import numpy as np
 from rosbags.rosbag2 import StoragePlugin, Writer
 from rosbags.typesys import Stores, get_types_from_msg, get_typestore
 
-from vla_adapter_ros.contract import Contract
+from vla_adapter_ros.contract import Contract, full_name
 
 START_NS = 1_760_000_000_000_000_000
 TYPES = get_typestore(Stores.ROS2_HUMBLE)
@@ -189,5 +189,5 @@ def write_bag(path: Path, messages: list[tuple[str, int, Any]], storage: str = "
 
 def bag_of(path: Path, contract: Contract, samples: list[Sample], more=(), storage: str = "mcap") -> Path:
     """Write samples, and further messages, as a bag."""
-    messages = [(topic, s.received, m) for s in samples for topic, m in [to_message(contract, s)]]
+    messages = [(full_name(topic), s.received, m) for s in samples for topic, m in [to_message(contract, s)]]
     return write_bag(path, sorted([*messages, *more], key=lambda entry: entry[1]), storage)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from vla_adapter_ros.commissioning.survey import IMAGE, JOINT_STATE, Endpoint, GraphSurvey, TopicSurvey
-from vla_adapter_ros.contract import Contract, read_contract
+from vla_adapter_ros.contract import Contract, in_namespace, read_contract
 from vla_adapter_ros.observation.bag import TOPIC_TYPES
 
 CONTRACT = read_contract("franka_sim")
@@ -33,6 +33,7 @@ def listener(kind: str, node: str = SIMULATOR) -> TopicSurvey:
 
 def simulated(contract: Contract = CONTRACT) -> GraphSurvey:
     """The graph of simulator and controller; nobody demonstrates."""
+    contract = in_namespace(contract, "")
     topics = {
         camera.topic: stream(IMAGE, rate_hz=10.0, size=camera.size, encoding="rgb8")
         for camera in contract.cameras.values()

@@ -110,8 +110,8 @@ def write_benchmark_contract(
     values["rate_hz"] = camera_hz
     for camera in values["cameras"].values():
         camera |= {"width": size[0], "height": size[1], "max_age_s": 3.0 / camera_hz}
-    values["state"] = [entry for entry in values["state"] if entry["topic"] == "/joint_states"]
-    values["topics"] = {"/joint_states": {"type": "joint_state", "max_age_s": 0.1}}
+    values["state"] = [entry for entry in values["state"] if entry["topic"] == "joint_states"]
+    values["topics"] = {"joint_states": {"type": "joint_state", "max_age_s": 0.1}}
     values["action"]["max_age_s"] = 0.1
     path.write_text(yaml.safe_dump(values, sort_keys=False), encoding="utf-8")
     return read_contract(path)

@@ -21,7 +21,7 @@ from vla_adapter_ros.commissioning.robot_parts import (
 )
 from vla_adapter_ros.commissioning.survey import COMPRESSED_IMAGE, GraphSurvey, TopicSurvey
 from vla_adapter_ros.commissioning.urdf import Urdf, tool_link
-from vla_adapter_ros.contract import config_folder, parse_contract
+from vla_adapter_ros.contract import config_folder, parse_contract, relative_name
 from vla_adapter_ros.contract.find_out import FIND_OUT
 from vla_adapter_ros.contract.key_texts import SCHEMA_FILE
 from vla_adapter_ros.contract.migration import SCHEMA
@@ -32,7 +32,7 @@ from vla_adapter_ros.errors import ContractError
 
 USUAL_AGE_S, USUAL_SETTLE_S = 0.1, 0.05  # what a contract allows where it says nothing
 DELAY_S = 0.1  # of most trajectory controllers
-NOBODY = f"/{PLACEHOLDER}"  # stands where no topic was found
+NOBODY = PLACEHOLDER  # stands where no topic was found
 _MARGIN = 0.02  # of a joint's range, on either side
 _CALM = 0.5  # of the URDF's velocity
 _TO_FULL_SPEED_S = 0.25
@@ -84,6 +84,10 @@ class _Draft:
         parse_contract(yaml.safe_load(text))
         return text
 
+    def _name(self, topic: str) -> str:
+        """What the contract calls a topic of the graph: relative to the namespace of the robot's nodes."""
+        return relative_name(topic, self._survey.namespace)
+
     def _head(self) -> list[str]:
         survey, name = self._survey, self._wishes.name
         robot = self._wishes.robot_type or (self._urdf.name if self._urdf else "") or name
@@ -122,7 +126,7 @@ class _Draft:
         width, height = found.size
         raw = found.publishers[0].type != COMPRESSED_IMAGE
         entry: dict[str, Any] = {
-            "topic": topic, "transport": "raw" if raw else "compressed",
+            "topic": self._name(topic), "transport": "raw" if raw else "compressed",
             "width": width - width % 2, "height": height - height % 2,
         }  # fmt: skip
         note = ""
@@ -153,16 +157,18 @@ class _Draft:
             entry: dict[str, Any] = {"type": "pose" if topic in self._parts.poses else "joint_state"}
             if 2 * period > USUAL_AGE_S:
                 entry["max_age_s"] = round(2 * period, 3)
-            lines.append(f"  {flow(topic)}: {flow(entry | _time(found))}")
+            lines.append(f"  {flow(self._name(topic))}: {flow(entry | _time(found))}")
         more = self._parts.more.items()
-        return lines + [f"  # also there: {flow(topic)}: {flow({'type': kind})}" for topic, kind in more]
+        return lines + [
+            f"  # also there: {flow(self._name(topic))}: {flow({'type': kind})}" for topic, kind in more
+        ]
 
     def _state(self) -> list[str]:
         lines = ["state:        # what the policy knows of the robot, in order"]
         for joint in self._joints():
             unit, known = self._unit(joint)
             entry = {
-                "name": joint.name, "topic": joint.topic, "field": "position", "joint": joint.said,
+                "name": joint.name, "topic": self._name(joint.topic), "field": "position", "joint": joint.said,
                 "unit": unit,
             }  # fmt: skip
             note = "" if known else mark("StateDimension", "unit", joint.topic)
@@ -170,7 +176,10 @@ class _Draft:
         for topic in self._parts.poses:
             tool = "tool" if len(self._parts.poses) == 1 else f"{side(topic) or topic.strip('/')}_tool"
             for axis in _POSE_AXES:
-                entry = {"name": f"{tool}_{axis}", "topic": topic, "field": f"position.{axis}", "unit": "m"}
+                entry = {
+                    "name": f"{tool}_{axis}", "topic": self._name(topic), "field": f"position.{axis}",
+                    "unit": "m",
+                }  # fmt: skip
                 lines.append(f"  - {flow(entry)}")
         return lines
 
@@ -184,7 +193,7 @@ class _Draft:
         lines = [
             "action:",
             f"  space: joint_position{mark('Action', 'space')}",
-            "  topic: /controller/command        # the command before limiting: what is recorded",
+            "  topic: controller/command        # the command before limiting: what is recorded",
             "  dimensions:" + ("" if self._urdf else mark("Action", "dimensions")),
         ]
         for arm, name in zip(self._parts.arms, self._grippers, strict=True):
@@ -208,7 +217,7 @@ class _Draft:
                 f"    open: 1.0{mark('Gripper', 'open')}",
                 f"    closed: 0.0{mark('Gripper', 'closed')}",
                 f"    mode: binary{mark('Gripper', 'mode')}",
-                f"    topic: {flow(topic or f'{NOBODY}/{name}')}"
+                f"    topic: {flow(self._name(topic) if topic else f'{NOBODY}/{name}')}"
                 + ("" if topic else mark("Gripper", "topic")),
                 f"    type: {kind}",
             ]
@@ -229,7 +238,7 @@ class _Draft:
         if any(self._survey.topic(topic).heard for topic in topics):  # though nobody demonstrates now
             rest.append(f"  takeover: motion{mark('Teleop', 'takeover')}")
         if len(topics) < 2:
-            found = topics[0] if topics else "/teleop/command"
+            found = self._name(topics[0]) if topics else "teleop/command"
             note = (
                 ""
                 if topics
@@ -241,7 +250,7 @@ class _Draft:
         for arm, hand in zip(self._parts.arms, hands, strict=True):
             topic = next((t for t in topics if side(t) == side(arm[0].name)), f"{NOBODY}/{arm[0].name}")
             entry: dict[str, Any] = {
-                "topic": topic,
+                "topic": self._name(topic),
                 "dimensions": [j.name for j in arm] + [hand] * bool(hand),
             }
             names = self._survey.topic(topic).all_names
@@ -263,8 +272,8 @@ class _Draft:
         if len(commands) < 2:
             topic = next(iter(commands), "")
             note = "" if topic else mark("Command", "topic")
-            return [*lines, f"  topic: {flow(topic or f'{NOBODY}/command')}{note}"]
-        groups = [{"topic": topic, "joints": self._joints_of(topic)} for topic in commands]
+            return [*lines, f"  topic: {flow(self._name(topic) if topic else f'{NOBODY}/command')}{note}"]
+        groups = [{"topic": self._name(topic), "joints": self._joints_of(topic)} for topic in commands]
         return [*lines, "  groups:", *(f"    - {flow(group)}" for group in groups)]
 
     def _joints_of(self, topic: str) -> list[str]:

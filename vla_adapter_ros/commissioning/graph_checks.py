@@ -7,7 +7,7 @@ from vla_adapter_ros.commissioning.command_checks import check_commands
 from vla_adapter_ros.commissioning.results import Results
 from vla_adapter_ros.commissioning.survey import COMPRESSED_IMAGE, IMAGE, GraphSurvey
 from vla_adapter_ros.commissioning.value_checks import check_values
-from vla_adapter_ros.contract import Contract
+from vla_adapter_ros.contract import Contract, in_namespace
 from vla_adapter_ros.contract.enums import GripperCommandType
 
 
@@ -18,7 +18,7 @@ def check_graph(contract: Contract, survey: GraphSurvey) -> Results:
         contract: The robot's contract.
         survey: What the graph said, while robot and cameras ran.
     """
-    results = Results()
+    results, contract = Results(), in_namespace(contract, survey.namespace)
     check_cameras(contract, survey, results)
     check_values(contract, survey, results)
     check_commands(contract, survey, results)

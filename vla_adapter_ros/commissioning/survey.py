@@ -122,6 +122,7 @@ class GraphSurvey:
         packages: Package of ROS -> whether it is installed here.
         robot_description: URDF that came on the topic; empty: none came.
         simulated_time: Whether somebody publishes /clock.
+        namespace: Of the robot's nodes; empty: the root.
     """
 
     seconds: float
@@ -133,6 +134,7 @@ class GraphSurvey:
     packages: Mapping[str, bool] = field(default_factory=dict)
     robot_description: str = ""
     simulated_time: bool = False
+    namespace: str = ""
 
     def topic(self, name: str) -> TopicSurvey:
         """What is known of a topic; of one that is not there, nothing."""

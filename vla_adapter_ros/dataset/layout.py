@@ -13,7 +13,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from vla_adapter_ros.contract import Contract
+from vla_adapter_ros.contract import Contract, full_name
 from vla_adapter_ros.contract.schema import Camera
 from vla_adapter_ros.dataset import depth
 from vla_adapter_ros.dataset.quality.samples import CONTROL_SOURCES as CONTROL_SOURCES
@@ -45,9 +45,15 @@ def image_key(camera: str) -> str:
 
 
 def stream_names(contract: Contract) -> list[str]:
-    """Streams whose ages are recorded: cameras, topics of the state, the command."""
+    """Streams of a frame whose ages are recorded: cameras, topics of the state, the command."""
     topics = dict.fromkeys(d.topic for d in contract.state)
     return [*contract.recorded_cameras, *topics, *(t for t in contract.command_topics if t not in topics)]
+
+
+def age_names(contract: Contract) -> list[str]:
+    """What a data set calls them: topics by their full names, whichever way the contract writes them."""
+    cameras = contract.recorded_cameras
+    return [name if name in cameras else full_name(name) for name in stream_names(contract)]
 
 
 def build_features(contract: Contract, settings: VideoSettings) -> dict[str, dict[str, Any]]:
@@ -76,7 +82,7 @@ def build_features(contract: Contract, settings: VideoSettings) -> dict[str, dic
         features[image_key(name)] = _video_feature(camera, 3, settings.codec, "yuv420p", fps, more)
     for name, camera in contract.depth_cameras.items():
         features[image_key(name)] = _depth_feature(name, camera, fps)
-    streams = stream_names(contract)
+    streams = age_names(contract)
     # Named so that no training tool takes them for an observation.
     features[STAMP] = _numbers("float64", 1, None)
     features[AGE] = _numbers("float32", len(streams), streams)

@@ -6,6 +6,8 @@ from collections.abc import Collection, Iterable
 
 from rclpy.node import Node
 
+from vla_adapter_ros.contract import full_name
+
 _NOT_KNOWN_YET = "_NODE_NAME_UNKNOWN_"  # of a publisher whose node the graph does not know yet
 
 
@@ -15,9 +17,10 @@ def foreign_publisher(node: Node, topics: Iterable[str], allowed: Collection[str
     Args:
         node: Publishes there itself.
         topics: Names, to be resolved as the node's own.
-        allowed: Full names of nodes that may publish there too, such as `/leader_node`.
+        allowed: Nodes that may publish there too, such as leader_node; in the node's namespace, unless
+            absolute.
     """
-    known = {node.get_fully_qualified_name(), *(f"/{name.lstrip('/')}" for name in allowed)}
+    known = {node.get_fully_qualified_name(), *(full_name(name, node.get_namespace()) for name in allowed)}
     for topic in topics:
         for publisher in node.get_publishers_info_by_topic(node.resolve_topic_name(topic)):
             name = f"{publisher.node_namespace.rstrip('/')}/{publisher.node_name}"

@@ -22,6 +22,9 @@ from vla_adapter_ros.nodes.parameters import NO_CHECKPOINT, ControllerMode
 # then lose against a later key. This one fits every node too, and nobody else writes it.
 ARGUMENTS_KEY = "/**/**"
 
+OWN_CLOCK = "/clock:=clock"
+"""Remapping of every node of a simulation: each namespace has a clock of its own, as each has its own world."""
+
 _TEXT = "tag:yaml.org,2002:str"
 
 # The user's variables: how far ROS looks for others, where else it looks, and how Fast DDS sends.

@@ -6,6 +6,7 @@ import importlib.util
 import struct
 import time
 from collections.abc import Callable, Collection
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -52,8 +53,16 @@ def survey_graph(
         namespace: Of the robot's nodes; relative topics such as robot_description are looked for there.
         expected: Topics that should be there: of a busy computer's nodes, one may be known late.
     """
-    with RosClient(NAME, namespace or None) as client:
-        return _Survey(client, expected).listen(seconds)
+    with RosClient(NAME, namespace or None, own_clock=_has_own_clock(namespace)) as client:
+        return replace(_Survey(client, expected).listen(seconds), namespace=namespace)
+
+
+def _has_own_clock(namespace: str) -> bool:
+    """Whether a simulation in the namespace has a clock of its own."""
+    if not namespace:
+        return False
+    with RosClient(f"{NAME}_of_clocks", namespace) as client:
+        return client.poll_until(lambda: client.node.count_publishers("clock") > 0, SETTLED_S)
 
 
 class _Survey:
@@ -66,7 +75,7 @@ class _Survey:
 
     def listen(self, seconds: float) -> GraphSurvey:
         topics = self._discover()
-        simulated = bool(self._node.count_publishers("/clock"))
+        simulated = bool(self._node.count_publishers(self._node.resolve_topic_name("/clock")))
         if simulated:
             self._node.set_parameters([Parameter("use_sim_time", value=True)])
             time.sleep(0.3)  # until the first message on /clock

@@ -16,6 +16,7 @@ from rclpy.qos import QoSProfile
 from rclpy.signals import SignalHandlerOptions
 
 from vla_adapter_ros.errors import NoAnswerError
+from vla_adapter_ros.nodes.graph import OWN_CLOCK
 from vla_adapter_ros.nodes.service_client import CHECK_S, Job, Sent, ServiceClient
 
 C = TypeVar("C", bound="RosClient")
@@ -28,15 +29,27 @@ class RosClient:
         name: Of the node.
         namespace: Of the node; None: the root.
         check_alive: Called while waiting; raises when there is nothing left to wait for.
+        own_clock: Whether simulated time is that of the namespace's own clock.
     """
 
     def __init__(
-        self, name: str, namespace: str | None = None, check_alive: Callable[[], None] = lambda: None
+        self,
+        name: str,
+        namespace: str | None = None,
+        check_alive: Callable[[], None] = lambda: None,
+        *,
+        own_clock: bool = False,
     ) -> None:
         self._context = Context()
         # Signals end the command, not just ROS.
         rclpy.init(context=self._context, signal_handler_options=SignalHandlerOptions.NO)
-        self.node = Node(name, namespace=namespace, context=self._context, start_parameter_services=False)
+        self.node = Node(
+            name,
+            namespace=namespace,
+            context=self._context,
+            start_parameter_services=False,
+            cli_args=["--ros-args", "-r", OWN_CLOCK] if own_clock else None,
+        )
         self._check_alive = check_alive
         self._executor = SingleThreadedExecutor(context=self._context)
         self._executor.add_node(self.node)

@@ -297,7 +297,7 @@ def _joint_state_topics(contract: Contract) -> list[str]:
 
 
 def _info_topic(image_topic: str) -> str:
-    return image_topic.rsplit("/", 1)[0] + "/camera_info"
+    return "".join(image_topic.rpartition("/")[:2]) + "camera_info"
 
 
 def main() -> int:

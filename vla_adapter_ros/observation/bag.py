@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from vla_adapter_ros.contract import Contract
+from vla_adapter_ros.contract import Contract, full_name
 from vla_adapter_ros.errors import BagError, VlaAdapterError
 from vla_adapter_ros.observation.bag_clock import CLOCK_TOPIC, BagClock
 from vla_adapter_ros.observation.messages import message_types
@@ -49,12 +49,14 @@ class Bag:
 
     Args:
         path: Its folder, or a file in it.
+        namespace: Where the relative topics of a contract lie in it, such as /left; empty: the root.
 
     Raises:
         BagError: no bag, or one that cannot be read; the package that reads bags is missing.
     """
 
-    def __init__(self, path: str | Path) -> None:
+    def __init__(self, path: str | Path, namespace: str = "") -> None:
+        self.namespace = namespace
         try:
             from rosbags.highlevel import AnyReader
             from rosbags.typesys import Stores, get_typestore
@@ -111,9 +113,13 @@ class Bag:
                 for (topic, kind), count in others.items()]  # fmt: skip
 
     def topics_of(self, kind: str) -> list[str]:
-        """Topics with messages of a type whose definition the bag has."""
-        known = self._reader.typestore.fielddefs
-        return [topic for topic, its in self.topics.items() if its == kind and kind in known]
+        """Topics below the namespace with messages of a type whose definition the bag has."""
+        known, below = self._reader.typestore.fielddefs, full_name("", self.namespace)
+        return [
+            topic
+            for topic, its in self.topics.items()
+            if its == kind and kind in known and topic.startswith(below)
+        ]
 
     def messages(self, topics: set[str], kinds: Mapping[str, str] | None = None) -> Iterator[BagMessage]:
         """Give out the messages on `topics` in the order of their log times.
@@ -156,21 +162,29 @@ class Bag:
         Raises:
             BagError: a damaged file.
         """
-        streams = {camera.topic: name for name, camera in contract.recorded_cameras.items()}
         kinds, wanted = message_types(contract), self.require(contract) if wanted is None else wanted
-        streams |= {topic: topic for topic in kinds}
         stamped = {
             topic
-            for topic, name in streams.items()
+            for topic, (name, *_) in self.streams(contract).items()
             if topic in wanted
             and contract.time_source(name) == "header"
-            and kinds.get(topic) not in UNSTAMPED
+            and kinds.get(name) not in UNSTAMPED
         }
-        also = {CLOCK_TOPIC} & set(self.topics_of(CLOCK_TYPE))
+        clocks = {CLOCK_TOPIC: CLOCK_TOPIC, full_name("clock", self.namespace): CLOCK_TOPIC}
+        there = {topic for topic in clocks if self.topics.get(topic) == CLOCK_TYPE}
         return BagClock(
-            self.stamps(stamped | also, wanted),
-            [camera.topic for camera in contract.recorded_cameras.values()],
+            {clocks.get(topic, topic): pairs for topic, pairs in self.stamps(stamped | there, wanted).items()},
+            [full_name(camera.topic, self.namespace) for camera in contract.recorded_cameras.values()],
         )
+
+    def streams(self, contract: Contract) -> dict[str, list[str]]:
+        """Topics of the bag -> what the contract calls their streams: cameras, and topics without images."""
+        found: dict[str, list[str]] = {}
+        for name, camera in contract.recorded_cameras.items():
+            found.setdefault(full_name(camera.topic, self.namespace), []).append(name)
+        for topic in message_types(contract):
+            found.setdefault(full_name(topic, self.namespace), []).append(topic)
+        return found
 
     def _raw(self, topics: set[str], kinds: Mapping[str, str]) -> Iterator[tuple[Any, int, bytes]]:
         wanted = [
@@ -199,12 +213,10 @@ class Bag:
         Raises:
             BagError: one is missing or of another type.
         """
-        wanted = {
-            camera.topic: IMAGE_TYPES[camera.transport] for camera in contract.recorded_cameras.values()
-        }
-        wanted |= {
-            name: TOPIC_TYPES[kind] for name, kind in message_types(contract, with_action=with_action).items()
-        }
+        cameras, kinds = contract.recorded_cameras, message_types(contract, with_action=with_action)
+        wanted = {camera.topic: IMAGE_TYPES[camera.transport] for camera in cameras.values()}
+        wanted |= {topic: TOPIC_TYPES[kind] for topic, kind in kinds.items()}
+        wanted = {full_name(topic, self.namespace): kind for topic, kind in wanted.items()}
         wrong = [
             f"{topic} is {self.topics.get(topic, 'not there')}, the contract says {kind}"
             for topic, kind in wanted.items()
@@ -212,7 +224,11 @@ class Bag:
         ]
         if wrong:
             held = ", ".join(f"{topic} ({kind})" for topic, kind in sorted(self.topics.items()))
-            commands = [topic for topic in contract.command_topics if topic not in self.topics]
+            commands = [
+                topic
+                for topic in contract.command_topics
+                if full_name(topic, self.namespace) not in self.topics
+            ]
             cure = ". Without commands: --next-state-as-action" if commands and with_action else ""
             raise BagError(f"{self.path}: {'; '.join(wrong)}. The bag holds {held or 'nothing'}{cure}")
         return wanted

@@ -26,7 +26,7 @@ class BagNotes:
     Attributes:
         unusable: Topic -> what was wrong with the first of its messages that could not be used, and how many
             could not.
-        refused: Topics of such messages and what was wrong, for whoever counts them to take out.
+        refused: Streams of such messages and what was wrong, for whoever counts them to take out.
         clocks: That log times and stamps are of two clocks, in a sentence; empty if they are not.
         losses: What was refused or lost so far: see `ObservationBuilder.losses`.
         last: When the last message was received [s].
@@ -34,7 +34,7 @@ class BagNotes:
     """
 
     unusable: dict[str, tuple[str, int]] = field(default_factory=dict)
-    refused: deque[tuple[str, str]] = field(default_factory=deque)
+    refused: deque[tuple[list[str], str]] = field(default_factory=deque)
     clocks: str = ""
     losses: dict[str, int] = field(default_factory=dict)
     last: float = 0.0
@@ -63,10 +63,7 @@ def bag_frames(
     clock = bag.clock(contract, streams)
     builder = ObservationBuilder(contract, with_action=True)
     notes.clocks, notes.losses = clock.remark, builder.losses
-    cameras = contract.recorded_cameras
-    names: dict[str, list[str]] = {
-        topic: [n for n in cameras if cameras[n].topic == topic] for topic in streams
-    }
+    names = bag.streams(contract)
     for logged in bag.messages({*streams, *others}, streams):
         message = replace(logged, received=clock.at(logged.received))
         notes.last = message.received
@@ -75,12 +72,12 @@ def bag_frames(
             yield message
         if message.topic in streams:
             try:
-                for stream in names[message.topic] or [message.topic]:
+                for stream in names[message.topic]:
                     builder.add_message(stream, message.content, message.received)
             except VlaAdapterError as error:
                 first, count = notes.unusable.get(message.topic, (str(error), 0))
                 notes.unusable[message.topic] = first, count + 1
-                notes.refused.append((message.topic, str(error)))
+                notes.refused.append((names[message.topic], str(error)))
             yield from builder.take_frames(message.received)
     yield from builder.take_frames(notes.last + contract.settle_s + 1.0 / contract.rate_hz)
 

@@ -24,7 +24,7 @@ from vla_adapter_ros.commissioning.survey import (
     TopicSurvey,
 )
 from vla_adapter_ros.commissioning.urdf import parse_urdf
-from vla_adapter_ros.contract import Contract, contract_differences, parse_contract
+from vla_adapter_ros.contract import Contract, contract_differences, full_name, parse_contract
 from vla_adapter_ros.control.urdf import read_urdf
 from vla_adapter_ros.dataset.quality.findings import Level
 from vla_adapter_ros.errors import ContractError
@@ -89,12 +89,12 @@ def test_another_arm_without_a_urdf():
     assert contract.reference_camera == "scene" and list(contract.depth_cameras) == ["wrist_depth"]
     wrist = contract.cameras["wrist"]
     assert (wrist.transport, wrist.width, wrist.fit) == ("compressed", 640, "crop")
-    assert contract.command.topic == "/scaled_joint_trajectory_controller/joint_trajectory"
+    assert contract.command.topic == "scaled_joint_trajectory_controller/joint_trajectory"
     assert set(contract.arm_joints) == set(ur5e().controllers[0].joints)
     (gripper,) = contract.grippers
     assert (gripper.joint, gripper.type) == ("robotiq_85_left_knuckle_joint", "gripper_command")
     assert contract.kinematics is None and contract.limits["elbow_joint"].velocity == 1.0
-    for words in ("topic: /teleop/command", "position: [-3.1, 3.1]", "open_position: 0.1"):
+    for words in ("topic: teleop/command", "position: [-3.1, 3.1]", "open_position: 0.1"):
         assert any(words in text.splitlines()[n - 1] for n in marked_lines(text)), words
     assert worst(check_graph(contract, ur5e())) is Level.WARN  # nobody leads yet
 
@@ -134,15 +134,15 @@ def test_two_arms_with_a_leader_each():
     )  # fmt: skip
     assert contract.state_names == contract.action_names and contract.rate_hz == 25
     assert [(g.topic, g.joints) for g in contract.command_groups] == [
-        ("/follower_left/arm_controller/joint_trajectory", ("left_waist", "left_elbow")),
-        ("/follower_right/arm_controller/joint_trajectory", ("right_waist", "right_elbow")),
+        ("follower_left/arm_controller/joint_trajectory", ("left_waist", "left_elbow")),
+        ("follower_right/arm_controller/joint_trajectory", ("right_waist", "right_elbow")),
     ]
     assert [(g.topic, g.names_in_messages) for g in contract.teleop_groups] == [
-        ("/leader_left/joint_states", ("waist", "elbow", "gripper")),
-        ("/leader_right/joint_states", ("waist", "elbow", "gripper")),
+        ("leader_left/joint_states", ("waist", "elbow", "gripper")),
+        ("leader_right/joint_states", ("waist", "elbow", "gripper")),
     ]
     assert [g.topic for g in contract.grippers] == [
-        f"/follower_{a}/gripper/commands" for a in ("left", "right")
+        f"follower_{a}/gripper/commands" for a in ("left", "right")
     ]
     assert worst(check_graph(contract, two_arms())) is Level.WARN
 
@@ -168,12 +168,25 @@ def test_several_controllers_of_one_arm_have_the_joints_that_they_claim():
         draft(unknown, None, commands=topics)
 
 
+def test_topics_are_relative_to_the_namespace_of_the_robot_and_absolute_elsewhere():
+    there = simulated()
+    topics = {f"/left{name}": topic for name, topic in there.topics.items() if "third_view" not in name}
+    shared = {name: topic for name, topic in there.topics.items() if "third_view" in name}
+    graph = dataclasses.replace(there, topics=topics | shared, namespace="/left")
+    contract, _ = draft(graph)
+    assert contract.cameras["third_view"].topic == "/third_view/image_raw"
+    assert contract.cameras["gripper_camera"].topic == "gripper_camera/image_raw"
+    assert "joint_states" in contract.topics
+    assert contract.command.topic == "arm_controller/joint_trajectory"
+    assert worst(check_graph(contract, graph)) is Level.WARN  # nobody leads yet
+
+
 def test_what_is_left_out_is_said():
     graph = simulated().with_topic("/dead/image_raw", **vars(stream(IMAGE, heard=0, rate_hz=0.0)))
     graph = graph.with_topic("/ft/wrench", **vars(stream(TOPIC_TYPES["wrench"])))
     _, text = draft(graph)
     assert "# left out: /dead/image_raw, published, but nothing arrived" in text
-    assert "# also there: /ft/wrench: {type: wrench}" in text
+    assert "# also there: ft/wrench: {type: wrench}" in text
 
 
 def test_a_person_answers_with_a_number_or_with_enter(monkeypatch, capsys):
@@ -236,14 +249,14 @@ def test_only_what_others_send_is_the_robot():
 def test_images_that_were_lost_on_the_way_do_not_lower_the_rate():
     graph = simulated()
     for camera in CONTRACT.cameras.values():
-        graph = graph.with_topic(camera.topic, rate_hz=9.2, stamped_hz=10.0)
+        graph = graph.with_topic(full_name(camera.topic), rate_hz=9.2, stamped_hz=10.0)
     assert draft(graph)[0].rate_hz == 10
 
 
 def test_a_driver_that_does_not_stamp_is_timed_by_receipt():
     contract, _ = draft(simulated().with_topic("/joint_states", stamped=False, delay_s=None, late_s=None))
-    assert contract.topics["/joint_states"].time == "receive"
+    assert contract.topics["joint_states"].time == "receive"
     slow = dataclasses.replace(simulated().topic("/joint_states"), rate_hz=12.0, late_s=0.2)
     contract, _ = draft(simulated().with_topic("/joint_states", **vars(slow)))
-    assert contract.topics["/joint_states"].max_age_s == pytest.approx(0.167) and contract.settle_s == 0.26
+    assert contract.topics["joint_states"].max_age_s == pytest.approx(0.167) and contract.settle_s == 0.26
     assert isinstance(slow, TopicSurvey) and isinstance(slow.publishers[0], Endpoint)

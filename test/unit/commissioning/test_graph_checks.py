@@ -23,8 +23,8 @@ from vla_adapter_ros.contract import Contract
 from vla_adapter_ros.dataset.quality.findings import Level
 
 GRAPH = surveys.simulated()
-SCENE, JOINTS, ARM = CONTRACT.cameras["third_view"].topic, "/joint_states", CONTRACT.command.topic
-HAND, TELEOP = CONTRACT.grippers[0].topic, CONTRACT.teleop.topic
+SCENE, JOINTS, ARM = "/third_view/image_raw", "/joint_states", "/arm_controller/joint_trajectory"
+HAND, TELEOP = "/gripper_controller/commands", "/teleop/command"
 
 
 def with_two(topic: str, node: str, kind: str, **changes) -> GraphSurvey:

@@ -58,7 +58,7 @@ def changed(path: str, value) -> dict:
         ("home.fr3_joint4", "low", ["contract.home.fr3_joint4", "'low'"]),
         ("home.elbow", 1.0, ["contract.home", "'elbow'", "each of", "once, or no entry"]),
         ("home.fr3_joint4", KeyError, ["contract.home", "each of", "once, or no entry"]),
-        ("state.3.topic", "/other", ["state[3].topic", "/other", "/joint_states"]),
+        ("state.3.topic", "/other", ["state[3].topic", "/other", "joint_states"]),
         ("state.3.joint", "", ["state[3].joint", "a joint name"]),
         ("state.8.field", "position", ["state[8].field", "position.x"]),
         ("action.space", "telepathy", ["'telepathy'", "joint_position"]),
@@ -74,7 +74,7 @@ def changed(path: str, value) -> dict:
         ("limits.fr3_joint1.position", [1.0, -1.0], ["low < high"]),
         ("limits.fr3_joint1.velocity", 0.0, ["velocity", "more than 0"]),
         ("command.command_delay_s", 3.0, ["command_delay_s", "at most 0.5"]),
-        ("teleop.topic", "/controller/command", ["teleop.topic", "another topic than action.topic"]),
+        ("teleop.topic", "controller/command", ["teleop.topic", "another topic than action.topic"]),
     ],
 )
 def test_bad_values_are_named(path, value, words):
@@ -131,7 +131,7 @@ def test_each_group_of_joints_has_a_controller_of_its_own(tmp_path):
     contract = parse_contract(with_groups(GROUPS))
     assert [(g.topic, list(g.joints)) for g in contract.command_groups] == [tuple(g.values()) for g in GROUPS]
     assert contract.driven_topics == (
-        "/base", "/wrist", "/gripper_controller/commands", "/controller/command",
+        "/base", "/wrist", "gripper_controller/commands", "controller/command",
     )  # fmt: skip
     assert contract.arm_joints == CONTRACT.arm_joints and contract_differences(CONTRACT, contract) == []
     write_contract(contract, tmp_path / "copy.yaml")
@@ -148,7 +148,7 @@ def test_each_group_of_joints_has_a_controller_of_its_own(tmp_path):
         (with_groups(GROUPS[:1]), ["command.groups", "fr3_joint7", "a group for every joint"]),
         (with_groups([GROUPS[0]] * 2), ["groups[1].topic", "groups[1].joints", "each joint of the arm once"]),
         (with_groups([GROUPS[0] | {"joints": []}]), ["groups[0].joints", "at least one entry"]),
-        (with_groups([{"joints": JOINTS, "topic": "/gripper_controller/commands"}]), ["groups[0].topic"]),
+        (with_groups([{"joints": JOINTS, "topic": "gripper_controller/commands"}]), ["groups[0].topic"]),
         (with_groups([GROUPS[0] | {"joints": ["elbow"]}]), ["groups[0].joints = 'elbow'", "fr3_joint1"]),
         (with_groups(GROUPS, type="cartesian_pose"), ["command.groups", "one tool"]),
     ],
@@ -183,7 +183,7 @@ def test_a_human_s_command_may_come_from_several_devices(tmp_path):
         ({"groups": LEADERS[:1]}, ["teleop.groups", "gripper", "a group for every value"]),
         ({"groups": [LEADERS[0], LEADERS[0]]}, ["groups[1].topic", "groups[1].dimensions"]),
         ({"groups": [LEADERS[0] | {"names": ["a"]}, LEADERS[1]]}, ["groups[0].names = ['a']", "of its own"]),
-        ({"groups": [LEADERS[0] | {"topic": "/controller/command"}, LEADERS[1]]}, ["would follow itself"]),
+        ({"groups": [LEADERS[0] | {"topic": "controller/command"}, LEADERS[1]]}, ["would follow itself"]),
     ],
 )  # fmt: skip
 def test_devices_that_do_not_give_the_action_are_named(teleop, words):

@@ -36,7 +36,7 @@ def test_the_form_of_before_is_the_same_contract(tmp_path):
     kept = copy.deepcopy(data)
     old = parse_contract(data)
     assert old == SHIPPED and data == kept
-    assert old.grippers[0].topic == "/gripper_controller/commands"
+    assert old.grippers[0].topic == "gripper_controller/commands"
     write_contract(old, tmp_path / "now.yaml")
     written = yaml.safe_load((tmp_path / "now.yaml").read_text())
     assert "gripper" not in written and "gripper_topic" not in written["command"]
@@ -90,7 +90,7 @@ def test_two_arms_are_one_contract(tmp_path):
 
 def test_joints_of_one_topic_keep_their_names():
     assert SHIPPED.state_joints == (*SHIPPED.arm_joints, "fr3_finger_joint1", "", "", "")
-    assert SHIPPED.joints_on("/joint_states")["fr3_joint1"] == "fr3_joint1"
+    assert SHIPPED.joints_on("joint_states")["fr3_joint1"] == "fr3_joint1"
     assert SHIPPED.joint_in_messages("fr3_joint1") == "fr3_joint1" == SHIPPED.arm_joints[0]
     assert SHIPPED.joint_in_messages("not_measured") == "not_measured"
     data = two_hands.raw()

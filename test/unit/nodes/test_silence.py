@@ -51,9 +51,9 @@ class Robot:
         if self.tick % 10 == 0:
             for name in self.cameras:
                 self.builder.add_image(name, now + self.camera_lead, now, np.zeros((112, 112, 3), np.uint8))
-        self.builder.add_joint_state("/joint_states", now, now, self.joints, [self.value] * len(self.joints))
+        self.builder.add_joint_state("joint_states", now, now, self.joints, [self.value] * len(self.joints))
         self.builder.add_values(
-            "/end_effector_pose", now, now, ["position.x", "position.y", "position.z"], [0] * 3
+            "end_effector_pose", now, now, ["position.x", "position.y", "position.z"], [0] * 3
         )
         self._status = now if self.controller else self._status
 
@@ -91,7 +91,7 @@ def test_a_camera_whose_clock_is_set_is_named_with_the_reason(robot):
     robot.camera_lead = 3600.0
     why = robot.run(2.0)
     assert why.startswith(
-        "camera third_view (/third_view/image_raw) is silent for more than 0.58 s: give a new"
+        "camera third_view (third_view/image_raw) is silent for more than 0.58 s: give a new"
     )
     assert "refused, stamped 3600.000 s after their receipt: check the clocks, or say `time: receive`" in why
 
@@ -113,7 +113,7 @@ def test_no_resumption_at_all_still_lets_images_come_at_their_rate():
 
 def test_joint_states_that_lack_a_joint_are_silent(robot):
     robot.joints.remove("fr3_joint4")
-    assert robot.run(1.0).startswith("/joint_states is silent for more than 0.55 s")
+    assert robot.run(1.0).startswith("joint_states is silent for more than 0.55 s")
 
 
 def test_values_of_which_no_good_frame_comes_end_it_in_the_words_of_the_frame(robot):

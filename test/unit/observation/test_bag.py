@@ -62,7 +62,7 @@ def live_frames(contract, samples, seed: int, with_action: bool = True) -> list[
 @pytest.mark.parametrize(("seed", "storage"), [(0, "mcap"), (1, "sqlite3"), (2, "mcap")])
 def test_a_bag_gives_the_frames_of_the_live_graph(tmp_path, seed, storage):
     samples = make_samples(CONTRACT, 3.0, seed)
-    stamps = [s.stamp for s in samples if s.stream == "/joint_states"]
+    stamps = [s.stamp for s in samples if s.stream == "joint_states"]
     assert stamps != sorted(stamps), "the samples must come out of order"
     live = live_frames(CONTRACT, samples, seed)
     with Bag(bag_of(tmp_path / "bag", CONTRACT, samples, storage=storage)) as bag:
@@ -161,7 +161,7 @@ def test_rows_tell_who_led_at_their_own_time(tmp_path):
 
 
 def test_what_a_bag_lacks_is_named(tmp_path):
-    samples = [s for s in make_samples(CONTRACT, 0.5, 0) if s.stream != "/end_effector_pose"]
+    samples = [s for s in make_samples(CONTRACT, 0.5, 0) if s.stream != "end_effector_pose"]
     bag = bag_of(tmp_path / "bag", CONTRACT, samples)
     with pytest.raises(BagError, match=r"/end_effector_pose is not there.*bag holds.*/joint_states"):
         import_bag(bag, CONTRACT, tmp_path / "set", instruction="wave")
@@ -198,9 +198,9 @@ def test_messages_that_cannot_be_used_are_counted(tmp_path):
     notes = BagNotes()
     with Bag(write_bag(tmp_path / "bag", messages)) as bag:
         assert len([f for f in bag_frames(bag, CONTRACT, notes=notes) if not f.problem]) >= 8
-    assert notes.unusable["/joint_states"] == ("/joint_states: 1 names but 2 values of position", 1)
+    assert notes.unusable["/joint_states"] == ("joint_states: 1 names but 2 values of position", 1)
     (lost,) = losses_since({}, notes.losses)
-    assert lost.startswith("1 x sample of /joint_states refused, stamped 10.000 s after their receipt")
+    assert lost.startswith("1 x sample of joint_states refused, stamped 10.000 s after their receipt")
 
 
 def test_an_image_that_cannot_be_used_is_in_the_report_of_its_episode(tmp_path):

@@ -278,7 +278,7 @@ def test_images_that_are_lost_are_in_the_report(tmp_path):
     samples.append(dataclasses.replace(repeated, received=repeated.received + 1))
     report, _ = report_of(tmp_path, sorted(samples, key=lambda s: s.received))
     (episode,) = report.episodes
-    assert "3 x image of camera third_view (/third_view/image_raw) came after its turn" in episode.remarks
+    assert "3 x image of camera third_view (third_view/image_raw) came after its turn" in episode.remarks
     assert any(
         text.startswith("1 x image of camera gripper") and "repeats" in text for text in episode.remarks
     )

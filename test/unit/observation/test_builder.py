@@ -31,13 +31,13 @@ def feed(builder: ObservationBuilder, event: tuple) -> None:
     elif kind == "joints":
         # Real joint states carry further joints, in an order of their own.
         names = ["fr3_finger_joint2", *reversed(JOINTS)]
-        builder.add_joint_state("/joint_states", stamp, received, names, [value + i for i in range(9)])
+        builder.add_joint_state("joint_states", stamp, received, names, [value + i for i in range(9)])
     elif kind in ("left", "right"):
         names = HALVES[kind == "right"]
         positions = [value + JOINTS.index(name) for name in names]
-        builder.add_joint_state("/joint_states", stamp, received, names, positions, [0.0], [0.0] * 20)
+        builder.add_joint_state("joint_states", stamp, received, names, positions, [0.0], [0.0] * 20)
     elif kind == "pose":
-        builder.add_values("/end_effector_pose", stamp, received, POSE, [value, value + 1, value + 2, 1.0])
+        builder.add_values("end_effector_pose", stamp, received, POSE, [value, value + 1, value + 2, 1.0])
     else:
         builder.add_values(CONTRACT.action.topic, stamp, received, CONTRACT.action_names, [value] * 8)
 
@@ -166,16 +166,16 @@ def test_silent_streams_are_named():
     builder = ObservationBuilder(CONTRACT, with_action=True)
     feed(builder, ("third_view", 100.0, 100.0, 1))
     (frame,) = builder.take_frames(101.0)
-    for stream in ("camera gripper", "/joint_states", "/end_effector_pose", "/controller/command"):
+    for stream in ("camera gripper", "joint_states", "end_effector_pose", "controller/command"):
         assert f"{stream}: no sample" in frame.problem
     assert frame.action is None
     assert len(builder.issues(101.0)) == 5
     good(builder, 101.0)
     assert builder.issues(101.01) == []
     assert [c.split(":")[0] for c in builder.issues(101.12)] == [
-        "/joint_states",
-        "/end_effector_pose",
-        "/controller/command",
+        "joint_states",
+        "end_effector_pose",
+        "controller/command",
     ]
     assert any(c.startswith("camera third_view") for c in builder.issues(102.0))
 
@@ -195,7 +195,7 @@ def test_what_stands_against_a_good_frame_now_is_said_in_the_words_of_the_frame(
     good(builder, now + 0.1)
     assert builder.obstacles(now + 0.1) == []
     feed(builder, ("third_view", now + 0.2, now + 0.2, 1))
-    assert builder.obstacles(now + 0.27)[0].startswith("/joint_states")
+    assert builder.obstacles(now + 0.27)[0].startswith("joint_states")
     builder.clear()
     assert builder.last_good == -math.inf
 
@@ -206,8 +206,8 @@ def test_a_missing_joint_is_named_before_any_frame():
     builder.clear()
     for kind in ("gripper", "pose", "third_view"):
         feed(builder, (kind, 100.0, 100.0, 1))
-    builder.add_joint_state("/joint_states", 100.0, 100.0, JOINTS[1:], [0.0] * 7)
-    assert builder.obstacles(100.01) == ["/joint_states (fr3_joint1): no sample"]
+    builder.add_joint_state("joint_states", 100.0, 100.0, JOINTS[1:], [0.0] * 7)
+    assert builder.obstacles(100.01) == ["joint_states (fr3_joint1): no sample"]
 
 
 def frame_with_joint_3(value, others):
@@ -217,7 +217,7 @@ def frame_with_joint_3(value, others):
         feed(builder, (kind, 100.0, 100.0, 1))
     positions = [others] * 8
     positions[2] = value
-    builder.add_joint_state("/joint_states", 100.0, 100.0, JOINTS, positions)
+    builder.add_joint_state("joint_states", 100.0, 100.0, JOINTS, positions)
     feed(builder, ("third_view", 100.0, 100.0, 1))
     (frame,) = builder.take_frames(100.0)
     return frame
@@ -226,33 +226,33 @@ def frame_with_joint_3(value, others):
 @pytest.mark.parametrize("bad", [math.nan, math.inf])
 def test_values_that_are_not_finite_are_named(bad):
     frame = frame_with_joint_3(bad, others=0.5)
-    assert frame.problem == "/joint_states: fr3_joint3 not finite"
+    assert frame.problem == "joint_states: fr3_joint3 not finite"
 
 
 @pytest.mark.parametrize("large", [1e39, -1e39, 1e300])
 def test_values_beyond_float32_are_named(large):
     """Data sets and networks hold float32, where they would be infinite."""
     frame = frame_with_joint_3(large, others=3.4e38)
-    assert frame.problem == "/joint_states: fr3_joint3 too large, allowed is up to 3.4e+38"
+    assert frame.problem == "joint_states: fr3_joint3 too large, allowed is up to 3.4e+38"
 
 
 def test_missing_joint_is_named_and_two_drivers_may_share_a_topic():
     builder = ObservationBuilder(CONTRACT, with_action=False)
     for kind in ("gripper", "pose", "third_view"):
         feed(builder, (kind, 100.0, 100.0, 1))
-    builder.add_joint_state("/joint_states", 100.0, 100.0, JOINTS[:7], [0.0] * 7)
+    builder.add_joint_state("joint_states", 100.0, 100.0, JOINTS[:7], [0.0] * 7)
     (frame,) = builder.take_frames(100.2)
-    assert frame.problem == "/joint_states (fr3_finger_joint1): no sample"
+    assert frame.problem == "joint_states (fr3_finger_joint1): no sample"
 
     builder = ObservationBuilder(CONTRACT, with_action=False)
     for kind in ("gripper", "pose", "third_view"):
         feed(builder, (kind, 100.0, 100.0, 1))
-    builder.add_joint_state("/joint_states", 99.995, 100.0, JOINTS[7:], [0.03])
-    builder.add_joint_state("/joint_states", 100.0, 100.0, JOINTS[:7], [0.2] * 7)
+    builder.add_joint_state("joint_states", 99.995, 100.0, JOINTS[7:], [0.03])
+    builder.add_joint_state("joint_states", 100.0, 100.0, JOINTS[:7], [0.2] * 7)
     (frame,) = builder.take_frames(100.2)
     assert frame.problem == ""
     assert frame.state[:8] == pytest.approx([0.2] * 7 + [0.03])
-    assert frame.ages["/joint_states"] == pytest.approx(0.005)
+    assert frame.ages["joint_states"] == pytest.approx(0.005)
 
 
 def test_late_joints_are_named_and_the_first_cause_comes_first():
@@ -265,10 +265,10 @@ def test_late_joints_are_named_and_the_first_cause_comes_first():
         ("pose", 100.0),
     ):
         feed(builder, (kind, last, last, 1))
-    builder.add_joint_state("/joint_states", 99.98, 99.98, JOINTS[:2], [0.0] * 2)
+    builder.add_joint_state("joint_states", 99.98, 99.98, JOINTS[:2], [0.0] * 2)
     feed(builder, ("third_view", 100.0, 100.0, 1))
     (frame,) = builder.take_frames(100.2)
-    right = "/joint_states (fr3_joint5, fr3_joint6, fr3_joint7, fr3_finger_joint1): newest sample is "
+    right = "joint_states (fr3_joint5, fr3_joint6, fr3_joint7, fr3_finger_joint1): newest sample is "
     assert frame.problem == (
         f"{right}0.400 s old, allowed are 0.050 s; camera gripper: newest sample is 0.300 s old, "
         "allowed are 0.080 s"
@@ -278,8 +278,8 @@ def test_late_joints_are_named_and_the_first_cause_comes_first():
     assert starts == [
         right.split(":")[0],
         "camera gripper",
-        "/controller/command",
-        "/joint_states (fr3_joint3, fr3_joint4)",
+        "controller/command",
+        "joint_states (fr3_joint3, fr3_joint4)",
     ]
     feed(builder, ("third_view", 100.5, 100.5, 1))  # what a frame has left behind still has its age
     assert f"{right}0.900 s old" in builder.take_frames(101.0)[0].problem
@@ -290,10 +290,10 @@ def test_of_two_publishers_of_a_joint_the_newest_wins():
     for kind in ("gripper", "pose", "third_view"):
         feed(builder, (kind, 100.0, 100.0, 1))
     finger = JOINTS[7:]
-    builder.add_joint_state("/joint_states", 99.999, 99.999, finger, [0.03])
-    builder.add_joint_state("/joint_states", 99.2, 100.0, finger, [0.01])  # long ago, but not a new start
-    builder.add_joint_state("/joint_states", 100.0, 100.0, JOINTS[:7], [0.2] * 7)
-    builder.add_joint_state("/joint_states", 100.001, 100.001, finger, [0.02])
+    builder.add_joint_state("joint_states", 99.999, 99.999, finger, [0.03])
+    builder.add_joint_state("joint_states", 99.2, 100.0, finger, [0.01])  # long ago, but not a new start
+    builder.add_joint_state("joint_states", 100.0, 100.0, JOINTS[:7], [0.2] * 7)
+    builder.add_joint_state("joint_states", 100.001, 100.001, finger, [0.02])
     (frame,) = builder.take_frames(100.001)
     assert frame.problem == "" and frame.state[7] == 0.03
 
@@ -316,23 +316,23 @@ def test_only_fields_and_joints_of_the_contract_must_fit():
     for kind in ("gripper", "pose", "third_view"):
         feed(builder, (kind, 100.0, 100.0, 1))
     add = builder.add_joint_state
-    add("/joint_states", 100.0, 100.0, JOINTS, [0.1] * 8, [0.0] * 7, [1.0])
-    add("/joint_states", 100.0, 100.0, ["wheel_left", "wheel_right"], [0.0])
-    add("/joint_states", 100.0, 100.0, JOINTS, [], [0.0] * 8)
+    add("joint_states", 100.0, 100.0, JOINTS, [0.1] * 8, [0.0] * 7, [1.0])
+    add("joint_states", 100.0, 100.0, ["wheel_left", "wheel_right"], [0.0])
+    add("joint_states", 100.0, 100.0, JOINTS, [], [0.0] * 8)
     (frame,) = builder.take_frames(100.0)
     assert frame.problem == "" and frame.state[:8] == pytest.approx([0.1] * 8)
     with pytest.raises(FrameError, match="8 names but 7 values of position"):
-        add("/joint_states", 100.0, 100.0, JOINTS, [0.1] * 7)
+        add("joint_states", 100.0, 100.0, JOINTS, [0.1] * 7)
 
     state = tuple(replace(d, field="velocity") if d.joint == JOINTS[0] else d for d in CONTRACT.state)
     builder = ObservationBuilder(replace(CONTRACT, state=state), with_action=False)
     for kind in ("gripper", "pose", "third_view"):
         feed(builder, (kind, 100.0, 100.0, 1))
     add = builder.add_joint_state
-    add("/joint_states", 100.0, 100.0, JOINTS[1:], [0.1] * 7, [0.0])
+    add("joint_states", 100.0, 100.0, JOINTS[1:], [0.1] * 7, [0.0])
     with pytest.raises(FrameError, match="8 names but 7 values of velocity"):
-        add("/joint_states", 100.0, 100.0, JOINTS, [0.1] * 8, [0.0] * 7)
-    add("/joint_states", 100.0, 100.0, JOINTS[:1], [], [0.3])
+        add("joint_states", 100.0, 100.0, JOINTS, [0.1] * 8, [0.0] * 7)
+    add("joint_states", 100.0, 100.0, JOINTS[:1], [], [0.3])
     (frame,) = builder.take_frames(100.0)
     assert frame.problem == "" and frame.state[0] == 0.3
 
@@ -358,8 +358,8 @@ def test_stamps_from_the_future_are_refused_and_the_offset_is_told():
     (frame,) = builder.take_frames(100.1)
     (lost,) = losses_since({}, builder.losses)
     fault = "refused, stamped 2.500 s after their receipt: check the clocks, or say `time: receive`"
-    assert lost.startswith(f"1 x sample of /joint_states {fault}")
-    assert f"/joint_states: no sample (1 {fault}" in frame.problem
+    assert lost.startswith(f"1 x sample of joint_states {fault}")
+    assert f"joint_states: no sample (1 {fault}" in frame.problem
 
 
 def test_what_is_said_about_clocks_ends_with_good_samples():
@@ -367,9 +367,9 @@ def test_what_is_said_about_clocks_ends_with_good_samples():
     good(builder, 99.0)
     for n in range(45):
         feed(builder, ("left", 102.5 + 0.01 * n, 100.0 + 0.01 * n, 1))
-    joints = "/joint_states (fr3_joint1, fr3_joint2, fr3_joint3, fr3_joint4)"
+    joints = "joint_states (fr3_joint1, fr3_joint2, fr3_joint3, fr3_joint4)"
     issues = builder.issues(100.5)
-    assert any(c.startswith("/joint_states") and "(45 refused" in c for c in issues)
+    assert any(c.startswith("joint_states") and "(45 refused" in c for c in issues)
     feed(builder, ("left", 100.5, 100.5, 1))  # the other half has a clock of its own
     assert not any("refused" in c for c in builder.issues(100.6))
     assert losses_since({}, builder.losses)[0].startswith("45 x ")  # of the whole recording
@@ -417,7 +417,7 @@ def test_time_that_runs_back_clears_everything():
     assert any(what.startswith("the clock ran backwards") for what in builder.losses)
     (frame,) = builder.take_frames(3.2)
     assert frame.stamp == 3.0
-    assert "/joint_states: no sample" in frame.problem
+    assert "joint_states: no sample" in frame.problem
     good(builder, 4.0)
     assert builder.take_frames(4.0)[0].problem == ""
 
@@ -431,7 +431,7 @@ def test_receive_time_can_stamp_a_stream():
         feed(builder, (kind, 0.0, 99.99, 1))  # a driver that stamps nothing
     (frame,) = builder.take_frames(100.1)
     assert frame.problem == ""
-    assert frame.ages["/joint_states"] == pytest.approx(0.01)
+    assert frame.ages["joint_states"] == pytest.approx(0.01)
 
 
 def test_memory_is_bounded_while_the_reference_camera_is_silent():
@@ -440,7 +440,7 @@ def test_memory_is_bounded_while_the_reference_camera_is_silent():
         feed(builder, ("joints", 100 + n * 0.01, 100 + n * 0.01, 0))
         feed(builder, ("gripper", 100 + n * 0.01, 100 + n * 0.01, 0))
     assert len(builder._histories.images["gripper"]._images) <= 32
-    histories = builder._histories.values["/joint_states"]._values
+    histories = builder._histories.values["joint_states"]._values
     assert max(len(history) for history in histories) <= 4096
     for n in range(1000):
         feed(builder, ("third_view", 200 + n * 0.1, 200 + n * 0.1, 0))
@@ -457,7 +457,7 @@ def test_programming_errors_are_named():
     with pytest.raises(FrameError, match=r"topic '/tf': allowed are"):
         builder.add_message("/tf", None, 0.0)
     with pytest.raises(FrameError, match="2 names but 1 values"):
-        builder.add_values("/joint_states", 0.0, 0.0, ["a", "b"], [1.0])
+        builder.add_values("joint_states", 0.0, 0.0, ["a", "b"], [1.0])
     with pytest.raises(FrameError, match="period_s"):
         ObservationBuilder(CONTRACT, with_action=False, period_s=0.0)
     builder.add_values(CONTRACT.action.topic, 0.0, 0.0, ["anything"], [1.0])  # not asked for: ignored
@@ -476,8 +476,8 @@ def test_stamps_of_a_clock_that_is_behind_are_told_from_a_stream_that_is_silent(
         "receipt: check the clocks, or what delays it, or raise settle_s, 0.05)"
         for camera in CONTRACT.cameras
     ]
-    (silent,) = [c for c in builder.issues(now) if c.startswith("/end_effector_pose")]
-    assert silent == "/end_effector_pose: newest sample is 2.000 s old, allowed are 0.050 s"
+    (silent,) = [c for c in builder.issues(now) if c.startswith("end_effector_pose")]
+    assert silent == "end_effector_pose: newest sample is 2.000 s old, allowed are 0.050 s"
 
 
 def test_what_ros_knows_of_a_silent_stream_ends_its_sentence():
@@ -492,7 +492,7 @@ def test_what_ros_knows_of_a_silent_stream_ends_its_sentence():
     assert "camera gripper: no sample <gripper>" in builder.issues(101.0, why)
     assert builder.obstacles(101.0, why) == builder.issues(101.0, why)
     assert heard == {
-        "third_view": True, "gripper": False, "/joint_states": False, "/end_effector_pose": False,
+        "third_view": True, "gripper": False, "joint_states": False, "end_effector_pose": False,
     }  # fmt: skip
     feed(builder, ("gripper", 0.0, 101.0, 1))  # it arrives, but without a stamp
     assert builder.issues(101.0, why) and heard["gripper"]

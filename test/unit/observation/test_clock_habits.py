@@ -18,7 +18,7 @@ from vla_adapter_ros.observation.frame import Frame
 from vla_adapter_ros.observation.lateness import losses_since
 
 CONTRACT = read_contract("franka_sim")
-REFERENCE, GRIPPER, JOINTS = "third_view", "gripper", "/joint_states"
+REFERENCE, GRIPPER, JOINTS = "third_view", "gripper", "joint_states"
 STREAMS = (*CONTRACT.cameras, *CONTRACT.topics, CONTRACT.action.topic)
 START = 1_760_000_000.0
 Stamp = Callable[[float, int], float]
@@ -390,7 +390,7 @@ def test_images_of_the_reference_camera_that_come_too_late_are_counted():
     graph = Graph(delays={REFERENCE: lambda n: 0.25 if n == 20 else 1e-3}, overtaking=REFERENCE)
     graph.play()
     (lost,) = graph.losses
-    assert lost == "1 x image of camera third_view (/third_view/image_raw) came after its turn"
+    assert lost == "1 x image of camera third_view (third_view/image_raw) came after its turn"
     assert 20 not in shown(graph.good, REFERENCE)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -132,10 +132,10 @@ class BagEpisodes:
         for ready, task in frames:
             self._record(ready, task)
 
-    def count_refusal(self, topic: str, why: str) -> None:
+    def count_refusal(self, streams: Iterable[str], why: str) -> None:
         """Count a message that could not be used, if it is an image of the episode."""
-        for name, camera in self._contract.recorded_cameras.items():
-            if camera.topic == topic and self._writer.recording:
+        for name in streams:
+            if name in self._contract.recorded_cameras and self._writer.recording:
                 self._monitor.count_refused_image(name, why)
 
     def end_episode(self) -> None:

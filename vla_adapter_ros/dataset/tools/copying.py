@@ -165,7 +165,7 @@ def _of_shape(images: Iterator[np.ndarray], shape: tuple[int, ...], where: str) 
 
 def _ages(dataset: Dataset, source: Mapping[str, np.ndarray], contract: Contract, count: int) -> np.ndarray:
     """Ages by stream, (T, streams); NaN where they were not recorded."""
-    names = layout.stream_names(contract)
+    names = layout.age_names(contract)
     ages = np.full((count, len(names)), np.nan)
     known = dataset.features.get(layout.AGE, {}).get("names") or []
     for column, name in enumerate(names):

@@ -43,6 +43,7 @@ def import_bag(
     append: bool = False,
     next_state: bool = False,
     report: Callable[[EpisodeReport], None] = lambda episode: None,
+    namespace: str = "",
 ) -> ImportReport:
     """Make episodes of a rosbag2 recording, with the frames that a recorder would have built live.
 
@@ -58,6 +59,7 @@ def import_bag(
         next_state: Whether the action is the state of the next row, as for bags without commands; so it is
             with a contract of `action.source: next_state`, too. The data set's contract then says so.
         report: Called with each episode.
+        namespace: Of the robot's nodes in the bag, such as /left; empty: the root.
 
     Raises:
         BagError: no readable bag, a stream is missing, or nothing says what was to be done.
@@ -69,7 +71,7 @@ def import_bag(
     recorded_with = contract
     contract = with_next_states(contract) if next_state else contract
     follower = NextState(contract) if contract.hand_guided else None
-    with Bag(path) as bag:
+    with Bag(path, namespace) as bag:
         streams = bag.require(contract)
         recorder, controller = bag.topics_of(RECORDER_TYPE)[:1], bag.topics_of(CONTROLLER_TYPE)[:1]
         given, instruction = instruction.strip(), visible(instruction)
@@ -135,6 +137,7 @@ def import_lerobot(
     control_source: int = layout.HUMAN,
     append: bool = False,
     report: Callable[[EpisodeReport], None] = lambda episode: None,
+    namespace: str = "",
 ) -> ImportReport:
     """Make a data set of ours from one by others. Videos are copied as they are where that is possible.
 
@@ -145,6 +148,7 @@ def import_lerobot(
         control_source: Who was in control, for data sets that do not say.
         append: Whether to go on with a data set that has episodes; those that came from this one come again.
         report: Called with each episode.
+        namespace: Of the robot's nodes in the bag, such as /left; empty: the root.
 
     Raises:
         DatasetError: another rate or other cameras than the contract's, or `output` is the original.

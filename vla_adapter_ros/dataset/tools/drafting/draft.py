@@ -125,7 +125,7 @@ def _camera(dataset: Dataset, camera: str) -> CameraEntry:
     height, width = image_size(dataset.features[dataset.camera_feature(camera)])
     odd = width % 2 or height % 2
     return CameraEntry(
-        f"/{PLACEHOLDER}/{Path(camera).name}/image_raw",
+        f"{PLACEHOLDER}/{Path(camera).name}/image_raw",
         width - width % 2,
         height - height % 2,
         "crop" if odd else "",

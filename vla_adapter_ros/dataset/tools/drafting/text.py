@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import yaml
 
+from vla_adapter_ros.contract import relative_name
 from vla_adapter_ros.contract.enums import ActionSpace
 from vla_adapter_ros.contract.migration import SCHEMA
 from vla_adapter_ros.dataset.tools.drafting.plan import Plan
@@ -52,7 +53,7 @@ class Facts:
     state_topics: Mapping[str, str] = field(default_factory=dict)
     topics: Mapping[str, dict[str, Any]] = field(default_factory=dict)
     command_topics: Collection[str] = ()
-    action_topic: str = f"/{PLACEHOLDER}/command"
+    action_topic: str = f"{PLACEHOLDER}/command"
     action_keys: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -71,7 +72,7 @@ def contract_text(plan: Plan, facts: Facts) -> str:
     ]
     for name, camera in facts.cameras.items():
         entry = {
-            "topic": camera.topic,
+            "topic": relative_name(camera.topic),
             "transport": camera.transport,
             "width": camera.width,
             "height": camera.height,
@@ -113,19 +114,19 @@ def mapping_text(
 
 
 def _state(plan: Plan, facts: Facts) -> list[str]:
-    topic = f"/{PLACEHOLDER}/joint_states"
+    topic = f"{PLACEHOLDER}/joint_states"
     topics = {value.name: facts.state_topics.get(value.name, topic) for value in plan.state}
     entries = facts.topics or {topic: {"type": "joint_state"} for topic in topics.values()}
     lines = [
         "",
         "topics:",
-        *(f"  {flow(name)}: {flow(entry)}" for name, entry in entries.items()),
+        *(f"  {flow(relative_name(name))}: {flow(entry)}" for name, entry in entries.items()),
         "",
         "state:",
     ]
     for value in plan.state:
         entry = {
-            "name": value.name, "topic": topics[value.name], "field": value.kind,
+            "name": value.name, "topic": relative_name(topics[value.name]), "field": value.kind,
             "joint": value.joint, "unit": value.unit.contract,
         }  # fmt: skip
         note = "        # " + "; ".join(value.notes) if value.notes else ""
@@ -140,13 +141,13 @@ def _action(plan: Plan, facts: Facts) -> list[str]:
     if plan.space == "ee_delta":
         lines.append("  frame: base        # CHECK: base or tool")
     lines += [f"  {key}: {flow(value)}" for key, value in facts.action_keys.items()]
-    lines += [f"  topic: {flow(facts.action_topic)}", "  dimensions:"]
+    lines += [f"  topic: {flow(relative_name(facts.action_topic))}", "  dimensions:"]
     for value in plan.action:
         entry: dict[str, Any] = {"name": value.name, "unit": value.unit.contract}
         entry |= {"scale": value.scale} if value.scale != 1.0 else {}
         entry |= {"joint": value.joint} if value.joint not in ("", value.name) else {}
         if value.source.column in facts.command_topics and value.source.column != facts.action_topic:
-            entry["topic"] = value.source.column
+            entry["topic"] = relative_name(value.source.column)
         note = "        # " + "; ".join(value.notes) if value.notes else ""
         lines.append("    - " + flow(entry) + note)
     return lines
@@ -175,7 +176,7 @@ def _grippers(plan: Plan) -> list[str]:
             f"    joint: {flow(joint)}",
             f"    open_position: {ends[1]:.6g}        # CHECK",
             f"    closed_position: {ends[0]:.6g}",
-            f"    topic: /{PLACEHOLDER}/{numbered('gripper_commands', number)}",
+            f"    topic: {PLACEHOLDER}/{numbered('gripper_commands', number)}",
         ]
     return lines
 
@@ -195,11 +196,11 @@ def _rest(plan: Plan) -> list[str]:
     lines = [
         "",
         "teleop:",
-        f"  topic: /{PLACEHOLDER}/teleop_command",
+        f"  topic: {PLACEHOLDER}/teleop_command",
         "",
         "command:",
         "  type: joint_trajectory        # CHECK: what the arm's driver takes",
-        f"  topic: /{PLACEHOLDER}/joint_trajectory",
+        f"  topic: {PLACEHOLDER}/joint_trajectory",
         "  command_delay_s: 0.1        # CHECK: a command given at time s is reached at s + command_delay_s",
         "",
         "limits:        # CHECK: extremes of states and actions with a margin",
