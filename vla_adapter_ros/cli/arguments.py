@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import math
 import os
-import re
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -13,8 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from vla_adapter_ros.errors import ParameterError, PathError, VlaAdapterError
+from vla_adapter_ros.nodes.launch_arguments import read_namespace
 from vla_adapter_ros.nodes.parameter_rules import parameters_of, parse_value
 from vla_adapter_ros.nodes.parameters import CommonParameters, PolicyParameters
+from vla_adapter_ros.nodes.start_options import read_params_file
 from vla_adapter_ros.paths import locate
 from vla_adapter_ros.teleop.device_settings import read_device
 from vla_adapter_ros.untrusted import short
@@ -71,6 +72,16 @@ def number(minimum: float = 0.0, maximum: float = math.inf, *, above: bool = Fal
     return parse
 
 
+class _NoteGiven(argparse.Action):
+    """Stores a value, and notes its name in `given`: what nobody gave is left to parameter files."""
+
+    def __call__(
+        self, parser: Any, options: argparse.Namespace, value: Any, option: str | None = None
+    ) -> None:
+        setattr(options, self.dest, value)
+        options.given = {*getattr(options, "given", ()), self.dest}
+
+
 def add_parameter(parser: Any, kind: type[CommonParameters], name: str) -> None:
     """Add an option for a node parameter: default, choices, range and text are those of its class.
 
@@ -92,6 +103,7 @@ def add_parameter(parser: Any, kind: type[CommonParameters], name: str) -> None:
     text = text[:1].lower() + text[1:].removesuffix(".") if not text.endswith("...") else text
     parser.add_argument(
         f"--{name.replace('_', '-')}",
+        action=_NoteGiven,
         type=str if parameter.choices else read,
         default=parameter.default,
         choices=parameter.choices or None,
@@ -132,9 +144,21 @@ def _device_settings(text: str) -> str:
 
 def namespace(text: str) -> str:
     """A namespace of nodes, such as /left."""
-    if not re.fullmatch(r"/?[A-Za-z_]\w*(/[A-Za-z_]\w*)*", text, re.ASCII):
-        raise argparse.ArgumentTypeError(f"{text!r}: allowed are letters, digits, _ and /, such as /left")
-    return text
+    if not text:
+        raise argparse.ArgumentTypeError("'': allowed are letters, digits, _ and /, such as left")
+    return str(_as_option(read_namespace, text))
+
+
+def params_file(text: str) -> Path:
+    """A file of node parameters: see `read_params_file`."""
+    return any_path(str(_as_option(read_params_file, str(any_path(text)))))
+
+
+def _as_option(read: Callable[[str], Any], text: str) -> Any:
+    try:
+        return read(text)
+    except ParameterError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
 
 
 def any_path(text: str) -> Path:

@@ -8,10 +8,18 @@ import time
 from contextlib import ExitStack
 from typing import Any
 
-from vla_adapter_ros.cli.arguments import add_parameter, add_robot, add_teleop, output_folder
+from vla_adapter_ros.cli.arguments import (
+    add_parameter,
+    add_robot,
+    add_teleop,
+    namespace,
+    output_folder,
+    params_file,
+)
 from vla_adapter_ros.cli.operate import make_client
 from vla_adapter_ros.errors import ParameterError, ProcessError
 from vla_adapter_ros.nodes.graph import NodeSpec, node_list
+from vla_adapter_ros.nodes.launch_arguments import START
 from vla_adapter_ros.nodes.parameters import (
     CommonParameters,
     ControllerParameters,
@@ -19,6 +27,7 @@ from vla_adapter_ros.nodes.parameters import (
     SimulatorParameters,
 )
 from vla_adapter_ros.nodes.process_runner import GraphRunner, how_it_ended
+from vla_adapter_ros.nodes.start_options import LogLevel, StartOptions, leave_to_files
 
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 1.0, 30.0  # before a node is started again; doubled each time it fails
 WORKED_S = 60.0  # a process that has lived so long had no trouble to start
@@ -58,7 +67,22 @@ def add_bringup(commands: Any) -> None:
     )  # fmt: skip
     add_parameter(bringup, ControllerParameters, "mode")
     add_parameter(bringup, ControllerParameters, "speed")
+    _add_start(bringup)
     bringup.set_defaults(run=_bringup)
+
+
+def _add_start(parser: argparse.ArgumentParser) -> None:
+    """Add what holds for every node: the launch files have the same arguments."""
+    texts = {name: f"{argument.text[:1].lower()}{argument.text[1:-1]}" for name, argument in START.items()}
+    parser.add_argument("--namespace", type=namespace, default="", help=texts["namespace"])
+    parser.add_argument("--params-file", type=params_file, metavar="FILE", help=texts["params_file"])
+    parser.add_argument(
+        "--log-level", choices=LogLevel.words(), default=LogLevel.INFO.value, help=texts["log_level"]
+    )
+    parser.add_argument(
+        "--no-respawn", dest="respawn", action="store_false",
+        help="do not start a policy or a recorder again that dies",
+    )  # fmt: skip
 
 
 def _bringup(options: argparse.Namespace) -> int:
@@ -83,8 +107,13 @@ def _bringup(options: argparse.Namespace) -> int:
     )
     if not nodes:
         raise ParameterError("no node is left to start: leave one of --robot --no-controller --no-policy out")
-    with GraphRunner(nodes) as graph, ExitStack() as listening:
-        restarter, listener = Restarter(graph), StatusClient(listening.enter_context(make_client(None)))
+    start = StartOptions(
+        options.namespace or "", options.params_file or {}, LogLevel(options.log_level), options.respawn
+    )
+    nodes = leave_to_files(nodes, vars(options).keys() - getattr(options, "given", ()))
+    with GraphRunner(nodes, start=start) as graph, ExitStack() as listening:
+        restarter = Restarter(graph, respawn=start.respawn)
+        listener = StatusClient(listening.enter_context(make_client(options.namespace)))
         kinds, ready = [node.kind for node in nodes], ""
         while True:
             for line in restarter.restart_ended(time.monotonic()):
@@ -104,10 +133,11 @@ class Restarter:
 
     Args:
         graph: Runs; its processes are looked at and started again.
+        respawn: Whether they are started again; if not, what has ended stays so.
     """
 
-    def __init__(self, graph: GraphRunner) -> None:
-        self._graph = graph
+    def __init__(self, graph: GraphRunner, respawn: bool = True) -> None:
+        self._graph, self._respawn = graph, respawn
         self._histories = {node.name: _ProcessHistory() for node in graph.nodes}
 
     def restart_ended(self, now: float) -> list[str]:
@@ -131,7 +161,7 @@ class Restarter:
             elif history.restart_at is None:
                 if line := self._ended(node, history, status, now):
                     said.append(line)
-            elif now >= history.restart_at:
+            elif self._respawn and now >= history.restart_at:
                 history.mark_started()
                 self._graph.start(node)
         return said
@@ -140,6 +170,9 @@ class Restarter:
         how = how_it_ended(node.name, status)
         if node.ends_all(status, history.starts):
             raise ProcessError(f"{how}: nothing runs without it" + "; its own words are above" * (status > 0))
+        if not self._respawn:
+            history.mark_ended(now)
+            return f"{how}: it is not started again; {CONSEQUENCES[node.kind]}"
         before, pause = history.pause, history.mark_ended(now)
         if before == LONGEST_PAUSE_S == pause:
             return ""

@@ -7,10 +7,16 @@ from pathlib import Path
 _PACKAGE = Path(__file__).resolve().parent.parent
 
 
-def config_folder() -> Path:
-    """Folder `config`: inside the package once installed, beside it in a checkout."""
-    inside = _PACKAGE / "config"
-    return inside if inside.is_dir() else _PACKAGE.parent / "config"
+def config_folder(package: Path = _PACKAGE) -> Path:
+    """Folder `config`: beside the package in a checkout, in share/ once built, inside it from a wheel.
+
+    Args:
+        package: Folder of the package.
+    """
+    if (package.parent / "package.xml").is_file():
+        return package.parent / "config"
+    shared = (folder / "share" / package.name / "config" for folder in package.parents)
+    return next((folder for folder in shared if folder.is_dir()), package / "config")
 
 
 def robots_folder() -> Path:

@@ -5,7 +5,8 @@ No `launch` here, so that tests and the command line can read them.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,6 +19,7 @@ from vla_adapter_ros.nodes.parameters import (
     RecorderParameters,
     SimulatorParameters,
 )
+from vla_adapter_ros.nodes.start_options import LogLevel, read_params_file
 
 BOOLEAN = ("true", "false", "True", "False")
 
@@ -31,12 +33,14 @@ class LaunchArgument:
         text: Description.
         choices: All values that are allowed; empty: any.
         of: Class of the node parameters that has a field of this name; None: a switch, or a text of its own.
+        read: Makes the value of a text that is allowed; None: the text itself.
     """
 
     default: str
     text: str
     choices: tuple[str, ...] = ()
     of: type[CommonParameters] | None = None
+    read: Callable[[str], Any] | None = None
 
     def value(self, name: str, text: str) -> Any:
         """The value that a text stands for.
@@ -48,7 +52,9 @@ class LaunchArgument:
             return parse_value(self.of, name, text)
         if self.choices and text not in self.choices:
             raise ParameterError(f"{name} = {text!r}: allowed is one of {', '.join(self.choices)}")
-        return text.lower() == "true" if self.choices == BOOLEAN else text
+        if self.choices == BOOLEAN:
+            return text.lower() == "true"
+        return text if self.read is None else self.read(text)
 
 
 def _switch(default: bool, text: str) -> LaunchArgument:
@@ -60,6 +66,38 @@ def _parameter(kind: type[CommonParameters], name: str) -> LaunchArgument:
     return LaunchArgument(str(parameter.default), parameter.explained, parameter.choices, kind)
 
 
+def read_namespace(text: str) -> str:
+    """A namespace of nodes, such as left or /left; empty: none of its own.
+
+    Raises:
+        ParameterError: ROS allows no such name.
+    """
+    if not re.fullmatch(r"(/?[A-Za-z_]\w*(/[A-Za-z_]\w*)*)?", text, re.ASCII):
+        raise ParameterError(f"namespace = {text!r}: allowed are letters, digits, _ and /, such as left")
+    return text
+
+
+START: Mapping[str, LaunchArgument] = {
+    "namespace": LaunchArgument(
+        "",
+        "Namespace of the nodes, such as left: the contract's relative topics lie in it. Empty: none of its own.",
+        read=read_namespace,
+    ),
+    "params_file": LaunchArgument(
+        "",
+        "YAML file with parameters of the nodes; they hold over those of share/vla_adapter_ros/config/nodes, and "
+        "arguments that are given hold over them.",
+        read=read_params_file,
+    ),
+    "log_level": LaunchArgument(
+        LogLevel.INFO.value,
+        "From which severity on the nodes' words are printed.",
+        tuple(LogLevel.words()),
+        read=LogLevel,
+    ),
+    "respawn": _switch(True, "Start a policy or a recorder that dies again."),
+}
+"""Arguments of every launch file: see `StartOptions`."""
 SIMULATE = _switch(True, "Start the simulator; false for a real robot.")
 CONTROLLER = _switch(True, "Start the controller; false where it runs elsewhere, or drivers move the arms.")
 TELEOP = LaunchArgument(
@@ -81,6 +119,7 @@ BRINGUP: Mapping[str, LaunchArgument] = {
     "device": _parameter(PolicyParameters, "device"),
     "mode": _parameter(ControllerParameters, "mode"),
     "speed": _parameter(ControllerParameters, "speed"),
+    **START,
 }
 RECORD: Mapping[str, LaunchArgument] = {
     "dataset": LaunchArgument("demonstrations", "Directory of the LeRobot data set; continued if it exists."),
@@ -92,6 +131,7 @@ RECORD: Mapping[str, LaunchArgument] = {
         name: _parameter(RecorderParameters, name)
         for name in ("instruction", "joy_buttons", "on_fail", "verdict")
     },
+    **START,
 }
 
 

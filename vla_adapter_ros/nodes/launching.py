@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import tempfile
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +16,8 @@ from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import LifecycleNode
 
 from vla_adapter_ros.nodes.graph import NodeSpec, graph_environment, is_simulated
-from vla_adapter_ros.nodes.launch_arguments import LaunchArgument, read_arguments
-from vla_adapter_ros.nodes.parameter_rules import parameters_of
-from vla_adapter_ros.nodes.parameters import KINDS
+from vla_adapter_ros.nodes.launch_arguments import START, LaunchArgument, read_arguments
+from vla_adapter_ros.nodes.start_options import StartOptions, leave_to_files
 
 RESTART_S = 5.0  # launch knows no growing pauses, so this one is long
 
@@ -35,7 +34,7 @@ def describe(
 
     Args:
         arguments: By name.
-        make_nodes: Gives the nodes for the values by name.
+        make_nodes: Gives the nodes for the values by name, but for those of `START`.
     """
     given: set[str] = set()
 
@@ -44,7 +43,9 @@ def describe(
 
     def start_nodes(context: Any) -> list[LifecycleNode]:
         texts = {name: LaunchConfiguration(name).perform(context) for name in arguments}
-        return launch_nodes(make_nodes(read_arguments(arguments, texts)), arguments.keys() - given)
+        values = read_arguments(arguments, texts)
+        start = StartOptions(**{name: values.pop(name) for name in START})
+        return launch_nodes(leave_to_files(make_nodes(values), given), start)
 
     declared = [
         DeclareLaunchArgument(
@@ -57,7 +58,7 @@ def describe(
     )
 
 
-def launch_nodes(nodes: list[NodeSpec], not_given: Collection[str] = ()) -> list[LifecycleNode]:
+def launch_nodes(nodes: list[NodeSpec], start: StartOptions) -> list[LifecycleNode]:
     """The actions that start a graph.
 
     A policy or recorder that dies is started again. When robot or controller die, the others of these
@@ -66,18 +67,18 @@ def launch_nodes(nodes: list[NodeSpec], not_given: Collection[str] = ()) -> list
 
     Args:
         nodes: What to start.
-        not_given: Launch arguments with which nobody set a value. Where such a value is the
-            node's own default too, it is left to the parameter files.
+        start: What holds for all of them.
     """
-    environment = graph_environment(is_simulated(nodes))
+    simulated = is_simulated(nodes)
+    environment = graph_environment(simulated)
     actions: list[LifecycleNode] = []
     for node in nodes:
         actions.append(
             LifecycleNode(
-                **_options(node, not_given),
+                **_options(node, start, simulated),
                 additional_env=environment,
                 on_exit=_when_ended(node, actions),
-                respawn=not node.is_vital,
+                respawn=start.respawn and not node.is_vital,
                 respawn_delay=RESTART_S,
             )
         )
@@ -100,26 +101,23 @@ def _when_ended(node: NodeSpec, actions: list[LifecycleNode]) -> Callable[[Any, 
     return ended
 
 
-def _options(node: NodeSpec, not_given: Collection[str]) -> dict[str, Any]:
+def _options(node: NodeSpec, start: StartOptions, simulated: bool) -> dict[str, Any]:
     """What a node is started with.
 
     The shipped file comes first, so that parameters set by a parent launch file
     hold, and the arguments of the launch file come last, so that nothing
     overrides them.
     """
-    known = parameters_of(KINDS[node.kind])
-    arguments = {
-        name: value
-        for name, value in node.parameters.items()
-        if name not in not_given or name not in known or value != known[name].default
-    }
-    file = NodeSpec(node.kind, arguments).write_arguments(Path(_scratch().name))
+    shipped, *files = start.files(node)
+    arguments = node.write_arguments(Path(_scratch().name))
+    rules = [rule.split(":=") for rule in start.remappings(simulated)]
     return {
         "package": "vla_adapter_ros",
         "executable": node.name,
         "name": node.name,
-        "namespace": "",  # that of the launch file that includes this one
+        "namespace": start.namespace,  # below that of the launch file that includes this one, unless absolute
         "output": "screen",
-        "ros_arguments": ["--params-file", str(node.defaults)],
-        "parameters": [str(file)],
+        "ros_arguments": ["--params-file", str(shipped), "--log-level", str(start.log_level)],
+        "parameters": [str(file) for file in (*files, arguments)],
+        "remappings": [tuple(rule) for rule in rules],
     }

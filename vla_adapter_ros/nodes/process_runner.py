@@ -13,6 +13,7 @@ from pathlib import Path
 
 from vla_adapter_ros.errors import ProcessError
 from vla_adapter_ros.nodes.graph import NodeSpec, graph_environment, is_simulated
+from vla_adapter_ros.nodes.start_options import StartOptions
 
 STOP_AFTER_S = (10.0, 5.0)  # patience after SIGINT and after SIGTERM
 
@@ -39,10 +40,17 @@ class GraphRunner:
         nodes: What to start.
         logs: Folder for one log file per node; None lets the nodes write to this terminal.
         simulate: Whether the nodes speak to this computer alone; None: where the simulator is among them.
+        start: What holds for all of them.
     """
 
-    def __init__(self, nodes: list[NodeSpec], logs: Path | None = None, simulate: bool | None = None) -> None:
-        self.nodes, self._logs = nodes, logs
+    def __init__(
+        self,
+        nodes: list[NodeSpec],
+        logs: Path | None = None,
+        simulate: bool | None = None,
+        start: StartOptions = StartOptions(),
+    ) -> None:
+        self.nodes, self._logs, self._start = nodes, logs, start
         self._environment = graph_environment(is_simulated(nodes) if simulate is None else simulate)
         self.processes: dict[str, subprocess.Popen[bytes]] = {}
         self._scratch = tempfile.TemporaryDirectory(prefix="vla_adapter_")
@@ -55,10 +63,8 @@ class GraphRunner:
     def start(self, node: NodeSpec) -> None:
         """Start the process of a node, perhaps again."""
         arguments = node.write_arguments(Path(self._scratch.name))
-        words = ["--ros-args"]
-        for file in (node.defaults, arguments):
-            words += ["--params-file", str(file)]
-        self.start_module(node.name, node.module, words)
+        words = self._start.ros_arguments(node, arguments, is_simulated(self.nodes))
+        self.start_module(node.name, node.module, ["--ros-args", *words])
 
     def start_module(self, name: str, module: str, words: Sequence[str]) -> None:
         """Start the process of a Python module, perhaps again.

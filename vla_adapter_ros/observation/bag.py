@@ -166,14 +166,15 @@ class Bag:
         stamped = {
             topic
             for topic, (name, *_) in self.streams(contract).items()
-            if topic in wanted
-            and contract.time_source(name) == "header"
-            and kinds.get(name) not in UNSTAMPED
+            if topic in wanted and contract.time_source(name) == "header" and kinds.get(name) not in UNSTAMPED
         }
         clocks = {CLOCK_TOPIC: CLOCK_TOPIC, full_name("clock", self.namespace): CLOCK_TOPIC}
         there = {topic for topic in clocks if self.topics.get(topic) == CLOCK_TYPE}
         return BagClock(
-            {clocks.get(topic, topic): pairs for topic, pairs in self.stamps(stamped | there, wanted).items()},
+            {
+                clocks.get(topic, topic): pairs
+                for topic, pairs in self.stamps(stamped | there, wanted).items()
+            },
             [full_name(camera.topic, self.namespace) for camera in contract.recorded_cameras.values()],
         )
 
