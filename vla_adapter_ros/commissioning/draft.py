@@ -168,8 +168,8 @@ class _Draft:
         for joint in self._joints():
             unit, known = self._unit(joint)
             entry = {
-                "name": joint.name, "topic": self._name(joint.topic), "field": "position", "joint": joint.said,
-                "unit": unit,
+                "name": joint.name, "topic": self._name(joint.topic), "field": "position",
+                "joint": joint.said, "unit": unit,
             }  # fmt: skip
             note = "" if known else mark("StateDimension", "unit", joint.topic)
             lines.append(f"  - {flow(entry)}{note}")

@@ -1,4 +1,4 @@
-"""Names of topics and nodes, as ROS resolves them: relative ones lie in a namespace, absolute ones where they are."""
+"""Names of topics and nodes as ROS resolves them: relative ones lie in a namespace, absolute ones do not."""
 
 from __future__ import annotations
 

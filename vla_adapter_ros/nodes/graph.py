@@ -23,7 +23,7 @@ from vla_adapter_ros.nodes.parameters import NO_CHECKPOINT, ControllerMode
 ARGUMENTS_KEY = "/**/**"
 
 OWN_CLOCK = "/clock:=clock"
-"""Remapping of every node of a simulation: each namespace has a clock of its own, as each has its own world."""
+"""Remapping of every node of a simulation: each namespace has a world, and so a clock, of its own."""
 
 _TEXT = "tag:yaml.org,2002:str"
 

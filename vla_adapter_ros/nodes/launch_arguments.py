@@ -80,13 +80,13 @@ def read_namespace(text: str) -> str:
 START: Mapping[str, LaunchArgument] = {
     "namespace": LaunchArgument(
         "",
-        "Namespace of the nodes, such as left: the contract's relative topics lie in it. Empty: none of its own.",
+        "Namespace of the nodes, such as left, in which the contract's relative topics lie; empty: none.",
         read=read_namespace,
     ),
     "params_file": LaunchArgument(
         "",
-        "YAML file with parameters of the nodes; they hold over those of share/vla_adapter_ros/config/nodes, and "
-        "arguments that are given hold over them.",
+        "YAML file with parameters of the nodes: they hold over those in share/vla_adapter_ros/config/nodes, "
+        "and arguments that are given hold over them.",
         read=read_params_file,
     ),
     "log_level": LaunchArgument(

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from vla_adapter_ros.errors import ProcessError
 from vla_adapter_ros.nodes.graph import NodeSpec, graph_environment, is_simulated
-from vla_adapter_ros.nodes.start_options import StartOptions
+from vla_adapter_ros.nodes.start_options import PLAIN, StartOptions
 
 STOP_AFTER_S = (10.0, 5.0)  # patience after SIGINT and after SIGTERM
 
@@ -48,7 +48,7 @@ class GraphRunner:
         nodes: list[NodeSpec],
         logs: Path | None = None,
         simulate: bool | None = None,
-        start: StartOptions = StartOptions(),
+        start: StartOptions = PLAIN,
     ) -> None:
         self.nodes, self._logs, self._start = nodes, logs, start
         self._environment = graph_environment(is_simulated(nodes) if simulate is None else simulate)

@@ -68,6 +68,9 @@ class StartOptions:
         return [*words, "--log-level", str(self.log_level)]
 
 
+PLAIN = StartOptions()
+
+
 def leave_to_files(nodes: Iterable[NodeSpec], given: Collection[str]) -> list[NodeSpec]:
     """The nodes without the arguments that nobody gave, where they are the nodes' own defaults.
 
@@ -118,7 +121,7 @@ def read_params_file(text: str) -> Path | None:
         known = (*parameters_of(KINDS[kind]), *_OF_EVERY_NODE)
         if unknown := [name for name in values if name not in known and not isinstance(values[name], dict)]:
             raise ParameterError(
-                f"params_file = {short(text)}: {key} has no parameter {', '.join(map(str, unknown))}: allowed are "
-                f"{', '.join(known)}"
+                f"params_file = {short(text)}: {key} has no parameter {', '.join(map(str, unknown))}: "
+                f"allowed are {', '.join(known)}"
             )
     return path
