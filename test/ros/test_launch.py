@@ -23,6 +23,7 @@ from launch import LaunchContext, LaunchDescription
 from launch.actions import DeclareLaunchArgument
 from launch_ros.actions import LifecycleNode
 
+from vla_adapter_ros.errors import ParameterError
 from vla_adapter_ros.nodes import launching
 from vla_adapter_ros.nodes.graph import RANGE, TRANSPORTS
 
@@ -120,8 +121,9 @@ def planned(name: str, **values: str) -> dict[str, dict]:
     nodes = started(name, **values)
     for node in nodes:
         assert node.package == "vla_adapter_ros" and node.name == node.executable
-        option, defaults = node.ros_arguments
-        assert option == "--params-file" and Path(defaults).is_file()
+        option, defaults, *level = node.ros_arguments
+        assert option == "--params-file" and Path(defaults).is_file() and level == ["--log-level", "info"]
+        assert node.remappings == [("/clock", "clock")] * (nodes[0].executable == "simulator_node")
     return {node.executable: arguments_of(node.parameters) for node in nodes}
 
 
@@ -136,9 +138,14 @@ def arguments_of(parameters: list[str]) -> dict:
     [
         (
             "bringup",
-            "contract checkpoint simulate controller policy record lock_step renderer seed device mode",
+            "contract checkpoint simulate controller policy record lock_step renderer seed device mode"
+            " namespace params_file log_level respawn",
         ),
-        ("record", "dataset contract simulate controller instruction joy_buttons on_fail verdict"),
+        (
+            "record",
+            "dataset contract simulate controller instruction joy_buttons on_fail verdict"
+            " namespace params_file log_level respawn",
+        ),
     ],
 )
 def test_arguments_are_declared_and_explained(name, expected):
@@ -215,6 +222,21 @@ def test_only_what_may_die_without_harm_is_started_again():
     assert again == {
         "simulator_node": False, "controller_node": False, "policy_node": True, "recorder_node": True,
     }  # fmt: skip
+    assert not any(node.respawn for node in started("bringup", record="x", respawn="false"))
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "told"),
+    [
+        ("namespace", "two words", "namespace = 'two words': allowed are letters, digits, _ and /"),
+        ("params_file", "/no/file.yaml", "params_file = '/no/file.yaml': allowed is a YAML file"),
+        ("seed", "-1", "seed = -1: allowed is at least 0"),
+    ],
+)
+def test_an_argument_that_is_wrong_is_named(name, text, told):
+    with pytest.raises(ParameterError) as caught:
+        started("bringup", **{name: text})
+    assert told in str(caught.value)
 
 
 @pytest.fixture
@@ -307,6 +329,27 @@ def test_arguments_win_whatever_a_parent_launch_file_sets(received, tmp_path, na
     assert policy["dtype"] == "auto"
 
 
+def test_a_parameter_file_reaches_every_parameter_and_loses_against_arguments(received, tmp_path):
+    file = tmp_path / "mine.yaml"
+    file.write_text(
+        yaml.safe_dump(
+            {
+                "/**": {"ros__parameters": {"publish_every": 3}},
+                "policy_node": {"ros__parameters": {"execution_horizon": 2, "device": "cuda"}},
+                "/left/controller_node": {"ros__parameters": {"mode": "shadow", "status_every": 9}},
+            }
+        )
+    )
+    arguments = {"simulate": "false", "namespace": "left", "params_file": str(file), "device": "cpu"}
+    nodes = received("bringup", arguments=arguments, set={"status_every": 7})
+    assert set(nodes) == {"/left/controller_node", "/left/policy_node"}
+    controller, policy = nodes["/left/controller_node"], nodes["/left/policy_node"]
+    assert (controller["mode"], controller["status_every"], controller["publish_every"]) == ("shadow", 9, 3)
+    assert (policy["device"], policy["execution_horizon"]) == ("cpu", 2)
+    nodes = received("bringup", arguments=arguments | {"mode": "drive"}, namespace="robots")
+    assert nodes["/robots/left/controller_node"]["mode"] == "drive"
+
+
 def test_simulation_keeps_its_clock_under_a_parent_that_sets_one(received):
     nodes = received("bringup", set={"use_sim_time": False, "seed": 3}, arguments={"mode": "dry_run"})
     assert nodes["/controller_node"]["use_sim_time"] is True
@@ -348,6 +391,17 @@ def test_recording_starts_and_ends_cleanly_on_ctrl_c(start, tmp_path):
     read_until(process, "real time", "start -> idle", "0 episodes so far")
     rest = end_with_ctrl_c(process)
     assert rest.count("process has finished cleanly") == 3, rest
+
+
+def test_sigterm_to_launch_alone_ends_every_node(start, tmp_path):
+    process = start("record", arguments={"dataset": str(tmp_path / "data"), "simulate": "false"})
+    read_until(process, "start -> disarmed", "0 episodes so far")
+    nodes = [psutil.Process(pid) for pid in children(process, "_node")]
+    assert len(nodes) == 2
+    process.terminate()
+    _, alive = psutil.wait_procs(nodes, 30)
+    assert not alive
+    process.communicate(timeout=30)
 
 
 def test_lifecycle_events_of_launch_guide_the_nodes(start, tmp_path):

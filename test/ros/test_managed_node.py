@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 
 import pytest
+from diagnostic_msgs.msg import DiagnosticArray
 from lifecycle import Lifecycle
 from rclpy.qos import QoSProfile
 from std_msgs.msg import String
@@ -79,6 +80,17 @@ def test_a_node_knows_its_contract_while_it_is_configured(frail):
         life.go("configure")
         assert node.contract.name and node.parameters.contract == "franka_sim"
         life.go("activate", "deactivate", "cleanup")
+
+
+def test_diagnostics_name_node_and_robot(bench, frail):
+    node, life = frail
+    bench.watch(DiagnosticArray, "/diagnostics")
+    life.go("configure")
+
+    def said() -> set[tuple[str, str]]:
+        return {(s.name, s.hardware_id) for m in bench.received["/diagnostics"] for s in m.status}
+
+    assert bench.until(lambda: (f"/{node.get_name()}", "franka_sim") in said(), 5.0), said()
 
 
 def test_error_in_a_callback_ends_nothing(bench, frail):

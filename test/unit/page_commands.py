@@ -213,6 +213,7 @@ def _ros2(words: list[str]) -> str:
         given = dict(word.split(":=", 1) for word in words[3:] if ":=" in word)
         if strangers := given.keys() - arguments.keys():
             return f"no argument {sorted(strangers)}"
+        given.pop("params_file", None)  # the reader's own
         try:
             read_arguments(arguments, {name: entry.default for name, entry in arguments.items()} | given)
         except ParameterError as error:

@@ -225,6 +225,7 @@ class ManagedNode(LifecycleNode, Generic[P]):
                     self.get_logger().warning(warning)
                 acks = self.publish_on(StepAck, ACK_TOPIC, ACK_QOS) if parameters.lock_step else None
                 self._setup = _Setup(parameters, contract, acks)
+                self._diagnostics.hardware_id = contract.name
                 self._configured = self.configure()
         except Exception as error:
             self._diagnostics.set_failure("configuration", error)

@@ -54,6 +54,8 @@ class Diagnostics:
         self._lifecycle = "unconfigured"
         self._said, self._texts = SaidOnce(), dict[str, str]()  # kind -> text, of what was logged
         self._problems: tuple[str, ...] = ()
+        self.hardware_id = ""
+        """Name of the robot's contract, once it is known."""
         self._publisher = node.create_publisher(DiagnosticArray, "/diagnostics", QoSProfile(depth=10))
         self._timer = node.create_timer(PERIOD_S, self._publish, clock=STEADY)
 
@@ -136,6 +138,7 @@ class Diagnostics:
                 level = max(level, DiagnosticStatus.WARN)
                 text = "; ".join([text] * (text != "ok") + faults)
             status = DiagnosticStatus(level=level, name=self._node.get_fully_qualified_name(), message=text)
+            status.hardware_id = self.hardware_id
             status.values = [KeyValue(key=key, value=str(value)) for key, value in values.items()]
             message = DiagnosticArray(status=[status])
             message.header.stamp = self._node.get_clock().now().to_msg()

@@ -30,6 +30,8 @@ _TEXT = "tag:yaml.org,2002:str"
 # The user's variables: how far ROS looks for others, where else it looks, and how Fast DDS sends.
 RANGE, LOOPBACK = "ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST"
 ELSEWHERE = ("ROS_STATIC_PEERS", "ROS_DISCOVERY_SERVER")
+# Set by our launch files: `ros2 launch` leaves its processes behind when it is told to end by SIGTERM.
+END_WITH_PARENT = "VLA_ADAPTER_END_WITH_PARENT"
 TRANSPORTS = ("FASTDDS_DEFAULT_PROFILES_FILE", "FASTRTPS_DEFAULT_PROFILES_FILE", "FASTDDS_BUILTIN_TRANSPORTS")
 
 

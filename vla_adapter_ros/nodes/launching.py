@@ -15,7 +15,7 @@ from launch.launch_description import LaunchDescription
 from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import LifecycleNode
 
-from vla_adapter_ros.nodes.graph import NodeSpec, graph_environment, is_simulated
+from vla_adapter_ros.nodes.graph import END_WITH_PARENT, NodeSpec, graph_environment, is_simulated
 from vla_adapter_ros.nodes.launch_arguments import START, LaunchArgument, read_arguments
 from vla_adapter_ros.nodes.start_options import StartOptions, leave_to_files
 
@@ -70,7 +70,7 @@ def launch_nodes(nodes: list[NodeSpec], start: StartOptions) -> list[LifecycleNo
         start: What holds for all of them.
     """
     simulated = is_simulated(nodes)
-    environment = graph_environment(simulated)
+    environment = graph_environment(simulated) | {END_WITH_PARENT: "1"}
     actions: list[LifecycleNode] = []
     for node in nodes:
         actions.append(

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import signal
+import sys
 import threading
 import traceback
 from collections.abc import Callable
@@ -15,7 +17,9 @@ from rclpy.lifecycle import TransitionCallbackReturn
 from rclpy.signals import SignalHandlerOptions
 
 from vla_adapter_ros.nodes.base import ManagedNode
-from vla_adapter_ros.nodes.graph import graph_environment
+from vla_adapter_ros.nodes.graph import END_WITH_PARENT, graph_environment
+
+_PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
 
 def run(make_node: Callable[[], ManagedNode[Any]], simulate: bool = False) -> int:
@@ -36,6 +40,8 @@ def run(make_node: Callable[[], ManagedNode[Any]], simulate: bool = False) -> in
     ended = threading.Event()
     for sign in (signal.SIGINT, signal.SIGTERM):
         signal.signal(sign, signal.default_int_handler)
+    if os.environ.get(END_WITH_PARENT) and sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
     os.environ.update(graph_environment(simulate))
     rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
     node = make_node()

@@ -8,7 +8,7 @@ import yaml
 from vla_adapter_ros.choices import Choice
 from vla_adapter_ros.errors import ParameterError
 from vla_adapter_ros.nodes.graph import NodeSpec, node_list, recording_nodes
-from vla_adapter_ros.nodes.launch_arguments import BRINGUP, RECORD, read_arguments
+from vla_adapter_ros.nodes.launch_arguments import BRINGUP, RECORD, START, read_arguments
 from vla_adapter_ros.nodes.parameter_rules import make_parameters, parameters_of, parse_value
 from vla_adapter_ros.nodes.parameters import (
     KINDS,
@@ -98,7 +98,7 @@ def test_what_is_typed_becomes_the_parameter():
 @pytest.mark.parametrize(("arguments", "make"), [(BRINGUP, node_list), (RECORD, recording_nodes)])
 def test_launch_arguments_have_the_defaults_and_choices_of_the_parameters(arguments, make):
     values = read_arguments(arguments, {name: argument.default for name, argument in arguments.items()})
-    nodes = make(**values)
+    nodes = make(**{name: value for name, value in values.items() if name not in START})
     assert [node.kind for node in nodes if node.kind == "simulator"] == ["simulator"]
     for name, argument in arguments.items():
         assert argument.text

@@ -1,0 +1,101 @@
+"""How nodes are started: what reaches them, in which order, and which parameter files are refused."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+import yaml
+
+from vla_adapter_ros.contract import config_folder
+from vla_adapter_ros.errors import ParameterError
+from vla_adapter_ros.nodes.graph import NodeSpec, node_list
+from vla_adapter_ros.nodes.launch_arguments import read_namespace
+from vla_adapter_ros.nodes.start_options import LogLevel, StartOptions, leave_to_files, read_params_file
+
+
+def test_what_is_said_last_wins_shipped_file_own_file_arguments():
+    start = StartOptions("left", Path("/mine.yaml"), LogLevel.DEBUG)
+    node = NodeSpec("policy")
+    words = start.ros_arguments(node, Path("/arguments.yaml"), simulated=True)
+    files = [word for before, word in pairwise(words) if before == "--params-file"]
+    assert files == [str(node.defaults), "/mine.yaml", "/arguments.yaml"]
+    rules = [word for before, word in pairwise(words) if before == "-r"]
+    assert rules == ["__ns:=/left", "/clock:=clock"]
+    assert words[-2:] == ["--log-level", "debug"]
+    plain = StartOptions().ros_arguments(node, Path("/arguments.yaml"), simulated=False)
+    assert "-r" not in plain and plain.count("--params-file") == 2
+
+
+def test_what_nobody_gave_is_left_to_the_files():
+    (controller,) = node_list(policy=False, simulate=False, mode="drive", contract="cr5")
+    (left,) = leave_to_files([controller], given=())
+    assert left.parameters == {"contract": "cr5"}
+    (kept,) = leave_to_files([controller], given={"mode"})
+    assert kept.parameters["mode"] == "drive"
+
+
+@pytest.mark.parametrize("text", ["", "left", "/left", "/cell_2/left"])
+def test_names_of_namespaces(text):
+    assert read_namespace(text) == text
+
+
+@pytest.mark.parametrize("text", ["two words", "left/", "2nd", "a//b", "~"])
+def test_what_ros_allows_no_namespace_to_be_called(text):
+    with pytest.raises(ParameterError, match=r"namespace = .*: allowed are letters"):
+        read_namespace(text)
+
+
+def written(folder: Path, content: object) -> str:
+    file = folder / "mine.yaml"
+    file.write_text(content if isinstance(content, str) else yaml.safe_dump(content))
+    return str(file)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        {"/**": {"ros__parameters": {"anything": 1}}},
+        {"camera": {"ros__parameters": {"fps": 30}}, "policy_node": {"ros__parameters": {"threads": 2}}},
+        {"/left/policy_node": {"ros__parameters": {"use_sim_time": True, "qos_overrides": {"/x": 1}}}},
+    ],
+)
+def test_a_parameter_file_may_speak_of_other_nodes(tmp_path, content):
+    text = written(tmp_path, content)
+    assert read_params_file(text) == Path(text)
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        ("a: [", "allowed is a YAML file that can be read"),
+        ("3", "allowed are nodes with ros__parameters"),
+        ({"policy_node": {"threads": 2}}, "policy_node: allowed is ros__parameters"),
+        (
+            {"/left/policy_node": {"ros__parameters": {"thread": 2}}},
+            "has no parameter thread: allowed",
+        ),
+    ],
+)
+def test_a_parameter_file_that_would_do_nothing_is_refused(tmp_path, content, told):
+    with pytest.raises(ParameterError) as caught:
+        read_params_file(written(tmp_path, content))
+    assert str(caught.value).startswith("params_file = ") and told in str(caught.value)
+
+
+def test_no_parameter_file_is_none_and_one_that_is_missing_is_named():
+    assert read_params_file("") is None
+    with pytest.raises(ParameterError, match=r"params_file = '/no/such\.yaml'"):
+        read_params_file("/no/such.yaml")
+
+
+def test_the_folder_share_is_read_once_the_package_is_built(tmp_path):
+    package = tmp_path / "lib" / "python3" / "site-packages" / "vla_adapter_ros"
+    (package / "config").mkdir(parents=True)
+    assert config_folder(package) == package / "config"  # a wheel
+    shared = tmp_path / "share" / "vla_adapter_ros" / "config"
+    shared.mkdir(parents=True)
+    assert config_folder(package) == shared
+    (package.parent / "package.xml").touch()
+    assert config_folder(package) == package.parent / "config"  # a checkout
