@@ -66,7 +66,7 @@ class Bench:
         publisher = self.node.create_publisher
         self._clock = publisher(Clock, "/clock", QoSProfile(depth=10))
         self._joints = publisher(JointState, CONTRACT.joint_state_topic, QoSProfile(depth=10))
-        self._pose = publisher(PoseStamped, "/end_effector_pose", QoSProfile(depth=10))
+        self._pose = publisher(PoseStamped, "end_effector_pose", QoSProfile(depth=10))
         self._images = {
             name: publisher(Image, camera.topic, qos_profile_sensor_data)
             for name, camera in CONTRACT.cameras.items()

@@ -17,7 +17,7 @@ from vla_adapter_ros.msg import ActionChunk, ControllerStatus
 from vla_adapter_ros.nodes.conversions import to_stamp
 
 JOINTS, POSE, TELEOP, COMMAND = (
-    CONTRACT.joint_state_topic, "/end_effector_pose", CONTRACT.teleop.topic, CONTRACT.action.topic,
+    CONTRACT.joint_state_topic, "end_effector_pose", CONTRACT.teleop.topic, CONTRACT.action.topic,
 )  # fmt: skip
 NAMES = [*CONTRACT.arm_joints, CONTRACT.grippers[0].joint]
 NAN, INF, LARGE = math.nan, math.inf, 1e39  # the last is finite, but not as float32

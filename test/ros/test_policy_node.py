@@ -116,7 +116,7 @@ def test_nan_joint_states_make_no_chunk(bench):
     bench.joint_override = {"fr3_joint2": float("nan")}
     assert bench.run_until(lambda: not chunks(bench)[-1].num_rows)
     reason = chunks(bench)[-1].reason
-    assert reason.startswith("no good frame") and "/joint_states: fr3_joint2 not finite" in reason
+    assert reason.startswith("no good frame") and "joint_states: fr3_joint2 not finite" in reason
 
 
 def test_a_text_that_the_model_cannot_hold_is_refused_with_both_numbers(bench):

@@ -59,9 +59,9 @@ def test_a_whole_good_frame_must_be_there(robot):
     bench, names = robot, robot.joint_names
     for changes, first in (
         ({"image_size": (480, 640)}, "camera third_view: image is 640x480, the contract says 112x112"),
-        ({"joint_override": {"fr3_joint2": float("nan")}}, "/joint_states: fr3_joint2 not finite"),
-        ({"joint_names": [n for n in names if n != "fr3_joint4"]}, "/joint_states (fr3_joint4): newest"),
-        ({"joints_alive": False}, "/joint_states: newest sample is"),
+        ({"joint_override": {"fr3_joint2": float("nan")}}, "joint_states: fr3_joint2 not finite"),
+        ({"joint_names": [n for n in names if n != "fr3_joint4"]}, "joint_states (fr3_joint4): newest"),
+        ({"joints_alive": False}, "joint_states: newest sample is"),
         ({"cameras": {"third_view"}}, "camera gripper: newest sample is"),
         (
             {"image_encoding": {"gripper": "8UC3"}},

@@ -53,9 +53,9 @@ class Listener(RosClient):
         depth = QoSProfile(depth=50)
         for name, camera in CONTRACT.cameras.items():
             self.subscribe(Image, camera.topic, partial(self._image, name), depth)
-        for topic in ("/joint_states", CONTRACT.action.topic):
+        for topic in ("joint_states", CONTRACT.action.topic):
             self.subscribe(JointState, topic, partial(self._joints, topic), depth)
-        self.subscribe(PoseStamped, "/end_effector_pose", self._pose, depth)
+        self.subscribe(PoseStamped, "end_effector_pose", self._pose, depth)
 
     def replay(self, *arguments: str) -> subprocess.CompletedProcess:
         """Run the command and listen meanwhile."""
@@ -74,12 +74,12 @@ class Listener(RosClient):
         self.builder.add_message(name, message, self._now())
 
     def _joints(self, topic: str, message: JointState) -> None:
-        if topic == "/joint_states":
+        if topic == "joint_states":
             self.joints.update(zip(message.name, message.position, strict=True))
         self.builder.add_message(topic, message, self._now())
 
     def _pose(self, message: PoseStamped) -> None:
-        self.builder.add_message("/end_effector_pose", message, self._now())
+        self.builder.add_message("end_effector_pose", message, self._now())
 
 
 @pytest.fixture

@@ -128,7 +128,7 @@ def test_each_gripper_is_told_on_its_own_topic(bench, start):
     np.testing.assert_allclose(told, [0.08, 0.065, 0.05, 0.02], atol=1e-12)
     moved = arms.position - START
     np.testing.assert_allclose(moved, 0.14 * np.array([1, -1, -1, 1]), atol=0.01)
-    command = bench.newest("/controller/command")
+    command = bench.newest("controller/command")
     assert tuple(command.name) == two_hands.CONTRACT.action_names
     assert (command.position[2], command.position[5]) == (LEFT[-1], RIGHT[-1])
 
@@ -184,7 +184,7 @@ def test_a_robot_without_grippers_is_driven(bench, start):
     arms.run(1.5)
     assert bench.newest("controller/status").state == "holding"
     np.testing.assert_allclose(arms.position - START, 0.14 * np.array([1, -1, -1, 1]), atol=0.01)
-    assert len(bench.newest("/controller/command").position) == 4
+    assert len(bench.newest("controller/command").position) == 4
     assert bench.node.count_publishers("/left/gripper") == bench.node.count_publishers("/right/gripper") == 0
 
 

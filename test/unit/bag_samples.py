@@ -179,7 +179,8 @@ def write_bag(path: Path, messages: list[tuple[str, int, Any]], storage: str = "
     plugin = {"mcap": StoragePlugin.MCAP, "sqlite3": StoragePlugin.SQLITE3}[storage]
     with Writer(path, version=9, storage_plugin=plugin) as writer:
         connections = {}
-        for topic, time, message in messages:
+        for name, time, message in messages:
+            topic = full_name(name)
             kind = message.__msgtype__
             if topic not in connections:
                 connections[topic] = writer.add_connection(topic, kind, typestore=TYPES)
@@ -189,5 +190,5 @@ def write_bag(path: Path, messages: list[tuple[str, int, Any]], storage: str = "
 
 def bag_of(path: Path, contract: Contract, samples: list[Sample], more=(), storage: str = "mcap") -> Path:
     """Write samples, and further messages, as a bag."""
-    messages = [(full_name(topic), s.received, m) for s in samples for topic, m in [to_message(contract, s)]]
+    messages = [(topic, s.received, m) for s in samples for topic, m in [to_message(contract, s)]]
     return write_bag(path, sorted([*messages, *more], key=lambda entry: entry[1]), storage)

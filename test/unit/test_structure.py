@@ -34,12 +34,13 @@ ALLOWED = {  # room -> our rooms that it may import
         "scene_check",
         "simulation",
         "teleop",
+        "action",
         "msg",
         "srv",
     },
 }
-ALLOWED["benchmarks"] = {*ALLOWED, "msg", "srv"}
-ALLOWED["cli"] = {*ALLOWED, "msg", "srv"}
+ALLOWED["benchmarks"] = {*ALLOWED, "action", "msg", "srv"}
+ALLOWED["cli"] = {*ALLOWED, "action", "msg", "srv"}
 # Files that every room may import.
 SHARED = (
     "choices",

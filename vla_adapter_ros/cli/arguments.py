@@ -149,9 +149,10 @@ def namespace(text: str) -> str:
     return str(_as_option(read_namespace, text))
 
 
-def params_file(text: str) -> Path:
-    """A file of node parameters: see `read_params_file`."""
-    return any_path(str(_as_option(read_params_file, str(any_path(text)))))
+def params_file(text: str) -> dict[str, Any]:
+    """What a file of node parameters says: see `read_params_file`."""
+    content: dict[str, Any] = _as_option(read_params_file, text)
+    return content
 
 
 def _as_option(read: Callable[[str], Any], text: str) -> Any:

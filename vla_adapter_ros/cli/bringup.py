@@ -19,7 +19,6 @@ from vla_adapter_ros.cli.arguments import (
 from vla_adapter_ros.cli.operate import make_client
 from vla_adapter_ros.errors import ParameterError, ProcessError
 from vla_adapter_ros.nodes.graph import NodeSpec, node_list
-from vla_adapter_ros.nodes.launch_arguments import START
 from vla_adapter_ros.nodes.parameters import (
     CommonParameters,
     ControllerParameters,
@@ -73,12 +72,18 @@ def add_bringup(commands: Any) -> None:
 
 def _add_start(parser: argparse.ArgumentParser) -> None:
     """Add what holds for every node: the launch files have the same arguments."""
-    texts = {name: f"{argument.text[:1].lower()}{argument.text[1:-1]}" for name, argument in START.items()}
-    parser.add_argument("--namespace", type=namespace, default="", help=texts["namespace"])
-    parser.add_argument("--params-file", type=params_file, metavar="FILE", help=texts["params_file"])
     parser.add_argument(
-        "--log-level", choices=LogLevel.words(), default=LogLevel.INFO.value, help=texts["log_level"]
-    )
+        "--namespace", type=namespace,
+        help="namespace of the nodes, such as left: the contract's relative topics lie in it; default: none",
+    )  # fmt: skip
+    parser.add_argument(
+        "--params-file", type=params_file, metavar="FILE",
+        help="YAML file with parameters of the nodes; options that are given hold over them; default: none",
+    )  # fmt: skip
+    parser.add_argument(
+        "--log-level", choices=LogLevel.words(), default=LogLevel.INFO.value,
+        help="from which severity on the nodes' words are printed",
+    )  # fmt: skip
     parser.add_argument(
         "--no-respawn", dest="respawn", action="store_false",
         help="do not start a policy or a recorder again that dies",

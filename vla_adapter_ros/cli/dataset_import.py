@@ -31,7 +31,7 @@ def add_dataset_import_commands(kinds: Any) -> None:
         "--next-state-as-action", action="store_true",
         help="for bags without commands: the action of a row is the state of the next one",
     )  # fmt: skip
-    bag.add_argument("--namespace", type=namespace, default="", help="namespace of the robot; default: none")
+    bag.add_argument("--namespace", type=namespace, help="namespace of the robot; default: none")
     add_parameter(bag, RecorderParameters, "codec")
     add_parameter(bag, RecorderParameters, "crf")
     add_file_per_episode(bag)
@@ -103,7 +103,7 @@ def _import_bag(options: argparse.Namespace) -> int:
             append=options.append or done > 0,
             next_state=options.next_state_as_action,
             report=print_episode,
-            namespace=options.namespace,
+            namespace=options.namespace or "",
         )
         kept, total = kept + report.kept, total + len(report.episodes)
         remarks += report.remarks

@@ -87,12 +87,21 @@ class NodeSpec:
 
         It holds whatever the node's name and namespace are.
         """
-        descriptor, path = tempfile.mkstemp(prefix=f"{self.name}_", suffix=".yaml", dir=folder)
-        with open(descriptor, "w", encoding="utf-8") as file:
-            yaml.dump(
-                {ARGUMENTS_KEY: {"ros__parameters": self.parameters}}, file, _Quoted, allow_unicode=True
-            )
-        return Path(path)
+        return write_parameters({ARGUMENTS_KEY: {"ros__parameters": self.parameters}}, folder, self.name)
+
+
+def write_parameters(content: Mapping[str, Any], folder: Path, name: str) -> Path:
+    """Write a new parameter file for ROS.
+
+    Args:
+        content: By key, such as the name of a node.
+        folder: Where to.
+        name: What the file's name begins with.
+    """
+    descriptor, path = tempfile.mkstemp(prefix=f"{name}_", suffix=".yaml", dir=folder)
+    with open(descriptor, "w", encoding="utf-8") as file:
+        yaml.dump(dict(content), file, _Quoted, allow_unicode=True, sort_keys=False)
+    return Path(path)
 
 
 def node_list(

@@ -45,7 +45,7 @@ def describe(
         texts = {name: LaunchConfiguration(name).perform(context) for name in arguments}
         values = read_arguments(arguments, texts)
         start = StartOptions(**{name: values.pop(name) for name in START})
-        return launch_nodes(leave_to_files(make_nodes(values), given), start)
+        return launch_nodes(leave_to_files(make_nodes(values), arguments.keys() - given), start)
 
     declared = [
         DeclareLaunchArgument(
@@ -108,8 +108,7 @@ def _options(node: NodeSpec, start: StartOptions, simulated: bool) -> dict[str, 
     hold, and the arguments of the launch file come last, so that nothing
     overrides them.
     """
-    shipped, *files = start.files(node)
-    arguments = node.write_arguments(Path(_scratch().name))
+    files = start.write_files(node, Path(_scratch().name))
     rules = [rule.split(":=") for rule in start.remappings(simulated)]
     return {
         "package": "vla_adapter_ros",
@@ -117,7 +116,7 @@ def _options(node: NodeSpec, start: StartOptions, simulated: bool) -> dict[str, 
         "name": node.name,
         "namespace": start.namespace,  # below that of the launch file that includes this one, unless absolute
         "output": "screen",
-        "ros_arguments": ["--params-file", str(shipped), "--log-level", str(start.log_level)],
-        "parameters": [str(file) for file in (*files, arguments)],
+        "ros_arguments": ["--params-file", str(node.defaults), "--log-level", str(start.log_level)],
+        "parameters": [str(file) for file in files],
         "remappings": [tuple(rule) for rule in rules],
     }

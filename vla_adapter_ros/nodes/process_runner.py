@@ -62,8 +62,8 @@ class GraphRunner:
 
     def start(self, node: NodeSpec) -> None:
         """Start the process of a node, perhaps again."""
-        arguments = node.write_arguments(Path(self._scratch.name))
-        words = self._start.ros_arguments(node, arguments, is_simulated(self.nodes))
+        files = self._start.write_files(node, Path(self._scratch.name))
+        words = self._start.ros_arguments(node, files, is_simulated(self.nodes))
         self.start_module(node.name, node.module, ["--ros-args", *words])
 
     def start_module(self, name: str, module: str, words: Sequence[str]) -> None:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from vla_adapter_ros.choices import Choice
 from vla_adapter_ros.errors import ParameterError, PathError
-from vla_adapter_ros.nodes.graph import OWN_CLOCK, NodeSpec
+from vla_adapter_ros.nodes.graph import OWN_CLOCK, NodeSpec, write_parameters
 from vla_adapter_ros.nodes.parameter_rules import parameters_of
 from vla_adapter_ros.nodes.parameters import KINDS
 from vla_adapter_ros.paths import locate
@@ -34,13 +34,13 @@ class StartOptions:
 
     Attributes:
         namespace: Of the nodes, such as left; empty: that of whoever starts them.
-        params_file: Parameters over those of the shipped files; None: no file.
+        params_file: What a file says, by key: parameters over those of the shipped files; empty: no file.
         log_level: From which severity on the nodes' words are printed.
         respawn: Whether a policy or a recorder that dies is started again.
     """
 
     namespace: str = ""
-    params_file: Path | None = None
+    params_file: Mapping[str, Any] = field(default_factory=dict)
     log_level: LogLevel = LogLevel.INFO
     respawn: bool = True
 
@@ -48,19 +48,25 @@ class StartOptions:
         """Remapping rules of every node, as `FROM:=TO`, but for the namespace."""
         return [OWN_CLOCK] if simulated else []
 
-    def files(self, node: NodeSpec) -> list[Path]:
-        """The parameter files of a node, the ones that win last; its own arguments come after them."""
-        return [node.defaults, *([self.params_file] if self.params_file else [])]
+    def write_files(self, node: NodeSpec, folder: Path) -> list[Path]:
+        """Write the parameter files of a node over its shipped one; the last one wins.
 
-    def ros_arguments(self, node: NodeSpec, arguments: Path, simulated: bool) -> list[str]:
+        Args:
+            node: To start.
+            folder: Where to.
+        """
+        own = [write_parameters(self.params_file, folder, "params_file")] if self.params_file else []
+        return [*own, node.write_arguments(folder)]
+
+    def ros_arguments(self, node: NodeSpec, files: Sequence[Path], simulated: bool) -> list[str]:
         """What stands behind `--ros-args` where a node is started without `ros2 launch`.
 
         Args:
             node: To start.
-            arguments: File with its own arguments.
+            files: Of `write_files`.
             simulated: Whether the simulator is among the nodes.
         """
-        words = [word for file in (*self.files(node), arguments) for word in ("--params-file", str(file))]
+        words = [word for file in (node.defaults, *files) for word in ("--params-file", str(file))]
         if self.namespace:
             words += ["-r", f"__ns:=/{self.namespace.strip('/')}"]
         for rule in self.remappings(simulated):
@@ -71,40 +77,41 @@ class StartOptions:
 PLAIN = StartOptions()
 
 
-def leave_to_files(nodes: Iterable[NodeSpec], given: Collection[str]) -> list[NodeSpec]:
+def leave_to_files(nodes: Iterable[NodeSpec], not_given: Collection[str]) -> list[NodeSpec]:
     """The nodes without the arguments that nobody gave, where they are the nodes' own defaults.
 
     What is left out is for parameter files to say.
 
     Args:
         nodes: With all their arguments.
-        given: Names of the arguments that somebody gave a value.
+        not_given: Names of the arguments that somebody could have given a value, and nobody did.
     """
-    return [NodeSpec(node.kind, _said(node, given)) for node in nodes]
+    return [NodeSpec(node.kind, _said(node, not_given)) for node in nodes]
 
 
-def _said(node: NodeSpec, given: Collection[str]) -> dict[str, Any]:
+def _said(node: NodeSpec, not_given: Collection[str]) -> dict[str, Any]:
     known = parameters_of(KINDS[node.kind])
     return {
         name: value
         for name, value in node.parameters.items()
-        if name in given or name not in known or value != known[name].default
+        if name not in not_given or name not in known or value != known[name].default
     }
 
 
-def read_params_file(text: str) -> Path | None:
-    """A parameter file that was named; what it says of our nodes by their names is known to them.
+def read_params_file(text: str) -> dict[str, Any]:
+    """What a parameter file says, by key; empty: no file was named.
 
-    Values are checked by the nodes, which know the whole of what is set.
+    Parameters that stand under the name of a node of ours must be known to it; values are checked by the
+    nodes, which know the whole of what is set. To ROS a key without a slash in front is a node of the root
+    namespace; here it is the node of that name in every namespace, so that one file serves two robots.
 
     Raises:
         ParameterError: no such file, no YAML, or a parameter that a node does not have.
     """
     if not text:
-        return None
+        return {}
     try:
-        path = locate(text)
-        content = read_yaml(path)
+        content = read_yaml(locate(text))
     except (OSError, ValueError, PathError) as error:
         raise ParameterError(
             f"params_file = {short(text)}: allowed is a YAML file that can be read: {error}"
@@ -124,4 +131,4 @@ def read_params_file(text: str) -> Path | None:
                 f"params_file = {short(text)}: {key} has no parameter {', '.join(map(str, unknown))}: "
                 f"allowed are {', '.join(known)}"
             )
-    return path
+    return {key if str(key).startswith("/") else f"/**/{key}": entry for key, entry in content.items()}

@@ -18,6 +18,7 @@ from vla_adapter_ros.nodes.parameters import (
     RecorderParameters,
     SimulatorParameters,
 )
+from vla_adapter_ros.nodes.start_options import PLAIN, StartOptions
 
 ALL = [(kind, parameter) for kind in KINDS.values() for parameter in parameters_of(kind).values()]
 
@@ -98,10 +99,13 @@ def test_what_is_typed_becomes_the_parameter():
 @pytest.mark.parametrize(("arguments", "make"), [(BRINGUP, node_list), (RECORD, recording_nodes)])
 def test_launch_arguments_have_the_defaults_and_choices_of_the_parameters(arguments, make):
     values = read_arguments(arguments, {name: argument.default for name, argument in arguments.items()})
-    nodes = make(**{name: value for name, value in values.items() if name not in START})
+    assert StartOptions(**{name: values.pop(name) for name in START}) == PLAIN
+    nodes = make(**values)
     assert [node.kind for node in nodes if node.kind == "simulator"] == ["simulator"]
     for name, argument in arguments.items():
         assert argument.text
+        if name in START:
+            continue
         for kind in (KINDS[node.kind] for node in nodes):
             known = parameters_of(kind).get(name)
             if known is not None and name in ("mode", "renderer", "device", "checkpoint", "on_fail", "seed"):

@@ -15,24 +15,27 @@ from vla_adapter_ros.nodes.launch_arguments import read_namespace
 from vla_adapter_ros.nodes.start_options import LogLevel, StartOptions, leave_to_files, read_params_file
 
 
-def test_what_is_said_last_wins_shipped_file_own_file_arguments():
-    start = StartOptions("left", Path("/mine.yaml"), LogLevel.DEBUG)
-    node = NodeSpec("policy")
-    words = start.ros_arguments(node, Path("/arguments.yaml"), simulated=True)
+def test_what_is_said_last_wins_shipped_file_own_file_arguments(tmp_path):
+    start = StartOptions("left", {"/**": {"ros__parameters": {"threads": 2}}}, LogLevel.DEBUG)
+    node = NodeSpec("policy", {"device": "cpu"})
+    mine, arguments = start.write_files(node, tmp_path)
+    assert yaml.safe_load(mine.read_text()) == start.params_file
+    assert yaml.safe_load(arguments.read_text())["/**/**"]["ros__parameters"] == node.parameters
+    words = start.ros_arguments(node, [mine, arguments], simulated=True)
     files = [word for before, word in pairwise(words) if before == "--params-file"]
-    assert files == [str(node.defaults), "/mine.yaml", "/arguments.yaml"]
+    assert files == [str(node.defaults), str(mine), str(arguments)]
     rules = [word for before, word in pairwise(words) if before == "-r"]
     assert rules == ["__ns:=/left", "/clock:=clock"]
     assert words[-2:] == ["--log-level", "debug"]
-    plain = StartOptions().ros_arguments(node, Path("/arguments.yaml"), simulated=False)
-    assert "-r" not in plain and plain.count("--params-file") == 2
+    assert len(StartOptions().write_files(node, tmp_path)) == 1
+    assert "-r" not in StartOptions().ros_arguments(node, [arguments], simulated=False)
 
 
 def test_what_nobody_gave_is_left_to_the_files():
     (controller,) = node_list(policy=False, simulate=False, mode="drive", contract="cr5")
-    (left,) = leave_to_files([controller], given=())
-    assert left.parameters == {"contract": "cr5"}
-    (kept,) = leave_to_files([controller], given={"mode"})
+    (left,) = leave_to_files([controller], not_given={"mode", "contract", "lock_step"})
+    assert left.parameters == {"contract": "cr5", "armed": False}  # no file arms a real robot
+    (kept,) = leave_to_files([controller], not_given={"contract"})
     assert kept.parameters["mode"] == "drive"
 
 
@@ -49,7 +52,7 @@ def test_what_ros_allows_no_namespace_to_be_called(text):
 
 def written(folder: Path, content: object) -> str:
     file = folder / "mine.yaml"
-    file.write_text(content if isinstance(content, str) else yaml.safe_dump(content))
+    file.write_text(content if isinstance(content, str) else yaml.safe_dump(content, sort_keys=False))
     return str(file)
 
 
@@ -62,8 +65,15 @@ def written(folder: Path, content: object) -> str:
     ],
 )
 def test_a_parameter_file_may_speak_of_other_nodes(tmp_path, content):
-    text = written(tmp_path, content)
-    assert read_params_file(text) == Path(text)
+    assert list(read_params_file(written(tmp_path, content)).values()) == list(content.values())
+
+
+def test_a_node_without_a_namespace_is_meant_in_every_namespace(tmp_path):
+    text = "\n".join(
+        f"{key}: {{ros__parameters: {{threads: 2}}}}" for key in ("policy_node", "/left/policy_node")
+    )
+    said = read_params_file(written(tmp_path, text))
+    assert list(said) == ["/**/policy_node", "/left/policy_node"]
 
 
 @pytest.mark.parametrize(
@@ -85,7 +95,7 @@ def test_a_parameter_file_that_would_do_nothing_is_refused(tmp_path, content, to
 
 
 def test_no_parameter_file_is_none_and_one_that_is_missing_is_named():
-    assert read_params_file("") is None
+    assert read_params_file("") == {}
     with pytest.raises(ParameterError, match=r"params_file = '/no/such\.yaml'"):
         read_params_file("/no/such.yaml")
 

@@ -291,7 +291,7 @@ def test_a_drafted_contract_imports_its_bag(tmp_path, storage):
     target = tmp_path / "robot.yaml"
     assert main(["dataset", "draft-contract", str(path), "--output", str(target)]) == 0
     its = read_contract(target)
-    assert its.action.topic == "/arm/joint_trajectory" and its.action.type == "joint_trajectory"
+    assert its.action.topic == "arm/joint_trajectory" and its.action.type == "joint_trajectory"
     assert its.arm_joints == ARM[::-1] and its.grippers[0].joint == "finger"
     assert its.cameras["front"].size == (16, 12) and its.cameras["front"].fit == "crop"
     words = ["--contract", str(target), "--output", str(tmp_path / "set"), "--instruction", "stack"]
@@ -319,7 +319,7 @@ def test_drafts_of_bags_without_names_or_commands(tmp_path, capsys):
     )
     assert "--next-state-as-action" in (tmp_path / "a.yaml").read_text()
     its = read_contract(tmp_path / "a.yaml")
-    assert its.topics["/joint_states"].joints == its.state_names and len(its.state) == 3
+    assert its.topics["joint_states"].joints == its.state_names and len(its.state) == 3
     report = import_bag(path, its, tmp_path / "set", instruction="a", next_state=True)
     assert report.episodes[0].frames == COUNT - 1
     blind = bag(tmp_path / "blind", [entry for entry in streams() if "image" not in entry[0]])
