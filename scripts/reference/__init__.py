@@ -13,7 +13,7 @@ from pathlib import Path
 
 from reference.command_line import command_section, launch_arguments
 from reference.contract import contract_keys, contract_schema_text
-from reference.interfaces import message_tables, service_tables
+from reference.interfaces import action_tables, message_tables, service_tables
 from vla_adapter_ros.contract.key_texts import SCHEMA_FILE
 from vla_adapter_ros.control.supervisor import table_text
 from vla_adapter_ros.dataset.quality.page import checks_table, numbers_table
@@ -31,6 +31,7 @@ REGIONS: dict[str, Callable[[], str]] = {
     "launch arguments": launch_arguments,
     "messages": message_tables,
     "services": service_tables,
+    "actions": action_tables,
     "controller states": table_text,
     "quality checks": checks_table,
     "quality settings": numbers_table,

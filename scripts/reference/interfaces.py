@@ -1,4 +1,4 @@
-"""Messages and services of this package as Markdown tables, from msg/ and srv/."""
+"""Messages, services and actions of this package as Markdown tables, from msg/, srv/ and action/."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 
 FIELD = re.compile(r"^(?P<type>\S+)\s+(?P<name>\w+)\s*(?:#\s*(?P<text>.*))?$")
+PARTS = {1: [""], 2: ["request", "answer"], 3: ["goal", "result", "feedback"]}
 ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -19,6 +20,11 @@ def service_tables() -> str:
     return "\n".join(_page(file) for file in sorted((ROOT / "srv").glob("*.srv")))
 
 
+def action_tables() -> str:
+    """One table per action in action/; goal, result and feedback are told apart."""
+    return "\n".join(_page(file) for file in sorted((ROOT / "action").glob("*.action")))
+
+
 def _page(file: Path) -> str:
     halves = file.read_text(encoding="utf-8").split("---\n")
     said, rows = [], []
@@ -27,7 +33,7 @@ def _page(file: Path) -> str:
             if line.startswith("#"):
                 said.append(line.lstrip("# "))
             elif found := FIELD.match(line.strip()):
-                part = ["request", "answer"][number] if len(halves) == 2 else ""
+                part = PARTS[len(halves)][number]
                 text = (found["text"] or "").replace("|", "or")
                 rows.append(f"| {part} | `{found['name']}` | `{found['type']}` | {text} |")
     head = ["| part | field | type | meaning |", "|---|---|---|---|"]
