@@ -91,7 +91,7 @@ START: Mapping[str, LaunchArgument] = {
     ),
     "log_level": LaunchArgument(
         LogLevel.INFO.value,
-        "From which severity on the nodes' words are printed.",
+        "From which severity on the nodes' words are printed: debug, info, warn, error or fatal.",
         tuple(LogLevel.words()),
         read=LogLevel,
     ),
