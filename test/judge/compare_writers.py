@@ -41,7 +41,7 @@ def ours(root: Path, contract: Any) -> Calls:
 
     writer, pool = DatasetWriter(root, contract), ThreadPoolExecutor(1)
     saves = []
-    ages = dict.fromkeys((*contract.camera_names, "/joint_states", contract.action.topic), 0.0)
+    ages = dict.fromkeys((*contract.camera_names, contract.joint_state_topic, contract.action.topic), 0.0)
 
     def add(number: int, images: Images, state: np.ndarray, action: np.ndarray) -> None:
         writer.add_frame(Frame(number / RATE_HZ, images, state, action, ages, 0.0), 1)

@@ -36,7 +36,7 @@ def makers(contract: Contract) -> dict[str, SceneMaker]:
 
 def record(root: Path, contract: Contract, lengths: tuple[int, ...], first: int) -> None:
     """Record episodes whose rows are numbered from `first` on, in state and images."""
-    ages = {name: 0.0 for name in (*contract.camera_names, "/joint_states", contract.action.topic)}
+    ages = {name: 0.0 for name in (*contract.camera_names, contract.joint_state_topic, contract.action.topic)}
     number, scenes = first, makers(contract)
     with DatasetWriter(root, contract) as writer:
         for episode, length in enumerate(lengths):
