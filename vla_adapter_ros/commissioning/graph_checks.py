@@ -59,6 +59,7 @@ def check_running(contract: Contract | None, survey: GraphSurvey, expected: bool
         elif not results:
             results.note_pass("robot", f"{len(survey.nodes)} nodes run, none publishes images")
         return results
+    contract = in_namespace(contract, survey.namespace)
     if expected or any(survey.topic(name).publishers for name in expected_topics(contract)):
         return check_graph(contract, survey)
     results.note_pass("robot", f"{contract.name} does not run, so nothing was compared")

@@ -33,7 +33,7 @@ def test_what_is_said_last_wins_shipped_file_own_file_arguments(tmp_path):
 
 def test_what_nobody_gave_is_left_to_the_files():
     (controller,) = node_list(policy=False, simulate=False, mode="drive", contract="cr5")
-    (left,) = leave_to_files([controller], not_given={"mode", "contract", "lock_step"})
+    (left,) = leave_to_files([controller], not_given={"mode", "contract", "lock_step", "speed"})
     assert left.parameters == {"contract": "cr5", "armed": False}  # no file arms a real robot
     (kept,) = leave_to_files([controller], not_given={"contract"})
     assert kept.parameters["mode"] == "drive"
