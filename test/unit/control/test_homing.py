@@ -123,7 +123,7 @@ def test_a_pose_that_the_arm_does_not_have_is_refused(names, positions, why):
 
 def test_without_a_home_pose_it_says_what_to_do():
     with pytest.raises(CommandError, match="has no home pose: write its key home, or name a checkpoint"):
-        home_target(CONTRACT, (), ())
+        home_target(dataclasses.replace(CONTRACT, home={}), (), ())
 
 
 def boxed(box: Workspace, at: np.ndarray = TARGET) -> tuple[bool, str]:
