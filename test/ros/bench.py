@@ -53,6 +53,7 @@ class Bench:
         self.image_size: tuple[int, int] | None = (
             None  # height and width of all images, if not the contract's
         )
+        self.pictures: dict[str, np.ndarray] = {}  # camera -> what it sees, if not a plain gray
         self.image_encoding: dict[str, str] = {}  # camera -> what its messages say, if not rgb8
         self.joints_alive = True
         self.joint_override: dict[str, float] = {}
@@ -162,7 +163,8 @@ class Bench:
         for name in self.cameras:
             camera = CONTRACT.cameras[name]
             height, width = self.image_size or (camera.height, camera.width)
-            image = array_to_image(np.full((height, width, 3), 90, np.uint8), name)
+            plain = np.full((height, width, 3), 90, np.uint8)
+            image = array_to_image(self.pictures.get(name, plain), name)
             image.header.stamp = to_stamp(time_s)
             image.encoding = self.image_encoding.get(name, image.encoding)
             self._images[name].publish(image)

@@ -28,20 +28,22 @@ class Displacement:
     """
 
     camera: str
-    shift_m: float = 0.0
-    turn_rad: float = 0.0
+    shift_cm: float = 0.0
+    turn_deg: float = 0.0
 
     def apply(self, robot: SimulatedRobot, seed: int) -> None:
         """Displace the camera of a robot for the scene of a seed."""
         directions = np.random.default_rng([seed, 1]).normal(size=(2, 3))
         shift, turn = directions / np.linalg.norm(directions, axis=1, keepdims=True)
-        robot.world.displace_camera(self.camera, self.shift_m * shift, self.turn_rad * turn)
+        robot.world.displace_camera(
+            self.camera, self.shift_cm / 100 * shift, float(np.radians(self.turn_deg)) * turn
+        )
 
 
 def displacements(camera: str) -> list[Displacement]:
-    """Those that are measured: shifts, then turns."""
-    shifts = [Displacement(camera, shift_m=cm / 100) for cm in SHIFTS_CM]
-    return shifts + [Displacement(camera, turn_rad=float(np.radians(turn))) for turn in TURNS_DEG]
+    """Those that are measured: none, shifts, turns."""
+    shifts = [Displacement(camera, shift_cm=size) for size in SHIFTS_CM]
+    return shifts + [Displacement(camera, turn_deg=size) for size in TURNS_DEG]
 
 
 class _Loop:

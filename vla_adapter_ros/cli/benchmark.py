@@ -98,6 +98,26 @@ def add_benchmark_command(commands: Any) -> None:
     training.add_argument("--json", type=output_file, help="write the result here")
     training.set_defaults(run=_training)
 
+    scene = kinds.add_parser(
+        "scene", help="a camera is moved and turned in the simulator: score, warnings, success"
+    )
+    scene.add_argument(
+        "--checkpoint", default="franka_sim_tiny", help="directory or shipped name; default: %(default)s"
+    )
+    scene.add_argument("--camera", action="append", default=[], help="to displace; repeatable; default: all")
+    scene.add_argument(
+        "--scenes", type=whole(), default=30,
+        help="unseen scenes for each displacement; 0: success is not measured",
+    )  # fmt: skip
+    scene.add_argument("--unchanged", type=whole(), default=100, help="scenes in which nothing is displaced")
+    scene.add_argument("--jobs", type=COUNT, default=1, help="processes, one thread each")
+    scene.add_argument(
+        "--json", type=output_file,
+        help="write the result here; successes that an earlier result there has are not measured again",
+    )  # fmt: skip
+    scene.add_argument("--plot", type=output_file, help="draw it here (.png)")
+    scene.set_defaults(run=_scene)
+
 
 def _inference(options: argparse.Namespace) -> int:
     from vla_adapter_ros.benchmarks.inference import format_result, run_inference_benchmark
@@ -177,6 +197,27 @@ def _training(options: argparse.Namespace) -> int:
     )
     print(format_result(result))
     _write(options.json, result)
+    return 0
+
+
+def _scene(options: argparse.Namespace) -> int:
+    from vla_adapter_ros.benchmarks.scene import format_result, read_success, run_scene_benchmark
+    from vla_adapter_ros.benchmarks.scene_plot import plot_result
+    from vla_adapter_ros.cli.checkpoint_command import locate_checkpoint
+
+    result = run_scene_benchmark(
+        locate_checkpoint(options.checkpoint),
+        cameras=options.camera,
+        scenes=options.scenes,
+        unchanged=options.unchanged,
+        jobs=options.jobs,
+        known=read_success(options.json) if options.json else (),
+        report=lambda line: print(line, flush=True),
+    )
+    print(format_result(result).splitlines()[-1])
+    _write(options.json, result)
+    if options.plot:
+        plot_result(result, options.plot)
     return 0
 
 

@@ -5,7 +5,7 @@ GROUPS = {
     "data": ("record", "collect-demos", "dataset"),
     "train": ("finetune", "evaluate", "checkpoint"),
     "robot": ("doctor", "contract", "measure", "bringup"),
-    "operate": ("status", "watch", "instruct", "arm", "hold", "stop", "reset", "home", "speed"),
+    "operate": ("status", "watch", "instruct", "arm", "hold", "stop", "reset", "home", "speed", "scene"),
     "maintainers": ("benchmark", "pretrain-grounding"),
 }
 EXAMPLES = {
@@ -39,6 +39,11 @@ EXAMPLES = {
     ("hold",): ["hold"],
     ("stop",): ["stop", "stop --namespace /left"],
     ("reset",): ["reset"],
+    ("scene",): [
+        "scene --checkpoint my_checkpoint",
+        "scene --checkpoint my_checkpoint --image front=now.png",
+        "scene --checkpoint old_checkpoint --learn demos",
+    ],
     ("pretrain-grounding",): ["pretrain-grounding --output out/grounded_tiny --scenes 6000"],
     ("finetune",): [
         "finetune --dataset out/demonstrations --output out/checkpoint",

@@ -33,6 +33,7 @@ from vla_adapter_ros.cli.measure import add_measure
 from vla_adapter_ros.cli.operate import add_operation_commands
 from vla_adapter_ros.cli.parser import CommandParser, MainParser, add_descriptions
 from vla_adapter_ros.cli.record import add_record_command
+from vla_adapter_ros.cli.scene import add_scene_command
 from vla_adapter_ros.cli.status import add_status_commands
 from vla_adapter_ros.errors import VlaAdapterError
 from vla_adapter_ros.nodes.graph import graph_environment
@@ -106,6 +107,7 @@ def _parser() -> CommandParser:
     _add_pretrain_grounding(commands)
     add_status_commands(commands)
     add_operation_commands(commands)
+    add_scene_command(commands)
     add_finetune_command(commands)
     add_evaluate(commands)
     add_record_command(commands)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -11,6 +12,7 @@ import numpy as np
 
 from vla_adapter_ros.contract import Contract
 from vla_adapter_ros.errors import CheckpointError
+from vla_adapter_ros.files import write_file
 from vla_adapter_ros.untrusted import read_json, short
 
 TRAINING_RECORD = "training.json"
@@ -83,6 +85,21 @@ def middle_of(pose: StartPose, contract: Contract) -> dict[str, float]:
     joints = zip(contract.state_joints, contract.state, strict=True)
     measured = {joint: d.name for joint, d in joints if joint and d.field == "position"}
     return {j: pose[measured[j]].median for j in contract.arm_joints if measured[j] in pose}
+
+
+def write_start_pose(checkpoint: Path, pose: StartPose) -> None:
+    """Put a start pose into a checkpoint's record, in place of an older one; without a record, make one.
+
+    Raises:
+        CheckpointError: the record is damaged, or cannot be written.
+    """
+    path = checkpoint / TRAINING_RECORD
+    try:
+        record = read_json(path) if path.is_file() else {}
+        text = json.dumps({**record, START_POSE: plain_start_pose(pose)}) + "\n"
+        write_file(path, lambda to: to.write_text(text, encoding="utf-8"))
+    except (OSError, ValueError, TypeError) as error:
+        raise CheckpointError(f"{path} cannot be written anew: {error}") from None
 
 
 def _range(values: Any, where: str) -> StartRange:

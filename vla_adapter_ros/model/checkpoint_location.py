@@ -9,7 +9,7 @@ from vla_adapter_ros.errors import CheckpointError
 from vla_adapter_ros.hub import download, split_id
 from vla_adapter_ros.paths import locate
 
-ALLOWED = ("*.json", "*.txt", "*.safetensors", "*.pt", "*.yaml")
+ALLOWED = ("*.json", "*.txt", "*.safetensors", "*.pt", "*.yaml", "*.png")
 """What is downloaded: data, and never code."""
 IGNORED = ("lora_adapter/*", "*.py")
 

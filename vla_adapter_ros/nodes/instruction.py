@@ -9,6 +9,16 @@ from typing import Any
 from vla_adapter_ros.control.instructions import EndedBy, Ending
 from vla_adapter_ros.control.supervisor import HUMAN, STOPPED
 from vla_adapter_ros.nodes.conversions import seconds
+from vla_adapter_ros.texts import visible
+
+
+def readable_text(given: str) -> tuple[str, str]:
+    """The words of an instruction, and why they are refused; no words and no reason: stop and hold."""
+    words = " ".join(given.split())
+    text = visible(words)
+    if words and not text:
+        return "", f"instruction {words!r}: allowed is a text that can be read, or '' to stop and hold"
+    return text, ""
 
 
 @dataclass

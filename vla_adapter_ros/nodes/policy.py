@@ -24,7 +24,7 @@ from vla_adapter_ros.nodes.configured import Configured
 from vla_adapter_ros.nodes.conversions import chunk_message
 from vla_adapter_ros.nodes.execute_instruction import InstructionServer
 from vla_adapter_ros.nodes.graph_status import INPUT_PROBLEM, INSTRUCTION, NO_CHUNKS
-from vla_adapter_ros.nodes.instruction import Instruction
+from vla_adapter_ros.nodes.instruction import Instruction, readable_text
 from vla_adapter_ros.nodes.parameters import NO_CHECKPOINT, PolicyParameters
 from vla_adapter_ros.nodes.policy_loading import load_policy
 from vla_adapter_ros.nodes.process import run
@@ -35,7 +35,6 @@ from vla_adapter_ros.nodes.topics import CHUNK_TOPIC, DEPTH, INSTRUCTION_TOPIC, 
 from vla_adapter_ros.nodes.worker import Worker
 from vla_adapter_ros.observation.frame import Frame
 from vla_adapter_ros.srv import Instruct
-from vla_adapter_ros.texts import visible
 
 SILENCE_PERIOD_S = 0.05  # between two looks for streams that are silent
 
@@ -80,6 +79,7 @@ class ConfiguredPolicy(Configured[PolicyParameters]):
         self._instruction, self._why_ended, self._heard = Instruction(), "", _Heard()
         self._frame_problem = self._no_chunk = ""  # of the newest frame
         self._inference_s = np.nan  # of the newest chunk
+        self._newest: Frame | None = None  # good frame
         self._worker = Worker("inference", self._work)
         self._streams = StreamSubscriber(node, lambda _: self._worker.wake(), with_action=False)
         self._silence = self._watch_for_silence()
@@ -97,7 +97,7 @@ class ConfiguredPolicy(Configured[PolicyParameters]):
         """Start the worker thread; it waits for an instruction."""
         self._streams.start()
         self._silence = self._watch_for_silence()
-        self._heard, self._why_ended = _Heard(), ""
+        self._heard, self._why_ended, self._newest = _Heard(), "", None
         self._frame_problem = self._no_chunk = ""
         self._pacer.reset()
         self.node.own(self._worker.stop)
@@ -131,13 +131,12 @@ class ConfiguredPolicy(Configured[PolicyParameters]):
         Returns:
             The instruction, None if it is refused; and what there is to say.
         """
-        given = " ".join(words.split())
-        text = visible(given)
-        if given and not text:
-            why = f"instruction {given!r}: allowed is a text that can be read, or '' to stop and hold"
-            return None, why
-        if text and (refusal := self._not_ready(text)):
-            return None, refusal
+        text, refusal = readable_text(words)
+        if text:
+            refusal = self._not_ready(text)
+        changed = "" if refusal else self._scene_change(text)
+        if refusal or (changed and self._loaded.scene.refuses):
+            return None, refusal or changed
         number = self._instruction.number + 1
         if text:
             before = Ending(EndedBy.REPLACED, f"instruction {number} has replaced it")
@@ -148,7 +147,11 @@ class ConfiguredPolicy(Configured[PolicyParameters]):
         instruction = self._follow(text, before)
         if unknown := self._policy.tokenizer.unknown_words(text):
             message += f" (this checkpoint does not know: {', '.join(unknown)})"
-        self.node.get_logger().info(message)
+        if changed:
+            message += f". Warning: {changed}"
+            self.node.get_logger().warning(message)
+        else:
+            self.node.get_logger().info(message)
         return instruction, message
 
     def _not_ready(self, text: str) -> str:
@@ -170,6 +173,12 @@ class ConfiguredPolicy(Configured[PolicyParameters]):
             listeners=self._chunks.get_subscription_count(),
             text=long,
         )
+
+    def _scene_change(self, text: str) -> str:
+        """What has changed since the demonstrations; empty if nothing has, or the arm is at work already."""
+        if not text or self._instruction.text or self._newest is None:
+            return ""
+        return self._loaded.scene.changes(self._newest.images, self._newest.state)
 
     def _follow(self, text: str, ending: Ending) -> Instruction:
         """Make `text` the instruction; without words, what moves stops and holds.
@@ -234,6 +243,8 @@ class ConfiguredPolicy(Configured[PolicyParameters]):
     def _infer_from(self, frames: list[Frame]) -> None:
         for frame in frames[-1:]:  # older ones would only make chunks that are already late
             self._frame_problem = frame.problem
+            if not frame.problem:
+                self._newest = frame
             try:
                 self._infer_if_due(frame)
             except (VlaAdapterError, RuntimeError) as error:  # torch reports with RuntimeError

@@ -12,10 +12,12 @@ from vla_adapter_ros.contract.shipped import SHIPPED_CHECKPOINT
 from vla_adapter_ros.control.pacing import budget_complaint
 from vla_adapter_ros.errors import CheckpointError, ParameterError
 from vla_adapter_ros.model import VlaAdapterPolicy
+from vla_adapter_ros.model.checkpoint_location import find_checkpoint
 from vla_adapter_ros.model.device import describe_device, resolve_device, torch_type
 from vla_adapter_ros.model.timing import measure_predictions
 from vla_adapter_ros.nodes.graph_status import CHECKPOINT, CHUNK_MS, DEVICE, WEIGHTS
 from vla_adapter_ros.nodes.parameters import PolicyParameters
+from vla_adapter_ros.scene_check.scene import SceneMemory
 
 
 @dataclass(frozen=True)
@@ -26,11 +28,13 @@ class LoadedPolicy:
         policy: Ready to predict.
         path: Where it was read from.
         chunk_s: 99th percentile of its inference on this machine [s]; None where it was not measured.
+        scene: What the checkpoint knows of the scenes that its demonstrations began with.
     """
 
     policy: VlaAdapterPolicy
     path: str
     chunk_s: float | None
+    scene: SceneMemory
 
     def __str__(self) -> str:
         took = "" if self.chunk_s is None else f", {1e3 * self.chunk_s:.3g} ms per chunk"
@@ -68,7 +72,8 @@ def load_policy(parameters: PolicyParameters, contract: Contract) -> LoadedPolic
     chunk_s = (
         None if parameters.lock_step else _require_budget(policy, contract, parameters.execution_horizon)
     )
-    return LoadedPolicy(policy, path, chunk_s)
+    scene = SceneMemory.from_checkpoint(find_checkpoint(path), contract)
+    return LoadedPolicy(policy, path, chunk_s, scene)
 
 
 def open_policy(parameters: PolicyParameters) -> tuple[VlaAdapterPolicy, Contract]:

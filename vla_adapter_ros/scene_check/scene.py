@@ -16,7 +16,7 @@ from vla_adapter_ros.scene_check.start import StartComparison, compare_start
 from vla_adapter_ros.scene_check.store import read_references
 from vla_adapter_ros.scene_check.views import Verdict, ViewComparison, compare_view
 
-ADVICE = "`vla-adapter scene` shows what has changed"
+ADVICE = "`vla-adapter scene` shows what has changed and by how much"
 
 
 @dataclass(frozen=True)
@@ -85,8 +85,17 @@ class SceneMemory:
         start = None if state is None else compare_start(self._start, self._contract, state)
         return SceneComparison(views, start)
 
+    @property
+    def refuses(self) -> bool:
+        """Whether an instruction is refused when something has changed."""
+        return self._contract.safety.scene.check is SceneCheck.REFUSE
+
     def changes(self, images: Mapping[str, np.ndarray], state: np.ndarray | None) -> str:
-        """What has changed, as the contract wants it looked for; empty if nothing has, or nobody knows."""
+        """What the person is told before the arm moves: what has changed, and who shows it.
+
+        Empty where nothing has, where nobody knows, and where the contract says off.
+        """
         if self.is_empty or self._contract.safety.scene.check is SceneCheck.OFF:
             return ""
-        return self.compare(images, state).problem
+        problem = self.compare(images, state).problem
+        return f"this is not the scene of the demonstrations: {problem}. {ADVICE}" if problem else ""

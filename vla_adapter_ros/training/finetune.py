@@ -18,6 +18,7 @@ from vla_adapter_ros.contract import Contract
 from vla_adapter_ros.errors import TrainingError
 from vla_adapter_ros.model import VlaAdapterPolicy
 from vla_adapter_ros.paths import locate
+from vla_adapter_ros.scene_check.store import write_references
 from vla_adapter_ros.training.data.data_sources import Source
 from vla_adapter_ros.training.data.preflight import PAGE
 from vla_adapter_ros.training.data.samples import training_start_pose
@@ -36,6 +37,7 @@ from vla_adapter_ros.training.result import (
     write_result,
 )
 from vla_adapter_ros.training.run import TrainingRun, require_same_training
+from vla_adapter_ros.training.scene_references import reference_views
 from vla_adapter_ros.training.settings import Precision, make_settings
 from vla_adapter_ros.training.space import explain_writing
 from vla_adapter_ros.training.starting import Start
@@ -172,6 +174,7 @@ def _finish(
             temporary, result, bundle.record, steps=steps, validation_episodes=episodes,
             start_pose=training_start_pose(bundle.samples, train),
         )  # fmt: skip
+        write_references(temporary, reference_views(bundle.samples, train))
         temporary.rename(run.output)
         run.state_file.unlink(missing_ok=True)
     processes.wait()

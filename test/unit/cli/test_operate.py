@@ -35,10 +35,11 @@ def test_home_asks_for_the_pose_of_the_controller_a_contract_or_a_checkpoint(tmp
     assert list(asked.positions) == pytest.approx([n / 10 for n in range(7)])
 
 
-def test_a_home_that_nobody_knows_is_refused_before_anybody_is_called(capsys):
+def test_a_home_that_nobody_knows_is_refused_before_anybody_is_called(tmp_path, capsys):
     assert main(["home", "--contract", "panda"]) == 2
     assert "--contract panda: it has no home pose: write its key home" in capsys.readouterr().err
-    assert main(["home", "--checkpoint", "franka_sim_tiny"]) == 2
+    shutil.copy(checkpoints_folder() / "franka_sim_tiny" / "contract.yaml", tmp_path)
+    assert main(["home", "--checkpoint", str(tmp_path)]) == 2
     assert "does not say where its training episodes begin" in capsys.readouterr().err
     assert main(["home", "--contract", "no_such"]) == 1
     assert "shipped contracts" in capsys.readouterr().err

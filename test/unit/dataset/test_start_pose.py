@@ -38,7 +38,7 @@ def test_the_middle_is_told_by_joint():
 
 def test_checkpoints_of_earlier_versions_hold_none(tmp_path):
     assert read_start_pose(tmp_path) == {}
-    assert read_start_pose(checkpoints_folder() / "franka_sim_tiny") == {}
+    assert read_start_pose(checkpoints_folder() / "grounded_tiny") == {}
 
 
 @pytest.mark.parametrize(

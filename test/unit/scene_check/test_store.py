@@ -94,6 +94,8 @@ def test_what_has_changed_is_one_sentence_and_the_contract_may_turn_it_off(check
     moved = {"third_view": seen(room(), shift=(6, 0))}
     assert memory.compare(moved, None).verdict is Verdict.CHANGED
     said = memory.changes(moved, None)
-    assert said.startswith("camera third_view has moved: its image lies 5.9 px right"), said
+    assert "scene of the demonstrations: camera third_view has moved: its image lies 5.9 px right" in said
+    assert said.endswith("`vla-adapter scene` shows what has changed and by how much")
+    assert not memory.refuses
     off = replace(CONTRACT, safety=replace(CONTRACT.safety, scene=SceneLimits(check=SceneCheck.OFF)))
     assert SceneMemory.from_checkpoint(checkpoint, off).changes(moved, None) == ""

@@ -120,3 +120,21 @@ def test_unknown_cameras_are_refused(world: World) -> None:
         World({"roof": (64, 64)})
     with pytest.raises(SimulationError, match="third_view"):
         world.render("third_view")
+
+
+def test_a_displaced_camera_sees_from_elsewhere_until_it_is_put_back() -> None:
+    world = World({"third_view": (48, 48)}, "raycast")
+    world.reset(sample_scene(0))
+    before, index = world.render("third_view"), world.model.camera("third_view").id
+    place = world.data.cam_xpos[index].copy()
+    world.displace_camera("third_view", (0.0, 0.0, 0.05), (0.0, 0.0, 0.2))
+    turned = world.render("third_view")
+    assert np.linalg.norm(world.data.cam_xpos[index] - place) == pytest.approx(0.05)
+    assert (turned != before).mean() > 0.05
+    world.reset(sample_scene(0))
+    np.testing.assert_array_equal(world.render("third_view"), turned)
+    world.displace_camera("third_view", np.zeros(3), np.zeros(3))
+    np.testing.assert_array_equal(world.render("third_view"), before)
+    with pytest.raises(SimulationError, match="unknown camera 'gripper': allowed are third_view"):
+        world.displace_camera("gripper", np.zeros(3), np.zeros(3))
+    world.close()

@@ -16,6 +16,7 @@ from vla_adapter_ros.dataset.start_pose import read_start_pose
 from vla_adapter_ros.errors import CheckpointError, ContractMismatch, DatasetError, TrainingError
 from vla_adapter_ros.evaluation.finetuning import finetune_and_evaluate
 from vla_adapter_ros.model import VlaAdapterPolicy
+from vla_adapter_ros.scene_check.store import read_references
 from vla_adapter_ros.training.data.selection import pick_rows
 from vla_adapter_ros.training.finetune import finetune
 from vla_adapter_ros.training.optimizer import build_optimizer, learning_rate_factor
@@ -224,6 +225,9 @@ def test_the_result_file_tells_how_it_was_trained(trained):
     assert facts["settings"]["frames"] == 80
     assert facts["report"]["names"][-1] == "gripper"
     assert tuple(read_start_pose(trained.output)) == CONTRACT.state_names
+    views = read_references(trained.output)
+    assert tuple(views) == CONTRACT.camera_names
+    assert {view.size for view in views.values()} == {camera.size for camera in CONTRACT.cameras.values()}
     assert (trained.output.parent / "policy.report.html").is_file()
 
 

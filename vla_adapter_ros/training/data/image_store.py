@@ -143,15 +143,21 @@ class ImageStore:
         while len(self._cached) > self._max_cached:
             self._cached.popitem(last=False)
 
+    def original(self, row: int, camera: int) -> np.ndarray:
+        """Image of a row as it was recorded: uint8 (H, W, 3) RGB; `camera` is its place among the cameras.
+
+        Raises:
+            DatasetError: no readable video, or it has no such image.
+        """
+        part = int(np.searchsorted(self._starts, row, side="right")) - 1
+        data, at = self._data[part], row - int(self._starts[part])
+        firsts = [episode.first_row for episode in data.episodes]
+        episode = int(np.searchsorted(firsts, at, side="right")) - 1
+        return self._frames.image(data, self._cameras[camera], episode, at - firsts[episode])
+
     def _decode(self, rows: list[int], camera: int) -> list[np.ndarray]:
         """Images of rows in rising order, at the model's size."""
-        raw = []
-        for row in rows:
-            part = int(np.searchsorted(self._starts, row, side="right")) - 1
-            data, at = self._data[part], row - int(self._starts[part])
-            firsts = [episode.first_row for episode in data.episodes]
-            episode = int(np.searchsorted(firsts, at, side="right")) - 1
-            raw.append(self._frames.image(data, self._cameras[camera], episode, at - firsts[episode]))
+        raw = [self.original(row, camera) for row in rows]
         images: list[np.ndarray] = []
         for start in range(0, len(raw), _BLOCK):
             block = raw[start : start + _BLOCK]
