@@ -18,7 +18,7 @@ import numpy as np
 from vla_adapter_ros.errors import CheckpointError
 from vla_adapter_ros.files import write_file
 from vla_adapter_ros.scene_check.reference import LightRange, ReferenceView, stored_size
-from vla_adapter_ros.untrusted import is_name, leaves, read_json, short
+from vla_adapter_ros.untrusted import is_name, read_json, short
 
 FOLDER, INDEX = "scene", "scene.json"
 _OPAQUE = 255
@@ -106,7 +106,7 @@ def _read(checkpoint: Path, name: str, entry: Any) -> ReferenceView:
             "a size of 2 whole numbers, a brightness of 2 finite numbers and a color of 2 x 3, lowest first"
         )
         raise CheckpointError(f"{index}: {name} = {short(entry)}: needed is {needed}") from None
-    if leaves(path, checkpoint) or not path.is_file():
+    if not path.is_file():
         raise CheckpointError(
             f"{path} is not there: {index} names it; write both anew with `vla-adapter scene`"
         )

@@ -37,6 +37,14 @@ def test_what_is_written_is_read_again(checkpoint):
     np.testing.assert_array_equal(found.light.high, REFERENCE.light.high)
 
 
+def test_a_checkpoint_of_links_is_read(checkpoint, tmp_path):
+    linked = tmp_path / "installed" / "scene"
+    linked.mkdir(parents=True)
+    for file in (checkpoint / "scene").iterdir():
+        (linked / file.name).symlink_to(file)
+    assert set(read_references(linked.parent)) == {"third_view"}
+
+
 def test_older_references_go(checkpoint):
     write_references(checkpoint, {"gripper": REFERENCE})
     assert set(read_references(checkpoint)) == {"gripper"}
