@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import platform
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -131,6 +133,33 @@ def raise_priority(priority: int) -> str:
     except (AttributeError, OSError) as error:
         return str(error) or type(error).__name__
     return ""
+
+
+@contextlib.contextmanager
+def ordinary_scheduling() -> Iterator[None]:
+    """Take real-time scheduling away from every thread that gets it inside.
+
+    SVT-AV1 asks for it on behalf of whoever opens it as root, as in a container: its threads would keep the
+    processor from the control thread.
+    """
+    before = _real_time_threads()
+    try:
+        yield
+    finally:
+        for thread in _real_time_threads() - before:
+            with contextlib.suppress(OSError):  # it has ended
+                os.sched_setscheduler(thread, os.SCHED_OTHER, os.sched_param(0))
+
+
+def _real_time_threads() -> set[int]:
+    """Threads of this process with SCHED_FIFO or SCHED_RR; none on systems that do not tell."""
+    found = set()
+    with contextlib.suppress(OSError):
+        for name in os.listdir("/proc/self/task"):
+            with contextlib.suppress(OSError):  # it has ended
+                if os.sched_getscheduler(int(name)) in (os.SCHED_FIFO, os.SCHED_RR):
+                    found.add(int(name))
+    return found
 
 
 class CpuUsage:

@@ -19,6 +19,7 @@ from vla_adapter_ros.dataset.column_statistics import empty_histogram, image_his
 from vla_adapter_ros.dataset.depth import CODEC, PIXEL_FORMAT, DepthCoding, holds_depth
 from vla_adapter_ros.dataset.video_colors import yuv_planes
 from vla_adapter_ros.errors import DatasetError, RecordingError
+from vla_adapter_ros.system_info import ordinary_scheduling
 from vla_adapter_ros.untrusted import pointer_note
 
 _ENCODERS = {"h264": "libx264", "hevc": "libx265", "av1": "libsvtav1"}
@@ -155,6 +156,8 @@ class VideoEncoder:
             stream.time_base = stream.codec_context.time_base = Fraction(1, self._fps)
             stream.codec_context.thread_count = 1
             stream.options = {**(_DEPTH_OPTIONS if self._depth else _options(settings))}
+            with ordinary_scheduling():
+                stream.codec_context.open(strict=False)
             while (image := self._queue.get()) is not None:
                 if self._cancelled:
                     continue

@@ -13,6 +13,7 @@ from vla_adapter_ros.dataset.quality.episode import validate_episode
 from vla_adapter_ros.dataset.quality.images import measure_images
 from vla_adapter_ros.dataset.quality.samples import Samples
 from vla_adapter_ros.dataset.quality.settings import QualitySettings
+from vla_adapter_ros.system_info import ordinary_scheduling
 
 ROWS, FPS = 190, 30.0
 REPEATED = np.arange(12, ROWS, 19)  # ten rows, 5 %
@@ -58,6 +59,8 @@ def coded(frames: list[np.ndarray], coding) -> list[np.ndarray]:
     with av.open(file, "w", format="mp4") as container:
         stream = container.add_stream(codec, rate=30)
         stream.width, stream.height, stream.pix_fmt, stream.options = 128, 96, "yuv420p", options
+        with ordinary_scheduling():
+            stream.codec_context.open(strict=False)
         for frame in frames:
             container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
         container.mux(stream.encode())

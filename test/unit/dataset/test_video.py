@@ -1,8 +1,9 @@
-"""The encoder of one camera, where the disk fails it."""
+"""The encoder of one camera: where the disk fails it, and what it leaves to others."""
 
 from __future__ import annotations
 
 import contextlib
+import os
 import resource
 
 import numpy as np
@@ -33,3 +34,14 @@ def test_a_write_that_fails_is_told_at_once(tmp_path, images):
         for _ in range(images):
             encoder.add_image(rng.integers(0, 255, (64, 64, 3), dtype=np.uint8))
         encoder.finish_video()
+
+
+@pytest.mark.parametrize("codec", ["h264", "av1"])
+def test_no_thread_of_an_encoder_outranks_the_control_thread(tmp_path, codec):
+    """SVT-AV1 takes real-time scheduling where it may, as root in a container."""
+    encoder = VideoEncoder(tmp_path / "a.mp4", 10, 64, 64, VideoSettings(codec))
+    while not encoder.frames:
+        encoder.add_image(np.zeros((64, 64, 3), np.uint8))
+    policies = {os.sched_getscheduler(int(thread)) for thread in os.listdir("/proc/self/task")}
+    encoder.finish_video()
+    assert not policies & {os.SCHED_FIFO, os.SCHED_RR}
