@@ -92,6 +92,7 @@ def until(condition) -> None:
         time.sleep(0.05)
 
 
+@pytest.mark.slow
 def test_a_killed_recorder_comes_back_and_everything_ends_with_the_controller(bringup, tmp_path):
     running = bringup("--no-policy", "--record", str(tmp_path / "data"))
     with RecorderClient() as client:

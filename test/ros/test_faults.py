@@ -300,6 +300,7 @@ def test_clock_jump_in_motion(bench, graph, tmp_path, jump_s):
     measured[name] = (fault, time_to_rest(bench, since), status.reason)
 
 
+@pytest.mark.slow
 def test_controller_killed_and_restarted_in_motion(bench, graph, tmp_path):
     runner = start(bench, graph, tmp_path)
     bench.send_chunk(ramp())

@@ -64,6 +64,7 @@ def test_a_service_of_another_name_is_found_and_no_other_namespace_is_guessed(no
     assert lost.status == 1 and "others are in /left (--namespace)" in lost.error
 
 
+@pytest.mark.slow
 def test_the_status_is_that_of_a_namespace_whatever_topics_are_called(node):
     status = ControllerStatus(
         state="disarmed", first_cause="not armed yet: call ~/arm", control_source="none"

@@ -180,7 +180,7 @@ def test_a_goal_succeeds_when_its_time_is_over_and_says_on_its_way_how_it_goes(r
     robot.run(0.6, *BOTH)
     assert robot.newest("controller/status").state == "running" and goal.heard("running")
     newest = goal.feedback[-1]
-    assert newest.message == "" and newest.elapsed == pytest.approx(0.6, abs=0.05)
+    assert newest.message == "" and 0.3 < newest.elapsed < 0.7  # feedback comes now and then
     robot.run(0.5, *BOTH)
     assert goal.ended() == ("succeeded", True, "timeout", "its time of 1 s is over")
     assert dropped(robot)

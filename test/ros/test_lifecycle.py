@@ -142,6 +142,7 @@ def test_shutdown_in_motion_brings_the_arm_to_rest(bench, graph, tmp_path, comma
         assert max(sent[-2].data) > 0.1 and not any(sent[-1].data)
 
 
+@pytest.mark.slow
 def test_policy(bench, twice_round, random_checkpoint):
     twice_round("policy", checkpoint=str(random_checkpoint), require_controller=False)
     bench.run(0.3, "policy")

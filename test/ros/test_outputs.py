@@ -92,6 +92,7 @@ def test_the_arm_gets_there(moved, command, gripper):
         assert np.abs(end - start - WAY).max() < 0.01
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", ["joint_trajectory", "cartesian_twist"])
 def test_small_motions_of_the_tool(moved, command):
     arm = moved("franka_sim_ee", command={"type": command, "topic": "/arm/command"})

@@ -125,6 +125,7 @@ def test_a_text_that_the_model_cannot_hold_is_refused_with_both_numbers(bench):
     assert answer.message == "not ready: instruction of 25000 tokens: at most 410 fit"
 
 
+@pytest.mark.slow
 def test_a_policy_without_a_controller_refuses_unless_it_works_for_something_else(
     shared_bench, policy, graph, random_checkpoint
 ):
@@ -138,6 +139,7 @@ def test_a_policy_without_a_controller_refuses_unless_it_works_for_something_els
     assert instruct(bench, "").accepted  # to stop and hold is always right
 
 
+@pytest.mark.slow
 def test_contract_mismatch_ends_with_the_difference(random_checkpoint, tmp_path):
     other = dataclasses.replace(CONTRACT, rate_hz=20.0)
     write_contract(other, tmp_path / "other.yaml")

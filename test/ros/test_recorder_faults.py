@@ -30,6 +30,7 @@ def stage(bench, graph, tmp_path):
     return Stage(bench, graph, tmp_path, joy_buttons="toggle=0 discard=1 rerecord=2 save=3", silence_s=1.0)
 
 
+@pytest.mark.slow
 def test_a_camera_that_dies_or_changes_and_a_clock_that_jumps_end_the_episode(stage):
     stage.start()
     bench, cameras = stage.bench, set(stage.bench.cameras)
@@ -161,6 +162,7 @@ def kill_and_resume(stage, wait_s, rng):
     return status.episodes
 
 
+@pytest.mark.slow
 def test_a_killed_recorder_loses_only_its_episode_and_a_second_one_is_refused(stage):
     stage.start()
     stage.record("a")

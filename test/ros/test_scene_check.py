@@ -50,6 +50,7 @@ def instruct(bench, text):
     return bench.call(Instruct, "instruct", Instruct.Request(instruction=text))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("check", [SceneCheck.WARN, SceneCheck.REFUSE])
 def test_an_instruction_in_a_changed_scene_is_told_so_or_refused(bench, graph, checkpoint, tmp_path, check):
     safety = dataclasses.replace(CONTRACT.safety, scene=SceneLimits(check=check))

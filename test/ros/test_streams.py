@@ -271,7 +271,7 @@ def test_a_publisher_of_another_type_is_named(streams):
     talker.create_publisher(CompressedImage, camera, qos_profile_sensor_data)
     until(lambda: listener.count_publishers(camera))
     assert subscriber.mismatches() == [
-        f"{camera} is published as sensor_msgs/msg/CompressedImage, allowed is sensor_msgs/msg/Image"
+        f"/{camera} is published as sensor_msgs/msg/CompressedImage, allowed is sensor_msgs/msg/Image"
     ]
 
 

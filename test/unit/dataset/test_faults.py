@@ -176,6 +176,7 @@ def command(values):
     return change
 
 
+@pytest.mark.slow
 def test_a_gripper_that_chatters_or_grasps_twice_is_found(tmp_path):
     chatter = {n: float(n % 2) for n in range(20, 30)}
     assert findings(make_set(tmp_path / "chatter", change=command(chatter)))["gripper_chatter"] == "warn"

@@ -88,6 +88,7 @@ def test_each_cube_of_a_scene_is_named_once_and_the_right_one_counts(robot):
     assert sum(e.chunks for e in found) == len(oracle.texts)
 
 
+@pytest.mark.slow
 def test_a_policy_that_takes_another_cube_is_wrong_and_one_that_waits_lifts_nothing(robot):
     colors = robot.reset(5).colors
     other = Oracle(robot, lambda text: colors[(colors.index(color_in(text)) + 1) % len(colors)])

@@ -128,6 +128,7 @@ def test_workers_are_for_what_does_not_fit_memory():
     assert worker_count(settings(workers=3), in_memory=True) == 3
 
 
+@pytest.mark.slow
 def test_after_random_crops_the_checkpoint_cuts_out_the_middle(root, backbone, tmp_path):
     chosen = settings(augmentation="official")
     policy, samples = prepare(root, backbone, chosen)
