@@ -1,7 +1,8 @@
 """Closed sets of words: what settings, files, commands and nodes may choose from.
 
-A member is a `str`, so it is written to JSON and compared with stored words as before. The sets that the
-command line offers stand here, because this file imports nothing heavy and so costs no start-up time.
+A member is a `str`, so it is written to JSON and compared with stored words as before. The sets and
+ranges that the command line offers stand here, because this file imports nothing heavy and so costs no
+start-up time.
 """
 
 from __future__ import annotations
@@ -10,6 +11,11 @@ import typing
 from enum import Enum
 
 from vla_adapter_ros.untrusted import short
+
+SLOWEST, FASTEST = 0.1, 1.0
+"""At which fractions of its own speed a policy's motion may be carried out."""
+LARGEST_STEP = 0.02
+"""Of a joint whose delay is measured [rad]."""
 
 
 class Choice(str, Enum):

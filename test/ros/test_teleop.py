@@ -180,21 +180,13 @@ def test_an_episode_driven_by_hand_passes_its_quality_checks(device, driver, tmp
 
 @pytest.mark.slow
 def test_one_of_two_arms_is_driven_while_the_clutch_of_the_other_is_released(bench, graph, tmp_path):
-    data = two_hands.raw()
+    data = two_hands.with_two_controllers()
     names = list(two_hands.CONTRACT.action_names)
     leaders = [
         {"topic": f"/hand_{side}", "dimensions": its}
         for side, its in (("left", names[:3]), ("right", names[3:]))
     ]
     data["teleop"] = {"groups": leaders}
-    data["command"] = {
-        "type": "joint_trajectory",
-        "command_delay_s": 0.1,
-        "groups": [
-            {"topic": "/left/arm", "joints": ["left_waist", "left_elbow"]},
-            {"topic": "/right/arm", "joints": ["right_waist", "right_elbow"]},
-        ],
-    }
     contract = parse_contract(data)
     write_contract(contract, tmp_path / "contract.yaml")
     arms = Arms(bench, contract)

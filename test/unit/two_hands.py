@@ -66,6 +66,16 @@ def raw() -> dict:
     return yaml.safe_load(TEXT)
 
 
+def with_two_controllers() -> dict:
+    """The contract as plain data, with a controller for each arm."""
+    groups = [
+        {"topic": "/left/arm", "joints": ["left_waist", "left_elbow"]},
+        {"topic": "/right/arm", "joints": ["right_waist", "right_elbow"]},
+    ]
+    command = {"type": "joint_trajectory", "command_delay_s": 0.1, "groups": groups}
+    return {**raw(), "command": command}
+
+
 def without_hands() -> Contract:
     """The same arms without grippers."""
     data = raw()

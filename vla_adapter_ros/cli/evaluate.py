@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from vla_adapter_ros.choices import NamedCubes, RendererName
+from vla_adapter_ros.choices import FASTEST, SLOWEST, NamedCubes, RendererName
 from vla_adapter_ros.cli.arguments import (
     COUNT,
     DEVICE_HELP,
@@ -24,7 +24,6 @@ from vla_adapter_ros.cli.arguments import (
 )
 from vla_adapter_ros.cli.checkpoint_command import locate_checkpoint
 from vla_adapter_ros.contract.shipped import SHIPPED_CHECKPOINT
-from vla_adapter_ros.control.path_time import FASTEST, SLOWEST
 from vla_adapter_ros.errors import TrainingError
 
 

@@ -8,12 +8,13 @@ import os
 import sys
 from typing import TYPE_CHECKING, Any
 
+from vla_adapter_ros.choices import LARGEST_STEP
 from vla_adapter_ros.cli.arguments import CONTRACT_HELP, UsageError, number, whole
 from vla_adapter_ros.cli.operate import add_addressee, explained
-from vla_adapter_ros.commissioning.command_delay import LARGEST_STEP, Estimate, judge_delay
 from vla_adapter_ros.errors import ContractError, NoAnswerError, ServiceError
 
 if TYPE_CHECKING:
+    from vla_adapter_ros.commissioning.command_delay import Estimate
     from vla_adapter_ros.contract import Contract
     from vla_adapter_ros.nodes.delay_measurement import DelayMeasurement
 
@@ -43,6 +44,7 @@ def add_measure(commands: Any) -> None:
 
 
 def _delay(options: argparse.Namespace) -> int:
+    from vla_adapter_ros.commissioning.command_delay import judge_delay
     from vla_adapter_ros.commissioning.results import worst
     from vla_adapter_ros.dataset.quality.findings import Level
     from vla_adapter_ros.nodes.delay_measurement import DelayMeasurement, reach_controller

@@ -9,11 +9,9 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+from vla_adapter_ros.choices import FASTEST, SLOWEST
 from vla_adapter_ros.cli.arguments import UsageError, namespace, number
 from vla_adapter_ros.cli.checkpoint_command import locate_checkpoint
-from vla_adapter_ros.contract import read_contract
-from vla_adapter_ros.control.path_time import FASTEST, SLOWEST
-from vla_adapter_ros.dataset.start_pose import middle_of, read_start_pose
 from vla_adapter_ros.errors import NoAnswerError
 from vla_adapter_ros.nodes.graph import nobody_here
 
@@ -25,6 +23,8 @@ def _trigger(options: argparse.Namespace) -> tuple[type, Any]:
 
 
 def _home(options: argparse.Namespace) -> tuple[type, Any]:
+    from vla_adapter_ros.contract import read_contract
+    from vla_adapter_ros.dataset.start_pose import middle_of, read_start_pose
     from vla_adapter_ros.srv import Home
 
     pose: dict[str, float] = {}

@@ -10,13 +10,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from vla_adapter_ros.choices import LARGEST_STEP
 from vla_adapter_ros.commissioning.results import Results
 from vla_adapter_ros.contract import Contract
 from vla_adapter_ros.contract.enums import ActionSpace, CommandType, Unit
 from vla_adapter_ros.contract.schema import JointLimits
 from vla_adapter_ros.errors import CommandError, ContractError
 
-LARGEST_STEP = 0.02  # [rad]
 REST_S, SETTLE_S = 0.5, 0.8  # before a step begins, and after its end
 _SHORTEST_STEP_S = 0.4
 _EARLIEST_S, _LATEST_S, _GRID_S = -0.2, 0.6, 0.001  # delays that are tried

@@ -89,8 +89,7 @@ def check_next_states(contract: Contract, require: Require) -> None:
         "action.source", "next_state in ee_pose",
         "next_state with a state that has position.x to orientation.w of a pose topic",
     )  # fmt: skip
-    joints = zip(contract.state_joints, contract.state, strict=True)
-    measured = {joint for joint, d in joints if joint and d.field == "position"}
+    measured = contract.measured_joints
     wanted = dict(zip(contract.action_names, contract.action_joints, strict=True))
     wanted |= {gripper.dimension: gripper.joint for gripper in contract.grippers}
     for place, name in enumerate(contract.action_names):

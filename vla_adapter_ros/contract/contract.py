@@ -177,9 +177,14 @@ class Contract:
     @property
     def driven_state(self) -> tuple[str, ...]:
         """State value that measures the joint of each action value (A,); empty where none does."""
-        joints = zip(self.state_joints, self.state, strict=True)
-        measured = {joint: d.name for joint, d in joints if joint and d.field == "position"}
+        measured = self.measured_joints
         return tuple(measured.get(joint, "") for joint in self.action_joints)
+
+    @property
+    def measured_joints(self) -> dict[str, str]:
+        """Joint, as the contract calls it -> name of the state value that is its position."""
+        joints = zip(self.state_joints, self.state, strict=True)
+        return {joint: d.name for joint, d in joints if joint and d.field == "position"}
 
     @property
     def arm_columns(self) -> tuple[str, ...]:

@@ -11,9 +11,9 @@ from typing import NamedTuple
 
 import numpy as np
 
+from vla_adapter_ros.choices import FASTEST, SLOWEST
 from vla_adapter_ros.errors import CommandError
 
-SLOWEST, FASTEST = 0.1, 1.0
 RAMP_S = 1.0
 """How long a change of the speed takes [s]."""
 _MOST_RAMPS = 16  # remembered: nobody asks for times before them

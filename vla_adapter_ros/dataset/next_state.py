@@ -57,10 +57,9 @@ class NextState:
             for place, state in enumerate(contract.driven_state)
             if state and place not in self._commanded
         ]
-        positions = zip(contract.state_joints, contract.state, strict=True)
-        measured = {joint: names.index(d.name) for joint, d in positions if joint and d.field == "position"}
+        measured = contract.measured_joints
         self._grippers: list[tuple[int, int, Gripper]] = [
-            (place, measured[gripper.joint], gripper)
+            (place, names.index(measured[gripper.joint]), gripper)
             for place, gripper in zip(contract.gripper_places, contract.grippers, strict=True)
             if place not in self._commanded
         ]

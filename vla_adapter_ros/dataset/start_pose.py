@@ -82,8 +82,7 @@ def middle_of(pose: StartPose, contract: Contract) -> dict[str, float]:
         pose: State values by name.
         contract: Of the checkpoint; says which value measures which joint.
     """
-    joints = zip(contract.state_joints, contract.state, strict=True)
-    measured = {joint: d.name for joint, d in joints if joint and d.field == "position"}
+    measured = contract.measured_joints
     return {j: pose[measured[j]].median for j in contract.arm_joints if measured[j] in pose}
 
 

@@ -15,9 +15,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from vla_adapter_ros.choices import NamedCubes
+from vla_adapter_ros.choices import FASTEST, SLOWEST, NamedCubes
 from vla_adapter_ros.contract import Contract, read_contract, require_same
-from vla_adapter_ros.control.path_time import FASTEST, SLOWEST
 from vla_adapter_ros.errors import ParameterError, SimulationError
 from vla_adapter_ros.evaluation.policy_loop import Policy, run_policy
 from vla_adapter_ros.model import VlaAdapterPolicy

@@ -13,11 +13,11 @@ from rclpy.node import Node
 
 from vla_adapter_ros.errors import NoAnswerError, ServiceError
 from vla_adapter_ros.nodes.ros_client import RosClient
+from vla_adapter_ros.nodes.topics import node_of
 
 CONTROLLER_STATUS = "vla_adapter_ros/msg/ControllerStatus"
 RECORDER_STATUS = "vla_adapter_ros/msg/RecorderStatus"
 INSTRUCT = "vla_adapter_ros/srv/Instruct"
-_NOT_KNOWN_YET = "_NODE_NAME_UNKNOWN_"  # of a node that the graph does not know yet
 
 
 def publishers_of(node: Node, kind: str) -> dict[str, tuple[str, str]]:
@@ -35,9 +35,8 @@ def publishers_of(node: Node, kind: str) -> dict[str, tuple[str, str]]:
         if kind not in kinds:
             continue
         for publisher in node.get_publishers_info_by_topic(topic):
-            name, space = publisher.node_name, publisher.node_namespace
-            if name != _NOT_KNOWN_YET:
-                found[f"{space.rstrip('/')}/{name}"] = space, topic
+            if name := node_of(publisher):
+                found[name] = publisher.node_namespace, topic
     return found
 
 

@@ -7,8 +7,7 @@ from collections.abc import Collection, Iterable
 from rclpy.node import Node
 
 from vla_adapter_ros.contract import full_name
-
-_NOT_KNOWN_YET = "_NODE_NAME_UNKNOWN_"  # of a publisher whose node the graph does not know yet
+from vla_adapter_ros.nodes.topics import node_of
 
 
 def foreign_publisher(node: Node, topics: Iterable[str], allowed: Collection[str]) -> str:
@@ -23,7 +22,6 @@ def foreign_publisher(node: Node, topics: Iterable[str], allowed: Collection[str
     known = {node.get_fully_qualified_name(), *(full_name(name, node.get_namespace()) for name in allowed)}
     for topic in topics:
         for publisher in node.get_publishers_info_by_topic(node.resolve_topic_name(topic)):
-            name = f"{publisher.node_namespace.rstrip('/')}/{publisher.node_name}"
-            if name not in known and publisher.node_name != _NOT_KNOWN_YET:
+            if (name := node_of(publisher)) and name not in known:
                 return f"{name} publishes {topic} as well"
     return ""

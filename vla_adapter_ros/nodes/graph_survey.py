@@ -23,7 +23,7 @@ from vla_adapter_ros.control.urdf import ROBOT_DESCRIPTION
 from vla_adapter_ros.errors import ImageError, NoAnswerError
 from vla_adapter_ros.nodes import streams
 from vla_adapter_ros.nodes.ros_client import RosClient
-from vla_adapter_ros.nodes.topics import LATCHED
+from vla_adapter_ros.nodes.topics import LATCHED, node_of
 from vla_adapter_ros.observation import bag
 from vla_adapter_ros.observation.image_headers import picture_header
 
@@ -40,7 +40,6 @@ _IMAGES = (Image, CompressedImage)
 _UNSTAMPED = (Float64MultiArray, JointTrajectory)  # no header, or one that says when the motion begins
 _LIST_CONTROLLERS = "controller_manager_msgs/srv/ListControllers"
 _PACKAGES = ("control_msgs", "controller_manager_msgs", "cv_bridge")
-_NOT_KNOWN_YET = "_NODE_NAME_UNKNOWN_"
 
 
 def survey_graph(
@@ -137,13 +136,13 @@ class _Survey:
     def _ends(self, found: list[Any]) -> tuple[Endpoint, ...]:
         return tuple(
             Endpoint(
-                f"{end.node_namespace.rstrip('/')}/{end.node_name}",
+                name,
                 end.topic_type,
                 end.qos_profile.reliability.name == "RELIABLE",
                 end.qos_profile.durability.name == "TRANSIENT_LOCAL",
             )
             for end in found
-            if end.node_name not in (NAME, _NOT_KNOWN_YET)
+            if end.node_name != NAME and (name := node_of(end))
         )
 
     # What comes

@@ -9,10 +9,9 @@ from __future__ import annotations
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
-from vla_adapter_ros.choices import Choice, JogSpace, OnFail, RendererName, WeightType
+from vla_adapter_ros.choices import FASTEST, SLOWEST, Choice, JogSpace, OnFail, RendererName, WeightType
 from vla_adapter_ros.contract import Contract
 from vla_adapter_ros.contract.enums import Frame
-from vla_adapter_ros.control.path_time import FASTEST, SLOWEST
 from vla_adapter_ros.errors import ParameterError
 from vla_adapter_ros.settings import CHECKED, Flag, Number, Text, Whole
 

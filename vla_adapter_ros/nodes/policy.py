@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 from std_msgs.msg import String
 
+from vla_adapter_ros.choices import FASTEST, SLOWEST
 from vla_adapter_ros.control.chunk import Chunk
 from vla_adapter_ros.control.instructions import EndedBy, Ending
 from vla_adapter_ros.control.pacing import ChunkPacer
-from vla_adapter_ros.control.path_time import FASTEST, SLOWEST
 from vla_adapter_ros.dataset.leader import SILENCE_S
 from vla_adapter_ros.errors import ObservationError, VlaAdapterError
 from vla_adapter_ros.msg import ActionChunk, ControllerStatus

@@ -7,19 +7,20 @@ import time
 from typing import Any
 
 from diagnostic_msgs.msg import DiagnosticArray
-from rclpy.qos import QoSProfile, ReliabilityPolicy
+from rclpy.qos import QoSProfile
 
 from vla_adapter_ros.msg import ControllerStatus, RecorderStatus
 from vla_adapter_ros.nodes.addressee import CONTROLLER_STATUS, RECORDER_STATUS, publishers_of
 from vla_adapter_ros.nodes.graph_status import KIND, GraphStatus, NodeReport
 from vla_adapter_ros.nodes.ros_client import RosClient
+from vla_adapter_ros.nodes.streams import best_effort
 
 KINDS = ("simulator", "controller", "policy", "recorder")
 LOOK_S = 0.05  # between two looks at the graph
 LONGEST_LOOK_S = 0.25  # counts of a look: who got no processor meanwhile has heard nothing
 SHORTEST_S = 0.5  # counted so: for nodes that are not known yet
 LONGEST_S = 3.5  # where controller or policy is not known: discovery may take 3 s on one machine
-HEARS_ALL = QoSProfile(depth=50, reliability=ReliabilityPolicy.BEST_EFFORT)
+HEARS_ALL = best_effort(50)
 
 
 class StatusClient:

@@ -11,7 +11,7 @@ from vla_adapter_ros.dataset.layout import STATE
 from vla_adapter_ros.dataset.opening import Dataset, open_dataset
 from vla_adapter_ros.dataset.start_pose import StartPose, start_pose
 from vla_adapter_ros.errors import DatasetError
-from vla_adapter_ros.scene_check.reference import MOST_VIEWS, ReferenceView, make_reference
+from vla_adapter_ros.scene_check.reference import ReferenceView, make_reference, spread_views
 
 
 def first_views(data: Dataset, cameras: tuple[str, ...]) -> dict[str, ReferenceView]:
@@ -23,8 +23,7 @@ def first_views(data: Dataset, cameras: tuple[str, ...]) -> dict[str, ReferenceV
     """
     if not data.num_episodes:
         raise DatasetError(f"{data.root} holds no episode: at least one is needed")
-    count = min(MOST_VIEWS, data.num_episodes)
-    episodes = np.linspace(0, data.num_episodes - 1, count).astype(int).tolist()
+    episodes = spread_views(data.num_episodes).tolist()
     return {c: make_reference([data.image(c, episode, 0) for episode in episodes]) for c in cameras}
 
 

@@ -77,6 +77,11 @@ class ReferenceView:
         return _light_factors(image, self.image, self.share)
 
 
+def spread_views(count: int) -> np.ndarray:
+    """Places of the demonstrations that are looked at, at most `MOST_VIEWS` of `count`, evenly spread."""
+    return np.linspace(0, count - 1, min(MOST_VIEWS, count)).astype(int)
+
+
 def stored_size(size: tuple[int, int]) -> tuple[int, int]:
     """At which width and height a reference of images of some width and height is kept [px]."""
     factor = min(1.0, LONGEST_SIDE / max(size))

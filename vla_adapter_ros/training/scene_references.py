@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from vla_adapter_ros.scene_check.reference import MOST_VIEWS, ReferenceView, make_reference
+from vla_adapter_ros.scene_check.reference import ReferenceView, make_reference, spread_views
 from vla_adapter_ros.training.data.samples import Samples
 
 
@@ -18,7 +18,7 @@ def reference_views(samples: Samples, rows: np.ndarray) -> dict[str, ReferenceVi
         DatasetError: a first image cannot be read.
     """
     first = np.unique(samples.first[rows])
-    spread = first[np.linspace(0, len(first) - 1, min(MOST_VIEWS, len(first))).astype(int)]
+    spread = first[spread_views(len(first))]
     references = {}
     for place, camera in enumerate(samples.contract.camera_names):
         images = [samples.images.original(row, place) for row in spread.tolist()]

@@ -315,15 +315,7 @@ def test_every_action_space_says_the_same_motion(space, by_joint_positions):
 
 
 def test_one_arm_of_two_is_driven_and_the_other_rests():
-    data = two_hands.raw()
-    data["command"] = {
-        "type": "joint_trajectory",
-        "command_delay_s": 0.1,
-        "groups": [
-            {"topic": "/left/arm", "joints": ["left_waist", "left_elbow"]},
-            {"topic": "/right/arm", "joints": ["right_waist", "right_elbow"]},
-        ],
-    }
+    data = two_hands.with_two_controllers()
     contract = parse_contract(data)
     left, right = arm_part(contract, 1), arm_part(contract, 2)
     assert (left.joints, left.grippers) == ((0, 1), (0,)) and (right.joints, right.grippers) == ((2, 3), (1,))
