@@ -45,6 +45,7 @@ MEANING = {
     "/joy": "axes and buttons of the gamepad, as joy_node or game_controller_node sends them",
     "/recorder_node/command": "`start TEXT`, `stop`, `toggle`, `discard`, `rerecord`, `save`, in order",
     "/recorder_node/discard_episode": "drop the running or the pending episode",
+    "/recorder_node/label_episode": "say how an episode ended, with a reason",
     "/recorder_node/rerecord_episode": "drop or take back the newest episode, and begin again",
     "/recorder_node/save_pending": "save an episode that failed its quality checks",
     "/recorder_node/start_episode": "begin an episode; the answer says why not",

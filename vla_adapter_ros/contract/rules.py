@@ -22,6 +22,8 @@ from vla_adapter_ros.contract.enums import (
 from vla_adapter_ros.contract.schema import TOOL_COLUMNS, Topic
 from vla_adapter_ros.untrusted import NAME_RULE, is_name, short
 
+SHORTEST_OPERATOR_S = 0.5  # of `safety.operator_timeout_s`: one late message must not end an instruction
+
 
 def broken_rules(contract: Contract) -> list[str]:
     """What does not fit together: a sentence per rule, with key, value and what is allowed."""
@@ -33,7 +35,7 @@ def broken_rules(contract: Contract) -> list[str]:
 
     for rules in (
         _cameras, _state, check_commands, check_grippers, check_driven_joints, check_next_states, _groups,
-        _teleop, _tool, _limits, _home,
+        _teleop, _tool, _limits, _home, _operator,
     ):  # fmt: skip
         rules(contract, require)
     return broken
@@ -228,3 +230,11 @@ def _home(contract: Contract, require: Require) -> None:
         low, high = min(contract.limits[joint].position), max(contract.limits[joint].position)
         value = contract.home[joint]
         require(low <= value <= high, f"home.{joint}", value, f"{low:g} to {high:g}, the joint's limits")
+
+
+def _operator(contract: Contract, require: Require) -> None:
+    timeout_s = contract.safety.operator_timeout_s
+    require(
+        timeout_s == 0 or timeout_s >= SHORTEST_OPERATOR_S, "safety.operator_timeout_s", timeout_s,
+        f"0 (nobody watches), or {SHORTEST_OPERATOR_S:g} to 60: an operator's page is heard at 5 Hz",
+    )  # fmt: skip

@@ -47,5 +47,8 @@ class Safety:
     """`std_msgs/Bool` that must say true again and again for motion; none: no deadman switch."""
     deadman_timeout_s: Positive = 0.3
     """How old its last true may be [s]."""
+    operator_timeout_s: Annotated[Number, Field(ge=0, le=60)] = 0.0
+    """A policy's instruction ends when no operator was heard on `~/operator_alive` for so long [s]; 0: nobody
+    watches."""
     scene: SceneLimits = field(default_factory=SceneLimits)
     """What is compared with the demonstrations of the checkpoint before an instruction is followed."""

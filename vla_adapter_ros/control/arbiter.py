@@ -74,6 +74,7 @@ class Arbiter:
         self.supervisor = Supervisor(armed)
         self.instructions = Instructions()
         self.deadman = watchdogs.Deadman(contract.safety)
+        self.operator = watchdogs.OperatorWatch(contract.safety)
         self.kinematics_known = False
         self.source = NONE
         """Who leads: human, policy, home or none."""
@@ -235,7 +236,11 @@ class Arbiter:
         missing = watchdogs.kinematics_missing(self._contract, self.kinematics_known)
         foreign = f"{self.foreign}: stop it first" if self.foreign else ""
         released = self.deadman.released(time)
-        self.supervisor.observe(late or missing or foreign or released, bool(late or missing or foreign))
+        self.supervisor.observe(
+            late or missing or foreign or released,
+            bool(late or missing or foreign),
+            self.operator.refusal(time),
+        )
         return late, foreign or released
 
     def watch(self, time: float) -> None:
@@ -246,6 +251,8 @@ class Arbiter:
         active = (self.source != NONE and not self.yields) or self._motion.moving
         if (active or self.instructions.alive) and (fault := fault or stops):
             self.do(Event.FAULT, fault)
+        if self.instructions.alive and (silence := self.operator.ending(time)):
+            self._end_unwatched(silence, time)
         if not late:
             return
         silent = time - self._arm.stamp > safety.joint_state_timeout_s + safety.resume_within_s
@@ -292,6 +299,7 @@ class Arbiter:
         self._sources.clear()
         self.instructions.forget_time()
         self.deadman.accept(False, 0.0)
+        self.operator.forget()
         self.uncommanded = None
 
     # Inside
@@ -328,6 +336,13 @@ class Arbiter:
             self.do(Event.FAR, far)
             raise ChunkError(far)
         self.slow = bool(far)
+
+    def _end_unwatched(self, why: str, time: float) -> None:
+        """End an instruction that no operator watches, as `hold` does; a human who leads goes on."""
+        if self.source == HUMAN:
+            self.instructions.end(Ending(EndedBy.HOLD, why), time)
+        else:
+            self.do(Event.HOLD, why)
 
     def _go_home(self, time: float) -> str:
         """Who leads on the way home; nobody once the arm is there."""

@@ -40,6 +40,7 @@ class Chunk:
         instructed_at: When the instruction was given [s]; None: unknown.
         uncertainty: How unsure the policy is, in its own measure; 0 where unknown.
         reason: Of a chunk without rows, why the instruction ended; else empty.
+        checkpoint: Checkpoint that predicted the rows, name@fingerprint; empty: unknown.
     """
 
     stamp: float
@@ -54,6 +55,7 @@ class Chunk:
     instructed_at: float | None = None
     uncertainty: float = 0.0
     reason: str = ""
+    checkpoint: str = ""
 
     @property
     def end(self) -> float:

@@ -221,6 +221,11 @@ class MotionCore:
         self._arbiter.deadman.accept(pressed, self._clock.inside(stamp))
         self._arbiter.observe(self._clock.time)
 
+    def hear_operator(self, now: float) -> None:
+        """Take in a sign of life of the operator's page, received at `now` [s]."""
+        self._arbiter.operator.hear(self._clock.inside(now))
+        self._arbiter.observe(self._clock.time)
+
     def foreign(self, publisher: str) -> None:
         """Note another node that publishes what this controller publishes, in words; empty: there is none."""
         self._arbiter.foreign = publisher
@@ -362,6 +367,16 @@ class MotionCore:
     def refusal(self) -> str:
         """Why an instruction or a human's command would be refused now; empty: neither would be."""
         return self._arbiter.supervisor.refusal
+
+    @property
+    def operator_silent(self) -> bool:
+        """Whether a policy's instruction would be refused for want of an operator alone."""
+        return self._arbiter.supervisor.refused_for_policy
+
+    @property
+    def checkpoint(self) -> str:
+        """Checkpoint behind the newest accepted chunk; empty: unknown."""
+        return self._arbiter.instructions.checkpoint
 
     @property
     def foreign_publisher(self) -> str:

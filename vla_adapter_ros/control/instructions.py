@@ -55,6 +55,8 @@ class Instructions:
         """Its number."""
         self.sequence = -1
         """Number of its newest chunk."""
+        self.checkpoint = ""
+        """Checkpoint behind that chunk; empty: unknown."""
         self._stamp = -np.inf
         self._alive = False
         self._newest: dict[str, int] = {}  # by session
@@ -129,6 +131,7 @@ class Instructions:
     def _remember(self, chunk: Chunk) -> None:
         self.session, self.number = chunk.session_id, chunk.instruction_id
         self.sequence, self._stamp = chunk.sequence, chunk.stamp
+        self.checkpoint = chunk.checkpoint
         self._newest.pop(self.session, None)
         self._newest[self.session] = self.number
         while len(self._newest) > _MOST_SESSIONS:

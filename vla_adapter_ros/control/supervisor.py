@@ -175,6 +175,7 @@ class Supervisor:
         self._state = IDLE if armed else DISARMED
         self._reason = NO_INSTRUCTION if armed else NOT_ARMED
         self._cause, self._prevents_arming = "", False
+        self._cause_for_policy = ""
         self._over = True  # an END since the last BEGIN
 
     @property
@@ -185,7 +186,9 @@ class Supervisor:
     @property
     def reason(self) -> str:
         """Why nothing moves, in a sentence: the first cause, not what followed; empty in motion."""
-        prevents = self._state in (IDLE, GATED) or (self._state == DISARMED and self._prevents_arming)
+        if self._state in (IDLE, GATED):
+            return self._cause or self._cause_for_policy or self._reason
+        prevents = self._state == DISARMED and self._prevents_arming
         return self._cause if self._cause and prevents else self._reason
 
     @property
@@ -193,14 +196,22 @@ class Supervisor:
         """Why an instruction would be refused now; empty: it would not be."""
         return self.refusal_of(Event.INSTRUCTION)
 
-    def observe(self, cause: str, prevents_arming: bool = True) -> None:
-        """Note the cause that stands against motion now; empty: none.
+    @property
+    def refused_for_policy(self) -> bool:
+        """Whether an instruction would be refused by what stands against the policy alone."""
+        refusal = self.refusal
+        return bool(refusal) and refusal == self._cause_for_policy
+
+    def observe(self, cause: str, prevents_arming: bool = True, for_policy: str = "") -> None:
+        """Note the causes that stand against motion now; empty: none.
 
         Args:
             cause: Such as joint states that are too old, in a sentence.
             prevents_arming: Whether it stands against `arm` and `reset` as well.
+            for_policy: What stands against a policy's instruction alone, in a sentence.
         """
         self._cause, self._prevents_arming = cause, prevents_arming
+        self._cause_for_policy = for_policy
 
     def handle(self, event: Event, why: str = "") -> Decision:
         """Look up what an event does, and change the state.
@@ -240,7 +251,8 @@ class Supervisor:
             return _UNDER_WAY.get(self._state, self._reason)
         leaves = event is Event.ARM or (event is Event.RESET and self._state == HOLDING)
         if Effect.BEGIN in effect or (leaves and self._prevents_arming and self._state not in MOVING):
-            return self._cause
+            of_policy = event in (Event.INSTRUCTION, Event.CHUNK)
+            return self._cause or (self._cause_for_policy if of_policy else "")
         return ""
 
 

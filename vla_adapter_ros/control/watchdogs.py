@@ -67,3 +67,40 @@ class Deadman:
         if not self._safety.deadman_topic or now - self._pressed_at <= self._safety.deadman_timeout_s:
             return ""
         return "deadman switch is not held"
+
+
+class OperatorWatch:
+    """Whether the operator's page still speaks, if the contract asks for it."""
+
+    def __init__(self, safety: Safety) -> None:
+        self._timeout_s = safety.operator_timeout_s
+        self._heard_at = -np.inf
+
+    def hear(self, now: float) -> None:
+        """Take note of a sign of life that came at `now` [s]."""
+        self._heard_at = now
+
+    def forget(self) -> None:
+        """Forget what was heard: the clock was set, or nobody listened."""
+        self._heard_at = -np.inf
+
+    def refusal(self, now: float) -> str:
+        """Why a policy's instruction may not begin at `now` [s]; empty if it may."""
+        if not self._silent(now):
+            return ""
+        return f"no operator is heard on ~/operator_alive (safety.operator_timeout_s = {self._timeout_s:g})"
+
+    def ending(self, now: float) -> str:
+        """Why a policy's instruction ends at `now` [s]; empty if it goes on."""
+        if not self._silent(now):
+            return ""
+        if not np.isfinite(self._heard_at):
+            return self.refusal(now)
+        silent_s = now - self._heard_at
+        return (
+            f"The operator's page has been silent for {silent_s:.1f} s "
+            f"(safety.operator_timeout_s = {self._timeout_s:g})"
+        )
+
+    def _silent(self, now: float) -> bool:
+        return 0 < self._timeout_s < now - self._heard_at

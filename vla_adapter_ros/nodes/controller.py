@@ -7,7 +7,7 @@ from functools import partial
 from typing import Any
 
 from sensor_msgs.msg import JointState
-from std_msgs.msg import Bool
+from std_msgs.msg import Bool, Empty
 from std_srvs.srv import Trigger
 
 from vla_adapter_ros.control import Chunk
@@ -75,6 +75,8 @@ class ConfiguredController(Configured[ControllerParameters]):
         node.listen(Bool, "~/software_stop", self._on_software_stop, DEPTH)
         if contract.safety.deadman_topic:
             node.listen(Bool, contract.safety.deadman_topic, self._on_deadman, HEARS_ALL)
+        if contract.safety.operator_timeout_s > 0:
+            node.listen(Empty, "~/operator_alive", self._on_operator, DEPTH)
         for name, act in (
             ("arm", self._core.arm),
             ("hold", self._core.hold),
@@ -155,6 +157,10 @@ class ConfiguredController(Configured[ControllerParameters]):
     def _on_deadman(self, message: Bool) -> None:
         with self._lock:
             self._core.deadman(message.data, self.node.now())
+
+    def _on_operator(self, _: Empty) -> None:
+        with self._lock:
+            self._core.hear_operator(self.node.now())
 
     def _set_kinematics(self, build: Callable[[], ArmKinematics]) -> None:
         # One for the control thread, one for what is sent, one for chunks: none serves two threads.
