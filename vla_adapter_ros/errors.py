@@ -93,6 +93,10 @@ class NodeError(VlaAdapterError):
     """A node cannot begin its work."""
 
 
+class ConsoleError(VlaAdapterError):
+    """The operator's console cannot be served: its address, its token or its certificate."""
+
+
 class DeviceError(VlaAdapterError):
     """The settings of a human's device are malformed, or it sends something else than they say."""
 

@@ -43,4 +43,9 @@ def write_html(path: Path, template: str, **values: Any) -> None:
         values: What the template shows, by name; one that is missing is an error.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(_TEMPLATES.get_template(f"{template}.html").render(values), encoding="utf-8")
+    path.write_text(render(template, **values), encoding="utf-8")
+
+
+def render(template: str, **values: Any) -> str:
+    """A page as text; for the arguments see `write_html`."""
+    return _TEMPLATES.get_template(f"{template}.html").render(values)

@@ -133,6 +133,18 @@ def add_teleop(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
 
 
+def add_console(parser: argparse.ArgumentParser) -> None:
+    """Add `--console`, and what its pages show beside the robot."""
+    parser.add_argument(
+        "--console", action="store_true",
+        help="also serve the operator's pages, on this computer alone: http://localhost:8088/",
+    )  # fmt: skip
+    parser.add_argument(
+        "--runs", type=any_path, metavar="FOLDER",
+        help="folder in which the pages look for fine-tunings; default: none",
+    )  # fmt: skip
+
+
 def _device_settings(text: str) -> str:
     """Shipped name or file of a human's device; what is wrong with it is said before anything starts."""
     try:

@@ -9,6 +9,7 @@ from contextlib import ExitStack
 from typing import Any
 
 from vla_adapter_ros.cli.arguments import (
+    add_console,
     add_parameter,
     add_robot,
     add_teleop,
@@ -35,6 +36,7 @@ CONSEQUENCES = {
     "policy": "the arm holds until there is a new instruction",
     "recorder": "the episode that was being recorded is lost, saved ones are not",
     "teleop": "the arm comes to rest until the clutch is taken anew",
+    "console": "the robot goes on as it did, and pages connect again by themselves",
 }
 
 
@@ -56,6 +58,7 @@ def add_bringup(commands: Any) -> None:
         help="also start the recorder, with this data set; default: none",
     )
     add_teleop(bringup)
+    add_console(bringup)
     bringup.add_argument("--lock-step", action="store_true", help="simulated time waits for the nodes")
     add_parameter(bringup, SimulatorParameters, "renderer")
     add_parameter(bringup, SimulatorParameters, "seed")
@@ -109,6 +112,8 @@ def _bringup(options: argparse.Namespace) -> int:
         compiled=options.compile,
         mode=options.mode,
         speed=options.speed,
+        console=options.console,
+        runs=str(options.runs or ""),
     )
     if not nodes:
         raise ParameterError("no node is left to start: leave one of --robot --no-controller --no-policy out")

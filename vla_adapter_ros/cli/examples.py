@@ -5,7 +5,19 @@ GROUPS = {
     "data": ("record", "collect-demos", "dataset"),
     "train": ("finetune", "evaluate", "checkpoint"),
     "robot": ("doctor", "contract", "measure", "bringup"),
-    "operate": ("status", "watch", "instruct", "arm", "hold", "stop", "reset", "home", "speed", "scene"),
+    "operate": (
+        "status",
+        "watch",
+        "instruct",
+        "arm",
+        "hold",
+        "stop",
+        "reset",
+        "home",
+        "speed",
+        "scene",
+        "console",
+    ),
     "maintainers": ("benchmark", "pretrain-grounding"),
 }
 EXAMPLES = {
@@ -27,6 +39,7 @@ EXAMPLES = {
     ("measure", "delay"): ["measure delay", "measure delay --joint wrist_3_joint --step 0.01 --repeats 3"],
     ("bringup",): [
         "bringup",
+        "bringup --console --record demos",
         "bringup --robot --contract my_arm.yaml --checkpoint my_checkpoint",
         "bringup --robot --contract my_arm.yaml --no-policy --mode dry_run",
     ],
@@ -43,6 +56,10 @@ EXAMPLES = {
         "scene --checkpoint my_checkpoint",
         "scene --checkpoint my_checkpoint --image front=now.png",
         "scene --checkpoint old_checkpoint --learn demos",
+    ],
+    ("console",): [
+        "console --contract my_arm.yaml --dataset demos",
+        "console --contract my_arm.yaml --host 0.0.0.0 --tls-certificate cert.pem --tls-key key.pem",
     ],
     ("pretrain-grounding",): ["pretrain-grounding --output out/grounded_tiny --scenes 6000"],
     ("finetune",): [

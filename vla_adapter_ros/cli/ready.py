@@ -4,19 +4,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Collection
-from pathlib import Path
 
-from vla_adapter_ros.contract.resources import checkpoints_folder
 from vla_adapter_ros.nodes.graph import LOOPBACK, RANGE
-from vla_adapter_ros.nodes.graph_status import (
-    ACTIVE,
-    CHECKPOINT,
-    CHUNK_MS,
-    DEVICE,
-    WEIGHTS,
-    GraphStatus,
-    NodeReport,
-)
+from vla_adapter_ros.nodes.graph_status import ACTIVE, GraphStatus
+from vla_adapter_ros.nodes.status_words import policy_text
 
 
 def ready_line(status: GraphStatus, kinds: Collection[str], contract: str) -> str:
@@ -35,17 +26,6 @@ def ready_line(status: GraphStatus, kinds: Collection[str], contract: str) -> st
     if policy is not None and "policy" in kinds:
         parts.insert(0, policy_text(policy) or "no checkpoint")
     return f"ready: {', '.join(parts)}"
-
-
-def policy_text(report: NodeReport) -> str:
-    """Checkpoint, device, type of the weights and time per chunk; empty where no checkpoint is loaded."""
-    values = report.values
-    if not values.get(CHECKPOINT):
-        return ""
-    path = Path(values[CHECKPOINT])
-    name = path.name if path.parent == checkpoints_folder() else str(path)
-    took = f", {values[CHUNK_MS]} ms per chunk" if values.get(CHUNK_MS) else ""
-    return f"checkpoint {name} {values[DEVICE]}, {values[WEIGHTS]}{took}"
 
 
 def discovery_range() -> str:

@@ -55,13 +55,14 @@ def _watch(options: argparse.Namespace) -> int:
 def lines(status: GraphStatus) -> list[str]:
     """The picture as text."""
     from vla_adapter_ros.nodes.graph_status import why_nothing_moves
+    from vla_adapter_ros.nodes.status_words import leader_text, node_text
 
     controller = status.controller
     table = [("robot", f"namespace {status.namespace}, ROS_DOMAIN_ID {_domain()}")]
     if controller is not None:
         mode = "" if controller.mode == "drive" else f", mode {controller.mode}"
         mode += "" if controller.speed == 1.0 else f", speed {controller.speed:g}"
-        table.append(("state", f"{controller.state}, {_leader(controller.control_source)}{mode}"))
+        table.append(("state", f"{controller.state}, {leader_text(controller.control_source)}{mode}"))
     table.append(("why", why_nothing_moves(status) or "nothing stands against motion"))
     if controller is not None:
         p50, p99 = controller.latency_p50, controller.latency_p99
@@ -69,7 +70,7 @@ def lines(status: GraphStatus) -> list[str]:
         table.append(
             ("latency", f"p50 {p50:.3f} s, p99 {p99:.3f} s" if known else "no chunk was executed yet")
         )
-    table += [(kind, _node(status, kind)) for kind in ("simulator", "controller", "policy", "recorder")]
+    table += [(kind, node_text(status, kind)) for kind in ("simulator", "controller", "policy", "recorder")]
     streams = [
         (name, f"{rate:5.1f} Hz, {f'{age:.3f} s old' if math.isfinite(age) else 'nothing yet'}")
         for name, (rate, age) in status.streams.items()
@@ -107,27 +108,6 @@ def as_json(status: GraphStatus) -> dict[str, Any]:
 
 def _report(report: NodeReport) -> dict[str, Any]:
     return {"lifecycle": report.lifecycle, "text": report.text, "values": dict(report.values)}
-
-
-def _node(status: GraphStatus, kind: str) -> str:
-    """How one node is, in a line."""
-    from vla_adapter_ros.cli.ready import policy_text
-
-    report = status.reports.get(kind)
-    if report is None or not report.heard:
-        return status.problem_of(kind) if kind in status.names else "does not run"
-    parts = [report.lifecycle if report.text in ("ok", report.lifecycle) else report.text]
-    values = report.values
-    if kind == "policy":
-        parts.append(policy_text(report) or "no checkpoint")
-        parts += [f"instruction {values['instruction']!r}"] if values.get("instruction") else []
-    if kind == "recorder" and status.recorder is not None:
-        parts.append(f"{status.recorder.state}, {status.recorder.episodes} episodes")
-    return "; ".join(parts)
-
-
-def _leader(source: str) -> str:
-    return {"none": "nobody leads", "human": "a human leads"}.get(source, f"the {source} leads")
 
 
 def _finite(value: float) -> float | None:

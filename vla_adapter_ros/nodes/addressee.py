@@ -52,12 +52,12 @@ def find_controller_service(client: RosClient, service: str, patience_s: float) 
         NoAnswerError: there is none in this namespace.
         ServiceError: there are several.
     """
+    return _find_node_service(client, CONTROLLER_STATUS, "controller_node", service, patience_s)
 
-    def find() -> dict[str, str]:
-        publishers = publishers_of(client.node, CONTROLLER_STATUS)
-        return {f"{name}/{service}": space for name, (space, _) in publishers.items()}
 
-    return _find(client, find, f"controller_node/{service}", patience_s)
+def find_recorder_service(client: RosClient, service: str, patience_s: float) -> tuple[str, float]:
+    """As `find_controller_service`, for a service of the recorder."""
+    return _find_node_service(client, RECORDER_STATUS, "recorder_node", service, patience_s)
 
 
 def find_instruct_service(client: RosClient, patience_s: float) -> tuple[str, float]:
@@ -84,6 +84,18 @@ def the_one_of(found: dict[str, str], namespace: str) -> str:
     if len(here) > 1:
         raise ServiceError(f"{' and '.join(here)} are both in namespace {namespace}: stop one of the two")
     return here[0] if here else ""
+
+
+def _find_node_service(
+    client: RosClient, status: str, usual: str, service: str, patience_s: float
+) -> tuple[str, float]:
+    """As `find_controller_service`, for the node that publishes such a status."""
+
+    def find() -> dict[str, str]:
+        publishers = publishers_of(client.node, status)
+        return {f"{name}/{service}": space for name, (space, _) in publishers.items()}
+
+    return _find(client, find, f"{usual}/{service}", patience_s)
 
 
 def _find(

@@ -122,6 +122,8 @@ def node_list(
     mode: str = "drive",
     speed: float = 1.0,
     client: bool = False,
+    console: bool = False,
+    runs: str = "",
 ) -> list[NodeSpec]:
     """The processes of a bring-up.
 
@@ -143,6 +145,8 @@ def node_list(
         mode: Of the controller: drive, dry_run, shadow or row_pass_through.
         speed: At which the policy's motion is carried out, 0.1 to 1.
         client: Whether lock step also waits for a `GraphClient`.
+        console: Whether the operator's pages are served.
+        runs: Folder of fine-tunings that the pages show; empty: none.
     """
     if (
         mode == ControllerMode.DRY_RUN
@@ -165,8 +169,10 @@ def node_list(
         nodes.append(NodeSpec("recorder", common | {"dataset": str(record)}))
     if teleop:
         nodes.append(NodeSpec("teleop", common | {"device": teleop}))
+    awaited = [node.kind for node in nodes] + ["client"] * client
+    if console:  # which nobody waits for: it may hang
+        nodes.append(NodeSpec("console", common | {"lock_step": False, "dataset": str(record), "runs": runs}))
     if simulate:
-        awaited = [node.kind for node in nodes] + ["client"] * client
         own = {"use_sim_time": False, "renderer": renderer, "seed": seed, "awaited": ",".join(awaited)}
         nodes.insert(0, NodeSpec("simulator", common | own))
     return nodes
@@ -180,6 +186,7 @@ def recording_nodes(
     controller: bool = True,
     teleop: str = "",
     renderer: str = "auto",
+    console: bool = False,
     **recorder: Any,
 ) -> list[NodeSpec]:
     """The processes of a recording: `node_list` without a policy.
@@ -188,7 +195,7 @@ def recording_nodes(
 
     Args:
         dataset: Data set directory.
-        contract, simulate, controller, teleop, renderer: See `node_list`.
+        contract, simulate, controller, teleop, renderer, console: See `node_list`.
         recorder: Further parameters of the recorder, by name.
 
     Raises:
@@ -202,6 +209,7 @@ def recording_nodes(
         record=dataset,
         teleop=teleop,
         renderer=renderer,
+        console=console,
     )
     for node in nodes:
         if node.kind == "recorder":

@@ -105,6 +105,9 @@ TELEOP = LaunchArgument(
     "What a human drives the arm with: gamepad, xbox, playstation, spacemouse, jog, or a YAML file; empty: "
     "no teleoperation node.",
 )
+CONSOLE = _switch(
+    False, "Serve the operator's console, at http://localhost:8088/ unless parameters say otherwise."
+)
 BRINGUP: Mapping[str, LaunchArgument] = {
     "contract": _parameter(CommonParameters, "contract"),
     "checkpoint": _parameter(PolicyParameters, "checkpoint"),
@@ -113,6 +116,7 @@ BRINGUP: Mapping[str, LaunchArgument] = {
     "policy": _switch(True, "Start the policy; false where it runs on another computer, or not at all."),
     "record": LaunchArgument("", "Data set directory for the recorder; empty: no recorder."),
     "teleop": TELEOP,
+    "console": CONSOLE,
     "lock_step": _switch(False, "Simulated time waits for the nodes instead of running in real time."),
     "renderer": _parameter(SimulatorParameters, "renderer"),
     "seed": _parameter(SimulatorParameters, "seed"),
@@ -127,6 +131,7 @@ RECORD: Mapping[str, LaunchArgument] = {
     "simulate": SIMULATE,
     "controller": CONTROLLER,
     "teleop": TELEOP,
+    "console": CONSOLE,
     **{
         name: _parameter(RecorderParameters, name)
         for name in ("instruction", "joy_buttons", "on_fail", "verdict")

@@ -9,10 +9,11 @@ from __future__ import annotations
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
-from vla_adapter_ros.choices import FASTEST, SLOWEST, Choice, JogSpace, OnFail, RendererName, WeightType
+from vla_adapter_ros.choices import FASTEST, SLOWEST, Choice, OnFail, RendererName, WeightType
 from vla_adapter_ros.contract import Contract
-from vla_adapter_ros.contract.enums import Frame
 from vla_adapter_ros.errors import ParameterError
+from vla_adapter_ros.nodes.common_parameters import CommonParameters
+from vla_adapter_ros.nodes.operator_parameters import ConsoleParameters, TeleopParameters
 from vla_adapter_ros.settings import CHECKED, Flag, Number, Text, Whole
 
 
@@ -59,21 +60,6 @@ class TrajectoryStart(Choice):
 
     DESIRED = "desired"
     MEASURED = "measured"
-
-
-@dataclass(frozen=True, config=CHECKED)
-class CommonParameters:
-    """Parameters of every node."""
-
-    contract: Text = Field(
-        "franka_sim", description="Robot contract: path of a YAML file, or a shipped name."
-    )
-    autostart: Flag = Field(
-        True, description="Configure and activate at start; false leaves both to a lifecycle manager."
-    )
-    lock_step: Flag = Field(
-        False, description="Acknowledge simulated time to the simulator, which then waits."
-    )
 
 
 @dataclass(frozen=True, config=CHECKED)
@@ -279,74 +265,11 @@ class SimulatorParameters(CommonParameters):
     )
 
 
-@dataclass(frozen=True, config=CHECKED)
-class TeleopParameters(CommonParameters):
-    """Parameters of the teleoperation node."""
-
-    device: Text = Field(
-        "gamepad",
-        description=(
-            "What the human holds: gamepad, xbox, playstation, spacemouse, a YAML file; or jog: only the "
-            "topics for jogging."
-        ),
-    )
-    group: Whole = Field(
-        0,
-        ge=0,
-        le=99,
-        description=(
-            "Arm that is driven: 0: all joints; from 1 on an entry of teleop.groups, or else of "
-            "command.groups of the contract."
-        ),
-    )
-    space: JogSpace = Field(
-        JogSpace.AUTO,
-        description="What moves: the tool, or joints one by one; auto: the tool where a URDF is known.",
-    )
-    frame: Frame = Field(Frame.BASE, description="Along whose axes the tool moves and turns.")
-    linear_speed: Number = Field(0.15, ge=0.001, le=1.0, description="Largest speed of the tool [m/s].")
-    angular_speed: Number = Field(
-        0.6, ge=0.01, le=3.0, description="Largest speed at which the tool turns [rad/s]."
-    )
-    joint_speed: Number = Field(
-        0.3,
-        ge=0.01,
-        le=1.0,
-        description="Largest velocity of a joint, as a fraction of its limit in the contract.",
-    )
-    slow_factor: Number = Field(
-        0.25, ge=0.01, le=1.0, description="Factor of all speeds while the slow button is held."
-    )
-    ramp_s: Number = Field(
-        0.2, ge=0.0, le=2.0, description="Time from rest to the largest speed, and back [s]."
-    )
-    silence_s: Number = Field(
-        0.25,
-        ge=0.05,
-        le=2.0,
-        description="A device that is silent for longer, or whose messages are older, moves nothing [s].",
-    )
-    rate_hz: Number = Field(50.0, ge=20.0, le=200.0, description="Commands per second [Hz].")
-    urdf: Text = Field(
-        "",
-        description=(
-            "The arm's URDF: absolute path, or package:NAME/PATH; empty: that of the contract, else the "
-            "topic robot_description."
-        ),
-    )
-    base_link: Text = Field(
-        "", description="Frame of the motion; empty: that of the contract, else the URDF's root."
-    )
-    tool_link: Text = Field(
-        "",
-        description="The tool; empty: that of the contract, else the link at the arm's end called so.",
-    )
-
-
 KINDS: dict[str, type[CommonParameters]] = {
     "policy": PolicyParameters,
     "controller": ControllerParameters,
     "recorder": RecorderParameters,
     "simulator": SimulatorParameters,
     "teleop": TeleopParameters,
+    "console": ConsoleParameters,
 }

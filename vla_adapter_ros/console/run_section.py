@@ -1,0 +1,158 @@
+"""Run: see the cameras, give an instruction, and know why nothing moves."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+from nicegui import ui
+
+from vla_adapter_ros.choices import FASTEST, SLOWEST
+from vla_adapter_ros.console.elements import Cameras, Plots
+from vla_adapter_ros.console.views import Answer, RobotView
+
+if TYPE_CHECKING:
+    from vla_adapter_ros.console.page import Page
+
+COMMANDS = {
+    "arm": ("Arm", "Allow the controller to move the arm; nothing moves by that."),
+    "hold": ("Hold", "End the instruction: the arm comes to rest and holds."),
+    "reset": ("Reset", "End a stop; nothing moves by that."),
+    "home": ("Home", "Bring the arm home, slowly and within its limits."),
+}
+
+
+class RunSection:
+    """Cameras at the left, instruction and state at the right, curves below.
+
+    Args:
+        page: Whose section it is.
+    """
+
+    def __init__(self, page: Page) -> None:
+        self._page, console = page, page.console
+        self._known: tuple[str, ...] = ()
+        with ui.element("div").classes("run"):
+            Cameras(console.hub.cameras)
+            with ui.element("div").classes("side"):
+                self._build_instruction()
+                self._why = ui.label().classes("why").props('role="status"')
+                with ui.element("div").classes("commands"):
+                    for name, (title, text) in COMMANDS.items():
+                        ui.button(title, on_click=lambda name=name: self._command(name)).tooltip(text).props(
+                            "no-caps outline"
+                        )
+                self._build_speed()
+                self._facts = _Table("Facts", ("", ""))
+                self._streams = _Table("Streams", ("Stream", "Rate", "Age"))
+                self._nodes = _Table("Nodes", ("Node", "State"))
+        ui.label("What it wants").classes("title").props('role="heading" aria-level="2"')
+        Plots(console.curves.names)
+
+    def refresh(self, view: RobotView) -> None:
+        """Show the newest."""
+        self._why.set_text(_why(view))
+        self._why.classes(replace=f"why {'moves' if not view.why else 'stands'}")
+        self._followed.set_text(
+            f"Follows: {view.instruction}" if view.instruction else "Follows no instruction."
+        )
+        self._facts.fill([(title, text) for title, text in view.facts.items()])
+        self._streams.fill([(s.name, f"{s.rate_hz:.1f} Hz", _age(s.age_s)) for s in view.streams])
+        self._nodes.fill(list(view.nodes.items()))
+        self._speed_shown.set_text(f"Speed {view.speed:.0%}")
+        known = tuple(self._page.console.sentences())
+        if known != self._known:
+            self._known = known
+            self._instruction.set_autocomplete(list(known))
+            self._history.clear()
+            with self._history:
+                for text in known:
+                    ui.button(text, on_click=lambda text=text: self._choose(text)).props(
+                        "no-caps flat dense align=left"
+                    ).classes("sentence")
+
+    def _build_instruction(self) -> None:
+        with ui.element("form").classes("instruct").on("submit.prevent", self._instruct):
+            self._instruction = ui.input("Instruction", placeholder="such as: pick up the red cube").props(
+                "outlined maxlength=500"
+            )
+            ui.button("Go").props("type=submit no-caps").classes("go")
+        self._followed = ui.label().classes("followed")
+        with ui.element("details").classes("sentences"):
+            with ui.element("summary"):
+                ui.label("Instructions to choose from")
+            self._history = ui.element("div").classes("list")
+
+    def _build_speed(self) -> None:
+        with ui.element("div").classes("speed"):
+            self._speed_shown = ui.label("Speed")
+            self._speed = (
+                ui.slider(min=SLOWEST, max=FASTEST, step=0.1, value=FASTEST)
+                .on("change", self._set_speed)
+                .props('aria-label="Speed of the policy\'s motion"')
+            )
+
+    def _choose(self, text: str) -> None:
+        self._instruction.set_value(text)
+
+    async def _instruct(self) -> None:
+        text, console = str(self._instruction.value or ""), self._page.console
+        if not text.strip():
+            self._page.tell(Answer(False, "Type an instruction first; Hold ends the one that is followed."))
+            return
+        answer = await self._page.command(lambda: console.robot.instruct(text))
+        if answer.done:
+            console.remember(" ".join(text.split()))
+
+    async def _command(self, name: str) -> None:
+        await self._page.command(lambda: self._page.console.robot.command(name))
+
+    async def _set_speed(self) -> None:
+        speed = float(self._speed.value)
+        await self._page.command(lambda: self._page.console.robot.set_speed(speed))
+
+
+class _Table:
+    """A small table that changes only where its content does.
+
+    Args:
+        title: What it shows, for those who cannot see it.
+        columns: Titles; all empty: no head.
+    """
+
+    def __init__(self, title: str, columns: tuple[str, ...]) -> None:
+        self._rows: list[tuple[str, ...]] | None = None
+        with ui.element("table").classes("facts").props(f'aria-label="{title}"'):
+            if any(columns):
+                with ui.element("thead"), ui.element("tr"):
+                    for column in columns:
+                        with ui.element("th").props("scope=col"):
+                            ui.label(column)
+            self._body = ui.element("tbody")
+        self._cells: list[list[ui.label]] = []
+
+    def fill(self, rows: list[tuple[str, ...]]) -> None:
+        """Show these rows."""
+        if len(rows) != len(self._cells):
+            self._body.clear()
+            with self._body:
+                self._cells = [self._row(row) for row in rows]
+        for cells, row in zip(self._cells, rows, strict=True):
+            for cell, text in zip(cells, row, strict=True):
+                cell.set_text(text)
+
+    def _row(self, row: tuple[str, ...]) -> list[ui.label]:
+        cells = []
+        with ui.element("tr"):
+            for text in row:
+                with ui.element("td"):
+                    cells.append(ui.label(text))
+        return cells
+
+
+def _why(view: RobotView) -> str:
+    return view.why or ("It moves." if view.moves else "Nothing stands against motion.")
+
+
+def _age(age_s: float) -> str:
+    return f"{age_s:.2f} s" if math.isfinite(age_s) else "nothing yet"

@@ -1,0 +1,203 @@
+"""Console node: the operator's pages, in a process of their own that nothing else waits for."""
+
+from __future__ import annotations
+
+import math
+import os
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from sensor_msgs.msg import JointState
+
+from vla_adapter_ros.console.access import Access, load_or_make_token
+from vla_adapter_ros.console.console import Console
+from vla_adapter_ros.console.curves import Curves, WantedRows
+from vla_adapter_ros.console.live import LiveHub
+from vla_adapter_ros.console.server import Address, WebServer
+from vla_adapter_ros.contract import Contract
+from vla_adapter_ros.errors import ConsoleError
+from vla_adapter_ros.msg import ActionChunk
+from vla_adapter_ros.nodes.base import ManagedNode
+from vla_adapter_ros.nodes.configured import Configured
+from vla_adapter_ros.nodes.console_cameras import CameraPictures
+from vla_adapter_ros.nodes.console_robot import RosRobot
+from vla_adapter_ros.nodes.conversions import chunk_of, command_of, joint_positions, seconds
+from vla_adapter_ros.nodes.parameters import ConsoleParameters
+from vla_adapter_ros.nodes.process import run
+from vla_adapter_ros.nodes.ros_client import RosClient
+from vla_adapter_ros.nodes.streams import best_effort
+from vla_adapter_ros.nodes.topics import CHUNK_TOPIC, NEWEST
+from vla_adapter_ros.paths import locate
+
+LOOK_S = 0.2
+TOKEN_FILE = Path(".config/vla_adapter_ros/console_token")  # in the home folder
+_SERVER: list[WebServer] = []  # the one of this process: NiceGUI has one application
+_CURRENT: list[Console] = []  # what it shows; empty: the node is not active
+
+
+class ConsoleNode(ManagedNode[ConsoleParameters]):
+    """Serves the operator's pages; what it does is a `ConfiguredConsole`."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__("console_node", ConsoleParameters, **options)
+
+    def configure(self) -> ConfiguredConsole:
+        """Open the pages' address, and listen to the robot."""
+        return ConfiguredConsole(self)
+
+
+class ConfiguredConsole(Configured[ConsoleParameters]):
+    """Looks at the robot a few times per second; the pages are served by a thread of their own.
+
+    It hears and calls the other nodes as a command of the terminal would, through a client of its own, so
+    that nothing of them depends on it.
+    """
+
+    def __init__(self, node: ConsoleNode) -> None:
+        super().__init__(node)
+        contract, parameters = self.contract, self.parameters
+        self._server = _serve(parameters)
+        client = RosClient(
+            f"console_client_{os.getpid()}", node.get_namespace(), own_clock=node.simulated_time
+        )
+        node.own(client.close)
+        self._robot = RosRobot(client, contract.name)
+        self._hub = LiveHub(contract.camera_names)
+        self._curves = Curves(contract.action_names, full_speed_rows(contract))
+        self._console = Console(
+            self._robot,
+            self._hub,
+            self._curves,
+            dataset=locate(parameters.dataset) if parameters.dataset else None,
+            runs=locate(parameters.runs) if parameters.runs else None,
+        )
+        pictures = CameraPictures(client, contract, self._hub, parameters.camera_rate_hz, self._report)
+        node.own(pictures.close)
+        self._measured: dict[str, float] = {}
+        for topic in contract.joint_state_topics:
+            called = contract.joints_on(topic)
+            client.subscribe(
+                JointState, topic, lambda m, called=called: self._on_joints(called, m), best_effort(1)
+            )
+        client.subscribe(JointState, contract.action.topic, self._on_command, best_effort(1))
+        client.subscribe(ActionChunk, CHUNK_TOPIC, self._on_chunk, NEWEST)
+        node.every(LOOK_S, self._look, steady=True)
+        node.get_logger().info(f"console: {self._server.url}")
+
+    def activate(self) -> None:
+        """Show the robot on the pages."""
+        _CURRENT[:] = [self._console]
+
+    def deactivate(self) -> None:
+        """The pages say that the console is not active."""
+        _CURRENT.clear()
+
+    def _look(self) -> None:
+        self._robot.look()
+        if self._hub.watched:
+            self._hub.put_text(self._curves.text(whole=False))
+        problem = "" if self._server.alive else "the web server has ended: start the node again"
+        self.node.diagnose(problem, url=self._server.url, pages=len(self._hub))
+
+    def _on_joints(self, called: dict[str, str], message: JointState) -> None:
+        with self.node.boundary("joint states"):
+            self._measured.update({called.get(k, k): v for k, v in joint_positions(message).items()})
+            self._curves.add_measured(
+                seconds(message.header.stamp), action_of_joints(self.contract, self._measured)
+            )
+
+    def _on_command(self, message: JointState) -> None:
+        with self.node.boundary("commands"):
+            row = command_of(message, self.contract.action_names, self.contract.action.field)
+            self._curves.add_commanded(seconds(message.header.stamp), list(row))
+
+    def _on_chunk(self, message: ActionChunk) -> None:
+        if not message.num_rows:
+            return
+        with self.node.boundary("chunks"):
+            chunk = chunk_of(message)
+            self._curves.add_chunk(
+                WantedRows(message.sequence, seconds(message.header.stamp), message.rate_hz, chunk.rows)
+            )
+
+    def _report(self, camera: str, why: str) -> None:
+        self.node.faults.report(self.contract.stream_title(camera), why)
+
+
+def full_speed_rows(contract: Contract) -> list[float]:
+    """How far each action dimension moves in one row at its largest speed (A,); infinite for grippers."""
+    grippers = {gripper.dimension for gripper in contract.grippers}
+    rows = []
+    for dimension, joint in zip(contract.action.dimensions, contract.action_joints, strict=True):
+        if dimension.name in grippers:
+            rows.append(math.inf)
+        elif joint in contract.limits and not contract.action.space.is_delta:
+            rows.append(contract.limits[joint].velocity / contract.rate_hz / dimension.scale)
+        else:  # displacements: what the data calls 1
+            rows.append(1.0 if dimension.scale != 1.0 else 0.01)
+    return rows
+
+
+def action_of_joints(contract: Contract, measured: Mapping[str, float]) -> list[float]:
+    """The action that would mean where the joints are (A,); NaN where nothing measures a dimension.
+
+    Args:
+        contract: Of the robot.
+        measured: Position by joint [rad or m].
+    """
+    grippers = {gripper.dimension: gripper for gripper in contract.grippers}
+    values = []
+    for dimension, joint in zip(contract.action.dimensions, contract.action_joints, strict=True):
+        if (gripper := grippers.get(dimension.name)) is not None:
+            stroke = gripper.open_position - gripper.closed_position
+            opened = (measured.get(gripper.joint, math.nan) - gripper.closed_position) / stroke
+            values.append(gripper.closed + opened * (gripper.open - gripper.closed))
+        elif contract.action.space.is_delta:
+            values.append(math.nan)
+        else:
+            values.append(measured.get(joint, math.nan) / dimension.scale)
+    return values
+
+
+def _serve(parameters: ConsoleParameters) -> WebServer:
+    """The server of this process, which listens until it ends.
+
+    Raises:
+        ConsoleError: it cannot listen, or listens elsewhere already.
+    """
+    address = Address(
+        parameters.host,
+        parameters.port,
+        locate(parameters.tls_certificate) if parameters.tls_certificate else None,
+        locate(parameters.tls_key) if parameters.tls_key else None,
+    )
+    if bool(parameters.tls_certificate) != bool(parameters.tls_key):
+        raise ConsoleError("tls_certificate and tls_key belong together: set both, or none")
+    if not _SERVER:
+        _SERVER.append(
+            WebServer(lambda: _CURRENT[0] if _CURRENT else None, address, _access(parameters, address))
+        )
+    return _SERVER[0]
+
+
+def _access(parameters: ConsoleParameters, address: Address) -> Access:
+    if address.local and not parameters.token_file and not parameters.new_token:
+        return Access()
+    path = locate(parameters.token_file) if parameters.token_file else Path.home() / TOKEN_FILE
+    token_hash, token = load_or_make_token(path, renew=parameters.new_token)
+    if token:  # not through the logger: logs are kept
+        print(f"The console's token, shown this once: {token}", file=sys.stderr, flush=True)
+    else:
+        print(f"The console asks for the token whose hash is in {path}.", file=sys.stderr, flush=True)
+    return Access(token_hash)
+
+
+def main() -> int:
+    """Entry point of `console_node`."""
+    return run(ConsoleNode)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
