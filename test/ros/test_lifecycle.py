@@ -12,7 +12,9 @@ from diagnostic_msgs.msg import DiagnosticArray
 from lifecycle import Lifecycle
 from lifecycle_msgs.msg import State
 from lifecycle_msgs.srv import GetState
-from rcl_interfaces.srv import DescribeParameters
+from rcl_interfaces.msg import SetParametersResult
+from rcl_interfaces.srv import DescribeParameters, SetParameters
+from rclpy.parameter import Parameter
 from robots import contract_file
 from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import JointState
@@ -281,4 +283,22 @@ def test_parameters_are_described_with_ranges_and_choices(bench, graph):
     assert effort.additional_constraints == "at least 0"
     assert mode.additional_constraints == "one of drive, dry_run, shadow, row_pass_through"
     assert armed.description and not armed.additional_constraints
-    assert all(descriptor.read_only and descriptor.description for descriptor in answer.descriptors)
+    assert all(descriptor.description for descriptor in answer.descriptors)
+
+
+def test_a_parameter_can_be_set_while_the_node_is_not_configured(bench, graph):
+    graph([NodeSpec("controller", {"autostart": False})])
+
+    def set_speed(value: float) -> SetParametersResult:
+        speed = Parameter("speed", value=value).to_parameter_msg()
+        request = SetParameters.Request(parameters=[speed])
+        return bench.call(SetParameters, "controller_node/set_parameters", request).results[0]
+
+    assert set_speed(0.5).successful
+    life = Lifecycle(bench, "controller_node")
+    life.go("configure")
+    refused = set_speed(0.7)
+    assert not refused.successful
+    assert refused.reason == "parameter speed of a configured node: allowed after its clean-up"
+    life.go("cleanup")
+    assert set_speed(0.7).successful

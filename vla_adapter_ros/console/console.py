@@ -7,16 +7,18 @@ import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from vla_adapter_ros.console.curves import Curves
+from vla_adapter_ros.console.episodes import EpisodeStore
 from vla_adapter_ros.console.live import LiveHub
 from vla_adapter_ros.console.operators import NOT_OPERATOR, Operators
 from vla_adapter_ros.console.robot import Robot
+from vla_adapter_ros.console.runs import RunStore
 from vla_adapter_ros.console.views import Answer
 
 MOST_PAGES = 200  # whose names are remembered
 HISTORY = 12  # instructions
+MOST_SENTENCES = 60
 
 
 @dataclass
@@ -27,15 +29,15 @@ class Console:
         robot: Carries out commands.
         hub: Sends pictures and curves.
         curves: What it sends.
-        dataset: Folder of the data set that is recorded; None: none is known.
-        runs: Folder of fine-tunings; None: none is known.
+        episodes: Of the data set that is recorded; None: none is known.
+        runs: Fine-tunings; None: none are known.
     """
 
     robot: Robot
     hub: LiveHub
     curves: Curves
-    dataset: Path | None = None
-    runs: Path | None = None
+    episodes: EpisodeStore | None = None
+    runs: RunStore | None = None
     operators: Operators = field(default_factory=Operators)
     history: deque[str] = field(default_factory=lambda: deque(maxlen=HISTORY))
     _issued: deque[str] = field(default_factory=lambda: deque(maxlen=MOST_PAGES))
@@ -59,6 +61,10 @@ class Console:
             self.operators.enter(viewer, f"page of {address}", now)
         return True
 
+    def leave(self, viewer: str) -> None:
+        """A page was closed."""
+        self.operators.leave(viewer, time.monotonic())
+
     def hear(self, viewer: str) -> None:
         """A page has shown that it is alive."""
         now = time.monotonic()
@@ -74,7 +80,8 @@ class Console:
 
     def sentences(self) -> list[str]:
         """Instructions to choose from: those given here, the newest first, then those of the data set."""
-        return list(self.history)
+        known = self.episodes.instructions() if self.episodes is not None else []
+        return list(dict.fromkeys([*self.history, *known]))[:MOST_SENTENCES]
 
     def remember(self, instruction: str) -> None:
         """An instruction was given: it stands first among those to choose from."""

@@ -201,13 +201,13 @@ async def _answer(send: Send, status: int, body: bytes, headers: dict[str, str])
 
 
 def _with_headers(send: Send) -> Send:
-    """Adds HEADERS to what the application answers."""
+    """Adds HEADERS to what the application answers, where it says nothing stricter of its own."""
 
     async def send_with_headers(message: MutableMapping[str, Any]) -> None:
         if message["type"] == "http.response.start":
-            ours = [(name.encode(), value.encode()) for name, value in HEADERS.items()]
-            theirs = [(k, v) for k, v in message["headers"] if k.decode("latin-1").lower() not in HEADERS]
-            message = {**message, "headers": [*theirs, *ours]}
+            said = {name.decode("latin-1").lower() for name, _ in message["headers"]}
+            ours = [(name.encode(), value.encode()) for name, value in HEADERS.items() if name not in said]
+            message = {**message, "headers": [*message["headers"], *ours]}
         await send(message)
 
     return send_with_headers

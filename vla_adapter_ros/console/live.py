@@ -73,13 +73,18 @@ class LiveHub:
             self._text = self._text[0] + 1, text
         self._wake()
 
-    async def serve(self, socket: Socket, heard: Callable[[str], Awaitable[Any] | None]) -> None:
+    async def serve(
+        self, socket: Socket, heard: Callable[[str], Awaitable[Any] | None]
+    ) -> BaseException | None:
         """Serve one page until it is gone.
 
         Args:
             socket: Accepted.
             heard: Called with each word of the page that is no acknowledgement of a picture; `b` shows that
                 the page is alive.
+
+        Returns:
+            What the socket raised when the page had gone.
         """
         self._loop = asyncio.get_running_loop()
         viewer = _Viewer()
@@ -88,6 +93,8 @@ class LiveHub:
         hearing = asyncio.create_task(self._hear(viewer, socket, heard))
         try:
             await asyncio.wait((sending, hearing), return_when=asyncio.FIRST_COMPLETED)
+            ended = hearing if hearing.done() else sending
+            return ended.exception()
         finally:
             self._viewers.discard(viewer)
             for task in (sending, hearing):

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 
 GONE_S = 3.0
 """A page that has not been heard for so long is gone, and with it its place."""
+RELOAD_S = 5.0
+"""A page that is loaded again is opened before the old one closes: it inherits its place within this time."""
 ANSWER_S = 10.0
 """An operator who does not answer for so long is taken to agree."""
 NOT_OPERATOR = "you watch: another page operates the robot; ask to take over, or press Stop"
@@ -19,11 +21,13 @@ class Viewer:
     Attributes:
         name: What the others see of it, such as its address.
         heard: When it was heard last [s].
+        entered: When it was opened [s].
         asked: When it asked for the operator's place [s]; infinite: it did not.
     """
 
     name: str
     heard: float
+    entered: float
     asked: float = field(default=math.inf)
 
 
@@ -42,7 +46,7 @@ class Operators:
     def enter(self, viewer: str, name: str, now: float) -> None:
         """A page was opened."""
         self._settle(now)
-        self._viewers[viewer] = Viewer(name, now)
+        self._viewers[viewer] = Viewer(name, now, now)
         self._operator = self._operator or viewer
 
     def hear(self, viewer: str, now: float) -> None:
@@ -117,12 +121,14 @@ class Operators:
         return len(self._viewers)
 
     def _settle(self, now: float) -> None:
-        """Forget pages that are gone, and give a free place to the first that asks."""
+        """Forget pages that are gone; a free place goes to the first that asks, or to a reload."""
         for key in [key for key, viewer in self._viewers.items() if now - viewer.heard > GONE_S]:
             del self._viewers[key]
         waiting = sorted((v.asked, key) for key, v in self._viewers.items() if math.isfinite(v.asked))
         if self._operator not in self._viewers:
-            self._operator = waiting[0][1] if waiting else ""
+            newest = max(((v.entered, key) for key, v in self._viewers.items()), default=(-math.inf, ""))
+            loaded_again = newest[1] if now - newest[0] <= RELOAD_S else ""
+            self._operator = waiting[0][1] if waiting else loaded_again
         elif waiting and now - waiting[0][0] >= ANSWER_S:
             self._operator = waiting[0][1]
         if self._operator:

@@ -11,11 +11,12 @@ from vla_adapter_ros.console.console import Console
 from vla_adapter_ros.console.elements import LiveLink, StopButton
 from vla_adapter_ros.console.record_section import RecordSection
 from vla_adapter_ros.console.run_section import RunSection
+from vla_adapter_ros.console.training_section import TrainingSection
 from vla_adapter_ros.console.views import Answer, RobotView
 
 REFRESH_S = 0.25
 STOP_HINT = "Software stop (Esc). It is no safety function: keep the emergency stop in reach."
-SECTIONS = {"Run": RunSection, "Record": RecordSection}
+SECTIONS = {"Run": RunSection, "Record": RecordSection, "Training": TrainingSection}
 
 
 class Page:
@@ -61,16 +62,16 @@ def build_page(console: Console, viewer: str) -> None:
     head.choose = lambda chosen: _show(sections, head, chosen)
     head.choose(next(iter(SECTIONS)))
 
-    def refresh() -> None:
+    async def refresh() -> None:
         view = console.robot.view()
         page.operates = console.operators.operates(viewer, time.monotonic())
         head.refresh(view)
         for frame, section in sections.values():
             if frame.visible:
                 page.open_section = section
-                section.refresh(view)
+                await section.refresh(view)
 
-    refresh()
+    head.refresh(console.robot.view())
     ui.timer(REFRESH_S, refresh)
 
 

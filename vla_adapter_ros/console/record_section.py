@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from nicegui import ui
 
+from vla_adapter_ros.console.episode_list import EpisodeList
 from vla_adapter_ros.console.views import RobotView
 
 if TYPE_CHECKING:
@@ -45,9 +46,11 @@ class RecordSection:
                     ).classes("large")
             ui.label("Report of the newest episode").classes("title").props('role="heading" aria-level="2"')
             self._report = ui.element("ul").classes("report")
+            store = page.console.episodes
+            self._episodes = EpisodeList(page, store) if store is not None else None
         ui.keyboard(on_key=self._on_key, repeating=False, ignore=["input", "select", "button", "textarea"])
 
-    def refresh(self, view: RobotView) -> None:
+    async def refresh(self, view: RobotView) -> None:
         """Show the newest."""
         recorder = view.recorder
         self._state = recorder.state
@@ -62,6 +65,8 @@ class RecordSection:
                     level = line.split(":", 1)[0].split()[0].lower() if line.split() else ""
                     with ui.element("li").classes(f"level-{level}" if level.isalpha() else ""):
                         ui.label(line)
+        if self._episodes is not None:
+            await self._episodes.refresh()
 
     async def _start(self) -> None:
         text, robot = str(self._task.value or ""), self._page.console.robot

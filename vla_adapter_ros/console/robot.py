@@ -36,5 +36,8 @@ class Robot(Protocol):
     def record(self, name: str) -> Answer:
         """One of RECORDER_COMMANDS."""
 
+    def put_checkpoint(self, folder: str) -> Answer:
+        """Put another checkpoint on the robot; a failure brings the old one back."""
+
     def beat(self) -> None:
         """The operator's page is alive."""

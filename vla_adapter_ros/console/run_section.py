@@ -23,7 +23,7 @@ COMMANDS = {
 
 
 class RunSection:
-    """Cameras at the left, instruction and state at the right, curves below.
+    """Cameras and curves at the left, instruction and state at the right.
 
     Args:
         page: Whose section it is.
@@ -34,6 +34,9 @@ class RunSection:
         self._known: tuple[str, ...] = ()
         with ui.element("div").classes("run"):
             Cameras(console.hub.cameras)
+            with ui.element("div").classes("wants"):
+                ui.label("What it wants").classes("title").props('role="heading" aria-level="2"')
+                Plots(console.curves.names)
             with ui.element("div").classes("side"):
                 self._build_instruction()
                 self._why = ui.label().classes("why").props('role="status"')
@@ -46,10 +49,8 @@ class RunSection:
                 self._facts = _Table("Facts", ("", ""))
                 self._streams = _Table("Streams", ("Stream", "Rate", "Age"))
                 self._nodes = _Table("Nodes", ("Node", "State"))
-        ui.label("What it wants").classes("title").props('role="heading" aria-level="2"')
-        Plots(console.curves.names)
 
-    def refresh(self, view: RobotView) -> None:
+    async def refresh(self, view: RobotView) -> None:
         """Show the newest."""
         self._why.set_text(_why(view))
         self._why.classes(replace=f"why {'moves' if not view.why else 'stands'}")

@@ -13,13 +13,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import uvicorn
-from fastapi import FastAPI, Request, WebSocket
+from fastapi import FastAPI, Request, WebSocket, WebSocketDisconnect
 from fastapi.responses import JSONResponse
 from fastapi.staticfiles import StaticFiles
 from nicegui import ui
 
 from vla_adapter_ros.console.access import Access
 from vla_adapter_ros.console.console import Console
+from vla_adapter_ros.console.files import add_files
 from vla_adapter_ros.console.guard import Guard
 from vla_adapter_ros.console.live import MOST_VIEWERS
 from vla_adapter_ros.console.page import build_page
@@ -27,6 +28,7 @@ from vla_adapter_ros.errors import ConsoleError
 
 STATIC = Path(__file__).parent / "static"
 STARTS_WITHIN_S = 30.0
+CLOSED_BY_USER = 1001  # RFC 6455: the page was closed, or another one is loaded
 _MOST_TEXT = 1_000_000  # bytes of a message from a page
 
 
@@ -125,6 +127,7 @@ def make_application(current: Callable[[], Console | None]) -> FastAPI:
     """The web application; once per process, as NiceGUI's is."""
     application = FastAPI(openapi_url=None, docs_url=None, redoc_url=None)
     application.mount("/static", StaticFiles(directory=STATIC))
+    add_files(application, current)
 
     @application.websocket("/live")
     async def live(line: WebSocket, viewer: str = "") -> None:
@@ -151,7 +154,9 @@ def make_application(current: Callable[[], Console | None]) -> FastAPI:
                 task.add_done_callback(stops.discard)
 
         await line.send_text(console.curves.text())
-        await console.hub.serve(line, heard)
+        ended = await console.hub.serve(line, heard)
+        if isinstance(ended, WebSocketDisconnect) and ended.code == CLOSED_BY_USER:
+            console.leave(viewer)
 
     @application.post("/stop")
     async def stop(request: Request) -> JSONResponse:

@@ -22,7 +22,7 @@ from vla_adapter_ros.nodes.conversions import to_stamp
 from vla_adapter_ros.nodes.diagnostics import STEADY, Diagnostics
 from vla_adapter_ros.nodes.entities import GatedPublisher, GatedService
 from vla_adapter_ros.nodes.faults import Faults
-from vla_adapter_ros.nodes.node_parameters import declare_parameters, read_parameters
+from vla_adapter_ros.nodes.node_parameters import declare_parameters, guard_parameters, read_parameters
 from vla_adapter_ros.nodes.parameter_rules import P
 from vla_adapter_ros.nodes.topics import ACK_QOS, ACK_TOPIC
 from vla_adapter_ros.nodes.twins import claim_name
@@ -67,6 +67,7 @@ class ManagedNode(LifecycleNode, Generic[P]):
         self._configured: Configured[P] | None = None
         self._active = self._receiving = self._sending = False
         self._diagnostics = Diagnostics(self, self._role)
+        guard_parameters(self, parameters_kind, lambda: self._setup is not None)
 
     def configure(self) -> Configured[P]:
         """Make everything that the node has until the clean-up; `parameters` and `contract` are there."""

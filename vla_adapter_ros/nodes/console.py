@@ -14,7 +14,9 @@ from sensor_msgs.msg import JointState
 from vla_adapter_ros.console.access import Access, load_or_make_token
 from vla_adapter_ros.console.console import Console
 from vla_adapter_ros.console.curves import Curves, WantedRows
+from vla_adapter_ros.console.episodes import EpisodeStore
 from vla_adapter_ros.console.live import LiveHub
+from vla_adapter_ros.console.runs import RunStore
 from vla_adapter_ros.console.server import Address, WebServer
 from vla_adapter_ros.contract import Contract
 from vla_adapter_ros.errors import ConsoleError
@@ -70,8 +72,8 @@ class ConfiguredConsole(Configured[ConsoleParameters]):
             self._robot,
             self._hub,
             self._curves,
-            dataset=locate(parameters.dataset) if parameters.dataset else None,
-            runs=locate(parameters.runs) if parameters.runs else None,
+            episodes=EpisodeStore(parameters.dataset) if parameters.dataset else None,
+            runs=RunStore(parameters.runs) if parameters.runs else None,
         )
         pictures = CameraPictures(client, contract, self._hub, parameters.camera_rate_hz, self._report)
         node.own(pictures.close)

@@ -7,6 +7,7 @@ import math
 import threading
 from typing import Any
 
+from rclpy.publisher import Publisher
 from std_msgs.msg import Empty
 from std_srvs.srv import Trigger
 
@@ -18,6 +19,7 @@ from vla_adapter_ros.nodes.addressee import (
     find_instruct_service,
     find_recorder_service,
 )
+from vla_adapter_ros.nodes.checkpoint_change import CheckpointChange
 from vla_adapter_ros.nodes.graph_status import INSTRUCTION, GraphStatus, why_nothing_moves
 from vla_adapter_ros.nodes.instruct_client import ANSWER_S, InstructClient
 from vla_adapter_ros.nodes.recorder_client import SAVED_WITHIN_S, SERVICES
@@ -25,7 +27,7 @@ from vla_adapter_ros.nodes.ros_client import RosClient
 from vla_adapter_ros.nodes.service_client import ServiceClient
 from vla_adapter_ros.nodes.status_client import StatusClient
 from vla_adapter_ros.nodes.status_words import leader_text, node_text, policy_text
-from vla_adapter_ros.nodes.topics import NEWEST, OPERATOR_TOPIC
+from vla_adapter_ros.nodes.topics import NEWEST
 from vla_adapter_ros.srv import Home, SetSpeed, StartEpisode
 
 FOUND_WITHIN_S = 2.0
@@ -48,7 +50,7 @@ class RosRobot:
         self._services: dict[str, ServiceClient] = {}
         self._instruct: InstructClient | None = None
         self._stop: ServiceClient | None = None
-        self._alive = client.node.create_publisher(Empty, OPERATOR_TOPIC, NEWEST)
+        self._alive: Publisher[Empty] | None = None
         self._view = RobotView(name, client.node.get_namespace())
 
     def view(self) -> RobotView:
@@ -115,9 +117,22 @@ class RosRobot:
         patience = SAVED_WITHIN_S if name in ("stop", "save") else ANSWER_S
         return self._call_recorder(Trigger, SERVICES[name], Trigger.Request(), patience)
 
+    def put_checkpoint(self, folder: str) -> Answer:
+        """Put another checkpoint on the robot; see `CheckpointChange`."""
+        try:
+            name, _ = find_instruct_service(self._client, FOUND_WITHIN_S)
+            policy = self._listener.look().names.get("policy", "")
+            if not policy:
+                return Answer(False, f"The node that serves {name} is not known yet: try again.")
+            text = CheckpointChange(self._client, policy).change(folder)
+        except VlaAdapterError as error:
+            return _no(error)
+        return Answer(True, text[:1].upper() + text[1:] + ".")
+
     def beat(self) -> None:
         """The operator's page is alive."""
-        self._alive.publish(Empty())
+        if self._alive is not None:
+            self._alive.publish(Empty())
 
     def _prepare_stop(self) -> None:
         """Know the controller's stop before it is needed."""
@@ -128,6 +143,8 @@ class RosRobot:
         except ServiceError:
             return
         self._stop = self._service(Trigger, name)
+        topic = f"{name.rpartition('/')[0]}/operator_alive"
+        self._alive = self._alive or self._client.node.create_publisher(Empty, topic, NEWEST)
 
     def _call_controller(self, kind: type, service: str, request: Any) -> Answer:
         try:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor
+from collections.abc import Callable
+
+from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor, SetParametersResult
 from rclpy.exceptions import InvalidParameterValueException
 from rclpy.node import Node
+from rclpy.parameter import Parameter as RosParameter
 
 from vla_adapter_ros.nodes.parameter_rules import P, Parameter, make_parameters, parameters_of
 from vla_adapter_ros.nodes.parameters import CommonParameters
@@ -28,9 +31,33 @@ def declare_parameters(node: Node, kind: type[CommonParameters]) -> None:
             pass
 
 
+def guard_parameters(node: Node, kind: type[CommonParameters], configured: Callable[[], bool]) -> None:
+    """Refuse to change a parameter of a configured node, which has read it and would not follow.
+
+    What is wrong with a new value beyond its range is said by the next configuration.
+
+    Args:
+        node: Has declared the parameters.
+        kind: Their class.
+        configured: Whether the node is configured now.
+    """
+    known = parameters_of(kind)
+
+    def may_change(changes: list[RosParameter]) -> SetParametersResult:
+        ours = [change for change in changes if change.name in known]
+        if ours and configured():
+            return SetParametersResult(
+                successful=False,
+                reason=f"parameter {ours[0].name} of a configured node: allowed after its clean-up",
+            )
+        return SetParametersResult(successful=True)
+
+    node.add_on_set_parameters_callback(may_change)
+
+
 def descriptor(parameter: Parameter) -> ParameterDescriptor:
     """What `ros2 param describe` shows of a parameter."""
-    made = ParameterDescriptor(description=parameter.text, read_only=True, dynamic_typing=True)
+    made = ParameterDescriptor(description=parameter.text, dynamic_typing=True)
     made.additional_constraints = parameter.allowed
     low, high = parameter.minimum, parameter.maximum
     if low is None and high is None:

@@ -10,7 +10,6 @@ INSTRUCTION_TOPIC = "instruction"
 SCENE_TOPIC = "simulator/scene"
 STATUS_TOPIC = "controller/status"
 ACK_TOPIC = "simulator/step_ack"
-OPERATOR_TOPIC = "controller/operator_alive"
 
 DEPTH = QoSProfile(depth=10)
 NEWEST = QoSProfile(depth=1)

@@ -53,3 +53,17 @@ class Plots(ui.element, component="curves.js"):
     def __init__(self, names: Sequence[str]) -> None:
         super().__init__()
         self._props["names"] = list(names)
+
+
+class Replay(ui.element, component="replay.js"):
+    """An episode's videos beside its curves.
+
+    Args:
+        episode: What the data set calls it.
+        cameras: With a video.
+    """
+
+    def __init__(self, episode: int, cameras: Sequence[str]) -> None:
+        super().__init__()
+        self._props["episode"] = episode
+        self._props["cameras"] = list(cameras)
