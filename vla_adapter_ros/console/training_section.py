@@ -122,7 +122,3 @@ def _chart(losses: dict[str, list[tuple[int, float]]]) -> dict[str, object]:
         "yAxis": {"type": "log", "name": "L1 loss"},
         "series": series,
     }
-
-
-def _short(folder: Path) -> str:
-    return folder.name

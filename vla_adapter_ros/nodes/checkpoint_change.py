@@ -25,8 +25,8 @@ _STEPS = {
 class CheckpointChange:
     """Leads the policy node through deactivate, cleanup, set, configure and activate.
 
-    The policy's checks of the checkpoint, its contract and its speed are those of every configuration. The new
-    policy waits for an instruction, as each does after its start.
+    The policy's checks of the checkpoint, its contract and its speed are those of every configuration. The
+    new policy waits for an instruction, as each does after its start.
 
     Args:
         client: Calls the services.
