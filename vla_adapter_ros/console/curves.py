@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import threading
 from collections import deque
@@ -92,8 +91,19 @@ class Curves:
             if before is not None and len(before.rows) and len(chunk.rows):
                 self._strip.append((chunk.start, disagreement(before, chunk, self._scale)))
 
-    def text(self, *, whole: bool = True, newest_s: float = 1.0) -> str:
-        """Everything as JSON: times in s, values rounded; what is unknown is null.
+    @property
+    def measured(self) -> list[float]:
+        """The newest sample (A,); empty before the first."""
+        with self._lock:
+            return list(self._measured[-1][1]) if self._measured else []
+
+    @property
+    def wanted(self) -> WantedRows | None:
+        """The newest chunk; None before the first."""
+        return self._chunk
+
+    def content(self, *, whole: bool = True, newest_s: float = 1.0) -> dict[str, object]:
+        """Everything as JSON has it: times in s, values rounded; what is unknown is None.
 
         Args:
             whole: Whether to give all that is kept, for a page that has just come; else the newest.
@@ -101,14 +111,13 @@ class Curves:
         """
         with self._lock:
             since = -math.inf if whole or not self._measured else self._measured[-1][0] - newest_s
-            content = {
+            return {
                 "names": self.names,
                 "measured": _rounded(self._measured, since),
                 "commanded": _rounded(self._commanded, since),
                 "strip": [[round(t, 3), _number(value)] for t, value in self._strip],
                 "chunk": None if self._chunk is None else _chunk_json(self._chunk),
             }
-        return json.dumps(content, separators=(",", ":"))
 
     def _add(self, kept: deque[tuple[float, list[float]]], time: float, values: Sequence[float]) -> None:
         with self._lock:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from nicegui import ui
 
 from vla_adapter_ros.choices import FASTEST, SLOWEST
-from vla_adapter_ros.console.elements import Cameras, Plots
+from vla_adapter_ros.console.elements import Cameras, Figure, Plots
 from vla_adapter_ros.console.views import Answer, RobotView
 
 if TYPE_CHECKING:
@@ -36,6 +36,7 @@ class RunSection:
             Cameras(console.hub.cameras)
             with ui.element("div").classes("wants"):
                 ui.label("What it wants").classes("title").props('role="heading" aria-level="2"')
+                Figure()
                 Plots(console.curves.names)
             with ui.element("div").classes("side"):
                 self._build_instruction()

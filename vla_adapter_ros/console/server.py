@@ -153,7 +153,7 @@ def make_application(current: Callable[[], Console | None]) -> FastAPI:
                 stops.add(task)
                 task.add_done_callback(stops.discard)
 
-        await line.send_text(console.curves.text())
+        await line.send_text(json.dumps(console.curves.content()))
         ended = await console.hub.serve(line, heard)
         if isinstance(ended, WebSocketDisconnect) and ended.code == CLOSED_BY_USER:
             console.leave(viewer)

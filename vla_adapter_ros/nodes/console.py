@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import os
 import sys
@@ -10,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from sensor_msgs.msg import JointState
+from std_msgs.msg import String
 
 from vla_adapter_ros.console.access import Access, load_or_make_token
 from vla_adapter_ros.console.console import Console
@@ -19,18 +21,20 @@ from vla_adapter_ros.console.live import LiveHub
 from vla_adapter_ros.console.runs import RunStore
 from vla_adapter_ros.console.server import Address, WebServer
 from vla_adapter_ros.contract import Contract
+from vla_adapter_ros.control.urdf import ROBOT_DESCRIPTION
 from vla_adapter_ros.errors import ConsoleError
 from vla_adapter_ros.msg import ActionChunk
 from vla_adapter_ros.nodes.base import ManagedNode
 from vla_adapter_ros.nodes.configured import Configured
 from vla_adapter_ros.nodes.console_cameras import CameraPictures
+from vla_adapter_ros.nodes.console_figure import FigureSource
 from vla_adapter_ros.nodes.console_robot import RosRobot
 from vla_adapter_ros.nodes.conversions import chunk_of, command_of, joint_positions, seconds
 from vla_adapter_ros.nodes.parameters import ConsoleParameters
 from vla_adapter_ros.nodes.process import run
 from vla_adapter_ros.nodes.ros_client import RosClient
 from vla_adapter_ros.nodes.streams import best_effort
-from vla_adapter_ros.nodes.topics import CHUNK_TOPIC, NEWEST
+from vla_adapter_ros.nodes.topics import CHUNK_TOPIC, LATCHED, NEWEST
 from vla_adapter_ros.paths import locate
 
 LOOK_S = 0.2
@@ -78,6 +82,9 @@ class ConfiguredConsole(Configured[ConsoleParameters]):
         pictures = CameraPictures(client, contract, self._hub, parameters.camera_rate_hz, self._report)
         node.own(pictures.close)
         self._measured: dict[str, float] = {}
+        self._figure = FigureSource(contract)
+        if self._figure.awaited:
+            client.subscribe(String, ROBOT_DESCRIPTION, lambda m: self._figure.take(m.data), LATCHED)
         for topic in contract.joint_state_topics:
             called = contract.joints_on(topic)
             client.subscribe(
@@ -99,9 +106,11 @@ class ConfiguredConsole(Configured[ConsoleParameters]):
     def _look(self) -> None:
         self._robot.look()
         if self._hub.watched:
-            self._hub.put_text(self._curves.text(whole=False))
+            content = self._curves.content(whole=False)
+            figure = self._figure.content(self._measured, self._curves.wanted)
+            self._hub.put_text(json.dumps(content | {"figure": figure}, separators=(",", ":")))
         problem = "" if self._server.alive else "the web server has ended: start the node again"
-        self.node.diagnose(problem, url=self._server.url, pages=len(self._hub))
+        self.node.diagnose(problem, self._figure.problem, url=self._server.url, pages=len(self._hub))
 
     def _on_joints(self, called: dict[str, str], message: JointState) -> None:
         with self.node.boundary("joint states"):

@@ -67,3 +67,7 @@ class Replay(ui.element, component="replay.js"):
         super().__init__()
         self._props["episode"] = episode
         self._props["cameras"] = list(cameras)
+
+
+class Figure(ui.element, component="figure.js"):
+    """The robot as bones, and the way that its tool would go."""
