@@ -12,6 +12,7 @@ import pytest
 PACKAGE = Path(__file__).resolve().parents[2] / "vla_adapter_ros"
 ALLOWED = {  # room -> our rooms that it may import
     "contract": set(),
+    "console": {"contract", "control", "dataset"},
     "control": {"contract"},
     "commissioning": {"contract", "control", "dataset", "observation", "recorder", "simulation"},
     "observation": {"contract"},
@@ -25,6 +26,7 @@ ALLOWED = {  # room -> our rooms that it may import
     "evaluation": {"contract", "control", "dataset", "model", "simulation", "training"},
     "nodes": {
         "commissioning",
+        "console",
         "contract",
         "control",
         "dataset",
@@ -57,6 +59,7 @@ SHARED = (
 FORBIDDEN = {  # room -> outside packages that it must not import
     "contract": {"torch", "rclpy"},
     "commissioning": {"torch", "rclpy"},
+    "console": {"torch", "rclpy"},
     "control": {"torch", "rclpy"},
     "dataset": {"torch", "rclpy"},
     "observation": {"torch", "rclpy"},
@@ -117,6 +120,7 @@ def test_every_folder_is_a_known_room():
         (
             (
                 "commissioning",
+                "console",
                 "contract",
                 "control",
                 "dataset",
@@ -143,7 +147,7 @@ def test_rooms_load_without(rooms, blocked):
     assert ended.returncode == 0, ended.stderr
 
 
-@pytest.mark.parametrize("node", ["controller", "recorder", "simulator", "teleop"])
+@pytest.mark.parametrize("node", ["console", "controller", "recorder", "simulator", "teleop"])
 def test_nodes_start_without_torch(node):
     pytest.importorskip("rclpy", reason="ROS 2 is not installed: make setup brings rclpy")
     code = f"import sys\nsys.modules['torch'] = None\nimport vla_adapter_ros.nodes.{node}\n"

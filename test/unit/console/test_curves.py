@@ -18,10 +18,10 @@ def chunk(start, rows, sequence=1):
 
 
 def test_chunks_that_continue_each_other_agree():
-    line = np.arange(20)[:, None] * [0.1, -0.2]
-    assert disagreement(chunk(0.0, line[:10]), chunk(0.45, line[:10] + 4.5 * np.array([0.1, -0.2])), [1, 1]) == (
-        pytest.approx(0.0, abs=1e-12)
-    )
+    step = np.array([0.1, -0.2])
+    line = np.arange(10)[:, None] * step
+    later = chunk(0.45, line + 4.5 * step)
+    assert disagreement(chunk(0.0, line), later, [1, 1]) == pytest.approx(0.0, abs=1e-12)
 
 
 def test_a_difference_counts_in_rows_at_full_speed():
@@ -43,7 +43,9 @@ def test_only_the_last_seconds_are_kept_and_drawn_no_denser_than_needed():
     times = [time for time, _ in curves.content()["measured"]]
     assert times[-1] == pytest.approx(24.99, abs=0.06) and times[0] >= times[-1] - KEPT_S - 1e-6
     assert len(times) <= KEPT_S / 0.05 + 1
-    assert [t for t, _ in curves.content(whole=False)["measured"]] == [t for t in times if t >= times[-1] - 1.0]
+    assert [t for t, _ in curves.content(whole=False)["measured"]] == [
+        t for t in times if t >= times[-1] - 1.0
+    ]
 
 
 def test_time_that_begins_anew_drops_what_was_before():
