@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from nicegui import ui
 
 from vla_adapter_ros.console.episode_list import EpisodeList
+from vla_adapter_ros.console.outcome_buttons import OutcomeButtons
 from vla_adapter_ros.console.views import RobotView
 
 if TYPE_CHECKING:
@@ -44,6 +45,7 @@ class RecordSection:
                     ui.button(shown, on_click=lambda name=name: self._command(name)).tooltip(text).props(
                         "no-caps outline"
                     ).classes("large")
+            self._outcome = OutcomeButtons(page)
             ui.label("Report of the newest episode").classes("title").props('role="heading" aria-level="2"')
             self._report = ui.element("ul").classes("report")
             store = page.console.episodes
@@ -57,6 +59,7 @@ class RecordSection:
         self._line.set_text(_line(view))
         self._line.classes(replace=f"recorder is-{recorder.state or 'absent'}")
         self._reason.set_text(recorder.reason)
+        self._outcome.refresh(recorder)
         if recorder.verdict != self._verdict:
             self._verdict = recorder.verdict
             self._report.clear()
@@ -87,6 +90,7 @@ class RecordSection:
         for name, (_, wanted, _) in BUTTONS.items():
             if key == wanted:
                 await self._command(name)
+        await self._outcome.press(key)
 
 
 def _line(view: RobotView) -> str:

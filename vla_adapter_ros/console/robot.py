@@ -36,6 +36,9 @@ class Robot(Protocol):
     def record(self, name: str) -> Answer:
         """One of RECORDER_COMMANDS."""
 
+    def label(self, outcome: str, reason: str) -> Answer:
+        """Say how the newest episode ended: success or failure, and why; empty takes back what was said."""
+
     def put_checkpoint(self, folder: str) -> Answer:
         """Put another checkpoint on the robot; a failure brings the old one back."""
 

@@ -35,6 +35,10 @@ class Recorder:
         rate_hz: True rate [Hz].
         minutes_left: Recording time left on the disk [min]; NaN: unknown.
         verdict: Lines of the last episode's quality report.
+        newest: Number of the episode that is recorded, waits or was saved last; -1: none.
+        interventions: How often a human took over from the policy in it.
+        outcome, outcome_reason: How it ended, as the operator said; empty: nothing was said.
+        reasons: That the laboratory offers for an outcome.
     """
 
     state: str = ""
@@ -48,6 +52,11 @@ class Recorder:
     rate_hz: float = 0.0
     minutes_left: float = float("nan")
     verdict: tuple[str, ...] = ()
+    newest: int = -1
+    interventions: int = 0
+    outcome: str = ""
+    outcome_reason: str = ""
+    reasons: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

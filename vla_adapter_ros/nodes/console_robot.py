@@ -28,7 +28,7 @@ from vla_adapter_ros.nodes.service_client import ServiceClient
 from vla_adapter_ros.nodes.status_client import StatusClient
 from vla_adapter_ros.nodes.status_words import leader_text, node_text, policy_text
 from vla_adapter_ros.nodes.topics import NEWEST
-from vla_adapter_ros.srv import Home, SetSpeed, StartEpisode
+from vla_adapter_ros.srv import Home, LabelEpisode, SetSpeed, StartEpisode
 
 FOUND_WITHIN_S = 2.0
 STOPPED_WITHIN_S = 2.0
@@ -116,6 +116,11 @@ class RosRobot:
             return Answer(False, f"{name!r}: allowed is one of {', '.join(SERVICES)}")
         patience = SAVED_WITHIN_S if name in ("stop", "save") else ANSWER_S
         return self._call_recorder(Trigger, SERVICES[name], Trigger.Request(), patience)
+
+    def label(self, outcome: str, reason: str) -> Answer:
+        """Say how the newest episode ended."""
+        request = LabelEpisode.Request(episode=-1, outcome=outcome, reason=reason)
+        return self._call_recorder(LabelEpisode, "label_episode", request, SAVED_WITHIN_S)
 
     def put_checkpoint(self, folder: str) -> Answer:
         """Put another checkpoint on the robot; see `CheckpointChange`."""
@@ -231,6 +236,11 @@ def _recorder(status: GraphStatus) -> Recorder:
         rate_hz=heard.rate_hz,
         minutes_left=heard.minutes_left,
         verdict=tuple(heard.verdict),
+        newest=heard.newest_episode,
+        interventions=heard.interventions,
+        outcome=heard.outcome,
+        outcome_reason=heard.outcome_reason,
+        reasons=tuple(heard.outcome_reasons),
     )
 
 
