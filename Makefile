@@ -1,4 +1,5 @@
 # make demo       the simulated arm carries out instructions through the real node graph
+# make console    the simulated arm and the operator's pages: http://localhost:8088/
 # make test       every test that finishes quickly; what CI runs beside make lint
 # make test-all   the same plus long fault, crash and multi-process runs
 # make lint       style, docstrings, spelling and types, in two minutes the first time (an environment of its own);
@@ -27,7 +28,7 @@ endif
 
 RUN := env AMENT_PREFIX_PATH=$(V)$(if $(AMENT_PREFIX_PATH),:$(AMENT_PREFIX_PATH)) PATH=$(V)/bin:$(PATH)
 
-.PHONY: setup demo test test-all record-demo train-demo pretrain judge judge-0.4 judge-0.6 judge-depth judge-checkers docs reference lint types clean
+.PHONY: setup demo console test test-all record-demo train-demo pretrain judge judge-0.4 judge-0.6 judge-depth judge-checkers docs reference lint types clean
 
 setup: $(V)/.installed
 
@@ -68,6 +69,10 @@ $(V)/.installed: $(V)/.packages $(SOURCES)
 	   cd build && $(RUN) cmake --install .; } > $(V)/build.log 2>&1 || (tail -n 40 $(V)/build.log; false)
 	@touch $@
 
+# The newcomer's playground: simulator, policy, recorder and the operator's pages.
+console: setup
+	@$(RUN) $(V)/bin/vla-adapter bringup --console --record out/console_recordings --runs out $(CONSOLE_ARGS)
+
 demo: setup
 	@$(RUN) $(V)/bin/vla-adapter demo $(DEMO_ARGS)
 
@@ -81,10 +86,18 @@ test test-all: setup
 	@status=0; $(RUN) $(UNIT_TESTS) $(QUICK) $(TEST_ARGS) || status=1; \
 	$(RUN) $(ROS_TESTS) $(QUICK) $(TEST_ARGS) || status=1; exit $$status
 
-record-demo: setup
+record-# The newcomer's playground: simulator, policy, recorder and the operator's pages.
+console: setup
+	@$(RUN) $(V)/bin/vla-adapter bringup --console --record out/console_recordings --runs out $(CONSOLE_ARGS)
+
+demo: setup
 	@$(RUN) $(V)/bin/vla-adapter collect-demos $(RECORD_ARGS)
 
-train-demo: setup
+train-# The newcomer's playground: simulator, policy, recorder and the operator's pages.
+console: setup
+	@$(RUN) $(V)/bin/vla-adapter bringup --console --record out/console_recordings --runs out $(CONSOLE_ARGS)
+
+demo: setup
 	@$(RUN) $(V)/bin/vla-adapter finetune --dataset out/demonstrations --output out/checkpoint \
 		--steps 2400 --backbone-lr-factor 0.1 $(TRAIN_ARGS) || \
 	{ status=$$?; [ $$status -eq 3 ] || exit $$status; \

@@ -33,6 +33,7 @@ def run_demo(
     renderer: str = "auto",
     seed: int = 100,
     output: Path = Path("out/demo"),
+    console: bool = False,
 ) -> dict[str, Any]:
     """Bring the graph up and let the arm obey.
 
@@ -40,7 +41,7 @@ def run_demo(
     other, is lifted within `LONGEST_S` of simulated time. With `swap` the same
     scene is then put up again and another cube is named. Without a checkpoint
     for the contract's robot, a script that sees the cubes' true positions
-    teleoperates the arm, and says so.
+    teleoperates the arm, and says so. With `console` the operator's pages show it meanwhile.
 
     Returns:
         {"episodes", "successes", "swapped_episodes", "swapped_successes", "runs": [...],
@@ -61,6 +62,7 @@ def run_demo(
         lock_step=True,
         renderer=renderer,
         client=True,
+        console=console,
     )
     obey = _teleoperate if scripted else _obey
     output.mkdir(parents=True, exist_ok=True)

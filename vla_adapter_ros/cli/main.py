@@ -136,6 +136,9 @@ def _add_demo(commands: Any) -> None:
     demo.add_argument("--episodes", type=COUNT, default=10, help="number of scenes")
     demo.add_argument("--no-swap", action="store_true", help="do not repeat each scene naming another object")
     demo.add_argument(
+        "--console", action="store_true", help="show it on the operator's pages: http://localhost:8088/"
+    )
+    demo.add_argument(
         "--json", type=output_file, metavar="FILE", help="write the result to this file; default: none"
     )
     demo.add_argument(
@@ -183,6 +186,7 @@ def _demo(options: argparse.Namespace) -> int:
         renderer=options.renderer,
         seed=options.seed,
         output=options.output,
+        console=options.console,
     )
     if options.json:
         options.json.parent.mkdir(parents=True, exist_ok=True)
