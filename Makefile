@@ -86,18 +86,10 @@ test test-all: setup
 	@status=0; $(RUN) $(UNIT_TESTS) $(QUICK) $(TEST_ARGS) || status=1; \
 	$(RUN) $(ROS_TESTS) $(QUICK) $(TEST_ARGS) || status=1; exit $$status
 
-record-# The newcomer's playground: simulator, policy, recorder and the operator's pages.
-console: setup
-	@$(RUN) $(V)/bin/vla-adapter bringup --console --record out/console_recordings --runs out $(CONSOLE_ARGS)
-
-demo: setup
+record-demo: setup
 	@$(RUN) $(V)/bin/vla-adapter collect-demos $(RECORD_ARGS)
 
-train-# The newcomer's playground: simulator, policy, recorder and the operator's pages.
-console: setup
-	@$(RUN) $(V)/bin/vla-adapter bringup --console --record out/console_recordings --runs out $(CONSOLE_ARGS)
-
-demo: setup
+train-demo: setup
 	@$(RUN) $(V)/bin/vla-adapter finetune --dataset out/demonstrations --output out/checkpoint \
 		--steps 2400 --backbone-lr-factor 0.1 $(TRAIN_ARGS) || \
 	{ status=$$?; [ $$status -eq 3 ] || exit $$status; \

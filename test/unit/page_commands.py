@@ -27,7 +27,7 @@ OTHERS = {"--show-args", "--multi_gpu", "--use_fsdp", "--cpu", "--num_processes"
 """Options of other programs that pages name."""
 TOOLS = ("vla-adapter", "make", "ros2", "accelerate")
 LAUNCH_FILES = {"bringup.launch.py": BRINGUP, "record.launch.py": RECORD}
-NODES = [f"{kind}_node" for kind in ("policy", "controller", "recorder", "simulator", "teleop")]
+NODES = [f"{kind}_node" for kind in ("policy", "controller", "recorder", "simulator", "teleop", "console")]
 
 
 @dataclass(frozen=True)
