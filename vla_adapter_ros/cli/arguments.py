@@ -12,9 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from vla_adapter_ros.errors import ParameterError, PathError, VlaAdapterError
+from vla_adapter_ros.nodes.common_parameters import CommonParameters
 from vla_adapter_ros.nodes.launch_arguments import read_namespace
 from vla_adapter_ros.nodes.parameter_rules import parameters_of, parse_value
-from vla_adapter_ros.nodes.parameters import CommonParameters, PolicyParameters
+from vla_adapter_ros.nodes.parameters import PolicyParameters
 from vla_adapter_ros.nodes.start_options import read_params_file
 from vla_adapter_ros.paths import locate
 from vla_adapter_ros.teleop.device_settings import read_device

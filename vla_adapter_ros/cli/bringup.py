@@ -19,13 +19,9 @@ from vla_adapter_ros.cli.arguments import (
 )
 from vla_adapter_ros.cli.operate import make_client
 from vla_adapter_ros.errors import ParameterError, ProcessError
+from vla_adapter_ros.nodes.common_parameters import CommonParameters
 from vla_adapter_ros.nodes.graph import NodeSpec, node_list
-from vla_adapter_ros.nodes.parameters import (
-    CommonParameters,
-    ControllerParameters,
-    PolicyParameters,
-    SimulatorParameters,
-)
+from vla_adapter_ros.nodes.parameters import ControllerParameters, PolicyParameters, SimulatorParameters
 from vla_adapter_ros.nodes.process_runner import GraphRunner, how_it_ended
 from vla_adapter_ros.nodes.start_options import LogLevel, StartOptions, leave_to_files
 

@@ -37,8 +37,9 @@ from vla_adapter_ros.cli.record import add_record_command
 from vla_adapter_ros.cli.scene import add_scene_command
 from vla_adapter_ros.cli.status import add_status_commands
 from vla_adapter_ros.errors import VlaAdapterError
+from vla_adapter_ros.nodes.common_parameters import CommonParameters
 from vla_adapter_ros.nodes.graph import graph_environment
-from vla_adapter_ros.nodes.parameters import CommonParameters, SimulatorParameters
+from vla_adapter_ros.nodes.parameters import SimulatorParameters
 
 STATUSES = """exit status:
   0    it did what was asked

@@ -23,9 +23,10 @@ from vla_adapter_ros.cli.arguments import (
 from vla_adapter_ros.cli.keys import Keyboard, parse_keys
 from vla_adapter_ros.contract import read_contract
 from vla_adapter_ros.errors import ParameterError, RecordingError
+from vla_adapter_ros.nodes.common_parameters import CommonParameters
 from vla_adapter_ros.nodes.graph import NodeSpec, nobody_here, recording_nodes
 from vla_adapter_ros.nodes.parameter_rules import make_parameters
-from vla_adapter_ros.nodes.parameters import CommonParameters, RecorderParameters, SimulatorParameters
+from vla_adapter_ros.nodes.parameters import RecorderParameters, SimulatorParameters
 from vla_adapter_ros.texts import visible
 
 if TYPE_CHECKING:  # rclpy takes its time to import

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from nicegui import run, ui
+from nicegui import ui
+from starlette.concurrency import run_in_threadpool
 
 from vla_adapter_ros.console.elements import Replay
 from vla_adapter_ros.console.episodes import EpisodeRow, EpisodeStore
@@ -30,7 +31,7 @@ class EpisodeList:
 
     async def refresh(self) -> None:
         """Show the newest, if anything has changed."""
-        rows = await run.io_bound(self._store.rows)
+        rows = await run_in_threadpool(self._store.rows)
         if rows == self._shown:
             return
         self._shown = rows
@@ -52,7 +53,7 @@ class EpisodeList:
                 ui.label(f"{row.seconds:.1f} s").classes("rate")
 
     async def _play(self, number: int) -> None:
-        cameras = await run.io_bound(lambda: self._store.cameras)
+        cameras = await run_in_threadpool(lambda: self._store.cameras)
         self._replay.clear()
         with self._replay:
             with ui.element("div").classes("replay-head"):

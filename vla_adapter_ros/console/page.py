@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from typing import Protocol
 
-from nicegui import run, ui
+from nicegui import ui
+from starlette.concurrency import run_in_threadpool
 
 from vla_adapter_ros.console.console import Console
 from vla_adapter_ros.console.elements import LiveLink, StopButton
@@ -16,7 +18,20 @@ from vla_adapter_ros.console.views import Answer, RobotView
 
 REFRESH_S = 0.25
 STOP_HINT = "Software stop (Esc). It is no safety function: keep the emergency stop in reach."
-SECTIONS = {"Run": RunSection, "Record": RecordSection, "Training": TrainingSection}
+
+
+class Section(Protocol):
+    """A part of the page that is shown or not."""
+
+    async def refresh(self, view: RobotView) -> None:
+        """Show the newest."""
+
+
+SECTIONS: dict[str, Callable[[Page], Section]] = {
+    "Run": RunSection,
+    "Record": RecordSection,
+    "Training": TrainingSection,
+}
 
 
 class Page:
@@ -34,7 +49,7 @@ class Page:
 
     async def command(self, act: Callable[[], Answer]) -> Answer:
         """Carry out a command of this page, and tell what became of it."""
-        answer: Answer = await run.io_bound(self.console.command, self.viewer, act)
+        answer: Answer = await run_in_threadpool(self.console.command, self.viewer, act)
         self.tell(answer)
         return answer
 
@@ -54,7 +69,7 @@ def build_page(console: Console, viewer: str) -> None:
     ui.colors(primary="#0b5394", positive="#1b6e2d", negative="#a61b1b", warning="#8a4b00")
     page = Page(console, viewer)
     head = _Head(page)
-    sections = {}
+    sections: dict[str, tuple[ui.element, Section]] = {}
     with ui.element("main").classes("main"):
         for name, kind in SECTIONS.items():
             with ui.element("section").props(f'aria-label="{name}"') as frame:
@@ -75,7 +90,7 @@ def build_page(console: Console, viewer: str) -> None:
     ui.timer(REFRESH_S, refresh)
 
 
-def _show(sections: dict[str, tuple[ui.element, object]], head: _Head, chosen: str) -> None:
+def _show(sections: dict[str, tuple[ui.element, Section]], head: _Head, chosen: str) -> None:
     for name, (frame, _) in sections.items():
         frame.set_visibility(name == chosen)
         head.mark(name, chosen=name == chosen)

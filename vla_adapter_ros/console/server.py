@@ -87,7 +87,7 @@ class WebServer:
         self.port = int(listener.getsockname()[1])
         guard = Guard(make_application(current), access, local=address.local, encrypted=address.encrypted)
         config = uvicorn.Config(
-            guard,  # type: ignore[arg-type]  # ASGI, in our own words
+            guard,
             log_level=logging.WARNING,
             lifespan="on",
             server_header=False,

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
-from nicegui import run, ui
+from nicegui import ui
+from starlette.concurrency import run_in_threadpool
 
 from vla_adapter_ros.console.runs import LOSS, VALIDATION, Run
 from vla_adapter_ros.console.views import RobotView
@@ -44,11 +45,11 @@ class TrainingSection:
         self._looks += 1
         if store is None or (self._looks - 1) % EVERY:
             return
-        runs = await run.io_bound(store.runs)
+        runs = await run_in_threadpool(store.runs)
         if runs == self._known and not any(r.state == "running" for r in runs):
             return
         self._known = runs
-        losses = [await run.io_bound(partial(_losses, self._page, r.name)) for r in runs]
+        losses = [await run_in_threadpool(partial(_losses, self._page, r.name)) for r in runs]
         self._cards.clear()
         with self._cards:
             if not runs:

@@ -7,6 +7,7 @@ import math
 import os
 import sys
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +31,7 @@ from vla_adapter_ros.nodes.console_cameras import CameraPictures
 from vla_adapter_ros.nodes.console_figure import FigureSource
 from vla_adapter_ros.nodes.console_robot import RosRobot
 from vla_adapter_ros.nodes.conversions import chunk_of, command_of, joint_positions, seconds
-from vla_adapter_ros.nodes.parameters import ConsoleParameters
+from vla_adapter_ros.nodes.operator_parameters import ConsoleParameters
 from vla_adapter_ros.nodes.process import run
 from vla_adapter_ros.nodes.ros_client import RosClient
 from vla_adapter_ros.nodes.streams import best_effort
@@ -87,9 +88,7 @@ class ConfiguredConsole(Configured[ConsoleParameters]):
             client.subscribe(String, ROBOT_DESCRIPTION, lambda m: self._figure.take(m.data), LATCHED)
         for topic in contract.joint_state_topics:
             called = contract.joints_on(topic)
-            client.subscribe(
-                JointState, topic, lambda m, called=called: self._on_joints(called, m), best_effort(1)
-            )
+            client.subscribe(JointState, topic, partial(self._on_joints, called), best_effort(1))
         client.subscribe(JointState, contract.action.topic, self._on_command, best_effort(1))
         client.subscribe(ActionChunk, CHUNK_TOPIC, self._on_chunk, NEWEST)
         node.every(LOOK_S, self._look, steady=True)

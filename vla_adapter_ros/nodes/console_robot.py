@@ -8,6 +8,7 @@ import threading
 from typing import Any
 
 from rclpy.publisher import Publisher
+from rclpy.task import Future
 from std_msgs.msg import Empty
 from std_srvs.srv import Trigger
 
@@ -74,12 +75,16 @@ class RosRobot:
                 False, "Nobody can be told to stop: no controller is heard. Use the emergency stop."
             )
         future = service.send_now(Trigger.Request())
-        future.add_done_callback(lambda _: loop.call_soon_threadsafe(done.set))
+
+        def tell(_: Future[Any]) -> None:
+            loop.call_soon_threadsafe(done.set)
+
+        future.add_done_callback(tell)
         try:
             await asyncio.wait_for(done.wait(), STOPPED_WITHIN_S)
         except asyncio.TimeoutError:
             return Answer(False, "The controller has not answered to stop: use the emergency stop.")
-        answer = future.result()
+        answer: Any = future.result()
         return Answer(bool(answer.success), str(answer.message))
 
     def command(self, name: str) -> Answer:

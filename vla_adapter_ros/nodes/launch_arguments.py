@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from vla_adapter_ros.errors import ParameterError
+from vla_adapter_ros.nodes.common_parameters import CommonParameters
 from vla_adapter_ros.nodes.parameter_rules import parameters_of, parse_value
 from vla_adapter_ros.nodes.parameters import (
-    CommonParameters,
     ControllerParameters,
     PolicyParameters,
     RecorderParameters,

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor, SetParametersResult
 from rclpy.exceptions import InvalidParameterValueException
 from rclpy.node import Node
 from rclpy.parameter import Parameter as RosParameter
 
+from vla_adapter_ros.nodes.common_parameters import CommonParameters
 from vla_adapter_ros.nodes.parameter_rules import P, Parameter, make_parameters, parameters_of
-from vla_adapter_ros.nodes.parameters import CommonParameters
 
 UNBOUNDED_FLOAT, UNBOUNDED_INT = 1e12, 2**53
 """ROS knows ranges with two ends only; these stand for an open one."""
@@ -43,7 +44,7 @@ def guard_parameters(node: Node, kind: type[CommonParameters], configured: Calla
     """
     known = parameters_of(kind)
 
-    def may_change(changes: list[RosParameter]) -> SetParametersResult:
+    def may_change(changes: list[RosParameter[Any]]) -> SetParametersResult:
         ours = [change for change in changes if change.name in known]
         if ours and configured():
             return SetParametersResult(

@@ -10,7 +10,7 @@ from typing import Any, TypeVar, cast
 from pydantic import TypeAdapter, ValidationError
 
 from vla_adapter_ros.errors import ParameterError
-from vla_adapter_ros.nodes.parameters import CommonParameters
+from vla_adapter_ros.nodes.common_parameters import CommonParameters
 from vla_adapter_ros.settings import describe_errors
 
 P = TypeVar("P", bound=CommonParameters)

@@ -17,7 +17,7 @@ from vla_adapter_ros.msg import ControllerStatus
 from vla_adapter_ros.nodes.base import ManagedNode
 from vla_adapter_ros.nodes.configured import Configured
 from vla_adapter_ros.nodes.conversions import command_of, joint_positions, seconds, teleop_messages
-from vla_adapter_ros.nodes.parameters import TeleopParameters
+from vla_adapter_ros.nodes.operator_parameters import TeleopParameters
 from vla_adapter_ros.nodes.process import run
 from vla_adapter_ros.nodes.readiness import controller_problem
 from vla_adapter_ros.nodes.streams import best_effort
