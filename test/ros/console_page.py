@@ -27,8 +27,7 @@ class ConsolePage:
 
     def __init__(self, port: int) -> None:
         self._address = f"localhost:{port}"
-        html = self._get("/")
-        self.viewer = re.search(r"/live\?viewer=([\w-]+)", html)[1]
+        self.viewer = self._open()
         origin = f"http://{self._address}"
         self._line = connect(f"ws://{self._address}/live?viewer={self.viewer}", origin=origin)
         self.pictures: dict[int, list[bytes]] = {}
@@ -59,16 +58,19 @@ class ConsolePage:
         except ConnectionClosed:
             pass
 
-    def _get(self, path: str) -> str:
+    def _open(self) -> str:
+        """Load the page, as soon as the node is active; returns the page's secret name."""
         deadline = time.monotonic() + PATIENCE_S
-        while True:
+        while time.monotonic() < deadline:
             try:
-                with urllib.request.urlopen(f"http://{self._address}{path}", timeout=PATIENCE_S) as answer:
-                    return answer.read().decode()
+                with urllib.request.urlopen(f"http://{self._address}/", timeout=PATIENCE_S) as answer:
+                    html = answer.read().decode()
             except OSError:
-                if time.monotonic() > deadline:
-                    raise
-                time.sleep(0.2)
+                html = ""
+            if found := re.search(r"/live\?viewer=([\w-]+)", html):
+                return found[1]
+            time.sleep(0.2)
+        raise AssertionError(f"no page at {self._address}: {html[:500]}")
 
 
 @contextmanager

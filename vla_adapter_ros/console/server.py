@@ -170,6 +170,7 @@ def make_application(current: Callable[[], Console | None]) -> FastAPI:
     def page(request: Request) -> None:
         console, address = current(), request.client.host if request.client else "unknown"
         if console is None:
+            ui.add_head_html('<meta http-equiv="refresh" content="2">')
             ui.label(INACTIVE)
             return
         build_page(console, console.new_page(address))
@@ -180,7 +181,7 @@ def make_application(current: Callable[[], Console | None]) -> FastAPI:
     return application
 
 
-INACTIVE = "The console node is not active: activate it, then load this page anew."
+INACTIVE = "The console node is not active: activate it, and this page shows the robot."
 
 
 def _listen(address: Address) -> socket.socket:

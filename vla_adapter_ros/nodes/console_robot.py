@@ -32,7 +32,8 @@ from vla_adapter_ros.nodes.topics import NEWEST
 from vla_adapter_ros.srv import Home, LabelEpisode, SetSpeed, StartEpisode
 
 FOUND_WITHIN_S = 2.0
-STOPPED_WITHIN_S = 2.0
+STOPPED_WITHIN_S, AGAIN_S = 2.1, 0.3
+OTHER_STOP = "Use the emergency stop."
 KINDS = ("simulator", "controller", "policy", "recorder")
 
 
@@ -51,6 +52,7 @@ class RosRobot:
         self._services: dict[str, ServiceClient] = {}
         self._instruct: InstructClient | None = None
         self._stop: ServiceClient | None = None
+        self._stop_is_ready = threading.Event()  # the controller knows this client, too
         self._alive: Publisher[Empty] | None = None
         self._view = RobotView(name, client.node.get_namespace())
 
@@ -67,25 +69,34 @@ class RosRobot:
         return self._view
 
     async def stop(self) -> Answer:
-        """Stop the arm until a reset: one request, sent at once."""
-        loop, done = asyncio.get_running_loop(), asyncio.Event()
-        service = self._stop
-        if service is None or not service.is_there:
-            return Answer(
-                False, "Nobody can be told to stop: no controller is heard. Use the emergency stop."
-            )
-        future = service.send_now(Trigger.Request())
+        """Stop the arm until a reset, as fast as can be.
 
-        def tell(_: Future[Any]) -> None:
+        To a controller that is known to know this client the request is sent at once, and again after
+        AGAIN_S without an answer: to stop twice changes nothing. Else the controller is looked for first.
+        """
+        service = self._stop
+        if service is None or not self._stop_is_ready.is_set() or not service.is_there:
+            return await asyncio.to_thread(self._stop_slowly)
+        loop, done = asyncio.get_running_loop(), asyncio.Event()
+        answered: list[Future[Any]] = []
+
+        def take(future: Future[Any]) -> None:
+            answered.append(future)
             loop.call_soon_threadsafe(done.set)
 
-        future.add_done_callback(tell)
-        try:
-            await asyncio.wait_for(done.wait(), STOPPED_WITHIN_S)
-        except asyncio.TimeoutError:
-            return Answer(False, "The controller has not answered to stop: use the emergency stop.")
-        answer: Any = future.result()
-        return Answer(bool(answer.success), str(answer.message))
+        for _ in range(round(STOPPED_WITHIN_S / AGAIN_S)):
+            service.send_now(Trigger.Request()).add_done_callback(take)
+            try:
+                await asyncio.wait_for(done.wait(), AGAIN_S)
+            except asyncio.TimeoutError:
+                continue
+            answer: Any = answered[0].result()
+            return Answer(bool(answer.success), str(answer.message))
+        return Answer(False, f"The controller has not answered to Stop. {OTHER_STOP}")
+
+    def _stop_slowly(self) -> Answer:
+        answer = self._call_controller(Trigger, "stop", Trigger.Request(), repeat_after_s=AGAIN_S)
+        return answer if answer.done else Answer(False, f"{answer.text} {OTHER_STOP}")
 
     def command(self, name: str) -> Answer:
         """One of `COMMANDS`."""
@@ -145,21 +156,33 @@ class RosRobot:
             self._alive.publish(Empty())
 
     def _prepare_stop(self) -> None:
-        """Know the controller's stop before it is needed."""
+        """Know the controller's stop, and be known by it, before it is needed."""
         if self._stop is not None and self._stop.is_there:
             return
+        self._stop_is_ready.clear()
         try:
             name, _ = find_controller_service(self._client, "stop", 0.0)
         except ServiceError:
             return
         self._stop = self._service(Trigger, name)
-        topic = f"{name.rpartition('/')[0]}/operator_alive"
-        self._alive = self._alive or self._client.node.create_publisher(Empty, topic, NEWEST)
+        if self._alive is None:
+            topic = f"{name.rpartition('/')[0]}/operator_alive"
+            self._alive = self._client.node.create_publisher(Empty, topic, NEWEST)
+        threading.Thread(target=self._meet, args=(self._stop,), name="console meets", daemon=True).start()
 
-    def _call_controller(self, kind: type, service: str, request: Any) -> Answer:
+    def _meet(self, stop: ServiceClient) -> None:
+        try:
+            stop.prepare(FOUND_WITHIN_S, ANSWER_S)
+        except VlaAdapterError:
+            return
+        self._stop_is_ready.set()
+
+    def _call_controller(
+        self, kind: type, service: str, request: Any, repeat_after_s: float | None = None
+    ) -> Answer:
         try:
             name, _ = find_controller_service(self._client, service, FOUND_WITHIN_S)
-            answer = self._service(kind, name).call(request, ANSWER_S)
+            answer = self._service(kind, name).call(request, ANSWER_S, repeat_after_s=repeat_after_s)
         except VlaAdapterError as error:
             return _no(error)
         return Answer(answer.success, answer.message)
