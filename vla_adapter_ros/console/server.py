@@ -126,7 +126,7 @@ class WebServer:
 def make_application(current: Callable[[], Console | None]) -> FastAPI:
     """The web application; once per process, as NiceGUI's is."""
     application = FastAPI(openapi_url=None, docs_url=None, redoc_url=None)
-    application.mount("/static", StaticFiles(directory=STATIC))
+    application.mount("/static", StaticFiles(directory=STATIC, follow_symlink=True))
     add_files(application, current)
 
     @application.websocket("/live")
