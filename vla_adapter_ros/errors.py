@@ -65,6 +65,10 @@ class BagError(VlaAdapterError):
     """A bag cannot be read, or does not hold what a contract asks for."""
 
 
+class CapsuleError(VlaAdapterError):
+    """A capsule cannot be written or read, or does not hold what is asked of it."""
+
+
 class RecordingError(VlaAdapterError):
     """An episode cannot be started, continued, or saved."""
 

@@ -90,6 +90,8 @@ class Arbiter:
         """What a motion that has leave to begin waits for."""
         self.uncommanded: float | None = None
         """Input stamp of a chunk that has led to no command yet [s]."""
+        self.failures = 0, ""
+        """How often a fault, or the silence of an input, has ended motion; and why the last time."""
         self._admitted = False  # the human who leads has passed the gate
         self._refused = ""  # why the newest chunk was refused
 
@@ -121,6 +123,8 @@ class Arbiter:
             self._sources.takeover.block(self._clock.time)
         if Effect.CUT in decision.effect:
             self.cut = True
+            if event in (Event.FAULT, Event.SILENCE):
+                self.failures = self.failures[0] + 1, decision.reason
         if self.supervisor.state != HOMING:
             self._sources.homing = None
         return decision

@@ -384,6 +384,11 @@ class MotionCore:
         return self._arbiter.foreign
 
     @property
+    def failures(self) -> tuple[int, str]:
+        """How often a fault, or the silence of an input, has ended motion; and why the last time."""
+        return self._arbiter.failures
+
+    @property
     def speed(self) -> float:
         """See `set_speed`."""
         return self._sources.path_time.speed

@@ -64,6 +64,7 @@ class ArmKinematics:
 
     def __init__(self, urdf_text: str, joints: tuple[str, ...], base_link: str, tool_link: str) -> None:
         self._pin = pin = _pinocchio()
+        self.urdf_text, self.base_link, self.tool_link = urdf_text, base_link, tool_link
         self.joints = tuple(joints)
         self._model = _reduced(pin, urdf_text, self.joints)
         self._data = self._model.createData()

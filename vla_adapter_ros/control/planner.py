@@ -5,6 +5,8 @@ Ruckig (free version) knows no position limits; who calls checks the result.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 from ruckig import ControlInterface, InputParameter, Ruckig, RuckigError, Synchronization, Trajectory
 
@@ -31,11 +33,40 @@ def reachable_end(
     return velocity, np.clip(acceleration, -limit, limit)
 
 
+@dataclass(frozen=True)
+class Question:
+    """What a plan answers; the same question has the same answer, so that a plan can be made again.
+
+    Attributes:
+        limits: Of the planner.
+        state: Where the plan begins, float64 (3, J), or (3,) of one joint.
+        target: Where it ends, of the same shape; None: a full stop.
+        min_duration_s, speed: See `Planner.move`.
+        joint: Of a plan for one joint, its number; None: for all.
+    """
+
+    limits: Limits
+    state: np.ndarray
+    target: np.ndarray | None = None
+    min_duration_s: float = 0.0
+    speed: float = 1.0
+    joint: int | None = None
+
+    def answer(self) -> Plan | FullStop | None:
+        """The plan, made anew."""
+        planner = Planner(self.limits)
+        if self.target is None:
+            return planner.stop(self.state)
+        if self.joint is None:
+            return planner.move(self.state, self.target, self.min_duration_s, self.speed)
+        return planner.move_joint(self.joint, self.state, self.target, self.min_duration_s, self.speed)
+
+
 class Plan:
     """A motion to a state."""
 
-    def __init__(self, trajectory: Trajectory) -> None:
-        self._trajectory = trajectory
+    def __init__(self, trajectory: Trajectory, question: Question) -> None:
+        self._trajectory, self.question = trajectory, question
         self.duration: float = trajectory.duration
         """[s]"""
 
@@ -47,8 +78,8 @@ class Plan:
 class Stop:
     """A full stop, as ruckig found it."""
 
-    def __init__(self, trajectory: Trajectory, start: np.ndarray) -> None:
-        self._trajectory, self._start = trajectory, start
+    def __init__(self, trajectory: Trajectory, question: Question) -> None:
+        self._trajectory, self._start, self.question = trajectory, question.state[0], question
         self.duration: float = trajectory.duration
         """[s]"""
 
@@ -87,6 +118,7 @@ class PlainStop:
             if (acceleration <= limits.acceleration).all() and (jerk <= limits.jerk).all():
                 break
         self._state, self._points = state, points
+        self.question = Question(limits, state)
         self.duration = float(duration)
         """[s]"""
 
@@ -140,7 +172,9 @@ class Planner:
         every joint, wherever it starts.
         """
         trajectory = self._solve(self._ruckig, self._stop, np.stack([np.zeros_like(state[0]), *state[1:]]))
-        return PlainStop(state, self._limits) if trajectory is None else Stop(trajectory, state[0])
+        if trajectory is None:
+            return PlainStop(state, self._limits)
+        return Stop(trajectory, Question(self._limits, state))
 
     def move(
         self, state: np.ndarray, target: np.ndarray, min_duration_s: float, speed: float = 1.0
@@ -168,7 +202,8 @@ class Planner:
         if trajectory is None:  # a target that could only be reached, or left, beyond the velocity limit
             inputs.target_acceleration = [0.0] * len(max_velocity)
             trajectory = self._solve(self._ruckig, inputs, state)
-        return None if trajectory is None else Plan(trajectory)
+        question = Question(self._limits, state, target, min_duration_s, speed)
+        return None if trajectory is None else Plan(trajectory, question)
 
     def move_joint(
         self, joint: int, state: np.ndarray, target: np.ndarray, min_duration_s: float, speed: float
@@ -190,7 +225,7 @@ class Planner:
             inputs.target_acceleration = [value]
             trajectory = self._solve(solver, inputs, state[:, None])
             if trajectory is not None:
-                return Plan(trajectory)
+                return Plan(trajectory, Question(self._limits, state, target, min_duration_s, speed, joint))
         return None
 
     def _solve(self, solver: Ruckig, inputs: InputParameter, state: np.ndarray) -> Trajectory | None:

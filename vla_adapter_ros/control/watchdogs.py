@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
+import sys
+
 import numpy as np
 
 from vla_adapter_ros.contract import Contract
@@ -29,6 +32,12 @@ def tracking_error(wanted: dict[str, float], measured: dict[str, float], safety:
     return error[worst], (
         f"{worst} is {error[worst]:.2f} away from its command, allowed are {safety.tracking_error_max}"
     )
+
+
+def untracked(contract: Contract) -> Contract:
+    """The contract for motion that no arm carries out: the setpoint is not compared with what is measured."""
+    safety = dataclasses.replace(contract.safety, tracking_error_max=sys.float_info.max)
+    return dataclasses.replace(contract, safety=safety)
 
 
 def too_far(target: np.ndarray, here: np.ndarray, joints: tuple[str, ...], safety: Safety, what: str) -> str:

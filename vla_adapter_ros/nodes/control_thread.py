@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import dataclasses
-import sys
 import threading
 import time
 import traceback
+from collections.abc import Callable
 
 import numpy as np
 from sensor_msgs.msg import JointState
 
-from vla_adapter_ros.contract import Contract
-from vla_adapter_ros.control import MotionCore, Tick
+from vla_adapter_ros.capsule.recorded_core import KEPT_S, RecordedCore
+from vla_adapter_ros.capsule.ring import NewestEntries
+from vla_adapter_ros.control import Tick
 from vla_adapter_ros.control.rows import RowStream
 from vla_adapter_ros.control.shadow import ShadowScore
 from vla_adapter_ros.control.supervisor import GATED, HOLDING, HOMING, NOT_ARMED, STOPPED
+from vla_adapter_ros.control.watchdogs import untracked
 from vla_adapter_ros.msg import ControllerStatus
 from vla_adapter_ros.nodes.base import ManagedNode
 from vla_adapter_ros.nodes.conversions import command_message
@@ -28,6 +30,7 @@ from vla_adapter_ros.nodes.status import diagnostic_values, status_message
 from vla_adapter_ros.nodes.topics import DEPTH, STATUS_TOPIC
 from vla_adapter_ros.observation.lateness import kind_of
 
+_STATUS_BYTES = 20_000  # of one byte each: only their number is bounded
 REST_WITHIN_S = 1.5  # wall time for a soft stop when the node is deactivated in motion
 
 
@@ -44,8 +47,8 @@ class ControlThread:
         mode = parameters.mode
         self.lock = threading.Lock()
         """To be held by everybody who calls the core."""
-        self.core = MotionCore(
-            contract if mode.sends_commands else _untracked(contract),
+        self.core = RecordedCore(
+            contract if mode.sends_commands else untracked(contract),
             1.0 / parameters.rate_hz,
             parameters.armed or not mode.needs_arming,
             splice=parameters.splice,
@@ -70,6 +73,11 @@ class ControlThread:
         self._status = node.publish_on(ControllerStatus, STATUS_TOPIC, DEPTH)
         self._ticks = self._sent = 0
         self._last_said = "", ""  # state and source
+        self.on_failure: Callable[[str], None] = lambda why: None
+        """Called by the thread after a fault has ended motion, with the reason; must return at once."""
+        self._failures = 0
+        self.statuses: NewestEntries[tuple[float, ControllerStatus]] = NewestEntries(KEPT_S, _STATUS_BYTES)
+        """What was published in the last seconds, with the time [s]; used under the lock."""
         self._transitions, self._instruction = SaidOnce(), 0
         self.person_acted = False
         """Whether a person has acted since the last status, so that what follows is news."""
@@ -155,9 +163,13 @@ class ControlThread:
                 released=tick.source == "human" and self._contract.teleop.route == "direct",
             )
             positions = self.core.gripper_positions
+            failures, why = self.core.failures
             row = self.rows.next_row(now) if self.rows is not None and tick.source == "policy" else None
             human, human_at = self.human
         self._ticks += 1
+        if failures != self._failures:
+            self._failures = failures
+            self.on_failure(why)
         human_active = human is not None and abs(now - human_at) <= self._contract.teleop.timeout_s
         if self._score is not None:
             self._compare(self._score, tick, human if human_active else None, now)
@@ -214,6 +226,8 @@ class ControlThread:
             text = f": {tick.reason}" if tick.reason and not problem else ""
             self._tell_transition(f"{before[0] or 'start'} -> {tick.state}{text}", message.instruction_id)
         self._status.publish(message)
+        with self.lock:
+            self.statuses.add((tick.time, message), tick.time, 1)
         self._node.diagnose(problem, **diagnostic_values(message))
 
     def _tell_transition(self, text: str, instruction: int) -> None:
@@ -225,9 +239,3 @@ class ControlThread:
         self._transitions.ended(now)
         if self._transitions.begins(kind_of(text), now):
             self._node.get_logger().info(text)
-
-
-def _untracked(contract: Contract) -> Contract:
-    """The contract for motion that no arm carries out: the setpoint is not compared with what is measured."""
-    safety = dataclasses.replace(contract.safety, tracking_error_max=sys.float_info.max)
-    return dataclasses.replace(contract, safety=safety)

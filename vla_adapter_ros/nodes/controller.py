@@ -10,12 +10,15 @@ from sensor_msgs.msg import JointState
 from std_msgs.msg import Bool, Empty
 from std_srvs.srv import Trigger
 
+from vla_adapter_ros.capsule.folder import Half
 from vla_adapter_ros.control import Chunk
 from vla_adapter_ros.control.command_parts import CommandParts
 from vla_adapter_ros.control.kinematics import ArmKinematics
 from vla_adapter_ros.errors import ChunkError, ContractError
 from vla_adapter_ros.msg import ActionChunk
 from vla_adapter_ros.nodes.base import ManagedNode
+from vla_adapter_ros.nodes.capsule_halves import controller_content
+from vla_adapter_ros.nodes.capsule_saver import CapsuleSaver
 from vla_adapter_ros.nodes.configured import Configured
 from vla_adapter_ros.nodes.control_thread import ControlThread
 from vla_adapter_ros.nodes.conversions import chunk_of, command_of, joint_positions, seconds
@@ -86,6 +89,8 @@ class ConfiguredController(Configured[ControllerParameters]):
             node.serve(Trigger, f"~/{name}", self._service(name, act))
         node.serve(Home, "~/home", self._on_home)
         node.serve(SetSpeed, "~/set_speed", self._on_set_speed)
+        self._capsules = CapsuleSaver(node, Half.CONTROLLER, lambda: controller_content(node, self._thread))
+        self._thread.on_failure = self._capsules.note_fault
         watch_description(node, contract, self._set_kinematics, node.diagnose)
         node.every(WATCH_S, self._watch_graph, steady=True)
         if not mode.sends_commands:

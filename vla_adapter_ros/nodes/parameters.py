@@ -63,7 +63,28 @@ class TrajectoryStart(Choice):
 
 
 @dataclass(frozen=True, config=CHECKED)
-class PolicyParameters(CommonParameters):
+class CapsuleParameters(CommonParameters):
+    """Parameters of nodes that keep their last seconds for a capsule."""
+
+    capsule_folder: Text = Field(
+        "", description="Where capsules are saved; empty: capsules in the folder ROS_HOME, or in ~/.ros."
+    )
+    capsule_quota_gb: Number = Field(
+        2.0,
+        ge=0.0,
+        le=1000.0,
+        description=(
+            "What all capsules there may take [GB]: the oldest that faults have made go, those saved by hand "
+            "stay."
+        ),
+    )
+    capsule_on_fault: Flag = Field(
+        True, description="Save a capsule after a fault, at most one per kind of fault and minute."
+    )
+
+
+@dataclass(frozen=True, config=CHECKED)
+class PolicyParameters(CapsuleParameters):
     """Parameters of the policy node."""
 
     checkpoint: Text = Field(
@@ -99,7 +120,7 @@ class PolicyParameters(CommonParameters):
 
 
 @dataclass(frozen=True, config=CHECKED)
-class ControllerParameters(CommonParameters):
+class ControllerParameters(CapsuleParameters):
     """Parameters of the controller node."""
 
     rate_hz: Number = Field(100.0, ge=50.0, le=500.0, description="Control rate [Hz].")

@@ -26,6 +26,7 @@ from vla_adapter_ros.nodes.execute_instruction import InstructionServer
 from vla_adapter_ros.nodes.graph_status import INPUT_PROBLEM, INSTRUCTION, NO_CHUNKS
 from vla_adapter_ros.nodes.instruction import Instruction, readable_text
 from vla_adapter_ros.nodes.parameters import NO_CHECKPOINT, PolicyParameters
+from vla_adapter_ros.nodes.policy_capsule import PolicyCapsule
 from vla_adapter_ros.nodes.policy_loading import load_policy
 from vla_adapter_ros.nodes.process import run
 from vla_adapter_ros.nodes.readiness import controller_problem, not_ready
@@ -81,7 +82,13 @@ class ConfiguredPolicy(Configured[PolicyParameters]):
         self._inference_s = np.nan  # of the newest chunk
         self._newest: Frame | None = None  # good frame
         self._worker = Worker("inference", self._work)
-        self._streams = StreamSubscriber(node, lambda _: self._worker.wake(), with_action=False)
+        self._capsule = PolicyCapsule(node, self._loaded, self._session, lambda: self._instruction.text)
+        self._streams = StreamSubscriber(
+            node,
+            lambda _: self._worker.wake(),
+            with_action=False,
+            on_image=self._capsule.note_image,
+        )
         self._silence = self._watch_for_silence()
         self._chunks = node.publish_on(ActionChunk, CHUNK_TOPIC, NEWEST)
         self._current = node.publish_on(String, INSTRUCTION_TOPIC, LATCHED)
@@ -219,6 +226,7 @@ class ConfiguredPolicy(Configured[PolicyParameters]):
             self._instruction.ending = ending
             self._instruction = Instruction("", self._instruction.number, self._instruction.given)
             self._why_ended = ending.why
+        self._capsule.note_ending(ending)
         self._diagnose()
         self._current.publish(String())
 
@@ -266,9 +274,10 @@ class ConfiguredPolicy(Configured[PolicyParameters]):
         with self._lock:
             if instruction is not self._instruction:
                 return  # it changed or ended meanwhile: these rows answer the old one
-            self._publish(self._chunk(frame.stamp, rows), frame.oldest, duration)
+            message = self._publish(self._chunk(frame.stamp, rows), frame.oldest, duration)
             self._pacer.note_latency(self.node.now() - frame.stamp)
         self._no_chunk, self._inference_s = "", duration
+        self._capsule.add(frame, instruction.text, rows, message)
 
     def _chunk(self, stamp: float, rows: np.ndarray, reason: str = "") -> Chunk:
         self._policy_node.sequence += 1
@@ -291,11 +300,12 @@ class ConfiguredPolicy(Configured[PolicyParameters]):
         now, nothing = self.node.now(), np.zeros((0, len(self.contract.action_names)))
         self._publish(self._chunk(now, nothing, reason), now, 0.0)
 
-    def _publish(self, chunk: Chunk, oldest: float, duration: float) -> None:
+    def _publish(self, chunk: Chunk, oldest: float, duration: float) -> ActionChunk:
         message = chunk_message(chunk, self.parameters.execution_horizon, oldest, duration)
         self._chunks.publish(message)
         self._policy_node.published = chunk.sequence
         self.node.acknowledge(0.0, outputs=self._policy_node.published)
+        return message
 
     def _input_problem(self) -> str:
         """Why no good frame comes, the first cause: a silent stream, or what the newest frame lacks."""

@@ -72,6 +72,7 @@ class StreamSubscriber:
             need everything, in real time; others get the newest of what waits, by a callback each.
         on_refused: Called with the camera and the reason for each image that cannot be used; it must not
             wait for anything, since nothing else comes in meanwhile.
+        on_image: Called with the camera, the message and its receipt [s] of each image that can be used.
     """
 
     def __init__(
@@ -82,9 +83,10 @@ class StreamSubscriber:
         with_action: bool,
         polled: bool = False,
         on_refused: Callable[[str, str], None] = lambda camera, why: None,
+        on_image: Callable[[str, Any, float], None] = lambda camera, message, received: None,
     ) -> None:
         self._node, self._on_samples, self._with_action = node, on_samples, with_action
-        self._on_refused = on_refused
+        self._on_refused, self._on_image = on_refused, on_image
         self.builder = ObservationBuilder(node.contract, with_action=with_action)
         """Stores the samples; a new one after each `start`."""
         self.images: dict[str, int] = dict.fromkeys(self.builder.cameras, 0)
@@ -218,6 +220,7 @@ class StreamSubscriber:
     def _add_image(self, name: str, message: Any, received: float) -> None:
         self.builder.add_message(name, message, received, decode_raw)
         self.images[name] += 1
+        self._on_image(name, message, received)
 
     def _add_values(self, topic: str, message: Any, received: float) -> None:
         self.builder.add_message(topic, message, received)
