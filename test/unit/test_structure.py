@@ -102,9 +102,7 @@ def test_imports_point_one_way(room):
                 assert parts[1] in ALLOWED[room], f"{path.name} imports {name}"
             assert parts[0] not in FORBIDDEN[room], f"{path.name} imports {name}"
             if parts[0] == "torch":
-                assert room in TORCH or path.name in ("policy_loading.py", "policy_capsule.py"), (
-                    f"{path.name} imports torch"
-                )
+                assert room in TORCH or path.name == "policy_loading.py", f"{path.name} imports torch"
 
 
 def test_the_data_of_a_training_does_not_know_its_loop():

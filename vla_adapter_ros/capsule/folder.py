@@ -89,8 +89,8 @@ def make_room(folder: Path, needed: int, quota: int) -> None:
         del sizes[path]
     if sum(sizes.values()) + needed > quota:
         raise CapsuleError(
-            f"{folder}: {len(sizes)} capsules saved by hand take {sum(sizes.values()) / 1e6:.0f} MB, the new one "
-            f"about {needed / 1e6:.0f}: allowed are {quota / 1e6:.0f} (capsule_quota_gb); remove some"
+            f"{folder}: {len(sizes)} capsules saved by hand take {sum(sizes.values()) / 1e6:.0f} MB, the new "
+            f"one about {needed / 1e6:.0f}: allowed are {quota / 1e6:.0f} (capsule_quota_gb); remove some"
         )
     free = shutil.disk_usage(folder).free
     if free < needed + LEFT_BYTES:

@@ -76,7 +76,7 @@ class McapWriter:
     ) -> None:
         try:
             if error is None:
-                self._writer.finish()
+                self._writer.finish()  # type: ignore[no-untyped-call]
                 self._file.flush()
         finally:
             self._file.close()

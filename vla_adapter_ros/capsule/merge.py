@@ -57,7 +57,9 @@ def join_halves(one: Path, other: Path) -> Path:
     Raises:
         CapsuleError: see `write_capsule`.
     """
-    whole = one.with_name(one.name.replace("_controller", "").replace("_policy", ""))
+    stem = one.stem.replace(f"_{Half.CONTROLLER}", "").replace(f"_{Half.POLICY}", "")
+    names = (f"{stem}{'' if n == 1 else f'-{n}'}.mcap" for n in range(1, 1000))
+    whole = next(path for name in names if not (path := one.with_name(name)).exists())
     write_capsule([Capsule(one), Capsule(other)], whole)
     for part in (one, other):
         part.unlink(missing_ok=True)
@@ -65,7 +67,7 @@ def join_halves(one: Path, other: Path) -> Path:
 
 
 def find_other_half(path: Path, half: Half) -> Path | None:
-    """The newest capsule of a fault beside `path` that has only `half` and was saved at about the same time."""
+    """The newest capsule of a fault beside `path`, of `half` alone, that was saved at about the same time."""
     ending = f"_{SavedBy.FAULT}_{half}"
     for other in reversed(capsules(path.parent)):
         near = abs(other.stat().st_mtime - path.stat().st_mtime) <= _PARTNER_WITHIN_S

@@ -84,9 +84,8 @@ def replay_policy(
             identical += 1
             continue
         if rows.shape != record.rows.shape:
-            text = text or (
-                f"chunk of {record.stamp:.3f} s has shape {record.rows.shape} in the capsule, {rows.shape} here"
-            )
+            shapes = f"{record.rows.shape} in the capsule, {rows.shape} here"
+            text = text or f"Chunk of {record.stamp:.3f} s has shape {shapes}"
             continue
         apart = np.abs(rows - record.rows)
         largest = max(largest, float(apart.max()))

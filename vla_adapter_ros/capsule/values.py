@@ -11,6 +11,7 @@ import dataclasses
 import math
 from collections import deque
 from collections.abc import Callable, Mapping
+from enum import Enum
 from typing import Any
 
 import numpy as np
@@ -33,6 +34,7 @@ from vla_adapter_ros.untrusted import short
 _DTYPES = ("<f8", "<i8", "|b1", "<f4", "|u1")
 _LARGEST_ARRAY = 1 << 24  # bytes
 _LONGEST_DEQUE = 1 << 20
+_LONGEST_PLAN_S = 600.0
 _DATACLASSES: dict[str, type] = {
     kind.__name__: kind for kind in (Chunk, Limits, Question, Setpoint, Tick, Trajectory, _Commitment)
 }
@@ -45,8 +47,10 @@ def to_plain(value: Any) -> Any:
     Raises:
         CapsuleError: of a kind that is not known here: a fault of this package.
     """
+    if isinstance(value, Enum):
+        return value.value
     if value is None or isinstance(value, (bool, int, str)):
-        return value.value if hasattr(value, "value") else value
+        return value
     if isinstance(value, float):
         return float(value) if math.isfinite(value) else {"float": repr(float(value))}
     if isinstance(value, np.ndarray):
@@ -155,6 +159,8 @@ def _read_answer(content: Any) -> Any:
     answer = question.answer() if isinstance(question, Question) else None
     if answer is None:
         raise CapsuleError("a plan that cannot be made again")
+    if not answer.duration <= _LONGEST_PLAN_S:
+        raise CapsuleError(f"a plan of {answer.duration:g} s: allowed are {_LONGEST_PLAN_S:g} s")
     return answer
 
 

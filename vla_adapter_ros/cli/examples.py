@@ -17,6 +17,7 @@ GROUPS = {
         "speed",
         "scene",
         "console",
+        "capsule",
     ),
     "maintainers": ("benchmark", "pretrain-grounding"),
 }
@@ -61,6 +62,13 @@ EXAMPLES = {
         "console --contract my_arm.yaml --dataset demos",
         "console --contract my_arm.yaml --host 0.0.0.0 --tls-certificate cert.pem --tls-key key.pem",
     ],
+    ("capsule", "save"): ["capsule save", "capsule save --no-images"],
+    ("capsule", "show"): ["capsule show capsule_20261130T003304_fault.mcap"],
+    ("capsule", "replay"): [
+        "capsule replay capsule_20261130T003304_fault.mcap",
+        "capsule replay capsule_20261130T003304_fault.mcap --checkpoint my_checkpoint",
+    ],
+    ("capsule", "strip"): ["capsule strip capsule_20261130T003304_fault.mcap --output report.mcap"],
     ("pretrain-grounding",): ["pretrain-grounding --output out/grounded_tiny --scenes 6000"],
     ("finetune",): [
         "finetune --dataset out/demonstrations --output out/checkpoint",

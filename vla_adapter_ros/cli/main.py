@@ -22,6 +22,7 @@ from vla_adapter_ros.cli.arguments import (
 )
 from vla_adapter_ros.cli.benchmark import add_benchmark_command
 from vla_adapter_ros.cli.bringup import add_bringup
+from vla_adapter_ros.cli.capsule import add_capsule_command
 from vla_adapter_ros.cli.checkpoint_command import add_checkpoint, locate_checkpoint
 from vla_adapter_ros.cli.console import add_console_command
 from vla_adapter_ros.cli.contract import add_contract_command
@@ -109,6 +110,7 @@ def _parser() -> CommandParser:
     _add_pretrain_grounding(commands)
     add_status_commands(commands)
     add_operation_commands(commands)
+    add_capsule_command(commands)
     add_scene_command(commands)
     add_console_command(commands)
     add_finetune_command(commands)

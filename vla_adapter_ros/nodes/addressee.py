@@ -17,6 +17,8 @@ from vla_adapter_ros.nodes.topics import node_of
 
 CONTROLLER_STATUS = "vla_adapter_ros/msg/ControllerStatus"
 RECORDER_STATUS = "vla_adapter_ros/msg/RecorderStatus"
+OTHERS_WITHIN_S = 1.0
+"""After the first service of a name was found, those of other nodes are waited for [s]."""
 INSTRUCT = "vla_adapter_ros/srv/Instruct"
 
 
@@ -68,6 +70,31 @@ def find_instruct_service(client: RosClient, patience_s: float) -> tuple[str, fl
         return {name: name.rpartition("/")[0] or "/" for name, kinds in served if INSTRUCT in kinds}
 
     return _find(client, find, "instruct", patience_s)
+
+
+def find_services(client: RosClient, name: str, patience_s: float) -> list[str]:
+    """Full names of the services of that name of all nodes in the client's namespace; waits for the first.
+
+    Args:
+        client: In the namespace of the robot.
+        name: Below that of a node.
+        patience_s: Longest wait for the first one [s].
+
+    Raises:
+        NoAnswerError: there is none in this namespace.
+    """
+    namespace = client.node.get_namespace()
+
+    def find() -> list[str]:
+        served = (service for service, _ in client.node.get_service_names_and_types())
+        mine = (s for s in served if s.rpartition("/")[2] == name)
+        return sorted(s for s in mine if (s.rpartition("/")[0].rpartition("/")[0] or "/") == namespace)
+
+    if not client.poll_until(lambda: bool(find()), patience_s):
+        below = namespace.rstrip("/")
+        raise NoAnswerError(f"no service {below}/*/{name} after {patience_s:g} s", sent=False)
+    client.poll_until(lambda: len(find()) > 1, OTHERS_WITHIN_S)
+    return find()
 
 
 def the_one_of(found: dict[str, str], namespace: str) -> str:

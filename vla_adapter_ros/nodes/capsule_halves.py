@@ -22,7 +22,7 @@ _CALL_BYTES, _IMAGE_SHARE = 300, 0.8  # in a file, about: of a call, and of the 
 
 
 def controller_content(node: ManagedNode[ControllerParameters], thread: ControlThread) -> Content | None:
-    """The controller's half: calls of the core with a snapshot, and the status; None before the first tick."""
+    """The controller's half: calls of the core after a snapshot, and the status; None before a tick."""
     with thread.lock:
         recorded, statuses = thread.core.recorded(), thread.statuses.contents()
         core = thread.core

@@ -1,4 +1,4 @@
-"""What viewers of a capsule see: ROS 2 messages with their definitions, from what policy and core remember."""
+"""What viewers of a capsule see: ROS 2 messages with their definitions, of what policy and core remember."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class Sent(NamedTuple):
 
 
 def core_messages(contract: Contract, snapshot: Snapshot, calls: Iterable[Call]) -> Iterator[Sent]:
-    """Joint states, human's commands, chunks, commands before limiting and set-points, as the core had them."""
+    """Joint states, human's commands, chunks, commands before limiting and set-points of the core."""
     names, joints, field = contract.action_names, contract.arm_joints, contract.action.field
     now = 0.0
     if snapshot.kinematics is not None:

@@ -38,10 +38,8 @@ from vla_adapter_ros.paths import locate
 
 AFTER_FAULT_S = 2.0
 """So long after a fault its capsule is saved, so that the stop is in it [s]."""
-_AT_ONCE_S, _REST_S = (
-    0.001,
-    0.001,
-)  # of work between two rests, in which the control thread gets the interpreter
+# Of work between two rests, in which the control thread gets the interpreter.
+_AT_ONCE_S, _REST_S = 0.001, 0.001
 _SWITCH_S = 0.0005  # while a capsule is written: how long another thread may keep the interpreter
 _END_WITHIN_S = 10.0
 
@@ -147,9 +145,8 @@ class CapsuleSaver:
             wish.saved.set_result(path)
         except Exception as error:  # it must never end the thread, nor trouble the robot
             self._node.get_logger().warning(f"no capsule saved: {error}")
-            wish.saved.set_exception(
-                error if isinstance(error, (VlaAdapterError, OSError)) else OSError(str(error))
-            )
+            known = isinstance(error, (VlaAdapterError, OSError))
+            wish.saved.set_exception(error if known else CapsuleError(f"{type(error).__name__}: {error}"))
         finally:
             sys.setswitchinterval(switching)
 

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 from vla_adapter_ros.capsule.contents import folder_id
 from vla_adapter_ros.capsule.folder import Half
@@ -21,7 +20,7 @@ from vla_adapter_ros.nodes.capsule_halves import policy_content
 from vla_adapter_ros.nodes.capsule_saver import CapsuleSaver, Content
 from vla_adapter_ros.nodes.conversions import seconds
 from vla_adapter_ros.nodes.parameters import PolicyParameters
-from vla_adapter_ros.nodes.policy_loading import LoadedPolicy
+from vla_adapter_ros.nodes.policy_loading import LoadedPolicy, replay_facts
 from vla_adapter_ros.observation.frame import Frame
 
 OTHER_HALF_WITHIN_S = 10.0
@@ -76,17 +75,10 @@ class PolicyCapsule:
             "checkpoint": self._loaded.path,
             "checkpoint_id": folder_id(find_checkpoint(self._loaded.path)),
         }
-        network = self._loaded.policy.network
-        machine = {
-            "torch": torch.__version__,
-            "threads": torch.get_num_threads(),
-            "device": network.device,
-            "dtype": str(network.dtype).removeprefix("torch."),
-        }
         inferences = self._ring.contents()
         if inferences and not facts["instruction"]:
             facts["instruction"] = inferences[-1].instruction
-        return policy_content(self._node, inferences, facts | described, machine)
+        return policy_content(self._node, inferences, facts | described, replay_facts(self._loaded.policy))
 
     def _join(self, path: Path) -> Path:
         """Join the half with that of the controller, once that is there; alone it is a capsule, too."""

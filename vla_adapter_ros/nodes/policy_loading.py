@@ -76,6 +76,16 @@ def load_policy(parameters: PolicyParameters, contract: Contract) -> LoadedPolic
     return LoadedPolicy(policy, path, chunk_s, scene)
 
 
+def replay_facts(policy: VlaAdapterPolicy) -> dict[str, object]:
+    """What decides, besides the machine's other facts, whether the same frame gives the same chunk."""
+    return {
+        "torch": torch.__version__,
+        "threads": torch.get_num_threads(),
+        "device": describe_device(policy.network.device),
+        "dtype": str(policy.network.dtype).removeprefix("torch."),
+    }
+
+
 def open_policy(parameters: PolicyParameters) -> tuple[VlaAdapterPolicy, Contract]:
     """Open a checkpoint on the device, in the type and with the threads that a node is given.
 
