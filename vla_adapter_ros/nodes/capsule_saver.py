@@ -169,7 +169,7 @@ class CapsuleSaver:
                         now = now if item.time is None else item.time
                         writer.add_message(REPLAY[self._half], time_ns(now), json_bytes(item.value))
                     else:
-                        topic = topic_of(item.topic, type(item.message))
+                        topic = topic_of(item.topic, cast(Hashable, type(item.message)))
                         writer.add_message(topic, time_ns(item.time), serialize_message(item.message))
 
         write_file(path, write)
