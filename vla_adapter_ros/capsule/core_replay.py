@@ -17,7 +17,8 @@ from vla_adapter_ros.untrusted import short
 
 _REFUSALS = {error.__name__: error for error in (ChunkError, ChunkValueError)}
 _PLAIN = (
-    "measure", "miss_chunk", "end_instruction", "accept_teleop", "clutch", "deadman", "foreign",
+    "measure", "miss_chunk", "end_instruction", "accept_teleop", "clutch", "deadman", "hear_operator",
+    "foreign",
     "set_kinematics", "arm", "hold", "stop", "reset", "home", "set_speed", "activate", "tick", "trajectory",
     "still_timely", "setpoint", "chunk_start",
 )  # fmt: skip

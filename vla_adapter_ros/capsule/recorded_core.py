@@ -95,6 +95,7 @@ class RecordedCore(MotionCore):
     accept_teleop = _recorded(MotionCore.accept_teleop)
     clutch = _recorded(MotionCore.clutch)
     deadman = _recorded(MotionCore.deadman)
+    hear_operator = _recorded(MotionCore.hear_operator)
     foreign = _recorded(MotionCore.foreign)
     set_kinematics = _recorded(MotionCore.set_kinematics)
     arm = _recorded(MotionCore.arm)

@@ -33,9 +33,10 @@ _GIVEN = {
     "takeover": {"_teleop", "_scale"},
     "arbiter": {
         "_contract", "_clock", "_arm", "_motion", "_sources", "_counters", "supervisor", "instructions",
-        "deadman", "kinematics_known",
+        "deadman", "operator", "kinematics_known",
     },
     "deadman": {"_safety"},
+    "operator": {"_timeout_s"},
     "execution": {
         "_contract", "_clock", "_arm", "_motion", "_sources", "_arbiter", "_counters", "_switches",
         "kinematics",
@@ -111,6 +112,7 @@ def _parts(core: MotionCore) -> dict[str, Any]:
         "supervisor": arbiter.supervisor,
         "instructions": arbiter.instructions,
         "deadman": arbiter.deadman,
+        "operator": arbiter.operator,
         "execution": execution,
         **{f"switch{place}": switch for place, switch in enumerate(execution._switches)},
     }

@@ -10,12 +10,15 @@ import numpy as np
 import pytest
 from receiver import CONTRACT, HOME, Arm, make_chunk, ramp
 
-from vla_adapter_ros.capsule import recorded_core
+from vla_adapter_ros.capsule import core_replay, recorded_core
 from vla_adapter_ros.capsule.core_replay import CoreSettings, replay_core
 from vla_adapter_ros.capsule.recorded_core import Call, RecordedCore
 from vla_adapter_ros.capsule.values import from_plain, to_plain
-from vla_adapter_ros.control import MotionCore
+from vla_adapter_ros.control import MotionCore, core_state
 from vla_adapter_ros.control.core_state import freeze, restore
+from vla_adapter_ros.control.instructions import EndedBy, Ending
+from vla_adapter_ros.control.limits import Limits
+from vla_adapter_ros.control.planner import Planner
 from vla_adapter_ros.errors import CapsuleError, ChunkError, CommandError
 
 
@@ -143,6 +146,41 @@ def test_kinematics_come_back_from_the_urdf():
     snapshot = type(snapshot)(*(through_json(part) for part in snapshot))
     result = replay_core(contract, CoreSettings(core.period_s, "replace"), snapshot, calls)
     assert not result.text, str(result)
+
+
+READS = {
+    "accept_chunk",  # consists of others
+    "chunk_rows",  # touches no state
+    "measured_at",
+}
+
+
+def test_every_call_that_may_change_the_core_is_remembered_and_repeated():
+    public = {
+        name
+        for name, member in vars(MotionCore).items()
+        if callable(member) and not name.startswith("_") and not isinstance(member, property)
+    }
+    assert public - READS == {*vars(RecordedCore)} & public
+    assert {*core_replay._CALLS} == public - READS
+
+
+def test_the_state_has_every_part_of_the_core():
+    core = MotionCore(CONTRACT)
+    to_plain(freeze(core))  # an object that is neither a part nor a value cannot be written
+    known = {id(part) for part in core_state._parts(core).values()}
+    waiting, seen = [core], set()
+    while waiting:
+        thing = waiting.pop()
+        if id(thing) in seen or not type(thing).__module__.startswith("vla_adapter_ros.control"):
+            continue
+        seen.add(id(thing))
+        constant = isinstance(thing, (MotionCore, Limits, Planner, Ending, EndedBy))
+        assert constant or id(thing) in known, f"{thing} is no part: see control/core_state.py"
+        for value in vars(thing).values():
+            waiting += [
+                item for item in (value if isinstance(value, list) else [value]) if hasattr(item, "__dict__")
+            ]
 
 
 def test_the_first_tick_that_differs_is_told_with_both_values():
