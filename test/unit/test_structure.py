@@ -18,7 +18,7 @@ ALLOWED = {  # room -> our rooms that it may import
     "commissioning": {"contract", "control", "dataset", "observation", "recorder", "simulation"},
     "observation": {"contract"},
     "dataset": {"contract", "observation"},
-    "recorder": {"contract", "dataset", "observation"},
+    "recorder": {"capsule", "contract", "dataset", "observation"},
     "scene_check": {"contract", "dataset"},
     "simulation": {"contract"},
     "teleop": {"commissioning", "contract", "control", "dataset"},

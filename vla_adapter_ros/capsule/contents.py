@@ -27,7 +27,6 @@ from vla_adapter_ros.paths import locate
 from vla_adapter_ros.system_info import processor_name
 from vla_adapter_ros.untrusted import UntrustedError, is_finite, parse_json, parse_yaml, short
 
-LIBRARY = f"vla_adapter_ros {__version__}"
 FORMAT = "1"
 MACHINE = "machine."
 """Begins the names of facts that decide whether a replay is the same to the last bit."""

@@ -9,9 +9,12 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, NamedTuple
 
+from vla_adapter_ros import __version__
 from vla_adapter_ros.errors import CapsuleError
 from vla_adapter_ros.untrusted import short
 
+LIBRARY = f"vla_adapter_ros {__version__}"
+"""Who writes, as every file says."""
 MAGIC = b"\x89MCAP0\r\n"
 LARGEST_FILE = 4 << 30
 LARGEST_RECORD = 256 << 20
@@ -50,20 +53,19 @@ class McapWriter:
 
     Args:
         path: File to write.
-        library: Who writes.
 
     Raises:
         CapsuleError: the package mcap is missing.
     """
 
-    def __init__(self, path: Path, library: str) -> None:
+    def __init__(self, path: Path) -> None:
         try:
             from mcap.writer import Writer
         except ImportError:
             raise CapsuleError("writing MCAP files needs the package mcap: pip install mcap") from None
         self._file = open(path, "wb")
         self._writer = Writer(self._file, chunk_size=_CHUNK_BYTES)
-        self._writer.start(profile="ros2", library=library)
+        self._writer.start(profile="ros2", library=LIBRARY)
         self._schemas: dict[Schema, int] = {}
         self._topics: dict[Topic, int] = {}
         self._counts: dict[int, int] = {}
@@ -74,17 +76,22 @@ class McapWriter:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        if error is None:
+            self.close()
+        else:
+            self.abandon()
+
+    def close(self) -> None:
+        """Write the end of the file."""
         try:
-            if error is None:
-                self._writer.finish()  # type: ignore[no-untyped-call]
-                self._file.flush()
+            self._writer.finish()  # type: ignore[no-untyped-call]
+            self._file.flush()
         finally:
             self._file.close()
 
-    @property
-    def size(self) -> int:
-        """Bytes that the file has so far."""
-        return self._file.tell()
+    def abandon(self) -> None:
+        """Close the file without its end."""
+        self._file.close()
 
     def add_message(self, topic: Topic, time_ns: int, data: bytes) -> None:
         """Add a message; times before 0 count as 0, which the format begins with."""

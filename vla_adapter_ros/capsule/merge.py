@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from vla_adapter_ros.capsule.contents import IMAGE_TYPES, LIBRARY, Capsule
+from vla_adapter_ros.capsule.contents import IMAGE_TYPES, Capsule
 from vla_adapter_ros.capsule.folder import Half, SavedBy, capsules
 from vla_adapter_ros.capsule.mcap_file import McapWriter
 from vla_adapter_ros.errors import CapsuleError
@@ -36,7 +36,7 @@ def write_capsule(sources: Sequence[Capsule], path: Path, *, with_images: bool =
         )
 
     def write(target: Path) -> None:
-        with McapWriter(target, LIBRARY) as writer:
+        with McapWriter(target) as writer:
             for source in sources:
                 for name, values in source.file.metadata.items():
                     writer.add_metadata(name, values)

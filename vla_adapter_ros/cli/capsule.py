@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from vla_adapter_ros.cli.arguments import add_parameter
 from vla_adapter_ros.cli.operate import add_addressee, explained, make_client
 from vla_adapter_ros.errors import NoAnswerError
+from vla_adapter_ros.nodes.parameter_rules import make_parameters
 from vla_adapter_ros.nodes.parameters import PolicyParameters
 from vla_adapter_ros.paths import locate
 
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from vla_adapter_ros.capsule.contents import Capsule
 
 SAVED_WITHIN_S = 120.0  # a minute of video in PNG takes a slow disk a while
+_POLICY_OPTIONS = ("device", "dtype", "threads")
 FILE_HELP = "a capsule, as `vla-adapter capsule save` or a fault wrote it"
 
 
@@ -51,7 +53,7 @@ def add_capsule_command(commands: Any) -> None:
     replay.add_argument(
         "--checkpoint", help="directory, hub id or shipped name; default: the chunks are not predicted again"
     )
-    for name in ("device", "dtype", "threads"):
+    for name in _POLICY_OPTIONS:
         add_parameter(replay, PolicyParameters, name)
     replay.set_defaults(run=_replay)
 
@@ -141,9 +143,8 @@ def _replay_policy(capsule: Capsule, options: argparse.Namespace, differences: l
 
     facts, contract = capsule.require(Half.POLICY), capsule.contract(Half.POLICY)
     path = str(locate_checkpoint(options.checkpoint))
-    parameters = PolicyParameters(
-        checkpoint=path, device=options.device, dtype=options.dtype, threads=options.threads
-    )
+    chosen = {name: getattr(options, name) for name in _POLICY_OPTIONS}
+    parameters = make_parameters(PolicyParameters, {"checkpoint": path, **chosen})
     policy, robot = open_policy(parameters)
     require_same(contract, robot, f"checkpoint {path}")
     policy.warm_up()

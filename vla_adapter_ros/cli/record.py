@@ -88,6 +88,11 @@ def add_record_command(commands: Any) -> None:
         help="parameter of the recorder node; repeatable",
     )  # fmt: skip
     record.add_argument(
+        "--bag",
+        action="store_true",
+        help="also write the raw topics of each episode as a bag, beside the data set",
+    )
+    record.add_argument(
         "--bell", action="store_true", help="ring when an episode starts, and twice at its end"
     )
     record.add_argument(
@@ -108,7 +113,9 @@ def recorder_nodes(options: argparse.Namespace) -> list[NodeSpec]:
     if options.dataset is None:
         raise ParameterError("--dataset is missing: allowed is the directory of the data set")
     read_contract(options.contract)  # a wrong one is told here, not in a log
-    given = {"instruction": options.instruction}
+    given: dict[str, Any] = {"instruction": options.instruction}
+    if options.bag:
+        given["raw_bag"] = True
     for pair in options.set:
         name, _, value = pair.partition("=")
         given[name] = yaml.safe_load(value)

@@ -19,7 +19,7 @@ from rclpy.serialization import serialize_message
 from rclpy.task import Future as RosFuture
 from std_srvs.srv import Trigger
 
-from vla_adapter_ros.capsule.contents import LIBRARY, REPLAY, Entry, json_bytes, machine_facts, write_facts
+from vla_adapter_ros.capsule.contents import REPLAY, Entry, json_bytes, machine_facts, write_facts
 from vla_adapter_ros.capsule.folder import (
     Half,
     Occasions,
@@ -161,7 +161,7 @@ class CapsuleSaver:
         facts = {"saved": saved, "by": str(wish.by), "cause": wish.cause, **content.facts}
 
         def write(target: Path) -> None:
-            with McapWriter(target, LIBRARY) as writer:
+            with McapWriter(target) as writer:
                 write_facts(writer, self._half, self._node.contract, facts | machine_facts(**content.machine))
                 now = 0.0
                 for item in gently(content.items):

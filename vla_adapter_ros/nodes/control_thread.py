@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import gc
 import threading
 import time
 import traceback
@@ -92,6 +93,10 @@ class ControlThread:
         self.human = None, -np.inf
         with self.lock:
             self.core.activate(self._node.now())
+        # A full collection visits every object of the process, 20 ms in which nothing ticks. Those that are
+        # there to stay are not visited any more.
+        gc.collect()
+        gc.freeze()
         self._node.own(self._end_arm)
         self._loop = RateLoop(
             self._node.get_clock(),

@@ -221,6 +221,13 @@ class RecorderParameters(CommonParameters):
     min_disk_gb: Number = Field(
         1.0, ge=0.0, description="No episode starts, and a running one ends, with less free space [GB]."
     )
+    raw_bag: Flag = Field(
+        False,
+        description=(
+            "Also write the raw topics of each episode as a bag, in a folder beside the data set (its name "
+            "with _bags)."
+        ),
+    )
     instruction: Text = Field(
         "",
         description=(

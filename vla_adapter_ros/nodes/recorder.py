@@ -23,10 +23,12 @@ from vla_adapter_ros.nodes.configured import Configured
 from vla_adapter_ros.nodes.conversions import seconds, to_stamp
 from vla_adapter_ros.nodes.parameters import RecorderParameters
 from vla_adapter_ros.nodes.process import run
+from vla_adapter_ros.nodes.raw_topics import hear_raw_topics
 from vla_adapter_ros.nodes.streams import StreamSubscriber
 from vla_adapter_ros.nodes.topics import DEPTH, INSTRUCTION_TOPIC, LATCHED, STATUS_TOPIC
 from vla_adapter_ros.observation.lateness import losses_since
 from vla_adapter_ros.recorder.commands import run_command
+from vla_adapter_ros.recorder.episode_bags import EpisodeBags
 from vla_adapter_ros.recorder.memory import share_one_heap
 from vla_adapter_ros.recorder.session import RecordingSession
 from vla_adapter_ros.recorder.session_types import Reply, SessionSettings, SessionState, describe
@@ -76,6 +78,9 @@ class ConfiguredRecorder(Configured[RecorderParameters]):
         )
         humans = [node.resolve_topic_name(group.topic) for group in self.contract.teleop_groups]
         self._leader = Leader(self.contract, lambda: min(map(node.count_publishers, humans), default=0))
+        bags = EpisodeBags(writer.root if parameters.raw_bag else None, self._alarm)
+        if bags.folder is not None:
+            hear_raw_topics(node, bags)
         self._session = RecordingSession(
             writer,
             self.contract,
@@ -85,6 +90,7 @@ class ConfiguredRecorder(Configured[RecorderParameters]):
             leader=self._leader,
             alarm=self._alarm,
             losses=lambda: self._streams.builder.losses,
+            bags=bags,
         )
         node.own(self._session.close)
         self._instruction = parameters.instruction

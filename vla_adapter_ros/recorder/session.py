@@ -27,6 +27,7 @@ from vla_adapter_ros.dataset.writer import DatasetWriter
 from vla_adapter_ros.errors import RecordingError, VlaAdapterError
 from vla_adapter_ros.observation.frame import Frame
 from vla_adapter_ros.recorder.disk import DiskGauge
+from vla_adapter_ros.recorder.episode_bags import EpisodeBags
 from vla_adapter_ros.recorder.fault_watch import FaultWatch
 from vla_adapter_ros.recorder.running_episode import RunningEpisode
 from vla_adapter_ros.recorder.saver import EpisodeSaver
@@ -54,6 +55,7 @@ class RecordingSession:
         alarm: Told that an episode is lost; None: `log` is.
         leader: Knows who leads; None: there is no controller, so a human does.
         losses: Gives what the streams have lost so far: see `ObservationBuilder.losses`.
+        bags: Bags of the episodes, closed by `close`; None: there are none.
     """
 
     def __init__(
@@ -66,12 +68,14 @@ class RecordingSession:
         leader: Leader | None = None,
         losses: Callable[[], Mapping[str, int]] = dict,
         alarm: Callable[[str], None] | None = None,
+        bags: EpisodeBags | None = None,
     ) -> None:
         self._writer, self._contract = writer, contract
         self._settings, self._thresholds = settings or SessionSettings(), thresholds
         self._log = SessionLog(log, alarm)
         self._leader = leader or Leader(contract)
         self._losses = losses
+        self._bags = bags or EpisodeBags(None)
         self._guard = threading.RLock()
         self._saver = EpisodeSaver(writer, self._guard)
         self._newest: RunningEpisode | None = None  # that is being recorded, or else was last
@@ -127,6 +131,7 @@ class RecordingSession:
             self._newest = RunningEpisode(
                 self._writer, self._contract, self._thresholds, self._leader, self._losses, self._log.log, now
             )
+            self._bags.begin()
             self._report_lines = ()
             self._undoable = False
             notice = self._leader.begin(now)
@@ -153,10 +158,11 @@ class RecordingSession:
         """Drop the episode being recorded, or else the pending one."""
         with self._guard:
             if running := self._running:
+                self._bags.drop()
                 return self._log.answer(True, f"discarded an episode of {running.discard()} frames")
             if self._pending:
                 (episode, _), self._pending = self._pending, None
-                self._writer.discard(episode)
+                self._drop(episode)
                 return self._log.answer(True, f"discarded the pending episode of {episode.num_frames} frames")
             return self._log.answer(False, "no episode is being recorded or waits")
 
@@ -178,7 +184,9 @@ class RecordingSession:
                 return self._log.answer(False, "the episode is still being saved: try again")
             else:
                 try:
-                    gone = f"took back episode {self._writer.undo_episode()}"
+                    index = self._writer.undo_episode()
+                    self._bags.take_back(index)
+                    gone = f"took back episode {index}"
                 except (VlaAdapterError, OSError) as error:
                     return self._log.answer(False, str(error))
             reply = self.start("", now, issues)
@@ -217,6 +225,7 @@ class RecordingSession:
                 try:
                     episode.add_frame(frame)
                 except RecordingError as error:  # an encoder failed: the writer has dropped the episode
+                    self._bags.drop()
                     self._log.lose_episode(error)
 
     def count_refused_image(self, camera: str, why: str) -> None:
@@ -268,6 +277,7 @@ class RecordingSession:
             if self._running or self._pending:
                 self.discard()
         self._saver.close()
+        self._bags.close()
         self._writer.close()
 
     # Inside
@@ -289,10 +299,12 @@ class RecordingSession:
         try:
             episode = running.finish()
         except RecordingError as error:
+            self._bags.drop()
             return self._log.lose_episode(error)
+        self._bags.end(episode)
         self._disk.add_episode(episode.bytes_on_disk, running.duration_s)
         if not episode.num_frames:
-            self._writer.discard(episode)
+            self._drop(episode)
             why = fault or running.problem or "the reference camera is silent"
             return self._log.answer(False, f"discarded, no frame was recorded: {why}")
         report = running.report_on(episode)
@@ -303,7 +315,7 @@ class RecordingSession:
         if (fault or report.level is Level.FAIL) and self._settings.on_fail is not OnFail.SAVE:
             why = "; ".join(line for line in self._report_lines if line.startswith("fail"))
             if self._settings.on_fail is OnFail.DISCARD:
-                self._writer.discard(episode)
+                self._drop(episode)
                 return self._log.answer(False, f"discarded {episode.num_frames} frames: {why}")
             self._pending = (episode, notes)
             return self._log.answer(False, f"{episode.num_frames} frames wait, save or discard them: {why}")
@@ -318,14 +330,21 @@ class RecordingSession:
             error = future.exception()
             if error is not None:
                 self._undoable = False
+                self._bags.drop(episode)
                 self._log.lose_episode(error)
-            elif self._log.failures > failures:
+                return
+            self._bags.keep(episode, future.result().index)
+            if self._log.failures > failures:
                 self._log.log(describe(future.result(), dropped))
             else:
                 self._log.answer(True, describe(future.result(), dropped))
 
         saved = self._saver.save(episode, notes, end)
         return Reply(True, f"saving {episode.num_frames} frames", saved, dropped)
+
+    def _drop(self, episode: EpisodeBuffer) -> None:
+        self._writer.discard(episode)
+        self._bags.drop(episode)
 
     def _next_number(self) -> int:
         return self._writer.num_episodes + self._saver.num_episodes

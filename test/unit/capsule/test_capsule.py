@@ -14,7 +14,6 @@ from receiver import CONTRACT, Arm, make_chunk, ramp
 from rosbags.typesys import Stores, get_typestore
 
 from vla_adapter_ros.capsule.contents import (
-    LIBRARY,
     REPLAY,
     Capsule,
     PolicyRecord,
@@ -56,7 +55,7 @@ def controller(tmp_path_factory):
 
 
 def write_controller(path, arm, facts=FACTS, entries=None):
-    with McapWriter(path, LIBRARY) as writer:
+    with McapWriter(path) as writer:
         write_facts(writer, Half.CONTROLLER, CONTRACT, facts | machine_facts())
         for entry in entries if entries is not None else core_entries(*arm.core.recorded()):
             writer.add_message(
@@ -85,7 +84,7 @@ def policy(tmp_path):
     """The half of a policy: one camera as PNG, the other as it came."""
     rng = np.random.default_rng(0)
     path = tmp_path / "capsule_20261130T003305_fault_policy.mcap"
-    with McapWriter(path, LIBRARY) as writer:
+    with McapWriter(path) as writer:
         write_facts(writer, Half.POLICY, CONTRACT, FACTS | {"instruction": "pick up", "checkpoint": "tiny"})
         for n in range(3):
             images = {}
@@ -214,7 +213,7 @@ BOMB = "a: &a [x, x, x, x, x, x, x, x, x]\n" + "".join(
 def test_contracts_of_strangers_are_checked(tmp_path, controller, contract, words, capsys):
     path = tmp_path / "x.mcap"
     source = Capsule(controller)
-    with McapWriter(path, LIBRARY) as writer:
+    with McapWriter(path) as writer:
         writer.add_metadata("controller", source.facts[Half.CONTROLLER])
         writer.add_attachment("controller_contract.yaml", "application/yaml", contract.encode())
         for message in source.file.messages():
@@ -238,7 +237,7 @@ def test_contracts_of_strangers_are_checked(tmp_path, controller, contract, word
 )
 def test_states_of_strangers_are_checked(tmp_path, data, words, capsys):
     path = tmp_path / "x.mcap"
-    with McapWriter(path, LIBRARY) as writer:
+    with McapWriter(path) as writer:
         write_facts(writer, Half.CONTROLLER, CONTRACT, FACTS)
         writer.add_message(REPLAY[Half.CONTROLLER], 0, data)
         writer.add_message(REPLAY[Half.CONTROLLER], 0, b'{"kinematics": null}')
@@ -249,7 +248,7 @@ def test_states_of_strangers_are_checked(tmp_path, data, words, capsys):
 
 def test_a_bag_of_others_is_no_capsule(tmp_path, capsys):
     path = tmp_path / "bag.mcap"
-    with McapWriter(path, "others") as writer:
+    with McapWriter(path) as writer:
         writer.add_message(Topic("/x", PICTURE, "cdr"), 1, b"x")
     assert main(["capsule", "show", str(path)]) == 1
     assert "no capsule: allowed is a file that `vla-adapter capsule save` wrote" in capsys.readouterr().err

@@ -21,7 +21,7 @@ NOTES = Topic("/notes", Schema("notes", "jsonschema", "{}"), "json")
 @pytest.fixture
 def path(tmp_path):
     path = tmp_path / "a.mcap"
-    with McapWriter(path, "tests") as writer:
+    with McapWriter(path) as writer:
         writer.add_metadata("facts", {"a": "b"})
         writer.add_attachment("file.yaml", "application/yaml", b"a: 1\n")
         for n in range(1000):
@@ -74,7 +74,7 @@ def test_a_cut_file_is_refused(path, share):
 
 def test_every_flipped_byte_is_read_or_refused_in_a_sentence(tmp_path):
     path = tmp_path / "small.mcap"
-    with McapWriter(path, "tests") as writer:
+    with McapWriter(path) as writer:
         writer.add_metadata("facts", {"a": "b"})
         for n in range(5):
             writer.add_message(TEXT, n, bytes(range(20)))
@@ -135,7 +135,7 @@ def _content(chunk: Chunk) -> bytes:
 
 def test_a_failure_while_writing_leaves_no_footer(tmp_path):
     path = tmp_path / "a.mcap"
-    with pytest.raises(ZeroDivisionError), McapWriter(path, "tests") as writer:
+    with pytest.raises(ZeroDivisionError), McapWriter(path) as writer:
         writer.add_message(TEXT, 1, b"x")
         _ = 1 / 0
     records = StreamReader(io.BytesIO(path.read_bytes())).records
