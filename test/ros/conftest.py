@@ -13,6 +13,15 @@ from bench import CONTRACT, Bench
 from vla_adapter_ros.nodes.process_runner import GraphRunner
 
 
+@pytest.fixture(scope="session", autouse=True)
+def ros_home(tmp_path_factory):
+    """Where nodes save their capsules: not in the home folder of whoever runs the tests."""
+    with pytest.MonkeyPatch.context() as patch:
+        folder = tmp_path_factory.mktemp("ros_home")
+        patch.setenv("ROS_HOME", str(folder))
+        yield folder
+
+
 @pytest.fixture
 def bench():
     bench = Bench()

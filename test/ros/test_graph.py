@@ -2,15 +2,26 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from bench import CONTRACT
+from std_srvs.srv import Trigger
 
+from vla_adapter_ros.capsule.contents import Capsule
+from vla_adapter_ros.capsule.core_replay import replay_core
+from vla_adapter_ros.capsule.folder import Half
+from vla_adapter_ros.capsule.merge import join_halves
+from vla_adapter_ros.capsule.policy_replay import replay_policy
 from vla_adapter_ros.cli.client import GraphClient
 from vla_adapter_ros.cli.demo_video import DemoVideo
 from vla_adapter_ros.control.limits import Limits
+from vla_adapter_ros.msg import ActionChunk
 from vla_adapter_ros.nodes.conversions import joint_positions, seconds
 from vla_adapter_ros.nodes.graph import node_list
+from vla_adapter_ros.nodes.parameters import PolicyParameters
+from vla_adapter_ros.nodes.policy_loading import open_policy
 from vla_adapter_ros.simulation.cube_instructions import cube_instruction
 
 LIMITS = Limits.of(CONTRACT)
@@ -121,6 +132,62 @@ def test_the_demo_video_is_written(running, tmp_path):
     assert (tmp_path / "demo.png").stat().st_size > 10_000
     client.on_message = lambda stream, message: None
     client.instruct("")
+
+
+def test_a_capsule_that_is_saved_in_motion_is_replayed_to_the_last_bit(running, ros_home):
+    pytest.importorskip("mcap", reason="capsules need the package mcap: make setup")
+    client, _, _ = running
+    objects = client.reset(4)
+    client.instruct(cube_instruction(objects[0], 0))
+    client.sleep(1.5)
+    assert client.status.state == "running"
+    files = []
+    for node in ("controller_node", "policy_node"):
+        answer = client.service(Trigger, f"{node}/save_capsule").call(Trigger.Request(), 60.0)
+        assert answer.success, answer.message
+        files.append(Path(answer.message))
+    client.instruct("")
+    assert {path.parent for path in files} == {ros_home / "capsules"}
+    capsule = Capsule(join_halves(*files))
+    assert capsule.facts[Half.POLICY]["instruction"] == cube_instruction(objects[0], 0)
+    assert capsule.facts[Half.POLICY]["session"] == capsule.facts[Half.CONTROLLER]["session"]
+    result = replay_core(capsule.contract(Half.CONTROLLER), capsule.core_settings(), *capsule.core())
+    assert not result.text and result.identical == result.ticks > 120, str(result)
+    followed = [call for call in capsule.core()[1] if call.name == "follow_chunk" and call.outcome is None]
+    assert followed
+    policy, robot = open_policy(PolicyParameters())
+    chunks = replay_policy(robot, capsule.policy_records(), policy.predict)
+    assert chunks.identical == chunks.chunks >= 2, str(chunks)
+
+
+@pytest.mark.slow  # some seconds pass until both halves are joined
+def test_a_fault_leaves_a_capsule_that_the_reader_of_others_opens(running, ros_home):
+    reader = pytest.importorskip("mcap.reader", reason="capsules need the package mcap: make setup")
+    client, watch, _ = running
+    objects = client.reset(5)
+    client.instruct(cube_instruction(objects[0], 0))
+    client.sleep(1.0)
+    spoiled = watch.chunks[-1]
+    spoiled.sequence += 1
+    spoiled.data[3] = float("nan")
+    before = set((ros_home / "capsules").glob("*"))
+    client.node.create_publisher(ActionChunk, "action_chunk", 1).publish(spoiled)
+    found: set[Path] = set()
+
+    def joined() -> bool:
+        found.update(set((ros_home / "capsules").glob("*_fault.mcap")) - before)
+        return bool(found)
+
+    assert client.wait_until(joined, 40.0), sorted((ros_home / "capsules").iterdir())
+    capsule = Capsule(found.pop())
+    assert set(capsule.facts) == set(Half)
+    assert "must be finite" in capsule.facts[Half.CONTROLLER]["cause"]
+    result = replay_core(capsule.contract(Half.CONTROLLER), capsule.core_settings(), *capsule.core())
+    assert not result.text, str(result)
+    with open(capsule.path, "rb") as file:
+        messages = reader.make_reader(file, validate_crcs=True).iter_messages()
+        topics = {channel.topic for _, channel, _ in messages}
+    assert {"/joint_states", "/controller/setpoint", "/camera/third_view", "/action_chunk"} <= topics
 
 
 @pytest.mark.slow

@@ -109,10 +109,12 @@ def core_entries(snapshot: Snapshot, calls: Iterable[Call]) -> Iterator[Entry]:
 
     The state comes first, value by value, so that whoever writes it can let others work in between.
     """
+    calls = list(calls)
+    begin = next((float(call.arguments[0]) for call in calls if call.name == "tick"), 0.0)
     for part, values in snapshot.state.items():
         for name, value in values.items():
-            yield Entry(None, {"part": part, "name": name, "value": to_plain(value)})
-    yield Entry(None, {"kinematics": to_plain(snapshot.kinematics)})
+            yield Entry(begin, {"part": part, "name": name, "value": to_plain(value)})
+    yield Entry(begin, {"kinematics": to_plain(snapshot.kinematics)})
     for call in calls:
         time = float(call.arguments[0]) if call.name == "tick" else None
         arguments = [to_plain(argument) for argument in call.arguments]

@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from vla_adapter_ros.cli.arguments import add_parameter
+from vla_adapter_ros.cli.arguments import add_parameter, announce_device
 from vla_adapter_ros.cli.operate import add_addressee, explained, make_client
 from vla_adapter_ros.errors import NoAnswerError
 from vla_adapter_ros.nodes.parameter_rules import make_parameters
@@ -114,6 +114,8 @@ def _replay(options: argparse.Namespace) -> int:
     from vla_adapter_ros.capsule.describe import other_machine
     from vla_adapter_ros.capsule.folder import Half
 
+    if options.checkpoint or options.device != "auto":
+        options.device = announce_device(options.device)
     capsule = Capsule(options.file)
     identical, differences = True, []
     if Half.CONTROLLER in capsule.facts:

@@ -17,7 +17,7 @@ from vla_adapter_ros.nodes.topics import node_of
 
 CONTROLLER_STATUS = "vla_adapter_ros/msg/ControllerStatus"
 RECORDER_STATUS = "vla_adapter_ros/msg/RecorderStatus"
-OTHERS_WITHIN_S = 1.0
+OTHERS_WITHIN_S = 3.0
 """After the first service of a name was found, those of other nodes are waited for [s]."""
 INSTRUCT = "vla_adapter_ros/srv/Instruct"
 

@@ -31,7 +31,7 @@ def controller_content(node: ManagedNode[ControllerParameters], thread: ControlT
             "state": core.state,
             "reason": core.reason,
             "session": session,
-            "instruction": str(instruction),
+            "instruction_id": str(instruction),
         }
     if recorded is None:
         return None

@@ -97,6 +97,7 @@ class ControlThread:
         # there to stay are not visited any more.
         gc.collect()
         gc.freeze()
+        self._node.own(gc.unfreeze)
         self._node.own(self._end_arm)
         self._loop = RateLoop(
             self._node.get_clock(),
