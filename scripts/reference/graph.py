@@ -9,7 +9,7 @@ from typing import Any
 
 from rclpy.node import NodeNameNonExistentError
 
-from vla_adapter_ros.contract import read_contract
+from vla_adapter_ros.contract import full_name, read_contract
 from vla_adapter_ros.nodes.graph import node_list
 from vla_adapter_ros.nodes.process_runner import GraphRunner
 from vla_adapter_ros.nodes.ros_client import RosClient
@@ -131,7 +131,8 @@ def _key(topic: str) -> str:
     keys |= dict.fromkeys(contract.topics, "topics")
     keys |= {contract.action.topic: "action.topic", contract.teleop.topic: "teleop.topic"}
     keys |= {contract.command.topic: "command.topic", contract.grippers[0].topic: "grippers[0].topic"}
-    return f" (`{keys[topic]}`)" if topic in keys else ""
+    found = {full_name(name): key for name, key in keys.items()}
+    return f" (`{found[topic]}`)" if topic in found else ""
 
 
 def tables(found: dict[str, list[tuple[str, ...]]]) -> str:
