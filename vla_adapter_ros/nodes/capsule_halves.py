@@ -13,7 +13,8 @@ from vla_adapter_ros.contract import Contract
 from vla_adapter_ros.nodes.base import ManagedNode
 from vla_adapter_ros.nodes.capsule_messages import Sent, core_messages, inference_messages, status_messages
 from vla_adapter_ros.nodes.capsule_saver import Content
-from vla_adapter_ros.nodes.parameters import CommonParameters, ControllerParameters, PolicyParameters
+from vla_adapter_ros.nodes.common_parameters import CommonParameters
+from vla_adapter_ros.nodes.parameters import ControllerParameters, PolicyParameters
 
 if TYPE_CHECKING:
     from vla_adapter_ros.nodes.control_thread import ControlThread
