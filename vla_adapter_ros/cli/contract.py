@@ -92,7 +92,7 @@ def _new(options: argparse.Namespace) -> int:
     from vla_adapter_ros.commissioning.contract_checks import marked_lines
     from vla_adapter_ros.commissioning.description import find_description
     from vla_adapter_ros.commissioning.draft import default_name, draft_contract
-    from vla_adapter_ros.commissioning.robot_parts import Wishes, take_default
+    from vla_adapter_ros.commissioning.wishes import Wishes, take_default
     from vla_adapter_ros.control.urdf import ROBOT_DESCRIPTION
 
     name = default_name(options.file)

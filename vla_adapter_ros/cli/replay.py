@@ -21,7 +21,7 @@ from vla_adapter_ros.dataset.layout import ACTION, STAMP, STATE
 from vla_adapter_ros.dataset.opening import Dataset
 from vla_adapter_ros.errors import DatasetError
 from vla_adapter_ros.msg import ControllerStatus
-from vla_adapter_ros.nodes.conversions import command_message, seconds, teleop_messages, to_stamp
+from vla_adapter_ros.nodes.conversions import action_message, seconds, teleop_messages, to_stamp
 from vla_adapter_ros.nodes.graph import nobody_here
 from vla_adapter_ros.nodes.image_messages import array_to_image
 from vla_adapter_ros.nodes.ros_client import RosClient
@@ -72,8 +72,7 @@ def replay_frames(dataset: Dataset, contract: Contract, episode: int, speed: flo
                 for message in state_messages(contract, name, topic.type, rows[STATE][row], now):
                     publisher.send(name, message)
             action = rows[ACTION][row].astype(np.float64)
-            message = command_message(action, contract.action_names, now, contract.action.field)
-            publisher.send(contract.action.topic, message)
+            publisher.send(contract.action.topic, action_message(action, contract, now))
             for name, camera in contract.cameras.items():
                 image = turn(next(images[name]), -camera.rotation % 360)
                 publisher.send(camera.topic, image_message(image, camera.transport, now))
@@ -125,9 +124,11 @@ def replay_commands(dataset: Dataset, contract: Contract, episode: int, speed: f
 
 
 def state_messages(contract: Contract, topic: str, kind: str, state: np.ndarray, now: float) -> list[Any]:
-    """Messages that bring the values of a state (S,) on one topic, a joint state per field."""
+    """Messages that bring the values of a state (S,) in SI on one topic, a joint state per field."""
     values = {
-        (d.joint, d.field): float(v) for d, v in zip(contract.state, state, strict=True) if d.topic == topic
+        (d.joint, d.field): float(v) / d.unit.factor
+        for d, v in zip(contract.state, state, strict=True)
+        if d.topic == topic
     }
     if not values:
         return []

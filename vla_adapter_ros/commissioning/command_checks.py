@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from vla_adapter_ros.commissioning.results import Results, nearest
 from vla_adapter_ros.commissioning.streams import check_stamps
-from vla_adapter_ros.commissioning.survey import JOINT_STATE, Controller, GraphSurvey
+from vla_adapter_ros.commissioning.survey import JOINT_STATE, Controller, GraphSurvey, TopicSurvey
+from vla_adapter_ros.commissioning.value_checks import is_another_unit
 from vla_adapter_ros.contract import Contract
-from vla_adapter_ros.contract.enums import CommandType, GripperCommandType, TakeoverKind
-from vla_adapter_ros.contract.schema import CommandGroup
+from vla_adapter_ros.contract.enums import ActionSpace, CommandType, GripperCommandType, TakeoverKind
+from vla_adapter_ros.contract.schema import CommandGroup, TeleopGroup
 from vla_adapter_ros.observation.bag import TOPIC_TYPES
 
 TRAJECTORY, ARRAY = TOPIC_TYPES["joint_trajectory"], TOPIC_TYPES["float64_array"]
@@ -181,9 +182,31 @@ def _humans(contract: Contract, survey: GraphSurvey, results: Results) -> None:
                 where, f"no {', '.join(missing)} on {group.topic}",
                 f"Its messages name {there}: write these as the dimensions' names, and the arm's as joint",
             )  # fmt: skip
+        elif far := _far_values(contract, group, topic):
+            results.note_failure(
+                where, f"{group.topic} says {far}",
+                "Does the device send degrees or percent? Then write unit: degree, or percent, under "
+                "action.dimensions",
+            )  # fmt: skip
         else:
             results.note_pass(where, f"{group.topic} names every value, {topic.rate_hz:.3g} Hz")
             check_stamps(results, where, topic, contract.teleop.time, contract.teleop.timeout_s, 0.0)
+
+
+def _far_values(contract: Contract, group: TeleopGroup, topic: TopicSurvey) -> str:
+    """The first of a device's positions that no joint can have, in words; empty: there is none."""
+    if contract.action.space is not ActionSpace.JOINT_POSITION:
+        return ""
+    joints = dict(zip(contract.action_names, contract.action_joints, strict=True))
+    units = {d.name: d.unit for d in contract.action.dimensions if d.scale == 1}
+    for name, said in zip(group.dimensions, group.names_in_messages, strict=True):
+        limit, value = contract.limits.get(joints[name]), topic.values.get(said)
+        if limit is None or value is None or name not in units:
+            continue
+        if is_another_unit(value * units[name].factor, limit):
+            low, high = limit.position
+            return f"{said} is at {value:.4g} {units[name]}, the limits are {low:g} to {high:g}"
+    return ""
 
 
 def _switches(contract: Contract, survey: GraphSurvey, results: Results) -> None:

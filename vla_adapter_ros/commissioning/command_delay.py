@@ -81,7 +81,7 @@ def choose_joint(contract: Contract, joint: str) -> int:
             "delay is that of arm and driver: measure it with a contract of the same arm in that space"
         )
     places = zip(contract.arm_joints, contract.arm_places, strict=True)
-    turning = {name: n for name, n in places if contract.action.dimensions[n].unit is Unit.RAD}
+    turning = {name: n for name, n in places if contract.action.dimensions[n].unit.si is Unit.RAD}
     if not turning:
         raise ContractError("no joint of the arm turns: allowed is a joint with unit rad")
     if joint and joint not in turning:

@@ -8,7 +8,7 @@ import re
 from vla_adapter_ros.commissioning.results import Results, nearest
 from vla_adapter_ros.commissioning.urdf import MOVING, Urdf
 from vla_adapter_ros.contract import Contract
-from vla_adapter_ros.contract.enums import CommandType, Route
+from vla_adapter_ros.contract.enums import CommandType, Route, Unit
 from vla_adapter_ros.contract.find_out import FIND_OUT
 from vla_adapter_ros.contract.schema import JointLimits
 from vla_adapter_ros.dataset.tools.drafting.text import PLACEHOLDER
@@ -17,6 +17,7 @@ SLACK = 1e-3  # rad or m: limits are often rounded
 MARK = "CHECK"
 _MARKED = re.compile(rf"#.*\b{MARK}\b")
 _SHORTEST_DELAY_S = 0.05  # with trajectories, at the default rates
+_FRACTION = "a fraction of its range, which is not compared with the URDF's"
 _SUSPICIOUS_RAD = 7.0  # beyond a turn: degrees?
 
 
@@ -102,8 +103,8 @@ def _habits(contract: Contract, results: Results) -> None:
             )  # fmt: skip
     for joint, limit in contract.limits.items():
         span = max(map(abs, limit.position))
-        unit = next((d.unit for d in contract.state if d.name == joint or d.joint == joint), "rad")
-        if unit == "rad" and span > _SUSPICIOUS_RAD:
+        unit = next((d.unit for d in contract.state if d.name == joint or d.joint == joint), Unit.RAD)
+        if unit.si is Unit.RAD and span > _SUSPICIOUS_RAD:
             results.note_warning(
                 f"limits.{joint}.position", f"{list(limit.position)} is more than a turn",
                 "Limits are in rad: multiply degrees by 0.01745",
@@ -124,7 +125,10 @@ def _joints(contract: Contract, urdf: Urdf, results: Results) -> None:
             what = f"follows {found.mimics}" if found.mimics else f"is {found.kind}"
             results.note_failure(where, f"the URDF says that it {what}", "Name a joint that moves by itself")
             continue
-        units = {d.unit for d in contract.state if d.joint == name and d.field == "position"}
+        units = {d.unit.si for d in contract.state if d.joint == name and d.field == "position"}
+        if units == {Unit.ONE}:
+            results.note_pass(where, _FRACTION)
+            continue
         if units and found.unit not in units:
             results.note_failure(
                 where, f"its position is in {', '.join(sorted(units))}, the URDF says {found.kind}",
@@ -162,6 +166,9 @@ def _grippers(contract: Contract, urdf: Urdf, results: Results) -> None:
                 where, f"the URDF has no joint {name}",
                 f"It has {nearest(name, urdf.moving)}. That is well if the hand has a description of its own",
             )  # fmt: skip
+            continue
+        if any(d.unit.si is Unit.ONE for d in contract.state if d.joint == name):
+            results.note_pass(where, _FRACTION)
             continue
         ends = sorted((gripper.open_position, gripper.closed_position))
         slack = 0.05 * (joint.high - joint.low) if math.isfinite(joint.high - joint.low) else 0.0

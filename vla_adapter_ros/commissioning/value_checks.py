@@ -9,6 +9,7 @@ from vla_adapter_ros.commissioning.streams import check_period, check_rate, chec
 from vla_adapter_ros.commissioning.survey import GraphSurvey, TopicSurvey
 from vla_adapter_ros.contract import Contract
 from vla_adapter_ros.contract.enums import TopicType
+from vla_adapter_ros.contract.schema import JointLimits
 from vla_adapter_ros.observation.bag import TOPIC_TYPES
 
 _DEGREES = 3.2  # rad beyond a joint's limits: no joint is there, so the unit is another
@@ -37,6 +38,12 @@ def check_values(contract: Contract, survey: GraphSurvey, results: Results) -> N
                 where, "published best effort: what is lost on a busy network is not sent again",
                 "Set the publisher to reliable, if it can be, or keep it on this computer",
             )  # fmt: skip
+
+
+def is_another_unit(value: float, limit: JointLimits) -> bool:
+    """Whether a position is so far outside of a joint's limits that it can only be in another unit."""
+    low, high = limit.position
+    return value < low - _DEGREES or value > high + _DEGREES
 
 
 def _joint_states(contract: Contract, name: str, topic: TopicSurvey, results: Results) -> None:
@@ -80,9 +87,10 @@ def _second_publisher(where: str, topic: TopicSurvey, joints: list[str], results
 
 def _positions(contract: Contract, name: str, topic: TopicSurvey, results: Results) -> None:
     """Where the arm is measured to be, against its limits."""
-    called = contract.joints_on(name)
-    for said, value in topic.values.items():
+    called, factors = contract.joints_on(name), contract.joint_factors
+    for said, given in topic.values.items():
         joint = called.get(said, "")
+        value = given * factors.get(joint, 1.0)
         limit = contract.limits.get(joint)
         if limit is None:
             continue
@@ -91,10 +99,11 @@ def _positions(contract: Contract, name: str, topic: TopicSurvey, results: Resul
             results.note_failure(
                 f"limits.{joint}", f"{said} is {value}", "The driver must send finite numbers"
             )
-        elif value < low - _DEGREES or value > high + _DEGREES:
+        elif is_another_unit(value, limit):
             results.note_failure(
                 f"limits.{joint}", f"{said} is at {value:.4g}, the limits are {low:g} to {high:g}",
-                "Joint states are in rad and m: does the driver send degrees, or is it another joint?",
+                "Does the driver send degrees or percent? Then write unit: degree, or percent, under state. "
+                "Or is it another joint?",
             )  # fmt: skip
         elif not low <= value <= high:
             results.note_warning(

@@ -21,6 +21,11 @@ def check_commands(contract: Contract, require: Require) -> None:
         require(dimension.topic in known, where, dimension.topic, f"one of {list(contract.topics)}")
         if dimension.topic not in known:
             return
+    for i, dimension in enumerate(contract.action.dimensions):
+        require(
+            dimension.scale == 1 or dimension.unit.factor == 1,
+            f"action.dimensions[{i}].scale", dimension.scale, f"1 with unit {dimension.unit}",
+        )  # fmt: skip
     for topic, kind in contract.command_topics.items():
         names = tuple(contract.dimensions_on(topic))
         if kind in (TopicType.POSE, TopicType.TWIST):

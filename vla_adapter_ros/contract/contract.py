@@ -175,6 +175,22 @@ class Contract:
         return tuple("" if d.name in grippers else d.joint or d.name for d in self.action.dimensions)
 
     @property
+    def state_factors(self) -> tuple[float, ...]:
+        """Factor from each state value in its messages to SI, in order (S,)."""
+        return tuple(dimension.unit.factor for dimension in self.state)
+
+    @property
+    def action_factors(self) -> tuple[float, ...]:
+        """Factor from each action value in messages to SI, in order (A,)."""
+        return tuple(dimension.unit.factor for dimension in self.action.dimensions)
+
+    @property
+    def joint_factors(self) -> dict[str, float]:
+        """Joint, as the contract calls it -> factor from its position in the robot's messages to SI."""
+        joints = zip(self.state_joints, self.state, strict=True)
+        return {joint: d.unit.factor for joint, d in joints if joint and d.field == "position"}
+
+    @property
     def driven_state(self) -> tuple[str, ...]:
         """State value that measures the joint of each action value (A,); empty where none does."""
         measured = self.measured_joints

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from vla_adapter_ros.choices import Choice
 
 
@@ -132,7 +134,10 @@ _FIELDS = {
 
 
 class Unit(Choice):
-    """Units of state and action values; `1` has none."""
+    """Units of state and action values in the robot's messages; `1` has none.
+
+    Values in another unit than SI are converted when a message is read, and back when one is sent.
+    """
 
     RAD = "rad"
     M = "m"
@@ -141,6 +146,26 @@ class Unit(Choice):
     NM = "Nm"
     N = "N"
     ONE = "1"
+    DEGREE = "degree"
+    DEGREE_PER_S = "degree/s"
+    PERCENT = "percent"
+
+    @property
+    def si(self) -> Unit:
+        """The unit after the conversion: in data sets, chunks, limits and everywhere else."""
+        return _SI.get(self, (self, 1.0))[0]
+
+    @property
+    def factor(self) -> float:
+        """A value times this is in `si`."""
+        return _SI.get(self, (self, 1.0))[1]
+
+
+_SI = {
+    Unit.DEGREE: (Unit.RAD, math.pi / 180),
+    Unit.DEGREE_PER_S: (Unit.RAD_PER_S, math.pi / 180),
+    Unit.PERCENT: (Unit.ONE, 0.01),
+}
 
 
 class TimeSource(Choice):

@@ -67,8 +67,8 @@ FIND_OUT: dict[str, dict[str, str]] = {
         "topic": "`ros2 topic list -t`",
         "field": "`ros2 topic echo --once TOPIC`: which fields have values",
         "unit": (
-            "SI by REP 103: rad for joints that turn, m for those that slide; compare "
-            "`ros2 topic echo TOPIC` with a motion by hand of known size"
+            "`ros2 topic echo TOPIC` while a joint is turned by a right angle: rad if its value changes by "
+            "1.57, degree by 90; m for those that slide; percent for a gripper from 0 to 100"
         ),
         "joint": "`ros2 topic echo --once --field name /joint_states`",
     },
@@ -93,7 +93,10 @@ FIND_OUT: dict[str, dict[str, str]] = {
     },
     "ActionDimension": {
         "name": "`ros2 topic echo --once --field name TOPIC` of the leader",
-        "unit": "rad for joints that turn, m for those that slide, 1 for a gripper from closed to open",
+        "unit": (
+            "as for the state, in the messages of the human's device: rad, degree, m, percent; 1 for a "
+            "gripper from closed to open"
+        ),
         "scale": "1, unless the demonstrations are in other units than `unit`",
         "joint": (
             "`ros2 topic echo --once --field name /joint_states`: only if the leader calls it otherwise"
@@ -157,7 +160,9 @@ FIND_OUT: dict[str, dict[str, str]] = {
     },
     "CommandGroup": {
         "topic": "`ros2 node info /CONTROLLER`: its subscriptions",
-        "joints": "`ros2 param get /CONTROLLER joints`",
+        "joints": (
+            "`ros2 param get /CONTROLLER joints`; a forward controller takes their values in this order"
+        ),
     },
     "JointLimits": {
         "position": "the URDF (`<limit lower= upper=>`) or the maker's data sheet; a little less",

@@ -107,7 +107,9 @@ class StateDimension:
     orientation.w; of a twist linear.x to linear.z, angular.x to angular.z; of a wrench force.x to force.z,
     torque.x to torque.z; of a float64_array one of the names under `joints` of its topic."""
     unit: Unit
-    """Its unit."""
+    """Its unit in the messages on `topic`. degree and degree/s are converted to rad and rad/s when a message
+    comes in, percent to a fraction from 0 to 1: data sets, limits and the policy have SI units alone.
+    Commands for its joint are converted back."""
     joint: Text = ""
     """Its joint, found by name in the joint states; none on topics of other types."""
 
@@ -119,7 +121,8 @@ class ActionDimension:
     name: Text
     """What chunks, recordings and a leader's messages call it."""
     unit: Unit
-    """Unit of the value times `scale`."""
+    """Unit of the value times `scale`, in the messages of a human's device and on the action's topic. degree
+    and percent are converted as for the state; they need a `scale` of 1."""
     scale: Positive = 1.0
     """Factor from the value to its unit, such as 0.05 where -1 to 1 means 5 cm."""
     joint: Text = ""

@@ -207,9 +207,9 @@ def _find_place(feature: Mapping[str, Any], source: ValueSource, where: str) -> 
 def _require_unit(name: str, unit: str, key: str, where: str, contract: Contract | None) -> None:
     if contract is None:
         return
-    units = {d.name: (d.unit, 1.0) for d in contract.state}
+    units = {d.name: (d.unit.si, 1.0) for d in contract.state}
     if key == layout.ACTION:
-        units = {d.name: (d.unit, d.scale) for d in contract.action.dimensions}
+        units = {d.name: (d.unit.si, d.scale) for d in contract.action.dimensions}
     wanted, scale = units[name]
     # A scale changes the unit in which the values stand: rad/s times s is rad.
     if wanted != unit and scale == 1.0:

@@ -40,7 +40,7 @@ def merged_actions(actions: np.ndarray, picks: np.ndarray, contract: Contract | 
     lengths = np.diff([*picks, len(actions)])
     for place in contract.arm_places:
         dimension = contract.action.dimensions[place]
-        speed = dimension.unit.endswith("/s") or abs(dimension.scale * contract.rate_hz - 1) < SAME_RATE
+        speed = dimension.unit.si.endswith("/s") or abs(dimension.scale * contract.rate_hz - 1) < SAME_RATE
         total = np.add.reduceat(actions[:, place], picks)
         found[:, place] = total / lengths if speed else total
     return found

@@ -261,7 +261,7 @@ def _training_errors(
 def _units(contract: Contract) -> tuple[str, ...]:
     """Units of the recorded actions: where the contract scales them, such as `0.1 rad`."""
     dimensions = contract.action.dimensions
-    return tuple(d.unit if d.scale == 1 else f"{d.scale:g} {d.unit}" for d in dimensions)
+    return tuple(d.unit.si if d.scale == 1 else f"{d.scale:g} {d.unit.si}" for d in dimensions)
 
 
 def _compare(policy: float, repeat: float, mean: float) -> str:

@@ -21,7 +21,7 @@ from vla_adapter_ros.control.supervisor import GATED, HOLDING, HOMING, NOT_ARMED
 from vla_adapter_ros.control.watchdogs import untracked
 from vla_adapter_ros.msg import ControllerStatus
 from vla_adapter_ros.nodes.base import ManagedNode
-from vla_adapter_ros.nodes.conversions import command_message
+from vla_adapter_ros.nodes.conversions import action_message
 from vla_adapter_ros.nodes.grippers import GripperOutput, gripper_outputs
 from vla_adapter_ros.nodes.outputs import ArmOutput, Outgoing, arm_outputs
 from vla_adapter_ros.nodes.parameters import ControllerMode, ControllerParameters
@@ -182,7 +182,7 @@ class ControlThread:
         elif tick.command is not None:
             self._publish_command(tick.command, now)
         if row is not None:
-            self._row.publish(command_message(row, self._contract.action_names, now))
+            self._row.publish(action_message(row, self._contract, now))
         if self.arms:
             out = self._still_timely(out)
             self._sent += sum(arm.send(out) for arm in self.arms)
@@ -205,9 +205,8 @@ class ControlThread:
 
     def _compare(self, score: ShadowScore, tick: Tick, human: np.ndarray | None, now: float) -> None:
         """Shadow mode: score the policy against the human, and record what the human does."""
-        names = self._contract.action_names
         if tick.source == "policy" and tick.command is not None:
-            self._virtual.publish(command_message(tick.command, names, now))
+            self._virtual.publish(action_message(tick.command, self._contract, now))
             if human is not None:
                 score.note(tick.command, human)
         if human is not None:
@@ -215,8 +214,7 @@ class ControlThread:
 
     def _publish_command(self, command: np.ndarray, now: float) -> None:
         """Say what was commanded before limiting: what is recorded."""
-        action = self._contract.action
-        self._commands.publish(command_message(command, self._contract.action_names, now, action.field))
+        self._commands.publish(action_message(command, self._contract, now))
 
     def _publish_status(self, tick: Tick, source: str) -> None:
         before, self._last_said = self._last_said, (tick.state, source)

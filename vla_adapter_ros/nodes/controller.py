@@ -21,7 +21,7 @@ from vla_adapter_ros.nodes.capsule_halves import controller_content
 from vla_adapter_ros.nodes.capsule_saver import CapsuleSaver
 from vla_adapter_ros.nodes.configured import Configured
 from vla_adapter_ros.nodes.control_thread import ControlThread
-from vla_adapter_ros.nodes.conversions import chunk_of, command_of, joint_positions, seconds
+from vla_adapter_ros.nodes.conversions import JointReader, chunk_of, seconds, teleop_part
 from vla_adapter_ros.nodes.foreign_publishers import foreign_publisher
 from vla_adapter_ros.nodes.parameters import ControllerMode, ControllerParameters
 from vla_adapter_ros.nodes.process import run
@@ -67,7 +67,7 @@ class ConfiguredController(Configured[ControllerParameters]):
         self._driven = contract.driven_topics if mode.sends_commands else ()
         self._chunks = node.resolve_topic_name(CHUNK_TOPIC)
         for topic in contract.joint_state_topics:
-            hear = partial(self._on_joints, topic, contract.joints_on(topic))
+            hear = partial(self._on_joints, topic, JointReader(contract, topic))
             node.listen(JointState, topic, hear, HEARS_ALL)
         self._human_parts = CommandParts(contract)
         for number, group in enumerate(contract.teleop_groups):
@@ -104,10 +104,10 @@ class ConfiguredController(Configured[ControllerParameters]):
         """Bring the arm to rest."""
         self._thread.come_to_rest()
 
-    def _on_joints(self, topic: str, called: dict[str, str], message: JointState) -> None:
+    def _on_joints(self, topic: str, reader: JointReader, message: JointState) -> None:
         now = self.node.now()
         stamp = now if self.contract.topics[topic].time == "receive" else seconds(message.header.stamp)
-        positions = {called.get(name, name): value for name, value in joint_positions(message).items()}
+        positions = reader.positions(message)
         with self._lock:
             self._core.measure(positions, stamp, now)
 
@@ -115,7 +115,7 @@ class ConfiguredController(Configured[ControllerParameters]):
         now, group = self.node.now(), self.contract.teleop_groups[number]
         stamp = now if self.contract.teleop.time == "receive" else seconds(message.header.stamp)
         with self._lock:
-            part = command_of(message, group.names_in_messages, self.contract.action.field)
+            part = teleop_part(message, self.contract, group)
             whole = self._human_parts.add_part(number, part, stamp)
             if whole is None:
                 return

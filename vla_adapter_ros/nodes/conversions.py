@@ -9,6 +9,7 @@ from sensor_msgs.msg import JointState
 from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
 
 from vla_adapter_ros.contract import Contract
+from vla_adapter_ros.contract.schema import TeleopGroup
 from vla_adapter_ros.control import Chunk, Trajectory
 from vla_adapter_ros.control.chunk import check_size
 from vla_adapter_ros.control.rotation import Pose, quaternion
@@ -28,7 +29,7 @@ def to_stamp(time: float) -> Time:
 
 
 def joint_positions(message: JointState) -> dict[str, float]:
-    """Positions by joint name; none of a message that has velocities or efforts only.
+    """Positions by joint name, as they are sent; none of a message that has velocities or efforts only.
 
     Raises:
         CommandError: another number of positions than names.
@@ -38,6 +39,32 @@ def joint_positions(message: JointState) -> dict[str, float]:
     if len(message.name) != len(message.position):
         raise CommandError(f"joint state: {len(message.name)} names but {len(message.position)} positions")
     return dict(zip(message.name, message.position, strict=True))
+
+
+class JointReader:
+    """Reads the joint states on a topic: positions in SI, by what the contract calls the joints.
+
+    Args:
+        contract: The robot's contract.
+        topic: One of its `joint_state_topics`.
+    """
+
+    def __init__(self, contract: Contract, topic: str) -> None:
+        self._called = contract.joints_on(topic)
+        factors = contract.joint_factors
+        self._factors = {said: factors.get(joint, 1.0) for said, joint in self._called.items()}
+
+    def positions(self, message: JointState) -> dict[str, float]:
+        """Joint, as the contract calls it -> position [rad or m]; joints that it does not know as they are.
+
+        Raises:
+            CommandError: another number of positions than names.
+        """
+        called, factors = self._called, self._factors
+        return {
+            called.get(said, said): value * factors.get(said, 1.0)
+            for said, value in joint_positions(message).items()
+        }
 
 
 def command_of(message: JointState, names: tuple[str, ...], field: str = "position") -> np.ndarray:
@@ -65,9 +92,37 @@ def command_message(
     return message
 
 
+def action_of(message: JointState, contract: Contract) -> np.ndarray:
+    """The action in a message on the action's topic, in SI, float64 (A,).
+
+    Raises:
+        CommandError: see `command_of`.
+    """
+    values = command_of(message, contract.action_names, contract.action.field)
+    return values * np.array(contract.action_factors)
+
+
+def action_message(action: np.ndarray, contract: Contract, stamp: float) -> JointState:
+    """An action (A,) in SI as a message on the action's topic, in the units of the contract."""
+    values = np.asarray(action) / np.array(contract.action_factors)
+    return command_message(values, contract.action_names, stamp, contract.action.field)
+
+
+def teleop_part(message: JointState, contract: Contract, group: TeleopGroup) -> np.ndarray:
+    """What a human's device says of its dimensions, in SI, float64 (N,).
+
+    Raises:
+        CommandError: see `command_of`.
+    """
+    factors = dict(zip(contract.action_names, contract.action_factors, strict=True))
+    values = command_of(message, group.names_in_messages, contract.action.field)
+    return values * np.array([factors[name] for name in group.dimensions])
+
+
 def teleop_messages(contract: Contract, command: np.ndarray, stamp: float) -> dict[str, JointState]:
-    """An action (A,) as the devices of a human would send it: topic -> message."""
-    values = dict(zip(contract.action_names, command, strict=True))
+    """An action (A,) in SI as the devices of a human would send it: topic -> message."""
+    sent = np.asarray(command) / np.array(contract.action_factors)
+    values = dict(zip(contract.action_names, sent, strict=True))
     return {
         group.topic: command_message(
             np.array([values[name] for name in group.dimensions]),

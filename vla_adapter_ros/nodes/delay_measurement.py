@@ -33,7 +33,7 @@ from vla_adapter_ros.control.supervisor import HOLDING, IDLE, NONE
 from vla_adapter_ros.errors import CommandError, ServiceError
 from vla_adapter_ros.msg import ActionChunk, ControllerStatus, RecorderStatus
 from vla_adapter_ros.nodes.addressee import find_controller_service
-from vla_adapter_ros.nodes.conversions import chunk_message, joint_positions, seconds
+from vla_adapter_ros.nodes.conversions import JointReader, action_of, chunk_message, seconds
 from vla_adapter_ros.nodes.parameters import ControllerMode
 from vla_adapter_ros.nodes.readiness import controller_problem
 from vla_adapter_ros.nodes.ros_client import RosClient
@@ -275,25 +275,25 @@ class DelayMeasurement:
         self._recording = message.state == "recording"
 
     def _on_command(self, message: JointState) -> None:
-        values = dict(zip(message.name, getattr(message, self._contract.action.field), strict=False))
-        if all(name in values for name in self._contract.action_names):
-            command = np.array([values[name] for name in self._contract.action_names])
-            with self._lock:
-                self._commands.append((seconds(message.header.stamp), command))
+        try:
+            command = action_of(message, self._contract)
+        except CommandError:
+            return
+        with self._lock:
+            self._commands.append((seconds(message.header.stamp), command))
 
     def _hear_joints(self, topic: str) -> Callable[[JointState], None]:
-        called = self._contract.joints_on(topic)
+        reader = JointReader(self._contract, topic)
         received = self._contract.topics[topic].time is TimeSource.RECEIVE
 
         def hear(message: JointState) -> None:
             try:
-                positions = joint_positions(message)
+                positions = reader.positions(message)
             except CommandError:
                 return
-            for name, position in positions.items():
-                if called.get(name, name) == self.joint:
-                    stamp = self._now() if received else seconds(message.header.stamp)
-                    with self._lock:
-                        self._measured.append((stamp, position))
+            if self.joint in positions:
+                stamp = self._now() if received else seconds(message.header.stamp)
+                with self._lock:
+                    self._measured.append((stamp, positions[self.joint]))
 
         return hear

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
+import numpy as np
 from geometry_msgs.msg import PoseStamped, TwistStamped
 from rclpy.qos import QoSProfile
 from sensor_msgs.msg import JointState
@@ -40,6 +41,13 @@ def subscribe_to_commands(
     Raises:
         ParameterError: the gripper is driven by an action whose package is not installed.
     """
+    factors = contract.joint_factors
+    gripper_factors = [factors.get(gripper.joint, 1.0) for gripper in contract.grippers]
+    arm_factors = [
+        np.array([factors.get(joint, 1.0) for joint in group.joints]) for group in contract.command_groups
+    ]
+    name_factors = {contract.joint_in_messages(joint): factor for joint, factor in factors.items()}
+    name_factors |= factors
 
     def listen(kind: type, topic: str, use: Callable[[Any], None]) -> None:
         node.listen(kind, topic, lambda message: handle(lambda: use(message)), DEPTH, always=True)
@@ -54,22 +62,35 @@ def subscribe_to_commands(
         robot().accept_twist(twist_values(message))
 
     def gripper_trajectory(message: JointTrajectory, *, gripper: int) -> None:
-        robot().accept_gripper_trajectory(*trajectory_arrays(message)[:4], gripper=gripper)
+        names, start, times, positions = trajectory_arrays(message)[:4]
+        robot().accept_gripper_trajectory(
+            names, start, times, positions * gripper_factors[gripper], gripper=gripper
+        )
 
     def gripper_position(message: Float64MultiArray, *, gripper: int) -> None:
-        robot().accept_gripper(_single(message), gripper)
+        robot().accept_gripper(_single(message) * gripper_factors[gripper], gripper)
 
     def trajectory(message: JointTrajectory, *, group: int) -> None:
-        robot().accept_trajectory(*trajectory_arrays(message), group=group)
+        names, start, times, positions, velocities, accelerations = trajectory_arrays(message)
+        its = np.array([name_factors.get(name, 1.0) for name in names])
+        robot().accept_trajectory(
+            names,
+            start,
+            times,
+            _in_si(positions, its),
+            None if velocities is None else _in_si(velocities, its),
+            None if accelerations is None else _in_si(accelerations, its),
+            group=group,
+        )
 
     def forward(message: Float64MultiArray, *, group: int) -> None:
-        robot().accept_forward(message.data, group=group)
+        robot().accept_forward(_in_si(np.array(message.data), arm_factors[group]), group=group)
 
     def joint_state(message: JointState, *, group: int) -> None:
         wanted = contract.names_in_commands(contract.command_groups[group])
         if list(message.name) != list(wanted):
             raise CommandError(f"command for joints {list(message.name)}: allowed is {list(wanted)}")
-        robot().accept_forward(message.position, group=group)
+        robot().accept_forward(_in_si(np.array(message.position), arm_factors[group]), group=group)
 
     arm: dict[str, tuple[type, Callable[..., None]]] = {
         "joint_trajectory": (JointTrajectory, trajectory),
@@ -88,7 +109,7 @@ def subscribe_to_commands(
         elif gripper.type == "joint_trajectory":
             listen(JointTrajectory, gripper.topic, partial(gripper_trajectory, gripper=number))
         else:
-            serve_gripper(node, gripper.topic, number, robot, handle)
+            serve_gripper(node, gripper.topic, number, robot, handle, gripper_factors[number])
 
 
 def serve_gripper(
@@ -97,8 +118,11 @@ def serve_gripper(
     gripper: int,
     robot: Callable[[], SimulatedRobot],
     handle: Callable[[Callable[[], None]], None],
+    factor: float,
 ) -> None:
     """A GripperCommand action server; a goal succeeds as soon as the fingers are told to move.
+
+    `factor` turns its positions into SI.
 
     Raises:
         ParameterError: the package control_msgs is not installed.
@@ -108,15 +132,20 @@ def serve_gripper(
     kind = gripper_command_type()
 
     def execute(goal: Any) -> Any:
-        wanted = goal.request.command.position
+        wanted = goal.request.command.position * factor
         handle(lambda: robot().accept_gripper(wanted, gripper))
         goal.succeed()
-        return kind.Result(position=robot().gripper_command(gripper), reached_goal=True)
+        return kind.Result(position=robot().gripper_command(gripper) / factor, reached_goal=True)
 
     def answer(_: Any) -> Any:
         return GoalResponse.ACCEPT if node.active else GoalResponse.REJECT
 
     node.own(ActionServer(node, kind, name, execute, goal_callback=answer).destroy)
+
+
+def _in_si(values: np.ndarray, factors: np.ndarray) -> np.ndarray:
+    """Values (..., J) in SI; of another number than joints as they are, since they are refused later."""
+    return values * factors if values.shape[-1:] == factors.shape else values
 
 
 def _single(message: Float64MultiArray) -> float:

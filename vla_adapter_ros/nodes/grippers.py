@@ -23,10 +23,19 @@ GOAL_STEP = 0.02
 
 
 class GripperOutput:
-    """Sends positions of one gripper's joint when they change."""
+    """Sends positions of one gripper's joint when they change.
 
-    def __init__(self, node: ManagedNode[Any], gripper: Gripper, max_effort: float) -> None:
-        self._node, self._gripper, self._max_effort = node, gripper, max_effort
+    Args:
+        node: Publishes, or holds the action client.
+        gripper: As its driver calls and counts it: see `_as_sent`.
+        max_effort: Of a GripperCommand goal [N].
+        factor: From a position in the driver's unit to SI.
+    """
+
+    def __init__(
+        self, node: ManagedNode[Any], gripper: Gripper, max_effort: float, factor: float = 1.0
+    ) -> None:
+        self._node, self._gripper, self._max_effort, self._factor = node, gripper, max_effort, factor
         self._last: float | None = None
         self._open()
 
@@ -38,6 +47,7 @@ class GripperOutput:
             now: ROS time [s].
             repeat: Whether an unchanged position may be sent again.
         """
+        position /= self._factor
         if position == self._last and not repeat:
             return 0
         sent = self._send_position(position, now)
@@ -158,7 +168,18 @@ def gripper_outputs(node: ManagedNode[Any], contract: Contract, max_effort: floa
     Raises:
         ParameterError: it needs control_msgs, which is not installed.
     """
+    factors = [contract.joint_factors.get(gripper.joint, 1.0) for gripper in contract.grippers]
     return [
-        GRIPPERS[g.type](node, replace(g, joint=contract.joint_in_messages(g.joint)), max_effort)
-        for g in contract.grippers
+        GRIPPERS[g.type](node, _as_sent(contract, g, factor), max_effort, factor)
+        for g, factor in zip(contract.grippers, factors, strict=True)
     ]
+
+
+def _as_sent(contract: Contract, gripper: Gripper, factor: float) -> Gripper:
+    """A gripper with the name and the positions that its driver knows."""
+    return replace(
+        gripper,
+        joint=contract.joint_in_messages(gripper.joint),
+        open_position=gripper.open_position / factor,
+        closed_position=gripper.closed_position / factor,
+    )

@@ -72,6 +72,8 @@ class ArmOutput:
         self._base_link = contract.kinematics.base_link if contract.kinematics is not None else ""
         self._names = contract.names_in_commands(group)
         self._places = [contract.arm_joints.index(joint) for joint in group.joints]
+        factors = contract.joint_factors
+        self._factors = np.array([factors.get(joint, 1.0) for joint in group.joints])
         self._publisher = node.publish_on(self.kind, group.topic, QoSProfile(depth=10))
 
     def send(self, out: Outgoing) -> int:
@@ -85,6 +87,11 @@ class ArmOutput:
     def flush(self) -> None:
         """Wait until the driver has what was sent."""
         self._publisher.flush()
+
+    def _in_messages(self, values: np.ndarray) -> np.ndarray:
+        """Positions, or their derivatives, of all joints (..., J) as those of the group in its units."""
+        sent: np.ndarray = values[..., self._places] / self._factors
+        return sent
 
     def _publish(self, message: Any) -> int:
         self._publisher.publish(message)
@@ -100,14 +107,13 @@ class TrajectoryOutput(ArmOutput):
         """Publish the committed trajectory, where this tick has a new one."""
         if out.trajectory is None or out.released:
             return 0
-        whole, places = out.trajectory, self._places
-        accelerations = whole.accelerations
+        whole, accelerations = out.trajectory, out.trajectory.accelerations
         part = replace(
             whole,
             joints=self._names,
-            positions=whole.positions[:, places],
-            velocities=whole.velocities[:, places],
-            accelerations=None if accelerations is None else accelerations[:, places],
+            positions=self._in_messages(whole.positions),
+            velocities=self._in_messages(whole.velocities),
+            accelerations=None if accelerations is None else self._in_messages(accelerations),
         )
         return self._publish(trajectory_message(part, out.now))
 
@@ -121,7 +127,7 @@ class PositionOutput(ArmOutput):
         """Publish the positions of the setpoint."""
         if out.setpoint is None or out.released:
             return 0
-        return self._publish(Float64MultiArray(data=out.setpoint.position[self._places].tolist()))
+        return self._publish(Float64MultiArray(data=self._in_messages(out.setpoint.position).tolist()))
 
 
 class JointStateOutput(ArmOutput):
@@ -136,7 +142,7 @@ class JointStateOutput(ArmOutput):
         """Publish the positions of the setpoint, by name."""
         if out.setpoint is None or out.released:
             return 0
-        return self._publish(command_message(out.setpoint.position[self._places], self._names, out.now))
+        return self._publish(command_message(self._in_messages(out.setpoint.position), self._names, out.now))
 
 
 class PoseOutput(ArmOutput):
@@ -199,8 +205,8 @@ class VelocityOutput(ArmOutput):
     def _message(self, out: Outgoing, setpoint: Setpoint, velocity: np.ndarray) -> Any | None:
         if out.measured is not None:
             velocity = velocity + self._feedback * (_setpoint_at_measurement(out, setpoint) - out.measured)
-        velocity = np.clip(velocity, -self._limit, self._limit)[self._places]
-        return Float64MultiArray(data=velocity.tolist())
+        velocity = np.clip(velocity, -self._limit, self._limit)
+        return Float64MultiArray(data=self._in_messages(velocity).tolist())
 
     def _zero(self, now: float) -> Any:
         return Float64MultiArray(data=[0.0] * len(self._places))

@@ -18,7 +18,6 @@ from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import CameraInfo, Image, JointState
 from std_msgs.msg import String
 
-from vla_adapter_ros.contract import Contract
 from vla_adapter_ros.control.urdf import ROBOT_DESCRIPTION
 from vla_adapter_ros.errors import VlaAdapterError
 from vla_adapter_ros.msg import SceneState, StepAck
@@ -29,6 +28,7 @@ from vla_adapter_ros.nodes.driver_topics import subscribe_to_commands
 from vla_adapter_ros.nodes.image_messages import array_to_image, camera_info
 from vla_adapter_ros.nodes.parameters import SimulatorParameters, TrajectoryStart
 from vla_adapter_ros.nodes.process import run
+from vla_adapter_ros.nodes.simulated_joints import JointStates
 from vla_adapter_ros.nodes.topics import ACK_QOS, ACK_TOPIC, DEPTH, LATCHED, SCENE_TOPIC
 from vla_adapter_ros.simulation.drivers import DriverSettings
 from vla_adapter_ros.simulation.expert import PickExpert
@@ -68,7 +68,7 @@ class ConfiguredSimulator(Configured[SimulatorParameters]):
         awaited = tuple(filter(None, comma_list(parameters.awaited)))
         self._lock_step = LockStep(awaited, parameters.patience_s) if parameters.lock_step else None
         self._clock_topic = node.publish_on(Clock, "/clock", DEPTH)
-        self._joints = [node.publish_on(JointState, topic, DEPTH) for topic in _joint_state_topics(contract)]
+        self._joints = JointStates(node, contract)
         poses = [topic for topic, entry in contract.topics.items() if entry.type == "pose"]
         self._poses = [node.publish_on(PoseStamped, topic, DEPTH) for topic in poses]
         measured = {d.topic for d in contract.state if contract.topics[d.topic].type == "twist"}
@@ -195,17 +195,7 @@ class ConfiguredSimulator(Configured[SimulatorParameters]):
     def _publish(self, now: float, images: dict[str, np.ndarray]) -> None:
         stamp = to_stamp(now)
         robot = self._robot
-        # Like real drivers: grippers first, so the order is not the kinematic one.
-        arm = len(robot.model.joints)
-        order = [*range(arm, len(robot.joint_names)), *range(arm)]
-        joints = JointState(
-            name=[robot.joint_names[i] for i in order],
-            position=robot.joint_positions()[order].tolist(),
-            velocity=robot.joint_velocities()[order].tolist(),
-        )
-        joints.header.stamp = stamp
-        for publisher in self._joints:
-            publisher.publish(joints)
+        self._joints.publish(robot, stamp)
         pose = PoseStamped()
         pose.header.stamp, pose.header.frame_id = stamp, self._robot.model.base_frame
         x, y, z, qx, qy, qz, qw = robot.tool_pose().tolist()
@@ -288,12 +278,6 @@ class ConfiguredSimulator(Configured[SimulatorParameters]):
         except VlaAdapterError as error:
             response.accepted, response.message = False, str(error)
         return response
-
-
-def _joint_state_topics(contract: Contract) -> list[str]:
-    """Topics of joint states that the contract's state reads; the simulator says everything on each."""
-    read = {d.topic for d in contract.state}
-    return [topic for topic in contract.joint_state_topics if topic in read]
 
 
 def _info_topic(image_topic: str) -> str:

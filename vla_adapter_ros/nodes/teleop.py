@@ -16,7 +16,7 @@ from vla_adapter_ros.control.urdf import ROBOT_DESCRIPTION, read_urdf
 from vla_adapter_ros.msg import ControllerStatus
 from vla_adapter_ros.nodes.base import ManagedNode
 from vla_adapter_ros.nodes.configured import Configured
-from vla_adapter_ros.nodes.conversions import command_of, joint_positions, seconds, teleop_messages
+from vla_adapter_ros.nodes.conversions import JointReader, action_of, seconds, teleop_messages
 from vla_adapter_ros.nodes.operator_parameters import TeleopParameters
 from vla_adapter_ros.nodes.process import run
 from vla_adapter_ros.nodes.readiness import controller_problem
@@ -95,7 +95,7 @@ class ConfiguredTeleop(Configured[TeleopParameters]):
     def _listen_to_robot(self) -> None:
         node, contract = self.node, self.contract
         for topic in contract.joint_state_topics:
-            hear = partial(self._on_joints, topic, contract.joints_on(topic))
+            hear = partial(self._on_joints, topic, JointReader(contract, topic))
             node.listen(JointState, topic, hear, DEPTH if self.parameters.lock_step else HEARS_ALL)
         node.listen(JointState, contract.action.topic, self._on_command, HEARS_NEWEST)
         node.listen(ControllerStatus, STATUS_TOPIC, self._on_status, DEPTH)
@@ -132,20 +132,18 @@ class ConfiguredTeleop(Configured[TeleopParameters]):
 
     # Callbacks
 
-    def _on_joints(self, topic: str, called: dict[str, str], message: JointState) -> None:
+    def _on_joints(self, topic: str, reader: JointReader, message: JointState) -> None:
         now = self.node.now()
         by_receipt = self.contract.topics[topic].time is TimeSource.RECEIVE
         stamp = now if by_receipt else seconds(message.header.stamp)
-        positions = {called.get(name, name): value for name, value in joint_positions(message).items()}
-        self._teleoperator.measure(positions, stamp)
+        self._teleoperator.measure(reader.positions(message), stamp)
         if self.parameters.lock_step:  # a timer might wait for a time that waits for this node
             if stamp - self._ticked >= 1.0 / self.parameters.rate_hz - 1e-6:
                 self._tick()
             self.node.acknowledge(stamp)
 
     def _on_command(self, message: JointState) -> None:
-        row = command_of(message, self.contract.action_names, self.contract.action.field)
-        self._teleoperator.note_command(row, self.node.now())
+        self._teleoperator.note_command(action_of(message, self.contract), self.node.now())
 
     def _on_status(self, message: ControllerStatus) -> None:
         self._status, self._status_at = message, self.node.now()

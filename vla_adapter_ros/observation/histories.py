@@ -43,6 +43,8 @@ class Histories:
         wanted = [(d.topic, d.field, d.joint) for d in contract.state]
         if self._with_action:
             wanted += [(topic, field, name) for topic, field, name in self._commands()]
+        self._state_factors = np.array(contract.state_factors)
+        self._action_factors = np.array(contract.action_factors)
         self._joints: dict[str, dict[str, set[str]]] = {}  # topic -> field -> joints
         keys: dict[str, list[str]] = {}
         for topic, field, joint in wanted:
@@ -191,6 +193,7 @@ class Histories:
             known |= fresh
         names = [(d.topic, value_key(d.joint, d.field)) for d in contract.state]
         state = np.array([known.get(name, math.nan) for name in names], dtype=np.float64)
+        state *= self._state_factors
         used = [age for age in ages.values() if math.isfinite(age)]
         problem = JOINT.join(oldest_first(late) + wrong)
         periods = {name: buffer.period for name, buffer in self.images.items()}
@@ -219,6 +222,7 @@ class Histories:
         commanded = np.array([known.get(name, math.nan) for name in names], dtype=np.float64)
         row = np.full(len(self._contract.action_names), math.nan)
         row[self._contract.commanded_places] = commanded
+        row *= self._action_factors
         return row if fits_float32(commanded) else None
 
     def newest_ages(self, now: float, reference: float) -> dict[str, dict[str, float]]:

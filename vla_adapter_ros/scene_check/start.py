@@ -45,7 +45,7 @@ def compare_start(pose: StartPose, contract: Contract, state: np.ndarray) -> Sta
         return StartComparison(Verdict.UNKNOWN, "the checkpoint does not say where its demonstrations began")
     far = [max(value - limits.max, limits.min - value, 0.0) for _, value, limits in known]
     dimension, value, limits = known[int(np.argmax(far))]
-    distance, unit = max(far), dimension.unit
+    distance, unit = max(far), dimension.unit.si
     if distance <= contract.safety.scene.start_pose_max:
         return StartComparison(Verdict.SAME, "the arm stands where demonstrations began", distance)
     text = (

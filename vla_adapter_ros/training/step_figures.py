@@ -31,7 +31,7 @@ class StepFigures:
         device: torch.device,
         losses: Sequence[float] = (),
     ) -> None:
-        self._names = [f"{d.name} [{d.unit}]" for d in dimensions]
+        self._names = [f"{d.name} [{d.unit.si}]" for d in dimensions]
         self._dimensions, self._batch_size, self._device = dimensions, batch_size, device
         self._times: deque[float] = deque(maxlen=_RECENT)
         self._errors: deque[np.ndarray] = deque(maxlen=_RECENT)
@@ -47,7 +47,7 @@ class StepFigures:
         """The last steps in a few words."""
         by_unit: dict[str, list[float]] = {}
         for dimension, error in zip(self._dimensions, np.mean(self._errors, axis=0), strict=True):
-            by_unit.setdefault(dimension.unit, []).append(float(error))
+            by_unit.setdefault(dimension.unit.si, []).append(float(error))
         parts = [f"loss {np.mean(self._losses):.4f}"]
         parts += [f"{np.mean(values):.3g} {unit}" for unit, values in by_unit.items() if any(values)]
         parts += [f"{self._rate():.3g} samples/s"]
@@ -73,7 +73,7 @@ class StepFigures:
         if result.errors is not None:
             errors = [float(error) for error in result.errors]
             pairs = list(zip(self._dimensions, errors, strict=True))
-            text += ": " + ", ".join(f"{d.name} {error:.4g} {d.unit}" for d, error in pairs)
+            text += ": " + ", ".join(f"{d.name} {error:.4g} {d.unit.si}" for d, error in pairs)
             found |= {f"validation/{n}": error for n, error in zip(self._names, errors, strict=True)}
         return text, found
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 
+import numpy as np
 import pytest
 import yaml
 from surveys import ARRAY, CONTRACT, HOME, NAMES, TRAJECTORY, listener, simulated, stream
@@ -13,7 +14,6 @@ from vla_adapter_ros.commissioning.contract_checks import check_contract, marked
 from vla_adapter_ros.commissioning.draft import draft_contract
 from vla_adapter_ros.commissioning.graph_checks import check_graph
 from vla_adapter_ros.commissioning.results import worst
-from vla_adapter_ros.commissioning.robot_parts import Wishes, take_default
 from vla_adapter_ros.commissioning.survey import (
     COMPRESSED_IMAGE,
     IMAGE,
@@ -24,11 +24,19 @@ from vla_adapter_ros.commissioning.survey import (
     TopicSurvey,
 )
 from vla_adapter_ros.commissioning.urdf import parse_urdf
-from vla_adapter_ros.contract import Contract, contract_differences, full_name, parse_contract
+from vla_adapter_ros.commissioning.wishes import Wishes, take_default
+from vla_adapter_ros.contract import (
+    Contract,
+    contract_differences,
+    full_name,
+    parse_contract,
+    read_contract,
+)
 from vla_adapter_ros.control.urdf import read_urdf
 from vla_adapter_ros.dataset.quality.findings import Level
 from vla_adapter_ros.errors import ContractError
 from vla_adapter_ros.observation.bag import TOPIC_TYPES
+from vla_adapter_ros.simulation.meshes import robot_description
 
 URDF = parse_urdf(read_urdf("package:franky_sim/assets/fr3.urdf"))
 
@@ -262,3 +270,102 @@ def test_a_driver_that_does_not_stamp_is_timed_by_receipt():
     contract, _ = draft(simulated().with_topic("/joint_states", **vars(slow)))
     assert contract.topics["joint_states"].max_age_s == pytest.approx(0.167) and contract.settle_s == 0.26
     assert isinstance(slow, TopicSurvey) and isinstance(slow.publishers[0], Endpoint)
+
+
+SO101 = parse_urdf(robot_description("so101"))
+LEADER_FOLLOWER = ("shoulder_pan", "shoulder_lift", "elbow_flex", "wrist_flex", "wrist_roll", "gripper")
+RESTING = (-0.09, -0.17, 0.275, 1.48, -1.62, 1.2)
+
+
+def so101(values=RESTING, leader=RESTING, **changes) -> GraphSurvey:
+    """Leader and follower: one forward controller, without a manager, has all six joints."""
+    topics = {
+        "/static_camera/image_raw": stream(IMAGE, "/static", 30.0, size=(640, 480), encoding="bgr8"),
+        "/follower/forward_controller/commands": listener(ARRAY, "/follower_driver"),
+    }
+    for who, its in (("follower", values), ("leader", leader)):
+        topics[f"/{who}/joint_states"] = stream(
+            JOINT_STATE, f"/{who}", 50.0, names=(LEADER_FOLLOWER,), counts={"position": 6},
+            values=dict(zip(LEADER_FOLLOWER, its, strict=True)),
+        )  # fmt: skip
+    return GraphSurvey(3.0, topics | changes)
+
+
+def marked(text: str) -> list[str]:
+    return [text.splitlines()[n - 1] for n in marked_lines(text)]
+
+
+@pytest.mark.parametrize("known_by", ["manager", "names", "size", "nothing else"])
+def test_a_gripper_that_the_arms_controller_moves_is_one_of_its_joints(known_by):
+    """As of so101.yaml: no gap, no separate gripper, and nobody waits for a finger that holds something."""
+    graph, topic = so101(), "/follower/forward_controller/commands"
+    kind, names = ARRAY, LEADER_FOLLOWER
+    if known_by == "manager":
+        claims = (Controller("forward_controller", "forward_command_controller", "active", names),)
+        graph = dataclasses.replace(graph, controllers=claims, manager="")
+    elif known_by == "names":
+        kind, topic = TRAJECTORY, "/follower/arm_controller/joint_trajectory"
+        topics = {t: s for t, s in graph.topics.items() if "forward" not in t}
+        told = stream(TRAJECTORY, "/teleop", names=(names,), subscriptions=(Endpoint("/driver", kind),))
+        graph = dataclasses.replace(graph, topics=topics | {topic: told})
+    elif known_by == "size":
+        told = stream(ARRAY, "/teleop", counts={"data": 6}, subscriptions=(Endpoint("/driver", kind),))
+        graph = graph.with_topic(topic, **vars(told))
+    contract, text = draft(graph, SO101)
+    shipped = read_contract("so101")
+    assert "FILL_IN" not in text and contract.grippers == ()
+    assert contract.arm_joints == contract.action_names == shipped.arm_joints
+    assert contract.state == shipped.state and contract.kinematics is None
+    low, high = contract.limits["gripper"].position
+    assert (low, high) == (pytest.approx(-0.136, abs=1e-3), pytest.approx(1.707, abs=1e-3))
+    assert contract.safety == shipped.safety
+    asked = any("ros2 param get /CONTROLLER joints" in line for line in marked(text))
+    assert asked == (known_by in ("size", "nothing else")), "the order of a forward controller's values"
+    if known_by not in ("names", "size"):  # there somebody else drives the arm
+        assert worst(check_graph(contract, graph)) is not Level.FAIL
+
+
+def test_a_forward_controller_with_another_order_of_joints_gets_them_in_its_order():
+    order = (*LEADER_FOLLOWER[3:], *LEADER_FOLLOWER[:3])
+    claims = (Controller("forward_controller", "forward_command_controller", "active", order),)
+    graph = dataclasses.replace(so101(), controllers=claims, manager="")
+    contract, _ = draft(graph, SO101)
+    assert contract.arm_joints == LEADER_FOLLOWER and contract.command_groups[0].joints == order
+    assert worst(check_graph(contract, graph)) is not Level.FAIL
+
+
+def test_a_gripper_with_a_command_of_its_own_is_none_of_the_arms_joints():
+    graph = so101(**{"/follower/gripper_controller/commands": listener(ARRAY, "/driver")})
+    contract, _ = draft(graph, SO101)
+    assert len(contract.arm_joints) == 5 and len(contract.grippers) == 1
+    five = Controller("forward_controller", "forward_command_controller", "active", LEADER_FOLLOWER[:5])
+    graph = dataclasses.replace(so101(), controllers=(five,), manager="")
+    assert "FILL_IN" in draft(graph, SO101)[1], "the controller says that it does not move the gripper"
+
+
+IN_DEGREES = (*np.degrees(RESTING[:5]), 72.0)
+
+
+@pytest.mark.parametrize("urdf", [SO101, None], ids=["with its URDF", "without one"])
+def test_a_driver_that_counts_in_degrees_is_noticed(urdf):
+    graph = so101(IN_DEGREES, IN_DEGREES)
+    contract, text = draft(graph, urdf)
+    assert [d.unit for d in contract.state] == ["degree"] * 5 + ["percent"]
+    assert [d.unit for d in contract.action.dimensions] == ["degree"] * 5 + ["percent"]
+    asked = [line for line in marked(text) if "ros2 topic echo /follower/joint_states" in line]
+    assert len(asked) == 6 and all("degree by 90" in line for line in asked)
+    assert contract.limits["gripper"].position == (0.0, 1.0)
+    assert contract.limits["elbow_flex"].position[1] < 3.2, "limits are in rad"
+    results = [*check_graph(contract, graph), *check_contract(contract, urdf)]
+    assert not [r for r in results if r.level is Level.FAIL], "a contract in the driver's units fits"
+    plain = parse_contract(yaml.safe_load(text.replace("unit: degree", "unit: rad")))
+    for subject in ("limits.wrist_flex", "teleop"):
+        (said,) = [r for r in check_graph(plain, graph) if r.subject == subject and r.level is Level.FAIL]
+        assert "unit: degree" in said.advice
+
+
+def test_leader_and_follower_may_count_differently():
+    contract, text = draft(so101(RESTING, IN_DEGREES), SO101)
+    assert {d.unit for d in contract.state} == {"rad"}
+    assert [d.unit for d in contract.action.dimensions] == ["degree"] * 5 + ["percent"]
+    assert len([line for line in marked(text) if "unit: degree" in line]) == 5

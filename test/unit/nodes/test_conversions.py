@@ -9,7 +9,8 @@ pytest.importorskip("rclpy", reason="ROS 2 is not installed: make setup brings r
 
 from sensor_msgs.msg import JointState
 
-from vla_adapter_ros.contract import config_folder, read_contract
+from vla_adapter_ros.contract import config_folder, parse_contract, read_contract
+from vla_adapter_ros.contract.read import plain_contract
 from vla_adapter_ros.control import Chunk, Trajectory
 from vla_adapter_ros.control.rotation import Pose, rotation_matrix
 from vla_adapter_ros.errors import CommandError, ParameterError
@@ -81,6 +82,27 @@ def test_commands_go_by_name():
     assert conversions.joint_positions(JointState(name=["a"], velocity=[1.0, 2.0])) == {}
     with pytest.raises(CommandError, match="2 names but 1"):
         conversions.joint_positions(JointState(name=["a", "b"], position=[1.0]))
+
+
+def test_messages_of_a_robot_that_counts_in_degrees_are_converted_at_the_door():
+    raw = plain_contract(read_contract("so101"))
+    for dimension in (*raw["state"], *raw["action"]["dimensions"]):
+        dimension["unit"] = "percent" if dimension["name"] == "gripper" else "degree"
+    contract = parse_contract(raw)
+    names = contract.action_names
+    inside = np.array([0.1, -0.2, 0.3, 1.5, -1.6, 0.25])
+    sent = [*np.degrees(inside[:5]), 25.0]
+    (leader,) = conversions.teleop_messages(contract, inside, 1.0).values()
+    action = conversions.action_message(inside, contract, 1.0)
+    for message in (leader, action):
+        np.testing.assert_allclose(message.position, sent)
+    np.testing.assert_allclose(conversions.action_of(action, contract), inside)
+    part = conversions.teleop_part(leader, contract, contract.teleop_groups[0])
+    np.testing.assert_allclose(part, inside)
+    reader = conversions.JointReader(contract, contract.joint_state_topic)
+    read = reader.positions(JointState(name=["stranger", *names], position=[7.0, *sent]))
+    np.testing.assert_allclose([read[name] for name in names], inside)
+    assert read["stranger"] == 7.0
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -11,7 +11,8 @@ import two_hands
 
 pytest.importorskip("rclpy", reason="ROS 2 is not installed: make setup brings rclpy")
 
-from vla_adapter_ros.contract import read_contract
+from vla_adapter_ros.contract import parse_contract, read_contract
+from vla_adapter_ros.contract.read import plain_contract
 from vla_adapter_ros.contract.schema import CommandGroup, Kinematics
 from vla_adapter_ros.control.motion import Setpoint, Trajectory
 from vla_adapter_ros.control.urdf import contract_kinematics
@@ -273,3 +274,42 @@ def test_an_answer_of_the_gripper_never_fails_a_callback(accepted, told, again, 
     gripper._last = 0.04
     gripper._on_answer(Answered(accepted))
     assert len(told_of) == told and (gripper._last is None) == again
+
+
+def in_degrees(command: str):
+    """The contract of an arm whose driver counts in degrees, its gripper in percent."""
+    raw = plain_contract(contract(command))
+    for dimension in raw["state"]:
+        if dimension["joint"]:
+            dimension["unit"] = "percent" if "finger" in dimension["joint"] else "degree"
+    return parse_contract(raw)
+
+
+@pytest.mark.parametrize(
+    "command", ["joint_trajectory", "forward_position", "forward_velocity", "joint_state"]
+)
+def test_commands_have_the_units_of_the_joint_states(command):
+    node, robot = Listener(), in_degrees(command)
+    (made,) = arm_outputs(node, robot, 0.0)
+    times = np.array([0.0, 0.1])
+    path = Trajectory(SHIPPED.arm_joints, times, np.stack([HOME, HOME]), np.stack([SPEED, ZERO]), None)
+    made.send(outgoing(trajectory=path))
+    (message,) = node.heard
+    if command == "joint_trajectory":
+        np.testing.assert_allclose(message.points[0].positions, np.degrees(HOME))
+        np.testing.assert_allclose(message.points[0].velocities, np.degrees(SPEED))
+    elif command == "joint_state":
+        np.testing.assert_allclose(message.position, np.degrees(HOME))
+    else:
+        np.testing.assert_allclose(message.data, np.degrees(HOME if command == "forward_position" else SPEED))
+
+
+def test_a_gripper_in_percent_is_told_in_percent():
+    node, robot = Listener(), in_degrees("joint_trajectory")
+    hand = dataclasses.replace(robot.grippers[0], open_position=1.0, type="joint_trajectory")
+    (made,) = gripper_outputs(node, dataclasses.replace(robot, grippers=(hand,)), 0.0)
+    assert made.send(0.0, 1.0, repeat=False) == 1 and made.send(0.5, 2.0, repeat=False) == 1
+    assert made.send(0.5, 3.0, repeat=True) == 0, "told again, though nothing changed"
+    points = [message.points[0] for message in node.heard]
+    assert [list(point.positions) for point in points] == [[0.0], [50.0]]
+    assert points[1].time_from_start.nanosec == 250_000_000  # half the stroke

@@ -17,6 +17,7 @@ from vla_adapter_ros.observation.bag import Bag
 from vla_adapter_ros.observation.bag_frames import BagNotes, bag_frames
 
 COUNT = 20
+TOLD = 360 / np.pi  # of /told: 2 rad, if it counts in degrees
 TEXT = """
 schema: 2
 name: feeling
@@ -67,7 +68,7 @@ def write(path: Path, tips: int = 2) -> Path:
         messages += [
             ("/front/image_raw", stamp, image_message(stamp, image, "raw")),
             ("/joint_states", stamp, joint_state(stamp, ["j1"], position=[7.0 * n])),
-            ("/told", stamp, joint_state(stamp, ["j1"], position=[0.0])),
+            ("/told", stamp, joint_state(stamp, ["j1"], position=[TOLD])),
             ("/wrist/wrench", stamp, wrench),
             ("/tool/twist", stamp, twist),
             ("/fingertips", stamp - 1_000_000, array),  # has no stamp: the time of receipt counts
@@ -81,6 +82,19 @@ def test_every_value_stands_in_its_column(tmp_path):
     assert len(frames) == COUNT
     states = np.array([frame.state for frame in frames])
     np.testing.assert_array_equal(states, np.arange(COUNT)[:, None] * np.array([2.0, 3, 4, 5, 6, 1, 7]))
+
+
+def test_values_in_degrees_and_percent_are_si_in_frames(tmp_path):
+    text = TEXT.replace("joint: j1, unit: rad", "joint: j1, unit: degree")
+    text = text.replace("angular.z, unit: rad/s", "angular.z, unit: degree/s")
+    text = text.replace('right_tip, unit: "1"', "right_tip, unit: percent")
+    text = text.replace("dimensions: [{name: j1, unit: rad}]", "dimensions: [{name: j1, unit: degree}]")
+    with Bag(write(tmp_path / "bag")) as bag:
+        frames = list(bag_frames(bag, parse_contract(yaml.safe_load(text))))
+    states, turn = np.array([frame.state for frame in frames]), np.pi / 180
+    factors = np.array([0.02, 3, 4, 5, 6 * turn, 1, 7 * turn])
+    np.testing.assert_allclose(states, np.arange(COUNT)[:, None] * factors)
+    np.testing.assert_allclose([frame.action for frame in frames], np.full((COUNT, 1), 2.0))
 
 
 def test_an_array_of_another_length_is_refused(tmp_path):

@@ -38,13 +38,13 @@ def check_units(rows: AllRows, settings: QualitySettings = DEFAULTS) -> Finding:
     """Joint positions against the limits of the contract: degrees or millimeters are told by their size."""
     contract, found = rows.contract, []
     columns = [
-        (d.name, contract.limits[joint].position, d.unit, rows.state[:, n])
+        (d.name, contract.limits[joint].position, d.unit.si, rows.state[:, n])
         for n, (d, joint) in enumerate(zip(contract.state, contract.state_joints, strict=True))
         if d.field == "position" and joint in contract.limits
     ]
     if contract.action.space == "joint_position":
         columns += [
-            (f"action {d.name}", contract.limits[joint].position, d.unit, rows.action[:, n] * d.scale)
+            (f"action {d.name}", contract.limits[joint].position, d.unit.si, rows.action[:, n] * d.scale)
             for n, (d, joint) in enumerate(
                 zip(contract.action.dimensions, contract.action_joints, strict=True)
             )

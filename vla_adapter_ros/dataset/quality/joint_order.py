@@ -36,7 +36,7 @@ def _state_joints(contract: Contract) -> dict[str, int]:
     return {
         d.name: n
         for n, (d, joint) in enumerate(zip(contract.state, contract.state_joints, strict=True))
-        if d.field == "position" and joint in contract.arm_joints and d.unit == "rad"
+        if d.field == "position" and joint in contract.arm_joints and d.unit.si == "rad"
     }
 
 

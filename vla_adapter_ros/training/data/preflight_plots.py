@@ -54,7 +54,7 @@ def plot_values(rows: Rows, which: str) -> bytes:
             axes, column, (x, y, width - 2 * _SIDE, _PANEL), np.quantile(column, [0.01, 0.99]), limits
         )
         note = f", limits {' and '.join(f'{limit:g}' for limit in limits)}" if far else ""
-        axes.text(x, y - 6, f"{name} [{dimension.unit}]{note}", fontsize=9)
+        axes.text(x, y - 6, f"{name} [{dimension.unit.si}]{note}", fontsize=9)
     return _png(figure)
 
 
