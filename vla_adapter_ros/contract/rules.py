@@ -18,6 +18,7 @@ from vla_adapter_ros.contract.enums import (
     TakeoverKind,
     TopicType,
     Transport,
+    Unit,
 )
 from vla_adapter_ros.contract.schema import TOOL_COLUMNS, Topic
 from vla_adapter_ros.untrusted import NAME_RULE, is_name, short
@@ -199,6 +200,12 @@ def _tool(contract: Contract, require: Require) -> None:
         contract.kinematics is not None or not needs,
         "kinematics", None, f"an entry, since it is needed for {', '.join(needs)}",
     )  # fmt: skip
+    for i, dimension in enumerate(contract.state):
+        angle = dimension.unit is not Unit.PERCENT or dimension.joint not in contract.arm_joints
+        require(
+            contract.kinematics is None or angle,
+            f"state[{i}].unit", dimension.unit, "rad, degree or m for a joint that moves a tool",
+        )  # fmt: skip
     if contract.workspace is not None:
         low, high = contract.workspace.low, contract.workspace.high
         require(

@@ -38,10 +38,14 @@ def test_every_unit_becomes_one_of_si_that_stays(unit):
     assert unit.si.si is unit.si and unit.si.factor == 1.0 and unit.factor > 0
 
 
-def test_a_scale_beside_another_unit_is_refused():
+def test_what_does_not_go_with_another_unit_is_refused():
     raw = yaml.safe_load(TEXT)
     raw["action"]["dimensions"][0] |= {"unit": "degree", "scale": 5.0}
     with pytest.raises(ContractError, match=r"dimensions\[0\].scale = 5.0: allowed is 1 with unit degree"):
+        parse_contract(raw)
+    raw["state"][0]["unit"] = "percent"
+    raw["kinematics"] = {"urdf": "robot_description", "base_link": "base", "tool_link": "tool"}
+    with pytest.raises(ContractError, match=r"state\[0\].unit = 'percent': allowed is rad, degree or m"):
         parse_contract(raw)
     raw["action"]["dimensions"][0] |= {"unit": "grad"}
     with pytest.raises(ContractError, match=r"dimensions\[0\].unit = 'grad': allowed is .*'degree'"):
