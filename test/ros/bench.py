@@ -15,6 +15,7 @@ import rclpy
 from geometry_msgs.msg import PoseStamped
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.qos import QoSProfile, qos_profile_sensor_data
+from rclpy.signals import SignalHandlerOptions
 from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import Image, JointState
 from std_msgs.msg import Bool, Float64MultiArray
@@ -44,7 +45,8 @@ class Bench:
     """
 
     def __init__(self) -> None:
-        rclpy.init()
+        # A signal ends the test run: ROS would end instead, and the test would fail with a riddle.
+        rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
         self.node = rclpy.create_node("bench")
         self.now = 1.0
         self.received: dict[str, list[Any]] = defaultdict(list)

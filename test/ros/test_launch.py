@@ -133,6 +133,20 @@ def arguments_of(parameters: list[str]) -> dict:
     return content["ros__parameters"]
 
 
+def test_an_argument_that_is_nearly_one_of_ours_is_told():
+    description = load("record").generate_launch_description()
+    context = LaunchContext()
+    context.launch_configurations.update({"contrat": "my_arm.yaml", "robot_ip": "10.0.0.2"})
+    *first, last = description.entities
+    for entity in first:
+        entity.execute(context)
+    told, *nodes = last.execute(context)
+    assert "".join(part.text for part in told.msg) == (
+        "launch argument 'contrat' is ignored: is 'contract' meant?"
+    )
+    assert all(isinstance(node, LifecycleNode) for node in nodes)
+
+
 @pytest.mark.parametrize(
     ("name", "expected"),
     [

@@ -23,8 +23,8 @@ WHY = "30 frames wait, save or discard them: fail idle_head: 12 s"
 class Recorder(StandIn):
     """A recorder that says what a test wants."""
 
-    def __init__(self) -> None:
-        super().__init__("recorder_node")
+    def __init__(self, namespace: str | None = None) -> None:
+        super().__init__("recorder_node", namespace)
         self.stops = []
         self._status = self.node.create_publisher(RecorderStatus, "recorder_node/status", 10)
         self.on_stop = lambda: None  # called before a stop is answered
@@ -66,6 +66,16 @@ def test_recording_alone_in_simulated_time_needs_a_clock(pair):
         require_simulator(client, 0.2)
     recorder.node.create_publisher(Clock, "/clock", 10)
     require_simulator(client, 10.0)
+
+
+def test_a_recorder_in_a_namespace_is_joined_there_and_has_its_own_clock():
+    with Recorder("left") as recorder, RecorderClient(namespace="left") as client:
+        recorder.spin()
+        recorder.tell(client, "recording")
+        with pytest.raises(RecordingError, match="publishes /left/clock"):
+            require_simulator(client, 0.2)
+        recorder.node.create_publisher(Clock, "clock", 10)
+        require_simulator(client, 10.0)
 
 
 def test_an_episode_that_ends_by_itself_is_told_once(pair):

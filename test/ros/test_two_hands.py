@@ -15,12 +15,13 @@ from std_srvs.srv import Trigger
 from trajectory_msgs.msg import JointTrajectory
 
 from vla_adapter_ros.contract import parse_contract, write_contract
+from vla_adapter_ros.control.homing import HOME_SPEED
 from vla_adapter_ros.dataset.reader import DatasetReader
 from vla_adapter_ros.nodes.conversions import teleop_messages, to_stamp, trajectory_arrays
 from vla_adapter_ros.nodes.graph import NodeSpec
 from vla_adapter_ros.nodes.image_messages import array_to_image
 from vla_adapter_ros.simulation.trajectory_controller import TrajectoryController
-from vla_adapter_ros.srv import StartEpisode
+from vla_adapter_ros.srv import Home, StartEpisode
 
 START = np.array([0.1, -0.2, 0.3, 0.4])
 LEFT = np.array([1.0, 1.0, 0.45, 0.3, 0.55, 0.7, 0.7, 0.7])  # closes at row 3, opens at row 5
@@ -176,6 +177,42 @@ def test_two_controllers_carry_out_one_motion_and_two_leaders_give_one_command(b
     arms.run(1.0, np.array([*before[:2] + 0.1, 0.0, *before[2:] - 0.1, 0.0]))
     assert bench.newest("controller/status").control_source == "human"
     np.testing.assert_allclose(arms.position - before, [0.1, 0.1, -0.1, -0.1], atol=0.02)
+
+
+def test_home_brings_both_arms_to_their_start_pose_slowly_and_hold_ends_it(bench, start):
+    data = two_hands.with_two_controllers()
+    home = {"left_waist": 0.6, "left_elbow": -0.9, "right_waist": -0.4, "right_elbow": 1.2}
+    contract = parse_contract(data | {"home": home})
+    arms, goal = start(contract), np.array([home[joint] for joint in contract.arm_joints])
+
+    def go(seconds: float) -> np.ndarray:
+        """Joints (T, 4) while time passes."""
+        path = [arms.position]
+        for _ in range(round(seconds / PERIOD_S)):
+            arms.run(PERIOD_S)
+            path.append(arms.position)
+        return np.array(path)
+
+    answer = bench.call(Home, "controller_node/home", Home.Request())
+    assert answer.success and "goes home" in answer.message
+    path = go(0.8)
+    status = bench.newest("controller/status")
+    assert (status.state, status.control_source) == ("homing", "home")
+    moved = np.abs(path[-1] - START)
+    assert min(moved[:2].max(), moved[2:].max()) > 0.005, "both arms are on the way"
+    assert bench.call(Trigger, "controller_node/hold", Trigger.Request()).success
+    rest = go(0.8)
+    assert bench.newest("controller/status").state == "holding"
+    assert np.ptp(rest[-10:], axis=0).max() < 1e-9 and np.abs(rest[-1] - goal).max() > 0.05
+
+    assert bench.call(Home, "controller_node/home", Home.Request()).success
+    path = np.concatenate([path, rest, go(4.0)])
+    status = bench.newest("controller/status")
+    assert (status.state, status.reason) == ("idle", "home is reached")
+    np.testing.assert_allclose(path[-1], goal, atol=1e-6)
+    limits = np.array([contract.limits[joint].velocity for joint in contract.arm_joints])
+    speed = np.abs(np.diff(path, axis=0)) / PERIOD_S
+    assert (speed <= 1.05 * HOME_SPEED * limits).all(), speed.max(axis=0)
 
 
 def test_a_robot_without_grippers_is_driven(bench, start):

@@ -10,7 +10,14 @@ from typing import Any
 
 import numpy as np
 
-from vla_adapter_ros.benchmarks.scene_success import Displacement, displacements, measure_success
+from vla_adapter_ros.benchmarks.scene_success import (
+    SHIFTS_CM,
+    TURNS_DEG,
+    Displacement,
+    displacements,
+    measure_success,
+    restore_cameras,
+)
 from vla_adapter_ros.contract import read_contract
 from vla_adapter_ros.errors import ParameterError
 from vla_adapter_ros.evaluation.closed_loop import UNSEEN_SEED, wilson_interval
@@ -28,6 +35,8 @@ def run_scene_benchmark(
     checkpoint: Path,
     *,
     cameras: Sequence[str] = (),
+    shifts_cm: Sequence[float] = SHIFTS_CM,
+    turns_deg: Sequence[float] = TURNS_DEG,
     scenes: int = 30,
     unchanged: int = 100,
     jobs: int = 1,
@@ -39,6 +48,7 @@ def run_scene_benchmark(
     Args:
         checkpoint: Folder of a checkpoint with a contract of a simulated robot, and with reference views.
         cameras: Those to displace, one at a time; default: all.
+        shifts_cm, turns_deg: How far they are moved [cm], or turned [degrees].
         scenes: Unseen scenes for each displacement, in which each cube is named; 0: success is not measured.
         unchanged: Unseen scenes in which nothing is displaced, for false alarms.
         jobs: Processes that measure success.
@@ -63,7 +73,9 @@ def run_scene_benchmark(
         )
     if unknown := sorted(set(cameras) - set(contract.camera_names)):
         raise ParameterError(f"cameras {unknown}: allowed are {', '.join(contract.camera_names)}")
-    wanted = [d for camera in cameras or contract.camera_names for d in displacements(camera)]
+    wanted = [
+        d for camera in cameras or contract.camera_names for d in displacements(camera, shifts_cm, turns_deg)
+    ]
     success = list(known)
     missing = [d for d in wanted if _find(success, d) is None] if scenes else []
     for displacement, trials in measure_success(str(checkpoint), missing, scenes, jobs) if missing else ():
@@ -123,8 +135,7 @@ def _look(
     robot: SimulatedRobot, memory: SceneMemory, displacement: Displacement | None, seed: int
 ) -> SceneComparison:
     """What the check says of a scene when its demonstration would begin."""
-    for camera in robot.contract.camera_names:
-        robot.world.displace_camera(camera, np.zeros(3), np.zeros(3))
+    restore_cameras(robot)
     if displacement is not None:
         displacement.apply(robot, seed)
     robot.reset(seed)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from itertools import repeat
@@ -32,7 +32,8 @@ class Displacement:
     turn_deg: float = 0.0
 
     def apply(self, robot: SimulatedRobot, seed: int) -> None:
-        """Displace the camera of a robot for the scene of a seed."""
+        """Displace the camera of a robot for the scene of a seed; all others stand where they belong."""
+        restore_cameras(robot)
         directions = np.random.default_rng([seed, 1]).normal(size=(2, 3))
         shift, turn = directions / np.linalg.norm(directions, axis=1, keepdims=True)
         robot.world.displace_camera(
@@ -40,10 +41,18 @@ class Displacement:
         )
 
 
-def displacements(camera: str) -> list[Displacement]:
+def restore_cameras(robot: SimulatedRobot) -> None:
+    """Put all cameras of a robot where they belong."""
+    for camera in robot.contract.camera_names:
+        robot.world.displace_camera(camera, np.zeros(3), np.zeros(3))
+
+
+def displacements(
+    camera: str, shifts_cm: Sequence[float] = SHIFTS_CM, turns_deg: Sequence[float] = TURNS_DEG
+) -> list[Displacement]:
     """Those that are measured: none, shifts, turns."""
-    shifts = [Displacement(camera, shift_cm=size) for size in SHIFTS_CM]
-    return shifts + [Displacement(camera, turn_deg=size) for size in TURNS_DEG]
+    shifts = [Displacement(camera, shift_cm=size) for size in dict.fromkeys((0.0, *shifts_cm))]
+    return shifts + [Displacement(camera, turn_deg=size) for size in dict.fromkeys(turns_deg) if size]
 
 
 class _Loop:

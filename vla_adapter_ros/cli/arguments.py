@@ -155,8 +155,16 @@ def _device_settings(text: str) -> str:
     return text
 
 
-def namespace(text: str) -> str:
-    """A namespace of nodes, such as /left."""
+def add_namespace(parser: argparse.ArgumentParser) -> None:
+    """Add `--namespace`: whose nodes the command is for, or starts."""
+    parser.add_argument(
+        "--namespace", type=_namespace,
+        help="namespace of the robot's nodes, such as left: the contract's relative topics lie in it; "
+        "default: none",
+    )  # fmt: skip
+
+
+def _namespace(text: str) -> str:
     if not text:
         raise argparse.ArgumentTypeError("'': allowed are letters, digits, _ and /, such as left")
     return str(_as_option(read_namespace, text))

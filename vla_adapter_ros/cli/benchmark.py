@@ -106,6 +106,13 @@ def add_benchmark_command(commands: Any) -> None:
     )
     scene.add_argument("--camera", action="append", default=[], help="to displace; repeatable; default: all")
     scene.add_argument(
+        "--shift", type=number(), nargs="+", metavar="CM", help="how far it is moved; default: 0.5 1 2 5"
+    )
+    scene.add_argument(
+        "--turn", type=number(), nargs="*", metavar="DEGREES",
+        help="how far it is turned; none: not at all; default: 0.5 1 2 3 5",
+    )  # fmt: skip
+    scene.add_argument(
         "--scenes", type=whole(), default=30,
         help="unseen scenes for each displacement; 0: success is not measured",
     )  # fmt: skip
@@ -203,11 +210,14 @@ def _training(options: argparse.Namespace) -> int:
 def _scene(options: argparse.Namespace) -> int:
     from vla_adapter_ros.benchmarks.scene import format_result, read_success, run_scene_benchmark
     from vla_adapter_ros.benchmarks.scene_plot import plot_result
+    from vla_adapter_ros.benchmarks.scene_success import SHIFTS_CM, TURNS_DEG
     from vla_adapter_ros.cli.checkpoint_command import locate_checkpoint
 
     result = run_scene_benchmark(
         locate_checkpoint(options.checkpoint),
         cameras=options.camera,
+        shifts_cm=SHIFTS_CM if options.shift is None else options.shift,
+        turns_deg=TURNS_DEG if options.turn is None else options.turn,
         scenes=options.scenes,
         unchanged=options.unchanged,
         jobs=options.jobs,

@@ -10,10 +10,10 @@ from typing import Any
 
 from vla_adapter_ros.cli.arguments import (
     add_console,
+    add_namespace,
     add_parameter,
     add_robot,
     add_teleop,
-    namespace,
     output_folder,
     params_file,
 )
@@ -71,10 +71,7 @@ def add_bringup(commands: Any) -> None:
 
 def _add_start(parser: argparse.ArgumentParser) -> None:
     """Add what holds for every node: the launch files have the same arguments."""
-    parser.add_argument(
-        "--namespace", type=namespace,
-        help="namespace of the nodes, such as left: the contract's relative topics lie in it; default: none",
-    )  # fmt: skip
+    add_namespace(parser)
     parser.add_argument(
         "--params-file", type=params_file, metavar="FILE",
         help="YAML file with parameters of the nodes; options that are given hold over them; default: none",

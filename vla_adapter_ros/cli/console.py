@@ -6,8 +6,7 @@ import argparse
 import time
 from typing import Any
 
-from vla_adapter_ros.cli.arguments import add_parameter
-from vla_adapter_ros.cli.operate import add_namespace
+from vla_adapter_ros.cli.arguments import add_namespace, add_parameter
 from vla_adapter_ros.errors import ProcessError
 from vla_adapter_ros.nodes.graph import NodeSpec
 from vla_adapter_ros.nodes.operator_parameters import ConsoleParameters

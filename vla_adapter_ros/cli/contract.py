@@ -13,8 +13,8 @@ from vla_adapter_ros.cli.arguments import (
     CONTRACT_HELP,
     SECONDS,
     UsageError,
+    add_namespace,
     any_path,
-    namespace,
     number,
     output_file,
 )
@@ -81,7 +81,7 @@ def add_contract_command(commands: Any) -> None:
 
 def _add_survey(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seconds", type=SECONDS, default=3.0, help="how long to listen [s]")
-    parser.add_argument("--namespace", type=namespace, help="namespace of the robot's nodes; default: none")
+    add_namespace(parser)
 
 
 def _names(text: str) -> tuple[str, ...]:

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from vla_adapter_ros.cli.arguments import add_parameter, any_path, namespace, output_file, output_folder
+from vla_adapter_ros.cli.arguments import add_namespace, add_parameter, any_path, output_file, output_folder
 from vla_adapter_ros.cli.dataset_options import (
     add_file_per_episode,
     add_names,
@@ -31,7 +31,7 @@ def add_dataset_import_commands(kinds: Any) -> None:
         "--next-state-as-action", action="store_true",
         help="for bags without commands: the action of a row is the state of the next one",
     )  # fmt: skip
-    bag.add_argument("--namespace", type=namespace, help="namespace of the robot; default: none")
+    add_namespace(bag)
     add_parameter(bag, RecorderParameters, "codec")
     add_parameter(bag, RecorderParameters, "crf")
     add_file_per_episode(bag)

@@ -12,9 +12,9 @@ from vla_adapter_ros.cli.arguments import (
     CONTRACT_HELP,
     SECONDS,
     UsageError,
+    add_namespace,
     add_parameter,
     any_path,
-    namespace,
     wrong_arguments,
 )
 from vla_adapter_ros.cli.checkpoint_command import locate_checkpoint
@@ -43,7 +43,7 @@ def add_doctor(commands: Any) -> None:
     )
     doctor.add_argument("--live", action="store_true", help="the robot of --contract must be running")
     doctor.add_argument("--seconds", type=SECONDS, default=3.0, help="how long to listen to the robot [s]")
-    doctor.add_argument("--namespace", type=namespace, help="namespace of the robot's nodes; default: none")
+    add_namespace(doctor)
     doctor.add_argument("--json", action="store_true", help="print plain JSON")
     doctor.set_defaults(run=_doctor)
 

@@ -10,7 +10,7 @@ from functools import partial
 from typing import Any
 
 from vla_adapter_ros.choices import FASTEST, SLOWEST
-from vla_adapter_ros.cli.arguments import UsageError, namespace, number
+from vla_adapter_ros.cli.arguments import UsageError, add_namespace, number
 from vla_adapter_ros.cli.checkpoint_command import locate_checkpoint
 from vla_adapter_ros.errors import NoAnswerError
 from vla_adapter_ros.nodes.graph import nobody_here
@@ -114,13 +114,6 @@ def add_addressee(parser: argparse.ArgumentParser) -> None:
     """Add `--namespace` and `--wait`: whose nodes a command is for, and how long they may take to appear."""
     add_namespace(parser)
     parser.add_argument("--wait", type=number(), default=30.0, help="longest wait for the nodes [s]")
-
-
-def add_namespace(parser: argparse.ArgumentParser) -> None:
-    """Add `--namespace`: whose nodes the command is for."""
-    parser.add_argument(
-        "--namespace", type=namespace, help="namespace of the nodes, such as /left; default: none"
-    )
 
 
 def _instruct(options: argparse.Namespace) -> int:

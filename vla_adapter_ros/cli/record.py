@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from vla_adapter_ros.cli.arguments import (
+    add_namespace,
     add_parameter,
     add_robot,
     add_teleop,
@@ -27,6 +28,7 @@ from vla_adapter_ros.nodes.common_parameters import CommonParameters
 from vla_adapter_ros.nodes.graph import NodeSpec, nobody_here, recording_nodes
 from vla_adapter_ros.nodes.parameter_rules import make_parameters
 from vla_adapter_ros.nodes.parameters import RecorderParameters, SimulatorParameters
+from vla_adapter_ros.nodes.start_options import StartOptions
 from vla_adapter_ros.texts import visible
 
 if TYPE_CHECKING:  # rclpy takes its time to import
@@ -80,6 +82,7 @@ def add_record_command(commands: Any) -> None:
         "--attach", action="store_true",
         help="start nothing: join a running recorder, with ROS's own network settings",
     )  # fmt: skip
+    add_namespace(record)
     record.add_argument(
         "--keys", default="", help="further keys, such as 'toggle=b discard=pageup'; default: none"
     )
@@ -143,8 +146,11 @@ def _record(options: argparse.Namespace) -> int:
     if not options.attach and read_contract(options.contract).hand_guided:
         print(HAND_GUIDING)
     with contextlib.ExitStack() as stack:
-        runner = stack.enter_context(GraphRunner(nodes, options.logs)) if nodes else None
-        client = stack.enter_context(RecorderClient())
+        start = StartOptions(options.namespace or "")
+        runner = None
+        if nodes:
+            runner = stack.enter_context(GraphRunner(nodes, options.logs, options.simulate, start))
+        client = stack.enter_context(RecorderClient(namespace=options.namespace))
         if options.only and options.simulate:
             require_simulator(client, CLOCK_WITHIN_S)
         if runner is None and not client.wait(FOUND_WITHIN_S):
@@ -162,14 +168,15 @@ def require_simulator(client: RosClient, patience_s: float) -> None:
     """Refuse to record in simulated time where nobody gives it.
 
     Args:
-        client: Looks for a publisher of /clock.
+        client: Looks for a publisher of the clock, in its namespace.
         patience_s: How long it may take to find one [s].
 
     Raises:
         RecordingError: there is none.
     """
-    if not client.poll_until(lambda: client.node.count_publishers("/clock") > 0, patience_s):
-        what = "--only without --robot records in simulated time, and no simulator publishes /clock"
+    clock = client.node.resolve_topic_name("clock")  # each simulation in a namespace has its own
+    if not client.poll_until(lambda: client.node.count_publishers(clock) > 0, patience_s):
+        what = f"--only without --robot records in simulated time, and no simulator publishes {clock}"
         raise RecordingError(f"{nobody_here(what, 'bringup')}; beside a real robot add --robot")
 
 

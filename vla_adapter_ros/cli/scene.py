@@ -13,11 +13,11 @@ from vla_adapter_ros.cli.arguments import (
     EPISODE_HELP,
     SECONDS,
     UsageError,
+    add_namespace,
     any_path,
     output_file,
     whole,
 )
-from vla_adapter_ros.cli.operate import add_namespace
 
 if TYPE_CHECKING:
     import numpy as np

@@ -9,8 +9,8 @@ import os
 import time
 from typing import TYPE_CHECKING, Any
 
-from vla_adapter_ros.cli.arguments import number
-from vla_adapter_ros.cli.operate import add_namespace, make_client
+from vla_adapter_ros.cli.arguments import add_namespace, number
+from vla_adapter_ros.cli.operate import make_client
 
 if TYPE_CHECKING:
     from vla_adapter_ros.nodes.graph_status import GraphStatus, NodeReport

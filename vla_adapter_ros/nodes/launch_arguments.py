@@ -5,8 +5,9 @@ No `launch` here, so that tests and the command line can read them.
 
 from __future__ import annotations
 
+import difflib
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,6 +22,7 @@ from vla_adapter_ros.nodes.parameters import (
 )
 from vla_adapter_ros.nodes.start_options import LogLevel, read_params_file
 
+_ALIKE = 0.75  # of two names' letters, for one to be taken for the other with a typing error
 BOOLEAN = ("true", "false", "True", "False")
 
 
@@ -138,6 +140,23 @@ RECORD: Mapping[str, LaunchArgument] = {
     },
     **START,
 }
+
+
+def misspelt(given: Iterable[str], arguments: Mapping[str, LaunchArgument]) -> list[str]:
+    """A sentence for each given name that is nearly that of an argument, and would only be ignored.
+
+    Names that are like none may be those of a launch file that includes ours.
+
+    Args:
+        given: Names of all that was given.
+        arguments: Those of the launch file.
+    """
+    found = []
+    for name in given:
+        near = difflib.get_close_matches(name, arguments, n=1, cutoff=_ALIKE)
+        if near and name not in arguments:
+            found.append(f"launch argument '{name}' is ignored: is '{near[0]}' meant?")
+    return found
 
 
 def read_arguments(arguments: Mapping[str, LaunchArgument], texts: Mapping[str, str]) -> dict[str, Any]:

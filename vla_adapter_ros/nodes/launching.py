@@ -16,7 +16,7 @@ from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import LifecycleNode
 
 from vla_adapter_ros.nodes.graph import END_WITH_PARENT, NodeSpec, graph_environment, is_simulated
-from vla_adapter_ros.nodes.launch_arguments import START, LaunchArgument, read_arguments
+from vla_adapter_ros.nodes.launch_arguments import START, LaunchArgument, misspelt, read_arguments
 from vla_adapter_ros.nodes.start_options import StartOptions, leave_to_files
 
 RESTART_S = 5.0  # launch knows no growing pauses, so this one is long
@@ -41,11 +41,12 @@ def describe(
     def note_given(context: Any) -> None:
         given.update(context.launch_configurations)
 
-    def start_nodes(context: Any) -> list[LifecycleNode]:
+    def start_nodes(context: Any) -> list[Any]:
         texts = {name: LaunchConfiguration(name).perform(context) for name in arguments}
         values = read_arguments(arguments, texts)
         start = StartOptions(**{name: values.pop(name) for name in START})
-        return launch_nodes(leave_to_files(make_nodes(values), arguments.keys() - given), start)
+        nodes = launch_nodes(leave_to_files(make_nodes(values), arguments.keys() - given), start)
+        return [*(LogInfo(msg=line) for line in misspelt(sorted(given), arguments)), *nodes]
 
     declared = [
         DeclareLaunchArgument(

@@ -39,7 +39,8 @@ class GraphRunner:
     Args:
         nodes: What to start.
         logs: Folder for one log file per node; None lets the nodes write to this terminal.
-        simulate: Whether the nodes speak to this computer alone; None: where the simulator is among them.
+        simulate: Whether the nodes speak to this computer alone, in simulated time; None: where the
+            simulator is among them.
         start: What holds for all of them.
     """
 
@@ -51,7 +52,8 @@ class GraphRunner:
         start: StartOptions = PLAIN,
     ) -> None:
         self.nodes, self._logs, self._start = nodes, logs, start
-        self._environment = graph_environment(is_simulated(nodes) if simulate is None else simulate)
+        self._simulated = is_simulated(nodes) if simulate is None else simulate
+        self._environment = graph_environment(self._simulated)
         self.processes: dict[str, subprocess.Popen[bytes]] = {}
         self._scratch = tempfile.TemporaryDirectory(prefix="vla_adapter_")
 
@@ -63,7 +65,7 @@ class GraphRunner:
     def start(self, node: NodeSpec) -> None:
         """Start the process of a node, perhaps again."""
         files = self._start.write_files(node, Path(self._scratch.name))
-        words = self._start.ros_arguments(node, files, is_simulated(self.nodes))
+        words = self._start.ros_arguments(node, files, self._simulated)
         self.start_module(node.name, node.module, ["--ros-args", *words])
 
     def start_module(self, name: str, module: str, words: Sequence[str]) -> None:

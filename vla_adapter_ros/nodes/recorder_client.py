@@ -34,12 +34,18 @@ class RecorderClient(RosClient):
     """Talks to a recorder node; commands return at once, and their answers come later.
 
     Args:
-        recorder: Name of the node, with its namespace.
+        recorder: Name of the node.
         controller: That of the controller.
+        namespace: Of both; None: the root.
     """
 
-    def __init__(self, recorder: str = "recorder_node", controller: str = "controller_node") -> None:
-        super().__init__("recorder_client")
+    def __init__(
+        self,
+        recorder: str = "recorder_node",
+        controller: str = "controller_node",
+        namespace: str | None = None,
+    ) -> None:
+        super().__init__("recorder_client", namespace)
         self.status: RecorderStatus | None = None
         """Newest status; None before the first."""
         self.events: queue.Queue[tuple[bool, str]] = queue.Queue()

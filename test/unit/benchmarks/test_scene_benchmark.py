@@ -10,8 +10,10 @@ import pytest
 
 from vla_adapter_ros.benchmarks import scene
 from vla_adapter_ros.benchmarks.scene_plot import plot_result
-from vla_adapter_ros.contract import checkpoints_folder
+from vla_adapter_ros.benchmarks.scene_success import Displacement, displacements
+from vla_adapter_ros.contract import checkpoints_folder, read_contract
 from vla_adapter_ros.errors import ParameterError
+from vla_adapter_ros.simulation.robot import SimulatedRobot
 
 SHIPPED = checkpoints_folder() / "franka_sim_tiny"
 MEASURED = Path(__file__).parents[3] / "benchmarks" / "scene.json"
@@ -54,7 +56,7 @@ def test_a_displaced_camera_is_scored_and_an_unchanged_scene_is_not(tmp_path, mo
 
 @pytest.mark.slow
 def test_a_hundred_unchanged_scenes_give_no_false_alarm(monkeypatch):
-    monkeypatch.setattr(scene, "displacements", lambda camera: [])
+    monkeypatch.setattr(scene, "displacements", lambda camera, shifts, turns: [])
     result = scene.run_scene_benchmark(SHIPPED, scenes=0, unchanged=100, report=str)
     assert result["false_alarms"] <= 1
 
@@ -79,6 +81,20 @@ def test_successes_of_an_earlier_result_are_read(tmp_path):
         path.write_text(damaged)
         with pytest.raises(ParameterError, match=r"scene\.json is no result of `benchmark scene`"):
             scene.read_success(path)
+
+
+def test_one_camera_is_displaced_at_a_time():
+    """A process measures many displacements with one robot: the camera before stands right again."""
+    robot = SimulatedRobot(read_contract("franka_sim"), "raycast")
+    places = robot.world.model.cam_pos.copy(), robot.world.model.cam_quat.copy()
+    Displacement("third_view", turn_deg=5.0).apply(robot, 7)
+    Displacement("gripper", shift_cm=2.0).apply(robot, 7)
+    moved, turned = robot.world.model.cam_pos - places[0], robot.world.model.cam_quat - places[1]
+    names = [robot.world.model.camera(n).name for n in range(robot.world.model.ncam)]
+    assert [name for name, row in zip(names, moved, strict=True) if row.any()] == ["gripper"]
+    assert np.linalg.norm(moved) == pytest.approx(0.02) and np.abs(turned).max() < 1e-12
+    found = [(d.shift_cm, d.turn_deg) for d in displacements("gripper", (2.0,), ())]
+    assert found == [(0.0, 0.0), (2.0, 0.0)]
 
 
 def test_levels_without_success_are_drawn_and_told(tmp_path):

@@ -11,7 +11,7 @@ import yaml
 from vla_adapter_ros.contract import config_folder
 from vla_adapter_ros.errors import ParameterError
 from vla_adapter_ros.nodes.graph import NodeSpec, node_list
-from vla_adapter_ros.nodes.launch_arguments import read_namespace
+from vla_adapter_ros.nodes.launch_arguments import BRINGUP, RECORD, misspelt, read_namespace
 from vla_adapter_ros.nodes.start_options import LogLevel, StartOptions, leave_to_files, read_params_file
 
 
@@ -109,3 +109,14 @@ def test_the_folder_share_is_read_once_the_package_is_built(tmp_path):
     assert config_folder(package) == shared
     (package.parent / "package.xml").touch()
     assert config_folder(package) == package.parent / "config"  # a checkout
+
+
+def test_a_misspelt_launch_argument_is_named_and_those_of_other_launch_files_are_not():
+    said = misspelt(["contrat", "simulat", "chekpoint", "params-file", "contract"], BRINGUP)
+    assert [line.partition(" is ignored")[2] for line in said] == [
+        f": is '{name}' meant?" for name in ("contract", "simulate", "checkpoint", "params_file")
+    ]
+    assert "'contrat'" in said[0]
+    others = ["robot_ip", "use_fake_hardware", "rviz", "launch-prefix", "ur_type", "headless", "camera_name"]
+    for arguments in (BRINGUP, RECORD):
+        assert misspelt([*others, *arguments], arguments) == []
