@@ -69,7 +69,7 @@ def _head(facts: DraftFacts) -> list[str]:
     lines = [
         f"# yaml-language-server: $schema={config_folder() / SCHEMA_FILE}",
         f"# Contract of {name}, drafted from its running graph ({len(survey.topics)} topics, "
-        f"{survey.seconds:g} s). Units: rad, m, s (REP 103).",
+        f"{survey.seconds:g} s). Units: rad, m, s (REP 103), but for what messages are in by their unit.",
         f"# {MARK} marks what the graph cannot say, with where to look. Then: vla-adapter contract check "
         "FILE --live",
         f"schema: {SCHEMA}",

@@ -6,6 +6,7 @@ from typing import Any
 
 from vla_adapter_ros.commissioning.draft_facts import USUAL_AGE_S, DraftFacts, mark, time_entry
 from vla_adapter_ros.commissioning.survey import COMPRESSED_IMAGE
+from vla_adapter_ros.contract.enums import Unit
 from vla_adapter_ros.dataset.tools.drafting.names import side
 from vla_adapter_ros.dataset.tools.drafting.text import flow
 
@@ -63,12 +64,15 @@ def topics_lines(facts: DraftFacts) -> list[str]:
 def state_lines(facts: DraftFacts) -> list[str]:
     """`state`: every joint, and where the tool is."""
     lines = ["state:        # what the policy knows of the robot, in order"]
+    asked: set[tuple[str, Unit]] = set()  # one driver has one unit, but for grippers
     for joint in facts.joints:
         unit, known = facts.unit(joint)
         entry = {
             "name": joint.name, "topic": facts.name(joint.topic), "field": "position",
             "joint": joint.said, "unit": str(unit),
         }  # fmt: skip
+        known = known or (joint.topic, unit) in asked
+        asked |= set() if known else {(joint.topic, unit)}
         note = "" if known else mark("StateDimension", "unit", joint.topic)
         lines.append(f"  - {flow(entry)}{note}")
     for topic in facts.parts.poses:

@@ -19,6 +19,7 @@ from vla_adapter_ros.errors import ContractError
 DELAY_S = 0.1  # of most trajectory controllers
 _MARGIN = 0.02  # of a joint's range, on either side
 _CALM = 0.5  # of the URDF's velocity
+_FASTEST = 2.0  # rad/s; many URDFs say 10 or 100 where nobody has measured it
 _TO_FULL_SPEED_S = 0.25
 _PERCENT_LIMITS = {"position": [0.0, 1.0], "velocity": 2.0, "acceleration": 8.0}
 
@@ -31,10 +32,12 @@ def action_lines(facts: DraftFacts) -> list[str]:
         "  topic: controller/command        # the command before limiting: what is recorded",
         "  dimensions:" + ("" if facts.urdf else mark("Action", "dimensions")),
     ]
+    asked: set[Unit] = set()  # one device has one unit, but for grippers
     for arm, name in zip(facts.parts.arms, facts.grippers, strict=True):
         for joint in arm:
             unit, known = facts.action_unit(joint)
-            note = "" if known else mark("ActionDimension", "unit")
+            note = "" if known or unit in asked else mark("ActionDimension", "unit")
+            asked |= {unit} if note else set()
             lines.append(f"    - {flow({'name': joint.name, 'unit': str(unit)})}{note}")
         lines += [f"    - {flow({'name': name, 'unit': '1'})}"] if name else []
     return lines
@@ -176,8 +179,8 @@ def limits_lines(facts: DraftFacts) -> list[str]:
                 (known.low, known.high, known.velocity) if known else (-math.inf, math.inf, math.inf)
             )
             ranged = math.isfinite(high - low)
-            margin = _MARGIN * (high - low) if ranged else 0.0
-            velocity = round(_CALM * speed, 2) if math.isfinite(speed) else 1.0
+            margin = _MARGIN * (high - low) if ranged and joint not in facts.held else 0.0
+            velocity = round(min(_CALM * speed, _FASTEST), 2) if math.isfinite(speed) else 1.0
             entry = {
                 "position": [round(low + margin, 3), round(high - margin, 3)] if ranged else [-3.1, 3.1],
                 "velocity": velocity,
