@@ -7,7 +7,7 @@ import os
 import re
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +32,7 @@ SCRIPTS = Path(__file__).parents[1] / "robots"
 LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 INSTRUCTION = "pick up the red cube"
 PATIENCE_S = 60.0
+CAMERA_HZ = 5  # so that two cores beside other work keep up
 TIMING = re.compile(r"arrives|arrived| Hz|in the future")  # what a machine that is too busy makes of a graph
 CHECKED = re.compile(r" +# CHECK: .*")
 
@@ -89,7 +90,9 @@ def driven_robot(script: str, logs: Path, *words: str) -> Iterator[DrivenGraph]:
     os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, paths))
     try:
         with GraphRunner([], logs) as runner:
-            runner.start_module(script, script, ["--camera-rate", "10", *words])
+            runner.start_module(script, script, ["--camera-rate", f"{CAMERA_HZ}", *words])
+            with suppress(PermissionError):  # a real robot shares no processor with the tests
+                os.setpriority(os.PRIO_PROCESS, runner.processes[script].pid, -10)
             with RosClient("newcomer", check_alive=runner.check_alive) as client:
                 yield DrivenGraph(runner, client)
     finally:
@@ -123,7 +126,7 @@ def record(robot: DrivenGraph, file: Path, dataset: Path, logs: Path, episodes: 
         dataset=str(dataset), contract=str(file), simulate=False, instruction=INSTRUCTION, on_fail="save"
     )
     with GraphRunner(nodes, logs) as runner, RecorderClient() as client:
-        assert client.wait(PATIENCE_S)
+        robot.wait_until(lambda: runner.check_alive() or client.ready, "no recorder")
 
         def until(condition: Callable[[Any], bool]) -> None:
             robot.wait_until(lambda: runner.check_alive() or condition(client.status), str(client.status))

@@ -95,6 +95,11 @@ def _habits(contract: Contract, results: Results) -> None:
             "none, with route direct",
             "Name the node of the human's device, or the controller takes it for a stranger and does not arm",
         )
+    if contract.rate_hz != round(contract.rate_hz):
+        results.note_warning(
+            "rate_hz", f"{contract.rate_hz:g} is no whole number, and data sets have none else",
+            f"To record, write {max(1, math.floor(contract.rate_hz))}",
+        )  # fmt: skip
     for i, gripper in enumerate(contract.grippers):
         if gripper.open_position == gripper.closed_position:
             results.note_failure(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import yaml
@@ -87,9 +88,9 @@ def _streams(facts: DraftFacts) -> list[str]:
 
 
 def _whole(rate: float) -> float:
-    """A measured rate without its noise."""
+    """A measured rate as a whole number, as data sets need it: without its noise, and not above it."""
     near = round(rate)
-    return float(near) if near and abs(near - rate) <= 0.05 * rate else round(rate, 1)
+    return float(near if abs(near - rate) <= 0.05 * rate else math.floor(rate)) or round(rate, 1)
 
 
 def default_name(path: Path) -> str:

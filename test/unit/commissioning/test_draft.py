@@ -263,6 +263,17 @@ def test_images_that_were_lost_on_the_way_do_not_lower_the_rate():
     assert draft(graph)[0].rate_hz == 10
 
 
+@pytest.mark.parametrize(("measured", "rate"), [(29.2, 29), (9.6, 10), (5.6, 5), (12.5, 12), (0.4, 0.4)])
+def test_a_drafted_rate_is_a_whole_number_as_data_sets_need_it(measured, rate):
+    graph = simulated()
+    for camera in CONTRACT.cameras.values():
+        graph = graph.with_topic(full_name(camera.topic), rate_hz=measured, stamped_hz=measured)
+    contract, _ = draft(graph)
+    assert contract.rate_hz == rate
+    said = [r.advice for r in check_contract(contract, URDF) if r.subject == "rate_hz"]
+    assert said == ([] if rate >= 1 else ["To record, write 1"])
+
+
 def test_a_driver_that_does_not_stamp_is_timed_by_receipt():
     contract, _ = draft(simulated().with_topic("/joint_states", stamped=False, delay_s=None, late_s=None))
     assert contract.topics["joint_states"].time == "receive"
