@@ -30,7 +30,7 @@ from vla_adapter_ros.nodes.configured import Configured
 from vla_adapter_ros.nodes.console_cameras import CameraPictures
 from vla_adapter_ros.nodes.console_figure import FigureSource
 from vla_adapter_ros.nodes.console_robot import RosRobot
-from vla_adapter_ros.nodes.conversions import chunk_of, command_of, joint_positions, seconds
+from vla_adapter_ros.nodes.conversions import JointReader, action_of, chunk_of, seconds
 from vla_adapter_ros.nodes.operator_parameters import ConsoleParameters
 from vla_adapter_ros.nodes.process import run
 from vla_adapter_ros.nodes.ros_client import RosClient
@@ -87,8 +87,8 @@ class ConfiguredConsole(Configured[ConsoleParameters]):
         if self._figure.awaited:
             client.subscribe(String, ROBOT_DESCRIPTION, lambda m: self._figure.take(m.data), LATCHED)
         for topic in contract.joint_state_topics:
-            called = contract.joints_on(topic)
-            client.subscribe(JointState, topic, partial(self._on_joints, called), best_effort(1))
+            reader = JointReader(contract, topic)
+            client.subscribe(JointState, topic, partial(self._on_joints, reader), best_effort(1))
         client.subscribe(JointState, contract.action.topic, self._on_command, best_effort(1))
         client.subscribe(ActionChunk, CHUNK_TOPIC, self._on_chunk, NEWEST)
         node.every(LOOK_S, self._look, steady=True)
@@ -111,16 +111,16 @@ class ConfiguredConsole(Configured[ConsoleParameters]):
         problem = "" if self._server.alive else "the web server has ended: start the node again"
         self.node.diagnose(problem, self._figure.problem, url=self._server.url, pages=len(self._hub))
 
-    def _on_joints(self, called: dict[str, str], message: JointState) -> None:
+    def _on_joints(self, reader: JointReader, message: JointState) -> None:
         with self.node.boundary("joint states"):
-            self._measured.update({called.get(k, k): v for k, v in joint_positions(message).items()})
+            self._measured.update(reader.positions(message))
             self._curves.add_measured(
                 seconds(message.header.stamp), action_of_joints(self.contract, self._measured)
             )
 
     def _on_command(self, message: JointState) -> None:
         with self.node.boundary("commands"):
-            row = command_of(message, self.contract.action_names, self.contract.action.field)
+            row = action_of(message, self.contract)
             self._curves.add_commanded(seconds(message.header.stamp), list(row))
 
     def _on_chunk(self, message: ActionChunk) -> None:
