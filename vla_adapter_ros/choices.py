@@ -145,3 +145,10 @@ class NamedCubes(Choice):
 
     EACH = "each"
     ONE = "one"
+
+
+class Outcome(Choice):
+    """How an episode ended, as its operator said."""
+
+    SUCCESS = "success"
+    FAILURE = "failure"

@@ -206,6 +206,8 @@ class Tools:
                 "capture.stamp": np.array([n / 30]),
                 "capture.age": np.zeros(dataset.features["capture.age"]["shape"], np.float32),
                 "control_source": np.array([1], np.int64),
+                "intervention": np.array([False]),
+                "next.success": np.array([n == 5]),
                 "task": "a further task",
             }
             scenes = makers(contract)

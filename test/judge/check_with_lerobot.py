@@ -21,6 +21,7 @@ from judged import Judge, stand_in_torchvision
 CHUNK = 8
 PIXEL_TOLERANCE = 1.01 / 255  # decoders may round colors differently
 DEPTH_SINCE, DEPTH_TOLERANCE_MM = (0, 6), 1.01  # it computes in single precision, and rounds
+OURS = ("capture.stamp", "control_source", "intervention", "next.success")
 INDEX = ("timestamp", "frame_index", "episode_index", "index", "task_index")
 
 
@@ -45,9 +46,9 @@ def check_rows(judge: Judge, dataset: object, reader: object) -> None:
         if decoded[0] != number:
             decoded = (number, {camera: reader.decode(camera, number) for camera in reader.cameras})
         rows, item = reader.rows(number), dataset[episode.first_row + row]
-        for name in ("observation.state", "action", "capture.stamp", "control_source", *INDEX):
+        for name in ("observation.state", "action", *OURS, *INDEX):
             if name not in rows:
-                continue  # only our own data sets have the columns about the capture
+                continue  # only our own data sets have the columns about the capture and the run
             # LeRobot hands double columns (our stamps) out in single precision.
             found, wanted = np.ravel(item[name].numpy()), np.ravel(rows[name][row])
             if not np.array_equal(found, wanted.astype(found.dtype)):
@@ -89,7 +90,8 @@ def check_statistics(judge: Judge, dataset: object, reader: object) -> None:
     """Stored statistics against the data; those of images against decoded ones."""
     stats = dataset.meta.stats
     columns = [reader.rows(n) for n in range(reader.num_episodes)]
-    for name in ("observation.state", "action", *INDEX):
+    run = [name for name in ("intervention", "next.success") if name in columns[0]]
+    for name in ("observation.state", "action", *run, *INDEX):
         values = np.concatenate([rows[name] for rows in columns]).astype(np.float64)
         values = values.reshape(len(values), -1)
         wanted = {"min": values.min(0), "max": values.max(0), "mean": values.mean(0), "std": values.std(0)}

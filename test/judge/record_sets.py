@@ -4,6 +4,8 @@
 
 Makes `recorded`, `other` (of the same contract), and `recorded_joined`, `other_joined` with several episodes
 per file. Images carry the number of their row, state and action too; every episode has a task of its own.
+In the second half of each a human corrects the policy; the first is saved as a success, the second is labeled
+one afterwards.
 """
 
 from __future__ import annotations
@@ -17,7 +19,11 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from vla_adapter_ros.benchmarks.recording import write_benchmark_contract
 from vla_adapter_ros.benchmarks.recording_frames import SceneMaker
+from vla_adapter_ros.choices import Outcome
 from vla_adapter_ros.contract import Contract
+from vla_adapter_ros.dataset import layout
+from vla_adapter_ros.dataset.labels import label_episodes
+from vla_adapter_ros.dataset.outcome import Label
 from vla_adapter_ros.dataset.tools.consolidate import consolidate
 from vla_adapter_ros.dataset.writer import DatasetWriter
 from vla_adapter_ros.observation.frame import Frame
@@ -26,6 +32,7 @@ TASKS = ("pick up the cube", "lege den Würfel ab", "open the drawer", "close it
 FIRST, SECOND = (12, 16, 11, 13, 12), (14, 10)  # lengths of the episodes
 SIZE = (320, 240)
 SECOND_BEGINS = 1000
+POLICY, SUCCESS = layout.SOURCE_NUMBERS["policy"], Label(Outcome.SUCCESS)
 NAMES = {"recorded": (FIRST, 0), "other": (SECOND, SECOND_BEGINS)}
 
 
@@ -45,9 +52,11 @@ def record(root: Path, contract: Contract, lengths: tuple[int, ...], first: int)
                 images = {name: maker.image(number) for name, maker in scenes.items()}
                 state = np.full(len(contract.state), float(number))
                 action = np.full(len(contract.action_names), number + 0.5)
-                writer.add_frame(Frame(100 * episode + n / 30, images, state, action, ages, 0.0), 1)
+                frame = Frame(100 * episode + n / 30, images, state, action, ages, 0.0)
+                writer.add_frame(frame, POLICY if n < length // 2 else layout.HUMAN)
                 number += 1
-            writer.save_episode()
+            writer.save_episode(SUCCESS.as_json() if episode == 0 else None)
+    label_episodes(root, [1], SUCCESS)
 
 
 def main() -> int:

@@ -21,7 +21,7 @@ KNOWN = {
         r"[Ll]icen[cs]e",  # the card leaves it to the user to name one
     ),
     "lerobot-doctor": (
-        r"(capture\.age|control_source).*(zero variance|constant)",  # notes
+        r"(capture\.age|control_source|intervention|next\.success).*(zero variance|constant)",  # notes
         r"shorter than (chunk_size|\d+ frames)|too short",  # as short as they were recorded
         r"episode\(s\) flagged",  # counts the lines above
     ),

@@ -1,4 +1,4 @@
-"""Sub-commands of `vla-adapter dataset` that make data sets of others, or give one away."""
+"""Sub-commands of `vla-adapter dataset` that make data sets of others, label one, or give one away."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from vla_adapter_ros.choices import Outcome
 from vla_adapter_ros.cli.arguments import EPISODE_HELP, any_path, number, output_folder, whole
 from vla_adapter_ros.cli.dataset_options import (
     add_file_per_episode,
@@ -18,7 +19,7 @@ from vla_adapter_ros.errors import DatasetError
 
 
 def add_dataset_edit_commands(kinds: Any) -> None:
-    """Add the sub-commands; none of them changes what it reads."""
+    """Add the sub-commands; none but `label` changes what it reads."""
     merge = kinds.add_parser("merge", help="several data sets of one contract as one")
     merge.add_argument("path", type=any_path, nargs="+", help="folders of the data sets, in their order")
     merge.add_argument("--output", type=output_folder, required=True, help="new folder")
@@ -47,6 +48,15 @@ def add_dataset_edit_commands(kinds: Any) -> None:
     joined.add_argument("path", type=any_path, help="folder of a v3.0 data set; nothing in it is changed")
     joined.add_argument("output", type=output_folder, help="new folder")
     joined.set_defaults(run=_consolidate)
+
+    label = kinds.add_parser("label", help="say how episodes ended: stored in the data set itself")
+    label.add_argument("path", type=any_path, help="folder of a v3.0 data set; its labels are changed")
+    label.add_argument("--episodes", required=True, help=f"such as 0-9,12; {EPISODE_HELP}")
+    label.add_argument(
+        "--outcome", choices=[*Outcome.words(), "none"], required=True, help="none takes back what was said"
+    )
+    label.add_argument("--reason", default="", help="why, in a few words; default: none")
+    label.set_defaults(run=_label)
 
     replay = kinds.add_parser("replay", help="publish an episode into the running graph")
     replay.add_argument("path", type=any_path, help="folder of the data set")
@@ -109,6 +119,18 @@ def _consolidate(options: argparse.Namespace) -> int:
     from vla_adapter_ros.dataset.tools.consolidate import consolidate
 
     print(consolidate(options.path, options.output).line)
+    return 0
+
+
+def _label(options: argparse.Namespace) -> int:
+    from vla_adapter_ros.dataset.labels import label_episodes
+    from vla_adapter_ros.dataset.outcome import read_label
+    from vla_adapter_ros.dataset.tools.editing import parse_episodes
+
+    numbers = parse_episodes(options.episodes)
+    label = read_label("" if options.outcome == "none" else options.outcome, options.reason)
+    label_episodes(options.path, numbers, label)
+    print(f"{options.path}: {len(numbers)} episodes: {label}")
     return 0
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import math
 import shutil
 import sys
 import time
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
+from vla_adapter_ros.choices import Outcome
 from vla_adapter_ros.cli.arguments import (
     add_namespace,
     add_parameter,
@@ -22,6 +22,7 @@ from vla_adapter_ros.cli.arguments import (
     wrong_arguments,
 )
 from vla_adapter_ros.cli.keys import Keyboard, parse_keys
+from vla_adapter_ros.cli.recorder_line import status_line
 from vla_adapter_ros.contract import read_contract
 from vla_adapter_ros.errors import ParameterError, RecordingError
 from vla_adapter_ros.nodes.common_parameters import CommonParameters
@@ -34,19 +35,25 @@ from vla_adapter_ros.texts import visible
 if TYPE_CHECKING:  # rclpy takes its time to import
     from vla_adapter_ros.nodes.ros_client import RosClient
 
-COMMANDS = ("toggle", "start", "stop", "discard", "rerecord", "save", "instruction", "arm", "quit")
+COMMANDS = (
+    *("toggle", "start", "stop", "discard", "rerecord", "save"),
+    *Outcome.words(),
+    *("instruction", "arm", "quit"),
+)
 KEYS = {
     "space": "toggle",
     "s": "save",
     "d": "discard",
     "r": "rerecord",
+    "y": "success",
+    "n": "failure",
     "t": "instruction",
     "a": "arm",
     "q": "quit",
 }
 HELP = (
-    "space: start/stop   d: discard   r: record again   s: save a failed one   t: instruction   "
-    "a: arm the controller   q: quit"
+    "space: start/stop   d: discard   r: record again   s: save a failed one   y/n: success/failure   "
+    "t: instruction   a: arm the controller   q: quit"
 )
 HAND_GUIDING = (
     "hand guiding (action.source: next_state): no controller is started; switch the robot to freedrive or "
@@ -54,7 +61,6 @@ HAND_GUIDING = (
 )
 REFRESH_S = 0.1
 CLOCK_WITHIN_S = 10.0  # a simulator that runs is found by then
-LONG_MIN = 24 * 60  # more than this is no estimate that anybody needs [min]
 
 
 def add_record_command(commands: Any) -> None:
@@ -229,7 +235,9 @@ class Terminal:
             self._ask()
             if command == "instruction":
                 return
-        if command == "start":
+        if command in Outcome.words():
+            self._client.label(command, self._ask_reason() if command == Outcome.FAILURE else "")
+        elif command == "start":
             self._client.start(self._next_instruction())
         else:
             self._client.command(command)
@@ -241,6 +249,15 @@ class Terminal:
         with self._keyboard.whole_lines():
             self._clear()
             self._instruction = visible(input("instruction: ")) or self._instruction
+
+    def _ask_reason(self) -> str:
+        """Why the episode failed: the number of a reason that is offered, or words."""
+        offered = list(self._client.status.outcome_reasons)
+        listed = "  ".join(f"{number}: {reason}" for number, reason in enumerate(offered, 1))
+        with self._keyboard.whole_lines():
+            self._clear()
+            said = visible(input(f"why ({listed}; or in words): " if offered else "why: "))
+        return offered[int(said) - 1] if said in map(str, range(1, len(offered) + 1)) else said
 
     def _show(self) -> None:
         status = self._client.status
@@ -272,32 +289,3 @@ class Terminal:
     def _clear(self) -> None:
         if self._live:
             print("\r\x1b[2K", end="")
-
-
-def status_line(status: Any) -> str:
-    """A RecorderStatus in one line."""
-    silent = [name for name, age in zip(status.streams, status.ages, strict=True) if not age < 1.0]
-    hint = " (a arms it)" if status.controller == "disarmed" else ""
-    parts = [status.state]
-    if status.state == "pending":
-        parts += [
-            *(line for line in status.verdict if line.startswith("fail")),
-            "save it (s) or discard it (d)?",
-        ]
-    parts.append("no controller" if status.controller == "none" else f"controller {status.controller}{hint}")
-    if status.state != "idle":
-        parts += [f"episode {status.episode}"] if status.episode >= 0 else []
-        parts.append(f"{status.frames} frames, {status.rate_hz:.2f} Hz, {status.dropped} left out")
-        parts.append(f"queue {status.queue_depth}")
-    parts.append(f"{status.episodes} on disk" + (f" + {status.saving} being saved" if status.saving else ""))
-    parts += _time_left(status.minutes_left)
-    if silent:
-        parts.append(f"silent: {', '.join(silent)}")
-    return " | ".join(parts)
-
-
-def _time_left(minutes: float) -> list[str]:
-    """How long can still be recorded, as a part of the status line; nothing where nobody knows."""
-    if not math.isfinite(minutes):
-        return []
-    return ["> 24 h left" if minutes > LONG_MIN else f"{minutes:.0f} min left"]

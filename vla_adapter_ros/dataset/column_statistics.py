@@ -20,10 +20,12 @@ _IMAGE_WIDTH = 150  # images are thinned to about this width before they are cou
 def column_statistics(values: np.ndarray) -> dict[str, list[Any]]:
     """Statistics of a column (N, D), N >= 1: min, max, mean, std, count and quantiles, (D,) each.
 
-    min and max of whole numbers stay whole numbers; count is (1,). NaN means unknown and is left out; a
-    value that is unknown in all rows has statistics of 0.
+    min and max of whole numbers stay whole numbers, true counts as 1.0; count is (1,). NaN means unknown and
+    is left out; a value that is unknown in all rows has statistics of 0.
     """
     columns = values.reshape(len(values), -1)
+    if columns.dtype.kind == "b":
+        columns = columns.astype(np.float64)
     if columns.dtype.kind == "f" and np.isnan(columns).any():
         return _known_statistics(columns)
     floats = columns.astype(np.float64)

@@ -59,6 +59,11 @@ class EpisodeBuffer:
         return float(self._rows[-1][layout.STAMP]) if self._rows else math.nan
 
     @property
+    def duration_s(self) -> float:
+        """From the first to the newest frame [s]; NaN before the first."""
+        return float(self._rows[-1][layout.STAMP] - self._rows[0][layout.STAMP]) if self._rows else math.nan
+
+    @property
     def control_sources(self) -> list[int]:
         """Who was in control in each row: 0 nobody, 1 a human, 2 the policy."""
         return [row[layout.CONTROL_SOURCE] for row in self._rows]

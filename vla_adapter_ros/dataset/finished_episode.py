@@ -15,8 +15,10 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from vla_adapter_ros.choices import Outcome
 from vla_adapter_ros.dataset import layout
 from vla_adapter_ros.dataset.column_statistics import column_statistics, histogram_statistics
+from vla_adapter_ros.dataset.outcome import INTERVENTION, SUCCESS, intervention_rows, success_rows
 from vla_adapter_ros.dataset.video import count_frames
 from vla_adapter_ros.errors import RecordingError
 
@@ -28,7 +30,8 @@ class FinishedEpisode:
     Attributes:
         tasks: Instruction of each row, T texts.
         columns: What was recorded: state (T, S), action (T, A), ages (T, streams), stamps and control sources
-            (T,). The columns of numbers that a data set counts itself are not among them.
+            (T,); of a copy also which rows are interventions (T,). The columns of numbers that a data set
+            counts itself are not among them.
         videos: Camera -> finished file with T images, still under its temporary name.
         histograms: Camera -> counts over its images, as of `image_histogram`.
         encode_cpu_s: Processor time that encoding took [s], all cameras together.
@@ -125,7 +128,11 @@ class EpisodeContent:
 
 
 def content_of(
-    episode: FinishedEpisode, place: EpisodePlace, tasks: list[str], features: layout.Features
+    episode: FinishedEpisode,
+    place: EpisodePlace,
+    tasks: list[str],
+    features: layout.Features,
+    outcome: Outcome | None = None,
 ) -> EpisodeContent:
     """All that is stored of an episode beside its videos.
 
@@ -134,6 +141,7 @@ def content_of(
         place: Where it stands in the data set.
         tasks: Instructions of the data set in the order of their task_index; its own are among them.
         features: Declares the columns.
+        outcome: How it ended; None: nobody said so.
 
     Raises:
         RecordingError: a video has not one image per row.
@@ -143,6 +151,8 @@ def content_of(
     frame_index = np.arange(episode.length)
     number_of = {task: number for number, task in enumerate(tasks)}
     values = {
+        INTERVENTION: intervention_rows(episode.columns[layout.CONTROL_SOURCE]),
+        SUCCESS: success_rows(episode.length, outcome),
         **episode.columns,
         "timestamp": frame_index / place.fps,
         "frame_index": frame_index,
@@ -150,7 +160,8 @@ def content_of(
         "index": place.first_row + frame_index,
         "task_index": np.array([number_of[task] for task in episode.tasks]),
     }
-    columns = {name: column.astype(features[name]["dtype"]) for name, column in values.items()}
+    known = {name: column for name, column in values.items() if name in features}
+    columns = {name: column.astype(features[name]["dtype"]) for name, column in known.items()}
     schema = layout.data_schema(features)
     rows = pa.table([_array(columns[field.name], field.type) for field in schema], schema=schema)
     facts = _facts_table(episode, place, columns, features)

@@ -1,7 +1,8 @@
 """Where LeRobot v3.0 keeps things, and how its tables look.
 
 One data file, one episode file and one video per camera for each episode: a
-file that is complete is never touched again.
+file that is complete is never touched again, but for the label of an episode
+(`labels.py`).
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import pyarrow as pa
 
 from vla_adapter_ros.contract import Contract, full_name
 from vla_adapter_ros.contract.schema import Camera
-from vla_adapter_ros.dataset import depth
+from vla_adapter_ros.dataset import depth, outcome
 from vla_adapter_ros.dataset.quality.samples import CONTROL_SOURCES as CONTROL_SOURCES
 from vla_adapter_ros.dataset.video import VideoSettings, encodes_depth
 from vla_adapter_ros.errors import DatasetError
@@ -36,7 +37,7 @@ STAMP, AGE, CONTROL_SOURCE = "capture.stamp", "capture.age", "control_source"
 SOURCE_NUMBERS = {name: number for number, name in CONTROL_SOURCES.items()}
 HUMAN = SOURCE_NUMBERS["human"]
 INDEX_FEATURES = ("frame_index", "episode_index", "index", "task_index")
-KNOWN_COLUMNS = (STATE, ACTION, "timestamp", *INDEX_FEATURES, STAMP, AGE, CONTROL_SOURCE)
+KNOWN_COLUMNS = (STATE, ACTION, "timestamp", *INDEX_FEATURES, STAMP, AGE, CONTROL_SOURCE, *outcome.COLUMNS)
 
 
 def image_key(camera: str) -> str:
@@ -87,6 +88,7 @@ def build_features(contract: Contract, settings: VideoSettings) -> dict[str, dic
     features[STAMP] = _numbers("float64", 1, None)
     features[AGE] = _numbers("float32", len(streams), streams)
     features[CONTROL_SOURCE] = _numbers("int64", 1, None)
+    features.update((name, _numbers("bool", 1, None)) for name in outcome.COLUMNS)
     features["timestamp"] = _numbers("float32", 1, None)
     features.update((name, _numbers("int64", 1, None)) for name in INDEX_FEATURES)
     return features
@@ -101,6 +103,12 @@ def without_encoder(features: Features) -> dict[str, dict[str, Any]]:
         if "info" in feature:
             found[name]["info"] = {key: value for key, value in feature["info"].items() if key not in told}
     return found
+
+
+def as_begun(features: Features, stored: Features) -> dict[str, dict[str, Any]]:
+    """The features of a data set that an older version began: without the columns that it did not know."""
+    absent = [name for name in outcome.COLUMNS if name not in stored]
+    return {name: dict(feature) for name, feature in features.items() if name not in absent}
 
 
 def info_without_totals(contract: Contract, features: Features) -> dict[str, Any]:
@@ -174,7 +182,7 @@ def numeric_features(features: Features) -> list[str]:
 
 def data_schema(features: Features) -> pa.Schema:
     """Columns of a data file."""
-    kinds = {"float32": pa.float32(), "float64": pa.float64(), "int64": pa.int64()}
+    kinds = {"float32": pa.float32(), "float64": pa.float64(), "int64": pa.int64(), "bool": pa.bool_()}
     fields = []
     for name in numeric_features(features):
         kind, (width,) = kinds[features[name]["dtype"]], features[name]["shape"]

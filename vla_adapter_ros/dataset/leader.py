@@ -34,6 +34,8 @@ class Report:
         blocked_by: Why a human's command would be refused; empty: it would not be.
         mode: drive, dry_run, shadow or row_pass_through.
         foreign: Another node that drives the arm; empty: none.
+        checkpoint: Behind the chunk that it follows; empty: none, or unknown.
+        latency_p50_s, latency_p99_s: From image to first command of its newest chunks [s].
     """
 
     stamp: float
@@ -42,6 +44,9 @@ class Report:
     blocked_by: str = ""
     mode: str = "drive"
     foreign: str = ""
+    checkpoint: str = ""
+    latency_p50_s: float = math.nan
+    latency_p99_s: float = math.nan
 
     @property
     def obstacle(self) -> str:
@@ -70,6 +75,8 @@ class _EpisodeNotes:
         remarks: What is to be said of the whole.
         stretches: From when to when nothing could move, and why.
         told_silent: Whether it was said that the controller is silent.
+        checkpoints: Those that have led, in their order.
+        latency_s: Median and 99th percentile, as said last while the policy led [s].
     """
 
     began: float = -math.inf
@@ -77,6 +84,8 @@ class _EpisodeNotes:
     remarks: list[str] = field(default_factory=list)
     stretches: list[tuple[float, float, str]] = field(default_factory=list)
     told_silent: bool = False
+    checkpoints: dict[str, None] = field(default_factory=dict)
+    latency_s: tuple[float, float] = (math.nan, math.nan)
 
 
 class Leader:
@@ -132,6 +141,9 @@ class Leader:
                 self._lead_from(before.stamp + SILENCE_S, NOBODY)
                 self._episode.remarks.append(self._silence(before.stamp, f"to {self._since(report.stamp)}"))
             self._episode.told_silent = False
+            if report.source == "policy":
+                self._episode.checkpoints |= {report.checkpoint: None} if report.checkpoint else {}
+                self._episode.latency_s = report.latency_p50_s, report.latency_p99_s
             self._lead_from(report.stamp, SOURCE_NUMBERS.get(report.source, NOBODY))
             self._extend_obstacle(report)
 
@@ -233,6 +245,14 @@ class Leader:
             stretches = self._episode.stretches
             still = sum(max(min(until, end) - begin, 0.0) for begin, until, _ in stretches)
             return stretches[0][2] if still > 0.5 * (end - self._episode.began) else ""
+
+    def policy_facts(self) -> tuple[str, float, float]:
+        """Which checkpoint has led in the episode, and its latency, median and 99th percentile [s].
+
+        Empty and NaN where none has, or nobody says.
+        """
+        with self._lock:
+            return " + ".join(self._episode.checkpoints), *self._episode.latency_s
 
     def remarks(self, end: float) -> list[str]:
         """What is to be said of the episode, whose last row is of `end` [s]."""

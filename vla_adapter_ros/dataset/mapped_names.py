@@ -17,11 +17,19 @@ from vla_adapter_ros.dataset.mapping import (
     ValueSource,
     dimension_names,
 )
+from vla_adapter_ros.dataset.outcome import COLUMNS
 from vla_adapter_ros.dataset.reader import DatasetReader
 from vla_adapter_ros.errors import MappingError
 from vla_adapter_ros.observation.fitting import can_fit
 
-KEPT_COLUMNS = ("timestamp", *layout.INDEX_FEATURES, layout.STAMP, layout.AGE, layout.CONTROL_SOURCE)
+KEPT_COLUMNS = (
+    "timestamp",
+    *layout.INDEX_FEATURES,
+    layout.STAMP,
+    layout.AGE,
+    layout.CONTROL_SOURCE,
+    *COLUMNS,
+)
 """Columns that are shown as they are, where they are there."""
 
 

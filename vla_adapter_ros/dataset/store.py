@@ -30,6 +30,8 @@ from vla_adapter_ros.dataset.finished_episode import (
 )
 from vla_adapter_ros.dataset.folder import WrittenFolder
 from vla_adapter_ros.dataset.journal import TABLE_TEMPORARIES, TABLES, Journal, episode_names
+from vla_adapter_ros.dataset.labels import write_label
+from vla_adapter_ros.dataset.outcome import SUCCESS, Label, stored_label, success_rows
 from vla_adapter_ros.dataset.proof import prove_writable, unfinished_video
 from vla_adapter_ros.dataset.resume import Totals, read_recordings, resume
 from vla_adapter_ros.dataset.video import VideoSettings
@@ -59,7 +61,7 @@ class DatasetStore:
         self.root = locate(root)
         self.contract, self.settings = contract, settings
         self.fps = layout.whole_rate(contract)
-        self._features = layout.build_features(contract, settings)
+        self._features = _features_of(self.root, contract, settings)
         made = files.missing_folders(self.root / "meta")
         self._folder = WrittenFolder(self.root)
         try:
@@ -137,6 +139,27 @@ class DatasetStore:
                 self._clean_up(episode)
                 raise
 
+    def label_episode(self, number: int, label: Label) -> None:
+        """Write into a saved episode how it ended.
+
+        Raises:
+            RecordingError: there is no such episode, or it could not be written.
+        """
+        with self._saving:
+            self._require_same()
+            if not 0 <= number < self.num_episodes:
+                allowed = (
+                    f"allowed are 0 to {self.num_episodes - 1}" if self.num_episodes else "there is none"
+                )
+                raise RecordingError(f"episode {number}: {allowed}")
+            try:
+                entry = write_label(self.root, number, label, self._journal)
+            except (OSError, pa.ArrowException, DatasetError) as error:
+                raise RecordingError(f"episode {number} could not be labeled: {error}") from error
+            self._recordings[number] = entry
+            for rows in self._totals.columns.get(SUCCESS, [])[number : number + 1]:
+                rows[:] = success_rows(len(rows), label.outcome)
+
     def undo_episode(self) -> int:
         """Take back the episode that was saved last; returns its number.
 
@@ -202,7 +225,7 @@ class DatasetStore:
         totals, started, cpu = self._totals, time.monotonic(), time.thread_time()
         tasks = list(dict.fromkeys((*totals.tasks, *episode.tasks)))
         place = EpisodePlace(totals.episodes, totals.frames, totals.next_file, self.fps)
-        content = content_of(episode, place, tasks, self._features)
+        content = content_of(episode, place, tasks, self._features, stored_label(notes).outcome)
         self._list_episode(totals)
         for camera, source in episode.videos.items():
             target = layout.video_file(self.root, camera, place.file)
@@ -272,3 +295,11 @@ class DatasetStore:
             "total_tasks": len(totals.tasks),
             "splits": {"train": f"0:{totals.episodes}"},
         }
+
+
+def _features_of(root: Path, contract: Contract, settings: VideoSettings) -> dict[str, dict[str, Any]]:
+    """What info.json declares; of a data set that is there, only the columns that it was begun with."""
+    features = layout.build_features(contract, settings)
+    with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+        return layout.as_begun(features, read_json(root / layout.INFO)["features"])
+    return features

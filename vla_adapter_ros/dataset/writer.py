@@ -14,6 +14,7 @@ from typing import Any
 from vla_adapter_ros.contract import Contract
 from vla_adapter_ros.dataset.episode_buffer import EpisodeBuffer
 from vla_adapter_ros.dataset.finished_episode import EpisodeSummary
+from vla_adapter_ros.dataset.outcome import Label
 from vla_adapter_ros.dataset.store import DatasetStore
 from vla_adapter_ros.dataset.video import VideoSettings
 from vla_adapter_ros.errors import DatasetError, RecordingError
@@ -175,6 +176,14 @@ class DatasetWriter:
         if self._episode is not None:
             self.discard(self._episode)
             self._episode = None
+
+    def label_episode(self, number: int, label: Label) -> None:
+        """Write into a saved episode how it ended.
+
+        Raises:
+            RecordingError: there is no such episode, or it could not be written.
+        """
+        self._store.label_episode(number, label)
 
     def undo_episode(self) -> int:
         """Take back the episode that was saved last; returns its number.

@@ -12,6 +12,7 @@ contract.yaml                              not official: the robot it was traine
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 
 from vla_adapter_ros.errors import CheckpointError, ModelConfigError
@@ -21,6 +22,7 @@ from vla_adapter_ros.untrusted import read_json
 
 COMPONENTS = ("action_head", "proprio_projector")
 CONFIG, STATISTICS, CONTRACT = "vla_adapter.json", "dataset_statistics.json", "contract.yaml"
+_END_BYTES = 1 << 16
 IGNORED_WEIGHTS = ("language_model.lm_head.weight",)  # tied to the embedding, and never read
 
 
@@ -62,3 +64,33 @@ def read_own_config(path: Path) -> VlaAdapterConfig:
         return config_from_dict(read_json(path))
     except (OSError, ValueError, ModelConfigError) as error:
         raise CheckpointError(f"{path}: {error}") from None
+
+
+def checkpoint_name(folder: Path) -> str:
+    """What a checkpoint is called in logs of trials: `name@fingerprint`.
+
+    The name is that of its folder; of a step of a training (`OUTPUT/checkpoints/step_00000500`) with that of
+    the training, of a download that of its repository. The fingerprint is that of weights, statistics and
+    configuration: their names, sizes, and both ends, so that a large checkpoint takes no time. The end of a
+    file has the checksums of what is in it, or weights that every training changes.
+    """
+    folder = folder.resolve()
+    sums = hashlib.sha256()
+    for path in sorted(p for p in folder.iterdir() if p.is_file() and _defines_policy(p)):
+        size = path.stat().st_size
+        sums.update(f"{path.name} {size} ".encode())
+        with open(path, "rb") as file:
+            sums.update(file.read(_END_BYTES))
+            file.seek(max(0, size - _END_BYTES))
+            sums.update(file.read(_END_BYTES))
+    above = [place.name for place in folder.parents]
+    name = folder.name
+    if name.startswith("step_"):
+        name = f"{above[1] if above[0] == 'checkpoints' else above[0]}/{name}"
+    elif above[0] == "snapshots":
+        name = above[1].rpartition("--")[2]
+    return f"{name}@{sums.hexdigest()[:8]}"
+
+
+def _defines_policy(path: Path) -> bool:
+    return path.suffix in (".safetensors", ".pt") or path.name in (CONFIG, STATISTICS)

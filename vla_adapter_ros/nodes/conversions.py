@@ -15,6 +15,9 @@ from vla_adapter_ros.control.chunk import check_size
 from vla_adapter_ros.control.rotation import Pose, quaternion
 from vla_adapter_ros.errors import CommandError
 from vla_adapter_ros.msg import ActionChunk
+from vla_adapter_ros.texts import visible
+
+LONGEST_CHECKPOINT = 200  # letters of a checkpoint's name that are kept
 
 
 def seconds(stamp: Time) -> float:
@@ -157,6 +160,7 @@ def chunk_of(message: ActionChunk) -> Chunk:
         instructed_at=seconds(message.instruction_stamp) or None,
         uncertainty=message.uncertainty,
         reason=message.reason,
+        checkpoint=visible(message.checkpoint)[:LONGEST_CHECKPOINT],
     )
 
 
@@ -179,6 +183,7 @@ def chunk_message(chunk: Chunk, execution_horizon: int, oldest: float, inference
         instruction_stamp=to_stamp(chunk.instructed_at or 0.0),
         uncertainty=chunk.uncertainty,
         reason=chunk.reason,
+        checkpoint=chunk.checkpoint,
     )
     message.header.stamp = to_stamp(chunk.stamp)
     return message

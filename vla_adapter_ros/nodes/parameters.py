@@ -234,6 +234,10 @@ class RecorderParameters(CommonParameters):
             "Task of an episode started by a button, until the topic instruction or a start gives one."
         ),
     )
+    outcome_reasons: Text = Field(
+        "dropped, missed, wrong object, collision, too slow",
+        description="Reasons that are offered when an episode gets its outcome, separated by commas.",
+    )
     joy_buttons: Text = Field(
         "",
         description=(

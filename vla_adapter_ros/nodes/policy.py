@@ -293,6 +293,7 @@ class ConfiguredPolicy(Configured[PolicyParameters]):
             input_stamp=stamp,
             instructed_at=self._instruction.given,
             reason=reason,
+            checkpoint=self._loaded.name,
         )
 
     def _publish_end(self, reason: str) -> None:

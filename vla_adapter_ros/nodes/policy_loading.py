@@ -12,6 +12,7 @@ from vla_adapter_ros.contract.shipped import SHIPPED_CHECKPOINT
 from vla_adapter_ros.control.pacing import budget_complaint
 from vla_adapter_ros.errors import CheckpointError, ParameterError
 from vla_adapter_ros.model import VlaAdapterPolicy
+from vla_adapter_ros.model.checkpoint_files import checkpoint_name
 from vla_adapter_ros.model.checkpoint_location import find_checkpoint
 from vla_adapter_ros.model.device import describe_device, resolve_device, torch_type
 from vla_adapter_ros.model.timing import measure_predictions
@@ -29,12 +30,14 @@ class LoadedPolicy:
         path: Where it was read from.
         chunk_s: 99th percentile of its inference on this machine [s]; None where it was not measured.
         scene: What the checkpoint knows of the scenes that its demonstrations began with.
+        name: What its chunks and logs of trials call the checkpoint: see `checkpoint_name`.
     """
 
     policy: VlaAdapterPolicy
     path: str
     chunk_s: float | None
     scene: SceneMemory
+    name: str
 
     def __str__(self) -> str:
         took = "" if self.chunk_s is None else f", {1e3 * self.chunk_s:.3g} ms per chunk"
@@ -72,8 +75,9 @@ def load_policy(parameters: PolicyParameters, contract: Contract) -> LoadedPolic
     chunk_s = (
         None if parameters.lock_step else _require_budget(policy, contract, parameters.execution_horizon)
     )
-    scene = SceneMemory.from_checkpoint(find_checkpoint(path), contract)
-    return LoadedPolicy(policy, path, chunk_s, scene)
+    folder = find_checkpoint(path)
+    scene = SceneMemory.from_checkpoint(folder, contract)
+    return LoadedPolicy(policy, path, chunk_s, scene, checkpoint_name(folder))
 
 
 def replay_facts(policy: VlaAdapterPolicy) -> dict[str, object]:

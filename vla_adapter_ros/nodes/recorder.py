@@ -13,6 +13,7 @@ from std_msgs.msg import String
 from std_srvs.srv import Trigger
 
 from vla_adapter_ros.dataset.leader import Leader, Report
+from vla_adapter_ros.dataset.outcome import offered_reasons
 from vla_adapter_ros.dataset.quality.settings import DEFAULTS, read_settings
 from vla_adapter_ros.dataset.writer import DatasetWriter
 from vla_adapter_ros.errors import ParameterError, VlaAdapterError
@@ -32,7 +33,7 @@ from vla_adapter_ros.recorder.episode_bags import EpisodeBags
 from vla_adapter_ros.recorder.memory import share_one_heap
 from vla_adapter_ros.recorder.session import RecordingSession
 from vla_adapter_ros.recorder.session_types import Reply, SessionSettings, SessionState, describe
-from vla_adapter_ros.srv import StartEpisode
+from vla_adapter_ros.srv import LabelEpisode, StartEpisode
 from vla_adapter_ros.texts import visible
 
 STATUS_PERIOD_S = 0.2
@@ -62,6 +63,7 @@ class ConfiguredRecorder(Configured[RecorderParameters]):
         if not parameters.dataset:
             raise ParameterError("parameter dataset is empty: allowed is the directory of the data set")
         self._buttons = ButtonMap(parameters.joy_buttons)
+        self._reasons = offered_reasons(parameters.outcome_reasons)
         settings = SessionSettings(
             on_fail=parameters.on_fail,
             min_disk_bytes=parameters.min_disk_gb * 1e9,
@@ -112,6 +114,7 @@ class ConfiguredRecorder(Configured[RecorderParameters]):
         # While a service waits for the disk, it must not keep the others, nor itself, from being called.
         group = ReentrantCallbackGroup()
         node.serve(StartEpisode, "~/start_episode", self._on_start, group=group)
+        node.serve(LabelEpisode, "~/label_episode", self._on_label, group=group)
         session = self._session
         for name, act in (
             ("stop_episode", session.stop),
@@ -156,9 +159,12 @@ class ConfiguredRecorder(Configured[RecorderParameters]):
             seconds(message.header.stamp),
             message.state,
             message.control_source,
-            message.blocked_by,
+            "" if message.operator_silent else message.blocked_by,  # a human needs no operator's page
             message.mode,
             message.foreign_publisher,
+            message.checkpoint,
+            message.latency_p50,
+            message.latency_p99,
         )
         self._leader.hear(report)
 
@@ -193,6 +199,14 @@ class ConfiguredRecorder(Configured[RecorderParameters]):
     ) -> StartEpisode.Response:
         reply = self._session.start(request.instruction, self.node.now(), self._obstacles())
         response.accepted, response.message = reply.ok, reply.message
+        self._publish_status()
+        return response
+
+    async def _on_label(
+        self, request: LabelEpisode.Request, response: LabelEpisode.Response
+    ) -> LabelEpisode.Response:
+        reply = self._session.label(request.episode, request.outcome, request.reason)
+        response.success, response.message = await self._outcome(reply)
         self._publish_status()
         return response
 
@@ -234,6 +248,13 @@ class ConfiguredRecorder(Configured[RecorderParameters]):
             disk_left=status.disk_left,
             minutes_left=status.minutes_left,
             verdict=list(status.report_lines),
+            newest_episode=status.newest,
+            interventions=status.interventions,
+            intervention_share=status.intervention_share,
+            outcome=status.label.outcome or "",
+            outcome_reason=status.label.reason,
+            checkpoint=status.checkpoint,
+            outcome_reasons=list(self._reasons),
         )
         message.header.stamp = to_stamp(self.node.now())
         self._status.publish(message)
@@ -249,17 +270,20 @@ class ConfiguredRecorder(Configured[RecorderParameters]):
         )
 
     async def _outcome(self, reply: Reply) -> tuple[bool, str]:
-        """Wait until an episode is on disk, if one is being saved, and say how it ended."""
-        if reply.saved is None:
+        """Wait until an episode or its label is on disk, if one is being written, and say how that ended."""
+        written = reply.saved or reply.labeled
+        if written is None:
             return reply.ok, reply.message
         done: Future[None] = Future()
-        reply.saved.add_done_callback(lambda _: self.node.soon(done.set_result, None))
+        written.add_done_callback(lambda _: self.node.soon(done.set_result, None))
         await done
         try:
-            summary = reply.saved.result()
+            if reply.labeled is not None:
+                return True, f"episode {reply.labeled.result()}: {reply.message}"
+            assert reply.saved is not None
+            return True, describe(reply.saved.result(), reply.dropped)
         except VlaAdapterError as error:
             return False, str(error)
-        return True, describe(summary, reply.dropped)
 
 
 def main() -> int:

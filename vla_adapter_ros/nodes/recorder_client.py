@@ -15,7 +15,7 @@ from std_srvs.srv import Trigger
 from vla_adapter_ros.msg import RecorderStatus
 from vla_adapter_ros.nodes.ros_client import RosClient
 from vla_adapter_ros.nodes.service_client import ServiceClient
-from vla_adapter_ros.srv import StartEpisode
+from vla_adapter_ros.srv import LabelEpisode, StartEpisode
 
 SERVICES = {
     "stop": "stop_episode",
@@ -53,6 +53,7 @@ class RecorderClient(RosClient):
         self._stops_awaited = 0  # stops that are not answered yet
         self._answered = ""  # the newest answer
         self._start = self.service(StartEpisode, f"{recorder}/start_episode")
+        self._label = self.service(LabelEpisode, f"{recorder}/label_episode")
         self._commands = {c: self.service(Trigger, f"{recorder}/{s}") for c, s in SERVICES.items()}
         self._commands["arm"] = self.service(Trigger, f"{controller}/arm")
         self.subscribe(RecorderStatus, f"{recorder}/status", self._on_status, QoSProfile(depth=10))
@@ -74,6 +75,11 @@ class RecorderClient(RosClient):
         """
         request = StartEpisode.Request(instruction=instruction)
         self._send(self._start, request, answer, patience_s=ANSWER_WITHIN_S)
+
+    def label(self, outcome: str, reason: str = "", episode: int = -1, answer: Answer | None = None) -> None:
+        """Say how an episode ended, -1: the newest; see `LabelEpisode.srv`. For `answer` see `start`."""
+        request = LabelEpisode.Request(episode=episode, outcome=outcome, reason=reason)
+        self._send(self._label, request, answer, patience_s=SAVED_WITHIN_S)
 
     def command(self, name: str, answer: Answer | None = None) -> None:
         """Ask for stop, discard, rerecord or save, or the controller for arm; for `answer` see `start`."""

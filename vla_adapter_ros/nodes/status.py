@@ -50,6 +50,8 @@ def status_message(
         jerk_limited=counters.jerk_limited,
         workspace_limited=counters.workspace_limited,
         tracking_error=counters.tracking_error_max,
+        checkpoint=core.checkpoint,
+        operator_silent=core.operator_silent,
     )
     if score is not None:
         message.shadow_samples, message.shadow_names = score.samples, list(score.names)

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import math
+from array import array
 from collections import deque
 from collections.abc import Callable, Mapping
 
 from vla_adapter_ros.contract import Contract
 from vla_adapter_ros.dataset.episode_buffer import EpisodeBuffer
 from vla_adapter_ros.dataset.episode_head import EpisodeHead
+from vla_adapter_ros.dataset.layout import SOURCE_NUMBERS
 from vla_adapter_ros.dataset.leader import Leader
 from vla_adapter_ros.dataset.next_state import NextState
+from vla_adapter_ros.dataset.outcome import count_interventions, intervention_rows
 from vla_adapter_ros.dataset.quality.findings import Finding, Level, QualityReport
 from vla_adapter_ros.dataset.quality.monitor import EpisodeMonitor
 from vla_adapter_ros.dataset.quality.settings import QualitySettings
+from vla_adapter_ros.dataset.trial_facts import TrialFacts, utc_text
 from vla_adapter_ros.dataset.writer import DatasetWriter
 from vla_adapter_ros.errors import FrameError
 from vla_adapter_ros.observation.frame import Frame
@@ -33,6 +37,7 @@ class RunningEpisode:
         losses: Gives what the streams have lost so far: see `ObservationBuilder.losses`.
         log: Told what happens, one line each.
         now: Time of the start [s]; only frames stamped later belong to the episode.
+        began: The same in seconds since 1970, whatever the clock of the robot says.
     """
 
     def __init__(
@@ -44,6 +49,7 @@ class RunningEpisode:
         losses: Callable[[], Mapping[str, int]],
         log: Callable[[str], None],
         now: float,
+        began: float,
     ) -> None:
         self._writer, self._leader, self._losses, self._log = writer, leader, losses, log
         self._monitor = EpisodeMonitor(contract, thresholds)
@@ -52,7 +58,9 @@ class RunningEpisode:
         self._instructions: list[tuple[float, str]] = []  # given during the episode, and from when on
         self._stamps: deque[float] = deque(maxlen=_RATE_FRAMES)
         self._lost_before = dict(losses())
-        self._started = now
+        self._started, self._began = now, began
+        self._sources = array("b")  # who led, in each row so far
+        self._policy: tuple[str, float, float] | None = None  # what the leader says of it, once it has ended
         self._recorded = 0
         self.last_good = now
         """Stamp of the newest good frame [s]; before the first, the time of the start."""
@@ -76,6 +84,21 @@ class RunningEpisode:
         """True rate of the newest rows [Hz]; 0 before there are two."""
         stamps = self._stamps
         return (len(stamps) - 1) / (stamps[-1] - stamps[0]) if len(stamps) > 1 else 0.0
+
+    @property
+    def checkpoint(self) -> str:
+        """Checkpoint that has led in it; empty: none, or unknown."""
+        return (self._policy or self._leader.policy_facts())[0]
+
+    @property
+    def interventions(self) -> int:
+        """How often a human has taken over from the policy so far."""
+        return count_interventions(self._sources)
+
+    @property
+    def intervention_share(self) -> float:
+        """Share of the rows so far that a human led in them."""
+        return float(intervention_rows(self._sources).mean()) if self._sources else 0.0
 
     def add_frame(self, frame: Frame) -> None:
         """Record a frame; one from before the start is ignored.
@@ -123,6 +146,8 @@ class RunningEpisode:
             self._record(frame, instruction)
         episode = self._writer.detach_episode()
         episode.set_control_sources(self._leader.source_at)
+        self._sources = array("b", episode.control_sources)
+        self._policy = self._leader.policy_facts()
         return episode
 
     def discard(self) -> int:
@@ -140,6 +165,21 @@ class RunningEpisode:
         noted = (Finding(name, Level.WARN, math.nan, text) for name, text in remarks)
         return QualityReport((*report.findings, *noted))
 
+    def facts_of(self, episode: EpisodeBuffer) -> TrialFacts:
+        """What is known of the run behind a finished episode of at least one row."""
+        checkpoint, p50, p99 = self._policy or self._leader.policy_facts()
+        led = self._sources.count(SOURCE_NUMBERS["policy"])
+        return TrialFacts(
+            started=utc_text(self._began),
+            checkpoint=checkpoint if led else "",
+            duration_s=episode.duration_s,
+            policy_share=led / len(self._sources),
+            interventions=self.interventions,
+            intervention_share=self.intervention_share,
+            latency_p50_s=p50 if led else math.nan,
+            latency_p99_s=p99 if led else math.nan,
+        )
+
     def _record(self, frame: Frame, instruction: str) -> None:
         try:
             source = self._leader.source_at(frame.stamp)
@@ -152,6 +192,7 @@ class RunningEpisode:
             self.problem = str(error)
             return
         self._monitor.add_frame(frame)
+        self._sources.append(source)
         self._recorded += 1
         self.problem = ""
         self.last_good = max(self.last_good, frame.stamp)
@@ -168,4 +209,5 @@ class RunningEpisode:
         self._started = stamp
         self._recorded = self.dropped = 0
         self._stamps.clear()
+        del self._sources[:]
         self._lost_before = dict(self._losses())

@@ -9,7 +9,9 @@ from typing import Any
 
 from vla_adapter_ros.dataset.episode_buffer import EpisodeBuffer
 from vla_adapter_ros.dataset.finished_episode import EpisodeSummary
+from vla_adapter_ros.dataset.outcome import Label
 from vla_adapter_ros.dataset.writer import DatasetWriter
+from vla_adapter_ros.errors import RecordingError
 from vla_adapter_ros.recorder.memory import give_back_memory
 
 
@@ -25,6 +27,9 @@ class EpisodeSaver:
         self._writer, self._guard = writer, guard
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="save")
         self._saving: list[Future[EpisodeSummary]] = []
+        self._newest: Future[EpisodeSummary] | None = None
+        self.next_number = writer.num_episodes
+        """Number that the next episode gets, if all that are being saved get theirs."""
 
     @property
     def num_episodes(self) -> int:
@@ -47,15 +52,47 @@ class EpisodeSaver:
         """
         saved = self._thread.submit(self._writer.commit, episode, notes)
         self._saving.append(saved)
+        self._newest = saved
+        self.next_number += 1
 
         def end(future: Future[EpisodeSummary]) -> None:
             give_back_memory()
             with self._guard:
                 self._saving.remove(future)
+                self.next_number -= future.exception() is not None
                 on_end(future)
 
         saved.add_done_callback(end)
         return saved
+
+    def undo(self) -> int:
+        """Take back the episode that was saved last; returns its number. Errors as in `DatasetWriter`."""
+        number, self._newest = self._writer.undo_episode(), None
+        self.next_number = number
+        return number
+
+    def label(self, number: int, label: Label) -> Future[int]:
+        """Write into an episode how it ended, once all that was to be saved before is on disk.
+
+        Args:
+            number: Of the episode; -1: the newest.
+            label: What is said of it.
+
+        Returns:
+            Becomes the number of the episode, or raises RecordingError.
+        """
+        newest = self._newest
+
+        def write() -> int:
+            if number < 0 and newest is not None:
+                newest.result()  # a label of an episode that was lost is not for the one before it
+            at = number if number >= 0 else self._writer.num_episodes - 1
+            if at < 0:
+                raise RecordingError("there is no episode yet")
+            self._writer.label_episode(at, label)
+            return at
+
+        return self._thread.submit(write)
 
     def close(self) -> None:
         """Finish what is to be saved."""

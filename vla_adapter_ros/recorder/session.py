@@ -13,32 +13,24 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import Future
-from typing import Any
 
-from vla_adapter_ros.choices import OnFail
 from vla_adapter_ros.contract import Contract
-from vla_adapter_ros.dataset.episode_buffer import EpisodeBuffer
-from vla_adapter_ros.dataset.finished_episode import EpisodeSummary
 from vla_adapter_ros.dataset.leader import Leader
-from vla_adapter_ros.dataset.quality.findings import Level
 from vla_adapter_ros.dataset.quality.settings import DEFAULTS, QualitySettings
 from vla_adapter_ros.dataset.writer import DatasetWriter
 from vla_adapter_ros.errors import RecordingError, VlaAdapterError
 from vla_adapter_ros.observation.frame import Frame
 from vla_adapter_ros.recorder.disk import DiskGauge
+from vla_adapter_ros.recorder.ended_episode import EndedEpisode
 from vla_adapter_ros.recorder.episode_bags import EpisodeBags
 from vla_adapter_ros.recorder.fault_watch import FaultWatch
 from vla_adapter_ros.recorder.running_episode import RunningEpisode
-from vla_adapter_ros.recorder.saver import EpisodeSaver
 from vla_adapter_ros.recorder.session_log import SessionLog
 from vla_adapter_ros.recorder.session_types import (
     Reply,
     SessionSettings,
     SessionState,
     SessionStatus,
-    describe,
-    notes_of,
 )
 from vla_adapter_ros.texts import visible
 
@@ -77,12 +69,12 @@ class RecordingSession:
         self._losses = losses
         self._bags = bags or EpisodeBags(None)
         self._guard = threading.RLock()
-        self._saver = EpisodeSaver(writer, self._guard)
         self._newest: RunningEpisode | None = None  # that is being recorded, or else was last
-        self._pending: tuple[EpisodeBuffer, dict[str, Any]] | None = None
-        self._instruction, self._undoable = "", False
-        self._report_lines: tuple[str, ...] = ()
+        self._instruction = ""
         self._disk = DiskGauge(writer.root, contract, self._settings.min_disk_bytes)
+        self._ended = EndedEpisode(
+            writer, self._guard, self._log, self._disk, self._bags, self._settings.on_fail
+        )
         self._faults = FaultWatch(self._disk, self._settings.silence_s)
 
     @property
@@ -90,7 +82,7 @@ class RecordingSession:
         """idle, recording or pending."""
         if self._writer.recording:
             return SessionState.RECORDING
-        return SessionState.PENDING if self._pending else SessionState.IDLE
+        return SessionState.PENDING if self._ended.pending else SessionState.IDLE
 
     @property
     def instruction(self) -> str:
@@ -129,42 +121,47 @@ class RecordingSession:
                 return self._log.answer(False, str(error))
             self._instruction = said or self._instruction
             self._newest = RunningEpisode(
-                self._writer, self._contract, self._thresholds, self._leader, self._losses, self._log.log, now
+                self._writer,
+                self._contract,
+                self._thresholds,
+                self._leader,
+                self._losses,
+                self._log.log,
+                now,
+                time.time(),
             )
             self._bags.begin()
-            self._report_lines = ()
-            self._undoable = False
+            self._ended.begin()
             notice = self._leader.begin(now)
-            text = f"recording episode {self._next_number()}: {self._instruction}"
+            text = f"recording episode {self._ended.next_number}: {self._instruction}"
             return self._log.answer(True, f"{text}; {notice}" if notice else text)
 
     def stop(self) -> Reply:
         """End the episode: check it, and save it, ask or discard it as its report and the settings say."""
         with self._guard:
             if episode := self._running:
-                return self._end(episode, "")
+                return self._ended.end(episode, "")
             waits = "an episode waits: save or discard it"
-            return self._log.answer(False, waits if self._pending else "no episode is being recorded")
+            return self._log.answer(False, waits if self._ended.pending else "no episode is being recorded")
 
     def save(self) -> Reply:
         """Save the pending episode although it failed its checks."""
         with self._guard:
-            if not self._pending:
-                return self._log.answer(False, "no episode waits to be saved")
-            (episode, notes), self._pending = self._pending, None
-            return self._submit(episode, notes | {"saved_despite_verdict": True})
+            return self._ended.save()
 
     def discard(self) -> Reply:
         """Drop the episode being recorded, or else the pending one."""
         with self._guard:
             if running := self._running:
                 self._bags.drop()
+                self._ended.drop()
                 return self._log.answer(True, f"discarded an episode of {running.discard()} frames")
-            if self._pending:
-                (episode, _), self._pending = self._pending, None
-                self._drop(episode)
-                return self._log.answer(True, f"discarded the pending episode of {episode.num_frames} frames")
-            return self._log.answer(False, "no episode is being recorded or waits")
+            return self._ended.discard()
+
+    def label(self, number: int, outcome: str, reason: str) -> Reply:
+        """Say how an episode ended: see `EndedEpisode.set_label`."""
+        with self._guard:
+            return self._ended.set_label(number, outcome, reason, recording=self._running is not None)
 
     def rerecord(self, now: float, issues: Sequence[str] = ()) -> Reply:
         """Begin the episode again, with the same instruction.
@@ -176,15 +173,15 @@ class RecordingSession:
             refusal = self._refusal(now, issues, dropping=True)
             if refusal:
                 return self._log.answer(False, refusal)
-            if self._running or self._pending:
+            if self._running or self._ended.pending:
                 gone = self.discard().message
-            elif not self._undoable:
+            elif not self._ended.undoable:
                 return self._log.answer(False, "there is no episode to record again")
-            elif self._saver.num_episodes:
+            elif self._ended.saver.num_episodes:
                 return self._log.answer(False, "the episode is still being saved: try again")
             else:
                 try:
-                    index = self._writer.undo_episode()
+                    index = self._ended.saver.undo()
                     self._bags.take_back(index)
                     gone = f"took back episode {index}"
                 except (VlaAdapterError, OSError) as error:
@@ -220,12 +217,13 @@ class RecordingSession:
             if episode := self._running:
                 if self._leader.goes_home_at(frame.stamp):
                     self._log.tell("the arm goes home: the episode ends here")
-                    self._end(episode, "")
+                    self._ended.end(episode, "")
                     return
                 try:
                     episode.add_frame(frame)
                 except RecordingError as error:  # an encoder failed: the writer has dropped the episode
                     self._bags.drop()
+                    self._ended.drop()
                     self._log.lose_episode(error)
 
     def count_refused_image(self, camera: str, why: str) -> None:
@@ -249,7 +247,7 @@ class RecordingSession:
             for sentence in news:
                 self._log.tell(sentence)
             if fault:
-                self._end(episode, fault)
+                self._ended.end(episode, fault)
 
     def status(self) -> SessionStatus:
         """What goes on."""
@@ -259,24 +257,29 @@ class RecordingSession:
             return SessionStatus(
                 state=self.state,
                 reason=(running.problem if running else "") or self._log.reason,
-                episode=self._next_number() if running else -1,
+                episode=self._ended.next_number if running else -1,
                 episodes=self._writer.num_episodes,
-                saving=self._saver.num_episodes,
+                saving=self._ended.saver.num_episodes,
                 frames=newest.frames if newest else 0,
                 dropped=newest.dropped if newest else 0,
                 rate_hz=running.rate_hz if running else 0.0,
                 queue_depth=self._writer.queue_depth,
                 disk_left=self._disk.free(),
                 minutes_left=self._disk.minutes_left(*current),
-                report_lines=self._report_lines,
+                report_lines=self._ended.report_lines,
+                newest=self._ended.newest_number(recording=running is not None) if newest else -1,
+                interventions=newest.interventions if newest else 0,
+                intervention_share=newest.intervention_share if newest else 0.0,
+                checkpoint=newest.checkpoint if newest else "",
+                label=self._ended.label,
             )
 
     def close(self) -> None:
         """Discard what was not to be saved, finish what was, and close the data set."""
         with self._guard:
-            if self._running or self._pending:
+            if self._running or self._ended.pending:
                 self.discard()
-        self._saver.close()
+        self._ended.saver.close()
         self._bags.close()
         self._writer.close()
 
@@ -288,63 +291,8 @@ class RecordingSession:
             return "inputs are missing: " + "; ".join(issues)
         if stands_still := self._leader.refusal(now):
             return stands_still
-        if not dropping and self._pending:
+        if not dropping and self._ended.pending:
             return "an episode waits: save or discard it first"
-        if (saving := self._saver.num_episodes) > self._settings.max_saving:
+        if (saving := self._ended.saver.num_episodes) > self._settings.max_saving:
             return f"{saving} episodes are still being saved, allowed are {self._settings.max_saving}"
         return self._disk.shortage()
-
-    def _end(self, running: RunningEpisode, fault: str) -> Reply:
-        """End the episode; a `fault` makes it fail whatever its quality report says."""
-        try:
-            episode = running.finish()
-        except RecordingError as error:
-            self._bags.drop()
-            return self._log.lose_episode(error)
-        self._bags.end(episode)
-        self._disk.add_episode(episode.bytes_on_disk, running.duration_s)
-        if not episode.num_frames:
-            self._drop(episode)
-            why = fault or running.problem or "the reference camera is silent"
-            return self._log.answer(False, f"discarded, no frame was recorded: {why}")
-        report = running.report_on(episode)
-        self._report_lines = report.lines + ((f"fail ended early: {fault}",) if fault else ())
-        for line in self._report_lines:
-            self._log.log(line)
-        notes = notes_of(report, running.dropped, fault)
-        if (fault or report.level is Level.FAIL) and self._settings.on_fail is not OnFail.SAVE:
-            why = "; ".join(line for line in self._report_lines if line.startswith("fail"))
-            if self._settings.on_fail is OnFail.DISCARD:
-                self._drop(episode)
-                return self._log.answer(False, f"discarded {episode.num_frames} frames: {why}")
-            self._pending = (episode, notes)
-            return self._log.answer(False, f"{episode.num_frames} frames wait, save or discard them: {why}")
-        return self._submit(episode, notes)
-
-    def _submit(self, episode: EpisodeBuffer, notes: Mapping[str, Any]) -> Reply:
-        self._undoable = True
-        dropped, failures = notes["dropped"], self._log.failures
-
-        def end(future: Future[EpisodeSummary]) -> None:
-            """Say how the save ended; a success does not cover what has failed meanwhile."""
-            error = future.exception()
-            if error is not None:
-                self._undoable = False
-                self._bags.drop(episode)
-                self._log.lose_episode(error)
-                return
-            self._bags.keep(episode, future.result().index)
-            if self._log.failures > failures:
-                self._log.log(describe(future.result(), dropped))
-            else:
-                self._log.answer(True, describe(future.result(), dropped))
-
-        saved = self._saver.save(episode, notes, end)
-        return Reply(True, f"saving {episode.num_frames} frames", saved, dropped)
-
-    def _drop(self, episode: EpisodeBuffer) -> None:
-        self._writer.discard(episode)
-        self._bags.drop(episode)
-
-    def _next_number(self) -> int:
-        return self._writer.num_episodes + self._saver.num_episodes

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from concurrent.futures import Future
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated, Any
 
 from pydantic import Field
@@ -11,7 +11,9 @@ from pydantic.dataclasses import dataclass as checked_dataclass
 
 from vla_adapter_ros.choices import Choice, OnFail
 from vla_adapter_ros.dataset.finished_episode import EpisodeSummary
+from vla_adapter_ros.dataset.outcome import Label
 from vla_adapter_ros.dataset.quality.findings import QualityReport
+from vla_adapter_ros.dataset.trial_facts import TRIAL, TrialFacts
 from vla_adapter_ros.errors import ParameterError
 from vla_adapter_ros.settings import CHECKED, refusing
 
@@ -51,12 +53,14 @@ class Reply:
         message: What happened, or why not, in one sentence.
         saved: Becomes the summary once the episode is on disk, or raises RecordingError.
         dropped: Frames that were left out of that episode.
+        labeled: Becomes the number of the episode once its label is on disk, or raises RecordingError.
     """
 
     ok: bool
     message: str
     saved: Future[EpisodeSummary] | None = None
     dropped: int = 0
+    labeled: Future[int] | None = None
 
 
 @dataclass(frozen=True)
@@ -75,6 +79,11 @@ class SessionStatus:
         disk_left: Free space [byte].
         minutes_left: Recording time until the disk has reached its floor [min].
         report_lines: One line per check of the last episode that ended.
+        newest: Number of the episode that the rest describes: recorded, waiting or saved last; -1: none.
+        interventions: How often a human took over from the policy in it.
+        intervention_share: Share of its rows that a human led in them.
+        checkpoint: Checkpoint that led it; empty: none, or unknown.
+        label: What was said of its outcome.
     """
 
     state: SessionState
@@ -89,6 +98,11 @@ class SessionStatus:
     disk_left: float
     minutes_left: float
     report_lines: tuple[str, ...]
+    newest: int = -1
+    interventions: int = 0
+    intervention_share: float = 0.0
+    checkpoint: str = ""
+    label: Label = field(default_factory=Label)
 
 
 def describe(summary: EpisodeSummary, dropped: int) -> str:
@@ -99,9 +113,10 @@ def describe(summary: EpisodeSummary, dropped: int) -> str:
     )
 
 
-def notes_of(report: QualityReport, dropped: int, fault: str) -> dict[str, Any]:
+def notes_of(report: QualityReport, dropped: int, fault: str, facts: TrialFacts) -> dict[str, Any]:
     """What meta/recordings.json keeps of an episode."""
     notes = {
+        TRIAL: facts.as_json(),
         "dropped": dropped,
         "level": report.level.value,
         "verdict": [c.as_json() for c in report.findings],

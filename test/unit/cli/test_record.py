@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import queue
+from contextlib import nullcontext
 from types import SimpleNamespace
 
 import pytest
 
 from vla_adapter_ros.cli.keys import parse_keys, split_keys
 from vla_adapter_ros.cli.main import _parser
-from vla_adapter_ros.cli.record import COMMANDS, KEYS, Terminal, recorder_nodes, status_line
+from vla_adapter_ros.cli.record import COMMANDS, KEYS, Terminal, recorder_nodes
+from vla_adapter_ros.cli.recorder_line import status_line
 from vla_adapter_ros.errors import ParameterError
 
 NAN, INF = float("nan"), float("inf")
@@ -63,7 +65,7 @@ def test_the_status_line_names_what_matters():
     status = SimpleNamespace(
         state="recording", episode=3, frames=120, rate_hz=29.97, dropped=2, queue_depth=4, episodes=3,
         saving=1, controller="running", minutes_left=612.4, streams=["third_view", "/joint_states"],
-        ages=[0.01, float("inf")], verdict=[],
+        ages=[0.01, float("inf")], verdict=[], interventions=0, outcome="", outcome_reason="",
     )  # fmt: skip
     assert status_line(status) == (
         "recording | controller running | episode 3 | 120 frames, 29.97 Hz, 2 left out | queue 4 | "
@@ -79,6 +81,8 @@ def test_the_status_line_names_what_matters():
     assert "| controller disarmed (a arms it) |" in status_line(status)
     status.controller = "none"
     assert "| no controller |" in status_line(status)
+    status.interventions, status.outcome, status.outcome_reason = 2, "failure", "dropped"
+    assert "| 2 interventions | failure: dropped | 3 on disk" in status_line(status)
 
 
 @pytest.mark.parametrize(
@@ -125,9 +129,12 @@ class FakeClient:
         self.status = SimpleNamespace(
             state="idle", episode=-1, frames=0, rate_hz=0.0, dropped=0, queue_depth=0, episodes=0, saving=0,
             controller="disarmed", minutes_left=1.0, streams=[], ages=[], verdict=[], instruction="",
-            reason="",
+            reason="", interventions=0, outcome="", outcome_reason="", outcome_reasons=["dropped", "missed"],
         )  # fmt: skip
         self.events, self.asked = queue.Queue(), []
+
+    def label(self, outcome, reason):
+        self.asked.append((outcome, reason))
 
     def command(self, name):
         self.asked.append(name)
@@ -141,3 +148,15 @@ def test_a_key_arms_the_controller_and_the_answer_is_shown(capsys):
     assert client.asked == ["arm"]
     output = capsys.readouterr().out
     assert "a: arm the controller" in output and "armed, state is idle" in output
+
+
+@pytest.mark.parametrize(
+    ("typed", "reason"), [("2", "missed"), (" too slow ", "too slow"), ("", ""), ("3", "3")]
+)
+def test_keys_say_how_an_episode_ended_and_why(monkeypatch, capsys, typed, reason):
+    client, asked = FakeClient(), []
+    keyboard = SimpleNamespace(read=lambda patience: ["y", "n"], ended=False, whole_lines=nullcontext)
+    monkeypatch.setattr("builtins.input", lambda prompt: (asked.append(prompt), typed)[1])
+    assert Terminal(client, keyboard, "wave").update(parse_keys("", COMMANDS, KEYS))
+    assert client.asked == [("success", ""), ("failure", reason)]
+    assert asked == ["why (1: dropped  2: missed; or in words): "]

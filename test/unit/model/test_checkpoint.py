@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import pickle
+import re
+import shutil
 import sys
 import unicodedata
 from pathlib import Path
@@ -15,6 +17,7 @@ from safetensors.torch import load_file
 
 from vla_adapter_ros.errors import CheckpointError, ObservationError
 from vla_adapter_ros.model import VlaAdapter, VlaAdapterPolicy, checkpoint_location, preset
+from vla_adapter_ros.model.checkpoint_files import checkpoint_name
 from vla_adapter_ros.model.checkpoint_location import ALLOWED, find_checkpoint
 from vla_adapter_ros.model.weights import read_plain_pt, read_safetensors, stored_tensors
 
@@ -258,3 +261,26 @@ def test_long_and_foreign_instructions_with_the_word_list(tiny_policy: VlaAdapte
     assert np.isfinite(tiny_policy.predict(frame[0], "nimm den Würfel", frame[1])).all()
     with pytest.raises(ObservationError, match="not text"):
         tiny_policy.predict(frame[0], None, frame[1])  # type: ignore[arg-type]
+
+
+def test_a_checkpoint_is_called_by_its_name_and_its_weights(tmp_path: Path) -> None:
+    first = write_official(tmp_path / "lift")
+    name = checkpoint_name(first)
+    assert re.fullmatch(r"lift@[0-9a-f]{8}", name)
+    assert checkpoint_name(Path(shutil.copytree(first, tmp_path / "copy" / "lift"))) == name
+    (first / "README.md").write_text("what it is")
+    assert checkpoint_name(first) == name
+    head = next(first.glob("action_head*.pt"))
+    weights = torch.load(head, weights_only=True)
+    torch.save(weights, head)
+    name, size = checkpoint_name(first), head.stat().st_size
+    weights[list(weights)[len(weights) // 2]].view(-1)[0] += 1
+    torch.save(weights, head)
+    assert head.stat().st_size == size and checkpoint_name(first) != name
+    for place, called in {
+        "run7/checkpoints/step_00000500": "run7/step_00000500@",
+        "run7/step_00000500": "run7/step_00000500@",
+        "models--someone--lifter/snapshots/abc123": "lifter@",
+    }.items():
+        (tmp_path / place).mkdir(parents=True)
+        assert checkpoint_name(tmp_path / place).startswith(called)

@@ -282,7 +282,7 @@ def test_rerecord_drops_the_current_the_pending_or_the_last_episode(start_sessio
 
 
 def wait_for_savers(session):
-    session._saver._thread.submit(lambda: None).result(20)
+    session._ended.saver._thread.submit(lambda: None).result(20)
 
 
 @pytest.mark.parametrize(

@@ -9,10 +9,11 @@ from vla_adapter_ros.dataset import layout
 from vla_adapter_ros.dataset.mapped import MappedDataset
 from vla_adapter_ros.dataset.mapping import dimension_names
 from vla_adapter_ros.dataset.opening import Dataset, stored_reader
+from vla_adapter_ros.dataset.outcome import COLUMNS
 
 _CARRIED = (
     layout.STATE, layout.ACTION, layout.STAMP, layout.AGE, layout.CONTROL_SOURCE, "timestamp",
-    *layout.INDEX_FEATURES,
+    *layout.INDEX_FEATURES, *COLUMNS,
 )  # fmt: skip
 
 

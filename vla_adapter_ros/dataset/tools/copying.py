@@ -14,6 +14,7 @@ from vla_adapter_ros.dataset.column_statistics import empty_histogram, image_his
 from vla_adapter_ros.dataset.depth import DepthCoding, coding_of
 from vla_adapter_ros.dataset.mapped import MappedDataset
 from vla_adapter_ros.dataset.opening import Dataset
+from vla_adapter_ros.dataset.outcome import INTERVENTION
 from vla_adapter_ros.dataset.remux import CODECS, copy_video, video_codec
 from vla_adapter_ros.dataset.video import VideoEncoder, VideoSettings
 from vla_adapter_ros.errors import DatasetError
@@ -36,7 +37,8 @@ def recorded_columns(
 
     Returns:
         State (T, S) and action (T, A), float64; stamps (T,) [s] and ages (T, streams) [s], NaN where they
-        were not recorded; control sources (T,). Then what is to be said about its times; empty: nothing.
+        were not recorded; control sources (T,); interventions, bool (T,), where they were recorded. Then what
+        is to be said about its times; empty: nothing.
 
     Raises:
         DatasetError: a column is missing, or holds what the contract does not allow.
@@ -68,6 +70,8 @@ def recorded_columns(
             f"{layout.CONTROL_SOURCES}"
         )
     columns[layout.CONTROL_SOURCE] = leaders
+    if INTERVENTION in source:
+        columns[INTERVENTION] = source[INTERVENTION].astype(bool)
     return columns, timing
 
 

@@ -16,6 +16,7 @@ from vla_adapter_ros.dataset.opening import Dataset
 from vla_adapter_ros.dataset.store import DatasetStore
 from vla_adapter_ros.dataset.tools.copying import recorded_columns, write_video
 from vla_adapter_ros.dataset.tools.import_report import EpisodeReport, describe_tasks
+from vla_adapter_ros.dataset.trial_facts import carried_notes, read_labels, read_notes
 from vla_adapter_ros.dataset.video import VideoSettings
 from vla_adapter_ros.errors import DatasetError
 from vla_adapter_ros.texts import visible
@@ -62,6 +63,7 @@ class DatasetImporter:
         self, root: str | Path, contract: Contract, *, codec: str = "h264", crf: int = 18, gop: int = 10
     ) -> None:
         self._store = DatasetStore(root, contract, VideoSettings(codec, crf, gop), copies=True)
+        self._notes: tuple[Dataset, list[dict[str, Any]]] | None = None  # of the data set that came last
 
     def import_episode(
         self,
@@ -113,6 +115,7 @@ class DatasetImporter:
             store.remove_videos(videos.values())
             raise
         facts_kept = {
+            **self._carried(dataset, episode),
             "source": f"{dataset.root.name}, episode {facts.number}, rows {rows.start} to {rows.stop - 1}",
             **({"timing": timing} if timing else {}),
             **(notes or {}),
@@ -136,6 +139,13 @@ class DatasetImporter:
                 continue
             remarks = done.remarks + ([f"times: {done.timing}"] if done.timing else [])
             yield EpisodeReport(done.summary.index, source, done.summary.frames, done.summary.task, remarks)
+
+    def _carried(self, dataset: Dataset, episode: int) -> dict[str, Any]:
+        """What a copy keeps of an episode's notes."""
+        if self._notes is None or self._notes[0] is not dataset:
+            entries = zip(read_notes(dataset), read_labels(dataset), strict=True)
+            self._notes = dataset, [carried_notes(entry, label) for entry, label in entries]
+        return self._notes[1][episode]
 
     def close(self) -> None:
         """Let others write to the data set. One with episodes gets its README.md, unless it has one."""
