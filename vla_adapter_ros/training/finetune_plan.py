@@ -18,11 +18,12 @@ from vla_adapter_ros.training.data.data_sources import OpenSource, Source, open_
 from vla_adapter_ros.training.data.image_store import training_images
 from vla_adapter_ros.training.data.preflight import inspect_data
 from vla_adapter_ros.training.data.preflight_checks import Preflight
+from vla_adapter_ros.training.data.row_weights import kept_episodes
 from vla_adapter_ros.training.data.samples import Rows, Samples, compute_statistics
 from vla_adapter_ros.training.data.selection import RowSplit, split_rows
 from vla_adapter_ros.training.progress import Display
 from vla_adapter_ros.training.rope import settle_rope_tables
-from vla_adapter_ros.training.settings import FinetuneSettings
+from vla_adapter_ros.training.settings import FinetuneSettings, OutcomeFilter
 from vla_adapter_ros.training.starting import Start, open_start
 
 
@@ -70,7 +71,16 @@ class FinetunePlan:
             "episodes": sum(source.data.num_episodes for source in self.sources),
             "frames": sum(source.data.num_frames for source in self.sources),
             "init": self.start.name,
+            **self._labels,
         }
+
+    @property
+    def _labels(self) -> dict[str, Any]:
+        """Which episodes of each data set are learned from, where that depends on labels, which change."""
+        if self.settings.outcome is OutcomeFilter.ANY:
+            return {}
+        kept = (kept_episodes(source.data, self.settings.outcome) for source in self.sources)
+        return {"kept_episodes": ["".join("01"[keep] for keep in one) for one in kept]}
 
     def open_policy(self, device: torch.device | str = "cpu") -> VlaAdapterPolicy:
         """The policy or backbone to train, with the preprocessing that it has afterwards.

@@ -25,6 +25,8 @@ OLD_KEYS = {
     "checkpoints": {"held_out_loss": "validation_loss"},
 }
 """Names of version 0.1 by kind of record: old to new."""
+_ADDED = {"intervention_weight": 1.0, "outcome": "any"}
+"""Settings that earlier versions did not know, and what they did."""
 
 
 def rename_old_keys(kind: str, stored: Mapping[str, Any]) -> dict[str, Any]:
@@ -35,6 +37,8 @@ def rename_old_keys(kind: str, stored: Mapping[str, Any]) -> dict[str, Any]:
         stored: As it was read.
     """
     renamed = {OLD_KEYS[kind].get(name, name): value for name, value in stored.items()}
+    if kind == "settings":
+        renamed = _ADDED | renamed
     if kind == "settings" and "take" in renamed:  # was `last` or `best`
         renamed["load_best"] = renamed.pop("take") == "best"
     if kind == "report" and isinstance(renamed.get("instructions"), Mapping):

@@ -66,6 +66,14 @@ class Padding(Choice):
     DROP = "drop"
 
 
+class OutcomeFilter(Choice):
+    """Which episodes are learned from, by how they ended."""
+
+    ANY = "any"
+    SUCCESS = "success"
+    NOT_FAILURE = "not-failure"
+
+
 class Augmentation(Choice):
     """Augmentation of images, see `data.augmentation`."""
 
@@ -241,6 +249,22 @@ class FinetuneSettings:
             "that do not say count as human",
         ),
     ] = (0.0, 1.0, 0.0)
+    intervention_weight: Annotated[
+        NotNegative,
+        _setting(
+            "data",
+            "factor on the rows in which a human corrected the policy, on top of source_weights; more than 1 "
+            "draws corrections more often than other demonstrations, 0 leaves them out",
+        ),
+    ] = 1.0
+    outcome: Annotated[
+        OutcomeFilter,
+        _setting(
+            "data",
+            "episodes that are learned from: any; success: those that were labeled so; not-failure: all but "
+            "those that were labeled as failures",
+        ),
+    ] = OutcomeFilter.ANY
     workers: Annotated[
         Annotated[Whole, Field(ge=-1)],
         _setting(

@@ -19,6 +19,7 @@ from vla_adapter_ros.training.data.augmentation import prepare_preprocessing
 from vla_adapter_ros.training.data.batches import BatchMaker, draws_of, load_batches, worker_count
 from vla_adapter_ros.training.data.data_sources import open_sources
 from vla_adapter_ros.training.data.image_store import training_images
+from vla_adapter_ros.training.data.row_weights import RowWeights
 from vla_adapter_ros.training.data.samples import Samples, compute_statistics, read_rows
 from vla_adapter_ros.training.data.selection import pick_rows
 from vla_adapter_ros.training.settings import FinetuneSettings
@@ -48,7 +49,7 @@ def prepare(root, backbone, chosen: FinetuneSettings, limit: int | None = None):
     sources, contract = open_sources(root)
     policy = prepare_preprocessing(backbone, chosen)
     images = training_images(sources, contract, policy, chosen, limit=limit)
-    samples = Samples.join(read_rows(sources, contract, chosen.source_weights), images)
+    samples = Samples.join(read_rows(sources, contract, RowWeights.of(chosen)), images)
     torch.manual_seed(0)
     statistics = compute_statistics("data", samples, contract)
     policy = policy.with_new_head(

@@ -30,6 +30,8 @@ def test_settings_of_0_1_are_those_of_today_under_other_names():
     assert not FinetuneSettings(**rename_old_keys("settings", {"steps": 1, "take": "last"})).load_best
     today = json.loads(json.dumps(dataclasses.asdict(settings)))
     assert rename_old_keys("settings", today) == today
+    added = {name: rename_old_keys("settings", {})[name] for name in ("intervention_weight", "outcome")}
+    assert added == {name: today[name] for name in added}  # so that a training of then can go on
     assert set(OLD_KEYS["settings"].values()) <= set(today)
 
 

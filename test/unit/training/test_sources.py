@@ -12,6 +12,7 @@ from training_samples import CONTRACT, TASKS, make_dataset
 from vla_adapter_ros.contract import write_contract
 from vla_adapter_ros.errors import ContractMismatch, DatasetError, MappingError, TrainingError
 from vla_adapter_ros.training.data.data_sources import Source, open_sources, parse_source
+from vla_adapter_ros.training.data.row_weights import RowWeights
 from vla_adapter_ros.training.data.samples import compute_statistics, load_samples, read_rows
 
 
@@ -52,7 +53,7 @@ def test_rows_of_the_second_follow_those_of_the_first(two):
     opened, contract = open_sources([str(a), f"{b}=0.5"])
     assert contract == CONTRACT
     samples = load_samples(
-        opened, contract, lambda images: images[..., ::2, ::2, :], 56, source_weights=(0.0, 1.0, 0.4)
+        opened, contract, lambda images: images[..., ::2, ::2, :], 56, weights=RowWeights((0.0, 1.0, 0.4))
     )
     assert samples.names == ("a", "b")
     assert samples.dataset.tolist() == [0] * 20 + [1] * 10

@@ -16,6 +16,7 @@ from vla_adapter_ros.training.data.data_sources import OpenSource
 from vla_adapter_ros.training.data.image_store import training_images
 from vla_adapter_ros.training.data.preflight_checks import Preflight, check_files, check_rows
 from vla_adapter_ros.training.data.preflight_page import write_page
+from vla_adapter_ros.training.data.row_weights import RowWeights
 from vla_adapter_ros.training.data.samples import Rows, read_rows, require_fit
 from vla_adapter_ros.training.settings import FinetuneSettings
 
@@ -60,7 +61,7 @@ def inspect_data(
         if page is not None:
             write_page(page, found, None, None, settings, augmentation, facts)
         found.require_pass(page)
-    rows = read_rows(sources, robot, settings.source_weights)
+    rows = read_rows(sources, robot, RowWeights.of(settings))
     found = check_rows(sources, rows, settings, policy.tokenizer, policy.config.chunk)
     found = dataclasses.replace(found, findings=(*files, *found.findings))
     if page is not None:

@@ -8,18 +8,15 @@ from dataclasses import dataclass
 import numpy as np
 
 from vla_adapter_ros.contract import Contract
-from vla_adapter_ros.dataset.layout import ACTION, CONTROL_SOURCE, HUMAN, STATE
+from vla_adapter_ros.dataset.layout import ACTION, STATE
 from vla_adapter_ros.dataset.opening import Dataset
-from vla_adapter_ros.dataset.quality.samples import CONTROL_SOURCES
 from vla_adapter_ros.dataset.quality.value_ranges import HARDLY_MOVES
 from vla_adapter_ros.dataset.start_pose import StartPose, start_pose
 from vla_adapter_ros.errors import TrainingError
 from vla_adapter_ros.model import Statistics
 from vla_adapter_ros.training.data.data_sources import OpenSource
 from vla_adapter_ros.training.data.image_store import ImageStore
-
-SOURCE_WEIGHTS = (0.0, 1.0, 0.0)
-"""Weights of rows by who was in control: none, human, policy."""
+from vla_adapter_ros.training.data.row_weights import RowWeights, weigh_rows
 
 
 @dataclass(frozen=True)
@@ -96,7 +93,7 @@ def load_samples(
     *,
     crop: float = 1.0,
     limit: int | None = None,
-    source_weights: tuple[float, float, float] = SOURCE_WEIGHTS,
+    weights: RowWeights | None = None,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Samples:
     """Read data sets.
@@ -107,8 +104,7 @@ def load_samples(
         resize: Camera images to the model's size, see `ImageStore`.
         size: The model's image size [px].
         crop, limit: See `ImageStore`.
-        source_weights: Of rows by who was in control: none, human, policy. Data sets that do not say count
-            as recorded by a human.
+        weights: How often rows are drawn; None: those led by a human, each equally often.
         progress: Called with (episodes done, episodes).
 
     Raises:
@@ -116,7 +112,7 @@ def load_samples(
         DatasetError: it is damaged.
     """
     sources = _as_sources(data)
-    rows = read_rows(sources, contract, source_weights)
+    rows = read_rows(sources, contract, weights)
     images = ImageStore(
         [source.data for source in sources], contract.camera_names, resize, size, crop=crop, limit=limit,
         progress=progress,
@@ -127,16 +123,16 @@ def load_samples(
 def read_rows(
     data: Dataset | Sequence[OpenSource],
     contract: Contract,
-    source_weights: tuple[float, float, float] = SOURCE_WEIGHTS,
+    weights: RowWeights | None = None,
 ) -> Rows:
     """Read the tables of data sets; arguments and errors as of `load_samples`."""
-    sources = _as_sources(data)
+    sources, weights = _as_sources(data), weights or RowWeights()
     parts: list[dict[str, np.ndarray]] = []
     tasks: dict[str, int] = {}
     episodes, start = 0, 0
     for number, source in enumerate(sources):
         require_fit(source.data, contract)
-        part = _read_source(source, contract, source_weights, tasks)
+        part = _read_source(source, contract, weights, tasks)
         for name in ("first", "last", "until"):
             part[name] += start
         part["waypoint"][part["waypoint"] >= 0] += start
@@ -231,7 +227,7 @@ def _as_sources(data: Dataset | Sequence[OpenSource]) -> Sequence[OpenSource]:
 
 
 def _read_source(
-    source: OpenSource, contract: Contract, source_weights: tuple[float, ...], tasks: dict[str, int]
+    source: OpenSource, contract: Contract, weights: RowWeights, tasks: dict[str, int]
 ) -> dict[str, np.ndarray]:
     """Columns of one data set, rows counted from 0; new instructions are added to `tasks`."""
     data = source.data
@@ -242,19 +238,7 @@ def _read_source(
     state = joined[STATE].astype(np.float64).reshape(count, -1)
     action = joined[ACTION].astype(np.float64).reshape(count, -1)
     _require_finite(data, state, action)
-    control = joined[CONTROL_SOURCE].astype(int) if CONTROL_SOURCE in joined else np.full(count, HUMAN)
-    known = np.isin(control, list(CONTROL_SOURCES))
-    if not known.all():
-        raise TrainingError(
-            f"{data.root}: {CONTROL_SOURCE} = {control[~known][0]}: allowed are {CONTROL_SOURCES}"
-        )
-    weight = np.asarray(source_weights, dtype=np.float64)[control] * source.weight
-    if not (weight > 0).any():
-        wanted = [who for n, who in CONTROL_SOURCES.items() if source_weights[n] > 0]
-        raise TrainingError(
-            f"{data.root}: no row in which a {' or a '.join(wanted) or 'human'} was in control: nothing to "
-            f"learn from"
-        )
+    weight = weigh_rows(data, joined, weights) * source.weight
     first, last, until = (np.empty(count, np.int64) for _ in range(3))
     waypoint = np.full(count, -1)
     closed = is_closed(action, contract)
