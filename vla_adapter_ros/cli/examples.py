@@ -3,7 +3,7 @@
 GROUPS = {
     "try": ("demo",),
     "data": ("record", "collect-demos", "dataset"),
-    "train": ("finetune", "evaluate", "checkpoint"),
+    "train": ("finetune", "evaluate", "checkpoint", "trials"),
     "robot": ("doctor", "contract", "measure", "bringup"),
     "operate": (
         "status",
@@ -82,6 +82,14 @@ EXAMPLES = {
     ("checkpoint", "verify"): ["checkpoint verify out/checkpoint"],
     ("checkpoint", "convert"): [
         "checkpoint convert official out/adopted --platform libero --contract my_arm.yaml"
+    ],
+    ("trials",): [
+        "trials runs",
+        "trials runs more_runs --compare lift_v1 lift_v2 --csv out/trials.csv",
+    ],
+    ("dataset", "label"): [
+        "dataset label runs --episodes 3 --outcome failure --reason dropped",
+        "dataset label runs --episodes 0-2,4 --outcome success",
     ],
     ("dataset", "info"): ["dataset info demos"],
     ("dataset", "check"): ["dataset check demos --strict"],

@@ -37,6 +37,7 @@ from vla_adapter_ros.cli.parser import CommandParser, MainParser, add_descriptio
 from vla_adapter_ros.cli.record import add_record_command
 from vla_adapter_ros.cli.scene import add_scene_command
 from vla_adapter_ros.cli.status import add_status_commands
+from vla_adapter_ros.cli.trials import add_trials_command
 from vla_adapter_ros.errors import VlaAdapterError
 from vla_adapter_ros.nodes.common_parameters import CommonParameters
 from vla_adapter_ros.nodes.graph import graph_environment
@@ -118,6 +119,7 @@ def _parser() -> CommandParser:
     add_record_command(commands)
     add_checkpoint(commands)
     add_dataset_command(commands)
+    add_trials_command(commands)
     add_benchmark_command(commands)
     add_descriptions(parser, EXAMPLES)
     return parser
