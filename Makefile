@@ -2,6 +2,7 @@
 # make console    the simulated arm and the operator's pages: http://localhost:8088/
 # make test       every test that finishes quickly; what CI runs beside make lint
 # make test-all   the same plus long fault, crash and multi-process runs
+# make test-browser  a real Chromium operates the console, with the simulated arm behind it
 # make lint       style, docstrings, spelling and types, in two minutes the first time (an environment of its own);
 #                 make types does the types alone
 # make setup      the environment alone, in .venv
@@ -28,7 +29,7 @@ endif
 
 RUN := env AMENT_PREFIX_PATH=$(V)$(if $(AMENT_PREFIX_PATH),:$(AMENT_PREFIX_PATH)) PATH=$(V)/bin:$(PATH)
 
-.PHONY: setup demo console test test-all record-demo train-demo pretrain judge judge-0.4 judge-0.6 judge-depth judge-checkers docs reference lint types clean
+.PHONY: setup demo console test test-all test-browser record-demo train-demo pretrain judge judge-0.4 judge-0.6 judge-depth judge-checkers docs reference lint types clean
 
 setup: $(V)/.installed
 
@@ -85,6 +86,14 @@ test: QUICK := -m "not slow"
 test test-all: setup
 	@status=0; $(RUN) $(UNIT_TESTS) $(QUICK) $(TEST_ARGS) || status=1; \
 	$(RUN) $(ROS_TESTS) $(QUICK) $(TEST_ARGS) || status=1; exit $$status
+
+# A real Chromium in front of the console: the system's, or that of CHROMIUM=PATH.
+$(V)/.browser: requirements/browser.txt $(V)/.packages
+	@$(V)/bin/pip install -q -r requirements/browser.txt
+	@touch $@
+
+test-browser: setup $(V)/.browser
+	@$(RUN) $(V)/bin/python -m pytest test/browser $(TEST_ARGS)
 
 record-demo: setup
 	@$(RUN) $(V)/bin/vla-adapter collect-demos $(RECORD_ARGS)

@@ -12,7 +12,7 @@ import pytest
 PACKAGE = Path(__file__).resolve().parents[2] / "vla_adapter_ros"
 ALLOWED = {  # room -> our rooms that it may import
     "contract": set(),
-    "console": {"contract", "control", "dataset"},
+    "console": {"contract", "control", "dataset", "trials"},
     "control": {"contract"},
     "capsule": {"contract", "control", "observation"},
     "commissioning": {"contract", "control", "dataset", "observation", "recorder", "simulation"},

@@ -17,6 +17,7 @@ from vla_adapter_ros.dataset import layout
 from vla_adapter_ros.dataset.reader import DatasetReader
 from vla_adapter_ros.errors import DatasetError, VlaAdapterError
 from vla_adapter_ros.paths import locate
+from vla_adapter_ros.trials.trial import Trial, read_trials
 
 THUMBNAIL = 240  # width [px]
 MOST_POINTS = 600  # of a curve
@@ -58,6 +59,7 @@ class EpisodeStore:
         self.root = locate(root)
         self._lock = threading.Lock()
         self._stamp, self._reader = 0.0, None  # type: float, DatasetReader | None
+        self._read_trials = functools.lru_cache(maxsize=1)(lambda version: read_trials([self.root]))
         self._thumbnail = functools.lru_cache(maxsize=256)(self._make_thumbnail)
 
     def rows(self) -> list[EpisodeRow]:
@@ -76,6 +78,13 @@ class EpisodeStore:
         """The instructions of the data set, in its order."""
         try:
             return list(self._open().tasks)
+        except VlaAdapterError:
+            return []
+
+    def trials(self) -> list[Trial]:
+        """The runs of policies among them, in the order in which they began."""
+        try:
+            return self._read_trials(self._version())
         except VlaAdapterError:
             return []
 
@@ -153,6 +162,11 @@ class EpisodeStore:
             if episode.number == number:
                 return reader, place
         raise DatasetError(f"{self.root}: no episode {number}")
+
+    def _version(self) -> tuple[float, ...]:
+        """Changes whenever an episode is added, or something is said of one."""
+        files = (self.root / layout.INFO, self.root / layout.RECORDINGS)
+        return tuple(file.stat().st_mtime if file.is_file() else 0.0 for file in files)
 
     def _open(self) -> DatasetReader:
         info = self.root / layout.INFO

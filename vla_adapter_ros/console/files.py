@@ -13,6 +13,7 @@ from vla_adapter_ros.console.console import Console
 from vla_adapter_ros.console.episodes import EpisodeStore
 from vla_adapter_ros.console.runs import RunStore
 from vla_adapter_ros.errors import DatasetError, VlaAdapterError
+from vla_adapter_ros.trials.table import to_csv
 
 # A page that lies in a folder may be somebody else's: it shows text and pictures, and runs nothing.
 SANDBOX = "sandbox; default-src 'none'; img-src data:; style-src 'unsafe-inline'"
@@ -57,6 +58,12 @@ def add_files(application: FastAPI, current: Callable[[], Console | None]) -> No
     async def video(number: int, camera: str) -> Response:
         found = await run_in_threadpool(lambda: episodes().clip(number, camera))
         return FileResponse(found.path, media_type="video/mp4")
+
+    @application.get("/trials.csv")
+    async def trials() -> Response:
+        text = await run_in_threadpool(lambda: to_csv(episodes().trials()))
+        headers = {"content-disposition": 'attachment; filename="trials.csv"'}
+        return Response(text, media_type="text/csv; charset=utf-8", headers=headers)
 
     @application.get("/runs/{name}/{page}")
     async def run_page(name: str, page: str) -> Response:

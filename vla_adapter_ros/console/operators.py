@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 
 GONE_S = 3.0
 """A page that has not been heard for so long is gone, and with it its place."""
+LOADS_S = 15.0
+"""So long a page may take to load before it must be heard, on a slow phone or a busy computer."""
 RELOAD_S = 5.0
 """A page that is loaded again is opened before the old one closes: it inherits its place within this time."""
 ANSWER_S = 10.0
@@ -20,7 +22,7 @@ class Viewer:
 
     Attributes:
         name: What the others see of it, such as its address.
-        heard: When it was heard last [s].
+        heard: When it was heard last [s]; of a page that still loads, by when it must be heard.
         entered: When it was opened [s].
         asked: When it asked for the operator's place [s]; infinite: it did not.
     """
@@ -46,7 +48,7 @@ class Operators:
     def enter(self, viewer: str, name: str, now: float) -> None:
         """A page was opened."""
         self._settle(now)
-        self._viewers[viewer] = Viewer(name, now, now)
+        self._viewers[viewer] = Viewer(name, now + LOADS_S, now)
         self._operator = self._operator or viewer
 
     def hear(self, viewer: str, now: float) -> None:
@@ -69,7 +71,7 @@ class Operators:
         """How long ago the operator's page was heard [s]; infinite: nobody operates."""
         self._settle(now)
         holder = self._viewers.get(self._operator)
-        return now - holder.heard if holder is not None else math.inf
+        return max(now - holder.heard, 0.0) if holder is not None else math.inf
 
     def ask(self, viewer: str, now: float) -> str:
         """A page asks for the operator's place; returns what to tell it."""

@@ -14,6 +14,7 @@ from vla_adapter_ros.console.elements import LiveLink, StopButton
 from vla_adapter_ros.console.record_section import RecordSection
 from vla_adapter_ros.console.run_section import RunSection
 from vla_adapter_ros.console.training_section import TrainingSection
+from vla_adapter_ros.console.trials_section import TrialsSection
 from vla_adapter_ros.console.views import Answer, RobotView
 
 REFRESH_S = 0.25
@@ -30,6 +31,7 @@ class Section(Protocol):
 SECTIONS: dict[str, Callable[[Page], Section]] = {
     "Run": RunSection,
     "Record": RecordSection,
+    "Trials": TrialsSection,
     "Training": TrainingSection,
 }
 

@@ -9,6 +9,7 @@ from nicegui import ui
 
 from vla_adapter_ros.choices import FASTEST, SLOWEST
 from vla_adapter_ros.console.elements import Cameras, Figure, Plots
+from vla_adapter_ros.console.tables import Table
 from vla_adapter_ros.console.views import Answer, RobotView
 
 if TYPE_CHECKING:
@@ -47,9 +48,9 @@ class RunSection:
                             "no-caps outline"
                         )
                 self._build_speed()
-                self._facts = _Table("Facts", ("", ""))
-                self._streams = _Table("Streams", ("Stream", "Rate", "Age"))
-                self._nodes = _Table("Nodes", ("Node", "State"))
+                self._facts = Table("Facts", ("", ""))
+                self._streams = Table("Streams", ("Stream", "Rate", "Age"))
+                self._nodes = Table("Nodes", ("Node", "State"))
 
     async def refresh(self, view: RobotView) -> None:
         """Show the newest."""
@@ -112,44 +113,6 @@ class RunSection:
     async def _set_speed(self) -> None:
         speed = float(self._speed.value)
         await self._page.command(lambda: self._page.console.robot.set_speed(speed))
-
-
-class _Table:
-    """A small table that changes only where its content does.
-
-    Args:
-        title: What it shows, for those who cannot see it.
-        columns: Titles; all empty: no head.
-    """
-
-    def __init__(self, title: str, columns: tuple[str, ...]) -> None:
-        self._rows: list[tuple[str, ...]] | None = None
-        with ui.element("table").classes("facts").props(f'aria-label="{title}"'):
-            if any(columns):
-                with ui.element("thead"), ui.element("tr"):
-                    for column in columns:
-                        with ui.element("th").props("scope=col"):
-                            ui.label(column)
-            self._body = ui.element("tbody")
-        self._cells: list[list[ui.label]] = []
-
-    def fill(self, rows: list[tuple[str, ...]]) -> None:
-        """Show these rows."""
-        if len(rows) != len(self._cells):
-            self._body.clear()
-            with self._body:
-                self._cells = [self._row(row) for row in rows]
-        for cells, row in zip(self._cells, rows, strict=True):
-            for cell, text in zip(cells, row, strict=True):
-                cell.set_text(text)
-
-    def _row(self, row: tuple[str, ...]) -> list[ui.label]:
-        cells = []
-        with ui.element("tr"):
-            for text in row:
-                with ui.element("td"):
-                    cells.append(ui.label(text))
-        return cells
 
 
 def _why(view: RobotView) -> str:

@@ -176,7 +176,12 @@ def make_application(current: Callable[[], Console | None]) -> FastAPI:
         build_page(console, console.new_page(address))
 
     ui.run_with(
-        application, title="Robot console", tailwind=False, show_welcome_message=False, reconnect_timeout=10.0
+        application,
+        title="Robot console",
+        language="en-US",
+        tailwind=False,
+        show_welcome_message=False,
+        reconnect_timeout=10.0,
     )
     return application
 

@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from vla_adapter_ros.console.operators import ANSWER_S, GONE_S, RELOAD_S, Operators
+from vla_adapter_ros.console.operators import ANSWER_S, GONE_S, LOADS_S, RELOAD_S, Operators
 
 
 @pytest.fixture
@@ -85,6 +85,15 @@ def test_a_watcher_does_not_inherit(two):
 def test_how_long_ago_the_operator_was_heard(two):
     two.hear("a", 2.0)
     assert two.operator_heard(2.0 + GONE_S - 1.0) == pytest.approx(GONE_S - 1.0)
+
+
+def test_a_page_that_loads_slowly_keeps_its_place_for_a_while():
+    operators = Operators()
+    operators.enter("slow", "page 1", 0.0)
+    operators.enter("fast", "page 2", 1.0)
+    assert operators.operates("slow", LOADS_S) and operators.operator_heard(LOADS_S) == 0.0
+    operators.hear("fast", LOADS_S + GONE_S)
+    assert not operators.operates("slow", LOADS_S + GONE_S + 0.1)
 
 
 def test_a_stranger_cannot_ask():

@@ -1,0 +1,80 @@
+"""A real browser in front of a console with real nodes behind it; skipped where one of them is not here."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("rclpy", reason="ROS 2 is not installed: make setup brings rclpy")
+pytest.importorskip("playwright", reason="no playwright here: make test-browser brings it")
+
+from operator_page import SCENE, OperatorPage, free_port
+from playwright.sync_api import sync_playwright
+
+from vla_adapter_ros.cli.client import GraphClient
+from vla_adapter_ros.contract import read_contract
+from vla_adapter_ros.nodes.graph import node_list
+from vla_adapter_ros.nodes.process_runner import GraphRunner
+
+NAMES = ("chromium", "chromium-browser", "google-chrome")
+
+
+def chromium_path() -> str:
+    return os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, NAMES)), "")
+
+
+@pytest.fixture(scope="session")
+def chromium():
+    path = chromium_path()
+    if not path:
+        pytest.skip("no Chromium here: apt-get install chromium, or name one with CHROMIUM=PATH")
+    with sync_playwright() as driver:
+        arguments = ["--no-sandbox"] if os.geteuid() == 0 else []
+        browser = driver.chromium.launch(executable_path=path, args=arguments)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(scope="session")
+def robot(tmp_path_factory):
+    """The simulated Franka with its policy, a recorder and a console; `robot.url` is the console's."""
+    folder = tmp_path_factory.mktemp("console")
+    port = free_port()
+    nodes = node_list(
+        lock_step=True,
+        seed=SCENE,
+        client=True,
+        console=True,
+        record=str(folder / "recorded"),
+        runs=str(folder),
+    )
+    for node in nodes:
+        if node.kind == "console":
+            node.parameters["port"] = port
+    with GraphRunner(nodes, folder / "logs") as graph:
+        with GraphClient(read_contract("franka_sim"), graph.check_alive) as client:
+            client.url, client.dataset = f"http://localhost:{port}/", Path(folder / "recorded")
+            yield client
+
+
+@pytest.fixture
+def open_page(chromium, robot):
+    """Open a page: `open_page(size=(width, height))`; all are closed after the test."""
+    with ExitStack() as opened:
+
+        def open_one(**options) -> OperatorPage:
+            page = OperatorPage(chromium, robot.url, **options)
+            opened.callback(page.close)
+            return page
+
+        yield open_one
+
+
+@pytest.fixture
+def page(open_page):
+    """A page that operates the robot."""
+    return open_page()
