@@ -17,7 +17,6 @@ from vla_adapter_ros.paths import locate
 if TYPE_CHECKING:
     from vla_adapter_ros.capsule.contents import Capsule
 
-SAVED_WITHIN_S = 120.0  # a minute of video in PNG takes a slow disk a while
 _POLICY_OPTIONS = ("device", "dtype", "threads")
 FILE_HELP = "a capsule, as `vla-adapter capsule save` or a fault wrote it"
 
@@ -64,39 +63,18 @@ def add_capsule_command(commands: Any) -> None:
 
 
 def _save(options: argparse.Namespace) -> int:
-    from std_srvs.srv import Trigger
+    from vla_adapter_ros.nodes.capsule_client import save_capsules
 
-    from vla_adapter_ros.nodes.addressee import find_services
-
-    answers = []
     with make_client(options.namespace) as client:
         try:
-            for name in find_services(client, "save_capsule", options.wait):
-                answers.append(client.service(Trigger, name).call(Trigger.Request(), SAVED_WITHIN_S))
+            paths, refusals = save_capsules(client, options.wait, with_images=not options.no_images)
         except NoAnswerError as error:
             raise explained(error) from None
-    for answer in answers:
-        if not answer.success:
-            print(f"refused: {answer.message}")
-    paths = [Path(answer.message) for answer in answers if answer.success]
-    if paths and all(path.is_file() for path in paths):
-        paths = _joined(paths, with_images=not options.no_images)
+    for refusal in refusals:
+        print(f"refused: {refusal}")
     for path in paths:
         print(path)
     return 0 if paths else 1
-
-
-def _joined(paths: list[Path], *, with_images: bool) -> list[Path]:
-    """The halves as one file, if they are two of different nodes; without pictures where none are wanted."""
-    from vla_adapter_ros.capsule.contents import Capsule
-    from vla_adapter_ros.capsule.merge import join_halves, write_capsule
-
-    if len(paths) == 2:
-        paths = [join_halves(*paths)]
-    if not with_images:
-        for path in paths:
-            write_capsule([Capsule(path)], path, with_images=False)
-    return paths
 
 
 def _show(options: argparse.Namespace) -> int:

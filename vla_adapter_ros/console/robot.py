@@ -39,6 +39,9 @@ class Robot(Protocol):
     def label(self, outcome: str, reason: str) -> Answer:
         """Say how the newest episode ended: success or failure, and why; empty takes back what was said."""
 
+    def save_capsule(self) -> Answer:
+        """Keep what policy and controller did in the last 20 s in a file."""
+
     def put_checkpoint(self, folder: str) -> Answer:
         """Put another checkpoint on the robot; a failure brings the old one back."""
 

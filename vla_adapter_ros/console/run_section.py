@@ -47,6 +47,9 @@ class RunSection:
                         ui.button(title, on_click=lambda name=name: self._command(name)).tooltip(text).props(
                             "no-caps outline"
                         )
+                    ui.button("Keep the last 20 s", on_click=self._save_capsule).tooltip(
+                        "Write a failure capsule: what policy and controller saw and did."
+                    ).props("no-caps outline")
                 self._build_speed()
                 self._facts = Table("Facts", ("", ""))
                 self._streams = Table("Streams", ("Stream", "Rate", "Age"))
@@ -109,6 +112,9 @@ class RunSection:
 
     async def _command(self, name: str) -> None:
         await self._page.command(lambda: self._page.console.robot.command(name))
+
+    async def _save_capsule(self) -> None:
+        await self._page.command(self._page.console.robot.save_capsule)
 
     async def _set_speed(self) -> None:
         speed = float(self._speed.value)

@@ -16,6 +16,7 @@ import uvicorn
 from fastapi import FastAPI, Request, WebSocket, WebSocketDisconnect
 from fastapi.responses import JSONResponse
 from fastapi.staticfiles import StaticFiles
+from nicegui import app as core
 from nicegui import ui
 
 from vla_adapter_ros.console.access import Access
@@ -175,6 +176,7 @@ def make_application(current: Callable[[], Console | None]) -> FastAPI:
             return
         build_page(console, console.new_page(address))
 
+    core.config.quasar_config["loadingBar"] = {"skipHijack": True}  # it has no name for who cannot see it
     ui.run_with(
         application,
         title="Robot console",

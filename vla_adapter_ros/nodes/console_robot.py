@@ -20,6 +20,7 @@ from vla_adapter_ros.nodes.addressee import (
     find_instruct_service,
     find_recorder_service,
 )
+from vla_adapter_ros.nodes.capsule_client import save_capsules
 from vla_adapter_ros.nodes.checkpoint_change import CheckpointChange
 from vla_adapter_ros.nodes.graph_status import INSTRUCTION, GraphStatus, why_nothing_moves
 from vla_adapter_ros.nodes.instruct_client import ANSWER_S, InstructClient
@@ -137,6 +138,15 @@ class RosRobot:
         """Say how the newest episode ended."""
         request = LabelEpisode.Request(episode=-1, outcome=outcome, reason=reason)
         return self._call_recorder(LabelEpisode, "label_episode", request, SAVED_WITHIN_S)
+
+    def save_capsule(self) -> Answer:
+        """Keep what policy and controller did in the last 20 s in a file."""
+        try:
+            paths, refusals = save_capsules(self._client, FOUND_WITHIN_S)
+        except VlaAdapterError as error:
+            return _no(error)
+        saved = [f"Saved: {path}" for path in paths]
+        return Answer(bool(paths), "; ".join([*saved, *refusals]))
 
     def put_checkpoint(self, folder: str) -> Answer:
         """Put another checkpoint on the robot; see `CheckpointChange`."""
