@@ -10,8 +10,8 @@ from bench import CONTRACT, HOME
 
 pytest.importorskip("nicegui", reason="the console is not installed: pip install vla_adapter_ros[console]")
 import simplejpeg
-from console_page import free_port, open_page
 
+from vla_adapter_ros.benchmarks.console_viewer import ConsoleViewer, free_port
 from vla_adapter_ros.nodes.graph import NodeSpec
 
 
@@ -24,16 +24,16 @@ def test_a_page_shows_the_robot_and_stops_it(bench, graph):
     port = free_port()
     bench.start_controller(graph)
     graph([NodeSpec("console", {"port": port})])
-    with open_page(port) as page:
+    with ConsoleViewer(port) as page:
         assert bench.until(lambda: bench.chunks.get_subscription_count() == 3)
         bench.send_chunk(ramp())
 
         def is_shown() -> bool:
-            newest = page.texts[-1]
-            return bool(len(page.pictures) == 2 and newest["chunk"] and newest["measured"])
+            newest = page.texts[-1] if page.texts else {"chunk": None}
+            return bool(len(page.newest) == 2 and newest["chunk"] and newest["measured"])
 
         assert bench.run_until(is_shown), page.texts[-1]
-        image = simplejpeg.decode_jpeg(page.pictures[0][-1])
+        image = simplejpeg.decode_jpeg(page.newest[0])
         camera = CONTRACT.cameras["third_view"]
         assert image.shape == (camera.height, camera.width, 3) and abs(float(image.mean()) - 90) < 3
         newest = page.texts[-1]
@@ -51,7 +51,7 @@ def test_a_console_that_hangs_or_dies_leaves_the_motion_alone(bench, graph):
     port = free_port()
     bench.start_controller(graph)
     console = graph([NodeSpec("console", {"port": port})]).processes["console_node"]
-    with open_page(port) as page:
+    with ConsoleViewer(port) as page:
         assert bench.until(lambda: bench.chunks.get_subscription_count() == 3)
         bench.send_chunk(ramp())
         assert bench.run_until(lambda: len(page.texts) > 2)

@@ -244,18 +244,27 @@ def _wait(work: MovingCore, seconds: float) -> None:
 
 
 @contextlib.contextmanager
-def _two_cores(busy: int) -> Iterator[None]:
-    """Confine this process to two cores, and keep `busy` of them busy with one loop each."""
-    before = os.sched_getaffinity(0)
-    cores = sorted(before)[:2]
+def busy_loops(count: int) -> Iterator[None]:
+    """Keep so many cores busy with one loop each, beginning with the first."""
     loop = "import os,sys\nos.sched_setaffinity(0, {int(sys.argv[1])})\nhere = os.getppid()\n"
     loop += "while os.getppid() == here:\n  for _ in range(10**6): pass\n"
-    loops = [subprocess.Popen([sys.executable, "-c", loop, str(core)]) for core in cores[:busy]]
-    os.sched_setaffinity(0, cores)
+    cores = sorted(os.sched_getaffinity(0))[:count]
+    loops = [subprocess.Popen([sys.executable, "-c", loop, str(core)]) for core in cores]
     try:
         yield
     finally:
         for process in loops:
             process.kill()
             process.wait()
+
+
+@contextlib.contextmanager
+def _two_cores(busy: int) -> Iterator[None]:
+    """Confine this process to two cores, and keep `busy` of them busy with one loop each."""
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, sorted(before)[:2])
+    try:
+        with busy_loops(busy):
+            yield
+    finally:
         os.sched_setaffinity(0, before)

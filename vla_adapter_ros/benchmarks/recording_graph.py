@@ -115,12 +115,18 @@ def left_out(log: Path) -> dict[str, int]:
 
 
 @contextlib.contextmanager
-def sources(folder: Path, contract: Contract) -> Iterator[None]:
-    """Start the publishers; interrupted at the end, they leave their stamps in `folder`."""
+def sources(folder: Path, contract: Contract, *, led: bool = True) -> Iterator[None]:
+    """Start the publishers; interrupted at the end, they leave their stamps in `folder`.
+
+    Args:
+        folder: Holds contract.yaml.
+        contract: What it says.
+        led: Whether commands lead the arm; else a controller may.
+    """
     from vla_adapter_ros.nodes.process_runner import GraphRunner
 
     path = str(folder / "contract.yaml")
-    wanted = {ARM: ["arm", path, str(ARM_HZ), str(folder / f"{ARM}.npy")]}
+    wanted = {ARM: ["arm" if led else "resting_arm", path, str(ARM_HZ), str(folder / f"{ARM}.npy")]}
     for n, name in enumerate(contract.cameras):
         phase = 0.4 * n / contract.rate_hz  # cameras are not triggered together
         log = str(folder / f"{name}.npy")

@@ -58,8 +58,8 @@ def run_camera(contract: Contract, name: str, rate_hz: float, phase_s: float, lo
         np.save(log, np.array(stamps))
 
 
-def run_arm(contract: Contract, rate_hz: float, log: str) -> None:
-    """Publish joint states of a moving arm, and the commands that lead it."""
+def run_arm(contract: Contract, rate_hz: float, log: str, *, led: bool = True) -> None:
+    """Publish joint states of an arm: a moving one with the commands that lead it, or one at rest without."""
     import rclpy
     from sensor_msgs.msg import JointState
 
@@ -67,15 +67,16 @@ def run_arm(contract: Contract, rate_hz: float, log: str) -> None:
 
     node = rclpy.create_node("arm")
     states = node.create_publisher(JointState, contract.joint_state_topic, 10)
-    commands = node.create_publisher(JointState, contract.action.topic, 10)
+    commands = node.create_publisher(JointState, contract.action.topic, 10) if led else None
     middle = {name: sum(limit.position) / 2 for name, limit in contract.limits.items()}
     stamps: list[float] = []
-    motion: Callable[[float], float] = lambda t: 0.2 * float(np.sin(2 * np.pi * t / 4))  # noqa: E731
+    swing = 0.2 if led else 0.0
+    motion: Callable[[float], float] = lambda t: swing * float(np.sin(2 * np.pi * t / 4))  # noqa: E731
     try:
         for number in ticks(rate_hz):
             t = number / rate_hz
             stamp = to_stamp(node.get_clock().now().nanoseconds * 1e-9)
-            closed = int(t / 2) % 2
+            closed = int(t / 2) % 2 if led else 0
             measured = {joint: value + motion(t) for joint, value in middle.items()}
             commanded = {joint: value + motion(t + 0.1) for joint, value in middle.items()}
             values = np.array([commanded.get(joint, 0.0) for joint in contract.action_joints])
@@ -86,7 +87,8 @@ def run_arm(contract: Contract, rate_hz: float, log: str) -> None:
             command = JointState(name=list(contract.action_names), position=values.tolist())
             state.header.stamp = command.header.stamp = stamp
             states.publish(state)
-            commands.publish(command)
+            if commands is not None:
+                commands.publish(command)
             stamps.append(seconds(stamp))
     except KeyboardInterrupt:
         np.save(log, np.array(stamps))
@@ -105,7 +107,7 @@ def main(arguments: list[str]) -> None:
         run_camera(read_contract(contract), name, float(rate), float(phase), log)
     else:
         rate, log = rest
-        run_arm(read_contract(contract), float(rate), log)
+        run_arm(read_contract(contract), float(rate), log, led=kind == "arm")
     rclpy.try_shutdown()
 
 

@@ -82,6 +82,16 @@ def add_benchmark_command(commands: Any) -> None:
     recording.add_argument("--json", type=output_file, help="write the result here")
     recording.set_defaults(run=_recording, simulate=True)
 
+    console = kinds.add_parser(
+        "console", help="the operator's pages beside recorder and controller: cost, and Stop (needs ROS 2)"
+    )
+    console.add_argument("--seconds", type=SECONDS, default=60.0, help="without pages, and again with them")
+    console.add_argument("--viewers", type=COUNT, default=3, help="open pages")
+    console.add_argument("--stops", type=COUNT, default=200, help="how often Stop is pressed")
+    console.add_argument("--busy", type=whole(0), default=2, help="busy loops beside that, one per core")
+    console.add_argument("--json", type=output_file, help="write the result here")
+    console.set_defaults(run=_console, simulate=True)
+
     training = kinds.add_parser(
         "training", help="steps: as the published recipe computes them, and in this package's loop"
     )
@@ -124,6 +134,17 @@ def add_benchmark_command(commands: Any) -> None:
     )  # fmt: skip
     scene.add_argument("--plot", type=output_file, help="draw it here (.png)")
     scene.set_defaults(run=_scene)
+
+
+def _console(options: argparse.Namespace) -> int:
+    from vla_adapter_ros.benchmarks.console import format_result, run_console_benchmark
+
+    result = run_console_benchmark(
+        seconds=options.seconds, viewers=options.viewers, stops=options.stops, busy=options.busy
+    )
+    print(format_result(result))
+    _write(options.json, result)
+    return 0
 
 
 def _inference(options: argparse.Namespace) -> int:
