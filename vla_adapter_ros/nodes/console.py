@@ -6,17 +6,14 @@ import json
 import math
 import os
 import sys
-from collections.abc import Mapping
-from functools import partial
 from pathlib import Path
 from typing import Any
 
-from sensor_msgs.msg import JointState
 from std_msgs.msg import String
 
 from vla_adapter_ros.console.access import Access, load_or_make_token
 from vla_adapter_ros.console.console import Console
-from vla_adapter_ros.console.curves import Curves, WantedRows
+from vla_adapter_ros.console.curves import Curves
 from vla_adapter_ros.console.episodes import EpisodeStore
 from vla_adapter_ros.console.live import LiveHub
 from vla_adapter_ros.console.runs import RunStore
@@ -24,18 +21,15 @@ from vla_adapter_ros.console.server import Address, WebServer
 from vla_adapter_ros.contract import Contract
 from vla_adapter_ros.control.urdf import ROBOT_DESCRIPTION
 from vla_adapter_ros.errors import ConsoleError
-from vla_adapter_ros.msg import ActionChunk
 from vla_adapter_ros.nodes.base import ManagedNode
 from vla_adapter_ros.nodes.configured import Configured
-from vla_adapter_ros.nodes.console_cameras import CameraPictures
 from vla_adapter_ros.nodes.console_figure import FigureSource
 from vla_adapter_ros.nodes.console_robot import RosRobot
-from vla_adapter_ros.nodes.conversions import JointReader, action_of, chunk_of, seconds
+from vla_adapter_ros.nodes.console_streams import ConsoleStreams
 from vla_adapter_ros.nodes.operator_parameters import ConsoleParameters
 from vla_adapter_ros.nodes.process import run
 from vla_adapter_ros.nodes.ros_client import RosClient
-from vla_adapter_ros.nodes.streams import best_effort
-from vla_adapter_ros.nodes.topics import CHUNK_TOPIC, LATCHED, NEWEST
+from vla_adapter_ros.nodes.topics import LATCHED
 from vla_adapter_ros.paths import locate
 
 LOOK_S = 0.2
@@ -80,17 +74,13 @@ class ConfiguredConsole(Configured[ConsoleParameters]):
             episodes=EpisodeStore(parameters.dataset) if parameters.dataset else None,
             runs=RunStore(parameters.runs) if parameters.runs else None,
         )
-        pictures = CameraPictures(client, contract, self._hub, parameters.camera_rate_hz, self._report)
-        node.own(pictures.close)
-        self._measured: dict[str, float] = {}
+        self._streams = ConsoleStreams(
+            client.node, contract, self._hub, self._curves, parameters.camera_rate_hz, node.faults.report
+        )
+        node.own(self._streams.close)
         self._figure = FigureSource(contract)
         if self._figure.awaited:
             client.subscribe(String, ROBOT_DESCRIPTION, lambda m: self._figure.take(m.data), LATCHED)
-        for topic in contract.joint_state_topics:
-            reader = JointReader(contract, topic)
-            client.subscribe(JointState, topic, partial(self._on_joints, reader), best_effort(1))
-        client.subscribe(JointState, contract.action.topic, self._on_command, best_effort(1))
-        client.subscribe(ActionChunk, CHUNK_TOPIC, self._on_chunk, NEWEST)
         node.every(LOOK_S, self._look, steady=True)
         node.get_logger().info(f"console: {self._server.url}")
 
@@ -106,34 +96,10 @@ class ConfiguredConsole(Configured[ConsoleParameters]):
         self._robot.look()
         if self._hub.watched:
             content = self._curves.content(whole=False)
-            figure = self._figure.content(self._measured, self._curves.wanted)
+            figure = self._figure.content(self._streams.measured, self._curves.wanted)
             self._hub.put_text(json.dumps(content | {"figure": figure}, separators=(",", ":")))
         problem = "" if self._server.alive else "the web server has ended: start the node again"
         self.node.diagnose(problem, self._figure.problem, url=self._server.url, pages=len(self._hub))
-
-    def _on_joints(self, reader: JointReader, message: JointState) -> None:
-        with self.node.boundary("joint states"):
-            self._measured.update(reader.positions(message))
-            self._curves.add_measured(
-                seconds(message.header.stamp), action_of_joints(self.contract, self._measured)
-            )
-
-    def _on_command(self, message: JointState) -> None:
-        with self.node.boundary("commands"):
-            row = action_of(message, self.contract)
-            self._curves.add_commanded(seconds(message.header.stamp), list(row))
-
-    def _on_chunk(self, message: ActionChunk) -> None:
-        if not message.num_rows:
-            return
-        with self.node.boundary("chunks"):
-            chunk = chunk_of(message)
-            self._curves.add_chunk(
-                WantedRows(message.sequence, seconds(message.header.stamp), message.rate_hz, chunk.rows)
-            )
-
-    def _report(self, camera: str, why: str) -> None:
-        self.node.faults.report(self.contract.stream_title(camera), why)
 
 
 def full_speed_rows(contract: Contract) -> list[float]:
@@ -148,27 +114,6 @@ def full_speed_rows(contract: Contract) -> list[float]:
         else:  # displacements: what the data calls 1
             rows.append(1.0 if dimension.scale != 1.0 else 0.01)
     return rows
-
-
-def action_of_joints(contract: Contract, measured: Mapping[str, float]) -> list[float]:
-    """The action that would mean where the joints are (A,); NaN where nothing measures a dimension.
-
-    Args:
-        contract: Of the robot.
-        measured: Position by joint [rad or m].
-    """
-    grippers = {gripper.dimension: gripper for gripper in contract.grippers}
-    values = []
-    for dimension, joint in zip(contract.action.dimensions, contract.action_joints, strict=True):
-        if (gripper := grippers.get(dimension.name)) is not None:
-            stroke = gripper.open_position - gripper.closed_position
-            opened = (measured.get(gripper.joint, math.nan) - gripper.closed_position) / stroke
-            values.append(gripper.closed + opened * (gripper.open - gripper.closed))
-        elif contract.action.space.is_delta:
-            values.append(math.nan)
-        else:
-            values.append(measured.get(joint, math.nan) / dimension.scale)
-    return values
 
 
 def _serve(parameters: ConsoleParameters) -> WebServer:

@@ -79,17 +79,9 @@ class RosClient:
         """A client of a service; `name` is relative to the namespace."""
         return ServiceClient(self, kind, name, self._jobs)
 
-    def subscribe(
-        self,
-        kind: type,
-        topic: str,
-        callback: Callable[[Any], None],
-        quality: QoSProfile,
-        *,
-        raw: bool = False,
-    ) -> None:
-        """Call `callback` with each message of a topic, or its bytes if `raw`, from the client's thread."""
-        self.node.create_subscription(kind, topic, callback, quality, raw=raw)
+    def subscribe(self, kind: type, topic: str, callback: Callable[[Any], None], quality: QoSProfile) -> None:
+        """Call `callback` with each message of a topic, from the client's thread."""
+        self.node.create_subscription(kind, topic, callback, quality)
 
     def poll_until(self, condition: Callable[[], bool], patience_s: float, period_s: float = 0.02) -> bool:
         """Look at a condition again and again; False if it did not hold within so long [s]."""
