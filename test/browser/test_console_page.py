@@ -24,7 +24,7 @@ def at_rest(robot):
 
 def test_the_named_cube_is_lifted_also_if_another_is_named_in_motion(page, robot):
     red, blue = (cube_instruction(color, 0) for color in ("red", "blue"))
-    slider = page.page.get_by_label("Speed of the policy's motion")
+    slider = page.page.locator(".speed .q-slider__track-container")
     for _ in range(9):
         slider.press("ArrowLeft")
     page.wait(lambda: page.text(".speed") == "Speed 10%")
