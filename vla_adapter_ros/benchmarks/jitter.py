@@ -13,8 +13,9 @@ from typing import Any
 
 import numpy as np
 
+from vla_adapter_ros.capsule.recorded_core import RecordedCore
 from vla_adapter_ros.contract import Contract, read_contract
-from vla_adapter_ros.control import Chunk, MotionCore
+from vla_adapter_ros.control import Chunk
 from vla_adapter_ros.errors import ParameterError
 from vla_adapter_ros.system_info import CpuUsage, describe_system
 
@@ -28,7 +29,7 @@ _AMPLITUDE_RAD, _PERIOD_S = 0.1, 2.0  # of the motion
 
 
 class MovingCore:
-    """A tick's work: the real `MotionCore` that follows chunks of a moving arm, and its trajectories.
+    """A tick's work: the node's own core, with its memory for capsules, that follows chunks of a moving arm, and its trajectories.
 
     Args:
         contract: Of joint positions.
@@ -37,7 +38,7 @@ class MovingCore:
 
     def __init__(self, contract: Contract, rate_hz: float) -> None:
         self._contract = contract
-        self.core = MotionCore(contract, 1.0 / rate_hz, armed=True)
+        self.core = RecordedCore(contract, 1.0 / rate_hz, armed=True)
         middle = [sum(contract.limits[joint].position) / 2 for joint in contract.arm_joints]
         self._middle = np.array(middle)
         self._columns = contract.arm_places

@@ -75,7 +75,7 @@ def printable(text: str) -> str:
 
 
 def _line(name: str, text: str) -> str:
-    return f"{name + ':':14}{printable(text)}"
+    return f"{name + ':':15}{printable(text)}"
 
 
 def _facts(facts: Mapping[str, str], prefix: str) -> str:

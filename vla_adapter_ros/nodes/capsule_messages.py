@@ -50,10 +50,11 @@ def core_messages(contract: Contract, snapshot: Snapshot, calls: Iterable[Call])
         if isinstance(outcome, Refusal):
             continue
         if name == "measure":
-            positions, stamp, received = arguments
+            positions, stamp, *received = arguments
             message = JointState(name=list(positions), position=list(positions.values()))
             message.header.stamp = to_stamp(stamp)
-            yield Sent("/joint_states", stamp if received is None else received, message)
+            when = received[0] if received and received[0] is not None else stamp
+            yield Sent("/joint_states", when, message)
         elif name == "accept_teleop":
             command, stamp = arguments[:2]
             yield Sent(HUMAN, stamp, command_message(np.asarray(command), names, stamp, field))
