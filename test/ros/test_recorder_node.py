@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+import time
+from pathlib import Path
+
 import numpy as np
 from bench import CONTRACT
 from std_srvs.srv import Trigger
 
 from vla_adapter_ros.cli.client import GraphClient
-from vla_adapter_ros.contract import read_contract
+from vla_adapter_ros.contract import full_name, read_contract
 from vla_adapter_ros.dataset.reader import DatasetReader
 from vla_adapter_ros.nodes.graph import NodeSpec, node_list
+from vla_adapter_ros.observation.bag import Bag
 from vla_adapter_ros.srv import Demonstrate, StartEpisode
 
 
 def test_episodes_are_saved_discarded_and_read_back(graph, tmp_path):
     path = tmp_path / "dataset"
-    runner = graph(node_list(policy=False, record=str(path), lock_step=True, client=True))
+    nodes = node_list(policy=False, record=str(path), lock_step=True, client=True)
+    next(node for node in nodes if node.kind == "recorder").parameters["raw_bag"] = True
+    runner = graph(nodes)
     with GraphClient(read_contract("franka_sim"), runner.check_alive) as client:
 
         def record(seed, ending, text="pick up it"):
@@ -55,6 +61,22 @@ def test_episodes_are_saved_discarded_and_read_back(graph, tmp_path):
             frames = reader.decode(camera, number)
             assert frames.shape == (len(state), 112, 112, 3)
             assert np.abs(np.diff(frames.astype(int), axis=0)).max() > 20  # the pictures change
+    check_bags(reader, tmp_path / "dataset_bags")
+
+
+def check_bags(reader: DatasetReader, folder: Path) -> None:
+    """Each saved episode has a bag with its images and commands; the discarded one has none."""
+    last, deadline = folder / "episode_000001" / "metadata.yaml", time.monotonic() + 20.0
+    while not last.is_file() and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert sorted(path.name for path in folder.iterdir()) == ["episode_000000", "episode_000001"]
+    for number in range(2):
+        with Bag(folder / f"episode_{number:06d}") as bag:
+            rows = len(reader.rows(number)["action"])
+            for camera in CONTRACT.cameras.values():
+                stamps = bag.stamps({full_name(camera.topic)})[full_name(camera.topic)]
+                assert len(stamps) >= rows and (np.diff(stamps[:, 1]) > 0.05).all()
+            assert len(list(bag.messages({full_name(CONTRACT.action.topic)}))) > rows
 
 
 def until_the_human_leads(client):

@@ -29,7 +29,9 @@ _AMPLITUDE_RAD, _PERIOD_S = 0.1, 2.0  # of the motion
 
 
 class MovingCore:
-    """A tick's work: the node's own core, with its memory for capsules, that follows chunks of a moving arm, and its trajectories.
+    """A tick's work: the node's own core, with its memory for capsules, and its trajectories.
+
+    It follows chunks of a moving arm.
 
     Args:
         contract: Of joint positions.

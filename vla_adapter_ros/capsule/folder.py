@@ -42,8 +42,8 @@ def default_folder() -> Path:
     return locate(os.environ.get("ROS_HOME") or "~/.ros") / "capsules"
 
 
-def capsule_path(folder: Path, by: SavedBy, at: float, half: Half | None = None) -> Path:
-    """A name that is free in a folder.
+def reserve_path(folder: Path, by: SavedBy, at: float, half: Half | None = None) -> Path:
+    """Reserve a name in a folder by an empty file: nodes of several robots may save at once.
 
     Args:
         folder: Where capsules lie.
@@ -53,8 +53,19 @@ def capsule_path(folder: Path, by: SavedBy, at: float, half: Half | None = None)
     """
     time = datetime.fromtimestamp(at, timezone.utc).strftime("%Y%m%dT%H%M%S")
     stem = f"capsule_{time}_{by}" + (f"_{half}" if half else "")
-    names = (f"{stem}{'' if n == 1 else f'-{n}'}.mcap" for n in range(1, 1000))
-    return next(path for name in names if not (path := folder / name).exists())
+    return reserve_name(folder, stem)
+
+
+def reserve_name(folder: Path, stem: str) -> Path:
+    """Make an empty file of a name that nobody has: `stem.mcap`, or `stem-2.mcap` ..."""
+    number = 1
+    while True:
+        path = folder / f"{stem}{'' if number == 1 else f'-{number}'}.mcap"
+        try:
+            path.touch(exist_ok=False)
+            return path
+        except FileExistsError:
+            number += 1
 
 
 def capsules(folder: Path) -> list[Path]:

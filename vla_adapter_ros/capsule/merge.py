@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from pathlib import Path
 
 from vla_adapter_ros.capsule.contents import IMAGE_TYPES, Capsule
-from vla_adapter_ros.capsule.folder import Half, SavedBy, capsules
+from vla_adapter_ros.capsule.folder import Half, SavedBy, capsules, reserve_name
 from vla_adapter_ros.capsule.mcap_file import McapWriter
 from vla_adapter_ros.errors import CapsuleError
 from vla_adapter_ros.files import write_file
@@ -58,19 +59,30 @@ def join_halves(one: Path, other: Path) -> Path:
         CapsuleError: see `write_capsule`.
     """
     stem = one.stem.replace(f"_{Half.CONTROLLER}", "").replace(f"_{Half.POLICY}", "")
-    names = (f"{stem}{'' if n == 1 else f'-{n}'}.mcap" for n in range(1, 1000))
-    whole = next(path for name in names if not (path := one.with_name(name)).exists())
-    write_capsule([Capsule(one), Capsule(other)], whole)
+    halves = [Capsule(one), Capsule(other)]
+    whole = reserve_name(one.parent, stem)
+    try:
+        write_capsule(halves, whole)
+    except BaseException:
+        whole.unlink(missing_ok=True)
+        raise
     for part in (one, other):
         part.unlink(missing_ok=True)
     return whole
 
 
-def find_other_half(path: Path, half: Half) -> Path | None:
-    """The newest capsule of a fault beside `path`, of `half` alone, that was saved at about the same time."""
+def find_other_half(path: Path, half: Half, session: str) -> Path | None:
+    """The newest capsule of a fault beside `path` that belongs to it; None while there is none.
+
+    Args:
+        path: A half.
+        half: The other one.
+        session: Of the policy; other robots may save into the same folder.
+    """
     ending = f"_{SavedBy.FAULT}_{half}"
     for other in reversed(capsules(path.parent)):
-        near = abs(other.stat().st_mtime - path.stat().st_mtime) <= _PARTNER_WITHIN_S
-        if ending in other.name and near:
-            return other
+        with contextlib.suppress(CapsuleError, OSError):  # it is being written, or was removed
+            near = abs(other.stat().st_mtime - path.stat().st_mtime) <= _PARTNER_WITHIN_S
+            if ending in other.name and near and Capsule(other).facts[half].get("session") == session:
+                return other
     return None

@@ -24,9 +24,9 @@ from vla_adapter_ros.capsule.folder import (
     Half,
     Occasions,
     SavedBy,
-    capsule_path,
     default_folder,
     make_room,
+    reserve_path,
 )
 from vla_adapter_ros.capsule.mcap_file import McapWriter
 from vla_adapter_ros.errors import CapsuleError, VlaAdapterError
@@ -156,7 +156,7 @@ class CapsuleSaver:
             raise CapsuleError(f"{self._node.get_name()} has nothing to save yet")
         make_room(self._folder, content.size, self._quota)
         at = time.time()
-        path = capsule_path(self._folder, wish.by, at, self._half)
+        path = reserve_path(self._folder, wish.by, at, self._half)
         saved = datetime.fromtimestamp(at, timezone.utc).isoformat(timespec="seconds")
         facts = {"saved": saved, "by": str(wish.by), "cause": wish.cause, **content.facts}
 
@@ -172,7 +172,11 @@ class CapsuleSaver:
                         topic = topic_of(item.topic, cast(Hashable, type(item.message)))
                         writer.add_message(topic, time_ns(item.time), serialize_message(item.message))
 
-        write_file(path, write)
+        try:
+            write_file(path, write)
+        except BaseException:
+            path.unlink(missing_ok=True)
+            raise
         return self._finish(path) if wish.by is SavedBy.FAULT else path
 
 

@@ -84,7 +84,7 @@ class PolicyCapsule:
         """Join the half with that of the controller, once that is there; alone it is a capsule, too."""
         deadline = time.monotonic() + OTHER_HALF_WITHIN_S
         while time.monotonic() < deadline and self._node.active:
-            if other := find_other_half(path, Half.CONTROLLER):
+            if other := find_other_half(path, Half.CONTROLLER, self._session):
                 return join_halves(path, other)
             time.sleep(_LOOK_S)
         return path

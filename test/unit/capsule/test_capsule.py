@@ -36,7 +36,13 @@ from vla_adapter_ros.errors import CapsuleError
 from vla_adapter_ros.observation.frame import Frame
 
 STORE = get_typestore(Stores.ROS2_JAZZY)
-FACTS = {"parameter.rate_hz": "100.0", "parameter.splice": "replace", "cause": "joint1 is far", "by": "fault"}
+FACTS = {
+    "parameter.rate_hz": "100.0",
+    "parameter.splice": "replace",
+    "cause": "joint1 is far",
+    "by": "fault",
+    "session": "session",
+}
 PICTURE = Schema("sensor_msgs/msg/CompressedImage", "ros2msg", "")
 
 
@@ -127,7 +133,11 @@ def test_chunks_are_predicted_again_from_the_pictures(policy):
 def test_two_halves_become_one_file_and_pictures_can_be_left_out(controller, policy):
     half = policy.with_name(controller.name)
     half.write_bytes(controller.read_bytes())
-    assert find_other_half(policy, Half.CONTROLLER) == half
+    assert find_other_half(policy, Half.CONTROLLER, "session") == half
+    assert find_other_half(policy, Half.CONTROLLER, "of another robot") is None
+    policy.with_name("capsule_20261130T003309_fault_controller.mcap").touch()  # is being written
+    assert find_other_half(policy, Half.CONTROLLER, "session") == half
+    policy.with_name("capsule_20261130T003309_fault_controller.mcap").unlink()
     whole = join_halves(policy, half)
     assert [path.name for path in whole.parent.iterdir()] == ["capsule_20261130T003305_fault.mcap"]
     capsule = Capsule(whole)
@@ -154,7 +164,7 @@ def test_two_halves_become_one_file_and_pictures_can_be_left_out(controller, pol
 
 def test_the_command_line_shows_replays_and_strips(controller, policy, capsys):
     assert main(["capsule", "show", str(controller)]) == 0
-    assert "cause:        joint1 is far" in capsys.readouterr().out
+    assert "cause:         joint1 is far" in capsys.readouterr().out
     assert main(["capsule", "replay", str(controller)]) == 0
     assert capsys.readouterr().out == "controller: identical: 100 of 100 ticks\n"
     assert main(["capsule", "strip", str(policy)]) == 0

@@ -1,19 +1,20 @@
 import pytest
 
 from vla_adapter_ros.capsule import folder as rules
-from vla_adapter_ros.capsule.folder import Half, Occasions, SavedBy, capsule_path, capsules, make_room
+from vla_adapter_ros.capsule.folder import Half, Occasions, SavedBy, capsules, make_room, reserve_path
 from vla_adapter_ros.errors import CapsuleError
 
 
 def fill(folder, count, by, size=1000):
     for n in range(count):
-        capsule_path(folder, by, 1e9 + n).write_bytes(bytes(size))
+        reserve_path(folder, by, 1e9 + n).write_bytes(bytes(size))
 
 
 def test_names_sort_by_time_and_are_never_taken_twice(tmp_path):
-    assert capsule_path(tmp_path, SavedBy.FAULT, 1e9).name == "capsule_20010909T014640_fault.mcap"
+    assert reserve_path(tmp_path, SavedBy.FAULT, 1e9).name == "capsule_20010909T014640_fault.mcap"
+    next(tmp_path.iterdir()).unlink()
     for _ in range(3):
-        capsule_path(tmp_path, SavedBy.HAND, 1e9, Half.POLICY).touch()
+        reserve_path(tmp_path, SavedBy.HAND, 1e9, Half.POLICY)
     assert [path.name for path in capsules(tmp_path)] == [
         "capsule_20010909T014640_hand_policy-2.mcap",
         "capsule_20010909T014640_hand_policy-3.mcap",
