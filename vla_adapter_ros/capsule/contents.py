@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import platform
@@ -35,7 +34,6 @@ _JSON = Schema("vla_adapter_ros.replay", "jsonschema", '{"type": "object"}')
 REPLAY = {half: Topic(f"/replay/{half}", _JSON, "json") for half in Half}
 _CONTRACT_FILE = {half: f"{half}_contract.yaml" for half in Half}
 _MOST_RATE_HZ = 500.0
-_ID_BYTES = 1 << 20
 
 
 class PolicyRecord(NamedTuple):
@@ -79,22 +77,6 @@ def machine_facts(**more: object) -> dict[str, str]:
         **{name: str(value) for name, value in more.items()},
     }
     return {f"{MACHINE}{name}": text for name, text in facts.items()}
-
-
-def folder_id(folder: Path) -> str:
-    """A short text that differs where the files of a folder do: their names, sizes, beginnings and ends.
-
-    Weights of gigabytes are not read to their end.
-    """
-    digest = hashlib.sha256()
-    for path in sorted(path for path in folder.rglob("*") if path.is_file()):
-        size = path.stat().st_size
-        digest.update(f"{path.relative_to(folder)} {size}\n".encode())
-        with open(path, "rb") as file:
-            digest.update(file.read(_ID_BYTES))
-            file.seek(max(size - _ID_BYTES, 0))
-            digest.update(file.read(_ID_BYTES))
-    return digest.hexdigest()[:16]
 
 
 def write_facts(writer: McapWriter, half: Half, contract: Contract, facts: Mapping[str, str]) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 from vla_adapter_ros.capsule.contents import MACHINE, Capsule
 from vla_adapter_ros.capsule.folder import Half
 
-_SHOWN = ("instruction", "checkpoint", "checkpoint_id", "session", "state", "reason")
+_SHOWN = ("instruction", "checkpoint", "checkpoint_path", "session", "state", "reason")
 _LONGEST = 300
 
 
@@ -75,7 +75,7 @@ def printable(text: str) -> str:
 
 
 def _line(name: str, text: str) -> str:
-    return f"{name + ':':15}{printable(text)}"
+    return f"{name + ':':17}{printable(text)}"
 
 
 def _facts(facts: Mapping[str, str], prefix: str) -> str:

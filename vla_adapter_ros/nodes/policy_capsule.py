@@ -9,12 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from vla_adapter_ros.capsule.contents import folder_id
 from vla_adapter_ros.capsule.folder import Half
 from vla_adapter_ros.capsule.merge import find_other_half, join_halves
 from vla_adapter_ros.capsule.policy_ring import PolicyRing
 from vla_adapter_ros.control.instructions import EndedBy, Ending
-from vla_adapter_ros.model.checkpoint_location import find_checkpoint
 from vla_adapter_ros.nodes.base import ManagedNode
 from vla_adapter_ros.nodes.capsule_halves import policy_content
 from vla_adapter_ros.nodes.capsule_saver import CapsuleSaver, Content
@@ -72,8 +70,8 @@ class PolicyCapsule:
         facts = {
             "session": self._session,
             "instruction": self._instruction(),
-            "checkpoint": self._loaded.path,
-            "checkpoint_id": folder_id(find_checkpoint(self._loaded.path)),
+            "checkpoint": self._loaded.name,
+            "checkpoint_path": self._loaded.path,
         }
         inferences = self._ring.contents()
         if inferences and not facts["instruction"]:

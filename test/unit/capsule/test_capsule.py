@@ -164,7 +164,7 @@ def test_two_halves_become_one_file_and_pictures_can_be_left_out(controller, pol
 
 def test_the_command_line_shows_replays_and_strips(controller, policy, capsys):
     assert main(["capsule", "show", str(controller)]) == 0
-    assert "cause:         joint1 is far" in capsys.readouterr().out
+    assert "cause:           joint1 is far" in capsys.readouterr().out
     assert main(["capsule", "replay", str(controller)]) == 0
     assert capsys.readouterr().out == "controller: identical: 100 of 100 ticks\n"
     assert main(["capsule", "strip", str(policy)]) == 0
