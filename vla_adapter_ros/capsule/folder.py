@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import shutil
+import time
 from datetime import datetime, timezone
 from enum import unique
 from pathlib import Path
 
 from vla_adapter_ros.choices import Choice
 from vla_adapter_ros.errors import CapsuleError
+from vla_adapter_ros.files import TEMPORARY, temporary_path
 from vla_adapter_ros.observation.lateness import kind_of
 from vla_adapter_ros.paths import locate
 
@@ -18,6 +21,7 @@ LEFT_BYTES = 500_000_000
 """So much of the disk is always left free."""
 AT_MOST_EVERY_S = 60.0
 _MOST_KINDS = 64
+_WRITTEN_WITHIN_S = 600.0
 _NAME = re.compile(r"capsule_\d{8}T\d{6}_(hand|fault)(_controller|_policy)?(-\d+)?\.mcap")
 
 
@@ -43,7 +47,7 @@ def default_folder() -> Path:
 
 
 def reserve_path(folder: Path, by: SavedBy, at: float, half: Half | None = None) -> Path:
-    """Reserve a name in a folder by an empty file: nodes of several robots may save at once.
+    """Reserve a name in a folder for `files.write_file`: nodes of several robots may save at once.
 
     Args:
         folder: Where capsules lie.
@@ -51,21 +55,26 @@ def reserve_path(folder: Path, by: SavedBy, at: float, half: Half | None = None)
         at: When it is saved, seconds since 1970.
         half: The node that it comes from; None: both.
     """
-    time = datetime.fromtimestamp(at, timezone.utc).strftime("%Y%m%dT%H%M%S")
-    stem = f"capsule_{time}_{by}" + (f"_{half}" if half else "")
+    when = datetime.fromtimestamp(at, timezone.utc).strftime("%Y%m%dT%H%M%S")
+    stem = f"capsule_{when}_{by}" + (f"_{half}" if half else "")
     return reserve_name(folder, stem)
 
 
 def reserve_name(folder: Path, stem: str) -> Path:
-    """Make an empty file of a name that nobody has: `stem.mcap`, or `stem-2.mcap` ..."""
+    """A name that nobody has, `stem.mcap` or `stem-2.mcap` ..., reserved by its temporary file."""
     number = 1
     while True:
         path = folder / f"{stem}{'' if number == 1 else f'-{number}'}.mcap"
+        number += 1
+        if path.exists():
+            continue
         try:
-            path.touch(exist_ok=False)
-            return path
+            temporary_path(path).touch(exist_ok=False)
         except FileExistsError:
-            number += 1
+            continue
+        if not path.exists():  # else somebody has just finished it
+            return path
+        temporary_path(path).unlink()
 
 
 def capsules(folder: Path) -> list[Path]:
@@ -92,6 +101,10 @@ def make_room(folder: Path, needed: int, quota: int) -> None:
         OSError: the folder cannot be made.
     """
     folder.mkdir(parents=True, exist_ok=True)
+    for left in folder.glob(f"capsule_*{TEMPORARY}"):  # of a node that was killed while it wrote
+        with contextlib.suppress(OSError):
+            if time.time() - left.stat().st_mtime > _WRITTEN_WITHIN_S:
+                left.unlink()
     sizes = {path: _size(path) for path in capsules(folder)}
     for path in [path for path in sizes if f"_{SavedBy.FAULT}" in path.name]:
         if sum(sizes.values()) + needed <= quota:

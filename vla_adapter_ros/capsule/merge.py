@@ -60,12 +60,7 @@ def join_halves(one: Path, other: Path) -> Path:
     """
     stem = one.stem.replace(f"_{Half.CONTROLLER}", "").replace(f"_{Half.POLICY}", "")
     halves = [Capsule(one), Capsule(other)]
-    whole = reserve_name(one.parent, stem)
-    try:
-        write_capsule(halves, whole)
-    except BaseException:
-        whole.unlink(missing_ok=True)
-        raise
+    whole = write_capsule(halves, reserve_name(one.parent, stem))
     for part in (one, other):
         part.unlink(missing_ok=True)
     return whole
@@ -81,7 +76,7 @@ def find_other_half(path: Path, half: Half, session: str) -> Path | None:
     """
     ending = f"_{SavedBy.FAULT}_{half}"
     for other in reversed(capsules(path.parent)):
-        with contextlib.suppress(CapsuleError, OSError):  # it is being written, or was removed
+        with contextlib.suppress(CapsuleError, OSError):  # it is damaged, or was removed
             near = abs(other.stat().st_mtime - path.stat().st_mtime) <= _PARTNER_WITHIN_S
             if ending in other.name and near and Capsule(other).facts[half].get("session") == session:
                 return other

@@ -172,11 +172,7 @@ class CapsuleSaver:
                         topic = topic_of(item.topic, cast(Hashable, type(item.message)))
                         writer.add_message(topic, time_ns(item.time), serialize_message(item.message))
 
-        try:
-            write_file(path, write)
-        except BaseException:
-            path.unlink(missing_ok=True)
-            raise
+        write_file(path, write)
         return self._finish(path) if wish.by is SavedBy.FAULT else path
 
 

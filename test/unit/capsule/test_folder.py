@@ -1,20 +1,25 @@
+import os
+
 import pytest
 
 from vla_adapter_ros.capsule import folder as rules
 from vla_adapter_ros.capsule.folder import Half, Occasions, SavedBy, capsules, make_room, reserve_path
 from vla_adapter_ros.errors import CapsuleError
+from vla_adapter_ros.files import temporary_path, write_file
 
 
 def fill(folder, count, by, size=1000):
     for n in range(count):
-        reserve_path(folder, by, 1e9 + n).write_bytes(bytes(size))
+        write_file(reserve_path(folder, by, 1e9 + n), lambda path: path.write_bytes(bytes(size)))
 
 
 def test_names_sort_by_time_and_are_never_taken_twice(tmp_path):
     assert reserve_path(tmp_path, SavedBy.FAULT, 1e9).name == "capsule_20010909T014640_fault.mcap"
-    next(tmp_path.iterdir()).unlink()
+    assert reserve_path(tmp_path, SavedBy.FAULT, 1e9).name == "capsule_20010909T014640_fault-2.mcap"
+    assert capsules(tmp_path) == []  # nobody sees them before they are complete
     for _ in range(3):
-        reserve_path(tmp_path, SavedBy.HAND, 1e9, Half.POLICY)
+        path = reserve_path(tmp_path, SavedBy.HAND, 1e9, Half.POLICY)
+        write_file(path, lambda path: path.write_bytes(b"x"))
     assert [path.name for path in capsules(tmp_path)] == [
         "capsule_20010909T014640_hand_policy-2.mcap",
         "capsule_20010909T014640_hand_policy-3.mcap",
@@ -43,6 +48,13 @@ def test_those_saved_by_hand_stay_and_the_new_one_is_refused(tmp_path):
     ):
         make_room(tmp_path, 1_000_000, 5_000_000)
     assert len(capsules(tmp_path)) == 3
+
+
+def test_what_a_killed_node_left_behind_goes(tmp_path):
+    old, new = (temporary_path(reserve_path(tmp_path, SavedBy.HAND, 1e9)) for _ in range(2))
+    os.utime(old, (1e9, 1e9))
+    make_room(tmp_path, 1, 1000)
+    assert not old.exists() and new.exists()
 
 
 def test_a_disk_that_is_nearly_full_is_left_alone(tmp_path, monkeypatch):
