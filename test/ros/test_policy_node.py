@@ -11,6 +11,7 @@ import pytest
 from bench import CONTRACT
 
 from vla_adapter_ros.contract import write_contract
+from vla_adapter_ros.model.checkpoint_files import checkpoint_name
 from vla_adapter_ros.nodes.conversions import seconds
 from vla_adapter_ros.nodes.graph import NodeSpec
 from vla_adapter_ros.srv import Instruct
@@ -49,7 +50,7 @@ def chunks(bench):
     return bench.received["action_chunk"]
 
 
-def test_chunks_are_stamped_with_the_image_and_paced_by_the_horizon(bench):
+def test_chunks_are_stamped_with_the_image_and_paced_by_the_horizon(bench, random_checkpoint):
     bench.run(0.3, "policy")
     assert not chunks(bench)  # nothing to do yet
     assert instruct(bench, "pick up the red cube").accepted
@@ -62,6 +63,7 @@ def test_chunks_are_stamped_with_the_image_and_paced_by_the_horizon(bench):
         assert chunk.names == list(CONTRACT.action_names)
         assert (chunk.num_rows, chunk.num_columns, len(chunk.data)) == (8, 8, 64)
         assert chunk.rate_hz == CONTRACT.rate_hz and chunk.execution_horizon == 4
+        assert chunk.checkpoint == checkpoint_name(random_checkpoint)
         assert chunk.sequence == chunks(bench)[0].sequence + number
         assert seconds(chunk.oldest_input_stamp) <= seconds(chunk.header.stamp)
         assert np.isfinite(chunk.data).all()

@@ -15,7 +15,7 @@ from vla_adapter_ros.errors import RecordingError
 from vla_adapter_ros.msg import RecorderStatus
 from vla_adapter_ros.nodes import recorder_client
 from vla_adapter_ros.nodes.recorder_client import RecorderClient
-from vla_adapter_ros.srv import StartEpisode
+from vla_adapter_ros.srv import LabelEpisode, StartEpisode
 
 WHY = "30 frames wait, save or discard them: fail idle_head: 12 s"
 
@@ -135,3 +135,20 @@ def test_a_start_is_answered_to_whoever_asked(pair):
     while not told and time.monotonic() < deadline:
         time.sleep(0.02)
     assert told == [(False, "no wave")] and client.events.empty()
+
+
+def test_how_an_episode_ended_is_told_and_answered(pair):
+    recorder, client = pair
+    heard = []
+
+    def answer(request, response):
+        heard.append((request.episode, request.outcome, request.reason))
+        return LabelEpisode.Response(success=request.outcome != "won", message=request.outcome)
+
+    recorder.node.create_service(LabelEpisode, "recorder_node/label_episode", answer)
+    assert client._label.wait(10.0)
+    client.label("failure", "dropped")
+    assert client.events.get(timeout=5.0) == (True, "failure")
+    client.label("won", episode=3)
+    assert client.events.get(timeout=5.0) == (False, "won")
+    assert heard == [(-1, "failure", "dropped"), (3, "won", "")]
