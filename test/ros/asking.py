@@ -35,6 +35,22 @@ def ask(policy: InstructClient, text: str) -> str:
     return answer
 
 
+def insist(policy: InstructClient, text: str, patience_s: float = 2 * PATIENCE_S) -> None:
+    """Give an instruction until it is accepted, also where an answer is lost: a person would see that."""
+    answer, deadline = "nobody was asked", time.monotonic() + patience_s
+    while time.monotonic() < deadline:
+        try:
+            response = policy.give(text, found_within_s=PATIENCE_S)
+        except NoAnswerError as error:
+            answer = str(error)
+            continue
+        if response.accepted:
+            return
+        answer = response.message
+        time.sleep(0.5)
+    raise AssertionError(answer)
+
+
 def main() -> None:
     with RosClient("asking") as client:
         policy = InstructClient(client)
