@@ -71,7 +71,6 @@ class DrivenRobot(Node):
         self.create_service(
             Trigger, "/operator/demonstrate", lambda _, r: self._begin(r, self._demonstrate, "demonstrating")
         )
-        self._say("resting")
 
     # What children say
 
@@ -116,6 +115,7 @@ class DrivenRobot(Node):
         spinning = threading.Thread(target=rclpy.spin, args=(self,), daemon=True)
         spinning.start()
         self.listen()
+        self._say("resting")
         due = {"human": 0.0, "camera": 0.0}
         while rclpy.ok():
             behind = time.time() - self._epoch - self.robot.time

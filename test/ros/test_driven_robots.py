@@ -49,7 +49,8 @@ def test_an_unknown_robot_is_drafted_checked_recorded_trained_and_deployed(name,
     reader = DatasetReader(dataset)
     assert reader.num_episodes == 2
     limits = Limits.of(contract)
-    recorded = reader.rows(0)["observation.state"][:, : len(limits.low)]
+    states = [reader.rows(episode)["observation.state"] for episode in range(2)]
+    recorded = np.concatenate(states)[:, : len(limits.low)]
     assert np.ptp(recorded, axis=0).max() > 0.1, "nothing was demonstrated"
     low, high = limits.low - 0.02, limits.high + 0.02
     assert ((recorded >= low) & (recorded <= high)).all(), "recorded in rad, whatever the driver counts in"
