@@ -190,7 +190,7 @@ def _humans(contract: Contract, survey: GraphSurvey, results: Results) -> None:
             )  # fmt: skip
         else:
             results.note_pass(where, f"{group.topic} names every value, {topic.rate_hz:.3g} Hz")
-            check_stamps(results, where, topic, contract.teleop.time, contract.teleop.timeout_s, 0.0)
+            check_stamps(results, where, topic, contract.teleop.time, 0.0, contract.teleop.timeout_s)
 
 
 def _far_values(contract: Contract, group: TeleopGroup, topic: TopicSurvey) -> str:

@@ -376,6 +376,15 @@ def test_a_driver_that_counts_in_degrees_is_noticed(urdf):
         assert "unit: degree" in said.advice
 
 
+def test_a_leader_whose_commands_are_a_little_late_is_no_matter_of_frames():
+    """Commands are followed as they come: no frame waits for them, and settle_s does not help."""
+    graph = so101()
+    graph = graph.with_topic("/leader/joint_states", delay_s=0.05, late_s=0.08)
+    contract, _ = draft(graph, SO101)
+    (said,) = [r for r in check_graph(contract, graph) if r.subject == "teleop" and "stamp" in r.text]
+    assert said.level is Level.PASS and not said.advice
+
+
 def test_leader_and_follower_may_count_differently():
     contract, text = draft(so101(RESTING, IN_DEGREES), SO101)
     assert {d.unit for d in contract.state} == {"rad"}
