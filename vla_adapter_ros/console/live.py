@@ -80,7 +80,7 @@ class LiveHub:
 
         Args:
             socket: Accepted.
-            heard: Called with each word of the page that is no acknowledgement of a picture; `b` shows that
+            heard: Called with each word of the page that is no acknowledgment of a picture; `b` shows that
                 the page is alive.
 
         Returns:
@@ -147,7 +147,7 @@ class _Viewer:
         self.news = asyncio.Event()
         self.news.set()
         self._sent: dict[int, int] = {}  # place -> number of what was sent last
-        self._awaited: set[int] = set()  # places whose acknowledgement has not come
+        self._awaited: set[int] = set()  # places whose acknowledgment has not come
 
     def may_have(self, place: int, number: int) -> bool:
         """Whether the newest of a place is to be sent now; if so, it counts as sent."""

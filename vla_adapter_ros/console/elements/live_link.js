@@ -1,4 +1,4 @@
-// The page's line to the console: pictures and curves in, acknowledgements and "stop" out.
+// The page's line to the console: pictures and curves in, acknowledgments and "stop" out.
 // Other elements hear it through events of the window.
 const RETRY_MS = 500;
 
