@@ -38,7 +38,7 @@ def test_the_named_cube_is_lifted_also_if_another_is_named_in_motion(page, robot
     assert robot.lifted == "red"
     assert page.page.locator(".cameras img").evaluate_all("all => all.every(i => i.naturalWidth === 112)")
     page.press("Hold")
-    page.wait(lambda: page.state == "idle")
+    page.wait(lambda: page.state == "holding")
 
 
 def test_ten_stops_in_motion(page, robot):
@@ -99,10 +99,10 @@ def test_episodes_are_recorded_discarded_corrected_and_labeled(page, robot):
 def take_over(page, robot):
     """A human leads for a while, then lets go."""
     page.see("Run")
-    robot.call("demonstrate", Demonstrate.Request(target="red"))
+    robot.call("simulator/demonstrate", Demonstrate.Request(target="red"))
     page.wait(lambda: "a human leads" in page.text(".leader"))
     robot.sleep(1.0)
-    robot.call("demonstrate", Demonstrate.Request(target=""))
+    robot.call("simulator/demonstrate", Demonstrate.Request(target=""))
     page.wait(lambda: "the policy leads" in page.text(".leader"))
     robot.sleep(0.5)
     page.see("Record")
