@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING
 
 from nicegui import ui
@@ -14,6 +13,7 @@ from vla_adapter_ros.console.views import RobotView
 if TYPE_CHECKING:
     from vla_adapter_ros.console.page import Page
 
+LONG_MIN = 24 * 60  # more than this is no estimate that anybody needs [min]
 BUTTONS = {  # command -> title, key, what it does
     "stop": ("Stop episode", " ", "End the episode; it is checked, and saved if it is good."),
     "save": ("Save", "1", "Save the episode that waits."),
@@ -107,6 +107,6 @@ def _line(view: RobotView) -> str:
         parts += [f"{recorder.frames} frames", f"{recorder.rate_hz:.1f} Hz", f"{recorder.dropped} dropped"]
     if recorder.saving:
         parts.append(f"{recorder.saving} being saved")
-    if math.isfinite(recorder.minutes_left):
+    if recorder.minutes_left < LONG_MIN:
         parts.append(f"disk for {recorder.minutes_left:.0f} min")
     return "; ".join(parts) + "."

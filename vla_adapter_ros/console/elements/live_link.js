@@ -10,6 +10,8 @@ export default {
   },
   mounted() {
     window.consoleLink = { stop: () => this.stop() };
+    // A button that was clicked lets go of the keyboard, so that space starts and stops an episode.
+    document.addEventListener("click", (event) => event.detail > 0 && event.target.closest?.("button")?.blur());
     this.connect();
   },
   unmounted() {
