@@ -64,7 +64,7 @@ def test_episodes_are_recorded_discarded_corrected_and_labeled(page, robot):
         robot.sleep(2.0)
         if keep:
             take_over(page, robot)
-            page.page.locator("body").press("Space")
+            page.page.keyboard.press("Space")
             page.wait(lambda: not page.text(".recorder").startswith("Records episode"))
             if "waits" in page.text(".recorder"):
                 page.press("Save (1)")

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from nicegui import ui
+from nicegui.events import KeyEventArguments
 from starlette.concurrency import run_in_threadpool
 
 from vla_adapter_ros.console.console import Console
@@ -26,6 +27,9 @@ class Section(Protocol):
 
     async def refresh(self, view: RobotView) -> None:
         """Show the newest."""
+
+    async def press(self, key: str) -> None:
+        """A key was pressed, such as `1`, while no field for text has the keyboard."""
 
 
 SECTIONS: dict[str, Callable[[Page], Section]] = {
@@ -47,7 +51,6 @@ class Page:
     def __init__(self, console: Console, viewer: str) -> None:
         self.console, self.viewer = console, viewer
         self.operates = False
-        self.open_section: object = None
 
     async def command(self, act: Callable[[], Answer]) -> Answer:
         """Carry out a command of this page, and tell what became of it."""
@@ -85,9 +88,15 @@ def build_page(console: Console, viewer: str) -> None:
         head.refresh(view)
         for frame, section in sections.values():
             if frame.visible:
-                page.open_section = section
                 await section.refresh(view)
 
+    async def press(event: KeyEventArguments) -> None:
+        if event.action.keydown:
+            for frame, section in sections.values():
+                if frame.visible:
+                    await section.press(str(event.key))
+
+    ui.keyboard(on_key=press, repeating=False)
     head.refresh(console.robot.view())
     ui.timer(REFRESH_S, refresh)
 

@@ -50,7 +50,6 @@ class RecordSection:
             self._report = ui.element("ul").classes("report")
             store = page.console.episodes
             self._episodes = EpisodeList(page, store) if store is not None else None
-        ui.keyboard(on_key=self._on_key, repeating=False, ignore=["input", "select", "button", "textarea"])
 
     async def refresh(self, view: RobotView) -> None:
         """Show the newest."""
@@ -80,10 +79,8 @@ class RecordSection:
     async def _command(self, name: str) -> None:
         await self._page.command(lambda: self._page.console.robot.record(name))
 
-    async def _on_key(self, event: object) -> None:
-        key, action = str(event.key), event.action  # type: ignore[attr-defined]
-        if not action.keydown or self._page.open_section is not self:
-            return
+    async def press(self, key: str) -> None:
+        """A key was pressed while this section is open, and no field for text has the keyboard."""
         if key == " " and self._state != "recording":
             await self._start()
             return

@@ -55,6 +55,9 @@ class RunSection:
                 self._streams = Table("Streams", ("Stream", "Rate", "Age"))
                 self._nodes = Table("Nodes", ("Node", "State"))
 
+    async def press(self, key: str) -> None:
+        """No key means anything here."""
+
     async def refresh(self, view: RobotView) -> None:
         """Show the newest."""
         self._why.set_text(_why(view))

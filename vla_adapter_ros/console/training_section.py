@@ -38,6 +38,9 @@ class TrainingSection:
             with self._cards:
                 ui.label("No folder of fine-tunings is shown: start the console with --runs FOLDER.")
 
+    async def press(self, key: str) -> None:
+        """No key means anything here."""
+
     async def refresh(self, view: RobotView) -> None:
         """Show the newest."""
         self._loaded.set_text(f"On the robot: {view.checkpoint or 'no checkpoint'}")

@@ -57,6 +57,9 @@ class TrialsSection:
             with ui.element("div").classes("wide").props('tabindex=0 role=region aria-label="Runs"'):
                 self._table = Table("Runs", COLUMNS)
 
+    async def press(self, key: str) -> None:
+        """No key means anything here."""
+
     async def refresh(self, view: RobotView) -> None:
         """Show the newest, if anything has changed."""
         store = self._page.console.episodes

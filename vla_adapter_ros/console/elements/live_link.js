@@ -2,6 +2,10 @@
 // Other elements hear it through events of the window.
 const RETRY_MS = 500;
 
+function letGo() {
+  if (document.activeElement?.closest("button")) document.activeElement.blur();
+}
+
 export default {
   template: `<span class="link" :class="{lost: !alive}" role="status">{{ alive ? "connected" : "connection lost" }}</span>`,
   props: { path: String },
@@ -11,7 +15,7 @@ export default {
   mounted() {
     window.consoleLink = { stop: () => this.stop() };
     // A button that was clicked lets go of the keyboard, so that space starts and stops an episode.
-    document.addEventListener("click", (event) => event.detail > 0 && event.target.closest?.("button")?.blur());
+    document.addEventListener("click", (event) => event.detail > 0 && setTimeout(letGo));
     this.connect();
   },
   unmounted() {
