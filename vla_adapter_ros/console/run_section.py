@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
 from typing import TYPE_CHECKING
 
@@ -33,6 +34,7 @@ class RunSection:
     def __init__(self, page: Page) -> None:
         self._page, console = page, page.console
         self._known: tuple[str, ...] = ()
+        self._setting = asyncio.Lock()
         with ui.element("div").classes("run"):
             Cameras(console.hub.cameras)
             with ui.element("div").classes("wants"):
@@ -120,8 +122,9 @@ class RunSection:
         await self._page.command(self._page.console.robot.save_capsule)
 
     async def _set_speed(self) -> None:
-        speed = float(self._speed.value)
-        await self._page.command(lambda: self._page.console.robot.set_speed(speed))
+        async with self._setting:  # one after the other, so that the last one is what holds
+            speed = float(self._speed.value)
+            await self._page.command(lambda: self._page.console.robot.set_speed(speed))
 
 
 def _why(view: RobotView) -> str:
