@@ -15,7 +15,7 @@ export default {
   mounted() {
     window.consoleLink = { stop: () => this.stop() };
     // A button that was clicked lets go of the keyboard, so that space starts and stops an episode.
-    document.addEventListener("click", (event) => event.detail > 0 && setTimeout(letGo));
+    document.addEventListener("click", (event) => event.detail > 0 && letGo());
     this.connect();
   },
   unmounted() {
