@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 import math
+from functools import partial
 from typing import TYPE_CHECKING
 
 from nicegui import ui
@@ -34,7 +34,7 @@ class RunSection:
     def __init__(self, page: Page) -> None:
         self._page, console = page, page.console
         self._known: tuple[str, ...] = ()
-        self._setting = asyncio.Lock()
+        self._setting = False
         with ui.element("div").classes("run"):
             Cameras(console.hub.cameras)
             with ui.element("div").classes("wants"):
@@ -122,9 +122,15 @@ class RunSection:
         await self._page.command(self._page.console.robot.save_capsule)
 
     async def _set_speed(self) -> None:
-        async with self._setting:  # one after the other, so that the last one is what holds
-            speed = float(self._speed.value)
-            await self._page.command(lambda: self._page.console.robot.set_speed(speed))
+        if self._setting:  # the one that runs goes on until the newest is set
+            return
+        self._setting, done = True, math.nan
+        try:
+            while (speed := float(self._speed.value)) != done:
+                await self._page.command(partial(self._page.console.robot.set_speed, speed))
+                done = speed
+        finally:
+            self._setting = False
 
 
 def _why(view: RobotView) -> str:

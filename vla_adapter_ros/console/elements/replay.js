@@ -54,12 +54,14 @@ export default {
   },
   methods: {
     toggle() {
+      if (!this.clips) return;
       this.playing = !this.playing;
       if (this.playing && this.at >= this.length - 0.1) this.at = 0;
       this.seek();
       for (const video of this.$refs.videos ?? []) this.playing ? video.play().catch(() => {}) : video.pause();
     },
     seek() {
+      if (!this.clips) return;
       (this.$refs.videos ?? []).forEach((video, place) => (video.currentTime = this.clips[place].start + this.at));
       this.draw();
     },
