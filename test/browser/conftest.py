@@ -33,7 +33,7 @@ def chromium():
     if not path:
         pytest.skip("no Chromium here: apt-get install chromium, or name one with CHROMIUM=PATH")
     with sync_playwright() as driver:
-        arguments = ["--no-sandbox"] if os.geteuid() == 0 else []
+        arguments = ["--disable-dev-shm-usage"] + ["--no-sandbox"] * (os.geteuid() == 0)
         browser = driver.chromium.launch(executable_path=path, args=arguments)
         yield browser
         browser.close()

@@ -41,6 +41,7 @@ def test_the_named_cube_is_lifted_also_if_another_is_named_in_motion(page, robot
     page.wait(lambda: page.state == "holding")
 
 
+@pytest.mark.slow
 def test_ten_stops_in_motion(page, robot):
     for n in range(10):
         page.instruct(cube_instruction("red", n % len(INSTRUCTIONS)))
