@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import argparse
 import json
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from vla_adapter_ros.cli.arguments import add_parameter, announce_device
+from vla_adapter_ros.cli.arguments import add_parameter, announce_device, output_file
 from vla_adapter_ros.cli.operate import add_addressee, explained, make_client
 from vla_adapter_ros.errors import NoAnswerError
 from vla_adapter_ros.nodes.parameter_rules import make_parameters
@@ -58,7 +57,11 @@ def add_capsule_command(commands: Any) -> None:
 
     strip = tasks.add_parser("strip", help="write a capsule without its pictures, to be given away")
     strip.add_argument("file", help=FILE_HELP)
-    strip.add_argument("--output", type=Path, help="file to write; default: FILE with _stripped in its name")
+    strip.add_argument(
+        "--output",
+        type=output_file,
+        help="file to write; default: FILE with _stripped in its name",
+    )
     strip.set_defaults(run=_strip)
 
 
