@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 from bench import CONTRACT, HOME
 from rclpy.qos import QoSProfile
 from robots import contract_file
@@ -40,6 +41,7 @@ def lead(stage: Stage, seconds: float) -> None:
         stage.play(0.01)
 
 
+@pytest.mark.slow
 def test_a_take_over_is_an_intervention_of_the_same_episode(bench, graph, tmp_path):
     stage = Stage(bench, graph, tmp_path, controller={"armed": True, "status_every": 1}, on_fail="save")
     stage.start()

@@ -134,6 +134,7 @@ def test_the_demo_video_is_written(running, tmp_path):
     client.instruct("")
 
 
+@pytest.mark.slow
 def test_a_capsule_that_is_saved_in_motion_is_replayed_to_the_last_bit(running, ros_home):
     pytest.importorskip("mcap", reason="capsules need the package mcap: make setup")
     client, _, _ = running

@@ -179,6 +179,7 @@ def test_two_controllers_carry_out_one_motion_and_two_leaders_give_one_command(b
     np.testing.assert_allclose(arms.position - before, [0.1, 0.1, -0.1, -0.1], atol=0.02)
 
 
+@pytest.mark.slow
 def test_home_brings_both_arms_to_their_start_pose_slowly_and_hold_ends_it(bench, start):
     data = two_hands.with_two_controllers()
     home = {"left_waist": 0.6, "left_elbow": -0.9, "right_waist": -0.4, "right_elbow": 1.2}
