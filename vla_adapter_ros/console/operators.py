@@ -9,8 +9,8 @@ GONE_S = 3.0
 """A page that has not been heard for so long is gone, and with it its place."""
 LOADS_S = 15.0
 """So long a page may take to load before it must be heard, on a slow phone or a busy computer."""
-RELOAD_S = 5.0
-"""A page that is loaded again is opened before the old one closes: it inherits its place within this time."""
+RELOAD_S = 2.0
+"""A page that is loaded again is opened when the old one is heard last, within so long: it inherits."""
 ANSWER_S = 10.0
 """An operator who does not answer for so long is taken to agree."""
 NOT_OPERATOR = "you watch: another page operates the robot; ask to take over, or press Stop"
@@ -44,6 +44,7 @@ class Operators:
     def __init__(self) -> None:
         self._viewers: dict[str, Viewer] = {}
         self._operator = ""
+        self._left = -math.inf  # when the operator that left last was heard last [s]
 
     def enter(self, viewer: str, name: str, now: float) -> None:
         """A page was opened."""
@@ -59,7 +60,7 @@ class Operators:
 
     def leave(self, viewer: str, now: float) -> None:
         """A page was closed."""
-        self._viewers.pop(viewer, None)
+        self._forget(viewer, now)
         self._settle(now)
 
     def operates(self, viewer: str, now: float) -> bool:
@@ -122,14 +123,20 @@ class Operators:
         """Open pages, as they were known last."""
         return len(self._viewers)
 
+    def _forget(self, viewer: str, now: float) -> None:
+        gone = self._viewers.pop(viewer, None)
+        if gone is not None and viewer == self._operator:
+            self._left = min(gone.heard, now)
+
     def _settle(self, now: float) -> None:
         """Forget pages that are gone; a free place goes to the first that asks, or to a reload."""
         for key in [key for key, viewer in self._viewers.items() if now - viewer.heard > GONE_S]:
-            del self._viewers[key]
+            self._forget(key, now)
         waiting = sorted((v.asked, key) for key, v in self._viewers.items() if math.isfinite(v.asked))
         if self._operator not in self._viewers:
-            newest = max(((v.entered, key) for key, v in self._viewers.items()), default=(-math.inf, ""))
-            loaded_again = newest[1] if now - newest[0] <= RELOAD_S else ""
+            pages = ((viewer.entered, key) for key, viewer in self._viewers.items())
+            near = [(time, key) for time, key in pages if abs(time - self._left) <= RELOAD_S]
+            loaded_again = min(near)[1] if near else ""
             self._operator = waiting[0][1] if waiting else loaded_again
         elif waiting and now - waiting[0][0] >= ANSWER_S:
             self._operator = waiting[0][1]
