@@ -75,9 +75,10 @@ class ConsoleStreams:
 
     def _work(self) -> None:
         polling: Polling | None = None
-        watched = -math.inf
-        while not self._ended.wait(IDLE_S if polling is None else self._period):
+        watched, due = -math.inf, 0.0
+        while not self._ended.wait(max(due - time.monotonic(), 0.0)):
             began = time.monotonic()
+            due = max(due, began - self._period) + (IDLE_S if polling is None else self._period)
             watched = began if self._hub.watched else watched
             if polling is None and self._hub.watched:
                 polling = self._listen()
