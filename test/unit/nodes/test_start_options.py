@@ -112,7 +112,7 @@ def test_the_folder_share_is_read_once_the_package_is_built(tmp_path):
 
 
 def test_a_misspelt_launch_argument_is_named_and_those_of_other_launch_files_are_not():
-    said = misspelt(["contrat", "simulat", "checkpoit", "params-file", "contract"], BRINGUP)
+    said = misspelt(["contrat", "simulat", "checkpointt", "params-file", "contract"], BRINGUP)
     assert [line.partition(" is ignored")[2] for line in said] == [
         f": is '{name}' meant?" for name in ("contract", "simulate", "checkpoint", "params_file")
     ]
