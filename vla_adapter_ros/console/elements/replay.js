@@ -10,7 +10,7 @@ export default {
         </figure>
       </div>
       <div class="player">
-        <button type="button" class="play" @click="toggle">{{ playing ? "Pause" : "Play" }}</button>
+        <button type="button" class="play" :disabled="!length" @click="toggle">{{ playing ? "Pause" : "Play" }}</button>
         <input type="range" min="0" :max="length" step="0.05" v-model.number="at" @input="seek" aria-label="time in the episode" />
         <span class="rate">{{ at.toFixed(1) }} s of {{ length.toFixed(1) }} s</span>
       </div>
