@@ -12,9 +12,10 @@ import pytest
 pytest.importorskip("rclpy", reason="ROS 2 is not installed: make setup brings rclpy")
 pytest.importorskip("playwright", reason="no playwright here: make test-browser brings it")
 
-from operator_page import SCENE, OperatorPage, free_port
+from operator_page import SCENE, OperatorPage
 from playwright.sync_api import sync_playwright
 
+from vla_adapter_ros.benchmarks.console_viewer import free_port
 from vla_adapter_ros.cli.client import GraphClient
 from vla_adapter_ros.contract import read_contract
 from vla_adapter_ros.nodes.graph import node_list

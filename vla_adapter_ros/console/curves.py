@@ -92,12 +92,6 @@ class Curves:
                 self._strip.append((chunk.start, disagreement(before, chunk, self._scale)))
 
     @property
-    def measured(self) -> list[float]:
-        """The newest sample (A,); empty before the first."""
-        with self._lock:
-            return list(self._measured[-1][1]) if self._measured else []
-
-    @property
     def wanted(self) -> WantedRows | None:
         """The newest chunk; None before the first."""
         return self._chunk

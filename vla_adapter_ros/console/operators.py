@@ -118,11 +118,6 @@ class Operators:
         """The page that operates, as it was known last; empty: none."""
         return self._operator
 
-    @property
-    def count(self) -> int:
-        """Open pages, as they were known last."""
-        return len(self._viewers)
-
     def _forget(self, viewer: str, now: float) -> None:
         gone = self._viewers.pop(viewer, None)
         if gone is not None and viewer == self._operator:

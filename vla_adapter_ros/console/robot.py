@@ -8,8 +8,6 @@ from vla_adapter_ros.console.views import Answer, RobotView
 
 COMMANDS = ("arm", "hold", "reset", "home")
 """Of the controller, beside stop."""
-RECORDER_COMMANDS = ("stop", "save", "discard", "rerecord")
-"""Of the recorder, beside start."""
 
 
 class Robot(Protocol):
@@ -34,7 +32,7 @@ class Robot(Protocol):
         """Begin to record an episode."""
 
     def record(self, name: str) -> Answer:
-        """One of RECORDER_COMMANDS."""
+        """Of the recorder: stop, save, discard or rerecord."""
 
     def label(self, outcome: str, reason: str) -> Answer:
         """Say how the newest episode ended: success or failure, and why; empty takes back what was said."""

@@ -7,6 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from nicegui import ui
+from starlette.concurrency import run_in_threadpool
 
 from vla_adapter_ros.choices import FASTEST, SLOWEST
 from vla_adapter_ros.console.elements import Cameras, Figure, Plots
@@ -71,7 +72,7 @@ class RunSection:
         self._streams.fill([(s.name, f"{s.rate_hz:.1f} Hz", _age(s.age_s)) for s in view.streams])
         self._nodes.fill(list(view.nodes.items()))
         self._speed_shown.set_text(f"Speed {view.speed:.0%}")
-        known = tuple(self._page.console.sentences())
+        known = tuple(await run_in_threadpool(self._page.console.sentences))
         if known != self._known:
             self._known = known
             self._instruction.set_autocomplete(list(known))

@@ -9,7 +9,7 @@ import logging
 import socket
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import uvicorn
@@ -28,7 +28,6 @@ from vla_adapter_ros.console.page import build_page
 from vla_adapter_ros.errors import ConsoleError
 
 STATIC = Path(__file__).parent / "static"
-STARTS_WITHIN_S = 30.0
 CLOSED_BY_USER = 1001  # RFC 6455: the page was closed, or another one is loaded
 _MOST_TEXT = 1_000_000  # bytes of a message from a page
 
@@ -144,7 +143,7 @@ def make_application(current: Callable[[], Console | None]) -> FastAPI:
 
         async def stop() -> None:
             answer = await console.robot.stop()
-            await line.send_text(json.dumps({"answer": {"done": answer.done, "text": answer.text}}))
+            await line.send_text(json.dumps({"answer": asdict(answer)}))
 
         def heard(word: str) -> None:
             if word == "b":
@@ -165,7 +164,7 @@ def make_application(current: Callable[[], Console | None]) -> FastAPI:
         if console is None:
             return JSONResponse({"done": False, "text": INACTIVE}, 503)
         answer = await console.robot.stop()
-        return JSONResponse({"done": answer.done, "text": answer.text})
+        return JSONResponse(asdict(answer))
 
     @ui.page("/", title="Robot console")
     def page(request: Request) -> None:

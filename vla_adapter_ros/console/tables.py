@@ -14,7 +14,6 @@ class Table:
     """
 
     def __init__(self, title: str, columns: tuple[str, ...]) -> None:
-        self._rows: list[tuple[str, ...]] | None = None
         with ui.element("table").classes("facts").props(f'aria-label="{title}"'):
             if any(columns):
                 with ui.element("thead"), ui.element("tr"):

@@ -97,8 +97,3 @@ class RobotView:
     def moves(self) -> bool:
         """Whether the arm moves, or may at any moment."""
         return self.state in ("running", "homing")
-
-    @property
-    def stopped(self) -> bool:
-        """Whether the arm is stopped until a reset."""
-        return self.state == "stopped"
