@@ -12,6 +12,7 @@ from vla_adapter_ros.contract.key_texts import UNIT, contract_schema, key_texts
 TITLES = {  # the order of the page, and where each part stands in a contract
     "Contract": "The whole",
     "Camera": "`cameras.NAME`, `depth_cameras.NAME`",
+    "CameraPose": "`cameras.NAME.pose`",
     "Topic": "`topics.NAME`",
     "StateDimension": "`state[i]`",
     "Action": "`action`",

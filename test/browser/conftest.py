@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import shutil
 from contextlib import ExitStack
@@ -12,12 +13,12 @@ import pytest
 pytest.importorskip("rclpy", reason="ROS 2 is not installed: make setup brings rclpy")
 pytest.importorskip("playwright", reason="no playwright here: make test-browser brings it")
 
-from operator_page import SCENE, OperatorPage
+from operator_page import ROBOT, SCENE, OperatorPage
 from playwright.sync_api import sync_playwright
 
 from vla_adapter_ros.benchmarks.console_viewer import free_port
 from vla_adapter_ros.cli.client import GraphClient
-from vla_adapter_ros.contract import read_contract
+from vla_adapter_ros.contract import read_contract, write_contract
 from vla_adapter_ros.nodes.graph import node_list
 from vla_adapter_ros.nodes.process_runner import GraphRunner
 
@@ -45,7 +46,10 @@ def robot(tmp_path_factory):
     """The simulated Franka with its policy, a recorder and a console; `robot.url` is the console's."""
     folder = tmp_path_factory.mktemp("console")
     port = free_port()
+    shipped = read_contract("franka_sim")
+    write_contract(dataclasses.replace(shipped, name=ROBOT), folder / "franka.yaml")
     nodes = node_list(
+        contract=str(folder / "franka.yaml"),
         lock_step=True,
         seed=SCENE,
         client=True,
@@ -57,7 +61,7 @@ def robot(tmp_path_factory):
         if node.kind == "console":
             node.parameters["port"] = port
     with GraphRunner(nodes, folder / "logs") as graph:
-        with GraphClient(read_contract("franka_sim"), graph.check_alive) as client:
+        with GraphClient(shipped, graph.check_alive) as client:
             client.url, client.dataset = f"http://localhost:{port}/", Path(folder / "recorded")
             yield client
 

@@ -7,6 +7,10 @@ from collections.abc import Callable
 
 PATIENCE_S = 90.0
 SCENE = 100
+SCRIPT = '<img src=x onerror="window.broken=1">'
+"""Runs in a page that takes a text for markup."""
+ROBOT = f"franka_sim {SCRIPT}"
+"""Name of the robot."""
 
 
 class OperatorPage:

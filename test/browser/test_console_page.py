@@ -6,14 +6,14 @@ import json
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from operator_page import SCENE
+from operator_page import ROBOT, SCENE, SCRIPT
 
 from vla_adapter_ros.simulation.cube_instructions import INSTRUCTIONS, cube_instruction
 from vla_adapter_ros.srv import Demonstrate
 
 SIZES = [(1440, 900), (1024, 768), (390, 844)]
 SECTIONS = ["Run", "Record", "Trials", "Training"]
-LABEL = '<img src=x onerror="window.broken=1"> dropped'
+LABEL = f"{SCRIPT} dropped"
 
 
 @pytest.fixture(autouse=True)
@@ -95,6 +95,21 @@ def test_episodes_are_recorded_discarded_corrected_and_labeled(page, robot):
     assert newest[6].strip() == "1", "one intervention"
     assert "not labeled" in rows.nth(1).inner_text()
     assert page.page.evaluate("window.broken === undefined")
+
+
+def test_names_and_texts_of_others_stay_texts(page, open_page):
+    page.page.get_by_label("Instruction", exact=True).fill(SCRIPT)
+    page.press("Go")  # the policy answers that it knows no such object, or follows it: both are shown
+    page.page.wait_for_timeout(1000)
+    second = open_page()
+    for opened in (page, second):
+        assert ROBOT in opened.page.locator("body").inner_text()
+        for section in SECTIONS:
+            opened.see(section)
+            opened.page.wait_for_timeout(300)
+        assert opened.page.evaluate("window.broken === undefined")
+    page.see("Run")
+    page.press("Hold")
 
 
 def take_over(page, robot):

@@ -14,7 +14,7 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from vla_adapter_ros.contract import read_contract
-from vla_adapter_ros.contract.schema import Camera
+from vla_adapter_ros.contract.camera import Camera
 from vla_adapter_ros.dataset.writer import DatasetWriter
 from vla_adapter_ros.observation.frame import Frame
 

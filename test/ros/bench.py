@@ -111,6 +111,8 @@ class Bench:
     def wait_for(self, *nodes: str) -> None:
         """Block until the nodes have announced themselves and the topics are connected."""
         assert self.until(lambda: all(n in self.acks for n in nodes)), f"{nodes} did not start: {self.acks}"
+        if "controller" in nodes:  # it hears chunks, as the bench itself does
+            assert self.until(lambda: self.chunks.get_subscription_count() > 1), "no controller hears chunks"
         time.sleep(0.5)  # discovery of the other topics
 
     def until(self, condition, patience_s: float = PATIENCE_S) -> bool:

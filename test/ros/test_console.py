@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import signal
+import struct
 
 import numpy as np
+import psutil
 import pytest
 from bench import CONTRACT, HOME
 
@@ -46,6 +49,56 @@ def test_a_page_shows_the_robot_and_stops_it(bench, graph):
         assert bench.run_until(lambda: page.answers), "no answer to Stop"
         assert page.answers[0][1]["done"], page.answers
         assert bench.run_until(lambda: bench.received["controller/status"][-1].state == "stopped")
+
+
+def test_only_this_computer_can_reach_what_listens(bench, graph):
+    bench.start_controller(graph)
+    ports = free_port(), free_port()
+    nodes = [NodeSpec("console", {"port": ports[0], "foxglove": True, "foxglove_port": ports[1]})]
+    processes = graph(nodes).processes
+    ConsoleViewer(ports[0]).close()  # it serves
+    process = psutil.Process(processes["console_node"].pid)
+    sockets = [s for p in (process, *process.children(recursive=True)) for s in p.net_connections("tcp")]
+    listening = {(s.laddr.ip, s.laddr.port) for s in sockets if s.status == psutil.CONN_LISTEN}
+    assert listening == {("127.0.0.1", port) for port in ports}
+
+
+def test_foxglove_sees_the_robot(bench, graph):
+    pytest.importorskip("foxglove", reason="pip install vla_adapter_ros[foxglove]")
+    from rclpy.serialization import deserialize_message
+    from sensor_msgs.msg import Image, JointState
+    from websockets.sync.client import connect
+
+    ports = free_port(), free_port()
+    bench.start_controller(graph)
+    graph([NodeSpec("console", {"port": ports[0], "foxglove": True, "foxglove_port": ports[1]})])
+    ConsoleViewer(ports[0]).close()
+    with connect(f"ws://localhost:{ports[1]}", subprotocols=["foxglove.sdk.v1"]) as line:
+        channels: dict[str, dict] = {}
+        while "/controller/status" not in channels:
+            said = json.loads(line.recv(timeout=30))
+            channels |= {c["topic"]: c for c in said.get("channels", [])}
+        wanted = {"/camera/third_view": Image, "/joint_states": JointState}
+        places = [channels[topic]["id"] for topic in wanted]
+        subscriptions = [{"id": n, "channelId": place} for n, place in enumerate(places)]
+        line.send(json.dumps({"op": "subscribe", "subscriptions": subscriptions}))
+        came: dict[int, bytes] = {}
+
+        def is_shown() -> bool:
+            try:
+                while True:
+                    data = line.recv(timeout=0)
+                    if isinstance(data, bytes) and data[0] == 1:  # message data
+                        came[struct.unpack_from("<I", data, 1)[0]] = data[13:]
+            except TimeoutError:
+                return len(came) == len(wanted)
+
+        assert bench.run_until(is_shown), channels
+        image, joints = (deserialize_message(came[n], kind) for n, kind in enumerate(wanted.values()))
+        camera = CONTRACT.cameras["third_view"]
+        assert (image.height, image.width) == (camera.height, camera.width)
+        assert set(joints.name) >= set(CONTRACT.arm_joints)
+        line.send(json.dumps({"op": "advertise", "channels": []}))  # viewers cannot send anything
 
 
 def test_a_console_that_hangs_or_dies_leaves_the_motion_alone(bench, graph):

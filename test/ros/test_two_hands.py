@@ -61,6 +61,11 @@ class Arms:
             driver.accept_trajectory(*trajectory_arrays(message), now=self.bench.now)
 
     @property
+    def heard(self) -> bool:
+        """Whether somebody hears both arms."""
+        return all(publisher.get_subscription_count() for publisher in self._states)
+
+    @property
     def position(self) -> np.ndarray:
         position = np.empty(4)
         with self.bench._changed:
@@ -104,6 +109,7 @@ def start(bench, graph, tmp_path):
         write_contract(contract, tmp_path / "contract.yaml")
         arms = Arms(bench, contract)
         bench.start_controller(graph, contract=str(tmp_path / "contract.yaml"))
+        assert bench.until(lambda: arms.heard), "nobody hears the joint states"
         arms.run(0.2)
         return arms
 
@@ -220,7 +226,8 @@ def test_a_robot_without_grippers_is_driven(bench, start):
     arms = start(two_hands.without_hands())
     arms.send_chunk()
     arms.run(1.5)
-    assert bench.newest("controller/status").state == "holding"
+    status = bench.newest("controller/status")
+    assert status.state == "holding", status.reason
     np.testing.assert_allclose(arms.position - START, 0.14 * np.array([1, -1, -1, 1]), atol=0.01)
     assert len(bench.newest("controller/command").position) == 4
     assert bench.node.count_publishers("/left/gripper") == bench.node.count_publishers("/right/gripper") == 0

@@ -141,6 +141,10 @@ def add_console(parser: argparse.ArgumentParser) -> None:
         help="also serve the operator's pages, on this computer alone: http://localhost:8088/",
     )  # fmt: skip
     parser.add_argument(
+        "--foxglove", action="store_true",
+        help="the same, and a live view for Foxglove on this computer: ws://localhost:8765",
+    )  # fmt: skip
+    parser.add_argument(
         "--runs", type=any_path, metavar="FOLDER",
         help="folder in which the pages look for fine-tunings; default: none",
     )  # fmt: skip

@@ -106,6 +106,7 @@ def _bringup(options: argparse.Namespace) -> int:
         mode=options.mode,
         speed=options.speed,
         console=options.console,
+        foxglove=options.foxglove,
         runs=str(options.runs or ""),
     )
     if not nodes:

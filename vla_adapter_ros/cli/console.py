@@ -15,7 +15,7 @@ from vla_adapter_ros.nodes.start_options import StartOptions
 
 OPTIONS = (
     "contract", "host", "port", "token_file", "tls_certificate", "tls_key", "dataset", "runs",
-    "camera_rate_hz",
+    "camera_rate_hz", "foxglove_port",
 )  # fmt: skip
 PERIOD_S = 0.2
 
@@ -33,12 +33,15 @@ def add_console_command(commands: Any) -> None:
     console.add_argument(
         "--new-token", action="store_true", help="make a new token; the old one is worth nothing then"
     )
+    console.add_argument(
+        "--foxglove", action="store_true", help="also serve the robot's topics to Foxglove, on this computer"
+    )
     add_namespace(console)
     console.set_defaults(run=_console)
 
 
 def _console(options: argparse.Namespace) -> int:
-    parameters = {name: getattr(options, name) for name in (*OPTIONS, "new_token")}
+    parameters = {name: getattr(options, name) for name in (*OPTIONS, "new_token", "foxglove")}
     node = NodeSpec("console", parameters)
     with GraphRunner([node], start=StartOptions(options.namespace or "")) as graph:
         process = graph.processes[node.name]

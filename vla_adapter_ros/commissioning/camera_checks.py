@@ -6,9 +6,9 @@ from vla_adapter_ros.commissioning.results import Results
 from vla_adapter_ros.commissioning.streams import check_rate, check_stamps, is_heard
 from vla_adapter_ros.commissioning.survey import COMPRESSED_IMAGE, IMAGE, GraphSurvey, TopicSurvey
 from vla_adapter_ros.contract import Contract
+from vla_adapter_ros.contract.camera import Camera
 from vla_adapter_ros.contract.encodings import DEPTH, depth_codec, meaning_of, says_grey
 from vla_adapter_ros.contract.enums import Fit, Transport
-from vla_adapter_ros.contract.schema import Camera
 from vla_adapter_ros.errors import ImageError
 
 

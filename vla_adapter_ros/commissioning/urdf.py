@@ -11,7 +11,8 @@ from functools import cached_property
 from vla_adapter_ros.errors import KinematicsError
 
 MOVING = ("revolute", "continuous", "prismatic")
-_TOOLS = ("tcp", "tool", "grasp", "ee", "eef", "flange")  # links at the end of an arm, best first
+_TOOLS = ("tcp", "tool", "grasp", "ee", "eef", "gripper_frame", "flange")
+"""Links at the end of an arm, best first."""
 _LARGEST = 50_000_000  # characters; the largest published descriptions have some hundred thousand
 
 
@@ -124,16 +125,28 @@ def parse_urdf(text: str) -> Urdf:
 
 
 def tool_link(urdf: Urdf, arm: Sequence[str]) -> str:
-    """The link that all joints of the arm move, with the name of a tool; else the farthest."""
-    moved = [link for link in urdf.links if set(arm) <= {joint.name for joint in urdf.path(link)}]
-    still = [
-        link for link in moved if not any(j.name not in arm and j.kind != "fixed" for j in urdf.path(link))
+    """The link that all joints of the arm move, with the name of a tool; else the farthest.
+
+    The last joint may be a gripper's, which moves a jaw alone: a tool that all but it move counts, too.
+    """
+    for joints in (arm, arm[:-1]):
+        links = _moved_by(urdf, joints)
+        for word in _TOOLS:
+            for link in links:
+                if word in link.lower().replace("-", "_").split("_") or link.lower().startswith(word):
+                    return link
+    return max(_moved_by(urdf, arm), key=lambda link: len(urdf.path(link)), default="")
+
+
+def _moved_by(urdf: Urdf, arm: Sequence[str]) -> list[str]:
+    """The links that all these joints move, and no other."""
+    paths = {link: urdf.path(link) for link in urdf.links}
+    return [
+        link
+        for link, path in paths.items()
+        if set(arm) <= {joint.name for joint in path}
+        and not any(j.name not in arm and j.kind != "fixed" for j in path)
     ]
-    for word in _TOOLS:
-        for link in still:
-            if word in link.lower().replace("-", "_").split("_") or link.lower().startswith(word):
-                return link
-    return max(still, key=lambda link: len(urdf.path(link)), default="")
 
 
 def _joint(element: ElementTree.Element) -> UrdfJoint:

@@ -13,12 +13,12 @@ from typing import Annotated, Literal
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
+from vla_adapter_ros.contract.camera import Camera
 from vla_adapter_ros.contract.enums import ActionSource, GripperCommandType, TimeSource, TopicType
 from vla_adapter_ros.contract.migration import SCHEMA
 from vla_adapter_ros.contract.safety import Safety
 from vla_adapter_ros.contract.schema import (
     Action,
-    Camera,
     Command,
     CommandGroup,
     Gripper,

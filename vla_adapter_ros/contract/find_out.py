@@ -52,6 +52,14 @@ FIND_OUT: dict[str, dict[str, str]] = {
             "`ros2 topic echo --field header.stamp TOPIC` of both cameras: how far apart are images that "
             "were triggered together?"
         ),
+        "pose": "a hand-eye calibration of the camera against the arm's base; without one leave it out",
+    },
+    "CameraPose": {
+        "position": "the calibration's translation, or `ros2 run tf2_ros tf2_echo LINK CAMERA_OPTICAL_FRAME`",
+        "orientation": "the calibration's quaternion, or the same `tf2_echo`",
+        "focal_length": "`ros2 topic echo --once CAMERA/camera_info`: the first and the fifth number of k",
+        "principal_point": "`ros2 topic echo --once CAMERA/camera_info`: the third and the sixth number of k",
+        "link": "what the camera is screwed to: the base, or for a gripper camera a link of the hand",
     },
     "Topic": {
         "type": "`ros2 topic type TOPIC`",

@@ -22,7 +22,7 @@ SCHEMA_FILE = "contract.schema.json"
 def key_texts() -> dict[str, dict[str, str]]:
     """Part of a contract, such as Camera -> key -> what it means, on one line, its unit in brackets."""
     texts: dict[str, dict[str, str]] = {}
-    for file in ("schema.py", "safety.py", "contract.py"):
+    for file in ("camera.py", "schema.py", "safety.py", "contract.py"):
         source = Path(__file__).with_name(file).read_text(encoding="utf-8")
         for kind in (node for node in ast.parse(source).body if isinstance(node, ast.ClassDef)):
             for key, text in zip(kind.body, kind.body[1:], strict=False):

@@ -5,18 +5,16 @@ Units are SI and radians, axes follow REP 103. Pydantic checks every value.
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated
 
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
-from vla_adapter_ros.contract.encodings import PIXELS
 from vla_adapter_ros.contract.enums import (
     ActionSource,
     ActionSpace,
     CommandType,
     DeltaReference,
-    Fit,
     Frame,
     GripperCommandType,
     GripperMode,
@@ -26,53 +24,14 @@ from vla_adapter_ros.contract.enums import (
     TakeoverKind,
     TimeSource,
     TopicType,
-    Transport,
     Unit,
 )
-from vla_adapter_ros.settings import CHECKED, NotNegative, Number, Positive, Text, Whole
+from vla_adapter_ros.settings import CHECKED, NotNegative, Number, Positive, Text
 
 TOOL_COLUMNS = ("x", "y", "z", "rx", "ry", "rz")
 """Columns of the ee spaces: translation [m] and rotation vector (axis times angle) [rad]."""
 JERK_PER_ACCELERATION = 30.0
 """Jerk limit where none is given, as a multiple of the acceleration limit [1/s]."""
-
-Pixels = Annotated[Whole, Field(ge=8, le=16384)]
-Turn = Literal[0, 90, 180, 270]
-PixelEncoding = Annotated[Text, Field(json_schema_extra={"enum": ["", *PIXELS]})]
-
-
-@dataclass(frozen=True, config=CHECKED)
-class Camera:
-    """One camera."""
-
-    topic: Text
-    """Topic of the images."""
-    width: Pixels
-    """Width after the rotation [px]."""
-    height: Pixels
-    """Height after the rotation [px]."""
-    transport: Transport = Transport.RAW
-    """raw: `sensor_msgs/Image`; compressed: `sensor_msgs/CompressedImage`."""
-    rotation: Turn = 0
-    """Turn right after decoding, counter-clockwise [degrees]."""
-    max_age_s: Positive = 0.1
-    """How old the image may be at t [s]."""
-    time: TimeSource = TimeSource.HEADER
-    """Which clock stamps the images: the message's header, or the time of receipt."""
-    encoding: PixelEncoding = ""
-    """What raw images are whose messages do not say it: 8UC3 may be rgb8 or bgr8. Messages that say
-    something else are refused."""
-    fit: Fit = Fit.EXACT
-    """How an image of another size is fitted to width and height: cropped around its center, or padded
-    with black; empty: it is refused."""
-    sync_tolerance_s: Annotated[Number, Field(ge=0, le=0.5)] | None = None
-    """An image stamped at most so far from that of the reference camera is of the same time [s]. Without
-    an entry: the smaller of 5 ms and a quarter of the camera's measured period."""
-
-    @property
-    def size(self) -> tuple[int, int]:
-        """Width and height [px], after the turn."""
-        return self.width, self.height
 
 
 @dataclass(frozen=True, config=CHECKED)

@@ -15,7 +15,7 @@ from typing import Any
 import pyarrow as pa
 
 from vla_adapter_ros.contract import Contract, full_name
-from vla_adapter_ros.contract.schema import Camera
+from vla_adapter_ros.contract.camera import Camera
 from vla_adapter_ros.dataset import depth, outcome
 from vla_adapter_ros.dataset.quality.samples import CONTROL_SOURCES as CONTROL_SOURCES
 from vla_adapter_ros.dataset.video import VideoSettings, encodes_depth

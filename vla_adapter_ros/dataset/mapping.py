@@ -42,7 +42,7 @@ from pydantic import (
 from pydantic.dataclasses import dataclass
 from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
-from vla_adapter_ros.contract.schema import Turn
+from vla_adapter_ros.contract.camera import Turn
 from vla_adapter_ros.errors import MappingError
 from vla_adapter_ros.paths import expand, locate
 from vla_adapter_ros.settings import CHECKED, Number, Text, describe_errors, join_errors

@@ -26,6 +26,7 @@ from vla_adapter_ros.nodes.configured import Configured
 from vla_adapter_ros.nodes.console_figure import FigureSource
 from vla_adapter_ros.nodes.console_robot import RosRobot
 from vla_adapter_ros.nodes.console_streams import ConsoleStreams
+from vla_adapter_ros.nodes.foxglove_view import FoxgloveView
 from vla_adapter_ros.nodes.operator_parameters import ConsoleParameters
 from vla_adapter_ros.nodes.process import run
 from vla_adapter_ros.nodes.ros_client import RosClient
@@ -74,8 +75,19 @@ class ConfiguredConsole(Configured[ConsoleParameters]):
             episodes=EpisodeStore(parameters.dataset) if parameters.dataset else None,
             runs=RunStore(parameters.runs) if parameters.runs else None,
         )
+        self._foxglove: FoxgloveView | None = None
+        if parameters.foxglove:
+            self._foxglove = FoxgloveView(contract, node.get_namespace(), parameters.foxglove_port)
+            node.own(self._foxglove.close)
+            node.get_logger().info(f"Foxglove: open connection {self._foxglove.url}")
         self._streams = ConsoleStreams(
-            client.node, contract, self._hub, self._curves, parameters.camera_rate_hz, node.faults.report
+            client.node,
+            contract,
+            self._hub,
+            self._curves,
+            parameters.camera_rate_hz,
+            self._watched,
+            node.faults.report,
         )
         node.own(self._streams.close)
         self._figure = FigureSource(contract)
@@ -92,12 +104,20 @@ class ConfiguredConsole(Configured[ConsoleParameters]):
         """The pages say that the console is not active."""
         _CURRENT.clear()
 
+    def _watched(self) -> bool:
+        """Whether anybody looks, on a page or in Foxglove."""
+        return self._hub.watched or (self._foxglove is not None and self._foxglove.watched)
+
     def _look(self) -> None:
         self._robot.look()
+        figure = None
+        if self._watched():
+            figure = self._figure.content(self._streams.measured, self._curves.wanted)
         if self._hub.watched:
             content = self._curves.content(whole=False)
-            figure = self._figure.content(self._streams.measured, self._curves.wanted)
             self._hub.put_text(json.dumps(content | {"figure": figure}, separators=(",", ":")))
+        if self._foxglove is not None:
+            self._foxglove.look(figure)
         problem = "" if self._server.alive else "the web server has ended: start the node again"
         self.node.diagnose(problem, self._figure.problem, url=self._server.url, pages=len(self._hub))
 

@@ -41,16 +41,20 @@ class FigureSource:
         entry = self._contract.kinematics
         try:
             tool = entry.tool_link if entry is not None else tool_link(parse_urdf(urdf), names)
-            self._figure, self.problem = RobotFigure(urdf, tool), ""
+            base = entry.base_link if entry is not None else ""
+            self._figure, self.problem = RobotFigure(urdf, tool, base), ""
         except VlaAdapterError as error:
             self._figure, self.problem = None, f"no figure of the robot: {error}"
 
     def content(self, measured: Mapping[str, float], wanted: WantedRows | None) -> dict[str, object] | None:
-        """Bones now and the tool's path in the newest chunk as JSON has them; None without a figure.
+        """Bones now, and the tool's path in the newest chunk, in space and in calibrated cameras' images.
 
         Args:
             measured: Position of each joint as the contract calls it [rad or m].
             wanted: The newest chunk.
+
+        Returns:
+            As JSON has it; None without a figure.
         """
         figure, contract = self._figure, self._contract
         if figure is None or not measured:
@@ -61,4 +65,24 @@ class FigureSource:
             joints = [contract.joint_in_messages(joint) for joint in contract.arm_joints]
             scales = [contract.action.dimensions[n].scale for n in contract.arm_places]
             path = figure.tool_path(joints, wanted.rows[:, contract.arm_places] * scales, positions)
-        return {"bones": figure.bones(positions), "path": path}
+        return {
+            "bones": figure.bones(positions),
+            "path": path,
+            "images": self._in_images(figure, path, positions),
+        }
+
+    def _in_images(
+        self, figure: RobotFigure, path: list[list[float]], positions: Mapping[str, float]
+    ) -> dict[str, object]:
+        """Camera -> the path in its image, and how the image was fitted to the contract's size."""
+        seen: dict[str, object] = {}
+        for name, camera in self._contract.cameras.items():
+            if camera.pose is None:
+                continue
+            try:
+                places = figure.in_image(path, camera, positions)
+            except VlaAdapterError as error:
+                self.problem = f"no path in the images of camera {name!r}: {error}"
+                continue
+            seen[name] = {"path": places, "aspect": camera.width / camera.height, "fit": camera.fit.value}
+        return seen

@@ -18,8 +18,8 @@ from sensor_msgs.msg import CompressedImage, JointState
 from vla_adapter_ros.console.curves import Curves, WantedRows
 from vla_adapter_ros.console.live import LiveHub
 from vla_adapter_ros.contract import Contract
+from vla_adapter_ros.contract.camera import Camera
 from vla_adapter_ros.contract.enums import Transport
-from vla_adapter_ros.contract.schema import Camera
 from vla_adapter_ros.errors import VlaAdapterError
 from vla_adapter_ros.msg import ActionChunk
 from vla_adapter_ros.nodes.conversions import JointReader, action_of, chunk_of, seconds
@@ -48,6 +48,7 @@ class ConsoleStreams:
         hub: Gets the pictures.
         curves: Get the joints, the commands and the chunks.
         rate_hz: Readings per second, and so most pictures of each camera [Hz].
+        watched: Whether anybody looks.
         report: Called with a stream and a sentence for what cannot be shown.
     """
 
@@ -58,10 +59,11 @@ class ConsoleStreams:
         hub: LiveHub,
         curves: Curves,
         rate_hz: float,
+        watched: Callable[[], bool],
         report: Callable[[str, str], None],
     ) -> None:
         self._node, self._contract, self._hub, self._curves = node, contract, hub, curves
-        self._period, self._report = 1.0 / rate_hz, report
+        self._period, self._watched, self._report = 1.0 / rate_hz, watched, report
         self.measured: dict[str, float] = {}
         """Newest position of each joint, as the contract calls it [rad or m]."""
         self._ended = threading.Event()
@@ -75,14 +77,15 @@ class ConsoleStreams:
 
     def _work(self) -> None:
         polling: Polling | None = None
-        watched, due = -math.inf, 0.0
+        last_watched, due = -math.inf, 0.0
         while not self._ended.wait(max(due - time.monotonic(), 0.0)):
             began = time.monotonic()
             due = max(due, began - self._period) + (IDLE_S if polling is None else self._period)
-            watched = began if self._hub.watched else watched
-            if polling is None and self._hub.watched:
+            watched = self._watched()
+            last_watched = began if watched else last_watched
+            if polling is None and watched:
                 polling = self._listen()
-            elif polling is not None and began - watched > LEFT_AFTER_S:
+            elif polling is not None and began - last_watched > LEFT_AFTER_S:
                 polling.destroy()
                 polling = None
             if polling is not None:

@@ -123,6 +123,7 @@ def node_list(
     speed: float = 1.0,
     client: bool = False,
     console: bool = False,
+    foxglove: bool = False,
     runs: str = "",
 ) -> list[NodeSpec]:
     """The processes of a bring-up.
@@ -146,6 +147,7 @@ def node_list(
         speed: At which the policy's motion is carried out, 0.1 to 1.
         client: Whether lock step also waits for a `GraphClient`.
         console: Whether the operator's pages are served.
+        foxglove: Whether they are, and the robot's topics to Foxglove, too.
         runs: Folder of fine-tunings that the pages show; empty: none.
     """
     if (
@@ -170,8 +172,9 @@ def node_list(
     if teleop:
         nodes.append(NodeSpec("teleop", common | {"device": teleop}))
     awaited = [node.kind for node in nodes] + ["client"] * client
-    if console:  # which nobody waits for: it may hang
-        nodes.append(NodeSpec("console", common | {"lock_step": False, "dataset": str(record), "runs": runs}))
+    if console or foxglove:  # which nobody waits for: it may hang
+        shown = {"lock_step": False, "dataset": str(record), "runs": runs, "foxglove": foxglove}
+        nodes.append(NodeSpec("console", common | shown))
     if simulate:
         own = {"use_sim_time": False, "renderer": renderer, "seed": seed, "awaited": ",".join(awaited)}
         nodes.insert(0, NodeSpec("simulator", common | own))
@@ -187,6 +190,7 @@ def recording_nodes(
     teleop: str = "",
     renderer: str = "auto",
     console: bool = False,
+    foxglove: bool = False,
     **recorder: Any,
 ) -> list[NodeSpec]:
     """The processes of a recording: `node_list` without a policy.
@@ -195,7 +199,7 @@ def recording_nodes(
 
     Args:
         dataset: Data set directory.
-        contract, simulate, controller, teleop, renderer, console: See `node_list`.
+        contract, simulate, controller, teleop, renderer, console, foxglove: See `node_list`.
         recorder: Further parameters of the recorder, by name.
 
     Raises:
@@ -210,6 +214,7 @@ def recording_nodes(
         teleop=teleop,
         renderer=renderer,
         console=console,
+        foxglove=foxglove,
     )
     for node in nodes:
         if node.kind == "recorder":

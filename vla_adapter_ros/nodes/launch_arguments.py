@@ -110,6 +110,7 @@ TELEOP = LaunchArgument(
 CONSOLE = _switch(
     False, "Serve the operator's console, at http://localhost:8088/ unless parameters say otherwise."
 )
+FOXGLOVE = _switch(False, "Start the console with a live view for Foxglove: ws://localhost:8765.")
 BRINGUP: Mapping[str, LaunchArgument] = {
     "contract": _parameter(CommonParameters, "contract"),
     "checkpoint": _parameter(PolicyParameters, "checkpoint"),
@@ -119,6 +120,7 @@ BRINGUP: Mapping[str, LaunchArgument] = {
     "record": LaunchArgument("", "Data set directory for the recorder; empty: no recorder."),
     "teleop": TELEOP,
     "console": CONSOLE,
+    "foxglove": FOXGLOVE,
     "lock_step": _switch(False, "Simulated time waits for the nodes instead of running in real time."),
     "renderer": _parameter(SimulatorParameters, "renderer"),
     "seed": _parameter(SimulatorParameters, "seed"),
@@ -134,6 +136,7 @@ RECORD: Mapping[str, LaunchArgument] = {
     "controller": CONTROLLER,
     "teleop": TELEOP,
     "console": CONSOLE,
+    "foxglove": FOXGLOVE,
     **{
         name: _parameter(RecorderParameters, name)
         for name in ("instruction", "joy_buttons", "on_fail", "verdict")

@@ -106,3 +106,11 @@ class ConsoleParameters(CommonParameters):
     camera_rate_hz: Number = Field(
         15.0, ge=1.0, le=60.0, description="Most pictures per second of each camera [Hz]."
     )
+    foxglove: Flag = Field(
+        False,
+        description=(
+            "Also serve the robot's topics to Foxglove, read only and to this computer alone; needs the "
+            "package foxglove-sdk."
+        ),
+    )
+    foxglove_port: Whole = Field(8765, ge=0, le=65535, description="TCP port of that; 0: any free one.")

@@ -32,7 +32,7 @@ from typing import Any
 import numpy as np
 
 from vla_adapter_ros.contract import Contract
-from vla_adapter_ros.contract.schema import Camera
+from vla_adapter_ros.contract.camera import Camera
 from vla_adapter_ros.errors import FrameError
 from vla_adapter_ros.observation.depth_images import decode_depth
 from vla_adapter_ros.observation.frame import Frame

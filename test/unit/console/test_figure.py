@@ -8,6 +8,7 @@ import pytest
 pytest.importorskip("pinocchio", reason="pinocchio is not installed: pip install pin")
 
 from vla_adapter_ros.console.figure import RobotFigure
+from vla_adapter_ros.contract.camera import Camera, CameraPose
 from vla_adapter_ros.errors import KinematicsError
 
 URDF = """<robot name="two"><link name="base"/><link name="upper"/><link name="tool"/>
@@ -33,3 +34,42 @@ def test_the_path_of_the_tool():
 def test_what_cannot_be_drawn_is_said(urdf, tool):
     with pytest.raises(KinematicsError):
         RobotFigure(urdf, tool)
+
+
+def camera(**pose) -> Camera:
+    """100 x 80 px; looks along the base's x axis from 2 m behind it."""
+    forward = (0.5, -0.5, 0.5, -0.5)  # optical z along x, optical x along -y
+    values = {"position": (-2.0, 0.0, 0.5), "orientation": forward, "focal_length": (100.0, 50.0)}
+    return Camera("image", 100, 80, pose=CameraPose(**values | pose))
+
+
+def test_points_are_projected_into_the_image():
+    figure = RobotFigure(URDF, "tool")
+    points = [[0.0, 0.0, 0.5], [0.0, 0.4, 0.5], [0.0, 0.0, 0.9], [2.0, -1.0, 0.5]]
+    assert figure.in_image(points, camera(), {}) == [[0.5, 0.5], [0.3, 0.5], [0.5, 0.375], [0.75, 0.5]]
+    shifted = figure.in_image(points[:1], camera(principal_point=(60.0, 20.0)), {})
+    assert shifted == [[0.6, 0.25]]
+
+
+def test_a_path_ends_in_the_image_where_it_passes_the_camera():
+    points = [[0.0, 0.0, 0.5], [-1.99, 0.0, 0.5], [0.0, 0.0, 0.5]]
+    assert RobotFigure(URDF, "tool").in_image(points, camera(), {}) == [[0.5, 0.5]]
+
+
+def test_a_camera_on_the_arm_sees_from_where_the_arm_is():
+    """On the upper link, which lies along x once the shoulder is bent: it looks along that link."""
+    figure = RobotFigure(URDF, "tool")
+    along = camera(link="upper", position=(0.0, 0.0, 0.0), orientation=(0.0, 0.0, 0.0, 1.0))
+    bent = {"shoulder": np.pi / 2}
+    assert figure.in_image([[1.0, 0.0, 0.5]], along, bent) == [[0.5, 0.5]]
+    assert figure.in_image([[1.0, 0.0, 0.5]], along, {}) == [], "beside it, not ahead"
+
+
+def test_a_camera_on_a_link_that_is_not_there_is_named():
+    with pytest.raises(KinematicsError, match="hand"):
+        RobotFigure(URDF, "tool").in_image([[1.0, 0.0, 0.5]], camera(link="hand"), {})
+
+
+def test_everything_is_given_in_the_frame_of_the_base():
+    figure = RobotFigure(URDF, "tool", "upper")
+    assert figure.tool_path(["shoulder"], np.array([[0.0]]), {}) == [[0.0, 0.0, 1.0]]

@@ -15,8 +15,8 @@ from malformed_images import png_of
 from recording_samples import CONTRACT, make_frame
 
 from vla_adapter_ros.contract import parse_contract
+from vla_adapter_ros.contract.camera import Camera
 from vla_adapter_ros.contract.read import plain_contract
-from vla_adapter_ros.contract.schema import Camera
 from vla_adapter_ros.dataset import layout
 from vla_adapter_ros.dataset.depth import DepthCoding, coding_of, is_depth
 from vla_adapter_ros.dataset.opening import open_dataset

@@ -13,7 +13,7 @@ from bag_samples import START_NS, Sample, bag_of, clock, make_samples
 from recording_samples import CONTRACT
 from test_bag import live_frames
 
-from vla_adapter_ros.contract.schema import Camera
+from vla_adapter_ros.contract.camera import Camera
 from vla_adapter_ros.dataset.quality.dataset_report import check_dataset
 from vla_adapter_ros.dataset.reader import DatasetReader
 from vla_adapter_ros.dataset.tools.import_report import ImportReport
