@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import os
-import shutil
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -16,17 +15,12 @@ pytest.importorskip("playwright", reason="no playwright here: make test-browser 
 from operator_page import ROBOT, SCENE, OperatorPage
 from playwright.sync_api import sync_playwright
 
+from vla_adapter_ros.benchmarks.console_browser import chromium_path
 from vla_adapter_ros.benchmarks.console_viewer import free_port
 from vla_adapter_ros.cli.client import GraphClient
 from vla_adapter_ros.contract import read_contract, write_contract
 from vla_adapter_ros.nodes.graph import node_list
 from vla_adapter_ros.nodes.process_runner import GraphRunner
-
-NAMES = ("chromium", "chromium-browser", "google-chrome")
-
-
-def chromium_path() -> str:
-    return os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, NAMES)), "")
 
 
 @pytest.fixture(scope="session")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+from pathlib import Path
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
@@ -140,6 +142,24 @@ def test_nothing_overlaps_and_everything_can_be_read(open_page, size):
         assert not bad, json.dumps(told, indent=1)
 
 
+@pytest.mark.skipif("CONSOLE_PICTURES" not in os.environ, reason="writes docs/; set CONSOLE_PICTURES=FOLDER")
+def test_pictures_for_the_docs(open_page, robot):
+    folder = Path(os.environ["CONSOLE_PICTURES"])
+    pages = {size: open_page(size=size) for size in SIZES}
+    operator = pages[SIZES[0]]
+    operator.instruct(cube_instruction("red", 0))
+    for page in pages.values():
+        page.see("Run")
+    operator.wait(lambda: operator.page.locator(".view .path").count() == 1)
+    operator.wait(lambda: operator.state == "running")
+    for (width, height), page in pages.items():
+        page.page.bring_to_front()
+        page.page.wait_for_timeout(300)
+        page.page.screenshot(path=folder / f"console_{width}x{height}.png")
+    assert operator.state == "running"
+    operator.press("Hold")
+
+
 def test_the_second_page_watches_until_it_takes_over(page, open_page):
     second = open_page()
     assert "You watch" in second.text(".ask:visible")
@@ -149,4 +169,4 @@ def test_the_second_page_watches_until_it_takes_over(page, open_page):
     second.press("Take over")
     page.press("Let it operate")
     second.wait(lambda: second.page.locator(".ask:visible").count() == 0)
-    assert "You watch" in page.text(".ask:visible")
+    page.wait(lambda: "You watch" in page.text(".ask:visible"))

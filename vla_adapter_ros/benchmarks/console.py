@@ -16,28 +16,31 @@ from typing import Any
 
 import numpy as np
 
+from vla_adapter_ros.benchmarks.console_browser import browser_pages
 from vla_adapter_ros.benchmarks.console_viewer import ConsoleViewer, free_port
 from vla_adapter_ros.benchmarks.jitter import busy_loops
 from vla_adapter_ros.benchmarks.process_probe import ProcessProbe
 from vla_adapter_ros.benchmarks.recording import write_benchmark_contract
 from vla_adapter_ros.benchmarks.recording_graph import own_domain, sources
-from vla_adapter_ros.errors import NoAnswerError
+from vla_adapter_ros.errors import ConsoleError, NoAnswerError
 from vla_adapter_ros.system_info import describe_system
 
 CONTROL_HZ = 100.0
 PATIENCE_S = 60.0
+LONGEST_WITHOUT_S = 120.0
 _SETTLED_S = 3.0  # what starting up costs is not measured
 _PAUSE_S = 0.1  # between two stops
 
 
 def run_console_benchmark(
-    *, seconds: float = 60.0, viewers: int = 3, stops: int = 200, busy: int = 2
+    *, seconds: float = 60.0, viewers: int = 3, browsers: int = 0, stops: int = 200, busy: int = 2
 ) -> dict[str, Any]:
     """Measure without pages, with pages, and Stop.
 
     Args:
-        seconds: Time without pages, and again with them [s].
+        seconds: Time with pages, and before it without them, then at most `LONGEST_WITHOUT_S` [s].
         viewers: Open pages.
+        browsers: How many of them are open in a real Chromium; their pictures are not counted.
         stops: How often one of them presses Stop.
         busy: Busy loops beside that, one per core.
 
@@ -47,20 +50,32 @@ def run_console_benchmark(
 
     Raises:
         NoAnswerError: a node does not answer.
+        ConsoleError: no Chromium or no playwright; or no viewer is left that presses Stop.
         ProcessError: a process ended.
     """
+    if browsers >= viewers:
+        raise ConsoleError(f"browsers = {browsers}: allowed are 0 to {viewers - 1}, as one page presses Stop")
     machine = describe_system()
     with tempfile.TemporaryDirectory(prefix="console_") as scratch, own_domain():
         folder = Path(scratch)
         with _graph(folder) as (runner, client, port):
             watch = _Watch(client, runner)
-            result = {"without": watch.measure(seconds, [])}
+            result = {"without": watch.measure(min(seconds, LONGEST_WITHOUT_S), [])}
             with contextlib.ExitStack() as opened:
-                pages = [opened.enter_context(ConsoleViewer(port)) for _ in range(viewers)]
+                plain = range(viewers - browsers)
+                pages = [opened.enter_context(ConsoleViewer(port)) for _ in plain]
+                opened.enter_context(browser_pages(port, browsers))
                 result["with"] = watch.measure(seconds, pages)
                 with busy_loops(busy):
                     result["stop"] = watch.press_stop(pages[0], stops)
-    settings = {"seconds": seconds, "viewers": viewers, "stops": stops, "busy": busy, "cameras": 2}
+    settings = {
+        "seconds": seconds,
+        "viewers": viewers,
+        "browsers": browsers,
+        "stops": stops,
+        "busy": busy,
+        "cameras": 2,
+    }
     return result | {"settings": settings, "machine": machine}
 
 
@@ -132,6 +147,7 @@ class _Watch:
             raise NoAnswerError("the recorder does not end its episode", sent=True)
         lateness = np.abs(np.diff(self._stamps[first:]))
         return {
+            "seconds": probe.seconds,
             "recorder_frames": int(status.frames),
             "recorder_dropped": int(status.dropped),
             "status_interval_p99_ms": float(1e3 * np.percentile(lateness, 99)),
@@ -186,13 +202,14 @@ class _Watch:
 def format_result(result: dict[str, Any]) -> str:
     """The result as text."""
     settings, lines = result["settings"], []
-    for name, title in (("without", "no page"), ("with", f"{settings['viewers']} pages")):
+    pages = f"{settings['viewers']} pages, {settings['browsers']} of them in a browser"
+    for name, title in (("without", "no page"), ("with", pages)):
         part = result[name]
         rate = part["picture_hz"]
         pictures = f", pictures {rate['min']:.1f} Hz at least, {rate['mean']:.1f} Hz mean" if rate else ""
         memory = part["console_memory"]
         lines.append(
-            f"{title}, {settings['seconds']:g} s: recorder {part['recorder_frames']} frames, "
+            f"{title}, {part['seconds']:.0f} s: recorder {part['recorder_frames']} frames, "
             f"{part['recorder_dropped']} dropped; controller's status every "
             f"{part['status_interval_p99_ms']:.1f} ms (p99); console {part['console_cpu']:.0%} of a core, "
             f"{memory['last_mb']:.0f} MB, {memory['growth_mb_per_minute']:+.2f} MB per minute{pictures}"

@@ -85,8 +85,13 @@ def add_benchmark_command(commands: Any) -> None:
     console = kinds.add_parser(
         "console", help="the operator's pages beside recorder and controller: cost, and Stop (needs ROS 2)"
     )
-    console.add_argument("--seconds", type=SECONDS, default=60.0, help="without pages, and again with them")
+    console.add_argument(
+        "--seconds", type=SECONDS, default=60.0, help="with pages; without at most 2 minutes"
+    )
     console.add_argument("--viewers", type=COUNT, default=3, help="open pages")
+    console.add_argument(
+        "--browsers", type=whole(0), default=0, help="how many of them in a real Chromium (needs playwright)"
+    )
     console.add_argument("--stops", type=COUNT, default=200, help="how often Stop is pressed")
     console.add_argument("--busy", type=whole(0), default=2, help="busy loops beside that, one per core")
     console.add_argument("--json", type=output_file, help="write the result here")
@@ -140,7 +145,11 @@ def _console(options: argparse.Namespace) -> int:
     from vla_adapter_ros.benchmarks.console import format_result, run_console_benchmark
 
     result = run_console_benchmark(
-        seconds=options.seconds, viewers=options.viewers, stops=options.stops, busy=options.busy
+        seconds=options.seconds,
+        viewers=options.viewers,
+        browsers=options.browsers,
+        stops=options.stops,
+        busy=options.busy,
     )
     print(format_result(result))
     _write(options.json, result)
