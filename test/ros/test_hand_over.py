@@ -1,7 +1,7 @@
 """The arm's controller, shared with MoveIt: handed over, used by somebody else, and taken back.
 
-The bench's arm carries out trajectories as ros2_control's trajectory controller does. MoveIt reaches that by its
-action, which no topic shows, so that here, too, the arm is moved past all topics.
+The bench's arm carries out trajectories as ros2_control's trajectory controller does. MoveIt reaches that by
+its action, which no topic shows, so that here, too, the arm is moved past all topics.
 """
 
 from __future__ import annotations
