@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import math
 import threading
+import time
 from typing import Any
 
 from rclpy.publisher import Publisher
@@ -13,7 +13,7 @@ from std_msgs.msg import Empty
 from std_srvs.srv import Trigger
 
 from vla_adapter_ros.console.robot import COMMANDS
-from vla_adapter_ros.console.views import Answer, Recorder, RobotView, Stream
+from vla_adapter_ros.console.views import Answer, RobotView
 from vla_adapter_ros.errors import NoAnswerError, ServiceError, VlaAdapterError
 from vla_adapter_ros.nodes.addressee import (
     find_controller_service,
@@ -22,20 +22,19 @@ from vla_adapter_ros.nodes.addressee import (
 )
 from vla_adapter_ros.nodes.capsule_client import save_capsules
 from vla_adapter_ros.nodes.checkpoint_change import CheckpointChange
-from vla_adapter_ros.nodes.graph_status import INSTRUCTION, GraphStatus, why_nothing_moves
+from vla_adapter_ros.nodes.console_view import robot_view
 from vla_adapter_ros.nodes.instruct_client import ANSWER_S, InstructClient
 from vla_adapter_ros.nodes.recorder_client import SAVED_WITHIN_S, SERVICES
 from vla_adapter_ros.nodes.ros_client import RosClient
 from vla_adapter_ros.nodes.service_client import ServiceClient
 from vla_adapter_ros.nodes.status_client import StatusClient
-from vla_adapter_ros.nodes.status_words import leader_text, node_text, policy_text
 from vla_adapter_ros.nodes.topics import NEWEST
 from vla_adapter_ros.srv import Home, LabelEpisode, SetSpeed, StartEpisode
 
 FOUND_WITHIN_S = 2.0
 STOPPED_WITHIN_S, AGAIN_S = 2.1, 0.3
+LATE_STOP_S = 10.0
 OTHER_STOP = "Use the emergency stop."
-KINDS = ("simulator", "controller", "policy", "recorder")
 
 
 class RosRobot:
@@ -96,8 +95,20 @@ class RosRobot:
         return Answer(False, f"The controller has not answered to Stop. {OTHER_STOP}")
 
     def _stop_slowly(self) -> Answer:
-        answer = self._call_controller(Trigger, "stop", Trigger.Request(), repeat_after_s=AGAIN_S)
-        return answer if answer.done else Answer(False, f"{answer.text} {OTHER_STOP}")
+        answer = self._try_stop()
+        if answer.done:
+            return answer
+        threading.Thread(target=self._stop_late, name="console stops", daemon=True).start()
+        return Answer(False, f"{answer.text} It is tried for {LATE_STOP_S:g} s more. {OTHER_STOP}")
+
+    def _stop_late(self) -> None:
+        """Go on trying: a stop that comes late is better than none."""
+        deadline = time.monotonic() + LATE_STOP_S
+        while time.monotonic() < deadline and not self._try_stop().done:
+            time.sleep(AGAIN_S)
+
+    def _try_stop(self) -> Answer:
+        return self._call_controller(Trigger, "stop", Trigger.Request(), repeat_after_s=AGAIN_S)
 
     def command(self, name: str) -> Answer:
         """One of `COMMANDS`."""
@@ -181,11 +192,16 @@ class RosRobot:
         threading.Thread(target=self._meet, args=(self._stop,), name="console meets", daemon=True).start()
 
     def _meet(self, stop: ServiceClient) -> None:
-        try:
-            stop.prepare(FOUND_WITHIN_S, ANSWER_S)
-        except VlaAdapterError:
+        """Until the controller knows this client, which takes long on a busy computer."""
+        while self._stop is stop:
+            try:
+                stop.prepare(FOUND_WITHIN_S, ANSWER_S)
+            except VlaAdapterError:
+                if not self._client.alive:
+                    return
+                continue
+            self._stop_is_ready.set()
             return
-        self._stop_is_ready.set()
 
     def _call_controller(
         self, kind: type, service: str, request: Any, repeat_after_s: float | None = None
@@ -212,74 +228,6 @@ class RosRobot:
             if name not in self._services:
                 self._services[name] = self._client.service(kind, name)
             return self._services[name]
-
-
-def robot_view(name: str, status: GraphStatus) -> RobotView:
-    """What the pages show of a graph.
-
-    Args:
-        name: What the contract calls the robot.
-        status: What its nodes say.
-    """
-    controller, policy = status.controller, status.reports.get("policy")
-    return RobotView(
-        name=name,
-        namespace=status.namespace,
-        state=controller.state if controller is not None else "",
-        leader=leader_text(controller.control_source if controller is not None else "none"),
-        why=why_nothing_moves(status),
-        instruction=policy.values.get(INSTRUCTION, "") if policy is not None and policy.heard else "",
-        mode=controller.mode if controller is not None else "",
-        speed=controller.speed if controller is not None else 1.0,
-        facts=_facts(status),
-        streams=tuple(Stream(stream, rate, age) for stream, (rate, age) in status.streams.items()),
-        nodes={
-            kind: node_text(status, kind) for kind in KINDS if kind != "simulator" or kind in status.names
-        },
-        recorder=_recorder(status),
-        checkpoint=(policy_text(policy) if policy is not None else ""),
-    )
-
-
-def _facts(status: GraphStatus) -> dict[str, str]:
-    controller, policy = status.controller, status.reports.get("policy")
-    facts: dict[str, str] = {}
-    if policy is not None and policy.heard:
-        facts["Policy"] = policy_text(policy) or "no checkpoint"
-    if controller is not None:
-        p50, p99 = controller.latency_p50, controller.latency_p99
-        known = p99 > 0.0 and math.isfinite(p99)
-        facts["Latency"] = f"p50 {p50:.3f} s, p99 {p99:.3f} s" if known else "no chunk was executed yet"
-        facts["Starvation"] = f"{controller.starved_ticks} ticks since start"
-        if controller.mode != "drive":
-            facts["Mode"] = f"{controller.mode}: nothing is sent to the arm"
-        if controller.foreign_publisher:
-            facts["Another publisher"] = controller.foreign_publisher
-    return facts
-
-
-def _recorder(status: GraphStatus) -> Recorder:
-    heard = status.recorder
-    if heard is None:
-        return Recorder()
-    return Recorder(
-        state=heard.state,
-        reason=heard.reason,
-        instruction=heard.instruction,
-        episode=heard.episode,
-        episodes=heard.episodes,
-        saving=heard.saving,
-        frames=heard.frames,
-        dropped=heard.dropped,
-        rate_hz=heard.rate_hz,
-        minutes_left=heard.minutes_left,
-        verdict=tuple(heard.verdict),
-        newest=heard.newest_episode,
-        interventions=heard.interventions,
-        outcome=heard.outcome,
-        outcome_reason=heard.outcome_reason,
-        reasons=tuple(heard.outcome_reasons),
-    )
 
 
 def _no(error: VlaAdapterError) -> Answer:

@@ -93,9 +93,14 @@ class RosClient:
             time.sleep(period_s)
         return True
 
+    @property
+    def alive(self) -> bool:
+        """Whether this client is in the graph."""
+        return self._context.ok()
+
     def check_alive(self) -> None:
         """Raise when there is nothing left to wait for, or this client has left the graph."""
-        if not self._context.ok():
+        if not self.alive:
             raise NoAnswerError("the client has left the graph", sent=False)
         self._check_alive()
 
