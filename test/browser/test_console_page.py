@@ -26,21 +26,25 @@ def at_rest(robot):
 
 def test_the_named_cube_is_lifted_also_if_another_is_named_in_motion(page, robot):
     red, blue = (cube_instruction(color, 0) for color in ("red", "blue"))
-    slider = page.page.locator(".speed .q-slider__track-container")
-    for _ in range(9):
-        slider.press("ArrowLeft")
+    set_speed(page, -9)
     page.wait(lambda: page.text(".speed") == "Speed 10%")
     page.instruct(blue)
     page.wait(lambda: page.state == "running")
     page.instruct(red)
-    for _ in range(9):
-        slider.press("ArrowRight")
+    set_speed(page, 9)
     page.wait(lambda: page.text(".speed") == "Speed 100%")
     page.wait(lambda: robot.lifted != "")
     assert robot.lifted == "red"
     assert page.page.locator(".cameras img").evaluate_all("all => all.every(i => i.naturalWidth === 112)")
     page.press("Hold")
     page.wait(lambda: page.state == "holding")
+
+
+def set_speed(page, steps: int):
+    """Press an arrow key on the slider so often: 9 steps from one end to the other."""
+    slider = page.page.locator(".speed .q-slider__track-container")
+    for _ in range(abs(steps)):
+        slider.press("ArrowRight" if steps > 0 else "ArrowLeft")
 
 
 @pytest.mark.slow
@@ -147,10 +151,13 @@ def test_pictures_for_the_docs(open_page, robot):
     folder = Path(os.environ["CONSOLE_PICTURES"])
     pages = {size: open_page(size=size) for size in SIZES}
     operator = pages[SIZES[0]]
+    set_speed(operator, -9)
     operator.instruct(cube_instruction("red", 0))
     for page in pages.values():
         page.see("Run")
-    operator.wait(lambda: operator.page.locator(".view .path").count() == 1)
+        page.page.evaluate("window.scrollTo(0, 0)")
+    path = operator.page.locator(".view .path")
+    operator.wait(lambda: path.count() == 1 and path.evaluate("p => p.getTotalLength()") > 0.1)
     operator.wait(lambda: operator.state == "running")
     for (width, height), page in pages.items():
         page.page.bring_to_front()
@@ -158,6 +165,7 @@ def test_pictures_for_the_docs(open_page, robot):
         page.page.screenshot(path=folder / f"console_{width}x{height}.png")
     assert operator.state == "running"
     operator.press("Hold")
+    set_speed(operator, 9)
 
 
 def test_the_second_page_watches_until_it_takes_over(page, open_page):
