@@ -93,7 +93,9 @@ class MotionCore:
         margin = max(1, round(margin_s / period_s))
         self._clock = clock = TickClock(period_s)
         self._arm = arm = ArmState(contract)
-        self._motion = motion = CommittedMotion(Limiter(self.limits, period_s), period_s, lead, margin)
+        self._motion = motion = CommittedMotion(
+            Limiter(self.limits, period_s), period_s, lead, margin, contract.safety.tracking_error_max
+        )
         self._sources = sources = Sources(contract, self.limits, splice, handover_s, crossfade_s, speed)
         self._arbiter = Arbiter(contract, clock, arm, motion, sources, self.counters, armed)
         self._execution = Execution(contract, clock, arm, motion, sources, self._arbiter, self.counters)

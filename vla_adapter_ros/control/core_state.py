@@ -23,7 +23,7 @@ CoreState = dict[str, dict[str, Any]]
 _GIVEN = {
     "clock": {"period_s", "_period_ns"},
     "arm": {"_contract", "_limits"},
-    "motion": {"limiter", "_period_s", "_lead", "_margin"},
+    "motion": {"limiter", "_period_s", "_lead", "_margin", "_stays_behind"},
     "limiter": {"_dt", "_limits", "_planned", "_box", "_planner"},
     "sources": {
         "_contract", "path_time", "timeline", "teleop", "takeover", "gripper_places", "_arm_places", "_scale"

@@ -182,6 +182,7 @@ class Execution:
         motion = self._motion
         reference = self._sources.reference(self._arbiter.source)
         measured = self._arm.known_position
+        motion.settle(measured)
         if not motion.holds(measured):
             values = self._commanded_grippers
             self.forget()
@@ -208,6 +209,7 @@ class Execution:
         measured = self._arm.position
         if measured is None:
             return None
+        self._motion.settle(measured)
         if not self._motion.holds(measured):
             self.forget()  # nothing was sent, or somebody else has moved the arm since
         if self._contract.action.space is ActionSpace.EE_POSE and self.kinematics is None:

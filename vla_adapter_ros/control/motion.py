@@ -77,10 +77,21 @@ class CommittedMotion:
         period_s: Length of a tick [s].
         lead_ticks: Ticks from decision to arrival.
         margin_ticks: What is due within these ticks was sent already and stays.
+        stays_behind: How far a joint may stay behind its command, such as that of a gripper that squeezes
+            something, or of an arm that sags [rad or m].
     """
 
-    def __init__(self, limiter: Limiter, period_s: float, lead_ticks: int, margin_ticks: int) -> None:
+    def __init__(
+        self,
+        limiter: Limiter,
+        period_s: float,
+        lead_ticks: int,
+        margin_ticks: int,
+        stays_behind: float = CONTINUE_WITHIN_RAD,
+    ) -> None:
         self.limiter = limiter
+        self._stays_behind = stays_behind
+        self._rested_at: np.ndarray | None = None  # where the arm was measured as it came to rest (J,)
         self._sent: list[_Commitment] = []  # the newest trajectory that was given out, with its stop
         self._sent_until = 0  # tick of its last point before the stop
         self._sent_before = self._sent, self._sent_until
@@ -135,7 +146,7 @@ class CommittedMotion:
         """
         due = tick + self._lead
         if not self.moving:
-            ticks = self._settling_ticks(measured)
+            ticks, self._rested_at = self._settling_ticks(measured), None
             if not self._known:
                 self.limiter.restart(_at_rest(np.stack([measured] * 3)))
                 self._known = True
@@ -246,10 +257,27 @@ class CommittedMotion:
         return False
 
     def holds(self, measured: np.ndarray) -> bool:
-        """Whether what was sent last still tells where the arm is, `measured` being float64 (J,)."""
+        """Whether what was sent last still tells where the arm is, `measured` being float64 (J,).
+
+        At rest it does while the arm is near it, or between it and where the arm came to rest: a joint that
+        stays behind its command since then was not moved by anybody else. To begin where such a joint is
+        would open a gripper that holds something.
+        """
         if not self._known:
             return False
-        return self.moving or bool(np.abs(self.limiter.state[0] - measured).max() <= CONTINUE_WITHIN_RAD)
+        told, rested = self.limiter.state[0], self._rested_at
+        if self.moving or np.abs(told - measured).max() <= CONTINUE_WITHIN_RAD:
+            return True
+        if rested is None or np.abs(told - rested).max() > self._stays_behind:
+            return False
+        low, high = np.minimum(told, rested), np.maximum(told, rested)
+        beyond = np.maximum(low - measured, measured - high)
+        return bool(beyond.max() <= CONTINUE_WITHIN_RAD)
+
+    def settle(self, measured: np.ndarray) -> None:
+        """The arm is measured at float64 (J,); where it came to rest is kept until the next motion."""
+        if self._known and not self.moving and self._rested_at is None:
+            self._rested_at = measured.copy()
 
     def from_here(self, measured: np.ndarray) -> np.ndarray:
         """State (3, J) that the next motion begins from: what was sent last if it holds, else `measured`."""
@@ -263,7 +291,7 @@ class CommittedMotion:
         self._past.clear()
         self._sent, self._sent_until = [], 0
         self._sent_before = self._sent, self._sent_until
-        self._known, self.grippers = False, None
+        self._known, self.grippers, self._rested_at = False, None, None
 
     def advance(self, tick: int) -> None:
         """Let everything due at `tick` or before become past."""

@@ -163,7 +163,7 @@ class ToldArm:
         for _ in range(round(seconds / self.core.period_s)):
             self._pass()
             names = self.core.contract.arm_joints
-            self.core.measure(dict(zip(names, self.position, strict=True)), self.now, self.now)
+            self.core.measure(dict(zip(names, self.measured(), strict=True)), self.now, self.now)
             self.tick = self.core.tick(self.now)
             setpoint = self.core.setpoint(self.now)
             if setpoint is None:
@@ -181,6 +181,10 @@ class ToldArm:
         """Time goes on, but the core gets no processor; a velocity driver goes on as it was told."""
         for _ in range(round(seconds / self.core.period_s)):
             self._pass()
+
+    def measured(self) -> np.ndarray:
+        """Where the joints are measured (J,)."""
+        return self.position
 
     def _pass(self) -> None:
         self.ticks += 1
