@@ -72,6 +72,12 @@ def _add_closed_loop(kinds: Any) -> None:
         "--speed", type=number(SLOWEST, FASTEST), default=FASTEST,
         help="fraction of the policy's own speed at which the arm follows; --longest is as much longer",
     )  # fmt: skip
+    parser.add_argument(
+        "--latency",
+        type=number(0.0, 2.0),
+        default=0.0,
+        help="from each image to the arrival of its chunk [s]",
+    )
     parser.add_argument("--jobs", type=COUNT, default=1, help="processes, one thread each")
     parser.add_argument("--require", type=whole(), default=0, help="fail with fewer successes than this")
     parser.add_argument("--json", type=output_file, help="write every episode here")
@@ -135,6 +141,7 @@ def _closed_loop(options: argparse.Namespace) -> int:
         renderer=options.renderer,
         longest_s=options.longest,
         speed=options.speed,
+        latency_s=options.latency,
         jobs=options.jobs,
         device=device,
         report=lambda line: print(line, flush=True),

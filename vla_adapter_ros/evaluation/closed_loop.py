@@ -75,11 +75,12 @@ def evaluate_closed_loop(
     renderer: str = "raycast",
     longest_s: float = LONGEST_S,
     speed: float = 1.0,
+    latency_s: float = 0.0,
     jobs: int = 1,
     device: str = "auto",
     report: Callable[[str], None] = print,
 ) -> dict[str, Any]:
-    """Let a policy obey instructions in the simulator, without ROS and without latency.
+    """Let a policy obey instructions in the simulator, without ROS.
 
     Args:
         checkpoint: Its directory.
@@ -90,6 +91,7 @@ def evaluate_closed_loop(
         renderer: raycast, egl, osmesa, or auto.
         longest_s: Simulated time per instruction at full speed [s]; at a lower one it is as much longer.
         speed: Fraction of the policy's own speed at which the arm follows, 0.1 to 1.
+        latency_s: From each image to the arrival of its chunk [s].
         jobs: Processes, each with one thread. The episodes are the same with any number.
         device: Where the policy computes, see `resolve_device`.
         report: Called with one line per scene.
@@ -110,7 +112,7 @@ def evaluate_closed_loop(
     NamedCubes.check("sentences", named, ParameterError)
     started = time.monotonic()
     place = str(resolve_device(device))
-    work = (str(checkpoint), str(contract), renderer, named, longest_s, speed, place)
+    work = (str(checkpoint), str(contract), renderer, named, longest_s, speed, latency_s, place)
     episodes: list[Trial] = []
     for found in _scenes(work, range(seed, seed + scenes), min(jobs, scenes)):
         episodes += found
@@ -125,6 +127,7 @@ def evaluate_closed_loop(
         "sentences": named,
         "longest_s": longest_s,
         "speed": speed,
+        "latency_s": latency_s,
         **result,
         "jobs": jobs,
         "wall_s": round(time.monotonic() - started, 1),
@@ -171,6 +174,7 @@ def run_scene(
     named: str,
     longest_s: float,
     speed: float = 1.0,
+    latency_s: float = 0.0,
 ) -> list[Trial]:
     """All episodes of one scene, which is put up anew for each."""
     colors = robot.reset(seed).colors
@@ -179,7 +183,15 @@ def run_scene(
     for i in chosen:
         robot.reset(seed)
         text = cube_instruction(colors[i], (seed + i) % len(INSTRUCTIONS))
-        run = run_policy(contract, robot, policy, text, longest_s=longest_s / speed, speed=speed)
+        run = run_policy(
+            contract,
+            robot,
+            policy,
+            text,
+            longest_s=longest_s / speed,
+            speed=speed,
+            latency_s=latency_s,
+        )
         lifted_s, chunks = round(run.lifted_s, 2), len(run.stamps)
         found.append(Trial(seed, colors, text, colors[i], run.lifted, lifted_s, chunks, run.refused))
     return found
@@ -215,6 +227,7 @@ class _Loop:
         named: str,
         longest_s: float,
         speed: float,
+        latency_s: float,
         device: str,
     ) -> None:
         self.policy = VlaAdapterPolicy.from_pretrained(checkpoint, device=device)
@@ -226,7 +239,7 @@ class _Loop:
             require_same(robot, trained_for, f"checkpoint {checkpoint}")
         self.contract = robot
         self.robot = SimulatedRobot(self.contract, renderer)
-        self.choice = (named, longest_s, speed)
+        self.choice = (named, longest_s, speed, latency_s)
 
     def run(self, seed: int) -> list[Trial]:
         return run_scene(self.contract, self.robot, self.policy, seed, *self.choice)

@@ -1,10 +1,13 @@
-"""A policy drives the simulated arm through `MotionCore`: the closed loop without ROS and without latency.
+"""A policy drives the simulated arm through `MotionCore`: the closed loop without ROS.
 
-Time stands still while the policy thinks. What is measured here is the policy, not the computer.
+Time stands still while the policy thinks, or a latency that is asked for passes. What is measured here is the
+policy, not the computer.
 """
 
 from __future__ import annotations
 
+import math
+from collections import deque
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -15,8 +18,10 @@ from vla_adapter_ros.contract.enums import CommandType
 from vla_adapter_ros.contract.schema import CommandGroup
 from vla_adapter_ros.control import Chunk, MotionCore
 from vla_adapter_ros.control.pacing import ChunkPacer
+from vla_adapter_ros.control.rotation import quaternion
 from vla_adapter_ros.control.urdf import contract_kinematics
 from vla_adapter_ros.errors import ChunkError
+from vla_adapter_ros.evaluation.look_ahead import LookAhead
 from vla_adapter_ros.simulation.robot import SimulatedRobot
 
 TICK_S = 0.01
@@ -28,7 +33,7 @@ class Policy(Protocol):
     """What the loop needs of a policy; `VlaAdapterPolicy` has it."""
 
     config: Any
-    """Has `chunk`: rows H of a chunk."""
+    """Has `chunk`: rows H of a chunk, and `max_delay_rows`."""
 
     def predict(self, images: list[np.ndarray], instruction: str, proprio: np.ndarray) -> np.ndarray:
         """Images, instruction and state (S,) to rows (H, A)."""
@@ -63,6 +68,7 @@ def run_policy(
     *,
     longest_s: float,
     speed: float = 1.0,
+    latency_s: float = 0.0,
     after_lift_s: float = 0.0,
     every_frame: bool = False,
 ) -> Run:
@@ -78,6 +84,8 @@ def run_policy(
         text: The instruction.
         longest_s: Give up after this time [s].
         speed: Fraction of the policy's own speed at which the arm follows, 0.1 to 1.
+        latency_s: From an image to the arrival of its chunk [s]. A policy that was trained with delays
+            decides for the state at which its chunk arrives, as far as the controller plans it.
         after_lift_s: Go on for so long after a cube is lifted [s].
         every_frame: Ask for a chunk at every frame, also where the arm does not follow it.
 
@@ -88,26 +96,38 @@ def run_policy(
     if (kinematics := contract_kinematics(contract)) is not None:
         core.set_kinematics(kinematics)
     pacer = ChunkPacer(contract.rate_hz, policy.config.chunk, EXECUTION_HORIZON)
+    pacer.note_latency(latency_s)
     ticks_per_frame = round(1.0 / contract.rate_hz / TICK_S)
+    delay_rows = min(math.ceil(latency_s * contract.rate_hz - 1e-6), policy.config.max_delay_rows)
+    look_ahead = LookAhead(contract, TICK_S, PUBLISH_EVERY, kinematics)
+    awaited: deque[tuple[float, Chunk]] = deque()  # when each arrives [s]
     begun, lifted, lifted_at, refused = robot.time, "", np.inf, ""
     start = _arm(contract, robot)
     stamps, rows = [], []
     tick = 0
     while robot.time - begun < longest_s and robot.time < lifted_at + after_lift_s:
-        now = robot.time
-        core.measure(measured_joints(robot), now)
+        now, joints = robot.time, measured_joints(robot)
+        core.measure(joints, now)
         if tick % ticks_per_frame == 0:
             followed = pacer.take(now, speed)
             if followed or every_frame:
                 images = [robot.render(name) for name in contract.camera_names]
                 stamps.append(now - begun)
-                rows.append(policy.predict(images, text, measured_state(contract, robot)))
+                state = measured_state(contract, robot)
+                if delay_rows:
+                    ahead = look_ahead.joints(core, joints, now, delay_rows * ticks_per_frame)
+                    state = state_of(contract, robot, ahead)
+                rows.append(policy.predict(images, text, state))
             if followed:
-                try:
-                    core.accept_chunk(_chunk(contract, rows[-1], now, tick), now)
-                except ChunkError as error:
-                    refused = str(error)
-                    break
+                begins = now + delay_rows / contract.rate_hz
+                arrives = max(now + latency_s, begins) + (TICK_S if latency_s else 0.0)
+                awaited.append((arrives, _chunk(contract, rows[-1], begins, tick, now)))
+        try:
+            while awaited and awaited[0][0] <= now + TICK_S / 2:
+                core.accept_chunk(awaited.popleft()[1], now)
+        except ChunkError as error:
+            refused = str(error)
+            break
         core.tick(now)
         send_motion(core, robot, now, tick)
         if not lifted and (lifted := robot.lifted()):
@@ -167,7 +187,7 @@ def _places(contract: Contract, group: CommandGroup) -> list[int]:
     return [contract.arm_joints.index(joint) for joint in group.joints]
 
 
-def _chunk(contract: Contract, rows: np.ndarray, stamp: float, sequence: int) -> Chunk:
+def _chunk(contract: Contract, rows: np.ndarray, stamp: float, sequence: int, input_stamp: float) -> Chunk:
     return Chunk(
         stamp,
         rows,
@@ -175,6 +195,7 @@ def _chunk(contract: Contract, rows: np.ndarray, stamp: float, sequence: int) ->
         contract.rate_hz,
         sequence=sequence,
         space=contract.action.space,
+        input_stamp=input_stamp,
     )
 
 
@@ -185,7 +206,17 @@ def _arm(contract: Contract, robot: SimulatedRobot) -> np.ndarray:
 
 def measured_state(contract: Contract, robot: SimulatedRobot) -> np.ndarray:
     """Proprioception as the contract orders it, from the joints and the tool pose."""
-    joints = measured_joints(robot)
+    return _state(contract, measured_joints(robot), robot.tool_pose())
+
+
+def state_of(contract: Contract, robot: SimulatedRobot, joints: dict[str, float]) -> np.ndarray:
+    """The same for joints that are not those of now; the tool is that of the first arm."""
+    arm = np.array([joints[name] for name in robot.model.arms[0].joints])
+    position, rotation = robot.arm_kinematics[0].forward(arm)
+    return _state(contract, joints, np.concatenate([position, quaternion(rotation)]))
+
+
+def _state(contract: Contract, joints: dict[str, float], tool: np.ndarray) -> np.ndarray:
     names = (*(f"position.{axis}" for axis in "xyz"), *(f"orientation.{axis}" for axis in "xyzw"))
-    pose = dict(zip(names, robot.tool_pose().tolist(), strict=True))
+    pose = dict(zip(names, tool.tolist(), strict=True))
     return np.array([joints[d.joint] if d.joint else pose[d.field] for d in contract.state])

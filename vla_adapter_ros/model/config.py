@@ -63,6 +63,8 @@ class VlaAdapterConfig:
     stem: StemConfig | None = None
     projector_width: SizeOrZero = 0
     """Width of the first projector layer; 0 means 4 x the vision width (official)."""
+    max_delay_rows: SizeOrZero = 0
+    """How many rows after its image a chunk may begin: the state is then that of the first row."""
     normalization: NormalizationConfig = field(default_factory=NormalizationConfig)
     output: OutputConfig = field(default_factory=OutputConfig)
     attention: Attention = Attention.SDPA

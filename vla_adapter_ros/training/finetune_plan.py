@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -92,7 +93,9 @@ class FinetunePlan:
         """
         instructions = [task for source in self.sources for task in source.data.tasks]
         policy = open_start(self.start, self.robot, instructions, device)
-        return prepare_preprocessing(policy, self.settings)
+        policy = prepare_preprocessing(policy, self.settings)
+        config = dataclasses.replace(policy.config, max_delay_rows=self.settings.max_delay_rows)
+        return policy.replace(config=config)
 
     def check(self, page: Path) -> Preflight:
         """All that is checked before the first step, on the CPU, and no training.

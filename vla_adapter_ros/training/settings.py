@@ -233,6 +233,14 @@ class FinetuneSettings:
             "published code does",
         ),
     ] = Padding.REPEAT
+    max_delay_rows: Annotated[
+        Count,
+        _setting(
+            "data",
+            "teach the policy to act late: state and chunk of a sample begin up to so many rows after its "
+            "image, each delay equally often; 0: no delays, as published",
+        ),
+    ] = 0
     idle_threshold: Annotated[
         NotNegative,
         _setting(

@@ -44,7 +44,7 @@ def color_in(instruction: str) -> str:
 class Oracle:
     """Knows where the cubes lie: goes above the named one, down, closes, and up."""
 
-    config = SimpleNamespace(chunk=ROWS)
+    config = SimpleNamespace(chunk=ROWS, max_delay_rows=0)
 
     def __init__(self, robot: SimulatedRobot, choose=color_in) -> None:
         self.robot, self.choose = robot, choose

@@ -195,3 +195,31 @@ def test_one_camera_of_a_data_set_can_be_trained_on(root, backbone):
     one = with_cameras(backbone, 1)
     images = training_images(sources, replace(contract, cameras=third), one, settings())
     assert images[np.array([0])].shape == (1, 1, 16, 16, 3)
+
+
+def test_a_delayed_sample_begins_after_its_image(root, backbone):
+    """State and chunk are those of one later row of the episode; what else is drawn stays."""
+    plain = settings(augmentation="light", state_noise=0.01)
+    delayed = settings(augmentation="light", state_noise=0.01, max_delay_rows=3)
+    policy, samples = prepare(root, backbone, plain)
+    rows = np.arange(len(samples.state))[::3]
+
+    def prepared(chosen: FinetuneSettings, step: int):
+        return BatchMaker(policy, samples, chosen).prepare_arrays(rows, generator=draws_of(chosen, step))
+
+    states, seen = policy.normalize_proprio(samples.state), set()
+    for step in range(4):
+        at_once, late = prepared(plain, step), prepared(delayed, step)
+        np.testing.assert_array_equal(late.images, at_once.images)
+        for name, values in at_once.draws.items():
+            np.testing.assert_array_equal(late.draws[name], values)
+        noise = at_once.proprio - states[rows]
+        for n, row in enumerate(rows):
+            choices = [d for d in range(4) if row + d <= samples.until[row]]
+            fits = [d for d in choices if np.allclose(late.proprio[n] - noise[n], states[row + d], atol=1e-5)]
+            wanted = policy.normalize_actions(samples.chunks(np.array([row + fits[0]]), 8))[0]
+            np.testing.assert_allclose(late.target[n], wanted, atol=1e-5)
+            seen.update(fits)
+    assert seen == {0, 1, 2, 3}
+    maker = BatchMaker(policy, samples, delayed)
+    np.testing.assert_allclose(maker.prepare_arrays(rows).proprio, states[rows], atol=1e-6)

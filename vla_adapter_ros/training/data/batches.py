@@ -121,21 +121,23 @@ class BatchMaker:
             )  # fmt: skip
             drawn = torch.randn(len(rows), self._state.shape[1], generator=generator)[part]
             noise = (settings.state_noise * drawn).numpy()
-        counts = samples.inside(rows, self._horizon)
+        later = rows + self._delays(len(rows), generator)
+        later = np.minimum(later, samples.until[rows])
+        counts = samples.inside(later, self._horizon)
         if settings.padding != Padding.MASK:
             counts[:] = True
         waypoints = int((samples.waypoint[rows] >= 0).sum())
-        rows, valid = rows[part], counts[part]
+        rows, later, valid = rows[part], later[part], counts[part]
         ids = [self._ids[task] for task in samples.task[rows].tolist()]
         length = max(map(len, ids))
         ahead = samples.waypoint[rows]
-        after = np.minimum(rows[:, None] + np.arange(self._horizon), samples.until[rows][:, None])
+        after = np.minimum(later[:, None] + np.arange(self._horizon), samples.until[rows][:, None])
         return PreparedBatch(
             images=samples.images.uncropped(rows) if official else samples.images[rows],
             draws={name: values[part].numpy() for name, values in draws.items()},
             ids=np.array([[self._pad] * (length - len(row)) + row for row in ids], dtype=np.int64),
             mask=np.array([[0] * (length - len(row)) + [1] * len(row) for row in ids], dtype=np.int64),
-            proprio=self._state[rows] + noise,
+            proprio=self._state[later] + noise,
             target=self._action[after],
             valid=valid,
             waypoint=self._state[ahead],
@@ -143,6 +145,13 @@ class BatchMaker:
             fraction=float(valid.sum() / counts.sum()),
             waypoints=waypoints,
         )
+
+    def _delays(self, count: int, generator: torch.Generator | None) -> np.ndarray:
+        """How many rows after its image the chunk of each sample begins, int64 (B,); none in validation."""
+        most = self._settings.max_delay_rows
+        if generator is None or most == 0:
+            return np.zeros(count, np.int64)
+        return torch.randint(most + 1, (count,), generator=generator).numpy()
 
     def make_tensors(self, prepared: PreparedBatch, device: torch.device | str = "cpu") -> Batch:
         """The second half: everything on the device, images augmented and turned into pixel values."""
