@@ -40,7 +40,8 @@ def run_console_benchmark(
     Args:
         seconds: Time with pages, and before it without them, then at most `LONGEST_WITHOUT_S` [s].
         viewers: Open pages.
-        browsers: How many of them are open in a real Chromium; their pictures are not counted.
+        browsers: How many of them are open in a real Chromium, which takes its share of the same cores; their
+            pictures are not counted, and they are closed before Stop is pressed.
         stops: How often one of them presses Stop.
         busy: Busy loops beside that, one per core.
 
@@ -64,8 +65,8 @@ def run_console_benchmark(
             with contextlib.ExitStack() as opened:
                 plain = range(viewers - browsers)
                 pages = [opened.enter_context(ConsoleViewer(port)) for _ in plain]
-                opened.enter_context(browser_pages(port, browsers))
-                result["with"] = watch.measure(seconds, pages)
+                with browser_pages(port, browsers):
+                    result["with"] = watch.measure(seconds, pages)
                 with busy_loops(busy):
                     result["stop"] = watch.press_stop(pages[0], stops)
     settings = {
@@ -141,6 +142,7 @@ class _Watch:
             for place in page.pictures
         ]
         status = self._client.status
+        ended = "" if status.state == "recording" else status.reason or status.state
         done = threading.Event()
         self._client.command("stop", lambda good, text: done.set())
         if not done.wait(PATIENCE_S):
@@ -150,6 +152,7 @@ class _Watch:
             "seconds": probe.seconds,
             "recorder_frames": int(status.frames),
             "recorder_dropped": int(status.dropped),
+            "recorder_ended": ended,
             "status_interval_p99_ms": float(1e3 * np.percentile(lateness, 99)),
             "console_cpu": probe.cpu_s / probe.seconds,
             "console_memory": probe.memory_figures(),
@@ -208,9 +211,10 @@ def format_result(result: dict[str, Any]) -> str:
         rate = part["picture_hz"]
         pictures = f", pictures {rate['min']:.1f} Hz at least, {rate['mean']:.1f} Hz mean" if rate else ""
         memory = part["console_memory"]
+        ended = f", and ended its episode early: {part['recorder_ended']}" if part["recorder_ended"] else ""
         lines.append(
             f"{title}, {part['seconds']:.0f} s: recorder {part['recorder_frames']} frames, "
-            f"{part['recorder_dropped']} dropped; controller's status every "
+            f"{part['recorder_dropped']} dropped{ended}; controller's status every "
             f"{part['status_interval_p99_ms']:.1f} ms (p99); console {part['console_cpu']:.0%} of a core, "
             f"{memory['last_mb']:.0f} MB, {memory['growth_mb_per_minute']:+.2f} MB per minute{pictures}"
         )

@@ -52,8 +52,11 @@ class Takeover:
 
     @property
     def waits(self) -> str:
-        """Why commands that come are not followed, in words; empty if they are, or none come."""
-        if not (self.sends and self._blocked):
+        """Why commands that come are not followed, in words; empty if they are, or none come.
+
+        A leader that is to lead once it moves may stream all the time: nothing needs to be let go of.
+        """
+        if not (self.sends and self._blocked) or self._teleop.takeover is TakeoverKind.MOTION:
             return ""
         return "a human's commands came before the arm might move: let go first"
 

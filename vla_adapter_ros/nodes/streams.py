@@ -37,7 +37,8 @@ POLL_PERIOD_S = 0.02
 UNPUBLISHED = (
     " (no publisher is discovered: is it up, with this ROS_DOMAIN_ID and within the discovery range?)"
 )
-UNHEARD = " (published, but nothing arrives: large images need fastdds_shm.xml where they are sent)"
+UNHEARD = " (published, but nothing arrives)"
+UNSEEN = " (published, but nothing arrives: large images need fastdds_shm.xml where they are sent)"
 # What may wait to be polled while the process gets no processor: a second of images, and of an arm at 1 kHz.
 POLLED_IMAGES, POLLED_VALUES = 30, 1000
 
@@ -163,7 +164,9 @@ class StreamSubscriber:
         topic = self._node.resolve_topic_name(cameras[stream].topic if stream in cameras else stream)
         if self._node.count_publishers(topic) == 0:
             return UNPUBLISHED
-        return "" if heard or self.mismatches() else UNHEARD
+        if heard or self.mismatches():
+            return ""
+        return UNSEEN if stream in cameras else UNHEARD
 
     def _with_causes(self, found: list[str], now: float) -> list[str]:
         """What a frame lacks, after what was refused lately: of that camera, its age is only the echo."""
