@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import os
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -13,9 +12,8 @@ pytest.importorskip("rclpy", reason="ROS 2 is not installed: make setup brings r
 pytest.importorskip("playwright", reason="no playwright here: make test-browser brings it")
 
 from operator_page import ROBOT, SCENE, OperatorPage
-from playwright.sync_api import sync_playwright
 
-from vla_adapter_ros.benchmarks.console_browser import chromium_path
+from vla_adapter_ros.benchmarks import console_browser
 from vla_adapter_ros.benchmarks.console_viewer import free_port
 from vla_adapter_ros.cli.client import GraphClient
 from vla_adapter_ros.contract import read_contract, write_contract
@@ -25,14 +23,10 @@ from vla_adapter_ros.nodes.process_runner import GraphRunner
 
 @pytest.fixture(scope="session")
 def chromium():
-    path = chromium_path()
-    if not path:
+    if not console_browser.chromium_path():
         pytest.skip("no Chromium here: apt-get install chromium, or name one with CHROMIUM=PATH")
-    with sync_playwright() as driver:
-        arguments = ["--disable-dev-shm-usage"] + ["--no-sandbox"] * (os.geteuid() == 0)
-        browser = driver.chromium.launch(executable_path=path, args=arguments)
+    with console_browser.chromium() as browser:
         yield browser
-        browser.close()
 
 
 @pytest.fixture(scope="session")

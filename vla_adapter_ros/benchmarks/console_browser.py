@@ -6,6 +6,7 @@ import contextlib
 import os
 import shutil
 from collections.abc import Iterator
+from typing import Any
 
 from vla_adapter_ros.errors import ConsoleError
 
@@ -18,15 +19,12 @@ def chromium_path() -> str:
 
 
 @contextlib.contextmanager
-def browser_pages(port: int, count: int) -> Iterator[None]:
-    """Keep so many pages of a console on this computer open.
+def chromium() -> Iterator[Any]:
+    """A running browser, as playwright has it.
 
     Raises:
         ConsoleError: no Chromium or no playwright.
     """
-    if count == 0:
-        yield
-        return
     path = chromium_path()
     try:
         from playwright.sync_api import sync_playwright
@@ -38,10 +36,24 @@ def browser_pages(port: int, count: int) -> Iterator[None]:
     with sync_playwright() as driver:
         browser = driver.chromium.launch(executable_path=path, args=arguments)
         try:
-            for _ in range(count):
-                page = browser.new_page(viewport={"width": 1440, "height": 900})
-                page.goto(f"http://localhost:{port}/")
-                page.locator(".stop-button").wait_for()
-            yield
+            yield browser
         finally:
             browser.close()
+
+
+@contextlib.contextmanager
+def browser_pages(port: int, count: int) -> Iterator[None]:
+    """Keep so many pages of a console on this computer open.
+
+    Raises:
+        ConsoleError: no Chromium or no playwright.
+    """
+    if count == 0:
+        yield
+        return
+    with chromium() as browser:
+        for _ in range(count):
+            page = browser.new_page(viewport={"width": 1440, "height": 900})
+            page.goto(f"http://localhost:{port}/")
+            page.locator(".stop-button").wait_for()
+        yield

@@ -54,11 +54,12 @@ def _cameras(contract: Contract, require: Require) -> None:
             not camera.encoding or camera.transport is Transport.RAW,
             where, camera.encoding, "none with transport compressed",
         )  # fmt: skip
-        turn = camera.pose.orientation if camera.pose is not None else (0.0, 0.0, 0.0, 1.0)
-        require(
-            abs(sum(value * value for value in turn) - 1.0) < 0.01,
-            f"cameras.{name}.pose.orientation", list(turn), "a quaternion x, y, z, w of length 1",
-        )  # fmt: skip
+        if camera.pose is not None:
+            turn = camera.pose.orientation
+            require(
+                abs(sum(value * value for value in turn) - 1.0) < 0.01,
+                f"cameras.{name}.pose.orientation", list(turn), "a quaternion x, y, z, w of length 1",
+            )  # fmt: skip
     for name, camera in contract.depth_cameras.items():
         require(is_name(name), "depth_cameras", name, NAME_RULE)
         require(name not in contract.cameras, "depth_cameras", name, "a name that no camera has")

@@ -87,7 +87,7 @@ class CommittedMotion:
         period_s: float,
         lead_ticks: int,
         margin_ticks: int,
-        stays_behind: float = CONTINUE_WITHIN_RAD,
+        stays_behind: float,
     ) -> None:
         self.limiter = limiter
         self._stays_behind = stays_behind

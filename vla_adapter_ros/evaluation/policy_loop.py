@@ -99,7 +99,7 @@ def run_policy(
     pacer.note_latency(latency_s)
     ticks_per_frame = round(1.0 / contract.rate_hz / TICK_S)
     delay_rows = min(math.ceil(latency_s * contract.rate_hz - 1e-6), policy.config.max_delay_rows)
-    look_ahead = LookAhead(contract, TICK_S, PUBLISH_EVERY, kinematics)
+    look_ahead = LookAhead(contract, TICK_S, PUBLISH_EVERY, kinematics) if delay_rows else None
     awaited: deque[tuple[float, Chunk]] = deque()  # when each arrives [s]
     begun, lifted, lifted_at, refused = robot.time, "", np.inf, ""
     start = _arm(contract, robot)
@@ -113,8 +113,9 @@ def run_policy(
             if followed or every_frame:
                 images = [robot.render(name) for name in contract.camera_names]
                 stamps.append(now - begun)
-                state = measured_state(contract, robot)
-                if delay_rows:
+                if look_ahead is None:
+                    state = measured_state(contract, robot)
+                else:
                     ahead = look_ahead.joints(core, joints, now, delay_rows * ticks_per_frame)
                     state = state_of(contract, robot, ahead)
                 rows.append(policy.predict(images, text, state))

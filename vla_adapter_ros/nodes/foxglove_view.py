@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from functools import partial
 from typing import Any, NamedTuple
 
 from rclpy.node import Node
@@ -103,7 +102,7 @@ class FoxgloveView:
                 self._heard[shown.name] = _listen(node, shown, channel)
             elif not looked_at and (subscription := self._heard.pop(shown.name, None)) is not None:
                 node.destroy_subscription(subscription)
-        if figure is not None and self._robot.has_sinks():
+        if figure is not None and self.watched:
             self._robot.log(figure)
 
     @property
@@ -128,9 +127,8 @@ class FoxgloveView:
 
 def _listen(node: Node, shown: Shown, channel: Any) -> Any:
     """A subscription that hands serialized messages on."""
-    hand_on = partial(_hand_on, channel)
+
+    def hand_on(message: bytes) -> None:
+        channel.log(bytes(message))
+
     return node.create_subscription(shown.kind, shown.topic, hand_on, shown.quality, raw=True)
-
-
-def _hand_on(channel: Any, message: bytes) -> None:
-    channel.log(bytes(message))
