@@ -21,7 +21,7 @@ from vla_adapter_ros.nodes.configured import Configured
 from vla_adapter_ros.nodes.conversions import to_stamp
 from vla_adapter_ros.nodes.image_messages import array_to_image
 from vla_adapter_ros.nodes.parameters import CommonParameters
-from vla_adapter_ros.nodes.streams import UNHEARD, UNPUBLISHED, StreamSubscriber
+from vla_adapter_ros.nodes.streams import UNPUBLISHED, UNSEEN, StreamSubscriber
 
 RATE_HZ, ARM_HZ, COUNT = 10, 100, 12
 
@@ -286,7 +286,7 @@ def test_a_silent_stream_says_whether_its_publisher_is_known(streams):
 
     assert sentence() == f"{title}: no sample{UNPUBLISHED}"
     publisher = talker.create_publisher(Image, topic, qos_profile_sensor_data)
-    until(lambda: sentence() == f"{title}: no sample{UNHEARD}")
+    until(lambda: sentence() == f"{title}: no sample{UNSEEN}")
     image = array_to_image(np.zeros((64, 64, 3), np.uint8), "")
     image.header.stamp = to_stamp(listener.now() - 1.0)  # by a clock that is behind
     until(lambda: publisher.publish(image) or "before its receipt: check the clocks" in sentence())
