@@ -118,11 +118,12 @@ def _bringup(options: argparse.Namespace) -> int:
     with GraphRunner(nodes, start=start) as graph, ExitStack() as listening:
         restarter = Restarter(graph, respawn=start.respawn)
         listener = StatusClient(listening.enter_context(make_client(options.namespace)))
-        kinds, ready = [node.kind for node in nodes], ""
+        ready = ""
         while True:
             for line in restarter.restart_ended(time.monotonic()):
                 print(f"vla-adapter: {line}", file=sys.stderr, flush=True)
-            if not ready and (ready := ready_line(listener.look(), kinds, options.contract)):
+            started = {node.kind: graph.processes[node.name].pid for node in nodes}
+            if not ready and (ready := ready_line(listener.look(), started, options.contract)):
                 print(f"vla-adapter: {ready}", file=sys.stderr, flush=True)
                 listening.close()
             time.sleep(PERIOD_S)

@@ -71,6 +71,9 @@ def main(arguments: list[str] | None = None) -> int:
     except VlaAdapterError as error:
         print(f"vla-adapter: {error}", file=sys.stderr)
         return 1
+    except BrokenPipeError:  # as of `vla-adapter status | head`: nobody reads on
+        sys.stdout = open(os.devnull, "w")  # else Python tries once more at its end, and complains
+        return 1
     except (OSError, MemoryError, RecursionError) as error:  # the machine's refusals, wherever they come up
         print(f"vla-adapter: {_sentence(error)}", file=sys.stderr)
         return 1

@@ -33,7 +33,7 @@ def add_measure(commands: Any) -> None:
         "only after a yes.",
     )
     delay.add_argument("--contract", help=f"{CONTRACT_HELP}; default: what the running controller has")
-    delay.add_argument("--joint", default="", help="joint that moves; default: the last one that turns")
+    delay.add_argument("--joint", default="", help="joint that moves; default: the last one that turns and is no gripper")
     delay.add_argument(
         "--step", type=number(0.0, LARGEST_STEP, above=True), default=LARGEST_STEP, help="how far [rad]"
     )
@@ -59,7 +59,8 @@ def _delay(options: argparse.Namespace) -> int:
             raise explained(error) from None
         contract = read_running_contract(controller.contract, options.contract)
         measurement = DelayMeasurement(client, controller, contract, options.joint, options.step)
-        if not (options.yes or _asked(measurement, options.repeats)):
+        print(_announcement(measurement, options.repeats), flush=True)
+        if not (options.yes or _asked()):
             raise ServiceError("nothing moved: the answer was not yes")
         estimates = measurement.run(options.repeats, _report)
     delays = [estimate.delay_s for estimate in estimates]
@@ -100,14 +101,18 @@ def read_running_contract(running: str, named: str | None) -> Contract:
     return contract
 
 
-def _asked(measurement: DelayMeasurement, repeats: int) -> bool:
-    """Ask the person at the terminal."""
+def _announcement(measurement: DelayMeasurement, repeats: int) -> str:
+    """What will move, how far and for how long."""
     size, lasts = abs(measurement.step.size), 2 * repeats * measurement.step.whole_s
-    print(
+    return (
         f"{measurement.joint} will move by {size:g} rad ({math.degrees(size):.1f} degrees), there and back "
         f"{repeats} times, for {lasts:.0f} s. It ends where it is. Keep the emergency stop in your hand; "
         "`vla-adapter hold` or Ctrl-C end it."
     )
+
+
+def _asked() -> bool:
+    """Ask the person at the terminal."""
     return input(f"May the arm move? Type {CONSENT}: ").strip().lower() == CONSENT
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -62,7 +63,9 @@ def _set_speed(options: argparse.Namespace) -> tuple[type, Any]:
 
 def _add_speed(parser: argparse.ArgumentParser) -> None:
     text = f"{SLOWEST:g} to {FASTEST:g}, such as 0.3; {FASTEST:g} is the policy's own speed"
-    parser.add_argument("speed", type=number(SLOWEST, FASTEST), help=text)
+    parser.add_argument(
+        "speed", type=number(SLOWEST, FASTEST), nargs="?", help=f"{text}; none: say what it is now"
+    )
 
 
 @dataclass(frozen=True)
@@ -130,6 +133,8 @@ def _instruct(options: argparse.Namespace) -> int:
 
 
 def _call(command: ControllerCommand, options: argparse.Namespace) -> int:
+    if command.service == "set_speed" and options.speed is None:
+        return _tell_speed(options)
     from vla_adapter_ros.nodes.addressee import find_controller_service
     from vla_adapter_ros.nodes.instruct_client import ANSWER_S
 
@@ -141,6 +146,17 @@ def _call(command: ControllerCommand, options: argparse.Namespace) -> int:
         except NoAnswerError as error:
             raise explained(error) from None
     return _tell(answer.success, answer.message)
+
+
+def _tell_speed(options: argparse.Namespace) -> int:
+    from vla_adapter_ros.nodes.status_client import StatusClient
+
+    with make_client(options.namespace) as client:
+        status = StatusClient(client).look_once()
+    if status.controller is None:
+        raise NoAnswerError(nobody_here("no controller is heard", "bringup"), sent=False)
+    print(f"speed {status.controller.speed:g}")
+    return 0
 
 
 def make_client(namespace: str | None) -> Any:
@@ -156,5 +172,11 @@ def explained(error: NoAnswerError) -> NoAnswerError:
 
 
 def _tell(done: bool, message: str) -> int:
+    message = as_commands(message)
     print(message if done else f"refused: {message}")
     return 0 if done else 1
+
+
+def as_commands(message: str) -> str:
+    """The same with the controller's services, such as ~/reset, as commands of this program."""
+    return re.sub(rf"~/({'|'.join(CONTROLLER_COMMANDS)})\b", r"`vla-adapter \1`", message)

@@ -3,27 +3,28 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Collection
+from collections.abc import Mapping
 
 from vla_adapter_ros.nodes.graph import LOOPBACK, RANGE
-from vla_adapter_ros.nodes.graph_status import ACTIVE, GraphStatus
+from vla_adapter_ros.nodes.graph_status import ACTIVE, PROCESS, GraphStatus
 from vla_adapter_ros.nodes.status_words import policy_text
 
 
-def ready_line(status: GraphStatus, kinds: Collection[str], contract: str) -> str:
-    """What runs, in a line; empty while one of the nodes is not active.
+def ready_line(status: GraphStatus, started: Mapping[str, int], contract: str) -> str:
+    """What runs, in a line; empty while one of the nodes that were started is not active.
 
     Args:
         status: What the nodes say.
-        kinds: Of the nodes that were started.
+        started: Kind of each node that was started -> its process; those of others do not count.
         contract: Of the robot, as it was named.
     """
-    reports = [status.reports.get(kind) for kind in kinds]
-    if not all(report is not None and report.lifecycle == ACTIVE for report in reports):
-        return ""
+    for kind, process in started.items():
+        report = status.reports.get(kind)
+        if report is None or report.lifecycle != ACTIVE or report.values.get(PROCESS) != str(process):
+            return ""
     policy = status.reports.get("policy")
     parts = [f"contract {contract}", f"discovery range {discovery_range()}"]
-    if policy is not None and "policy" in kinds:
+    if policy is not None and "policy" in started:
         parts.insert(0, policy_text(policy) or "no checkpoint")
     return f"ready: {', '.join(parts)}"
 

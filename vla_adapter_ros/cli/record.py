@@ -22,6 +22,7 @@ from vla_adapter_ros.cli.arguments import (
     wrong_arguments,
 )
 from vla_adapter_ros.cli.keys import Keyboard, parse_keys
+from vla_adapter_ros.cli.operate import as_commands
 from vla_adapter_ros.cli.recorder_line import status_line
 from vla_adapter_ros.contract import read_contract
 from vla_adapter_ros.errors import ParameterError, RecordingError
@@ -59,6 +60,7 @@ HAND_GUIDING = (
     "hand guiding (action.source: next_state): no controller is started; switch the robot to freedrive or "
     "gravity compensation, and move the arm by hand while it records"
 )
+PENDING = "the episode failed a check and waits: s saves it all the same, d discards it, r records it again"
 REFRESH_S = 0.1
 CLOCK_WITHIN_S = 10.0  # a simulator that runs is found by then
 
@@ -271,13 +273,15 @@ class Terminal:
                 if not line.startswith(("pass", "skip")) and not any(line in message for message in said):
                     self._print_line(f"  {line}")
         for good, message in events:  # after the warnings: what is to be decided comes last
-            self._print_line(message if good else f"! {message}")
+            self._print_line(as_commands(message) if good else f"! {as_commands(message)}")
         if status is None:
             return
         if status.state != self._state:
             if self._bell and self._state:
                 print("\a" if status.state == "recording" else "\a\a", end="", flush=True)
             self._state = status.state
+            if status.state == "pending":
+                self._print_line(PENDING)
         if self._live:
             self._clear()
             print(status_line(status)[: shutil.get_terminal_size().columns - 1], end="", flush=True)

@@ -15,6 +15,7 @@ from vla_adapter_ros.commissioning.results import Results
 from vla_adapter_ros.contract import Contract
 from vla_adapter_ros.contract.enums import ActionSpace, CommandType, Unit
 from vla_adapter_ros.contract.schema import JointLimits
+from vla_adapter_ros.dataset.joint_names import is_gripper
 from vla_adapter_ros.errors import CommandError, ContractError
 
 REST_S, SETTLE_S = 0.5, 0.8  # before a step begins, and after its end
@@ -69,7 +70,7 @@ class Estimate:
 
 
 def choose_joint(contract: Contract, joint: str) -> int:
-    """Place in the action of the joint that is to move; without a name the last one that turns.
+    """Place in the action of the joint that is to move; without a name the last one that turns, no gripper.
 
     Raises:
         ContractError: the action is of another space than joint positions, or no joint turns.
@@ -86,7 +87,7 @@ def choose_joint(contract: Contract, joint: str) -> int:
         raise ContractError("no joint of the arm turns: allowed is a joint with unit rad")
     if joint and joint not in turning:
         raise CommandError(f"--joint {joint}: allowed is one of {', '.join(turning)}")
-    return turning[joint] if joint else list(turning.values())[-1]
+    return turning[joint or next(reversed([n for n in turning if not is_gripper(n)] or list(turning)))]
 
 
 def plan_step(position: float, size: float, limits: JointLimits) -> Step:

@@ -162,8 +162,8 @@ FIND_OUT: dict[str, dict[str, str]] = {
         "topic": "`ros2 node info /CONTROLLER`: its subscriptions",
         "groups": "`ros2 control list_controllers -v`: with several, which joints each claims",
         "command_delay_s": (
-            "`vla-adapter measure delay` while the controller runs; 0.1 suits most trajectory controllers, "
-            "and at least 0.05 at the default rates"
+            "`vla-adapter measure delay` while the controller runs; 0.1 suits most drivers; a trajectory "
+            "controller needs at least 0.05 at the default rates"
         ),
     },
     "CommandGroup": {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import threading
 import time
@@ -17,7 +18,7 @@ from rclpy.qos import QoSProfile
 
 from vla_adapter_ros.errors import VlaAdapterError
 from vla_adapter_ros.nodes.faults import Faults
-from vla_adapter_ros.nodes.graph_status import CONFIGURING, FAILED, KIND, LIFECYCLE
+from vla_adapter_ros.nodes.graph_status import CONFIGURING, FAILED, KIND, LIFECYCLE, PROCESS
 from vla_adapter_ros.nodes.said_once import SaidOnce
 from vla_adapter_ros.observation.lateness import kind_of
 
@@ -133,7 +134,8 @@ class Diagnostics:
             described = self.describe()
             with self._lock:
                 level, text = self._level, self._text
-                values = {KIND: self._kind, LIFECYCLE: self._lifecycle} | self._values | {**described}
+                own = {KIND: self._kind, LIFECYCLE: self._lifecycle, PROCESS: str(os.getpid())}
+                values = own | self._values | {**described}
             if faults := self.faults.current():
                 level = max(level, DiagnosticStatus.WARN)
                 text = "; ".join([text] * (text != "ok") + faults)

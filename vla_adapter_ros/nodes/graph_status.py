@@ -33,8 +33,10 @@ CHECKPOINT, DEVICE, WEIGHTS, CHUNK_MS = "checkpoint", "device", "weights", "chun
 STREAM = "stream "
 """Beginning of the key of a stream's value: see `stream_value`."""
 _STREAM_VALUE = re.compile(r"([\d.]+) Hz(?:, ([\d.]+) s old)?")
-KIND, LIFECYCLE = "kind", "lifecycle"
-"""Values of every node: which of ours it is, whatever it is called, and the state of its lifecycle."""
+KIND, LIFECYCLE, PROCESS = "kind", "lifecycle", "process"
+"""Values of every node: which of ours it is, whatever it is called, the state of its lifecycle, and the number
+of its process."""
+LET_GO = "let go; where the leader arm rests, give a new instruction"
 CONFIGURING, ACTIVE, FAILED = "configuring", "active", "failed"
 HEARD_WITHIN_S = 2.0
 """A node that has said nothing for so long hangs, or is gone."""
@@ -140,9 +142,7 @@ def why_nothing_moves(status: GraphStatus) -> str:
     first = str(controller.first_cause)
     if controller.state == RUNNING:
         if controller.control_source == HUMAN:
-            return (
-                f"a human leads ({first}): the policy waits" if first else "a human leads: the policy waits"
-            )
+            return f"a human leads{f' ({first})' if first else ''}: {LET_GO}"
         return first or _not_sent(controller.mode)
     if controller.state == HOMING:
         return GOES_HOME

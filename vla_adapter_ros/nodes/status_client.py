@@ -93,7 +93,7 @@ class StatusClient:
         for status in message.status:
             values = {value.key: value.value for value in status.values}
             space = status.name.rpartition("/")[0] or "/"
-            if values.get(KIND) in KINDS and space == namespace:
+            if values.get(KIND) and space == namespace:
                 report = NodeReport(status.name, status.message, values, 0.0)
                 with self._lock:
                     self._reports[values[KIND]] = report, now

@@ -8,6 +8,7 @@ import shlex
 
 import pytest
 from command_parsers import COMMANDS, needed
+from page_commands import ROOT
 
 import vla_adapter_ros
 from vla_adapter_ros.choices import RendererName
@@ -47,6 +48,27 @@ def test_every_command_is_in_one_group(capsys):
     for title, names in GROUPS.items():
         assert f"{title}: {names[0]} " in told
     assert list(GROUPS) == ["try", "data", "train", "robot", "operate", "maintainers"]
+
+
+def test_the_page_of_the_command_line_has_the_same_groups():
+    page = (ROOT / "docs" / "reference" / "command_line.md").read_text()
+    for title, names in GROUPS.items():
+        assert f"| {title} | {', '.join(f'`{name}`' for name in names)} |" in page
+
+
+def test_nobody_reads_on(monkeypatch, capsys):
+    monkeypatch.setattr("vla_adapter_ros.cli.main._parser", lambda: ClosedPipe())
+    assert main([]) == 1 and capsys.readouterr().err == ""
+
+
+class ClosedPipe:
+    """Parses nothing; its command prints where nobody reads any more."""
+
+    def parse_args(self, arguments):
+        def run(options):
+            raise BrokenPipeError
+
+        return argparse.Namespace(run=run, simulate=False)
 
 
 def test_the_version_is_that_of_the_package(capsys):

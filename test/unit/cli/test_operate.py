@@ -10,7 +10,7 @@ import pytest
 pytest.importorskip("rclpy", reason="ROS 2 is not installed: make setup brings rclpy")
 
 from vla_adapter_ros.cli.main import _parser, main
-from vla_adapter_ros.cli.operate import CONTROLLER_COMMANDS
+from vla_adapter_ros.cli.operate import CONTROLLER_COMMANDS, as_commands
 from vla_adapter_ros.contract import checkpoints_folder, read_contract
 
 
@@ -43,6 +43,11 @@ def test_a_home_that_nobody_knows_is_refused_before_anybody_is_called(tmp_path, 
     assert "does not say where its training episodes begin" in capsys.readouterr().err
     assert main(["home", "--contract", "no_such"]) == 1
     assert "shipped contracts" in capsys.readouterr().err
+
+
+def test_services_are_named_as_commands():
+    assert as_commands("stopped (x): call ~/reset first") == "stopped (x): call `vla-adapter reset` first"
+    assert as_commands("nobody on ~/operator_alive, ~/armed") == "nobody on ~/operator_alive, ~/armed"
 
 
 def test_speed_is_a_number_from_a_tenth_to_one(capsys):

@@ -13,7 +13,7 @@ from vla_adapter_ros.nodes.graph_status import GraphStatus, NodeReport, stream_v
 
 POLICY = {
     "lifecycle": "active", "checkpoint": str(checkpoints_folder() / "franka_sim_tiny"),
-    "device": "on the CPU",
+    "device": "on the CPU", "process": "12",
     "weights": "float32", "chunk_ms": "9.8", "instruction": "pick up the red cube",
     "stream camera gripper": stream_value(10.0, 0.05), "stream /joint_states": stream_value(0.0, math.inf),
 }  # fmt: skip
@@ -25,7 +25,7 @@ def picture(**policy: str) -> GraphStatus:
         latency_p50=0.083, latency_p99=0.101,
     )  # fmt: skip
     reports = {
-        "controller": NodeReport("/controller_node", "ok", {"lifecycle": "active"}, 0.1),
+        "controller": NodeReport("/controller_node", "ok", {"lifecycle": "active", "process": "11"}, 0.1),
         "policy": NodeReport("/policy_node", "ok", POLICY | policy, 0.1),
     }
     names = {kind: f"/{kind}_node" for kind in reports}
@@ -61,14 +61,20 @@ def test_json_is_json_and_has_no_number_that_json_does_not_know():
 
 def test_the_ready_line_waits_for_every_node_that_was_started(monkeypatch):
     monkeypatch.setenv("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
-    assert ready_line(picture(), ["controller", "policy"], "franka_sim") == (
+    both = {"controller": 11, "policy": 12}
+    assert ready_line(picture(), both, "franka_sim") == (
         "ready: checkpoint franka_sim_tiny on the CPU, float32, 9.8 ms per chunk, contract franka_sim, "
         "discovery range LOCALHOST (this computer alone)"
     )
-    assert ready_line(picture(), ["controller", "policy", "recorder"], "franka_sim") == ""
-    assert ready_line(picture(lifecycle="configuring"), ["controller", "policy"], "franka_sim") == ""
+    assert ready_line(picture(), both | {"recorder": 13}, "franka_sim") == ""
+    assert ready_line(picture(lifecycle="configuring"), both, "franka_sim") == ""
     monkeypatch.delenv("ROS_AUTOMATIC_DISCOVERY_RANGE")
-    assert ready_line(picture(checkpoint=""), ["policy"], "x.yaml") == (
+    assert ready_line(picture(checkpoint=""), {"policy": 12}, "x.yaml") == (
         "ready: no checkpoint, contract x.yaml, discovery range SUBNET"
     )
-    assert ready_line(picture(), ["controller"], "x.yaml") == "ready: contract x.yaml, discovery range SUBNET"
+    alone = {"controller": 11}
+    assert ready_line(picture(), alone, "x.yaml") == "ready: contract x.yaml, discovery range SUBNET"
+
+
+def test_the_nodes_of_another_bringup_make_nothing_ready():
+    assert ready_line(picture(), {"controller": 21, "policy": 22}, "franka_sim") == ""
