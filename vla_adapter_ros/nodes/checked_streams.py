@@ -42,7 +42,7 @@ class CheckedStreams(Configured[PolicyParameters]):
             self.node.acknowledge(frame.stamp)
 
     def _diagnose(self) -> None:
-        self.node.diagnose(*(self._streams.silences(self.node.now()) or [self._frame_problem]))
+        self.node.diagnose(*self._streams.problems(self.node.now(), self._frame_problem))
 
     def _describe(self) -> dict[str, Any]:
         if not self.node.active:

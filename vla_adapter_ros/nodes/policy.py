@@ -314,7 +314,7 @@ class ConfiguredPolicy(Configured[PolicyParameters]):
 
     def _diagnose(self) -> None:
         """Say what stands against chunks, the end of an instruction first."""
-        inputs = self._streams.silences(self.node.now()) or [self._frame_problem]
+        inputs = self._streams.problems(self.node.now(), self._frame_problem)
         self.node.diagnose(self._why_ended, *inputs, self._no_chunk, self._pacer.issue())
 
     def _describe(self) -> dict[str, object]:

@@ -259,7 +259,7 @@ class ConfiguredRecorder(Configured[RecorderParameters]):
         message.header.stamp = to_stamp(self.node.now())
         self._status.publish(message)
         self.node.diagnose(
-            *(self._streams.silences(self.node.now()) or [self._problem]),
+            *self._streams.problems(self.node.now(), self._problem),
             state=status.state,
             frames=status.frames,
             dropped=status.dropped,

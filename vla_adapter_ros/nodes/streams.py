@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import threading
+import time
 from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any
@@ -34,6 +36,7 @@ TOPIC_TYPES = {
 }
 VALUE_DEPTH = 10  # messages without images that may wait for their callback
 POLL_PERIOD_S = 0.02
+DISCOVERY_S = 3.5  # on one machine nodes need up to 3 s to find each other
 UNPUBLISHED = (
     " (no publisher is discovered: is it up, with this ROS_DOMAIN_ID and within the discovery range?)"
 )
@@ -93,6 +96,7 @@ class StreamSubscriber:
         self.images: dict[str, int] = dict.fromkeys(self.builder.cameras, 0)
         """Camera -> images received."""
         self._rates = StreamRates(self.builder.streams)
+        self._started = -math.inf  # by the steady clock [s]
         self._refused: dict[str, tuple[str, float]] = {}  # stream -> why its newest message was, when
         self._order = threading.Lock()  # what one thread has found goes in before another looks
         self._polling = Polling(node) if polled else None
@@ -111,6 +115,7 @@ class StreamSubscriber:
         self.builder = ObservationBuilder(self._node.contract, with_action=self._with_action)
         self.images = dict.fromkeys(self.images, 0)
         self._rates = StreamRates(self.builder.streams)
+        self._started = time.monotonic()
         self._refused.clear()
         if self._polling is not None:
             self._polling.discard()
@@ -154,9 +159,20 @@ class StreamSubscriber:
         """Publishers of another type, whom polled streams cannot hear, in words."""
         return [] if self._polling is None else self._polling.mismatches()
 
-    def silences(self, now: float) -> list[str]:
-        """As `issues`, without what was refused: that is a fault of the node already."""
-        return self._without_echoes(self.builder.issues(now, self._why_silent), self._refused_lately(now))
+    def problems(self, now: float, of_frame: str) -> list[str]:
+        """What a node says of its inputs: the silent streams, else what its newest frame lacks.
+
+        Without what was refused, which is a fault of the node already; and nothing in the first seconds, in
+        which the publishers become known one by one.
+
+        Args:
+            now: Time [s].
+            of_frame: What the newest frame lacks; empty: nothing.
+        """
+        if time.monotonic() - self._started < DISCOVERY_S:
+            return []
+        refused = self._refused_lately(now)
+        return self._without_echoes(self.builder.issues(now, self._why_silent), refused) or [of_frame]
 
     def _why_silent(self, stream: str, heard: bool) -> str:
         """What ROS knows about a silent stream, as the end of a message."""
