@@ -33,7 +33,9 @@ def add_measure(commands: Any) -> None:
         "only after a yes.",
     )
     delay.add_argument("--contract", help=f"{CONTRACT_HELP}; default: what the running controller has")
-    delay.add_argument("--joint", default="", help="joint that moves; default: the last one that turns and is no gripper")
+    delay.add_argument(
+        "--joint", default="", help="joint that moves; default: the last one that turns and is no gripper"
+    )
     delay.add_argument(
         "--step", type=number(0.0, LARGEST_STEP, above=True), default=LARGEST_STEP, help="how far [rad]"
     )

@@ -15,6 +15,7 @@ from vla_adapter_ros.errors import SimulationError
 from vla_adapter_ros.simulation.mujoco_kinematics import DOWN
 from vla_adapter_ros.simulation.robot import SimulatedRobot
 from vla_adapter_ros.simulation.robot_models import GripperModel
+from vla_adapter_ros.simulation.smooth_motion import SmoothMotion
 
 STEP_FRACTION = 0.6  # of the remaining distance per lead time: slowing down, the arm does not overshoot
 _LIFT_STEP_FRACTION = 6 / 7  # of the step across the table
@@ -68,7 +69,15 @@ class PickExpert:
         self._phase = "approach"
         self._since = 0.0
         self._grasp = np.zeros(3)
-        self._joints = self._measured_joints()
+        # A gripper that is one more joint of the arm moves within limits of its own.
+        self._hand = [model.gripper.name] if model.gripper.name in contract.limits else []
+        limits = [contract.limits[joint] for joint in (*model.joints, *self._hand)]
+        self._motion = SmoothMotion(
+            contract.command.command_delay_s,
+            np.append(self._measured_joints(), [self._opened] * len(self._hand)),
+            np.array([limit.velocity for limit in limits]),
+            np.array([limit.acceleration for limit in limits]),
+        )
         self._per_lead = robot.contract.command.command_delay_s / 0.1  # steps were chosen for 0.1 s
 
     @property
@@ -87,18 +96,28 @@ class PickExpert:
             self._at_rest = False
             return self._still.copy()
         tool = self._robot.tool_pose(self._arm)[:3]
-        cube = self._robot.object_positions()[self._target]
+        cube = self._robot.object_positions()[self._target] + DOWN[:, 1] * self._gripper.approach_m
         opening = self._gripper.opening(float(self._robot.world.gripper_positions()[self._arm]))
         stroke = abs(self._gripper.open_position - self._gripper.closed_position)
         speed = abs(float(self._robot.world.gripper_velocities()[self._arm])) / stroke
         self._switch(t, tool, cube, opening, speed)
-        if self._phase != "done":
-            kinematics = self._robot.arm_kinematics[self._arm]
-            self._joints = kinematics.inverse(self._goal(tool, cube), DOWN, self._joints)
         command = self._still.copy()
-        command[self._columns] = self._joints
-        command[self._gripper_column] = self._opened if self._phase == "approach" else self._closed
+        hand = self._opened if self._phase == "approach" else self._closed
+        command[self._gripper_column] = hand
+        lead = self._motion.lead(t, np.zeros(3) if self.done else self._goal(tool, cube) - tool)
+        wanted = np.append(self._wanted_joints(tool + lead), [hand] * len(self._hand))
+        command[[*self._columns, *[self._gripper_column] * len(self._hand)]] = self._motion.follow(wanted)
         return command
+
+    def _wanted_joints(self, place: np.ndarray) -> np.ndarray:
+        """The arm's joints (J,) [rad] that bring the tool to a place (3,) [m]; once done, as they are."""
+        before = self._motion.wanted[: len(self._columns)]
+        if self.done:
+            return before
+        try:
+            return self._robot.arm_kinematics[self._arm].inverse(place, DOWN, before)
+        except SimulationError:  # a place beside the straight way that the arm cannot reach
+            return before
 
     def _measured_joints(self) -> np.ndarray:
         return self._robot.arm_positions()[self._first : self._first + len(self._columns)]

@@ -26,6 +26,8 @@ class GripperModel:
         open_position, closed_position: Of the joint [rad or m].
         closing: Opening, as a fraction of open to closed, below which it has begun to close.
         held: Opening below which nothing can be between the fingers.
+        approach_m: Where the tool point comes down beside an object, along the hand's y axis [m]: one jaw that
+            stands still must pass it as well.
     """
 
     joints: tuple[str, ...]
@@ -36,6 +38,7 @@ class GripperModel:
     closed_position: float = 0.0
     closing: float = 0.875
     held: float = 0.3
+    approach_m: float = 0.0
 
     @property
     def name(self) -> str:
@@ -241,7 +244,7 @@ SO101 = RobotModel(
             joints=("shoulder_pan", "shoulder_lift", "elbow_flex", "wrist_flex", "wrist_roll"),
             gripper=GripperModel(
                 ("gripper",), ("gripper",), "gripper", input_scale=1.0,
-                open_position=1.2, closed_position=-0.1, closing=0.85, held=0.12,
+                open_position=1.2, closed_position=-0.1, closing=0.85, held=0.12, approach_m=-0.010,
             ),
             ready=(0.0, -0.3, 0.3, 1.5, 0.0),
             tool_body="gripper",

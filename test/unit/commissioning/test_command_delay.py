@@ -98,7 +98,9 @@ def test_the_joint_is_the_last_that_turns_or_the_one_that_is_named():
     assert CONTRACT.action.dimensions[place].name == CONTRACT.arm_joints[-1]
     assert choose_joint(CONTRACT, CONTRACT.arm_joints[2]) == CONTRACT.arm_places[2]
     so101 = read_contract("so101")
-    assert so101.action.dimensions[choose_joint(so101, "")].name == "wrist_roll"  # its last joint is a gripper
+    assert (
+        so101.action.dimensions[choose_joint(so101, "")].name == "wrist_roll"
+    )  # its last joint is a gripper
     with pytest.raises(CommandError, match="--joint elbow: allowed is one of fr3_joint1"):
         choose_joint(CONTRACT, "elbow")
     with pytest.raises(ContractError, match="allowed for a measurement is joint_position"):
