@@ -34,8 +34,8 @@ STREAM = "stream "
 """Beginning of the key of a stream's value: see `stream_value`."""
 _STREAM_VALUE = re.compile(r"([\d.]+) Hz(?:, ([\d.]+) s old)?")
 KIND, LIFECYCLE, PROCESS = "kind", "lifecycle", "process"
-"""Values of every node: which of ours it is, whatever it is called, the state of its lifecycle, and the number
-of its process."""
+"""Values of every node: which of ours it is, whatever it is called, the state of its lifecycle, and the
+number of its process."""
 LET_GO = "let go; where the leader arm rests, give a new instruction"
 CONFIGURING, ACTIVE, FAILED = "configuring", "active", "failed"
 HEARD_WITHIN_S = 2.0

@@ -26,7 +26,7 @@ class GripperModel:
         open_position, closed_position: Of the joint [rad or m].
         closing: Opening, as a fraction of open to closed, below which it has begun to close.
         held: Opening below which nothing can be between the fingers.
-        approach_m: Where the tool point comes down beside an object, along the hand's y axis [m]: one jaw that
+        approach_m: Where the tool point comes down beside an object, along the hand's y axis [m]: a jaw that
             stands still must pass it as well.
     """
 

@@ -39,7 +39,7 @@ class SmoothMotion:
         self._passed = _FIRST_S
 
     def lead(self, time: float, wanted: np.ndarray) -> np.ndarray:
-        """The lead (3,) [m] at `time` [s], which does not go back; `wanted` is what it should be, (3,) [m]."""
+        """The lead (3,) [m] at `time` [s], which never goes back, where it should be `wanted`, (3,) [m]."""
         self._passed = _FIRST_S if self._time is None else max(time - self._time, 0.0)
         self._time = time
         change, most = wanted - self._lead, HAND_ACCELERATION * self._passed * self._lead_s
@@ -48,7 +48,7 @@ class SmoothMotion:
         return self._lead
 
     def follow(self, wanted: np.ndarray) -> np.ndarray:
-        """What is commanded (J,) [rad] at the time of the newest lead, where `wanted` (J,) [rad] is wished."""
+        """What is commanded (J,) [rad] at the time of the newest lead, where `wanted` (J,) is wished."""
         passed = self._passed
         if passed <= 0.0:
             return self.joints

@@ -9,6 +9,7 @@ import pytest
 
 from vla_adapter_ros.control.supervisor import ENDED, NO_INSTRUCTION, NOT_ARMED, STARVED
 from vla_adapter_ros.nodes.graph_status import (
+    LET_GO,
     GraphStatus,
     NodeReport,
     stream_value,
@@ -63,7 +64,7 @@ RESET = "`vla-adapter reset`, then a new instruction"
         (why("homing", source="home"), "the arm goes home: wait until it is there, or call ~/hold first"),
         (why("idle", "home is reached"), "no instruction: `vla-adapter instruct TEXT`"),
         (why("holding", STARVED), f"starvation: {STARVED}"),
-        (why("running", source="human"), "a human leads: let go; where the leader arm rests, give a new instruction"),
+        (why("running", source="human"), f"a human leads: {LET_GO}"),
         (why("running", source="policy"), ""),
         (why("running", source="policy", mode="dry_run"), "mode dry_run: nothing is sent to the arm"),
     ],
