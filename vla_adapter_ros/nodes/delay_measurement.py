@@ -38,7 +38,7 @@ from vla_adapter_ros.nodes.parameters import ControllerMode
 from vla_adapter_ros.nodes.readiness import controller_problem
 from vla_adapter_ros.nodes.ros_client import RosClient
 from vla_adapter_ros.nodes.streams import best_effort
-from vla_adapter_ros.nodes.topics import CHUNK_TOPIC, NEWEST, STATUS_TOPIC
+from vla_adapter_ros.nodes.topics import CHUNK_TOPIC, NEWEST, RECORDER_TOPIC, STATUS_TOPIC
 
 ANSWER_S = 5.0
 HEARD_S = 10.0  # longest wait for the controller's status, its command and the joints
@@ -117,7 +117,7 @@ class DelayMeasurement:
         self._session, self._sequence = f"measure_{secrets.token_hex(8)}", 0
         self._instructed = 0.0
         client.subscribe(ControllerStatus, STATUS_TOPIC, self._on_status, best_effort(10))
-        client.subscribe(RecorderStatus, "recorder_node/status", self._on_recorder, best_effort(10))
+        client.subscribe(RecorderStatus, RECORDER_TOPIC, self._on_recorder, best_effort(10))
         client.subscribe(JointState, contract.action.topic, self._on_command, best_effort(_DEPTH))
         for topic in contract.joint_state_topics:
             client.subscribe(JointState, topic, self._hear_joints(topic), best_effort(_DEPTH))

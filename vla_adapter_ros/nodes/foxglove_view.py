@@ -16,7 +16,7 @@ from vla_adapter_ros.msg import ActionChunk, ControllerStatus, RecorderStatus
 from vla_adapter_ros.nodes.capsule_messages import CAMERA, COMMAND, topic_of
 from vla_adapter_ros.nodes.ros_client import RosClient
 from vla_adapter_ros.nodes.streams import IMAGE_TYPES, TOPIC_TYPES, best_effort
-from vla_adapter_ros.nodes.topics import CHUNK_TOPIC, INSTRUCTION_TOPIC, LATCHED, STATUS_TOPIC
+from vla_adapter_ros.nodes.topics import CHUNK_TOPIC, INSTRUCTION_TOPIC, LATCHED, RECORDER_TOPIC, STATUS_TOPIC
 
 HOST = "127.0.0.1"
 JOINTS = "/joint_states"
@@ -41,6 +41,8 @@ def shown_topics(contract: Contract) -> list[Shown]:
         for name, camera in contract.recorded_cameras.items()
     ]
     for topic, entry in contract.topics.items():
+        if topic == contract.action.topic:
+            continue  # the command, below
         joints = topic in contract.joint_state_topics and not any(s.name == JOINTS for s in shown)
         shown.append(Shown(TOPIC_TYPES[entry.type], topic, JOINTS if joints else f"/{topic.lstrip('/')}"))
     return [
@@ -48,7 +50,7 @@ def shown_topics(contract: Contract) -> list[Shown]:
         Shown(TOPIC_TYPES[contract.action.type], contract.action.topic, COMMAND),
         Shown(ActionChunk, CHUNK_TOPIC, f"/{CHUNK_TOPIC}"),
         Shown(ControllerStatus, STATUS_TOPIC, f"/{STATUS_TOPIC}"),
-        Shown(RecorderStatus, "recorder/status", "/recorder/status"),
+        Shown(RecorderStatus, RECORDER_TOPIC, f"/{RECORDER_TOPIC}"),
         Shown(String, INSTRUCTION_TOPIC, f"/{INSTRUCTION_TOPIC}", LATCHED),
         Shown(String, ROBOT_DESCRIPTION, f"/{ROBOT_DESCRIPTION}", LATCHED),
     ]
