@@ -102,7 +102,7 @@ def test_a_robot_is_teleoperated_recorded_trained_and_deployed(tmp_path: Path, s
     result = finetune(
         tmp_path / "set", tmp_path / "checkpoint", steps=steps, batch_size=1, progress=False, pages=False
     )
-    assert np.mean(result.losses[-20:]) < 0.7 * np.mean(result.losses[:20])
+    assert np.mean(result.losses[-20:]) < 0.9 * np.mean(result.losses[:20])
     policy = VlaAdapterPolicy.from_pretrained(tmp_path / "checkpoint", device="cpu")
     robot.reset(1)
     begun = robot.time
