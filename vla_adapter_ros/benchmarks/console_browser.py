@@ -5,17 +5,85 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
+import signal
+import subprocess
+import tempfile
+import time
 from collections.abc import Iterator
 from typing import Any
+
+import psutil
 
 from vla_adapter_ros.errors import ConsoleError
 
 NAMES = ("chromium", "chromium-browser", "google-chrome")
+ARGUMENTS = (
+    "--disable-dev-shm-usage",
+    "--window-size=1440,900",
+    "--no-first-run",
+    *["--no-sandbox"] * (os.geteuid() == 0),
+)
+OPEN_WITHIN_S = 60.0
 
 
 def chromium_path() -> str:
     """The browser of CHROMIUM=PATH, else the system's; empty without one."""
     return os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, NAMES)), "")
+
+
+@contextlib.contextmanager
+def browser_pages(port: int, count: int) -> Iterator[None]:
+    """Keep so many pages of a console on this computer open, each in a browser of its own.
+
+    The browsers get what the other processes leave of the processors, as those of an operator stand on
+    another computer.
+
+    Raises:
+        ConsoleError: no Chromium, or a page does not connect.
+    """
+    with contextlib.ExitStack() as running:
+        browsers = [running.enter_context(_browser(f"http://localhost:{port}/")) for _ in range(count)]
+        deadline = time.monotonic() + OPEN_WITHIN_S
+        while not all(_connected(browser, port) for browser in browsers):
+            if time.monotonic() > deadline:
+                raise ConsoleError(
+                    f"a page in Chromium did not connect to port {port} in {OPEN_WITHIN_S:g} s"
+                )
+            time.sleep(0.2)
+        yield
+
+
+@contextlib.contextmanager
+def _browser(url: str) -> Iterator[subprocess.Popen[bytes]]:
+    """Chromium with one page."""
+    if not (path := chromium_path()):
+        raise ConsoleError("--browsers needs Chromium: apt-get install chromium, or CHROMIUM=PATH")
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile:
+        browser = subprocess.Popen(
+            ["nice", "-n", "19", path, "--headless=new", f"--user-data-dir={profile}", *ARGUMENTS, url],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+        try:
+            yield browser
+        finally:
+            os.killpg(browser.pid, signal.SIGKILL)
+            browser.wait()
+
+
+def _connected(browser: subprocess.Popen[bytes], port: int) -> bool:
+    """Whether the page's stream is open: beside it there is the connection that the page came by."""
+    count = 0
+    for process in psutil.Process(browser.pid).children(recursive=True):
+        with contextlib.suppress(psutil.Error):
+            count += sum(
+                bool(connection.raddr)
+                and connection.raddr.port == port
+                and connection.status == "ESTABLISHED"
+                for connection in process.net_connections("tcp")
+            )
+    return count >= 2
 
 
 @contextlib.contextmanager
@@ -29,31 +97,12 @@ def chromium() -> Iterator[Any]:
     try:
         from playwright.sync_api import sync_playwright
     except ImportError:
-        raise ConsoleError("--browsers needs playwright: pip install playwright") from None
+        raise ConsoleError("a browser that is operated needs playwright: pip install playwright") from None
     if not path:
-        raise ConsoleError("--browsers needs Chromium: apt-get install chromium, or CHROMIUM=PATH")
-    arguments = ["--disable-dev-shm-usage"] + ["--no-sandbox"] * (os.geteuid() == 0)
+        raise ConsoleError("Chromium is not found: apt-get install chromium, or CHROMIUM=PATH")
     with sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=path, args=arguments)
+        browser = driver.chromium.launch(executable_path=path, args=list(ARGUMENTS))
         try:
             yield browser
         finally:
             browser.close()
-
-
-@contextlib.contextmanager
-def browser_pages(port: int, count: int) -> Iterator[None]:
-    """Keep so many pages of a console on this computer open.
-
-    Raises:
-        ConsoleError: no Chromium or no playwright.
-    """
-    if count == 0:
-        yield
-        return
-    with chromium() as browser:
-        for _ in range(count):
-            page = browser.new_page(viewport={"width": 1440, "height": 900})
-            page.goto(f"http://localhost:{port}/")
-            page.locator(".stop-button").wait_for()
-        yield

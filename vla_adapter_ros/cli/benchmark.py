@@ -90,7 +90,10 @@ def add_benchmark_command(commands: Any) -> None:
     )
     console.add_argument("--viewers", type=COUNT, default=3, help="open pages")
     console.add_argument(
-        "--browsers", type=whole(0), default=0, help="how many of them in a real Chromium (needs playwright)"
+        "--browsers",
+        type=whole(0),
+        default=0,
+        help="how many of them in a real Chromium (it must be installed)",
     )
     console.add_argument("--stops", type=COUNT, default=200, help="how often Stop is pressed")
     console.add_argument("--busy", type=whole(0), default=2, help="busy loops beside that, one per core")
