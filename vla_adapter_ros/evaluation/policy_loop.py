@@ -17,11 +17,12 @@ from vla_adapter_ros.contract import Contract
 from vla_adapter_ros.contract.enums import CommandType
 from vla_adapter_ros.contract.schema import CommandGroup
 from vla_adapter_ros.control import Chunk, MotionCore
+from vla_adapter_ros.control.core_state import freeze
+from vla_adapter_ros.control.look_ahead import LookAhead
 from vla_adapter_ros.control.pacing import ChunkPacer
 from vla_adapter_ros.control.rotation import quaternion
 from vla_adapter_ros.control.urdf import contract_kinematics
 from vla_adapter_ros.errors import ChunkError
-from vla_adapter_ros.evaluation.look_ahead import LookAhead
 from vla_adapter_ros.simulation.robot import SimulatedRobot
 
 TICK_S = 0.01
@@ -99,7 +100,9 @@ def run_policy(
     pacer.note_latency(latency_s)
     ticks_per_frame = round(1.0 / contract.rate_hz / TICK_S)
     delay_rows = min(math.ceil(latency_s * contract.rate_hz - 1e-6), policy.config.max_delay_rows)
-    look_ahead = LookAhead(contract, TICK_S, PUBLISH_EVERY, kinematics) if delay_rows else None
+    look_ahead = LookAhead(contract, TICK_S, PUBLISH_EVERY) if delay_rows else None
+    if look_ahead is not None and (own := contract_kinematics(contract)) is not None:
+        look_ahead.set_kinematics(own)
     awaited: deque[tuple[float, Chunk]] = deque()  # when each arrives [s]
     begun, lifted, lifted_at, refused = robot.time, "", np.inf, ""
     start = _arm(contract, robot)
@@ -116,12 +119,11 @@ def run_policy(
                 if look_ahead is None:
                     state = measured_state(contract, robot)
                 else:
-                    ahead = look_ahead.joints(core, joints, now, delay_rows * ticks_per_frame)
-                    state = state_of(contract, robot, ahead)
+                    state = _state_ahead(look_ahead, core, robot, now, delay_rows * ticks_per_frame)
                 rows.append(policy.predict(images, text, state))
             if followed:
                 begins = now + delay_rows / contract.rate_hz
-                arrives = max(now + latency_s, begins) + (TICK_S if latency_s else 0.0)
+                arrives = now + latency_s + (TICK_S if latency_s else 0.0)
                 awaited.append((arrives, _chunk(contract, rows[-1], begins, tick, now)))
         try:
             while awaited and awaited[0][0] <= now + TICK_S / 2:
@@ -208,6 +210,17 @@ def _arm(contract: Contract, robot: SimulatedRobot) -> np.ndarray:
 def measured_state(contract: Contract, robot: SimulatedRobot) -> np.ndarray:
     """Proprioception as the contract orders it, from the joints and the tool pose."""
     return _state(contract, measured_joints(robot), robot.tool_pose())
+
+
+def _state_ahead(
+    look_ahead: LookAhead, core: MotionCore, robot: SimulatedRobot, now: float, ticks: int
+) -> np.ndarray:
+    """The state (S,) that the robot will have in so many ticks; grippers stay as they are measured."""
+    joints, names = measured_joints(robot), core.contract.arm_joints
+    ahead = look_ahead.motion(freeze(core), np.array([joints[name] for name in names]), now, ticks)
+    if ahead is not None:
+        joints |= dict(zip(names, ahead.positions[-1].tolist(), strict=True))
+    return state_of(core.contract, robot, joints)
 
 
 def state_of(contract: Contract, robot: SimulatedRobot, joints: dict[str, float]) -> np.ndarray:
