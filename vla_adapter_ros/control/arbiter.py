@@ -112,6 +112,21 @@ class Arbiter:
             return reason
         return waits if reason == NO_INSTRUCTION else f"{reason}; {waits}"
 
+    @property
+    def known_chunk(self) -> tuple[str, int]:
+        """Session and sequence of the newest chunk that is followed, or waits."""
+        if self._later is not None:
+            return self._later[0].session_id, self._later[0].sequence
+        return self.instructions.session, self.instructions.sequence
+
+    @property
+    def delay_s(self) -> float:
+        """How much later than its image that chunk begins [s]; 0 where none is followed and none waits."""
+        if self._later is not None:
+            return self._later[0].delay_s
+        chunk = self._sources.timeline.chunk
+        return chunk.delay_s if chunk is not None and self.instructions.alive else 0.0
+
     def do(self, event: Event, why: str = "", by_policy: bool = False) -> Decision:
         """Let an event happen, with all that it does besides changing the state."""
         decision = self.supervisor.handle(event, why)

@@ -1,4 +1,4 @@
-"""Where the arm will be: a copy of the controller is ticked ahead, so that a policy decides for that place."""
+"""Where the arm will be, for a policy that decides for then: a copy of the controller is ticked ahead."""
 
 from __future__ import annotations
 
