@@ -26,6 +26,7 @@ MEANING = {
     "/action_chunk": "the rows that the policy predicts; none: stop and hold",
     "/arm_controller/joint_trajectory": "what the arm is sent; with another `command.type` another message",
     "/controller/command": "the action before limiting: what is recorded",
+    "/controller/committed_motion": "where the arm will be, while a policy with delays leads",
     "/controller/status": "state, reason, who leads, counters",
     "/controller_node/arm": "allow motion; moves nothing by itself",
     "/controller_node/hold": "come to rest and end the instruction",

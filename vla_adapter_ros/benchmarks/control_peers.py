@@ -25,6 +25,8 @@ class Method(Protocol):
 
     hand_overs: list[float]
     """When the commands began to follow another chunk."""
+    row: np.ndarray | None
+    """The row (A,) that is executed now; None before the first."""
 
     def wants(self, stamp: float) -> bool:
         """Whether inference shall look at the frame of this stamp; asked while it is free."""
@@ -47,6 +49,7 @@ class OnePoint:
         self._columns = contract.arm_places
         self._newest: Chunk | None = None
         self.hand_overs: list[float] = []
+        self.row: np.ndarray | None = None
 
     def wants(self, stamp: float) -> bool:
         """Every frame."""
@@ -60,9 +63,9 @@ class OnePoint:
         """Send the first row of a new chunk, once."""
         if self._newest is None:
             return
-        row = self._newest.rows[0, self._columns]
+        self.row = self._newest.rows[0]
         self._robot.accept_trajectory(
-            self._contract.arm_joints, 0.0, [1.0 / self._contract.rate_hz], row[None]
+            self._contract.arm_joints, 0.0, [1.0 / self._contract.rate_hz], self.row[None, self._columns]
         )
         self._newest = None
         self.hand_overs.append(now)
@@ -75,8 +78,10 @@ class OpenLoop:
         self._robot, self._contract = robot, contract
         self._columns = contract.arm_places
         self._next: Chunk | None = None
-        self._busy_until = -np.inf
+        self._rows = np.zeros((0, len(contract.action_names)))  # that are executed
+        self._begun, self._busy_until = -np.inf, -np.inf
         self.hand_overs: list[float] = []
+        self.row: np.ndarray | None = None
 
     def wants(self, stamp: float) -> bool:
         """Only once the last row of the chunk before is reached."""
@@ -89,13 +94,14 @@ class OpenLoop:
 
     def step(self, now: float) -> None:
         """Send all rows of a new chunk as one trajectory."""
-        if self._next is None:
-            return
-        rows = self._next.rows[:, self._columns]
-        times = (1 + np.arange(len(rows))) / self._contract.rate_hz
-        self._robot.accept_trajectory(self._contract.arm_joints, 0.0, times, rows)
-        self._next = None
-        self.hand_overs.append(now)
+        if self._next is not None:
+            self._rows, self._begun, self._next = self._next.rows, now, None
+            times = (1 + np.arange(len(self._rows))) / self._contract.rate_hz
+            self._robot.accept_trajectory(self._contract.arm_joints, 0.0, times, self._rows[:, self._columns])
+            self.hand_overs.append(now)
+        if len(self._rows):
+            due = int((now - self._begun) * self._contract.rate_hz + _SAME_TIME_S)
+            self.row = self._rows[min(due, len(self._rows) - 1)]
 
 
 class Ensembling:
@@ -114,8 +120,9 @@ class Ensembling:
         self._live: list[Chunk] = []
         self._newest_used = -np.inf
         self._begun: float | None = None
-        self._row = 0
+        self._number = 0  # of the next row time
         self.hand_overs: list[float] = []
+        self.row: np.ndarray | None = None
 
     def wants(self, stamp: float) -> bool:
         """Every frame; the first one begins the row times."""
@@ -129,16 +136,16 @@ class Ensembling:
 
     def step(self, now: float) -> None:
         """Send the mean of the live chunks' rows, once per row time."""
-        if self._begun is None or now < self._begun + self._row / self._contract.rate_hz - _SAME_TIME_S:
+        if self._begun is None or now < self._begun + self._number / self._contract.rate_hz - _SAME_TIME_S:
             return
-        row_time = self._begun + self._row / self._contract.rate_hz
-        self._row += 1
+        row_time = self._begun + self._number / self._contract.rate_hz
+        self._number += 1
         self._live = [chunk for chunk in self._live if chunk.end > row_time - _SAME_TIME_S]
         if not self._live:
             return
-        row = ensemble(self._live, row_time)[self._columns]
+        self.row = ensemble(self._live, row_time)
         self._robot.accept_trajectory(
-            self._contract.arm_joints, 0.0, [1.0 / self._contract.rate_hz], row[None]
+            self._contract.arm_joints, 0.0, [1.0 / self._contract.rate_hz], self.row[None, self._columns]
         )
         if self._live[-1].stamp > self._newest_used:
             self._newest_used = self._live[-1].stamp
@@ -168,6 +175,7 @@ class Default:
         self._ticks = 0
         self._begun: float | None = None
         self.hand_overs: list[float] = []
+        self.row: np.ndarray | None = None
 
     def wants(self, stamp: float) -> bool:
         """What the policy node's pacing says."""

@@ -73,6 +73,11 @@ def number(minimum: float = 0.0, maximum: float = math.inf, *, above: bool = Fal
     return parse
 
 
+def listed(item: Callable[[str], Any]) -> Callable[[str], tuple[Any, ...]]:
+    """Values between commas, each read by `item`; blanks do not count."""
+    return lambda text: tuple(item(part.strip()) for part in text.split(","))
+
+
 class _NoteGiven(argparse.Action):
     """Stores a value, and notes its name in `given`: what nobody gave is left to parameter files."""
 

@@ -15,11 +15,14 @@ from vla_adapter_ros.cli.arguments import (
     SEED,
     announce_device,
     any_path,
+    listed,
     number,
     output_file,
     output_folder,
     whole,
+    wrong_arguments,
 )
+from vla_adapter_ros.errors import ParameterError
 
 
 def add_benchmark_command(commands: Any) -> None:
@@ -82,6 +85,37 @@ def add_benchmark_command(commands: Any) -> None:
     recording.add_argument("--json", type=output_file, help="write the result here")
     recording.set_defaults(run=_recording, simulate=True)
 
+    latency = kinds.add_parser(
+        "latency", help="success of a policy whose chunks arrive late, by several ways to execute them"
+    )
+    latency.add_argument(
+        "--checkpoint", default="franka_sim_tiny", help="directory or shipped name; default: %(default)s"
+    )
+    latency.add_argument("--scenes", type=COUNT, default=20, help="unseen scenes; each cube is named once")
+    latency.add_argument("--seed", type=SEED, default=900_000, help="first scene")
+    latency.add_argument(
+        "--latencies", type=listed(number(0.0, 2000.0)), metavar="MS,MS",
+        help="from an image to its chunk [ms]; default: 0,100,200,300,400, with a trace 0",
+    )  # fmt: skip
+    latency.add_argument(
+        "--methods", type=listed(str), metavar="NAME,NAME",
+        help="ours, splice, newest_row, stop_and_go, ensembling; default: all",
+    )  # fmt: skip
+    latency.add_argument(
+        "--jitter",
+        type=number(0.0, 0.5),
+        default=0.0,
+        help="standard deviation of the latency, as a fraction of it",
+    )
+    latency.add_argument(
+        "--trace", type=Path, metavar="FILE",
+        help="measured latencies [s], a JSON list or one per line, taken in turn; --latencies are added",
+    )  # fmt: skip
+    latency.add_argument("--jobs", type=COUNT, default=1, help="processes, one thread each")
+    latency.add_argument("--device", default="cpu", help=DEVICE_HELP)
+    latency.add_argument("--json", type=output_file, help="write every episode here")
+    latency.set_defaults(run=_latency)
+
     console = kinds.add_parser(
         "console", help="the operator's pages beside recorder and controller: cost, and Stop (needs ROS 2)"
     )
@@ -142,6 +176,35 @@ def add_benchmark_command(commands: Any) -> None:
     )  # fmt: skip
     scene.add_argument("--plot", type=output_file, help="draw it here (.png)")
     scene.set_defaults(run=_scene)
+
+
+def _latency(options: argparse.Namespace) -> int:
+    from vla_adapter_ros.benchmarks.latency import (
+        LATENCIES_MS,
+        METHODS,
+        format_result,
+        run_latency_benchmark,
+    )
+    from vla_adapter_ros.cli.checkpoint_command import locate_checkpoint
+    from vla_adapter_ros.evaluation.latency import read_trace
+
+    with wrong_arguments(ParameterError):
+        trace = read_trace(options.trace) if options.trace else ()
+        result = run_latency_benchmark(
+            locate_checkpoint(options.checkpoint),
+            methods=options.methods or METHODS,
+            latencies_ms=options.latencies or ((0.0,) if trace else LATENCIES_MS),
+            scenes=options.scenes,
+            seed=options.seed,
+            jitter=options.jitter,
+            trace=trace,
+            jobs=options.jobs,
+            device=announce_device(options.device),
+            report=lambda line: print(line, flush=True),
+        )
+    print(format_result(result))
+    _write(options.json, result)
+    return 0
 
 
 def _console(options: argparse.Namespace) -> int:

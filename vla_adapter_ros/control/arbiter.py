@@ -47,6 +47,7 @@ _ENDED_BY = {
     Event.ACTIVATE: EndedBy.INACTIVE,
 }
 """What ended an instruction, by the event; any other one is a fault."""
+_DUE_S = 1e-6
 
 
 class Arbiter:
@@ -94,6 +95,7 @@ class Arbiter:
         """How often a fault, or the silence of an input, has ended motion; and why the last time."""
         self._admitted = False  # the human who leads has passed the gate
         self._refused = ""  # why the newest chunk was refused
+        self._later: tuple[Chunk, SmoothRows] | None = None  # the newest chunk, if its time is yet to come
 
     @property
     def yields(self) -> bool:
@@ -110,6 +112,21 @@ class Arbiter:
             return reason
         return waits if reason == NO_INSTRUCTION else f"{reason}; {waits}"
 
+    @property
+    def known_chunk(self) -> tuple[str, int]:
+        """Session and sequence of the newest chunk that is followed, or waits."""
+        if self._later is not None:
+            return self._later[0].session_id, self._later[0].sequence
+        return self.instructions.session, self.instructions.sequence
+
+    @property
+    def delay_s(self) -> float:
+        """How much later than its image that chunk begins [s]; 0 where none is followed and none waits."""
+        if self._later is not None:
+            return self._later[0].delay_s
+        chunk = self._sources.timeline.chunk
+        return chunk.delay_s if chunk is not None and self.instructions.alive else 0.0
+
     def do(self, event: Event, why: str = "", by_policy: bool = False) -> Decision:
         """Let an event happen, with all that it does besides changing the state."""
         decision = self.supervisor.handle(event, why)
@@ -118,7 +135,7 @@ class Arbiter:
             until = -np.inf if by_policy else self._clock.time
             self.instructions.end(Ending(_ENDED_BY.get(event, EndedBy.FAULT), decision.reason), until)
             self._sources.timeline.clear()
-            self.slow = False
+            self.slow, self._later = False, None
         if Effect.BLOCK in decision.effect:
             self._sources.takeover.block(self._clock.time)
         if Effect.CUT in decision.effect:
@@ -182,18 +199,43 @@ class Arbiter:
         return self._sources.start_of(chunk, self._arm, self._motion)
 
     def follow_chunk(self, chunk: Chunk, smooth: SmoothRows | None, now: float) -> None:
-        """Last step: follow the chunk, unless something has happened meanwhile.
+        """Last step: follow the chunk, unless something has happened meanwhile; one that begins later waits.
 
         Raises:
             ChunkError: as `chunk_start`; or the first target is too far from the arm.
         """
-        instructions = self.instructions
-        instructions.check(chunk)
+        self.instructions.check(chunk)
         if smooth is None:
             self._end_by_chunk(chunk)
             return
-        new = instructions.is_new(chunk)
         self._refuse_new(chunk)
+        if chunk.delay_s > 0.0 and chunk.stamp > now + _DUE_S:
+            self._later = chunk, smooth
+        else:
+            self._begin(chunk, smooth, now)
+
+    def begin_later(self, time: float) -> None:
+        """Follow the chunk that waits, if it begins at `time` [s], that of the next tick."""
+        if self._later is None or self._later[0].stamp > time + _DUE_S:
+            return
+        chunk, smooth = self._later
+        try:
+            self.instructions.check(chunk)
+            self._refuse_new(chunk)
+            self._begin(chunk, smooth, time)
+        except ChunkError as error:
+            self.refuse_chunk(error)
+        self._later = None
+
+    def _begin(self, chunk: Chunk, smooth: SmoothRows, now: float) -> None:
+        """Let a chunk begin.
+
+        Raises:
+            ChunkError: the first target is too far from the arm.
+        """
+        instructions = self.instructions
+        new = instructions.is_new(chunk)
+        self._later = None
         instructions.note(chunk)
         self._refused = ""
         if new:
@@ -301,6 +343,7 @@ class Arbiter:
     def drop_times(self) -> None:
         """Forget all that was timed: the clock was set, or nobody ticked."""
         self._sources.clear()
+        self._later = None
         self.instructions.forget_time()
         self.deadman.accept(False, 0.0)
         self.operator.forget()

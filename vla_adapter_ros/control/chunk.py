@@ -15,6 +15,7 @@ from vla_adapter_ros.control.limits import Limits
 from vla_adapter_ros.errors import ChunkError, ChunkValueError, VlaAdapterError
 
 FUTURE_TOLERANCE_S = 0.1
+LONGEST_DELAY_S = 2.0  # from an image to the first row of a chunk that begins later
 ABSURD_BEYOND = 3.2  # rows this far beyond a joint's limit [rad or m] are refused; nearer ones are clamped
 ABSURD_GRIPPER = (
     10.0  # gripper values this many times the stroke from closed to open beyond either are refused
@@ -58,6 +59,11 @@ class Chunk:
     checkpoint: str = ""
 
     @property
+    def delay_s(self) -> float:
+        """How much later than its image the chunk begins [s]: it was decided for the state of that time."""
+        return 0.0 if self.input_stamp is None else max(self.stamp - self.input_stamp, 0.0)
+
+    @property
     def end(self) -> float:
         """Time at which the last row is due [s]."""
         return self.stamp + max(len(self.rows) - 1, 0) / self.rate_hz
@@ -74,8 +80,9 @@ def check_chunk(chunk: Chunk, contract: Contract, now: float, passed_s: float) -
 
     Raises:
         ChunkValueError: a value that is not finite.
-        ChunkError: another action space, names, rate or shape, a stamp that is
-            not finite or from the future, or every row already past.
+        ChunkError: another action space, names, rate or shape, a stamp that is not finite or from the
+            future (but for absolute rows that begin as much later than their image), or every row already
+            past.
     """
     if chunk.space != contract.action.space:
         raise ChunkError(f"action space '{chunk.space}', the robot takes '{contract.action.space}'")
@@ -97,7 +104,12 @@ def check_chunk(chunk: Chunk, contract: Contract, now: float, passed_s: float) -
         raise ChunkValueError(
             f"row {row}, {chunk.names[column]} = {chunk.rows[row, column]:g}: beyond {HUGE:g}"
         )
-    if chunk.stamp > now + FUTURE_TOLERANCE_S:
+    if not np.isfinite(chunk.delay_s) or chunk.delay_s > LONGEST_DELAY_S:
+        raise ChunkError(
+            f"begins {chunk.delay_s:.3f} s after its image: allowed are at most {LONGEST_DELAY_S:g} s"
+        )
+    later = 0.0 if chunk.space.is_delta else chunk.delay_s
+    if chunk.stamp > now + later + FUTURE_TOLERANCE_S:
         raise ChunkError(f"stamped {chunk.stamp - now:.3f} s in the future")
     lasts_s = chunk.end - chunk.stamp
     if contract.action.space.is_delta:

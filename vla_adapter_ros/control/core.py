@@ -346,6 +346,16 @@ class MotionCore:
         return self._arm.position, self._clock.outside_time(self._arm.stamp)
 
     @property
+    def delay_s(self) -> float:
+        """How much later than its image the newest chunk of a living instruction begins [s]."""
+        return self._arbiter.delay_s
+
+    @property
+    def known_chunk(self) -> tuple[str, int]:
+        """Session and sequence of the newest chunk that is followed, or is to begin later."""
+        return self._arbiter.known_chunk
+
+    @property
     def gripper_positions(self) -> tuple[float, ...] | None:
         """Positions of the gripper joints (G,) due at the last tick or `trajectory` call; None before any."""
         return self._motion.grippers

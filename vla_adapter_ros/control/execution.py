@@ -67,6 +67,7 @@ class Execution:
             steps = self._clock_set(now, steps)
         self._counters.missed_ticks += max(steps - 1, 0)
         for _ in range(self._after_gap(steps)):
+            self._arbiter.begin_later(self._clock.time + self._clock.period_s)
             self._clock.tick += 1
             self._step(self._clock.tick, self._clock.time)
 

@@ -102,8 +102,8 @@ class Instructions:
             raise ChunkError(f"of instruction {self.number}, which has ended: {self.ending.why}")
         if chunk.sequence <= self.sequence:
             raise ChunkError(f"number {chunk.sequence} is not after {self.sequence}")
-        if chunk.stamp < self._stamp:
-            raise ChunkError(f"stamped {self._stamp - chunk.stamp:.3f} s before the newest")
+        if (decided := chunk.stamp - chunk.delay_s) < self._stamp:
+            raise ChunkError(f"stamped {self._stamp - decided:.3f} s before the newest")
 
     def note(self, chunk: Chunk) -> None:
         """Make `chunk` the newest; its instruction lives if it has rows."""
@@ -130,7 +130,7 @@ class Instructions:
 
     def _remember(self, chunk: Chunk) -> None:
         self.session, self.number = chunk.session_id, chunk.instruction_id
-        self.sequence, self._stamp = chunk.sequence, chunk.stamp
+        self.sequence, self._stamp = chunk.sequence, chunk.stamp - chunk.delay_s
         self.checkpoint = chunk.checkpoint
         self._newest.pop(self.session, None)
         self._newest[self.session] = self.number

@@ -18,6 +18,7 @@ import torch
 from vla_adapter_ros.choices import FASTEST, SLOWEST, NamedCubes
 from vla_adapter_ros.contract import Contract, read_contract, require_same
 from vla_adapter_ros.errors import ParameterError, SimulationError
+from vla_adapter_ros.evaluation.latency import Latency
 from vla_adapter_ros.evaluation.policy_loop import Policy, run_policy
 from vla_adapter_ros.model import VlaAdapterPolicy
 from vla_adapter_ros.model.device import resolve_device
@@ -190,7 +191,7 @@ def run_scene(
             text,
             longest_s=longest_s / speed,
             speed=speed,
-            latency_s=latency_s,
+            latency=Latency(latency_s),
         )
         lifted_s, chunks = round(run.lifted_s, 2), len(run.stamps)
         found.append(Trial(seed, colors, text, colors[i], run.lifted, lifted_s, chunks, run.refused))

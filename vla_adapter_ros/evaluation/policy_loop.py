@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import numpy as np
@@ -17,16 +17,19 @@ from vla_adapter_ros.contract import Contract
 from vla_adapter_ros.contract.enums import CommandType
 from vla_adapter_ros.contract.schema import CommandGroup
 from vla_adapter_ros.control import Chunk, MotionCore
+from vla_adapter_ros.control.core_state import freeze
+from vla_adapter_ros.control.look_ahead import LookAhead
 from vla_adapter_ros.control.pacing import ChunkPacer
 from vla_adapter_ros.control.rotation import quaternion
 from vla_adapter_ros.control.urdf import contract_kinematics
 from vla_adapter_ros.errors import ChunkError
-from vla_adapter_ros.evaluation.look_ahead import LookAhead
+from vla_adapter_ros.evaluation.latency import Latency
 from vla_adapter_ros.simulation.robot import SimulatedRobot
 
 TICK_S = 0.01
 PUBLISH_EVERY = 4  # ticks between two trajectories
 EXECUTION_HORIZON = 4  # rows between two chunks that the arm follows
+NO_LATENCY = Latency()
 
 
 class Policy(Protocol):
@@ -50,6 +53,8 @@ class Run:
         stamps: Times of the frames that the policy saw, since the first, float64 (N,) [s].
         rows: Their chunks, float64 (N, H, A), columns as in the contract's action.
         refused: Why the controller refused the last of them, which ended the run; empty if it did not.
+        path: Measured positions of the arm every TICK_S, float64 (T, J) [rad], as `start`.
+        starved_s: How long no row was due while the instruction was followed [s].
     """
 
     lifted: str
@@ -58,6 +63,8 @@ class Run:
     stamps: np.ndarray
     rows: np.ndarray
     refused: str = ""
+    path: np.ndarray = field(default_factory=lambda: np.zeros((0, 0)))
+    starved_s: float = 0.0
 
 
 def run_policy(
@@ -68,7 +75,7 @@ def run_policy(
     *,
     longest_s: float,
     speed: float = 1.0,
-    latency_s: float = 0.0,
+    latency: Latency = NO_LATENCY,
     after_lift_s: float = 0.0,
     every_frame: bool = False,
 ) -> Run:
@@ -84,8 +91,8 @@ def run_policy(
         text: The instruction.
         longest_s: Give up after this time [s].
         speed: Fraction of the policy's own speed at which the arm follows, 0.1 to 1.
-        latency_s: From an image to the arrival of its chunk [s]. A policy that was trained with delays
-            decides for the state at which its chunk arrives, as far as the controller plans it.
+        latency: From an image to the arrival of its chunk. A policy that was trained with delays decides
+            for the state at which its chunk arrives, as far as the controller plans it.
         after_lift_s: Go on for so long after a cube is lifted [s].
         every_frame: Ask for a chunk at every frame, also where the arm does not follow it.
 
@@ -96,18 +103,21 @@ def run_policy(
     if (kinematics := contract_kinematics(contract)) is not None:
         core.set_kinematics(kinematics)
     pacer = ChunkPacer(contract.rate_hz, policy.config.chunk, EXECUTION_HORIZON)
-    pacer.note_latency(latency_s)
+    pacer.note_latency(latency.p99)
     ticks_per_frame = round(1.0 / contract.rate_hz / TICK_S)
-    delay_rows = min(math.ceil(latency_s * contract.rate_hz - 1e-6), policy.config.max_delay_rows)
-    look_ahead = LookAhead(contract, TICK_S, PUBLISH_EVERY, kinematics) if delay_rows else None
+    delay_rows = min(math.ceil(latency.p99 * contract.rate_hz - 1e-6), policy.config.max_delay_rows)
+    look_ahead = LookAhead(contract, TICK_S, PUBLISH_EVERY) if delay_rows else None
+    if look_ahead is not None and (own := contract_kinematics(contract)) is not None:
+        look_ahead.set_kinematics(own)
     awaited: deque[tuple[float, Chunk]] = deque()  # when each arrives [s]
     begun, lifted, lifted_at, refused = robot.time, "", np.inf, ""
     start = _arm(contract, robot)
-    stamps, rows = [], []
+    stamps, rows, path = [], [], []
     tick = 0
     while robot.time - begun < longest_s and robot.time < lifted_at + after_lift_s:
         now, joints = robot.time, measured_joints(robot)
         core.measure(joints, now)
+        path.append([joints[name] for name in contract.arm_joints])
         if tick % ticks_per_frame == 0:
             followed = pacer.take(now, speed)
             if followed or every_frame:
@@ -116,12 +126,12 @@ def run_policy(
                 if look_ahead is None:
                     state = measured_state(contract, robot)
                 else:
-                    ahead = look_ahead.joints(core, joints, now, delay_rows * ticks_per_frame)
-                    state = state_of(contract, robot, ahead)
+                    state = _state_ahead(look_ahead, core, robot, now, delay_rows * ticks_per_frame)
                 rows.append(policy.predict(images, text, state))
             if followed:
                 begins = now + delay_rows / contract.rate_hz
-                arrives = max(now + latency_s, begins) + (TICK_S if latency_s else 0.0)
+                late_s = latency.of(len(stamps) - 1)
+                arrives = now + late_s + (TICK_S if late_s else 0.0)
                 awaited.append((arrives, _chunk(contract, rows[-1], begins, tick, now)))
         try:
             while awaited and awaited[0][0] <= now + TICK_S / 2:
@@ -136,7 +146,8 @@ def run_policy(
         robot.advance(TICK_S)
         tick += 1
     duration = (lifted_at if lifted else robot.time) - begun
-    return Run(lifted, duration, start, np.array(stamps), np.array(rows), refused)
+    starved_s = core.counters.starved_ticks * TICK_S
+    return Run(lifted, duration, start, np.array(stamps), np.array(rows), refused, np.array(path), starved_s)
 
 
 def measured_joints(robot: SimulatedRobot) -> dict[str, float]:
@@ -208,6 +219,17 @@ def _arm(contract: Contract, robot: SimulatedRobot) -> np.ndarray:
 def measured_state(contract: Contract, robot: SimulatedRobot) -> np.ndarray:
     """Proprioception as the contract orders it, from the joints and the tool pose."""
     return _state(contract, measured_joints(robot), robot.tool_pose())
+
+
+def _state_ahead(
+    look_ahead: LookAhead, core: MotionCore, robot: SimulatedRobot, now: float, ticks: int
+) -> np.ndarray:
+    """The state (S,) that the robot will have in so many ticks; grippers stay as they are measured."""
+    joints, names = measured_joints(robot), core.contract.arm_joints
+    ahead = look_ahead.motion(freeze(core), np.array([joints[name] for name in names]), now, ticks)
+    if ahead is not None:
+        joints |= dict(zip(names, ahead.positions[-1].tolist(), strict=True))
+    return state_of(core.contract, robot, joints)
 
 
 def state_of(contract: Contract, robot: SimulatedRobot, joints: dict[str, float]) -> np.ndarray:

@@ -23,6 +23,7 @@ from vla_adapter_ros.msg import ControllerStatus
 from vla_adapter_ros.nodes.base import ManagedNode
 from vla_adapter_ros.nodes.conversions import action_message
 from vla_adapter_ros.nodes.grippers import GripperOutput, gripper_outputs
+from vla_adapter_ros.nodes.motion_ahead import MotionAheadPublisher
 from vla_adapter_ros.nodes.outputs import ArmOutput, Outgoing, arm_outputs
 from vla_adapter_ros.nodes.parameters import ControllerMode, ControllerParameters
 from vla_adapter_ros.nodes.rate_loop import RateLoop
@@ -82,6 +83,8 @@ class ControlThread:
         self._transitions, self._instruction = SaidOnce(), 0
         self.person_acted = False
         """Whether a person has acted since the last status, so that what follows is news."""
+        self.ahead = MotionAheadPublisher(node, self.core.contract)
+        """Tells the policy where the arm will be; used under the lock."""
         self._loop: RateLoop | None = None  # while the node is active
 
     def start(self) -> None:
@@ -99,6 +102,8 @@ class ControlThread:
         gc.freeze()
         self._node.own(gc.unfreeze)
         self._node.own(self._end_arm)
+        self._node.own(self.ahead.stop)
+        self.ahead.start()
         self._loop = RateLoop(
             self._node.get_clock(),
             self.core.period_s,
@@ -168,6 +173,8 @@ class ControlThread:
                 *self.core.measured,
                 released=tick.source == "human" and self._contract.teleop.route == "direct",
             )
+            if telling:
+                self.ahead.offer(self.core, now)
             positions = self.core.gripper_positions
             failures, why = self.core.failures
             row = self.rows.next_row(now) if self.rows is not None and tick.source == "policy" else None

@@ -168,11 +168,12 @@ class ConfiguredController(Configured[ControllerParameters]):
             self._core.hear_operator(self.node.now())
 
     def _set_kinematics(self, build: Callable[[], ArmKinematics]) -> None:
-        # One for the control thread, one for what is sent, one for chunks: none serves two threads.
-        for_core, for_output, for_chunks = build(), build(), build()
+        # One for the control thread, what is sent, chunks and the look ahead each: none serves two threads.
+        for_core, for_output, for_chunks, for_ahead = (build() for _ in range(4))
         with self._lock:
             self._core.set_kinematics(for_core)
             self._chunk_kinematics = for_chunks
+            self._thread.ahead.set_kinematics(for_ahead)
             for arm in self._thread.arms:  # only Cartesian commands use it, and they have one output
                 arm.kinematics = for_output
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import secrets
 import threading
 import time
@@ -15,6 +16,7 @@ from vla_adapter_ros.choices import FASTEST, SLOWEST
 from vla_adapter_ros.control.chunk import Chunk
 from vla_adapter_ros.control.instructions import EndedBy, Ending
 from vla_adapter_ros.control.pacing import ChunkPacer
+from vla_adapter_ros.control.supervisor import NONE
 from vla_adapter_ros.dataset.leader import SILENCE_S
 from vla_adapter_ros.errors import ObservationError, VlaAdapterError
 from vla_adapter_ros.msg import ActionChunk, ControllerStatus
@@ -22,6 +24,7 @@ from vla_adapter_ros.nodes.base import ManagedNode
 from vla_adapter_ros.nodes.checked_streams import CheckedStreams
 from vla_adapter_ros.nodes.configured import Configured
 from vla_adapter_ros.nodes.conversions import chunk_message
+from vla_adapter_ros.nodes.delayed_state import DelayedState
 from vla_adapter_ros.nodes.execute_instruction import InstructionServer
 from vla_adapter_ros.nodes.graph_status import INPUT_PROBLEM, INSTRUCTION, NO_CHUNKS
 from vla_adapter_ros.nodes.instruction import Instruction, readable_text
@@ -79,10 +82,12 @@ class ConfiguredPolicy(Configured[PolicyParameters]):
         self._lock = threading.Lock()  # guards the instruction and what is published for it
         self._instruction, self._why_ended, self._heard = Instruction(), "", _Heard()
         self._frame_problem = self._no_chunk = ""  # of the newest frame
+        self._begun = False  # a chunk has been published for the instruction
         self._inference_s = np.nan  # of the newest chunk
         self._newest: Frame | None = None  # good frame
         self._worker = Worker("inference", self._work)
         self._capsule = PolicyCapsule(node, self._loaded, self._session, lambda: self._instruction.text)
+        self._delayed = DelayedState(node, self._policy.config.max_delay_rows)
         self._streams = StreamSubscriber(
             node,
             lambda _: self._worker.wake(),
@@ -197,7 +202,7 @@ class ConfiguredPolicy(Configured[PolicyParameters]):
         with self._lock:
             self._instruction.ending = self._instruction.ending or ending
             followed = self._instruction = Instruction(text, self._instruction.number + 1, self.node.now())
-            self._why_ended = ""
+            self._why_ended, self._begun = "", False
             self._pacer.reset()
             self._silence.reset()
             if not text:
@@ -269,20 +274,29 @@ class ConfiguredPolicy(Configured[PolicyParameters]):
                 return
         started = time.monotonic()
         images = [frame.images[name] for name in self.contract.camera_names]
-        rows = self._policy.predict(images, instruction.text, frame.state)
+        state, delay = self._delayed.of(frame, *self._lateness())
+        rows = self._policy.predict(images, instruction.text, state)
         duration = time.monotonic() - started
         with self._lock:
             if instruction is not self._instruction:
                 return  # it changed or ended meanwhile: these rows answer the old one
-            message = self._publish(self._chunk(frame.stamp, rows), frame.oldest, duration)
+            chunk = self._chunk(frame.stamp, rows, delay_s=delay / self.contract.rate_hz)
+            message = self._publish(chunk, frame.oldest, duration)
+            self._begun = True
             self._pacer.note_latency(self.node.now() - frame.stamp)
         self._no_chunk, self._inference_s = "", duration
-        self._capsule.add(frame, instruction.text, rows, message)
+        self._capsule.add(dataclasses.replace(frame, state=state), instruction.text, rows, message)
 
-    def _chunk(self, stamp: float, rows: np.ndarray, reason: str = "") -> Chunk:
+    def _lateness(self) -> tuple[float, tuple[str, int], bool]:
+        """For `DelayedState.of`: latency [s], the newest chunk, and whether the arm stands still."""
+        latency_s, status = self._pacer.latency_p99 or self._loaded.chunk_s or 0.0, self._heard.status
+        resting = status is not None and status.control_source == NONE and not self._begun
+        return latency_s, (self._session, self._policy_node.published), resting
+
+    def _chunk(self, stamp: float, rows: np.ndarray, reason: str = "", delay_s: float = 0.0) -> Chunk:
         self._policy_node.sequence += 1
         return Chunk(
-            stamp=stamp,
+            stamp=stamp + delay_s,
             rows=rows,
             names=self.contract.action_names,
             rate_hz=self.contract.rate_hz,
@@ -315,7 +329,8 @@ class ConfiguredPolicy(Configured[PolicyParameters]):
     def _diagnose(self) -> None:
         """Say what stands against chunks, the end of an instruction first."""
         inputs = self._streams.problems(self.node.now(), self._frame_problem)
-        self.node.diagnose(self._why_ended, *inputs, self._no_chunk, self._pacer.issue())
+        late = self._pacer.issue() or self._delayed.too_late(self._pacer.latency_p99)
+        self.node.diagnose(self._why_ended, *inputs, self._no_chunk, late, self._delayed.problem)
 
     def _describe(self) -> dict[str, object]:
         """What `vla-adapter status` and others want to know, as values of /diagnostics."""
@@ -328,6 +343,7 @@ class ConfiguredPolicy(Configured[PolicyParameters]):
             NO_CHUNKS: self._no_chunk or self._pacer.issue(),
             "inference_s": f"{self._inference_s:.4f}",
             "latency_p99_s": f"{self._pacer.latency_p99:.4f}",
+            "delay_rows": self._delayed.rows,
             **self._streams.describe(self.node.now()),
         }
 

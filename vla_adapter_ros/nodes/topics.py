@@ -9,6 +9,7 @@ CHUNK_TOPIC = "action_chunk"
 INSTRUCTION_TOPIC = "instruction"
 SCENE_TOPIC = "simulator/scene"
 STATUS_TOPIC = "controller/status"
+MOTION_TOPIC = "controller/committed_motion"
 RECORDER_TOPIC = "recorder_node/status"
 ACK_TOPIC = "simulator/step_ack"
 

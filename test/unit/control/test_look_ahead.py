@@ -8,10 +8,10 @@ import pytest
 from vla_adapter_ros.contract import read_contract
 from vla_adapter_ros.control import Chunk, MotionCore
 from vla_adapter_ros.control.core_state import freeze
-from vla_adapter_ros.evaluation.look_ahead import LookAhead
-from vla_adapter_ros.evaluation.policy_loop import PUBLISH_EVERY, TICK_S
+from vla_adapter_ros.control.look_ahead import LookAhead
 
 CONTRACT = read_contract("franka_sim")
+TICK_S, PUBLISH_EVERY = 0.01, 4
 HOME = np.array([CONTRACT.home[joint] for joint in CONTRACT.arm_joints])
 
 
@@ -46,16 +46,20 @@ def test_it_sees_what_comes(away, ahead):
     now = now_ticks * TICK_S
     core.measure(joints(here + off), now)
     before = freeze(core)
-    seen = LookAhead(CONTRACT, TICK_S, PUBLISH_EVERY).joints(core, joints(here + off), now, ahead)
+    seen = LookAhead(CONTRACT, TICK_S, PUBLISH_EVERY).motion(before, here + off, now, ahead)
     assert repr(freeze(core)) == repr(before), "the core goes on as if nobody had looked"
     there = follow(MotionCore(CONTRACT, TICK_S, armed=True), now_ticks + ahead, HOME, off)
     assert np.abs(there - here).max() > 0.02
-    np.testing.assert_allclose([seen[j] for j in CONTRACT.arm_joints], there + off, atol=1e-3)
-    assert seen["fr3_finger_joint1"] == 0.04
+    assert seen is not None and len(seen.times) == len(seen.positions) == ahead + 1
+    np.testing.assert_allclose(seen.positions[0], here + off, atol=1e-9)
+    np.testing.assert_allclose(seen.positions[-1], there + off, atol=1e-3)
+    steps = np.diff(seen.positions, axis=0) / TICK_S
+    np.testing.assert_allclose(steps, (seen.velocities[1:] + seen.velocities[:-1]) / 2, atol=0.02)
+    assert np.all(seen.grippers == 0.04)
 
 
 def test_an_arm_at_rest_stays():
     core = MotionCore(CONTRACT, TICK_S, armed=True)
     core.measure(joints(HOME), 0.0)
     core.tick(0.0)
-    assert LookAhead(CONTRACT, TICK_S, PUBLISH_EVERY).joints(core, joints(HOME), 0.0, 20) == joints(HOME)
+    assert LookAhead(CONTRACT, TICK_S, PUBLISH_EVERY).motion(freeze(core), HOME, 0.0, 20) is None
