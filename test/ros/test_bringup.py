@@ -93,6 +93,22 @@ def until(condition) -> None:
 
 
 @pytest.mark.slow
+def test_ready_means_the_own_nodes_with_a_console_too(bringup, tmp_path):
+    anywhere = tmp_path / "port.yaml"
+    anywhere.write_text("console_node: {ros__parameters: {port: 0}}")
+    first = bringup("--no-policy", "--console", "--params-file", str(anywhere))
+    until(lambda: "vla-adapter: ready: contract franka_sim" in first.said)
+    log = tmp_path / "second"
+    log.mkdir()
+    second = Bringup(log / "bringup.log", ("--no-policy",), {})
+    try:
+        assert second.process.wait(PATIENCE_S) == 1
+    finally:
+        second.end()
+    assert "runs already (a second bring-up?)" in second.said and "ready" not in second.said
+
+
+@pytest.mark.slow
 def test_a_killed_recorder_comes_back_and_everything_ends_with_the_controller(bringup, tmp_path):
     running = bringup("--no-policy", "--record", str(tmp_path / "data"))
     with RecorderClient() as client:

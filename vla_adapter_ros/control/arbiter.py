@@ -120,12 +120,12 @@ class Arbiter:
         return self.instructions.session, self.instructions.sequence
 
     @property
-    def delay_s(self) -> float:
-        """How much later than its image that chunk begins [s]; 0 where none is followed and none waits."""
+    def most_delay_s(self) -> float:
+        """How late that chunk's policy may be [s]; 0 where none is followed and none waits."""
         if self._later is not None:
-            return self._later[0].delay_s
+            return self._later[0].most_delay_s
         chunk = self._sources.timeline.chunk
-        return chunk.delay_s if chunk is not None and self.instructions.alive else 0.0
+        return chunk.most_delay_s if chunk is not None and self.instructions.alive else 0.0
 
     def do(self, event: Event, why: str = "", by_policy: bool = False) -> Decision:
         """Let an event happen, with all that it does besides changing the state."""

@@ -39,6 +39,8 @@ class Chunk:
         space: Action space of the rows.
         input_stamp: Stamp t of the reference image behind the chunk [s]; None: `stamp`.
         instructed_at: When the instruction was given [s]; None: unknown.
+        most_delay_s: How much later than its image a chunk of this policy may begin [s]; 0: never later, and
+            nobody needs to know where the arm will be.
         uncertainty: How unsure the policy is, in its own measure; 0 where unknown.
         reason: Of a chunk without rows, why the instruction ended; else empty.
         checkpoint: Checkpoint that predicted the rows, name@fingerprint; empty: unknown.
@@ -54,6 +56,7 @@ class Chunk:
     space: ActionSpace = ActionSpace.JOINT_POSITION
     input_stamp: float | None = None
     instructed_at: float | None = None
+    most_delay_s: float = 0.0
     uncertainty: float = 0.0
     reason: str = ""
     checkpoint: str = ""
@@ -104,11 +107,12 @@ def check_chunk(chunk: Chunk, contract: Contract, now: float, passed_s: float) -
         raise ChunkValueError(
             f"row {row}, {chunk.names[column]} = {chunk.rows[row, column]:g}: beyond {HUGE:g}"
         )
-    if not np.isfinite(chunk.delay_s) or chunk.delay_s > LONGEST_DELAY_S:
+    if not max(chunk.delay_s, chunk.most_delay_s) <= LONGEST_DELAY_S:
         raise ChunkError(
-            f"begins {chunk.delay_s:.3f} s after its image: allowed are at most {LONGEST_DELAY_S:g} s"
+            f"begins {max(chunk.delay_s, chunk.most_delay_s):.3f} s after its image: allowed are at most "
+            f"{LONGEST_DELAY_S:g} s"
         )
-    later = 0.0 if chunk.space.is_delta else chunk.delay_s
+    later = 0.0 if contract.action.space.is_delta else chunk.delay_s
     if chunk.stamp > now + later + FUTURE_TOLERANCE_S:
         raise ChunkError(f"stamped {chunk.stamp - now:.3f} s in the future")
     lasts_s = chunk.end - chunk.stamp

@@ -346,9 +346,9 @@ class MotionCore:
         return self._arm.position, self._clock.outside_time(self._arm.stamp)
 
     @property
-    def delay_s(self) -> float:
-        """How much later than its image the newest chunk of a living instruction begins [s]."""
-        return self._arbiter.delay_s
+    def most_delay_s(self) -> float:
+        """How much later than its image a chunk of the policy that leads may begin [s]; 0: none leads."""
+        return self._arbiter.most_delay_s
 
     @property
     def known_chunk(self) -> tuple[str, int]:

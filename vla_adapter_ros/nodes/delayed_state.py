@@ -33,6 +33,8 @@ class DelayedState:
 
     def __init__(self, node: ManagedNode[Any], most_rows: int) -> None:
         self._contract, self._most = node.contract, most_rows
+        self.most_s = most_rows / node.contract.rate_hz
+        """The longest delay that the policy may have [s]."""
         self._ahead = StateAhead(node.contract)
         self._motion: tuple[MotionAhead, tuple[str, int]] | None = None
         self._build: Callable[[], ArmKinematics] | None = None
@@ -48,7 +50,7 @@ class DelayedState:
             self.problem = (
                 f"the checkpoint was trained with delays, and {node.contract.action.space} has none"
             )
-            self._most = 0
+            self._most, self.most_s = 0, 0.0
             return
         node.listen(CommittedMotion, MOTION_TOPIC, self._on_motion, NEWEST)
         watch_description(node, node.contract, self._set_kinematics, lambda problem: None)
@@ -71,11 +73,10 @@ class DelayedState:
 
     def too_late(self, latency_s: float) -> str:
         """Why a policy that was trained with delays is later than that; empty if it is not, or was not."""
-        trained_s = self._most / self._contract.rate_hz
-        if not self._most or latency_s <= trained_s:
+        if not self._most or latency_s <= self.most_s:
             return ""
         return (
-            f"a chunk takes {latency_s:.3f} s, the checkpoint was trained for at most {trained_s:g} s "
+            f"a chunk takes {latency_s:.3f} s, the checkpoint was trained for at most {self.most_s:g} s "
             "(finetune --max-delay-rows)"
         )
 

@@ -19,7 +19,7 @@ from vla_adapter_ros.nodes.parameters import ControllerParameters
 from vla_adapter_ros.nodes.topics import MOTION_TOPIC, NEWEST
 from vla_adapter_ros.nodes.worker import Worker
 
-_MORE_ROWS = 2  # beyond those that the newest chunk was early: its delay may grow
+_MORE_ROWS = 2  # beyond the longest delay: until the next look
 _POINTS_S = 0.02
 
 
@@ -32,7 +32,7 @@ class MotionAheadPublisher:
     """
 
     def __init__(self, node: ManagedNode[ControllerParameters], contract: Contract) -> None:
-        parameters = node.parameters
+        parameters, self._node = node.parameters, node
         self._contract, self._period_s = contract, 1.0 / parameters.rate_hz
         self._look = LookAhead(contract, self._period_s, parameters.publish_every, parameters.splice)
         self._publisher = node.publish_on(CommittedMotion, MOTION_TOPIC, NEWEST)
@@ -62,9 +62,9 @@ class MotionAheadPublisher:
             core: Has ticked.
             now: Time [s].
         """
-        delay_s, chunk = core.delay_s, core.known_chunk
+        most_s, chunk = core.most_delay_s, core.known_chunk
         measured, _ = core.measured
-        if delay_s == 0.0 or measured is None:
+        if most_s == 0.0 or measured is None:
             return
         if (
             chunk == self._newest
@@ -72,7 +72,7 @@ class MotionAheadPublisher:
         ):
             return
         self._newest, self._at = chunk, now
-        ticks = round((delay_s + _MORE_ROWS / self._contract.rate_hz) / self._period_s)
+        ticks = round((most_s + _MORE_ROWS / self._contract.rate_hz) / self._period_s)
         with self._lock:
             self._offered = now, freeze(core), measured.copy(), ticks, chunk
         self._worker.wake()
@@ -82,10 +82,15 @@ class MotionAheadPublisher:
             offered, self._offered = self._offered, None
         if offered is None:
             return
+        with self._node.boundary("look ahead"):
+            self._publish(*offered)
+
+    def _publish(
+        self, now: float, state: CoreState, measured: np.ndarray, ticks: int, chunk: tuple[str, int]
+    ) -> None:
         if self._kinematics is not None:
             self._look.set_kinematics(self._kinematics)
             self._kinematics = None
-        now, state, measured, ticks, chunk = offered
         ahead = self._look.motion(state, measured, now, ticks)
         if ahead is not None:
             until = now + self._contract.command.command_delay_s

@@ -110,6 +110,9 @@ class PolicyParameters(CapsuleParameters):
     execution_horizon: Whole = Field(
         4, ge=1, le=1000, description="Rows of a chunk executed before the next one takes over."
     )
+    added_latency_s: Number = Field(
+        0.0, ge=0.0, le=2.0, description="Publish chunks that much later [s], to try what latency costs."
+    )
     require_controller: Flag = Field(
         True,
         description=(

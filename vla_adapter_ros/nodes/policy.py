@@ -6,6 +6,7 @@ import dataclasses
 import secrets
 import threading
 import time
+from collections import deque
 from dataclasses import dataclass
 from typing import Any
 
@@ -41,6 +42,7 @@ from vla_adapter_ros.observation.frame import Frame
 from vla_adapter_ros.srv import Instruct
 
 SILENCE_PERIOD_S = 0.05  # between two looks for streams that are silent
+ADDED_LATENCY_STEP_S = 0.01
 
 
 class PolicyNode(ManagedNode[PolicyParameters]):
@@ -68,6 +70,17 @@ class _Heard:
     ros: float = -np.inf
 
 
+@dataclass(frozen=True)
+class _Made:
+    """A chunk that is to be published, from which frame, text and in which time, and when it was made [s]."""
+
+    chunk: Chunk
+    frame: Frame
+    text: str
+    duration: float
+    at: float
+
+
 class ConfiguredPolicy(Configured[PolicyParameters]):
     """Callbacks decode and store; a worker thread builds frames, infers and publishes."""
 
@@ -83,6 +96,7 @@ class ConfiguredPolicy(Configured[PolicyParameters]):
         self._instruction, self._why_ended, self._heard = Instruction(), "", _Heard()
         self._frame_problem = self._no_chunk = ""  # of the newest frame
         self._begun = False  # a chunk has been published for the instruction
+        self._made: deque[_Made] = deque()  # chunks that are yet to be published
         self._inference_s = np.nan  # of the newest chunk
         self._newest: Frame | None = None  # good frame
         self._worker = Worker("inference", self._work)
@@ -102,6 +116,8 @@ class ConfiguredPolicy(Configured[PolicyParameters]):
         if parameters.require_controller:
             node.listen(ControllerStatus, STATUS_TOPIC, self._on_status, DEPTH)
         node.every(SILENCE_PERIOD_S, self._end_if_silent)
+        if parameters.added_latency_s:
+            node.every(ADDED_LATENCY_STEP_S, self._publish_made)
         node.describe_with(self._describe)
         node.get_logger().info(f"{self._loaded}, {chunk} rows per chunk")
 
@@ -203,6 +219,7 @@ class ConfiguredPolicy(Configured[PolicyParameters]):
             self._instruction.ending = self._instruction.ending or ending
             followed = self._instruction = Instruction(text, self._instruction.number + 1, self.node.now())
             self._why_ended, self._begun = "", False
+            self._made.clear()
             self._pacer.reset()
             self._silence.reset()
             if not text:
@@ -226,6 +243,7 @@ class ConfiguredPolicy(Configured[PolicyParameters]):
         with self._lock:
             if not self._instruction.text:
                 return
+            self._made.clear()
             if tell:
                 self._publish_end(ending.why)
             self._instruction.ending = ending
@@ -281,11 +299,20 @@ class ConfiguredPolicy(Configured[PolicyParameters]):
             if instruction is not self._instruction:
                 return  # it changed or ended meanwhile: these rows answer the old one
             chunk = self._chunk(frame.stamp, rows, delay_s=delay / self.contract.rate_hz)
-            message = self._publish(chunk, frame.oldest, duration)
-            self._begun = True
-            self._pacer.note_latency(self.node.now() - frame.stamp)
+            seen = dataclasses.replace(frame, state=state)
+            self._made.append(_Made(chunk, seen, instruction.text, duration, self.node.now()))
         self._no_chunk, self._inference_s = "", duration
-        self._capsule.add(dataclasses.replace(frame, state=state), instruction.text, rows, message)
+        self._publish_made()
+
+    def _publish_made(self) -> None:
+        """Publish the chunks that are made, each when its added latency has passed."""
+        with self._lock:
+            while self._made and self.node.now() >= self._made[0].at + self.parameters.added_latency_s:
+                made = self._made.popleft()
+                message = self._publish(made.chunk, made.frame.oldest, made.duration)
+                self._begun = True
+                self._pacer.note_latency(self.node.now() - made.frame.stamp)
+                self._capsule.add(made.frame, made.text, made.chunk.rows, message)
 
     def _lateness(self) -> tuple[float, tuple[str, int], bool]:
         """For `DelayedState.of`: latency [s], the newest chunk, and whether the arm stands still."""
@@ -307,6 +334,7 @@ class ConfiguredPolicy(Configured[PolicyParameters]):
             input_stamp=stamp,
             instructed_at=self._instruction.given,
             reason=reason,
+            most_delay_s=self._delayed.most_s,
             checkpoint=self._loaded.name,
         )
 
