@@ -148,8 +148,12 @@ def _summary(found: list[LateTrial], at_once: list[LateTrial] | None) -> dict[st
     }
     if at_once is not None and at_once is not found:
         before = {(trial.scene, trial.target): trial.success for trial in at_once}
-        pairs = [(trial.success, before[trial.scene, trial.target], trial.scene) for trial in found]
-        summary["against_0"] = [round(v, 4) for v in paired_difference(*zip(*pairs, strict=True))]
+        compared = paired_difference(
+            [trial.success for trial in found],
+            [before[trial.scene, trial.target] for trial in found],
+            [trial.scene for trial in found],
+        )
+        summary["against_0"] = [round(value, 4) for value in compared]
     return summary
 
 
