@@ -11,6 +11,8 @@ from vla_adapter_ros.control.core import MotionCore
 from vla_adapter_ros.control.core_state import CoreState, restore
 from vla_adapter_ros.control.kinematics import ArmKinematics
 
+_MEASURED_EVERY = 5  # ticks: often enough for every timeout, and a third of the time saved
+
 
 @dataclass(frozen=True)
 class MotionAhead:
@@ -67,7 +69,7 @@ class LookAhead:
         points, grippers = [here], [copy.gripper_positions or ()]
         for tick in range(ticks):
             time = now + tick * self._period_s
-            if tick:
+            if tick and tick % _MEASURED_EVERY == 0:
                 position = points[-1].position + away
                 copy.measure(dict(zip(self._joints, position.tolist(), strict=True)), time)
             copy.tick(time)

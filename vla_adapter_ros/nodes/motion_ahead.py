@@ -19,7 +19,7 @@ from vla_adapter_ros.nodes.parameters import ControllerParameters
 from vla_adapter_ros.nodes.topics import MOTION_TOPIC, NEWEST
 from vla_adapter_ros.nodes.worker import Worker
 
-_MORE_ROWS = 2  # beyond the longest delay: until the next look
+_LOOK_ROWS = 2  # between two looks while nothing changes; what is foreseen reaches as much farther
 _POINTS_S = 0.02
 
 
@@ -56,7 +56,7 @@ class MotionAheadPublisher:
         self._kinematics = kinematics
 
     def offer(self, core: MotionCore, now: float) -> None:
-        """Look at the core, once per row and after each chunk that begins later; its lock is held.
+        """Look at the core, once per two rows and after each new chunk; its lock is held.
 
         Args:
             core: Has ticked.
@@ -66,13 +66,11 @@ class MotionAheadPublisher:
         measured, _ = core.measured
         if most_s == 0.0 or measured is None:
             return
-        if (
-            chunk == self._newest
-            and 0.0 <= now - self._at < 1.0 / self._contract.rate_hz - self._period_s / 2
-        ):
+        look_s = _LOOK_ROWS / self._contract.rate_hz
+        if chunk == self._newest and 0.0 <= now - self._at < look_s - self._period_s / 2:
             return
         self._newest, self._at = chunk, now
-        ticks = round((most_s + _MORE_ROWS / self._contract.rate_hz) / self._period_s)
+        ticks = round((most_s + look_s) / self._period_s)
         with self._lock:
             self._offered = now, freeze(core), measured.copy(), ticks, chunk
         self._worker.wake()
