@@ -112,7 +112,7 @@ def add_benchmark_command(commands: Any) -> None:
         help="measured latencies [s], a JSON list or one per line, taken in turn; --latencies are added",
     )  # fmt: skip
     latency.add_argument("--jobs", type=COUNT, default=1, help="processes, one thread each")
-    latency.add_argument("--device", default="cpu", help=DEVICE_HELP)
+    latency.add_argument("--device", default="auto", help=DEVICE_HELP)
     latency.add_argument("--json", type=output_file, help="write every episode here")
     latency.set_defaults(run=_latency)
 
