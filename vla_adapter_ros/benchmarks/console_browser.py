@@ -60,16 +60,25 @@ def _browser(url: str) -> Iterator[subprocess.Popen[bytes]]:
         raise ConsoleError("--browsers needs Chromium: apt-get install chromium, or CHROMIUM=PATH")
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile:
         browser = subprocess.Popen(
-            ["nice", "-n", "19", path, "--headless=new", f"--user-data-dir={profile}", *ARGUMENTS, url],
+            [path, "--headless=new", f"--user-data-dir={profile}", *ARGUMENTS, url],
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
             start_new_session=True,
+            preexec_fn=_take_what_is_left,
         )
         try:
             yield browser
         finally:
             os.killpg(browser.pid, signal.SIGKILL)
             browser.wait()
+
+
+def _take_what_is_left() -> None:
+    """Let this process and its children run only while no other wants the processor.
+
+    A browser sets the niceness of its processes itself, if it may, but not their scheduling policy.
+    """
+    os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
 
 
 def _connected(browser: subprocess.Popen[bytes], port: int) -> bool:
