@@ -269,6 +269,7 @@ class Arbiter:
 
     def end_instruction(self, why: str) -> None:
         """End the instruction as a policy that is gone would have done: stop softly and hold."""
+        self._later = None
         if self.instructions.alive:
             self.do(Event.SILENCE, why)
 

@@ -52,10 +52,21 @@ def test_it_begins_when_its_time_has_come():
     assert early[-1][1] - HOME[1] > 0.1
 
 
-def test_what_ends_the_instruction_ends_what_waits():
+@pytest.mark.parametrize(
+    "end",
+    [
+        MotionCore.hold,
+        MotionCore.stop,
+        lambda core: core.end_instruction("the policy is gone"),
+        lambda core: core.accept_chunk(replace(chunk(0.1, 0.1, sequence=2), rows=np.zeros((0, 8))), 0.1),
+        lambda core: core.activate(0.1),
+        lambda core: core.foreign("another node drives the arm"),
+    ],
+)
+def test_what_ends_the_instruction_ends_what_waits(end):
     core = MotionCore(CONTRACT)
     run(core, 0, 10, {5: chunk(0.3, 0.02)})
-    core.hold()
+    end(core)
     assert np.array_equal(run(core, 10, 80, {}), np.tile(HOME, (70, 1)))
 
 
