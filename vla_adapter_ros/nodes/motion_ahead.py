@@ -123,7 +123,7 @@ def motion_message(
 
 
 def motion_of(message: Any, joints: tuple[str, ...]) -> MotionAhead | None:
-    """The motion of a message; None where it is of other joints, or its sizes do not fit."""
+    """The motion of a message; None where it is of other joints, or its sizes or values make no sense."""
     count, width = len(message.times), len(joints)
     sizes = {len(message.positions), len(message.velocities)}
     if tuple(message.names) != joints or count == 0 or sizes != {count * width}:
@@ -137,5 +137,5 @@ def motion_of(message: Any, joints: tuple[str, ...]) -> MotionAhead | None:
         if len(message.gripper) % count == 0
         else np.zeros((count, 0)),
     )
-    finite = np.isfinite(motion.times).all() and np.isfinite(motion.positions).all()
-    return motion if finite and np.isfinite(motion.velocities).all() else None
+    finite = all(np.isfinite(values).all() for values in (motion.times, motion.positions, motion.velocities))
+    return motion if finite and np.all(np.diff(motion.times) > 0.0) else None
