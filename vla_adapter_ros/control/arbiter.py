@@ -8,7 +8,6 @@ from vla_adapter_ros.contract import Contract
 from vla_adapter_ros.contract.enums import FirstTarget, Route
 from vla_adapter_ros.control import watchdogs
 from vla_adapter_ros.control.arm_state import ArmState
-from vla_adapter_ros.control.chunk import Chunk, check_chunk
 from vla_adapter_ros.control.clock import TickClock
 from vla_adapter_ros.control.homing import NEAR_RAD, HomeMotion, plan_home
 from vla_adapter_ros.control.instructions import EndedBy, Ending, Instructions
@@ -17,7 +16,6 @@ from vla_adapter_ros.control.sources import Sources
 from vla_adapter_ros.control.statistics import Counters
 from vla_adapter_ros.control.supervisor import (
     AT_HOME,
-    ENDED,
     GATED,
     HOLDING,
     HOME,
@@ -30,14 +28,12 @@ from vla_adapter_ros.control.supervisor import (
     RUNNING,
     STARVED,
     STILL,
-    STOPPED,
     Decision,
     Effect,
     Event,
     Supervisor,
 )
-from vla_adapter_ros.control.timeline import SmoothRows
-from vla_adapter_ros.errors import ChunkError, ChunkValueError
+from vla_adapter_ros.errors import ChunkError
 
 _ENDED_BY = {
     Event.HOLD: EndedBy.HOLD,
@@ -47,7 +43,6 @@ _ENDED_BY = {
     Event.ACTIVATE: EndedBy.INACTIVE,
 }
 """What ended an instruction, by the event; any other one is a fault."""
-_DUE_S = 1e-6
 
 
 class Arbiter:
@@ -94,8 +89,6 @@ class Arbiter:
         self.failures = 0, ""
         """How often a fault, or the silence of an input, has ended motion; and why the last time."""
         self._admitted = False  # the human who leads has passed the gate
-        self._refused = ""  # why the newest chunk was refused
-        self._later: tuple[Chunk, SmoothRows] | None = None  # the newest chunk, if its time is yet to come
 
     @property
     def yields(self) -> bool:
@@ -112,21 +105,6 @@ class Arbiter:
             return reason
         return waits if reason == NO_INSTRUCTION else f"{reason}; {waits}"
 
-    @property
-    def known_chunk(self) -> tuple[str, int]:
-        """Session and sequence of the newest chunk that is followed, or waits."""
-        if self._later is not None:
-            return self._later[0].session_id, self._later[0].sequence
-        return self.instructions.session, self.instructions.sequence
-
-    @property
-    def most_delay_s(self) -> float:
-        """How late that chunk's policy may be [s]; 0 where none is followed and none waits."""
-        if self._later is not None:
-            return self._later[0].most_delay_s
-        chunk = self._sources.timeline.chunk
-        return chunk.most_delay_s if chunk is not None and self.instructions.alive else 0.0
-
     def do(self, event: Event, why: str = "", by_policy: bool = False) -> Decision:
         """Let an event happen, with all that it does besides changing the state."""
         decision = self.supervisor.handle(event, why)
@@ -135,7 +113,7 @@ class Arbiter:
             until = -np.inf if by_policy else self._clock.time
             self.instructions.end(Ending(_ENDED_BY.get(event, EndedBy.FAULT), decision.reason), until)
             self._sources.timeline.clear()
-            self.slow, self._later = False, None
+            self._sources.later, self.slow = None, False
         if Effect.BLOCK in decision.effect:
             self._sources.takeover.block(self._clock.time)
         if Effect.CUT in decision.effect:
@@ -182,94 +160,22 @@ class Arbiter:
             f"in {homing.duration_s:.1f} s; ~/hold ends it"
         )
 
-    def chunk_start(self, chunk: Chunk, now: float) -> np.ndarray | None:
-        """First step of following a chunk, which is quick: refuse what must not be followed.
-
-        Returns:
-            Where it begins, float64 (J,); None for one without rows.
+    def admit(self, target: np.ndarray, what: str) -> None:
+        """The gate for the first target (J,) of a motion: refuse a far one, or approach it slowly.
 
         Raises:
-            ChunkError: see `check_chunk` and `Instructions.check`, or the state does not permit motion.
+            ChunkError: the target is too far from the arm.
         """
-        self.instructions.check(chunk)
-        check_chunk(chunk, self._contract, now, self._sources.path_time.between(chunk.stamp, now))
-        if not len(chunk.rows):
-            return None
-        self._refuse_new(chunk)
-        return self._sources.start_of(chunk, self._arm, self._motion)
-
-    def follow_chunk(self, chunk: Chunk, smooth: SmoothRows | None, now: float) -> None:
-        """Last step: follow the chunk, unless something has happened meanwhile; one that begins later waits.
-
-        Raises:
-            ChunkError: as `chunk_start`; or the first target is too far from the arm.
-        """
-        self.instructions.check(chunk)
-        if smooth is None:
-            self._end_by_chunk(chunk)
-            return
-        self._refuse_new(chunk)
-        if chunk.delay_s > 0.0 and chunk.stamp > now + _DUE_S:
-            self._later = chunk, smooth
-        else:
-            self._begin(chunk, smooth, now)
-
-    def begin_later(self, time: float) -> None:
-        """Follow the chunk that waits, if it begins at `time` [s], that of the next tick."""
-        if self._later is None or self._later[0].stamp > time + _DUE_S:
-            return
-        chunk, smooth = self._later
-        try:
-            self.instructions.check(chunk)
-            self._refuse_new(chunk)
-            self._begin(chunk, smooth, time)
-        except ChunkError as error:
-            self.refuse_chunk(error)
-        self._later = None
-
-    def _begin(self, chunk: Chunk, smooth: SmoothRows, now: float) -> None:
-        """Let a chunk begin.
-
-        Raises:
-            ChunkError: the first target is too far from the arm.
-        """
-        instructions = self.instructions
-        new = instructions.is_new(chunk)
-        self._later = None
-        instructions.note(chunk)
-        self._refused = ""
-        if new:
-            self._sources.takeover.pass_on()
-        if self.supervisor.state != RUNNING:
-            self._admit(self._sources.first_target(smooth.chunk, now), "first target")
-            if self.do(Event.INSTRUCTION if new else Event.CHUNK).refused:
-                return  # joint states are late: the next chunk goes on once they are back
-        measured = self._arm.known_position
-        begin = self._clock.time + self._motion.begins_after(measured)
-        here = self._motion.from_here(measured)
-        transition = self._sources.follow(chunk, smooth, begin, here, fade=not self.slow)
-        self._counters.count_transition(transition)
-        self.uncommanded = chunk.stamp if chunk.input_stamp is None else chunk.input_stamp
-
-    def refuse_chunk(self, error: ChunkError) -> None:
-        """Note that a chunk was refused; values that no working policy sends stop its motion."""
-        self._counters.rejected_chunks += 1
-        self._refused = str(error)
-        if isinstance(error, ChunkValueError) and self.source == POLICY:
-            self.fault = self.fault or f"the policy sent {error}"
-
-    def miss_chunk(self, chunk: Chunk) -> None:
-        """Take note of a chunk that came while nobody ticked: it ends its instruction."""
-        try:
-            self.instructions.check(chunk)
-        except ChunkError:
-            return
-        why = "it was given while the controller was inactive"
-        self.instructions.refuse(chunk, Ending(EndedBy.INACTIVE, why))
+        here = self._motion.from_here(self._arm.known_position)[0]
+        far = watchdogs.too_far(target, here, self._contract.arm_joints, self._contract.safety, what)
+        if far and self._contract.safety.first_target is FirstTarget.REFUSE:
+            self.do(Event.FAR, far)
+            raise ChunkError(far)
+        self.slow = bool(far)
 
     def end_instruction(self, why: str) -> None:
         """End the instruction as a policy that is gone would have done: stop softly and hold."""
-        self._later = None
+        self._sources.later = None
         if self.instructions.alive:
             self.do(Event.SILENCE, why)
 
@@ -335,7 +241,8 @@ class Arbiter:
             return
         elif timeline.starved(time):
             self._counters.starved_ticks += 1
-            because = f": the newest was refused: {self._refused}" if self._refused else ""
+            refused = self.instructions.refused
+            because = f": the newest was refused: {refused}" if refused else ""
             if not self.supervisor.refusal:
                 self.do(Event.STARVED, f"{STARVED}{because}")
         elif supervisor.state == RUNNING or not self._resume(time):
@@ -344,46 +251,12 @@ class Arbiter:
     def drop_times(self) -> None:
         """Forget all that was timed: the clock was set, or nobody ticked."""
         self._sources.clear()
-        self._later = None
         self.instructions.forget_time()
         self.deadman.accept(False, 0.0)
         self.operator.forget()
         self.uncommanded = None
 
     # Inside
-
-    def _refuse_new(self, chunk: Chunk) -> None:
-        """Refuse the first chunk of an instruction while something stands against it; it is over then.
-
-        Raises:
-            ChunkError: what stands against it.
-        """
-        if self.instructions.is_new(chunk) and (refusal := self.supervisor.refusal):
-            by = EndedBy.STOP if self.supervisor.state == STOPPED else EndedBy.REFUSED
-            self.instructions.refuse(chunk, Ending(by, refusal))
-            raise ChunkError(refusal)
-
-    def _end_by_chunk(self, chunk: Chunk) -> None:
-        """A chunk without rows came: stop softly. With a reason the policy has lost something."""
-        live = self.instructions.alive
-        self.instructions.note(chunk)
-        if chunk.reason and live:
-            self.do(Event.SILENCE, chunk.reason, by_policy=True)
-        elif live or self.supervisor.state in (*MOVING, GATED):
-            self.do(Event.END, chunk.reason or ENDED, by_policy=True)
-
-    def _admit(self, target: np.ndarray, what: str) -> None:
-        """The gate for the first target (J,) of a motion: refuse a far one, or approach it slowly.
-
-        Raises:
-            ChunkError: the target is too far from the arm.
-        """
-        here = self._motion.from_here(self._arm.known_position)[0]
-        far = watchdogs.too_far(target, here, self._contract.arm_joints, self._contract.safety, what)
-        if far and self._contract.safety.first_target is FirstTarget.REFUSE:
-            self.do(Event.FAR, far)
-            raise ChunkError(far)
-        self.slow = bool(far)
 
     def _end_unwatched(self, why: str, time: float) -> None:
         """End an instruction that no operator watches, as `hold` does; a human who leads goes on."""
@@ -408,7 +281,7 @@ class Arbiter:
     def _resume(self, time: float) -> bool:
         """Go on with rows after a short gap of the joint states; returns whether that is refused."""
         try:
-            self._admit(self._sources.timeline.at(time)[0], "the next row")
+            self.admit(self._sources.timeline.at(time)[0], "the next row")
         except ChunkError:
             return True
         return self.do(Event.CHUNK).refused
@@ -421,7 +294,7 @@ class Arbiter:
             return False
         if not self._admitted:
             try:
-                self._admit(self._sources.teleop.at(time)[0], "the human's command")
+                self.admit(self._sources.teleop.at(time)[0], "the human's command")
             except ChunkError:
                 return False
         if self.do(Event.COMMAND).refused:

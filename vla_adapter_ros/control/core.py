@@ -18,6 +18,7 @@ from vla_adapter_ros.control import watchdogs
 from vla_adapter_ros.control.arbiter import Arbiter
 from vla_adapter_ros.control.arm_state import ArmState
 from vla_adapter_ros.control.chunk import Chunk
+from vla_adapter_ros.control.chunk_intake import ChunkIntake
 from vla_adapter_ros.control.clock import TickClock
 from vla_adapter_ros.control.execution import Execution
 from vla_adapter_ros.control.homing import home_target
@@ -98,7 +99,9 @@ class MotionCore:
         )
         self._sources = sources = Sources(contract, self.limits, splice, handover_s, crossfade_s, speed)
         self._arbiter = Arbiter(contract, clock, arm, motion, sources, self.counters, armed)
-        self._execution = Execution(contract, clock, arm, motion, sources, self._arbiter, self.counters)
+        parts = contract, clock, arm, motion, sources, self._arbiter
+        self._intake = ChunkIntake(*parts, self.counters)
+        self._execution = Execution(*parts, self._intake, self.counters)
 
     # Inputs
 
@@ -157,9 +160,9 @@ class MotionCore:
             Where it begins, float64 (J,); None for one without rows.
 
         Raises:
-            ChunkError: see `Arbiter.chunk_start`.
+            ChunkError: see `ChunkIntake.start`.
         """
-        return self._arbiter.chunk_start(self._inside(chunk), self._clock.inside(now))
+        return self._intake.start(self._inside(chunk), self._clock.inside(now))
 
     def chunk_rows(
         self, chunk: Chunk, start: np.ndarray | None, kinematics: ArmKinematics | None
@@ -175,17 +178,17 @@ class MotionCore:
         """Last step: follow the chunk, unless something has happened meanwhile.
 
         Raises:
-            ChunkError: see `Arbiter.follow_chunk`.
+            ChunkError: see `ChunkIntake.follow`.
         """
-        self._arbiter.follow_chunk(self._inside(chunk), smooth, self._clock.inside(now))
+        self._intake.follow(self._inside(chunk), smooth, self._clock.inside(now))
 
     def refuse_chunk(self, error: ChunkError) -> None:
         """Note that a chunk was refused; values that no working policy sends stop its motion."""
-        self._arbiter.refuse_chunk(error)
+        self._intake.refuse(error)
 
     def miss_chunk(self, chunk: Chunk) -> None:
         """Take note of a chunk that came while nobody ticked: it ends its instruction."""
-        self._arbiter.miss_chunk(chunk)
+        self._intake.miss(chunk)
 
     def end_instruction(self, why: str) -> None:
         """End the instruction as a policy that is gone would have done: stop and hold."""
@@ -348,12 +351,12 @@ class MotionCore:
     @property
     def most_delay_s(self) -> float:
         """How much later than its image a chunk of the policy that leads may begin [s]; 0: none leads."""
-        return self._arbiter.most_delay_s
+        return self._intake.most_delay_s
 
     @property
     def known_chunk(self) -> tuple[str, int]:
         """Session and sequence of the newest chunk that is followed, or is to begin later."""
-        return self._arbiter.known_chunk
+        return self._intake.known_chunk
 
     @property
     def gripper_positions(self) -> tuple[float, ...] | None:

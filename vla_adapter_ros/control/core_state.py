@@ -38,7 +38,7 @@ _GIVEN = {
     "deadman": {"_safety"},
     "operator": {"_timeout_s"},
     "execution": {
-        "_contract", "_clock", "_arm", "_motion", "_sources", "_arbiter", "_counters", "_switches",
+        "_contract", "_clock", "_arm", "_motion", "_sources", "_arbiter", "_intake", "_counters", "_switches",
         "kinematics",
     },
     "switch": {"_gripper"},

@@ -10,6 +10,7 @@ from vla_adapter_ros.contract import Contract
 from vla_adapter_ros.contract.enums import ActionSpace, CommandType
 from vla_adapter_ros.control.arbiter import Arbiter
 from vla_adapter_ros.control.arm_state import ArmState
+from vla_adapter_ros.control.chunk_intake import ChunkIntake
 from vla_adapter_ros.control.clock import TickClock
 from vla_adapter_ros.control.gripper import GripperSwitch, resting_value
 from vla_adapter_ros.control.homing import SPEED_LIMIT, HomeMotion
@@ -32,7 +33,7 @@ class Execution:
 
     Args:
         contract: The robot's contract.
-        clock, arm, motion, sources, arbiter: What it works on.
+        clock, arm, motion, sources, arbiter, intake: What it works on.
         counters: Counts missed ticks, limits and latencies.
     """
 
@@ -44,11 +45,12 @@ class Execution:
         motion: CommittedMotion,
         sources: Sources,
         arbiter: Arbiter,
+        intake: ChunkIntake,
         counters: Counters,
     ) -> None:
         self._contract, self._clock, self._arm = contract, clock, arm
         self._motion, self._sources, self._arbiter = motion, sources, arbiter
-        self._counters = counters
+        self._intake, self._counters = intake, counters
         self._switches = [GripperSwitch(gripper) for gripper in contract.grippers]
         self._commanded_grippers: Sequence[float] | None = (
             None  # newest values of the grippers' dimensions (G,)
@@ -67,7 +69,7 @@ class Execution:
             steps = self._clock_set(now, steps)
         self._counters.missed_ticks += max(steps - 1, 0)
         for _ in range(self._after_gap(steps)):
-            self._arbiter.begin_later(self._clock.time + self._clock.period_s)
+            self._intake.begin_later(self._clock.time + self._clock.period_s)
             self._clock.tick += 1
             self._step(self._clock.tick, self._clock.time)
 

@@ -61,6 +61,8 @@ class Instructions:
         self._alive = False
         self._newest: dict[str, int] = {}  # by session
         self._ended_at = -np.inf
+        self.refused = ""
+        """Why the newest chunk was refused; empty: it was not."""
         self.ending = INACTIVE
         """What ended the newest instruction that has ended."""
 

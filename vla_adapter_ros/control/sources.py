@@ -47,6 +47,8 @@ class Sources:
         self.path_time = PathTime(speed)
         """Of the policy's motion."""
         self.timeline = ChunkTimeline(limits, splice, handover_s, crossfade_s, path_time=self.path_time)
+        self.later: tuple[Chunk, SmoothRows] | None = None
+        """The policy's newest chunk, if its time is yet to come."""
         self.homing: HomeMotion | None = None
         """The motion home that is under way; None: none is."""
         self.teleop = TeleopStream(contract)
@@ -60,6 +62,7 @@ class Sources:
 
     def clear(self) -> None:
         """Forget everything."""
+        self.later = None
         self.timeline.clear()
         self.teleop.clear()
         self.takeover.clear()
