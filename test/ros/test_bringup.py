@@ -105,7 +105,7 @@ def test_ready_means_the_own_nodes_with_a_console_too(bringup, tmp_path):
         assert second.process.wait(PATIENCE_S) == 1
     finally:
         second.end()
-    assert "runs already (a second bring-up?)" in second.said and "ready" not in second.said
+    assert "runs already (a second bring-up?)" in second.said and "vla-adapter: ready" not in second.said
 
 
 @pytest.mark.slow
@@ -157,7 +157,8 @@ def test_a_policy_that_is_killed_ten_times_takes_instructions_again(bringup, tmp
             before = running.nodes()["policy"]
             running.kill("policy")
             until(lambda old=before: running.nodes().get("policy", old) != old)
-            assert ask() == "accepted: instruction 1: pick up the red cube\n", running.said
+            # The arm may stand elsewhere by now, of which the answer warns.
+            assert ask().startswith("accepted: instruction 1: pick up the red cube"), running.said
         assert others.items() <= running.nodes().items()
     finally:
         client.kill()

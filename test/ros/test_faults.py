@@ -258,7 +258,8 @@ def test_fault_in_motion(bench, graph, tmp_path, fault):
     bench.run(1.6, "controller")
     status, rest = bench.newest("controller/status"), time_to_rest(bench, since)
     assert status.state == fault.state and fault.reason in status.reason, (status.state, status.reason)
-    assert rest <= (TAIL_S if fault.rest_s is None else fault.rest_s) + 1e-6
+    # A topic may be heard a tick or two later than it was sent.
+    assert rest <= (TAIL_S if fault.rest_s is None else fault.rest_s) + 2 * PERIOD_S + 1e-6
     assert status.rejected_chunks == before + fault.refused
     if fault.rest_s is None:
         assert bench.path[-1][0] == pytest.approx(

@@ -66,6 +66,7 @@ def follows_positions(bench, graph, tmp_path, seconds):
         tmp_path, command={"type": "forward_position", "topic": "/position_controller/commands"}
     )
     runner = bench.start_controller(graph, contract=contract)
+    assert bench.until(lambda: bench.node.count_publishers("/position_controller/commands"))
     bench.joint_override = {}
     told = bench.received["/position_controller/commands"]
 

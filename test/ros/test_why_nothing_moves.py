@@ -183,6 +183,8 @@ QUICK = ("disarmed", "no instruction", "stopped", "camera silent", "joint missin
 )
 def test_the_status_names_it_and_the_log_says_it_once(terminal, reason):
     cause, sentence, line = REASONS[reason]
+    if reason != "disarmed":
+        terminal.call("arm")  # also where this case runs alone
     with cause(terminal):
         terminal.names(sentence, within_s=3.0 if reason == "starvation" else WITHIN_S)
         for _ in range(round(LASTS_S / STEP_S)):

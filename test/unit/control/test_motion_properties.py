@@ -144,6 +144,7 @@ def test_any_input_stays_within_limits(plan, splice, every, jerk):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 @LONG
 @given(PLANS, SPLICE, EVERY, JERK)
 def test_any_input_stays_within_limits_long(plan, splice, every, jerk):
@@ -174,6 +175,7 @@ def test_any_input_stays_inside_the_box(plan):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 @LONG
 @given(PLANS)
 def test_any_input_stays_inside_the_box_long(plan):
