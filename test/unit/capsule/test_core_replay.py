@@ -15,6 +15,7 @@ from vla_adapter_ros.capsule.core_replay import CoreSettings, replay_core
 from vla_adapter_ros.capsule.recorded_core import Call, RecordedCore
 from vla_adapter_ros.capsule.values import from_plain, to_plain
 from vla_adapter_ros.control import MotionCore, core_state
+from vla_adapter_ros.control.chunk_intake import ChunkIntake
 from vla_adapter_ros.control.core_state import freeze, restore
 from vla_adapter_ros.control.instructions import EndedBy, Ending
 from vla_adapter_ros.control.limits import Limits
@@ -177,7 +178,7 @@ def test_the_state_has_every_part_of_the_core():
         if id(thing) in seen or not type(thing).__module__.startswith("vla_adapter_ros.control"):
             continue
         seen.add(id(thing))
-        constant = isinstance(thing, (MotionCore, Limits, Planner, Ending, EndedBy))
+        constant = isinstance(thing, (MotionCore, ChunkIntake, Limits, Planner, Ending, EndedBy))
         assert constant or id(thing) in known, f"{thing} is no part: see control/core_state.py"
         for value in vars(thing).values():
             waiting += [

@@ -255,7 +255,8 @@ def test_urdf_sources(tmp_path, franka, monkeypatch):
     topic = dataclasses.replace(
         TOOL, kinematics=dataclasses.replace(TOOL.kinematics, urdf="robot_description")
     )
-    assert contract_kinematics(JOINT) is None and contract_kinematics(topic) is None
+    without = dataclasses.replace(JOINT, kinematics=None)
+    assert contract_kinematics(without) is None and contract_kinematics(topic) is None
     np.testing.assert_allclose(
         contract_kinematics(topic, text).pose(READY).position, franka.pose(READY).position
     )
