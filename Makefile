@@ -69,6 +69,7 @@ $(V)/.installed: $(V)/.packages $(SOURCES)
 	@{ $(RUN) cmake -S . -B build $(CMAKE_ARGS) && $(RUN) cmake --build build && \
 	   cd build && $(RUN) cmake --install .; } > $(V)/build.log 2>&1 || (tail -n 40 $(V)/build.log; false)
 	@touch $@
+	@echo "Done. Before using vla-adapter in a shell: source .venv/bin/activate"
 
 # The newcomer's playground: simulator, policy, recorder and the operator's pages.
 console: setup

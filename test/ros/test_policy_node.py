@@ -101,7 +101,7 @@ def test_missing_camera_is_refused_by_name_and_a_silent_one_stops_chunks(bench):
     assert bench.run_until(lambda: not chunks(bench)[-1].num_rows)
     before, ended = len(chunks(bench)), chunks(bench)[-1]
     assert ended.instruction_id == chunks(bench)[-2].instruction_id
-    assert ended.reason.startswith("camera ") and "is silent for more than 0.58 s" in ended.reason
+    assert ended.reason.startswith("camera ") and "was silent for more than 0.58 s" in ended.reason
     bench.cameras = set(CONTRACT.cameras)
     bench.run(0.6, "policy")
     assert len(chunks(bench)) == before  # a camera that comes back moves nothing

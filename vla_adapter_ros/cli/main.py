@@ -77,6 +77,9 @@ def main(arguments: list[str] | None = None) -> int:
     except (OSError, MemoryError, RecursionError) as error:  # the machine's refusals, wherever they come up
         print(f"vla-adapter: {_sentence(error)}", file=sys.stderr)
         return 1
+    except EOFError:
+        print("vla-adapter: the input has ended before the question was answered", file=sys.stderr)
+        return 1
     except KeyboardInterrupt:
         return 130
 

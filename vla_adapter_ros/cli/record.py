@@ -61,7 +61,7 @@ HAND_GUIDING = (
     "gravity compensation, and move the arm by hand while it records"
 )
 PENDING = "the episode failed a check and waits: s saves it all the same, d discards it, r records it again"
-REFRESH_S = 0.1
+REFRESH_S, ESCAPE = 0.1, "\x1b"
 CLOCK_WITHIN_S = 10.0  # a simulator that runs is found by then
 
 
@@ -250,7 +250,8 @@ class Terminal:
     def _ask(self) -> None:
         with self._keyboard.whole_lines():
             self._clear()
-            self._instruction = visible(input("instruction: ")) or self._instruction
+            said = input("instruction (empty or Esc: as before): ")
+            self._instruction = ("" if ESCAPE in said else visible(said)) or self._instruction
 
     def _ask_reason(self) -> str:
         """Why the episode failed: the number of a reason that is offered, or words."""

@@ -36,7 +36,7 @@ _STREAM_VALUE = re.compile(r"([\d.]+) Hz(?:, ([\d.]+) s old)?")
 KIND, LIFECYCLE, PROCESS = "kind", "lifecycle", "process"
 """Values of every node: which of ours it is, whatever it is called, the state of its lifecycle, and the
 number of its process."""
-LET_GO = "let go; where the leader arm rests, give a new instruction"
+LET_GO = "let go, or, with a leader arm that rests, `vla-adapter instruct TEXT`"
 CONFIGURING, ACTIVE, FAILED = "configuring", "active", "failed"
 HEARD_WITHIN_S = 2.0
 """A node that has said nothing for so long hangs, or is gone."""
@@ -153,7 +153,7 @@ def why_nothing_moves(status: GraphStatus) -> str:
     if controller.state == STOPPED:
         return f"stopped ({first}): `vla-adapter reset`, then a new instruction"
     if controller.state == GATED:
-        return f"the gate is closed: {first}"
+        return f"the gate is closed: {first}: `vla-adapter home`, or safety.first_target: ramp"
     if first in (NO_INSTRUCTION, ENDED, AT_HOME):
         return _why_no_instruction(status) or "no instruction: `vla-adapter instruct TEXT`"
     if first.startswith(STARVED):

@@ -84,6 +84,6 @@ class SilenceWatch:
         if stream == FRAMES:
             return f"no good frame {after} ({builder.newest_problem})"
         if stream == CONTROLLER:
-            return f"{stream} is silent {after}"
+            return f"{stream} was silent {after}"
         refused = builder.refused(stream, now)
-        return f"{contract.stream_title(stream)} is silent {after}" + (f" ({refused})" if refused else "")
+        return f"{contract.stream_title(stream)} was silent {after}" + (f" ({refused})" if refused else "")

@@ -59,7 +59,7 @@ RESET = "`vla-adapter reset`, then a new instruction"
         (why("idle", ENDED), "no instruction: `vla-adapter instruct TEXT`"),
         (why("idle", LATE), LATE),
         (why("idle", FOREIGN), FOREIGN),
-        (why("gated", FAR), f"the gate is closed: {FAR}"),
+        (why("gated", FAR), f"the gate is closed: {FAR}: `vla-adapter home`, or safety.first_target: ramp"),
         (why("holding", "hold requested"), "hold requested"),
         (why("homing", source="home"), "the arm goes home: wait until it is there, or call ~/hold first"),
         (why("idle", "home is reached"), "no instruction: `vla-adapter instruct TEXT`"),
