@@ -20,6 +20,7 @@ from vla_adapter_ros.nodes.topics import MOTION_TOPIC, NEWEST
 from vla_adapter_ros.nodes.worker import Worker
 
 _LOOK_ROWS = 2  # between two looks while nothing changes; what is foreseen reaches as much farther
+_MOST_TICKS = 200  # that are looked ahead: a tick takes 0.3 ms, which the control thread waits for in part
 _POINTS_S = 0.02
 
 
@@ -70,7 +71,7 @@ class MotionAheadPublisher:
         if chunk == self._newest and 0.0 <= now - self._at < look_s - self._period_s / 2:
             return
         self._newest, self._at = chunk, now
-        ticks = round((most_s + look_s) / self._period_s)
+        ticks = min(round((most_s + look_s) / self._period_s), _MOST_TICKS)
         with self._lock:
             self._offered = now, freeze(core), measured.copy(), ticks, chunk
         self._worker.wake()
