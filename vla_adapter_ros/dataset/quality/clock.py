@@ -22,10 +22,18 @@ def check_dropped_frames(s: Samples, settings: QualitySettings, contract: Contra
     if s.stamps is None or len(s.stamps) < 2:
         return _skip_without_clock("dropped_frames", s)
     gaps = np.diff(s.stamps) * s.fps
-    missing = max(int(np.maximum(np.rint(gaps) - 1, 0).sum()), s.dropped)
+    skipped = int(np.maximum(np.rint(gaps) - 1, 0).sum())
+    missing = max(skipped, s.dropped)
     fraction = missing / (missing + len(s.stamps))
-    longest = f", longest gap {gaps.max() / s.fps:.3f} s" if missing and len(gaps) else ""
-    return grade("dropped_frames", fraction, settings, f"{missing} frames ({fraction:.1%}){longest}")
+    what = f"{missing} frames ({fraction:.1%})"
+    if missing and len(gaps):
+        what += f", longest gap {gaps.max() / s.fps:.3f} s"
+    if skipped > s.dropped:
+        camera = f" ({contract.reference_camera})" if contract is not None else ""
+        what += (
+            f"; {skipped - s.dropped} images of the reference camera{camera} did not come: see its own rate"
+        )
+    return grade("dropped_frames", fraction, settings, what)
 
 
 def check_rate_error(s: Samples, settings: QualitySettings, contract: Contract | None) -> Finding:
