@@ -108,7 +108,7 @@ def add_benchmark_command(commands: Any) -> None:
         help="standard deviation of the latency, as a fraction of it",
     )
     latency.add_argument(
-        "--trace", type=Path, metavar="FILE",
+        "--trace", type=any_path, metavar="FILE",
         help="measured latencies [s], a JSON list or one per line, taken in turn; --latencies are added",
     )  # fmt: skip
     latency.add_argument("--jobs", type=COUNT, default=1, help="processes, one thread each")

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
-from surveys import CONTRACT
+from surveys import CONTRACT as WITH_URDF
 
 from vla_adapter_ros.cli.main import main
 from vla_adapter_ros.commissioning.contract_checks import check_contract
@@ -13,6 +15,7 @@ from vla_adapter_ros.commissioning.page import write_contract_page
 from vla_adapter_ros.commissioning.picture import HEIGHT, WIDTH, draw_urdf
 from vla_adapter_ros.errors import KinematicsError, SimulationError
 
+CONTRACT = replace(WITH_URDF, kinematics=None)
 LINKS = """
 <link name="base"><collision><geometry><box size="0.2 0.2 0.2"/></geometry></collision></link>
 <link name="arm"><collision><origin xyz="0 0 0.3"/><geometry>{shape}</geometry></collision></link>
@@ -72,7 +75,7 @@ def test_the_commands_end_with_one_sentence_and_a_status(tmp_path, capsys):
     assert main(["contract", "check", str(bad)]) == 1
     said = capsys.readouterr().err
     assert "errors:" in said and "contract.rate_hz = 0" in said and "contract.name = 3" in said
-    assert main(["contract", "check", "franka_sim"]) == 0
+    assert main(["contract", "check", "so101_sim"]) == 0
     assert "warn  URDF: none at hand" in capsys.readouterr().out
     assert main(["contract", "check", "franka_sim", "--urdf", str(tmp_path / "no.urdf")]) == 1
     assert "cannot be read" in capsys.readouterr().err
