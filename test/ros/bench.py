@@ -14,6 +14,7 @@ import psutil
 import rclpy
 from geometry_msgs.msg import PoseStamped
 from lifecycle_msgs.srv import GetState
+from rcl_interfaces.srv import SetParameters
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.qos import QoSProfile, qos_profile_sensor_data
 from rclpy.signals import SignalHandlerOptions
@@ -264,7 +265,7 @@ class Bench:
         client = self.node.create_client(kind, name)
         assert client.wait_for_service(PATIENCE_S), f"no service {name}"
         # A node that does not know this client yet answers nobody; a question may be asked again.
-        tries = round(PATIENCE_S / ASK_AGAIN_S) if kind is GetState else 1
+        tries = round(PATIENCE_S / ASK_AGAIN_S) if kind in (GetState, SetParameters) else 1
         futures = []
         for _ in range(tries):
             futures.append(client.call_async(request))
