@@ -12,7 +12,14 @@ from vla_adapter_ros.contract import Contract
 from vla_adapter_ros.control import Chunk
 from vla_adapter_ros.control.gripper import GripperSwitch
 from vla_adapter_ros.evaluation.latency import Latency
-from vla_adapter_ros.evaluation.policy_loop import TICK_S, Policy, Run, measured_joints, measured_state
+from vla_adapter_ros.evaluation.policy_loop import (
+    TICK_S,
+    Policy,
+    Run,
+    chunk_of_rows,
+    measured_joints,
+    measured_state,
+)
 from vla_adapter_ros.simulation.robot import SimulatedRobot
 
 PEERS: dict[str, Callable[[Contract, SimulatedRobot], Method]] = {
@@ -75,7 +82,7 @@ def run_peer(
             late_s = latency.of(len(stamps))
             stamps.append(seen.stamp - begun)
             rows.append(policy.predict(seen.images, text, seen.state))
-            busy = now + late_s, _chunk(contract, rows[-1], seen.stamp, len(stamps))
+            busy = now + late_s, chunk_of_rows(contract, rows[-1], seen.stamp, len(stamps), seen.stamp)
             seen = None  # each frame once
         method.step(now)
         if method.row is not None:
@@ -86,10 +93,4 @@ def run_peer(
         tick += 1
     return Run(
         lifted, robot.time - begun, np.array(path[0]), np.array(stamps), np.array(rows), path=np.array(path)
-    )
-
-
-def _chunk(contract: Contract, rows: np.ndarray, stamp: float, sequence: int) -> Chunk:
-    return Chunk(
-        stamp, rows, contract.action_names, contract.rate_hz, sequence=sequence, space=contract.action.space
     )

@@ -122,10 +122,11 @@ def _bringup(options: argparse.Namespace) -> int:
         while True:
             for line in restarter.restart_ended(time.monotonic()):
                 print(f"vla-adapter: {line}", file=sys.stderr, flush=True)
-            started = {node.kind: graph.processes[node.name].pid for node in nodes}
-            if not ready and (ready := ready_line(listener.look(), started, options.contract)):
-                print(f"vla-adapter: {ready}", file=sys.stderr, flush=True)
-                listening.close()
+            if not ready:
+                started = {node.kind: graph.processes[node.name].pid for node in nodes}
+                if ready := ready_line(listener.look(), started, options.contract):
+                    print(f"vla-adapter: {ready}", file=sys.stderr, flush=True)
+                    listening.close()
             time.sleep(PERIOD_S)
 
 

@@ -274,7 +274,7 @@ class Terminal:
                 if not line.startswith(("pass", "skip")) and not any(line in message for message in said):
                     self._print_line(f"  {line}")
         for good, message in events:  # after the warnings: what is to be decided comes last
-            self._print_line(as_commands(message) if good else f"! {as_commands(message)}")
+            self._print_line(("" if good else "! ") + as_commands(message))
         if status is None:
             return
         if status.state != self._state:

@@ -132,7 +132,7 @@ def run_policy(
                 begins = now + delay_rows / contract.rate_hz
                 late_s = latency.of(len(stamps) - 1)
                 arrives = now + late_s + (TICK_S if late_s else 0.0)
-                awaited.append((arrives, _chunk(contract, rows[-1], begins, tick, now)))
+                awaited.append((arrives, chunk_of_rows(contract, rows[-1], begins, tick, now)))
         try:
             while awaited and awaited[0][0] <= now + TICK_S / 2:
                 core.accept_chunk(awaited.popleft()[1], now)
@@ -199,7 +199,10 @@ def _places(contract: Contract, group: CommandGroup) -> list[int]:
     return [contract.arm_joints.index(joint) for joint in group.joints]
 
 
-def _chunk(contract: Contract, rows: np.ndarray, stamp: float, sequence: int, input_stamp: float) -> Chunk:
+def chunk_of_rows(
+    contract: Contract, rows: np.ndarray, stamp: float, sequence: int, input_stamp: float
+) -> Chunk:
+    """Rows (H, A) of a policy as a chunk that begins at `stamp`, from an image of `input_stamp` [s]."""
     return Chunk(
         stamp,
         rows,
