@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from vla_adapter_ros.commissioning.survey import GraphSurvey
     from vla_adapter_ros.contract import Contract
 
+_LISTEN_S, _MOVE_S = 3.0, 15.0
 URDF_HELP = "the robot's URDF; default: what the contract names, or the topic robot_description"
 
 
@@ -65,6 +66,11 @@ def add_contract_command(commands: Any) -> None:
     check = tasks.add_parser("check", help="check a contract, by its URDF and by the running graph")
     check.add_argument("contract", help=CONTRACT_HELP)
     check.add_argument("--live", action="store_true", help="also against the robot and cameras that run now")
+    check.add_argument(
+        "--move-leader", action="store_true",
+        help="with --live: tell the range of each value of the human's device, and which end is open, while "
+        "you move it",
+    )  # fmt: skip
     check.add_argument("--urdf", type=any_path, help=URDF_HELP)
     check.add_argument("--json", action="store_true", help="print plain JSON")
     _add_survey(check)
@@ -80,7 +86,7 @@ def add_contract_command(commands: Any) -> None:
 
 
 def _add_survey(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--seconds", type=SECONDS, default=3.0, help="how long to listen [s]")
+    parser.add_argument("--seconds", type=SECONDS, help="how long to listen [s]; default: 3")
     add_namespace(parser)
 
 
@@ -137,6 +143,8 @@ def _check(options: argparse.Namespace) -> int:
     from vla_adapter_ros.commissioning.results import summary, worst
     from vla_adapter_ros.dataset.quality.findings import Level
 
+    if options.move_leader and not options.live:
+        raise UsageError("--move-leader: allowed is with --live")
     _, _, results = _look(options)
     if options.json:
         print(json.dumps([result.as_json() for result in results], indent=2, ensure_ascii=False))
@@ -169,11 +177,16 @@ def _look(options: argparse.Namespace) -> tuple[Contract, Description, Results]:
     from vla_adapter_ros.commissioning.contract_checks import check_contract, check_marks
     from vla_adapter_ros.commissioning.description import find_description
     from vla_adapter_ros.commissioning.graph_checks import check_graph, expected_topics
+    from vla_adapter_ros.commissioning.leader_checks import HOW_TO_MOVE, check_leader
     from vla_adapter_ros.commissioning.results import Results
     from vla_adapter_ros.contract import read_contract
     from vla_adapter_ros.contract.read import contract_path
 
     contract = read_contract(options.contract)
+    moved = getattr(options, "move_leader", False)
+    if moved:
+        options.seconds = options.seconds or _MOVE_S
+        print(f"Now {HOW_TO_MOVE}.", file=sys.stderr, flush=True)
     survey = _survey(options, expected_topics(contract)) if options.live else None
     heard = survey.robot_description if survey is not None else ""
     description = find_description(options.urdf, contract, heard, listened=options.live)
@@ -181,11 +194,14 @@ def _look(options: argparse.Namespace) -> tuple[Contract, Description, Results]:
     check_marks(contract_path(options.contract).read_text(encoding="utf-8"), results)
     if survey is not None:
         results += check_graph(contract, survey)
+        if moved:
+            check_leader(contract, survey, results)
     return contract, description, results
 
 
 def _survey(options: argparse.Namespace, expected: Sequence[str] = ()) -> GraphSurvey:
     from vla_adapter_ros.nodes.graph_survey import survey_graph
 
-    print(f"Listening to the graph for {options.seconds:g} s ...", file=sys.stderr, flush=True)
-    return survey_graph(options.seconds, options.namespace or "", expected)
+    seconds = options.seconds or _LISTEN_S
+    print(f"Listening to the graph for {seconds:g} s ...", file=sys.stderr, flush=True)
+    return survey_graph(seconds, options.namespace or "", expected)

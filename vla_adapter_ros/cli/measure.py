@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from vla_adapter_ros.choices import LARGEST_STEP
 from vla_adapter_ros.cli.arguments import CONTRACT_HELP, UsageError, number, whole
 from vla_adapter_ros.cli.operate import add_addressee, explained
-from vla_adapter_ros.errors import ContractError, NoAnswerError, ServiceError
+from vla_adapter_ros.errors import ContractError, NoAnswerError, ServiceError, VlaAdapterError
 
 if TYPE_CHECKING:
     from vla_adapter_ros.commissioning.command_delay import Estimate
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from vla_adapter_ros.nodes.delay_measurement import DelayMeasurement
 
 CONSENT = "yes"
+_FEW_STEPS = 4  # from so many on, a measurement that something ends says what it has
 
 
 def add_measure(commands: Any) -> None:
@@ -64,11 +65,24 @@ def _delay(options: argparse.Namespace) -> int:
         print(_announcement(measurement, options.repeats), flush=True)
         if not (options.yes or _asked()):
             raise ServiceError("nothing moved: the answer was not yes")
-        estimates = measurement.run(options.repeats, _report)
-    delays = [estimate.delay_s for estimate in estimates]
+        delays: list[float] = []
+
+        def report(way: str, estimate: Estimate) -> None:
+            delays.append(estimate.delay_s)
+            _report(way, estimate)
+
+        ended: VlaAdapterError | None = None
+        try:
+            measurement.run(options.repeats, report)
+        except VlaAdapterError as error:
+            if len(delays) < _FEW_STEPS:
+                raise
+            ended = error
     results, _ = judge_delay(contract, delays, controller.rate_hz, controller.publish_every)
     print("\n".join(result.line for result in results))
-    return 1 if worst(results) is Level.FAIL else 0
+    if ended is not None:
+        print(f"only {len(delays)} of {2 * options.repeats} steps were made: {ended}", file=sys.stderr)
+    return 1 if ended is not None or worst(results) is Level.FAIL else 0
 
 
 def read_running_contract(running: str, named: str | None) -> Contract:

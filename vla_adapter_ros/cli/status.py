@@ -15,6 +15,8 @@ from vla_adapter_ros.cli.operate import make_client
 if TYPE_CHECKING:
     from vla_adapter_ros.nodes.graph_status import GraphStatus, NodeReport
 
+_NOTHING = "nothing stands against motion: an arm that stands still is asked for none"
+
 
 def add_status_commands(commands: Any) -> None:
     """Add `status` and `watch` to the parser's commands."""
@@ -63,7 +65,7 @@ def lines(status: GraphStatus) -> list[str]:
         mode = "" if controller.mode == "drive" else f", mode {controller.mode}"
         mode += "" if controller.speed == 1.0 else f", speed {controller.speed:g}"
         table.append(("state", f"{controller.state}, {leader_text(controller.control_source)}{mode}"))
-    table.append(("why", why_nothing_moves(status) or "nothing stands against motion"))
+    table.append(("why", why_nothing_moves(status) or _NOTHING))
     if controller is not None:
         p50, p99 = controller.latency_p50, controller.latency_p99
         known = p99 > 0.0

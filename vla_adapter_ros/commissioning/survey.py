@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+import math
 import statistics
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -57,6 +58,7 @@ class TopicSurvey:
         names: Distinct lists of names that came, in the order of their coming.
         counts: Field of joint states, or `data` of an array -> number of its values.
         values: Name -> newest position (joint states), or newest values under the field's name.
+        ranges: Name -> lowest and highest of these.
     """
 
     publishers: tuple[Endpoint, ...] = ()
@@ -73,6 +75,7 @@ class TopicSurvey:
     names: tuple[tuple[str, ...], ...] = ()
     counts: Mapping[str, int] = field(default_factory=dict)
     values: Mapping[str, float] = field(default_factory=dict)
+    ranges: Mapping[str, tuple[float, float]] = field(default_factory=dict)
 
     @property
     def types(self) -> tuple[str, ...]:
@@ -171,6 +174,16 @@ class TopicRecord:
     facts: dict[str, Any] = field(default_factory=dict)
     names: dict[tuple[str, ...], None] = field(default_factory=dict)
     values: dict[str, float] = field(default_factory=dict)
+    ranges: dict[str, tuple[float, float]] = field(default_factory=dict)
+
+    def add_values(self, names: Sequence[str], values: Sequence[float]) -> None:
+        """Note what came under each name."""
+        for name, value in zip(names, values, strict=True):
+            self.values[name] = value
+            if not math.isfinite(value):
+                continue
+            low, high = self.ranges.get(name, (value, value))
+            self.ranges[name] = min(low, value), max(high, value)
 
     def add_receipt(self, now: float, stamp: float | None) -> None:
         """Note a message that came at `now` [s]; `stamp` is 0 where it is not set, None without a header."""
@@ -199,5 +212,6 @@ class TopicRecord:
             stamped=stamped,
             names=tuple(self.names),
             values=self.values,
+            ranges=self.ranges,
             **self.facts,
         )

@@ -128,8 +128,11 @@ FIND_OUT: dict[str, dict[str, str]] = {
             "`ros2 topic type TOPIC`: Float64MultiArray is forward_position, JointTrajectory is "
             "joint_trajectory; an action of type GripperCommand is gripper_command"
         ),
-        "open": "value of the leader, or of the data, with the gripper open",
-        "closed": "value of the leader, or of the data, with the gripper closed",
+        "open": (
+            "`vla-adapter contract check FILE --live --move-leader` tells it: the value of the "
+            "leader, or of the data, with the gripper open"
+        ),
+        "closed": "as open, with the gripper closed",
         "mode": "binary for a hand that only grasps; continuous where the width matters",
         "hysteresis": "the default, unless the hand opens and closes in turn while it holds something",
         "min_dwell_s": "the default, unless the hand needs time between two motions",

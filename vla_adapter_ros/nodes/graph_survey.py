@@ -227,7 +227,7 @@ def _read_joints(record: TopicRecord, message: JointState) -> None:
     for name in JointField.words():  # several publishers may say other fields
         counts[name] = max(counts.get(name, 0), len(getattr(message, name)))
     if len(message.position) == len(message.name):
-        record.values.update(zip(message.name, message.position, strict=True))
+        record.add_values(message.name, message.position)
 
 
 def _read_array(record: TopicRecord, message: Float64MultiArray) -> None:

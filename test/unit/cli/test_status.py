@@ -37,7 +37,7 @@ def test_status_shows_state_leader_cause_latency_nodes_and_streams(monkeypatch):
     assert lines(picture()) == [
         "robot       namespace /, ROS_DOMAIN_ID 7",
         "state       running, the policy leads, speed 0.3",
-        "why         nothing stands against motion",
+        "why         nothing stands against motion: an arm that stands still is asked for none",
         "latency     p50 0.083 s, p99 0.101 s",
         "simulator   does not run",
         "controller  active",
