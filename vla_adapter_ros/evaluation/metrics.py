@@ -119,7 +119,7 @@ def predict_chunks(
             part = slice(start, start + _BATCH)
             ids, mask = policy.tokenize([samples.tasks[task] for task in tasks[part]])
             pixels = policy.pixel_values(samples.images[rows[part]])
-            proprio = torch.from_numpy(policy.normalize_proprio(samples.state[rows[part]])).float()
+            proprio = torch.from_numpy(policy.network_state(samples.state[rows[part]]))
             inputs = (tensor.to(network.device) for tensor in (ids, mask, pixels, proprio))
             chunks.append(network(*inputs).float().cpu().numpy())
     return policy.to_robot_units(np.concatenate(chunks))

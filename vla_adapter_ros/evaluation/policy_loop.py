@@ -17,8 +17,9 @@ from vla_adapter_ros.contract import Contract
 from vla_adapter_ros.contract.enums import CommandType
 from vla_adapter_ros.contract.schema import CommandGroup
 from vla_adapter_ros.control import Chunk, MotionCore
+from vla_adapter_ros.control.committed_rows import committed_rows
 from vla_adapter_ros.control.core_state import freeze
-from vla_adapter_ros.control.look_ahead import LookAhead
+from vla_adapter_ros.control.look_ahead import LookAhead, MotionAhead, resting_at
 from vla_adapter_ros.control.pacing import ChunkPacer
 from vla_adapter_ros.control.rotation import quaternion
 from vla_adapter_ros.control.urdf import contract_kinematics
@@ -38,8 +39,14 @@ class Policy(Protocol):
     config: Any
     """Has `chunk`: rows H of a chunk, and `max_delay_rows`."""
 
-    def predict(self, images: list[np.ndarray], instruction: str, proprio: np.ndarray) -> np.ndarray:
-        """Images, instruction and state (S,) to rows (H, A)."""
+    def predict(
+        self,
+        images: list[np.ndarray],
+        instruction: str,
+        proprio: np.ndarray,
+        committed: np.ndarray | None = None,
+    ) -> np.ndarray:
+        """Images, instruction, state (S,) and rows (D, A) before the chunk to rows (H, A)."""
 
 
 @dataclass(frozen=True)
@@ -123,11 +130,12 @@ def run_policy(
             if followed or every_frame:
                 images = [robot.render(name) for name in contract.camera_names]
                 stamps.append(now - begun)
-                if look_ahead is None:
-                    state = measured_state(contract, robot)
-                else:
-                    state = _state_ahead(look_ahead, core, robot, now, delay_rows * ticks_per_frame)
-                rows.append(policy.predict(images, text, state))
+                state, committed = measured_state(contract, robot), None
+                if look_ahead is not None:
+                    ahead = _look_ahead(look_ahead, core, robot, now, delay_rows)
+                    state = _state_at(contract, robot, ahead, now + delay_rows / contract.rate_hz)
+                    committed = committed_rows(contract, ahead, now, delay_rows)
+                rows.append(policy.predict(images, text, state, committed))
             if followed:
                 begins = now + delay_rows / contract.rate_hz
                 late_s = latency.of(len(stamps) - 1)
@@ -224,15 +232,24 @@ def measured_state(contract: Contract, robot: SimulatedRobot) -> np.ndarray:
     return _state(contract, measured_joints(robot), robot.tool_pose())
 
 
-def _state_ahead(
-    look_ahead: LookAhead, core: MotionCore, robot: SimulatedRobot, now: float, ticks: int
-) -> np.ndarray:
-    """The state (S,) that the robot will have in so many ticks; grippers stay as they are measured."""
-    joints, names = measured_joints(robot), core.contract.arm_joints
-    ahead = look_ahead.motion(freeze(core), np.array([joints[name] for name in names]), now, ticks)
-    if ahead is not None:
-        joints |= dict(zip(names, ahead.positions[-1].tolist(), strict=True))
-    return state_of(core.contract, robot, joints)
+def _look_ahead(
+    look_ahead: LookAhead, core: MotionCore, robot: SimulatedRobot, now: float, rows: int
+) -> MotionAhead:
+    """What the arm will do until so many rows have passed and the last of them has been reached."""
+    contract = core.contract
+    here = _arm(contract, robot)
+    until_s = rows / contract.rate_hz + contract.command.command_delay_s
+    ahead = look_ahead.motion(freeze(core), here, now, math.ceil(until_s / TICK_S - 1e-6))
+    if ahead is None:
+        ahead = resting_at(here, now, [measured_joints(robot)[g.joint] for g in contract.grippers])
+    return ahead
+
+
+def _state_at(contract: Contract, robot: SimulatedRobot, ahead: MotionAhead, time: float) -> np.ndarray:
+    """The state (S,) that the robot will have at `time` [s]; grippers stay as they are measured."""
+    positions = [float(np.interp(time, ahead.times, column)) for column in ahead.positions.T]
+    joints = measured_joints(robot) | dict(zip(contract.arm_joints, positions, strict=True))
+    return state_of(contract, robot, joints)
 
 
 def state_of(contract: Contract, robot: SimulatedRobot, joints: dict[str, float]) -> np.ndarray:

@@ -198,7 +198,7 @@ def _build(config: VlaAdapterConfig, weights: Weights, path: Path, dtype: torch.
     network.action_queries = nn.Embedding(config.num_queries, hidden)
     nn.init.normal_(network.action_queries.weight, std=config.llm.init_std)
     network.action_head = ActionHead(config)
-    network.proprio_projector = ProprioProjector(config.proprio_dim, hidden)
+    network.proprio_projector = ProprioProjector(config.state_width, hidden)
     network = network.to(dtype)
     for parameter in network.parameters():
         parameter.requires_grad_(True)

@@ -27,7 +27,7 @@ from vla_adapter_ros.model.config_parts import (
     VitConfig,
 )
 from vla_adapter_ros.model.config_rules import broken_rules
-from vla_adapter_ros.settings import CHECKED, Text, join_errors, refusing
+from vla_adapter_ros.settings import CHECKED, Flag, Text, join_errors, refusing
 from vla_adapter_ros.untrusted import short
 
 FORMAT = 1
@@ -65,10 +65,17 @@ class VlaAdapterConfig:
     """Width of the first projector layer; 0 means 4 x the vision width (official)."""
     max_delay_rows: SizeOrZero = 0
     """How many rows after its image a chunk may begin: the state is then that of the first row."""
+    committed_rows: Flag = False
+    """Whether the network is told the rows between image and chunk, which the arm carries out anyway."""
     normalization: NormalizationConfig = field(default_factory=NormalizationConfig)
     output: OutputConfig = field(default_factory=OutputConfig)
     attention: Attention = Attention.SDPA
     """`eager` writes the softmax out: its backward pass is faster on a CPU."""
+
+    @property
+    def state_width(self) -> int:
+        """Numbers that the network gets beside images and words: the state, and what is told of rows."""
+        return self.proprio_dim + self.committed_rows * self.max_delay_rows * (self.action_dim + 1)
 
     @property
     def patches_per_image(self) -> int:

@@ -44,7 +44,7 @@ class VlaAdapter(nn.Module):
         self.action_queries = nn.Embedding(config.num_queries, hidden)
         nn.init.normal_(self.action_queries.weight, std=config.llm.init_std)
         self.action_head = ActionHead(config)
-        self.proprio_projector = ProprioProjector(config.proprio_dim, hidden)
+        self.proprio_projector = ProprioProjector(config.state_width, hidden)
 
     @property
     def dtype(self) -> torch.dtype:

@@ -17,6 +17,7 @@ from vla_adapter_ros.model.checkpoint import Checkpoint, read_checkpoint
 from vla_adapter_ros.model.checkpoint_files import COMPONENTS
 from vla_adapter_ros.model.checkpoint_location import find_checkpoint
 from vla_adapter_ros.model.checkpoint_writer import write_checkpoint
+from vla_adapter_ros.model.committed_rows import told_rows
 from vla_adapter_ros.model.compatibility import check_parts
 from vla_adapter_ros.model.config import VlaAdapterConfig
 from vla_adapter_ros.model.config_enums import RopeTables
@@ -39,7 +40,7 @@ class Observation(NamedTuple):
     input_ids: Tensor
     """int64 (P,)."""
     proprio: Tensor
-    """Normalized, float32 (S,)."""
+    """Normalized, with what is told of committed rows, float32 (state_width,)."""
 
 
 class VlaAdapterPolicy:
@@ -164,13 +165,21 @@ class VlaAdapterPolicy:
             network, config, self.tokenizer, statistics, contract, kept_files=self.kept_files
         )
 
-    def predict(self, images: Sequence[np.ndarray], instruction: str, proprio: np.ndarray) -> np.ndarray:
+    def predict(
+        self,
+        images: Sequence[np.ndarray],
+        instruction: str,
+        proprio: np.ndarray,
+        committed: np.ndarray | None = None,
+    ) -> np.ndarray:
         """Predict a chunk of actions.
 
         Args:
             images: One uint8 RGB image (H, W, 3) per camera, in the order of training.
             instruction: What to do, in words.
-            proprio: Proprioception in the robot's units, (S,).
+            proprio: Proprioception in the robot's units, (S,): of the chunk's first row.
+            committed: Rows in the robot's units that the arm carries out between the images and the chunk,
+                (D, A), at most `max_delay_rows`; None: none. Of use to a network with `committed_rows` alone.
 
         Returns:
             Actions in the robot's units, float64 (H, A). The grippers' columns are what the data set
@@ -180,7 +189,7 @@ class VlaAdapterPolicy:
             ObservationError: an input does not fit.
             CheckpointError: this is a backbone without a trained head.
         """
-        observation = self.prepare(images, instruction, proprio)
+        observation = self.prepare(images, instruction, proprio, committed)
         return self.to_robot_units(self.engine.predict(*observation).numpy())
 
     @property
@@ -210,7 +219,13 @@ class VlaAdapterPolicy:
         """The network's output (..., A) to what `predict` returns: robot's units, grippers' columns done."""
         return finish_gripper(self.unnormalize_actions(actions), self.config.output)
 
-    def prepare(self, images: Sequence[np.ndarray], instruction: str, proprio: np.ndarray) -> Observation:
+    def prepare(
+        self,
+        images: Sequence[np.ndarray],
+        instruction: str,
+        proprio: np.ndarray,
+        committed: np.ndarray | None = None,
+    ) -> Observation:
         """Check one observation and turn it into the engine's arguments, on the CPU.
 
         Raises:
@@ -231,8 +246,31 @@ class VlaAdapterPolicy:
             raise ObservationError(f"proprioception {vector.tolist()} holds a value that is not finite")
         input_ids, _ = self.tokenize([instruction])
         resized = np.stack([self.resize_images(image) for image in images])
-        normalized = torch.from_numpy(self.normalize_proprio(vector)).float()
-        return Observation(torch.from_numpy(resized), input_ids[0], normalized)
+        state = self.network_state(vector)
+        if self.config.committed_rows and committed is not None:
+            state[len(vector) :] = self._told(committed)
+        return Observation(torch.from_numpy(resized), input_ids[0], torch.from_numpy(state))
+
+    def network_state(self, proprio: np.ndarray) -> np.ndarray:
+        """Proprioception in the robot's units (..., S) to the network's input, float32 (..., state_width).
+
+        No committed row is told.
+        """
+        state = np.zeros((*proprio.shape[:-1], self.config.state_width), np.float32)
+        state[..., : self.config.proprio_dim] = self.normalize_proprio(proprio)
+        return state
+
+    def _told(self, committed: np.ndarray) -> np.ndarray:
+        """What the network is told of committed rows (D, A), float32 (max_delay_rows * (A + 1),)."""
+        most, width = self.config.max_delay_rows, self.config.action_dim
+        given = np.asarray(committed, dtype=np.float64)
+        if given.ndim != 2 or given.shape[1] != width or len(given) > most or not np.isfinite(given).all():
+            raise ObservationError(
+                f"committed rows {_shape(committed)}: needed are at most {most} of {width} finite numbers"
+            )
+        rows, known = np.zeros((most, width), np.float32), np.arange(most) < len(given)
+        rows[: len(given)] = self.normalize_actions(given)[::-1]
+        return told_rows(rows, known)
 
     def tokenize(self, instructions: Sequence[str]) -> tuple[Tensor, Tensor]:
         """Instructions to left-padded ids and mask, int64 (B, P) each.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +21,7 @@ from vla_adapter_ros.training.data.preflight_checks import Preflight
 from vla_adapter_ros.training.data.row_weights import kept_episodes
 from vla_adapter_ros.training.data.samples import Rows, Samples, compute_statistics
 from vla_adapter_ros.training.data.selection import RowSplit, split_rows
+from vla_adapter_ros.training.delays import with_delays
 from vla_adapter_ros.training.progress import Display
 from vla_adapter_ros.training.rope import settle_rope_tables
 from vla_adapter_ros.training.settings import FinetuneSettings, OutcomeFilter
@@ -94,8 +94,9 @@ class FinetunePlan:
         instructions = [task for source in self.sources for task in source.data.tasks]
         policy = open_start(self.start, self.robot, instructions, device)
         policy = prepare_preprocessing(policy, self.settings)
-        config = dataclasses.replace(policy.config, max_delay_rows=self.settings.max_delay_rows)
-        return policy.replace(config=config)
+        delays = self.settings.max_delay_rows
+        told = delays > 0 and self.settings.committed_rows
+        return with_delays(policy, delays, told)
 
     def check(self, page: Path) -> Preflight:
         """All that is checked before the first step, on the CPU, and no training.

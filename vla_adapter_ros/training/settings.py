@@ -238,9 +238,17 @@ class FinetuneSettings:
         _setting(
             "data",
             "teach the policy to act late: state and chunk of a sample begin up to so many rows after its "
-            "image, each delay equally often; 0: no delays, as published",
+            "image; half of them at once, the others at each delay equally often; 0: no delays, as published",
         ),
     ] = 0
+    committed_rows: Annotated[
+        Flag,
+        _setting(
+            "data",
+            "with delays: tell the network the rows between image and chunk, which the arm carries out "
+            "anyway",
+        ),
+    ] = True
     idle_threshold: Annotated[
         NotNegative,
         _setting(

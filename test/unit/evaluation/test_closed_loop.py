@@ -50,7 +50,7 @@ class Oracle:
         self.robot, self.choose = robot, choose
         self.texts, self.reset_at = [], None
 
-    def predict(self, images, instruction, proprio):
+    def predict(self, images, instruction, proprio, committed=None):
         assert [image.shape for image in images] == [(112, 112, 3)] * 2
         assert proprio.shape == (len(CONTRACT.state),)
         self.texts.append(instruction)
@@ -117,7 +117,7 @@ def test_every_frame_is_seen_when_asked_for_and_the_motion_is_the_same(robot):
 
 @pytest.mark.parametrize(("value", "why"), [(np.nan, "must be finite"), (2.5, "first target")])
 def test_a_refused_chunk_is_a_failure_with_its_reason_and_the_next_episodes_go_on(robot, value, why):
-    def predict(images, text, state):
+    def predict(images, text, state, committed):
         return np.tile(np.append(state[:7], 1.0) if "red" not in text else np.full(8, value), (ROWS, 1))
 
     found = run_scene(CONTRACT, robot, SimpleNamespace(config=Oracle.config, predict=predict), 4, "each", 0.5)

@@ -110,7 +110,7 @@ class InferenceEngine:
                 length = self.prompt(ids).length
                 if length not in lengths and (not lengths or self.graphs or self._compiled):
                     lengths.add(length)
-                    self.predict(blank, ids, torch.zeros(config.proprio_dim))
+                    self.predict(blank, ids, torch.zeros(config.state_width))
 
     def upload(self, tensor: Tensor) -> Tensor:
         """To the network's device, without waiting for it."""

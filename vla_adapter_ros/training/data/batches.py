@@ -17,12 +17,15 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from vla_adapter_ros.model import VlaAdapterPolicy
+from vla_adapter_ros.model.committed_rows import told_rows
 from vla_adapter_ros.training.data.augmentation import Draws, augment, draw, resolve_augmentation
 from vla_adapter_ros.training.data.samples import Samples
 from vla_adapter_ros.training.settings import Augmentation, FinetuneSettings, Padding
 
 _AHEAD = 3  # batches that each worker makes ahead
 _MAX_WORKERS = 8
+_AT_ONCE = 0.5  # fraction of the samples without a delay, where there are delays
+_RESTING = 0.15  # fraction of the delays during which the arm rests
 
 
 class PreparedBatch(NamedTuple):
@@ -36,7 +39,7 @@ class PreparedBatch(NamedTuple):
     mask: np.ndarray
     """int64 (P, T), padded on the left."""
     proprio: np.ndarray
-    """Normalized, noise included, float32 (P, S)."""
+    """Normalized, noise included, with what is told of committed rows, float32 (P, state_width)."""
     target: np.ndarray
     """Normalized chunks, float32 (P, H, A)."""
     valid: np.ndarray
@@ -87,7 +90,8 @@ class BatchMaker:
         assert policy.tokenizer.pad_id is not None
         self._pixel_values, self._pad = policy.pixel_values, policy.tokenizer.pad_id
         self._samples, self._settings, self._horizon = samples, settings, policy.config.chunk
-        self._cameras = policy.config.num_images
+        self._cameras, self._most_delay = policy.config.num_images, policy.config.max_delay_rows
+        self._told = policy.config.committed_rows
         used = np.unique(samples.task).tolist()
         policy.tokenize([samples.tasks[n] for n in used])  # none is empty or too long
         self._ids = {n: policy.tokenizer.ids(samples.tasks[n]) for n in used}
@@ -121,8 +125,9 @@ class BatchMaker:
             )  # fmt: skip
             drawn = torch.randn(len(rows), self._state.shape[1], generator=generator)[part]
             noise = (settings.state_noise * drawn).numpy()
-        later = rows + self._delays(len(rows), generator)
-        later = np.minimum(later, samples.until[rows])
+        delays, resting = self._delays(len(rows), generator)
+        later = np.minimum(rows + np.where(resting, 0, delays), samples.until[rows])
+        told = self._tell(rows, delays, resting)[part]
         counts = samples.inside(later, self._horizon)
         if settings.padding != Padding.MASK:
             counts[:] = True
@@ -137,7 +142,7 @@ class BatchMaker:
             draws={name: values[part].numpy() for name, values in draws.items()},
             ids=np.array([[self._pad] * (length - len(row)) + row for row in ids], dtype=np.int64),
             mask=np.array([[0] * (length - len(row)) + [1] * len(row) for row in ids], dtype=np.int64),
-            proprio=self._state[later] + noise,
+            proprio=np.concatenate([self._state[later] + noise, told], axis=1),
             target=self._action[after],
             valid=valid,
             waypoint=self._state[ahead],
@@ -146,12 +151,29 @@ class BatchMaker:
             waypoints=waypoints,
         )
 
-    def _delays(self, count: int, generator: torch.Generator | None) -> np.ndarray:
-        """How many rows after its image the chunk of each sample begins, int64 (B,); none in validation."""
-        most = self._settings.max_delay_rows
+    def _delays(self, count: int, generator: torch.Generator | None) -> tuple[np.ndarray, np.ndarray]:
+        """How many rows after its image the chunk of each sample begins, int64 (B,); none in validation.
+
+        And whether the arm rests where it is until then, bool (B,), as it does before its first chunk.
+        """
+        most = self._most_delay
         if generator is None or most == 0:
-            return np.zeros(count, np.int64)
-        return torch.randint(most + 1, (count,), generator=generator).numpy()
+            return np.zeros(count, np.int64), np.zeros(count, bool)
+        late = torch.rand(count, generator=generator) >= _AT_ONCE
+        delays = torch.randint(1, most + 1, (count,), generator=generator) * late
+        resting = torch.rand(count, generator=generator) < _RESTING
+        return delays.numpy(), (resting & late).numpy()
+
+    def _tell(self, rows: np.ndarray, delays: np.ndarray, resting: np.ndarray) -> np.ndarray:
+        """What the network is told of the rows before each chunk, float32 (B, state_width - S)."""
+        if not self._told:
+            return np.zeros((len(rows), 0), np.float32)
+        samples, back = self._samples, np.arange(self._most_delay)
+        at = rows[:, None] + delays[:, None] - 1 - back
+        # The arm rests where the command before the image has brought it.
+        rest = np.maximum(rows - 1, samples.first[rows])[:, None]
+        at = np.where(resting[:, None], rest, np.minimum(at, samples.until[rows][:, None]))
+        return told_rows(self._action[at], back < delays[:, None])
 
     def make_tensors(self, prepared: PreparedBatch, device: torch.device | str = "cpu") -> Batch:
         """The second half: everything on the device, images augmented and turned into pixel values."""

@@ -1,0 +1,32 @@
+"""What a controller will carry out in any case, as the rows of an action. No rclpy here."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from vla_adapter_ros.contract import Contract
+from vla_adapter_ros.control.look_ahead import MotionAhead
+
+
+def committed_rows(contract: Contract, motion: MotionAhead, begins: float, count: int) -> np.ndarray:
+    """Rows whose commands bring the arm where the controller will bring it, float64 (count, A).
+
+    Args:
+        contract: Its action is absolute joint positions.
+        motion: What the controller will do; what is later than its end is as at its end.
+        begins: Time of the first row [s].
+        count: How many rows.
+    """
+    rows = np.zeros((count, len(contract.action_names)))
+    times = begins + np.arange(count) / contract.rate_hz
+    reached = times + contract.command.command_delay_s
+    for place, column in zip(contract.arm_places, motion.positions.T, strict=True):
+        rows[:, place] = np.interp(reached, motion.times, column)
+    newest = np.clip(np.searchsorted(motion.times, times + 1e-9, side="right") - 1, 0, len(motion.times) - 1)
+    for place, gripper, told in zip(
+        contract.gripper_places, contract.grippers, motion.grippers.T, strict=False
+    ):
+        span = gripper.open_position - gripper.closed_position
+        fraction = (told[newest] - gripper.closed_position) / span
+        rows[:, place] = gripper.closed + fraction * (gripper.open - gripper.closed)
+    return rows
