@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -187,7 +187,6 @@ class _Loop:
         self._policy = VlaAdapterPolicy.from_pretrained(checkpoint, device=device)
         if self._policy.contract is None:
             raise ParameterError(f"checkpoint {checkpoint}: it carries no contract of a simulated robot")
-        self._at_once = self._policy.replace(config=replace(self._policy.config, max_delay_rows=0))
         self._contract = read_contract(self._policy.contract.name)
         self.robot = SimulatedRobot(self._contract, "raycast")
         self._methods, self._latencies_ms, self._jitter, self._trace = methods, latencies_ms, jitter, trace
@@ -214,11 +213,11 @@ class _Loop:
     def _follow(self, method: str, text: str, latency: Latency) -> Run:
         contract, robot = self._contract, self.robot
         if method in PEERS:
-            return run_peer(
-                contract, robot, self._at_once, text, method, longest_s=LONGEST_S, latency=latency
-            )
-        policy = self._policy if method == OURS else self._at_once
-        return run_policy(contract, robot, policy, text, longest_s=LONGEST_S, latency=latency)
+            return run_peer(contract, robot, self._policy, text, method, longest_s=LONGEST_S, latency=latency)
+        return run_policy(
+            contract, robot, self._policy, text, longest_s=LONGEST_S, latency=latency,
+            decides_ahead=method == OURS,
+        )  # fmt: skip
 
 
 def _rms_jerk(run: Run) -> float:

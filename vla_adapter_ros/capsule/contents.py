@@ -46,6 +46,7 @@ class PolicyRecord(NamedTuple):
         rows: What the policy answered, float64 (H, A).
         images: Camera -> topic of the capsule that has its picture; each at `time_ns`.
         time_ns: Of the pictures in the capsule.
+        committed: Rows before the chunk that the policy was told, float64 (D, A); None: none.
     """
 
     stamp: float
@@ -54,6 +55,7 @@ class PolicyRecord(NamedTuple):
     rows: np.ndarray
     images: Mapping[str, str]
     time_ns: int
+    committed: np.ndarray | None = None
 
 
 class Entry(NamedTuple):
@@ -242,6 +244,7 @@ class Capsule:
             and isinstance(record.rows, np.ndarray)
             and isinstance(record.images, dict)
             and isinstance(record.time_ns, int)
+            and isinstance(record.committed, np.ndarray | None)
         )
         if not good:
             raise CapsuleError(

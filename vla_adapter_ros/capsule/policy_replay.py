@@ -18,8 +18,8 @@ from vla_adapter_ros.untrusted import short
 AS_PREDICTED = "as_predicted"
 """Frame id of pictures that hold the pixels which the policy saw, without loss."""
 
-Predict = Callable[[Sequence[np.ndarray], str, np.ndarray], np.ndarray]
-"""Images uint8 (H, W, 3), instruction and state (S,) to rows (H, A)."""
+Predict = Callable[[Sequence[np.ndarray], str, np.ndarray, np.ndarray | None], np.ndarray]
+"""Images uint8 (H, W, 3), instruction, state (S,) and rows before the chunk (D, A) to rows (H, A)."""
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,7 @@ def replay_policy(
             continue
         try:
             images = [decode_captured(pictures[name], contract, name) for name in contract.camera_names]
-            rows = np.asarray(predict(images, record.instruction, record.state))
+            rows = np.asarray(predict(images, record.instruction, record.state, record.committed))
         except VlaAdapterError as error:
             raise CapsuleError(f"frame of {record.stamp:.3f} s: {error}") from None
         chunks += 1

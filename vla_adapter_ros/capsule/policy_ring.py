@@ -26,6 +26,7 @@ class Inference(NamedTuple):
         instruction: In words.
         rows: What the policy answered, float64 (H, A).
         message: The chunk as it was published.
+        committed: Rows before the chunk that the policy was told, float64 (D, A); None: none.
     """
 
     frame: Frame
@@ -33,6 +34,7 @@ class Inference(NamedTuple):
     instruction: str
     rows: np.ndarray
     message: Any
+    committed: np.ndarray | None = None
 
 
 class PolicyRing:
@@ -55,7 +57,14 @@ class PolicyRing:
             with self._lock:
                 self._received[camera].append((stamp, message))
 
-    def add(self, frame: Frame, instruction: str, rows: np.ndarray, message: Any) -> None:
+    def add(
+        self,
+        frame: Frame,
+        instruction: str,
+        rows: np.ndarray,
+        message: Any,
+        committed: np.ndarray | None = None,
+    ) -> None:
         """Add a prediction; see `Inference`."""
         with self._lock:
             received = {
@@ -68,7 +77,7 @@ class PolicyRing:
             size = sum(image.nbytes for image in pixels.values())
             size += sum(len(image.data) for image in received.values())
             kept = Frame(frame.stamp, pixels, frame.state, None, frame.ages, frame.oldest)
-            entry = Inference(kept, received, instruction, rows, message)
+            entry = Inference(kept, received, instruction, rows, message, committed)
             self._entries.add(entry, frame.stamp, size)
 
     def contents(self) -> list[Inference]:

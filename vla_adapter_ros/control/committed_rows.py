@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from vla_adapter_ros.contract import Contract
+from vla_adapter_ros.control.gripper import resting_value
 from vla_adapter_ros.control.look_ahead import MotionAhead
 
 
@@ -30,3 +33,23 @@ def committed_rows(contract: Contract, motion: MotionAhead, begins: float, count
         fraction = (told[newest] - gripper.closed_position) / span
         rows[:, place] = gripper.closed + fraction * (gripper.open - gripper.closed)
     return rows
+
+
+def resting_rows(
+    contract: Contract, joints: np.ndarray, grippers: Sequence[float | None], count: int
+) -> np.ndarray:
+    """Rows that leave a robot where it is, float64 (count, A).
+
+    Args:
+        contract: Its action is absolute joint positions.
+        joints: Measured positions of the arm's joints (J,) [rad or m].
+        grippers: Of each gripper's joint [rad or m]; None: it is not measured.
+        count: How many rows.
+    """
+    row = np.zeros(len(contract.action_names))
+    row[contract.arm_places] = joints
+    row[contract.gripper_places] = [
+        resting_value(gripper, measured)
+        for gripper, measured in zip(contract.grippers, grippers, strict=True)
+    ]
+    return np.tile(row, (count, 1))

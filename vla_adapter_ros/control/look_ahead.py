@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -30,18 +29,6 @@ class MotionAhead:
     positions: np.ndarray
     velocities: np.ndarray
     grippers: np.ndarray
-
-
-def resting_at(positions: np.ndarray, now: float, grippers: Sequence[float]) -> MotionAhead:
-    """An arm that stands still.
-
-    Args:
-        positions: Of its joints (J,) [rad or m].
-        now: Time [s].
-        grippers: Positions of the gripper joints (G,) [rad or m].
-    """
-    here = np.asarray(positions, dtype=np.float64)[None]
-    return MotionAhead(np.array([now]), here, np.zeros_like(here), np.array([grippers], dtype=np.float64))
 
 
 class LookAhead:

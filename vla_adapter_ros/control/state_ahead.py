@@ -30,6 +30,7 @@ class StateAhead:
         self._place = [poses.get(f"position.{axis}") for axis in "xyz"]
         self._turn = [poses.get(f"orientation.{axis}") for axis in "xyzw"]
         self._has_pose = bool(poses)
+        self._grippers = [places.get((gripper.joint, "position")) for gripper in contract.grippers]
 
     def problem(self, kinematics: ArmKinematics | None) -> str:
         """Why no state ahead can be made; empty if one can."""
@@ -41,6 +42,15 @@ class StateAhead:
         if self._has_pose and (None in self._place or len(turned) not in (0, 4)):
             return "the state has a part of the tool's pose alone"
         return ""
+
+    def measured(self, state: np.ndarray) -> tuple[np.ndarray, list[float | None]]:
+        """Positions of the arm's joints, float64 (J,), and of each gripper's, None where it has none.
+
+        Args:
+            state: As it was measured (S,); there is no `problem`.
+        """
+        joints = np.array([state[place] for place in self._positions.values()], dtype=np.float64)
+        return joints, [None if place is None else float(state[place]) for place in self._grippers]
 
     def move(
         self,
@@ -58,7 +68,7 @@ class StateAhead:
             kinematics: Needed where the state has the tool's pose.
         """
         moved = state.copy()
-        here = np.array([state[place] for place in self._positions.values()], dtype=np.float64)
+        here, _ = self.measured(state)
         _put(moved, list(self._positions.values()), positions)
         _put(moved, list(self._velocities.values()), velocities)
         if self._has_pose and kinematics is not None:

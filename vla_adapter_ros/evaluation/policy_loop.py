@@ -17,9 +17,9 @@ from vla_adapter_ros.contract import Contract
 from vla_adapter_ros.contract.enums import CommandType
 from vla_adapter_ros.contract.schema import CommandGroup
 from vla_adapter_ros.control import Chunk, MotionCore
-from vla_adapter_ros.control.committed_rows import committed_rows
+from vla_adapter_ros.control.committed_rows import committed_rows, resting_rows
 from vla_adapter_ros.control.core_state import freeze
-from vla_adapter_ros.control.look_ahead import LookAhead, MotionAhead, resting_at
+from vla_adapter_ros.control.look_ahead import LookAhead
 from vla_adapter_ros.control.pacing import ChunkPacer
 from vla_adapter_ros.control.rotation import quaternion
 from vla_adapter_ros.control.urdf import contract_kinematics
@@ -83,6 +83,7 @@ def run_policy(
     longest_s: float,
     speed: float = 1.0,
     latency: Latency = NO_LATENCY,
+    decides_ahead: bool = True,
     after_lift_s: float = 0.0,
     every_frame: bool = False,
 ) -> Run:
@@ -98,8 +99,8 @@ def run_policy(
         text: The instruction.
         longest_s: Give up after this time [s].
         speed: Fraction of the policy's own speed at which the arm follows, 0.1 to 1.
-        latency: From an image to the arrival of its chunk. A policy that was trained with delays decides
-            for the state at which its chunk arrives, as far as the controller plans it.
+        latency: From an image to the arrival of its chunk.
+        decides_ahead: A policy that was trained with delays decides for the state at which its chunk arrives.
         after_lift_s: Go on for so long after a cube is lifted [s].
         every_frame: Ask for a chunk at every frame, also where the arm does not follow it.
 
@@ -112,7 +113,8 @@ def run_policy(
     pacer = ChunkPacer(contract.rate_hz, policy.config.chunk, EXECUTION_HORIZON)
     pacer.note_latency(latency.p99)
     ticks_per_frame = round(1.0 / contract.rate_hz / TICK_S)
-    delay_rows = min(math.ceil(latency.p99 * contract.rate_hz - 1e-6), policy.config.max_delay_rows)
+    most_rows = policy.config.max_delay_rows if decides_ahead else 0
+    delay_rows = min(math.ceil(latency.p99 * contract.rate_hz - 1e-6), most_rows)
     look_ahead = LookAhead(contract, TICK_S, PUBLISH_EVERY) if delay_rows else None
     if look_ahead is not None and (own := contract_kinematics(contract)) is not None:
         look_ahead.set_kinematics(own)
@@ -132,9 +134,7 @@ def run_policy(
                 stamps.append(now - begun)
                 state, committed = measured_state(contract, robot), None
                 if look_ahead is not None:
-                    ahead = _look_ahead(look_ahead, core, robot, now, delay_rows)
-                    state = _state_at(contract, robot, ahead, now + delay_rows / contract.rate_hz)
-                    committed = committed_rows(contract, ahead, now, delay_rows)
+                    state, committed = _look_ahead(look_ahead, core, robot, now, delay_rows)
                 rows.append(policy.predict(images, text, state, committed))
             if followed:
                 begins = now + delay_rows / contract.rate_hz
@@ -234,22 +234,21 @@ def measured_state(contract: Contract, robot: SimulatedRobot) -> np.ndarray:
 
 def _look_ahead(
     look_ahead: LookAhead, core: MotionCore, robot: SimulatedRobot, now: float, rows: int
-) -> MotionAhead:
-    """What the arm will do until so many rows have passed and the last of them has been reached."""
-    contract = core.contract
-    here = _arm(contract, robot)
-    until_s = rows / contract.rate_hz + contract.command.command_delay_s
+) -> tuple[np.ndarray, np.ndarray]:
+    """The state (S,) that the robot will have so many rows later, and these rows (rows, A).
+
+    In the state, grippers stay as they are measured.
+    """
+    contract, joints, here = core.contract, measured_joints(robot), _arm(core.contract, robot)
+    delay_s = rows / contract.rate_hz
+    until_s = delay_s + contract.command.command_delay_s
     ahead = look_ahead.motion(freeze(core), here, now, math.ceil(until_s / TICK_S - 1e-6))
     if ahead is None:
-        ahead = resting_at(here, now, [measured_joints(robot)[g.joint] for g in contract.grippers])
-    return ahead
-
-
-def _state_at(contract: Contract, robot: SimulatedRobot, ahead: MotionAhead, time: float) -> np.ndarray:
-    """The state (S,) that the robot will have at `time` [s]; grippers stay as they are measured."""
-    positions = [float(np.interp(time, ahead.times, column)) for column in ahead.positions.T]
-    joints = measured_joints(robot) | dict(zip(contract.arm_joints, positions, strict=True))
-    return state_of(contract, robot, joints)
+        grippers = [joints[gripper.joint] for gripper in contract.grippers]
+        return measured_state(contract, robot), resting_rows(contract, here, grippers, rows)
+    positions = [float(np.interp(now + delay_s, ahead.times, column)) for column in ahead.positions.T]
+    joints |= dict(zip(contract.arm_joints, positions, strict=True))
+    return state_of(contract, robot, joints), committed_rows(contract, ahead, now, rows)
 
 
 def state_of(contract: Contract, robot: SimulatedRobot, joints: dict[str, float]) -> np.ndarray:

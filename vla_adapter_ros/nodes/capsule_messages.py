@@ -94,8 +94,9 @@ def inference_messages(contract: Contract, inference: Inference) -> tuple[list[S
         Sent(f"/{CHUNK_TOPIC}", frame.stamp, inference.message),
     ]
     record = PolicyRecord(
-        frame.stamp, inference.instruction, frame.state, inference.rows, topics, time_ns(frame.stamp)
-    )
+        frame.stamp, inference.instruction, frame.state, inference.rows, topics, time_ns(frame.stamp),
+        inference.committed,
+    )  # fmt: skip
     return sent, record
 
 

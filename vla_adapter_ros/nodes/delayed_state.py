@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
+from vla_adapter_ros.control.committed_rows import committed_rows, resting_rows
 from vla_adapter_ros.control.kinematics import ArmKinematics
 from vla_adapter_ros.control.look_ahead import MotionAhead
 from vla_adapter_ros.control.state_ahead import StateAhead
@@ -18,6 +19,17 @@ from vla_adapter_ros.nodes.motion_ahead import motion_of
 from vla_adapter_ros.nodes.robot_description import watch_description
 from vla_adapter_ros.nodes.topics import MOTION_TOPIC, NEWEST
 from vla_adapter_ros.observation.frame import Frame
+
+
+class Late(NamedTuple):
+    """For what a policy decides that is late."""
+
+    state: np.ndarray
+    """The state (S,) in which its chunk will begin."""
+    rows: int
+    """How many rows after the frame that is."""
+    committed: np.ndarray | None = None
+    """These rows (rows, A), which the controller carries out anyway; None: there are none."""
 
 
 class DelayedState:
@@ -55,12 +67,8 @@ class DelayedState:
         node.listen(CommittedMotion, MOTION_TOPIC, self._on_motion, NEWEST)
         watch_description(node, node.contract, self._set_kinematics, lambda problem: None)
 
-    def of(
-        self, frame: Frame, latency_s: float, chunk: tuple[str, int], resting: bool
-    ) -> tuple[np.ndarray, int]:
-        """The state (S,) to decide for, and how many rows later than the frame that is.
-
-        Grippers stay as they were measured.
+    def of(self, frame: Frame, latency_s: float, chunk: tuple[str, int], resting: bool) -> Late:
+        """For what to decide. In the state, grippers stay as they were measured.
 
         Args:
             frame: Good.
@@ -68,8 +76,9 @@ class DelayedState:
             chunk: Session and sequence of the newest chunk that was published.
             resting: Whether the arm stands still, and no chunk waits.
         """
-        state, self.rows = self._ahead_of(frame, latency_s, chunk, resting)
-        return state, self.rows
+        late = self._ahead_of(frame, latency_s, chunk, resting)
+        self.rows = late.rows
+        return late
 
     def too_late(self, latency_s: float) -> str:
         """Why a policy that was trained with delays is later than that; empty if it is not, or was not."""
@@ -80,27 +89,30 @@ class DelayedState:
             "(finetune --max-delay-rows)"
         )
 
-    def _ahead_of(
-        self, frame: Frame, latency_s: float, chunk: tuple[str, int], resting: bool
-    ) -> tuple[np.ndarray, int]:
-        rows = min(math.ceil(latency_s * self._contract.rate_hz - 1e-6), self._most)
-        if rows <= 0 or resting:
-            return frame.state, max(rows, 0)
+    def _ahead_of(self, frame: Frame, latency_s: float, chunk: tuple[str, int], resting: bool) -> Late:
+        rows, contract = min(math.ceil(latency_s * self._contract.rate_hz - 1e-6), self._most), self._contract
+        if rows <= 0:
+            return Late(frame.state, 0)
         if self._build is not None:
             build, self._build = self._build, None
             self._kinematics = _or_none(build)
         self.problem = self._ahead.problem(self._kinematics)
-        if self.problem or self._motion is None or self._motion[1] != chunk:
-            return frame.state, 0
+        if self.problem:
+            return Late(frame.state, 0)
+        if resting:
+            return Late(frame.state, rows, resting_rows(contract, *self._ahead.measured(frame.state), rows))
+        if self._motion is None or self._motion[1] != chunk:
+            return Late(frame.state, 0)
         motion = self._motion[0]
-        time = frame.stamp + rows / self._contract.rate_hz
+        time = frame.stamp + rows / contract.rate_hz
         if not motion.times[0] <= time <= motion.times[-1]:
-            return frame.state, 0
+            return Late(frame.state, 0)
         positions, velocities = (
             np.array([np.interp(time, motion.times, column) for column in values.T])
             for values in (motion.positions, motion.velocities)
         )
-        return self._ahead.move(frame.state, positions, velocities, self._kinematics), rows
+        state = self._ahead.move(frame.state, positions, velocities, self._kinematics)
+        return Late(state, rows, committed_rows(contract, motion, frame.stamp, rows))
 
     def _on_motion(self, message: CommittedMotion) -> None:
         motion = motion_of(message, self._contract.arm_joints)

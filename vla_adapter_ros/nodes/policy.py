@@ -79,6 +79,8 @@ class _Made:
     text: str
     duration: float
     at: float
+    committed: np.ndarray | None
+    """Rows (D, A) before the chunk that the policy was told."""
 
 
 class ConfiguredPolicy(Configured[PolicyParameters]):
@@ -292,15 +294,15 @@ class ConfiguredPolicy(Configured[PolicyParameters]):
                 return
         started = time.monotonic()
         images = [frame.images[name] for name in self.contract.camera_names]
-        state, delay = self._delayed.of(frame, *self._lateness())
-        rows = self._policy.predict(images, instruction.text, state)
+        late = self._delayed.of(frame, *self._lateness())
+        rows = self._policy.predict(images, instruction.text, late.state, late.committed)
         duration = time.monotonic() - started
         with self._lock:
             if instruction is not self._instruction:
                 return  # it changed or ended meanwhile: these rows answer the old one
-            chunk = self._chunk(frame.stamp, rows, delay_s=delay / self.contract.rate_hz)
-            seen = dataclasses.replace(frame, state=state)
-            self._made.append(_Made(chunk, seen, instruction.text, duration, self.node.now()))
+            chunk = self._chunk(frame.stamp, rows, delay_s=late.rows / self.contract.rate_hz)
+            seen = dataclasses.replace(frame, state=late.state)
+            self._made.append(_Made(chunk, seen, instruction.text, duration, self.node.now(), late.committed))
         self._no_chunk, self._inference_s = "", duration
         self._publish_made()
 
@@ -312,7 +314,7 @@ class ConfiguredPolicy(Configured[PolicyParameters]):
                 message = self._publish(made.chunk, made.frame.oldest, made.duration)
                 self._begun = True
                 self._pacer.note_latency(self.node.now() - made.frame.stamp)
-                self._capsule.add(made.frame, made.text, made.chunk.rows, message)
+                self._capsule.add(made.frame, made.text, made.chunk.rows, message, made.committed)
 
     def _lateness(self) -> tuple[float, tuple[str, int], bool]:
         """For `DelayedState.of`: latency [s], the newest chunk, and whether the arm stands still."""

@@ -56,9 +56,11 @@ class PolicyCapsule:
             received = seconds(message.header.stamp)
         self._ring.note_image(camera, received, message)
 
-    def add(self, frame: Frame, instruction: str, rows: np.ndarray, message: Any) -> None:
+    def add(
+        self, frame: Frame, instruction: str, rows: np.ndarray, message: Any, committed: np.ndarray | None
+    ) -> None:
         """Take note of a prediction: see `Inference`."""
-        self._ring.add(frame, instruction, rows, message)
+        self._ring.add(frame, instruction, rows, message, committed)
 
     def note_ending(self, ending: Ending) -> None:
         """Save a capsule soon if a fault has ended an instruction; returns at once."""
