@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import json
-import shutil
-
 import numpy as np
 import pytest
+import torch
 from bench import CONTRACT, PERIOD_S
 
+from vla_adapter_ros.model import VlaAdapterPolicy
 from vla_adapter_ros.msg import CommittedMotion
 from vla_adapter_ros.nodes.conversions import seconds
 from vla_adapter_ros.nodes.graph import NodeSpec
 from vla_adapter_ros.nodes.motion_ahead import motion_of
+from vla_adapter_ros.training.delays import with_delays
 
 BOTH = ("controller", "policy")
 
@@ -21,10 +21,9 @@ BOTH = ("controller", "policy")
 def late_checkpoint(random_checkpoint, tmp_path_factory):
     """The random policy, as if it had been trained to be up to four rows late."""
     path = tmp_path_factory.mktemp("late") / "checkpoint"
-    shutil.copytree(random_checkpoint, path)
-    file = path / "vla_adapter.json"
-    config = json.loads(file.read_text())
-    file.write_text(json.dumps(config | {"max_delay_rows": 4}))
+    policy = with_delays(VlaAdapterPolicy.from_pretrained(random_checkpoint), 4, told=True)
+    torch.nn.init.normal_(policy.network.proprio_projector.fc1.weight, std=0.05)
+    policy.save_pretrained(path)
     return path
 
 

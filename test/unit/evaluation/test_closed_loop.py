@@ -97,7 +97,7 @@ def test_a_policy_that_takes_another_cube_is_wrong_and_one_that_waits_lifts_noth
     assert found.wrong and not found.success
     still = SimpleNamespace(
         config=Oracle.config,
-        predict=lambda images, text, state: np.tile(np.append(state[:7], 1.0), (ROWS, 1)),
+        predict=lambda images, text, state, committed: np.tile(np.append(state[:7], 1.0), (ROWS, 1)),
     )
     (found,) = run_scene(CONTRACT, robot, still, 5, "one", 1.0)
     assert (found.lifted, found.wrong, found.success, found.duration_s) == ("", False, False, 1.0)

@@ -22,6 +22,7 @@ from vla_adapter_ros.training.data.image_store import training_images
 from vla_adapter_ros.training.data.row_weights import RowWeights
 from vla_adapter_ros.training.data.samples import Samples, compute_statistics, read_rows
 from vla_adapter_ros.training.data.selection import pick_rows
+from vla_adapter_ros.training.delays import with_delays
 from vla_adapter_ros.training.settings import FinetuneSettings
 
 
@@ -202,10 +203,12 @@ def test_a_delayed_sample_begins_after_its_image(root, backbone):
     plain = settings(augmentation="light", state_noise=0.01)
     delayed = settings(augmentation="light", state_noise=0.01, max_delay_rows=3)
     policy, samples = prepare(root, backbone, plain)
+    late_policy = with_delays(policy, 3, told=False)
     rows = np.arange(len(samples.state))[::3]
 
     def prepared(chosen: FinetuneSettings, step: int):
-        return BatchMaker(policy, samples, chosen).prepare_arrays(rows, generator=draws_of(chosen, step))
+        used = late_policy if chosen is delayed else policy
+        return BatchMaker(used, samples, chosen).prepare_arrays(rows, generator=draws_of(chosen, step))
 
     states, seen = policy.normalize_proprio(samples.state), set()
     for step in range(4):
@@ -221,5 +224,35 @@ def test_a_delayed_sample_begins_after_its_image(root, backbone):
             np.testing.assert_allclose(late.target[n], wanted, atol=1e-5)
             seen.update(fits)
     assert seen == {0, 1, 2, 3}
-    maker = BatchMaker(policy, samples, delayed)
+    maker = BatchMaker(late_policy, samples, delayed)
     np.testing.assert_allclose(maker.prepare_arrays(rows).proprio, states[rows], atol=1e-6)
+
+
+def test_a_delayed_sample_is_told_the_rows_before_its_chunk(root, backbone):
+    """Those of the demonstration from its image on, or, where the arm rests until then, where it rests."""
+    chosen = settings(state_noise=0.0, max_delay_rows=3)
+    policy, samples = prepare(root, backbone, chosen)
+    policy = with_delays(policy, 3, told=True)
+    maker, rows = BatchMaker(policy, samples, chosen), np.arange(len(samples.state))
+    state, action = policy.normalize_proprio(samples.state), policy.normalize_actions(samples.action)
+    width, counts, rested = state.shape[1], np.zeros(4, int), 0
+    for step in range(20):
+        batch = maker.prepare_arrays(rows, generator=draws_of(chosen, step))
+        told = batch.proprio[:, width:].reshape(len(rows), 3, -1)
+        delays = told[..., -1].sum(axis=1).astype(int)
+        counts += np.bincount(delays, minlength=4)
+        for row, delay, own, slots in zip(rows, delays, batch.proprio[:, :width], told, strict=True):
+            np.testing.assert_array_equal(slots[:, -1], np.arange(3) < delay)
+            np.testing.assert_array_equal(slots[delay:], 0)
+            if row + 3 > samples.until[row] or row == samples.first[row]:
+                continue
+            given = slots[:delay, :-1][::-1]  # in the order of time
+            moving = np.allclose(own, state[row + delay], atol=1e-6)
+            wanted = action[row : row + delay] if moving else np.tile(action[row - 1], (delay, 1))
+            np.testing.assert_allclose(given, wanted, atol=1e-6)
+            assert moving or np.allclose(own, state[row], atol=1e-6)
+            rested += not moving
+    assert 0.45 < counts[0] / counts.sum() < 0.55 and counts[1:].min() > 0.12 * counts.sum()
+    assert 0.03 < rested / counts.sum() < 0.12
+    plain = maker.prepare_arrays(rows).proprio
+    np.testing.assert_array_equal(plain[:, width:], 0)  # validation: at once
