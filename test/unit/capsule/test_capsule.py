@@ -105,7 +105,7 @@ def policy(tmp_path):
                 writer.add_message(topic, n * 10**9, compressed(data, kind, frame_id))
             state = rng.normal(size=len(CONTRACT.state))
             ordered = [images[name] for name in CONTRACT.camera_names]
-            rows = predict(ordered, "pick up", state)
+            rows = predict(ordered, "pick up", state, None)
             topics = {name: f"/camera/{name}" for name in images}
             entry = policy_entry(PolicyRecord(n, "pick up", state, rows, topics, n * 10**9))
             writer.add_message(REPLAY[Half.POLICY], n * 10**9, json_bytes(entry.value))
