@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
-from multiprocessing import get_context
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 from vla_adapter_ros.benchmarks.latency_peers import PEERS, run_peer
 from vla_adapter_ros.benchmarks.motion_measures import jerk
@@ -22,6 +20,7 @@ from vla_adapter_ros.evaluation.latency import LONGEST_S as LONGEST_LATENCY_S
 from vla_adapter_ros.evaluation.latency import Latency
 from vla_adapter_ros.evaluation.paired import paired_difference
 from vla_adapter_ros.evaluation.policy_loop import TICK_S, Run, run_policy
+from vla_adapter_ros.evaluation.scene_processes import run_scenes
 from vla_adapter_ros.model import VlaAdapterPolicy
 from vla_adapter_ros.simulation.cube_instructions import INSTRUCTIONS, cube_instruction
 from vla_adapter_ros.simulation.robot import SimulatedRobot
@@ -104,9 +103,9 @@ def run_latency_benchmark(
             raise ParameterError(f"method = {name!r}: allowed are {', '.join(METHODS)}")
     if trace and any(latency_ms / 1e3 + max(trace) > LONGEST_LATENCY_S for latency_ms in latencies_ms):
         raise ParameterError(f"latencies with the trace: allowed are at most {LONGEST_LATENCY_S:g} s")
-    work = str(checkpoint), tuple(methods), tuple(latencies_ms), jitter, trace, device
+    make = partial(_Loop, str(checkpoint), tuple(methods), tuple(latencies_ms), jitter, trace, device)
     trials: list[LateTrial] = []
-    for found in _scenes(work, range(seed, seed + scenes), min(jobs, scenes)):
+    for found in run_scenes(make, range(seed, seed + scenes), min(jobs, scenes)):
         trials += found
         right = sum(trial.success for trial in found)
         report(f"scene {found[0].scene}: {right} of {len(found)} episodes with the named cube lifted")
@@ -191,6 +190,10 @@ class _Loop:
         self.robot = SimulatedRobot(self._contract, "raycast")
         self._methods, self._latencies_ms, self._jitter, self._trace = methods, latencies_ms, jitter, trace
 
+    def close(self) -> None:
+        """Let go of the robot."""
+        self.robot.close()
+
     def run(self, seed: int) -> list[LateTrial]:
         """All episodes of a scene."""
         colors = self.robot.reset(seed).colors
@@ -224,22 +227,3 @@ def _rms_jerk(run: Run) -> float:
     if len(run.path) < 5:
         return 0.0
     return round(float(np.sqrt((jerk(run.path, TICK_S) ** 2).sum(axis=1).mean())), 3)
-
-
-_loop: _Loop | None = None  # of a worker process
-
-
-def _prepare(work: tuple[Any, ...]) -> None:
-    global _loop
-    torch.set_num_threads(1)
-    _loop = _Loop(*work)
-
-
-def _run(seed: int) -> list[LateTrial]:
-    assert _loop is not None
-    return _loop.run(seed)
-
-
-def _scenes(work: tuple[Any, ...], seeds: range, jobs: int) -> Iterator[list[LateTrial]]:
-    with ProcessPoolExecutor(max(jobs, 1), get_context("spawn"), _prepare, (work,)) as pool:
-        yield from pool.map(_run, seeds)

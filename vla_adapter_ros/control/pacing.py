@@ -33,6 +33,8 @@ class ChunkPacer:
         self._rate_hz, self._rows, self._horizon = rate_hz, rows, execution_horizon
         self._last: float | None = None
         self._latencies: deque[float] = deque(maxlen=100)
+        self.delay_rows = 0
+        """How many rows after its image the newest chunk begins."""
 
     def reset(self) -> None:
         """Make the next frame due, as after a new instruction."""
@@ -49,7 +51,7 @@ class ChunkPacer:
 
     def issue(self) -> str:
         """Why the horizon does not fit what was measured so far; empty if it does."""
-        return budget_complaint(self._rate_hz, self._rows, self._horizon, self.latency_p99)
+        return budget_complaint(self._rate_hz, self._rows, self._horizon, self.latency_p99, self.delay_rows)
 
     @property
     def interval_rows(self) -> int:
@@ -71,11 +73,13 @@ class ChunkPacer:
         return True
 
     def _interval_rows(self, speed: float) -> int:
-        spare = self._rows - 1 - math.ceil(self.latency_p99 * self._rate_hz * speed)
-        return max(1, min(self._horizon, spare))
+        passed = math.ceil(self.latency_p99 * self._rate_hz * speed) - self.delay_rows
+        return max(1, min(self._horizon, self._rows - 1 - max(passed, 0)))
 
 
-def budget_complaint(rate_hz: float, rows: int, execution_horizon: int, latency_s: float) -> str:
+def budget_complaint(
+    rate_hz: float, rows: int, execution_horizon: int, latency_s: float, delay_rows: int = 0
+) -> str:
     """Why chunks cannot follow each other without a gap; empty if they can.
 
     A chunk must be ready before the next frame is due (horizon / rate), and before the rows of the one
@@ -87,15 +91,17 @@ def budget_complaint(rate_hz: float, rows: int, execution_horizon: int, latency_
         execution_horizon: Rows executed before the next chunk takes over.
         latency_s: From image stamp to published chunk, or inference alone where that is all that is
             known; 99th percentile [s].
+        delay_rows: How many rows after its image a chunk begins.
     """
     waits = math.ceil(latency_s * rate_hz - 1e-9)
-    shortest, longest = max(waits, 1), rows - 1 - waits
+    passed = max(waits - delay_rows, 0)  # rows of a chunk that are past when it comes
+    shortest, longest = max(waits, 1), rows - 1 - passed
     if shortest <= execution_horizon <= longest:
         return ""
     needs = f"a chunk takes {latency_s:.3f} s; at {rate_hz:g} Hz this needs execution_horizon"
     if shortest <= longest:
         return f"{needs} {shortest} to {longest}, not {execution_horizon}: set it, or use a GPU or --compile"
     return (
-        f"{needs} >= {shortest} and at least {shortest + waits + 1} rows, not {rows}: "
+        f"{needs} >= {shortest} and at least {shortest + passed + 1} rows, not {rows}: "
         "use a GPU, --compile, or a longer chunk"
     )

@@ -4,22 +4,20 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from multiprocessing import get_context
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 from vla_adapter_ros.choices import FASTEST, SLOWEST, NamedCubes
 from vla_adapter_ros.contract import Contract, read_contract, require_same
-from vla_adapter_ros.errors import ParameterError, SimulationError
+from vla_adapter_ros.errors import ParameterError
 from vla_adapter_ros.evaluation.latency import Latency
 from vla_adapter_ros.evaluation.policy_loop import Policy, run_policy
+from vla_adapter_ros.evaluation.scene_processes import run_scenes
 from vla_adapter_ros.model import VlaAdapterPolicy
 from vla_adapter_ros.model.device import resolve_device
 from vla_adapter_ros.simulation.cube_instructions import INSTRUCTIONS, cube_instruction
@@ -113,9 +111,9 @@ def evaluate_closed_loop(
     NamedCubes.check("sentences", named, ParameterError)
     started = time.monotonic()
     place = str(resolve_device(device))
-    work = (str(checkpoint), str(contract), renderer, named, longest_s, speed, latency_s, place)
+    make = partial(_Loop, str(checkpoint), str(contract), renderer, named, longest_s, speed, latency_s, place)
     episodes: list[Trial] = []
-    for found in _scenes(work, range(seed, seed + scenes), min(jobs, scenes)):
+    for found in run_scenes(make, range(seed, seed + scenes), min(jobs, scenes)):
         episodes += found
         report(_line(found))
     result = summarize(episodes)
@@ -242,36 +240,10 @@ class _Loop:
         self.robot = SimulatedRobot(self.contract, renderer)
         self.choice = (named, longest_s, speed, latency_s)
 
+    def close(self) -> None:
+        """Let go of the robot."""
+        self.robot.close()
+
     def run(self, seed: int) -> list[Trial]:
+        """All episodes of a scene."""
         return run_scene(self.contract, self.robot, self.policy, seed, *self.choice)
-
-
-_loop: _Loop | None = None  # of a worker process
-
-
-def _prepare(work: tuple[Any, ...]) -> None:
-    global _loop
-    torch.set_num_threads(1)
-    _loop = _Loop(*work)
-
-
-def _run(seed: int) -> list[Trial]:
-    assert _loop is not None
-    return _loop.run(seed)
-
-
-def _scenes(work: tuple[Any, ...], seeds: range, jobs: int) -> Iterator[list[Trial]]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        loop = _Loop(*work)  # also with several jobs, so that what is wrong is said here
-        if jobs == 1:
-            yield from map(loop.run, seeds)
-            return
-        loop.robot.close()
-        with ProcessPoolExecutor(jobs, get_context("spawn"), _prepare, (work,)) as pool:
-            yield from pool.map(_run, seeds)
-    except BrokenProcessPool as error:
-        raise SimulationError(f"one of {jobs} processes ended early ({error}): try fewer") from error
-    finally:
-        torch.set_num_threads(threads)

@@ -115,6 +115,7 @@ def run_policy(
     ticks_per_frame = round(1.0 / contract.rate_hz / TICK_S)
     most_rows = policy.config.max_delay_rows if decides_ahead else 0
     delay_rows = min(math.ceil(latency.p99 * contract.rate_hz - 1e-6), most_rows)
+    pacer.delay_rows = delay_rows
     look_ahead = LookAhead(contract, TICK_S, PUBLISH_EVERY) if delay_rows else None
     if look_ahead is not None and (own := contract_kinematics(contract)) is not None:
         look_ahead.set_kinematics(own)

@@ -295,6 +295,7 @@ class ConfiguredPolicy(Configured[PolicyParameters]):
         started = time.monotonic()
         images = [frame.images[name] for name in self.contract.camera_names]
         late = self._delayed.of(frame, *self._lateness())
+        self._pacer.delay_rows = late.rows
         rows = self._policy.predict(images, instruction.text, late.state, late.committed)
         duration = time.monotonic() - started
         with self._lock:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -115,6 +116,7 @@ def open_policy(parameters: PolicyParameters) -> tuple[VlaAdapterPolicy, Contrac
 def _require_budget(policy: VlaAdapterPolicy, contract: Contract, execution_horizon: int) -> float:
     """Measure inference on blank images [s], and refuse an execution horizon that it cannot serve."""
     slow = float(np.percentile(measure_predictions(policy, contract), 99))
-    if problem := budget_complaint(contract.rate_hz, policy.config.chunk, execution_horizon, slow):
+    late = min(math.ceil(slow * contract.rate_hz), policy.config.max_delay_rows)
+    if problem := budget_complaint(contract.rate_hz, policy.config.chunk, execution_horizon, slow, late):
         raise ParameterError(problem)
     return slow
