@@ -114,6 +114,7 @@ def add_benchmark_command(commands: Any) -> None:
     latency.add_argument("--jobs", type=COUNT, default=1, help="processes, one thread each")
     latency.add_argument("--device", default="auto", help=DEVICE_HELP)
     latency.add_argument("--json", type=output_file, help="write every episode here")
+    latency.add_argument("--plot", type=output_file, help="draw it here (.png)")
     latency.set_defaults(run=_latency)
 
     console = kinds.add_parser(
@@ -185,6 +186,7 @@ def _latency(options: argparse.Namespace) -> int:
         format_result,
         run_latency_benchmark,
     )
+    from vla_adapter_ros.benchmarks.latency_plot import plot_result
     from vla_adapter_ros.cli.checkpoint_command import locate_checkpoint
     from vla_adapter_ros.evaluation.latency import read_trace
 
@@ -204,6 +206,8 @@ def _latency(options: argparse.Namespace) -> int:
         )
     print(format_result(result))
     _write(options.json, result)
+    if options.plot:
+        plot_result(result, options.plot)
     return 0
 
 

@@ -1,15 +1,24 @@
-"""`vla-adapter measure delay`: how long after a command is the arm there?"""
+"""`vla-adapter measure`: how late the arm is after a command, and a chunk after its image."""
 
 from __future__ import annotations
 
 import argparse
+import json
 import math
 import os
 import sys
 from typing import TYPE_CHECKING, Any
 
 from vla_adapter_ros.choices import LARGEST_STEP
-from vla_adapter_ros.cli.arguments import CONTRACT_HELP, UsageError, number, whole
+from vla_adapter_ros.cli.arguments import (
+    CONTRACT_HELP,
+    SECONDS,
+    UsageError,
+    add_namespace,
+    number,
+    output_file,
+    whole,
+)
 from vla_adapter_ros.cli.operate import add_addressee, explained
 from vla_adapter_ros.errors import ContractError, NoAnswerError, ServiceError, VlaAdapterError
 
@@ -44,6 +53,19 @@ def add_measure(commands: Any) -> None:
     delay.add_argument("--yes", action="store_true", help="the arm may move: do not ask")
     add_addressee(delay)
     delay.set_defaults(run=_delay)
+
+    latency = tasks.add_parser(
+        "latency",
+        help="how long after its image each chunk of the running policy arrives",
+        description="Listen to the chunks of a policy that follows an instruction, on the computer that "
+        "moves the arm, and say how late they are. Nothing moves by it.",
+    )
+    latency.add_argument("--seconds", type=SECONDS, default=30.0, help="how long to listen [s]")
+    latency.add_argument(
+        "--output", type=output_file, help="write the latencies here, for `benchmark latency --trace`"
+    )
+    add_namespace(latency)
+    latency.set_defaults(run=_latency)
 
 
 def _delay(options: argparse.Namespace) -> int:
@@ -83,6 +105,24 @@ def _delay(options: argparse.Namespace) -> int:
     if ended is not None:
         print(f"only {len(delays)} of {2 * options.repeats} steps were made: {ended}", file=sys.stderr)
     return 1 if ended is not None or worst(results) is Level.FAIL else 0
+
+
+def _latency(options: argparse.Namespace) -> int:
+    import numpy as np
+
+    from vla_adapter_ros.nodes.latency_measurement import measure_latency
+    from vla_adapter_ros.nodes.ros_client import RosClient
+
+    print(f"Listening to chunks for {options.seconds:g} s ...", file=sys.stderr, flush=True)
+    with RosClient(f"vla_adapter_measure_{os.getpid()}", options.namespace) as client:
+        latencies = measure_latency(client, options.seconds)
+    p50, p99 = (float(value) for value in np.percentile(latencies, [50, 99]))
+    print(f"{len(latencies)} chunks, after their images p50 {p50:.3f} s, p99 {p99:.3f} s")
+    if options.output:
+        options.output.parent.mkdir(parents=True, exist_ok=True)
+        options.output.write_text(json.dumps([round(value, 4) for value in latencies]) + "\n")
+        print(f"next: vla-adapter benchmark latency --trace {options.output}")
+    return 0
 
 
 def read_running_contract(running: str, named: str | None) -> Contract:
