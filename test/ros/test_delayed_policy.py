@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
 import torch
@@ -11,7 +13,9 @@ from vla_adapter_ros.model import VlaAdapterPolicy
 from vla_adapter_ros.msg import CommittedMotion
 from vla_adapter_ros.nodes.conversions import seconds
 from vla_adapter_ros.nodes.graph import NodeSpec
+from vla_adapter_ros.nodes.latency_measurement import measure_latency
 from vla_adapter_ros.nodes.motion_ahead import motion_of
+from vla_adapter_ros.nodes.ros_client import RosClient
 from vla_adapter_ros.training.delays import with_delays
 
 BOTH = ("controller", "policy")
@@ -57,4 +61,9 @@ def test_chunks_begin_later_for_the_place_where_the_arm_is_then(shared_bench, sh
             if begun < time < min(end, bench.now):
                 there = [np.interp(time, times, column) for column in path.T]
                 foreseen.append(np.abs(position - there).max())
+    with RosClient("listener") as client, ThreadPoolExecutor(1) as pool:
+        measured = pool.submit(measure_latency, client, 3.0)
+        while not measured.done():
+            bench.run(0.1, *BOTH)
+    assert len(measured.result()) > 2 and 0.2 <= np.median(measured.result()) < 0.5, measured.result()
     assert len(foreseen) > 20 and max(foreseen) < 5e-3, (len(foreseen), max(foreseen, default=None))
