@@ -14,6 +14,7 @@ from vla_adapter_ros.benchmarks.latency import (
     run_latency_benchmark,
     summarize,
 )
+from vla_adapter_ros.benchmarks.latency_plot import plot_result
 from vla_adapter_ros.contract import checkpoints_folder
 from vla_adapter_ros.errors import ParameterError
 from vla_adapter_ros.evaluation.latency import Latency, read_trace
@@ -89,3 +90,14 @@ def test_every_method_lifts_cubes_and_latency_costs_the_newest_row_most():
         assert levels["0"]["episodes"] == 6 and levels["0"]["success"] >= 3, method
     ours, newest = result["methods"]["ours"], result["methods"]["newest_row"]
     assert ours["300"]["rms_jerk"] < newest["300"]["rms_jerk"]
+
+
+def test_the_figure_has_a_line_per_method(tmp_path):
+    trials = [
+        LateTrial(method, latency, scene, "red", "red" if scene else "", 3.0, 2.0, 0.1)
+        for method in ("ours", "newest_row")
+        for latency in (0.0, 200.0)
+        for scene in range(4)
+    ]
+    plot_result({"methods": summarize(trials)}, tmp_path / "new" / "latency.png")
+    assert (tmp_path / "new" / "latency.png").read_bytes().startswith(b"\x89PNG")
