@@ -11,16 +11,19 @@ from vla_adapter_ros.control.gripper import resting_value
 from vla_adapter_ros.control.look_ahead import MotionAhead
 
 
-def committed_rows(contract: Contract, motion: MotionAhead, begins: float, count: int) -> np.ndarray:
+def committed_rows(
+    contract: Contract, motion: MotionAhead, grippers: Sequence[float | None], begins: float, count: int
+) -> np.ndarray:
     """Rows whose commands bring the arm where the controller will bring it, float64 (count, A).
 
     Args:
         contract: Its action is absolute joint positions.
         motion: What the controller will do; what is later than its end is as at its end.
+        grippers: Measured position of each gripper's joint, for those that are told nothing; see `resting_rows`.
         begins: Time of the first row [s].
         count: How many rows.
     """
-    rows = np.zeros((count, len(contract.action_names)))
+    rows = resting_rows(contract, motion.positions[-1], grippers, count)
     times = begins + np.arange(count) / contract.rate_hz
     reached = times + contract.command.command_delay_s
     for place, column in zip(contract.arm_places, motion.positions.T, strict=True):

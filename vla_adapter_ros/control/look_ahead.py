@@ -77,9 +77,10 @@ class LookAhead:
                 copy.trajectory(time)
             points.append(copy.setpoint(time + self._period_s) or points[-1])
             grippers.append(copy.gripper_positions or ())
+        first = next((told for told in grippers if told), ())
         return MotionAhead(
             now + self._period_s * np.arange(ticks + 1),
             np.array([point.position for point in points]) + away,
             np.array([point.velocity for point in points]),
-            np.array(grippers, dtype=np.float64).reshape(len(points), -1),
+            np.array([told or first for told in grippers], dtype=np.float64),
         )

@@ -244,12 +244,12 @@ def _look_ahead(
     delay_s = rows / contract.rate_hz
     until_s = delay_s + contract.command.command_delay_s
     ahead = look_ahead.motion(freeze(core), here, now, math.ceil(until_s / TICK_S - 1e-6))
+    grippers = [joints[gripper.joint] for gripper in contract.grippers]
     if ahead is None:
-        grippers = [joints[gripper.joint] for gripper in contract.grippers]
         return measured_state(contract, robot), resting_rows(contract, here, grippers, rows)
     positions = [float(np.interp(now + delay_s, ahead.times, column)) for column in ahead.positions.T]
     joints |= dict(zip(contract.arm_joints, positions, strict=True))
-    return state_of(contract, robot, joints), committed_rows(contract, ahead, now, rows)
+    return state_of(contract, robot, joints), committed_rows(contract, ahead, grippers, now, rows)
 
 
 def state_of(contract: Contract, robot: SimulatedRobot, joints: dict[str, float]) -> np.ndarray:

@@ -99,8 +99,9 @@ class DelayedState:
         self.problem = self._ahead.problem(self._kinematics)
         if self.problem:
             return Late(frame.state, 0)
+        joints, grippers = self._ahead.measured(frame.state)
         if resting:
-            return Late(frame.state, rows, resting_rows(contract, *self._ahead.measured(frame.state), rows))
+            return Late(frame.state, rows, resting_rows(contract, joints, grippers, rows))
         if self._motion is None or self._motion[1] != chunk:
             return Late(frame.state, 0)
         motion = self._motion[0]
@@ -112,7 +113,7 @@ class DelayedState:
             for values in (motion.positions, motion.velocities)
         )
         state = self._ahead.move(frame.state, positions, velocities, self._kinematics)
-        return Late(state, rows, committed_rows(contract, motion, frame.stamp, rows))
+        return Late(state, rows, committed_rows(contract, motion, grippers, frame.stamp, rows))
 
     def _on_motion(self, message: CommittedMotion) -> None:
         motion = motion_of(message, self._contract.arm_joints)

@@ -19,16 +19,16 @@ def motion(until: float) -> MotionAhead:
 
 
 def test_a_row_is_what_brings_the_arm_where_it_will_be():
-    rows = committed_rows(CONTRACT, motion(6.0), 5.0, 3)
+    rows = committed_rows(CONTRACT, motion(6.0), [0.04], 5.0, 3)
     reached = np.array([5.1, 5.2, 5.3])
     np.testing.assert_allclose(rows[:, :7], reached[:, None] * np.arange(1, 8), atol=1e-9)
     np.testing.assert_allclose(rows[:, 7], [1.0, 1.0, 0.0])  # as told at the row's own time
 
 
 def test_beyond_what_is_known_the_arm_is_taken_to_stay():
-    rows = committed_rows(CONTRACT, motion(5.15), 5.0, 4)
+    rows = committed_rows(CONTRACT, motion(5.15), [0.04], 5.0, 4)
     np.testing.assert_allclose(rows[1:, 0], 5.15)
-    assert committed_rows(CONTRACT, motion(5.15), 5.0, 0).shape == (0, 8)
+    assert committed_rows(CONTRACT, motion(5.15), [0.04], 5.0, 0).shape == (0, 8)
 
 
 def test_an_arm_that_rests_is_told_to_stay_with_its_gripper_as_it_is():
@@ -36,3 +36,10 @@ def test_an_arm_that_rests_is_told_to_stay_with_its_gripper_as_it_is():
     rows = resting_rows(CONTRACT, joints, [0.002], 2)
     np.testing.assert_allclose(rows, np.tile(np.append(joints, 0.0), (2, 1)))
     assert resting_rows(CONTRACT, joints, [None], 1)[0, 7] == 1.0
+
+
+def test_a_gripper_that_is_told_nothing_stays_as_it_is():
+    silent = motion(6.0)
+    silent = MotionAhead(silent.times, silent.positions, silent.velocities, np.zeros((len(silent.times), 0)))
+    assert committed_rows(CONTRACT, silent, [0.001], 5.0, 2)[:, 7].tolist() == [0.0, 0.0]
+    assert committed_rows(CONTRACT, silent, [None], 5.0, 2)[:, 7].tolist() == [1.0, 1.0]
