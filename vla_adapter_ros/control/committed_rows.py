@@ -19,7 +19,7 @@ def committed_rows(
     Args:
         contract: Its action is absolute joint positions.
         motion: What the controller will do; what is later than its end is as at its end.
-        grippers: Measured position of each gripper's joint, for those that are told nothing, as `resting_rows`.
+        grippers: Measured position of each gripper's joint, if it is told nothing; see `resting_rows`.
         begins: Time of the first row [s].
         count: How many rows.
     """
