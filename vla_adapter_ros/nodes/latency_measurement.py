@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-
 from rclpy.parameter import Parameter
 
 from vla_adapter_ros.errors import NoAnswerError
@@ -12,7 +10,7 @@ from vla_adapter_ros.nodes.conversions import seconds
 from vla_adapter_ros.nodes.ros_client import RosClient
 from vla_adapter_ros.nodes.topics import CHUNK_TOPIC, NEWEST
 
-_CLOCK_WITHIN_S = 0.5
+_CLOCK_WITHIN_S = 2.0
 
 
 def measure_latency(client: RosClient, seconds_long: float) -> list[float]:
@@ -26,14 +24,21 @@ def measure_latency(client: RosClient, seconds_long: float) -> list[float]:
         NoAnswerError: no chunk came.
     """
     node, found = client.node, list[float]()
-    time.sleep(_CLOCK_WITHIN_S)  # until publishers are known
-    if node.count_publishers(node.resolve_topic_name("/clock")):
-        node.set_parameters([Parameter("use_sim_time", value=True)])
+
+    def simulated() -> bool:
+        return node.count_publishers("/clock") > 0
 
     def note(chunk: ActionChunk) -> None:
-        if chunk.num_rows:
-            now = node.get_clock().now().nanoseconds * 1e-9
+        if simulated() and not node.get_parameter("use_sim_time").value:  # it became known late
+            node.set_parameters([Parameter("use_sim_time", value=True)])
+            found.clear()
+            return
+        now = node.get_clock().now().nanoseconds * 1e-9
+        if chunk.num_rows and now > 0.0:
             found.append(max(now - seconds(chunk.input_stamp), 0.0))
+
+    if client.poll_until(simulated, _CLOCK_WITHIN_S):
+        node.set_parameters([Parameter("use_sim_time", value=True)])
 
     client.subscribe(ActionChunk, CHUNK_TOPIC, note, NEWEST)
     client.poll_until(lambda: False, seconds_long, 0.1)
