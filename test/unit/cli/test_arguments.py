@@ -110,6 +110,11 @@ def test_arguments_that_do_not_fit_together_end_with_status_2(tmp_path, capsys):
     assert not list(tmp_path.iterdir())
 
 
+def test_moving_the_leader_means_nothing_without_the_robot(capsys):
+    assert main(["contract", "check", "franka_sim", "--move-leader"]) == 2
+    assert "--move-leader: allowed is with --live" in capsys.readouterr().err
+
+
 def test_every_setting_of_fine_tuning_has_an_option_with_a_text(capsys):
     with pytest.raises(SystemExit):
         main(["finetune", "--help"])
@@ -120,7 +125,10 @@ def test_every_setting_of_fine_tuning_has_an_option_with_a_text(capsys):
         assert field.description.split()[0] in shown
     given = {name: value for name, value in OTHER_SETTINGS.items() if value is not None}
     words = [word for name, value in given.items() for word in (options[name], *value.split())]
-    parsed = parse(("finetune",), *words, *(options[name] for name in set(OTHER_SETTINGS) - set(given)))
+    fields = setting_fields()
+    flags = {name: options[name] for name in set(OTHER_SETTINGS) - set(given)}
+    other = [flag.replace("--", "--no-" if fields[name].default else "--", 1) for name, flag in flags.items()]
+    parsed = parse(("finetune",), *words, *other)
     chosen = make_settings(seed=parsed.seed, **chosen_settings(parsed))
     plain = make_settings(**chosen_settings(parse(("finetune",))))
     assert [name for name in options if getattr(chosen, name) == getattr(plain, name)] == []
@@ -133,7 +141,7 @@ OTHER_SETTINGS = {  # another value than the default for each setting; None: a f
     "final_lr": "0.1", "weight_decay": "0.1", "grad_clip_norm": "2", "ema_decay": "0.5",
     "precision": "bf16", "frozen_bf16": None, "gradient_checkpointing": None, "compile": None,
     "waypoint_weight": "0.1", "state_noise": "0.1", "augmentation": "none", "gain": "0.1",
-    "max_delay_rows": "2",
+    "max_delay_rows": "2", "committed_rows": None,
     "offset": "0.1", "padding": "drop", "idle_threshold": "0.1", "source_weights": "policy=1",
     "intervention_weight": "5", "outcome": "success", "workers": "1",
     "holdout": "0.1", "seed": "3", "save_every": "3", "save_total_limit": "1",
