@@ -89,7 +89,9 @@ def add_benchmark_command(commands: Any) -> None:
         "latency", help="success of a policy whose chunks arrive late, by several ways to execute them"
     )
     latency.add_argument(
-        "--checkpoint", default="franka_sim_tiny", help="directory or shipped name; default: %(default)s"
+        "--checkpoint",
+        default="franka_sim_tiny_delayed",
+        help="directory or shipped name; default: %(default)s",
     )
     latency.add_argument("--scenes", type=COUNT, default=20, help="unseen scenes; each cube is named once")
     latency.add_argument("--seed", type=SEED, default=900_000, help="first scene")

@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 from pathlib import Path
 from typing import Any
 
 from vla_adapter_ros.choices import PlatformName
 from vla_adapter_ros.cli.arguments import CONTRACT_HELP, UsageError, number, output_folder
-from vla_adapter_ros.contract.resources import checkpoints_folder
-from vla_adapter_ros.paths import expand
 
 STATISTICS_HELP = "entry of dataset_statistics.json to use; default: the only one"
 
@@ -91,9 +88,6 @@ def locate_checkpoint(text: str) -> Path:
     """
     from vla_adapter_ros.model.checkpoint_location import find_checkpoint
 
-    shipped = checkpoints_folder() / text
-    if "/" not in text and not os.path.exists(expand(text)) and shipped.is_dir():
-        return shipped
     return find_checkpoint(text)
 
 

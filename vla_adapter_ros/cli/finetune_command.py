@@ -56,8 +56,9 @@ def add_finetune_command(commands: Any) -> None:
     start = tune.add_argument_group("where to start")
     start.add_argument(
         "--init",
-        help="checkpoint of this package, official checkpoint, Prismatic or OpenVLA backbone; a path, a "
-        "hub id, or `prismatic`, which fetches the published one; default: the shipped grounded backbone",
+        help="checkpoint of this package (a shipped one by its name), official checkpoint, Prismatic or "
+        "OpenVLA backbone; a path, a hub id, or `prismatic`, which fetches the published one; default: the "
+        "shipped grounded backbone",
     )
     start.add_argument("--preset", choices=Preset.words(),
                        help="sizes: alone, from scratch; with --init, of a published backbone")  # fmt: skip

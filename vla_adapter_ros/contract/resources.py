@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
+
+from vla_adapter_ros.paths import expand
 
 _PACKAGE = Path(__file__).resolve().parent.parent
 
@@ -27,3 +30,12 @@ def robots_folder() -> Path:
 def checkpoints_folder() -> Path:
     """Folder of the checkpoints that ship with the package."""
     return _PACKAGE / "checkpoints"
+
+
+def named_checkpoint(name: str | Path) -> Path | None:
+    """Folder of the checkpoint of this name that ships; None: none does, or a folder here is called so."""
+    text = str(name)
+    folder = checkpoints_folder() / text
+    if not text or "/" in text or text.startswith(".") or os.path.exists(expand(text)) or not folder.is_dir():
+        return None
+    return folder

@@ -1,10 +1,11 @@
-"""Find a checkpoint: a directory, or a repository on the Hugging Face hub."""
+"""Find a checkpoint: a directory, one that ships, or a repository on the Hugging Face hub."""
 
 from __future__ import annotations
 
 import os
 from pathlib import Path
 
+from vla_adapter_ros.contract.resources import named_checkpoint
 from vla_adapter_ros.errors import CheckpointError
 from vla_adapter_ros.hub import download, split_id
 from vla_adapter_ros.paths import locate
@@ -18,12 +19,14 @@ def find_checkpoint(path_or_id: str | Path) -> Path:
     """The directory of a checkpoint, downloaded first if need be.
 
     Args:
-        path_or_id: A directory, or `owner/name` or `owner/name@revision` on the hub. A directory of
-            that name wins.
+        path_or_id: A directory, the name of a shipped checkpoint, or `owner/name` or `owner/name@revision`
+            on the hub. A directory of that name wins.
 
     Raises:
         CheckpointError: neither a directory nor a repository that can be had.
     """
+    if (shipped := named_checkpoint(path_or_id)) is not None:
+        return shipped
     folder = locate(path_or_id)
     if os.path.isdir(folder):
         return folder

@@ -11,6 +11,7 @@ import torch
 
 from vla_adapter_ros.choices import Preset
 from vla_adapter_ros.contract import Contract, checkpoints_folder, require_same
+from vla_adapter_ros.contract.resources import named_checkpoint
 from vla_adapter_ros.errors import CheckpointError, TrainingError
 from vla_adapter_ros.hub import download
 from vla_adapter_ros.model import Tokenizer, VlaAdapter, VlaAdapterConfig, VlaAdapterPolicy, preset
@@ -33,9 +34,10 @@ class Start:
     """Where a training starts.
 
     Attributes:
-        init: A checkpoint (of this package, official, or its name on the hub), a Prismatic `.pt` file or run
-            directory, an OpenVLA directory, or `prismatic`, which fetches that model and its tokenizer from
-            the hub. None: from scratch if `preset` is given, else the grounded tiny backbone of this package.
+        init: A checkpoint (of this package, shipped by name, official, or its name on the hub), a Prismatic
+            `.pt` file or run directory, an OpenVLA directory, or `prismatic`, which fetches that model and
+            its tokenizer from the hub. None: from scratch if `preset` is given, else the grounded tiny
+            backbone of this package.
         preset: Sizes of a published backbone (default `0.5b`), or of a model from scratch, see
             `Preset.light`.
         tokenizer: Folder with `tokenizer.json`: for a Prismatic backbone, and `0.5b` from scratch.
@@ -59,7 +61,8 @@ class Start:
         """Whether it is known to be the tiny model, without reading any weights."""
         if self.init is None:
             return self.preset in (None, Preset.TINY)
-        return os.path.isfile(own := expand(self.init) / CONFIG) and bool(read_own_config(own).stem)
+        folder = named_checkpoint(self.init) or expand(self.init)
+        return os.path.isfile(own := folder / CONFIG) and bool(read_own_config(own).stem)
 
 
 def open_start(

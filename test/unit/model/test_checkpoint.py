@@ -15,11 +15,13 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from vla_adapter_ros.errors import CheckpointError, ObservationError
+from vla_adapter_ros.contract import checkpoints_folder
+from vla_adapter_ros.errors import CheckpointError, ObservationError, VlaAdapterError
 from vla_adapter_ros.model import VlaAdapter, VlaAdapterPolicy, checkpoint_location, preset
 from vla_adapter_ros.model.checkpoint_files import checkpoint_name
 from vla_adapter_ros.model.checkpoint_location import ALLOWED, find_checkpoint
 from vla_adapter_ros.model.weights import read_plain_pt, read_safetensors, stored_tensors
+from vla_adapter_ros.training.starting import Start
 
 from .golden import Golden
 from .golden_checks import open_policy
@@ -284,3 +286,28 @@ def test_a_checkpoint_is_called_by_its_name_and_its_weights(tmp_path: Path) -> N
     }.items():
         (tmp_path / place).mkdir(parents=True)
         assert checkpoint_name(tmp_path / place).startswith(called)
+
+
+def test_a_shipped_checkpoint_is_found_by_its_name_unless_a_folder_here_has_it(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert find_checkpoint("franka_sim_tiny") == checkpoints_folder() / "franka_sim_tiny"
+    assert Start("grounded_tiny").is_tiny
+    (tmp_path / "franka_sim_tiny").mkdir()
+    assert find_checkpoint("franka_sim_tiny") == tmp_path / "franka_sim_tiny"
+    for other in ("", "checkpoints/franka_sim_tiny", "franka_sim_huge"):
+        with pytest.raises(VlaAdapterError):
+            find_checkpoint(other)
+
+
+def test_the_checkpoint_that_decides_for_later_is_told_what_comes_before():
+    policy = VlaAdapterPolicy.from_pretrained("franka_sim_tiny_delayed")
+    assert policy.config.max_delay_rows == 4 and policy.config.committed_rows
+    assert policy.contract is not None and policy.statistics is not None
+    rng = np.random.default_rng(0)
+    images = [rng.integers(0, 256, (112, 112, 3), np.uint8) for _ in range(2)]
+    state = policy.statistics.proprio.mean
+    rest = np.tile(np.append(state[:7], 1.0), (4, 1))
+    moving = rest.copy()
+    moving[:, 1] += 0.05 * np.arange(4)
+    found = [policy.predict(images, "pick up the red cube", state, rows) for rows in (None, rest, moving)]
+    assert np.abs(found[0] - found[1]).max() > 1e-3 and np.abs(found[1] - found[2]).max() > 1e-3
