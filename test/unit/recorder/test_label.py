@@ -124,11 +124,17 @@ def test_no_label_goes_to_an_episode_that_was_not_meant(session, leader, tmp_pat
     for words in (("won", ""), ("success", "a\nb")):
         assert not session.label(0, *words).ok
 
+    asked = threading.Event()
+
     def fail(*_):
+        asked.wait(20)  # the label is asked for while the episode is being saved
         raise RecordingError("the disk is full")
 
     monkeypatch.setattr(DatasetWriter, "commit", fail)
     record(session, leader, 60)
+    reply = session.label(-1, "success", "")
+    asked.set()
     with pytest.raises(RecordingError, match="the disk is full"):
-        session.label(-1, "success", "").labeled.result(20)
+        reply.labeled.result(20)
+    assert "the newest episode is gone" in session.label(-1, "success", "").message
     assert stored(tmp_path) == [DROPPED]
