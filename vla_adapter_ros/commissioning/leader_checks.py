@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from vla_adapter_ros.commissioning.results import Results
 from vla_adapter_ros.commissioning.survey import GraphSurvey, TopicSurvey
-from vla_adapter_ros.contract import Contract
+from vla_adapter_ros.contract import Contract, in_namespace
 from vla_adapter_ros.contract.schema import Gripper, TeleopGroup
 
 HOW_TO_MOVE = "move every joint of the human's device, close and open its gripper, and leave it open"
@@ -20,6 +20,7 @@ def check_leader(contract: Contract, survey: GraphSurvey, results: Results) -> N
         survey: Made while somebody did as `HOW_TO_MOVE` says.
         results: Gets a line for each value of the action.
     """
+    contract = in_namespace(contract, survey.namespace)
     for group in contract.teleop_groups:
         topic = survey.topic(group.topic)
         for dimension, said in zip(group.dimensions, group.names_in_messages, strict=True):

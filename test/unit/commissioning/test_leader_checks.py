@@ -12,6 +12,7 @@ from vla_adapter_ros.dataset.quality.findings import Level
 
 CONTRACT = read_contract("franka_sim")  # gripper: open 1, closed 0
 NAMES = CONTRACT.action_names
+TOPIC = f"/left/{CONTRACT.teleop.topic}"  # as a graph calls it
 
 
 def findings(*gripper: float, arm: tuple[float, ...] = (0.0, 0.4)) -> dict[str, tuple[Level, str]]:
@@ -19,7 +20,7 @@ def findings(*gripper: float, arm: tuple[float, ...] = (0.0, 0.4)) -> dict[str, 
     record = TopicRecord()
     for n, value in enumerate(gripper):
         record.add_values(NAMES, [arm[n % len(arm)]] * 7 + [value])
-    survey = GraphSurvey(15.0, {CONTRACT.teleop.topic: record.summary((), ())})
+    survey = GraphSurvey(15.0, {TOPIC: record.summary((), ())}, namespace="/left")
     results = Results()
     check_leader(CONTRACT, survey, results)
     return {result.subject.rpartition(".")[2]: (result.level, result.line) for result in results}
@@ -49,7 +50,7 @@ def test_every_joint_is_told_with_its_range():
     assert set(found) == set(NAMES)
     assert found["fr3_joint1"] == (
         Level.PASS,
-        f"pass  action.dimensions.fr3_joint1: fr3_joint1 on {CONTRACT.teleop.topic} moved from 0 to 0.4",
+        f"pass  action.dimensions.fr3_joint1: fr3_joint1 on {TOPIC} moved from 0 to 0.4",
     )
 
 
