@@ -36,6 +36,6 @@ def named_checkpoint(name: str | Path) -> Path | None:
     """Folder of the checkpoint of this name that ships; None: none does, or a folder here is called so."""
     text = str(name)
     folder = checkpoints_folder() / text
-    if not text or "/" in text or text.startswith(".") or os.path.exists(expand(text)) or not folder.is_dir():
+    if not text or "/" in text or text.startswith(".") or os.path.exists(expand(text)):
         return None
-    return folder
+    return folder if os.path.isdir(folder) else None
