@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from vla_adapter_ros.contract import checkpoints_folder, read_contract
+from vla_adapter_ros.contract import read_contract
 from vla_adapter_ros.errors import ChunkError, DatasetError
 from vla_adapter_ros.evaluation.policy_loop import run_policy
 from vla_adapter_ros.simulation.cube_instructions import INSTRUCTIONS, cube_instruction
@@ -126,8 +126,7 @@ def record_stream(
     from vla_adapter_ros.model import VlaAdapterPolicy
 
     description = read_contract(contract)
-    shipped = checkpoints_folder() / checkpoint
-    policy = VlaAdapterPolicy.from_pretrained(shipped if shipped.is_dir() else checkpoint)
+    policy = VlaAdapterPolicy.from_pretrained(checkpoint)
     robot = SimulatedRobot(description, renderer)
     recorded = []
     for number in range(episodes):

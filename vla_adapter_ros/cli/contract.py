@@ -82,7 +82,7 @@ def add_contract_command(commands: Any) -> None:
     show.add_argument("--live", action="store_true", help="also what the running robot says of it")
     show.add_argument("--output", type=output_file, help="page to write; default: out/contract/NAME.html")
     _add_survey(show)
-    show.set_defaults(run=_show)
+    show.set_defaults(run=_show, move_leader=False)
 
 
 def _add_survey(parser: argparse.ArgumentParser) -> None:
@@ -183,11 +183,11 @@ def _look(options: argparse.Namespace) -> tuple[Contract, Description, Results]:
     from vla_adapter_ros.contract.read import contract_path
 
     contract = read_contract(options.contract)
-    moved = getattr(options, "move_leader", False)
+    moved = options.move_leader
     if moved:
-        options.seconds = options.seconds or _MOVE_S
         print(f"Now {HOW_TO_MOVE}.", file=sys.stderr, flush=True)
-    survey = _survey(options, expected_topics(contract)) if options.live else None
+    usual_s = _MOVE_S if moved else _LISTEN_S
+    survey = _survey(options, expected_topics(contract), usual_s) if options.live else None
     heard = survey.robot_description if survey is not None else ""
     description = find_description(options.urdf, contract, heard, listened=options.live)
     results = Results(check_contract(contract, description.urdf, description.why))
@@ -199,9 +199,11 @@ def _look(options: argparse.Namespace) -> tuple[Contract, Description, Results]:
     return contract, description, results
 
 
-def _survey(options: argparse.Namespace, expected: Sequence[str] = ()) -> GraphSurvey:
+def _survey(
+    options: argparse.Namespace, expected: Sequence[str] = (), usual_s: float = _LISTEN_S
+) -> GraphSurvey:
     from vla_adapter_ros.nodes.graph_survey import survey_graph
 
-    seconds = options.seconds or _LISTEN_S
+    seconds = options.seconds or usual_s
     print(f"Listening to the graph for {seconds:g} s ...", file=sys.stderr, flush=True)
     return survey_graph(seconds, options.namespace or "", expected)

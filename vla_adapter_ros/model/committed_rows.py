@@ -21,4 +21,4 @@ def told_rows(rows: np.ndarray, known: np.ndarray) -> np.ndarray:
     """
     marks = known[..., None].astype(np.float32)
     told = np.concatenate([np.where(known[..., None], rows, np.float32(0)), marks], axis=-1)
-    return told.reshape(*told.shape[:-2], -1).astype(np.float32)
+    return told.reshape(*told.shape[:-2], -1)

@@ -129,7 +129,7 @@ class DelayMeasurement:
         self.step: Step = plan_step(here, size, contract.limits[self.joint])
         """The first step; the second leads back."""
 
-    def run(self, repeats: int, report: Callable[[str, Estimate], None]) -> list[Estimate]:
+    def run(self, repeats: int, report: Callable[[str, Estimate], None]) -> None:
         """Move there and back, `repeats` times; the arm ends where it was.
 
         Args:
@@ -141,17 +141,15 @@ class DelayMeasurement:
             CommandError: the joint did not follow.
         """
         self._require_ready()
-        start, found = self._commands[-1][1].copy(), []
+        start = self._commands[-1][1].copy()
         self._instructed = self._now()
         try:
             for number in range(2 * repeats):
                 there = number % 2 == 0
-                found.append(self._measure_step(start, there, first=number == 0))
-                report("there" if there else "back", found[-1])
+                report("there" if there else "back", self._measure_step(start, there, first=number == 0))
         finally:
             self._send(np.zeros((0, len(start))))
             self._chunks.wait_for_all_acked(Duration(seconds=ANSWER_S))
-        return found
 
     def _measure_step(self, start: np.ndarray, there: bool, first: bool) -> Estimate:
         """Send one step, wait until it is over, and compare."""
