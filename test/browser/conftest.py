@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import time
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -29,6 +31,18 @@ def chromium():
         yield browser
 
 
+class OperatorsTime:
+    """Holds the lock step back where simulated time would run faster than an operator can act."""
+
+    def __init__(self) -> None:
+        self._next = 0.0
+
+    def __call__(self, stream: str, message: Any) -> None:
+        if stream == "scene":
+            time.sleep(max(0.0, self._next - time.monotonic()))
+            self._next = time.monotonic() + 0.1  # a scene comes with each image, ten times a second
+
+
 @pytest.fixture(scope="session")
 def robot(tmp_path_factory):
     """The simulated Franka with its policy, a recorder and a console; `robot.url` is the console's."""
@@ -50,6 +64,7 @@ def robot(tmp_path_factory):
             node.parameters["port"] = port
     with GraphRunner(nodes, folder / "logs") as graph:
         with GraphClient(shipped, graph.check_alive) as client:
+            client.on_message = OperatorsTime()
             client.url, client.dataset = f"http://localhost:{port}/", Path(folder / "recorded")
             yield client
 

@@ -35,15 +35,29 @@ def test_the_named_cube_is_lifted_also_if_another_is_named_in_motion(page, robot
     page.wait(lambda: page.text(".speed") == "Speed 100%")
     page.wait(lambda: robot.lifted != "")
     assert robot.lifted == "red"
-    assert page.page.locator(".cameras img").evaluate_all("all => all.every(i => i.naturalWidth === 112)")
+    pictures = page.page.locator(".cameras img")  # one that just arrives has no width yet
+    page.wait(lambda: pictures.evaluate_all("all => all.every(i => i.naturalWidth === 112)"))
     page.press("Hold")
     page.wait(lambda: page.state == "holding")
+
+
+def test_a_page_that_is_opened_later_shows_the_speed_on_its_slider(page, open_page):
+    set_speed(page, -3)
+    page.wait(lambda: page.text(".speed") == "Speed 70%")
+    other = open_page()
+    other.wait(lambda: slider_value(other) == "0.7")
+    set_speed(page, 3)
+    other.wait(lambda: slider_value(other) == "1")
+
+
+def slider_value(page) -> str:
+    return page.page.locator(".speed .q-slider").get_attribute("aria-valuenow")
 
 
 def set_speed(page, steps: int):
     """Press an arrow key on the slider so often: 9 steps from one end to the other."""
     slider = page.page.locator(".speed .q-slider__track-container")
-    for _ in range(abs(steps)):
+    for _ in range(abs(steps)):  # faster than the page sends what it shows
         slider.press("ArrowRight" if steps > 0 else "ArrowLeft")
 
 

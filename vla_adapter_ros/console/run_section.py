@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
+import time
 from functools import partial
 from typing import TYPE_CHECKING
 
 from nicegui import ui
+from nicegui.events import GenericEventArguments, ValueChangeEventArguments
 from starlette.concurrency import run_in_threadpool
 
 from vla_adapter_ros.choices import FASTEST, SLOWEST
@@ -35,7 +37,8 @@ class RunSection:
     def __init__(self, page: Page) -> None:
         self._page, console = page, page.console
         self._known: tuple[str, ...] = ()
-        self._setting = False
+        self._setting, self._speed_touched = False, -math.inf
+        self._wanted_speed = self._known_speed = FASTEST
         with ui.element("div").classes("run"):
             Cameras(console.hub.cameras)
             with ui.element("div").classes("wants"):
@@ -72,6 +75,9 @@ class RunSection:
         self._streams.fill([(s.name, f"{s.rate_hz:.1f} Hz", _age(s.age_s)) for s in view.streams])
         self._nodes.fill(list(view.nodes.items()))
         self._speed_shown.set_text(f"Speed {view.speed:.0%}")
+        if time.monotonic() - self._speed_touched > 3.0:  # not while the operator moves it
+            self._known_speed = round(view.speed, 2)
+            self._speed.set_value(self._known_speed)
         known = tuple(await run_in_threadpool(self._page.console.sentences))
         if known != self._known:
             self._known = known
@@ -99,7 +105,8 @@ class RunSection:
         with ui.element("div").classes("speed"):
             self._speed_shown = ui.label("Speed")
             self._speed = (
-                ui.slider(min=SLOWEST, max=FASTEST, step=0.1, value=FASTEST)
+                _Slider(min=SLOWEST, max=FASTEST, step=0.1, value=FASTEST)
+                .on_value_change(self._touch_speed)
                 .on("change", self._set_speed)
                 .props('aria-label="Speed of the policy\'s motion"')
             )
@@ -122,16 +129,29 @@ class RunSection:
     async def _save_capsule(self) -> None:
         await self._page.command(self._page.console.robot.save_capsule)
 
-    async def _set_speed(self) -> None:
+    def _touch_speed(self, moved: ValueChangeEventArguments[float | None]) -> None:
+        if moved.value != self._known_speed:
+            self._speed_touched = time.monotonic()
+
+    async def _set_speed(self, moved: GenericEventArguments) -> None:
+        # The slider's own value may be older: it is sent at most every 50 ms, and after this event.
+        self._speed_touched = time.monotonic()
+        self._wanted_speed = float(moved.args)
         if self._setting:  # the one that runs goes on until the newest is set
             return
         self._setting, done = True, math.nan
         try:
-            while (speed := float(self._speed.value)) != done:
+            while (speed := self._wanted_speed) != done:
                 await self._page.command(partial(self._page.console.robot.set_speed, speed))
                 done = speed
         finally:
             self._setting = False
+
+
+class _Slider(ui.slider):
+    """One that the page itself moves: values that come back from here later would undo newer steps."""
+
+    LOOPBACK = False
 
 
 def _why(view: RobotView) -> str:
