@@ -31,16 +31,20 @@ def chromium():
         yield browser
 
 
-class OperatorsTime:
-    """Holds the lock step back where simulated time would run faster than an operator can act."""
+class LockStepTime:
+    """Holds the lock step back: a scene comes with each image, ten times a simulated second.
+
+    Attributes:
+        scene_s: Wall time that a scene lasts at least [s].
+    """
 
     def __init__(self) -> None:
-        self._next = 0.0
+        self.scene_s, self._next = 0.0, 0.0
 
     def __call__(self, stream: str, message: Any) -> None:
         if stream == "scene":
             time.sleep(max(0.0, self._next - time.monotonic()))
-            self._next = time.monotonic() + 0.1  # a scene comes with each image, ten times a second
+            self._next = time.monotonic() + self.scene_s
 
 
 @pytest.fixture(scope="session")
@@ -64,7 +68,7 @@ def robot(tmp_path_factory):
             node.parameters["port"] = port
     with GraphRunner(nodes, folder / "logs") as graph:
         with GraphClient(shipped, graph.check_alive) as client:
-            client.on_message = OperatorsTime()
+            client.on_message = client.time = LockStepTime()
             client.url, client.dataset = f"http://localhost:{port}/", Path(folder / "recorded")
             yield client
 
