@@ -28,7 +28,7 @@ def test_the_named_cube_is_lifted_also_if_another_is_named_in_motion(page, robot
     red, blue = (cube_instruction(color, 0) for color in ("red", "blue"))
     set_speed(page, -9)
     page.wait(lambda: page.text(".speed") == "Speed 10%")
-    robot.time.scene_s = 0.5  # simulated time runs ahead of an operator otherwise: the hand is at the blue cube
+    robot.time.scene_s = 0.5  # else the hand is at the blue cube before the operator speaks again
     page.instruct(blue)
     page.wait(lambda: page.state == "running")
     page.instruct(red)
