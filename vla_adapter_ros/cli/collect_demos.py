@@ -19,8 +19,10 @@ from vla_adapter_ros.simulation.cube_instructions import INSTRUCTIONS, cube_inst
 from vla_adapter_ros.srv import Demonstrate, StartEpisode
 from vla_adapter_ros.untrusted import read_json
 
-DISTURBANCES_M = (0.0, 0.012, 0.024)
-"""Of the tool, in turn: as far as policies trained on smaller pushes were seen to stray, 1 to 3 cm."""
+DISTURBANCES_M = (0.0, 0.008, 0.012)
+"""Pushes on the tool, in turn: the arm recovers from these without breaking its limits."""
+SLIPS_PER_S = (0.0, 0.4, 0.4)
+"""How often the gripper shuts beside the cube, in turn: policies that did so once opened and shut again."""
 LONGEST_S = 8.0
 AFTER_LIFT_S = 0.3
 
@@ -45,7 +47,7 @@ def collect_demonstrations(
     """Record `episodes` successful demonstrations, each on a scene of its own.
 
     Each names one of the three cubes on the table; the arm is pushed about at
-    random in two of three, so that recoveries are in the data. Tries in which
+    random in two of three, and its gripper slips shut, so that recoveries are in the data. Tries in which
     the expert fails are discarded.
 
     Args:
@@ -79,7 +81,7 @@ def collect_demonstrations(
             objects = client.reset(first + number)
             target = objects[number % len(objects)]
             text = cube_instruction(target, number % len(INSTRUCTIONS))
-            if _demonstrate(client, target, text, DISTURBANCES_M[number % 3], first + number):
+            if _demonstrate(client, target, text, first + number, number % 3):
                 saved += 1
                 (dataset / SCENES).write_text(json.dumps({"next_seed": first + number + 1}) + "\n")
                 progress.advance(bar)
@@ -115,12 +117,14 @@ def first_scene(dataset: Path, seed: int | None) -> int:
     return free if seed is None else seed
 
 
-def _demonstrate(client: GraphClient, target: str, text: str, disturbance: float, seed: int) -> bool:
-    """Record one demonstration; True if it was saved."""
+def _demonstrate(client: GraphClient, target: str, text: str, seed: int, kind: int) -> bool:
+    """Record one demonstration, disturbed in one of three ways; True if it was saved."""
     answer = client.call("recorder_node/start_episode", StartEpisode.Request(instruction=text))
     if not answer.accepted:
         raise ServiceError(f"recorder refused to start: {answer.message}")
-    request = Demonstrate.Request(target=target, disturbance=disturbance, seed=seed)
+    request = Demonstrate.Request(
+        target=target, disturbance=DISTURBANCES_M[kind], slips=SLIPS_PER_S[kind], seed=seed
+    )
     if not (answer := client.call("simulator/demonstrate", request)).accepted:
         raise ServiceError(f"expert refused: {answer.message}")
     end = client.now + LONGEST_S

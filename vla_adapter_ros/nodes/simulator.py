@@ -272,7 +272,8 @@ class ConfiguredSimulator(Configured[SimulatorParameters]):
         try:
             with self._lock:
                 self._expert = PickExpert(self._robot, request.target) if request.target else None
-                self._robot.set_disturbance(request.disturbance if request.target else 0.0, request.seed)
+                on = bool(request.target)
+                self._robot.set_disturbance(on * request.disturbance, request.seed, on * request.slips)
             response.accepted = True
             response.message = f"picking up {request.target}" if request.target else "let go"
         except VlaAdapterError as error:

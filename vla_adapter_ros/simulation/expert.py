@@ -104,7 +104,8 @@ class PickExpert:
         command = self._still.copy()
         hand = self._opened if self._phase == "approach" else self._closed
         command[self._gripper_column] = hand
-        lead = self._motion.lead(t, np.zeros(3) if self.done else self._goal(tool, cube) - tool)
+        opened = opening > self._gripper.closing
+        lead = self._motion.lead(t, np.zeros(3) if self.done else self._goal(tool, cube, opened) - tool)
         wanted = np.append(self._wanted_joints(tool + lead), [hand] * len(self._hand))
         command[[*self._columns, *[self._gripper_column] * len(self._hand)]] = self._motion.follow(wanted)
         return command
@@ -136,7 +137,8 @@ class PickExpert:
     def _switch(self, t: float, tool: np.ndarray, cube: np.ndarray, opening: float, speed: float) -> None:
         across = float(np.linalg.norm(cube[:2] - tool[:2]))
         if self._phase == "approach":
-            if across < _CLOSE_WITHIN_M and tool[2] < self._area.grasp_z + 0.012:
+            near = across < _CLOSE_WITHIN_M and tool[2] < self._area.grasp_z + 0.012
+            if near and opening > self._gripper.closing:
                 self._phase, self._since = "close", t
                 self._grasp = np.array([cube[0], cube[1], self._area.grasp_z])
         elif self._phase == "close":
@@ -150,8 +152,8 @@ class PickExpert:
             elif self._robot.lifted() == self._target and tool[2] > self._area.lift_z - 0.01:
                 self._phase = "done"
 
-    def _goal(self, tool: np.ndarray, cube: np.ndarray) -> np.ndarray:
-        """Where the tool shall be one lead time from now (3,) [m]."""
+    def _goal(self, tool: np.ndarray, cube: np.ndarray, opened: bool) -> np.ndarray:
+        """Where the tool shall be one lead time from now (3,) [m]; shut fingers open above the cube."""
         step, area = self._area.step * self._per_lead, self._area
         if self._phase == "close":
             return _toward(tool, self._grasp, step)
@@ -159,7 +161,7 @@ class PickExpert:
             wanted = np.array([self._grasp[0], self._grasp[1], area.lift_z])
             return _toward(tool, wanted, step * _LIFT_STEP_FRACTION)
         across = float(np.linalg.norm(cube[:2] - tool[:2]))
-        height = float(np.interp(across, _FUNNEL_M, _FUNNEL_HEIGHT))
+        height = float(np.interp(across, _FUNNEL_M, _FUNNEL_HEIGHT)) if opened else 1.0
         height = area.grasp_z + height * (area.travel_z - area.grasp_z)
         return _toward(tool, np.array([cube[0], cube[1], height]), step)
 

@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike
 
 from vla_adapter_ros.contract import Contract
 from vla_adapter_ros.errors import SimulationError
-from vla_adapter_ros.simulation.disturbance import MAX_AMPLITUDE_M, Disturbance
+from vla_adapter_ros.simulation.disturbance import MAX_AMPLITUDE_M, MAX_SLIPS_PER_S, Disturbance
 from vla_adapter_ros.simulation.drivers import ArmDrivers, DriverSettings
 from vla_adapter_ros.simulation.forward_controllers import ForwardPositionController
 from vla_adapter_ros.simulation.mjcf import TIME_STEP_S
@@ -211,19 +211,23 @@ class SimulatedRobot:
         driver = self._gripper_drivers[self._gripper_numbers[gripper]]
         driver.accept_trajectory(names, start, times, positions, now=self.time)
 
-    def set_disturbance(self, amplitude_m: float, seed: int) -> None:
-        """Push the arms about at random while all grippers are open, until the next reset.
+    def set_disturbance(self, amplitude_m: float, seed: int, slips_per_s: float = 0.0) -> None:
+        """Push the arms about and shut the grippers at random while all are told to be open, until a reset.
 
         Args:
             amplitude_m: Largest offset per axis [m], 0 (off) to 0.03.
             seed: Source of chance.
+            slips_per_s: How often the grippers shut for a moment [1/s], 0 to 2.
 
         Raises:
-            SimulationError: an amplitude that is not allowed.
+            SimulationError: an amplitude or a rate that is not allowed.
         """
         if not 0.0 <= amplitude_m <= MAX_AMPLITUDE_M:
             raise SimulationError(f"disturbance {amplitude_m} m: allowed is 0 to {MAX_AMPLITUDE_M} m")
-        self._disturbance = Disturbance(amplitude_m, seed, self.time) if amplitude_m > 0 else None
+        if not 0.0 <= slips_per_s <= MAX_SLIPS_PER_S:
+            raise SimulationError(f"{slips_per_s} slips per second: allowed is 0 to {MAX_SLIPS_PER_S}")
+        wanted = amplitude_m > 0 or slips_per_s > 0
+        self._disturbance = Disturbance(amplitude_m, seed, self.time, slips_per_s) if wanted else None
 
     def advance(self, dt: float = 0.01) -> None:
         """Let time pass; the set-points follow the trajectory at every physics step.
@@ -245,7 +249,10 @@ class SimulatedRobot:
             grippers = self._gripper_commands()
             if disturbance is not None and map_to_joints is not None:
                 openings = [g.opening(p) for g, p in zip(self.model.grippers, grippers, strict=True)]
-                offset, speed = disturbance.offset(self.time, min(openings) > _OPEN)
+                opened = min(openings) > _OPEN
+                offset, speed = disturbance.offset(self.time, opened)
+                if disturbance.slips(self.time, opened):
+                    grippers = np.array([g.clip(g.closed_position) for g in self.model.grippers])
                 position, velocity = position + map_to_joints @ offset, velocity + map_to_joints @ speed
             self.world.advance(position, velocity, grippers, step)
             self._steps += 1

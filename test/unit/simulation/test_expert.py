@@ -44,15 +44,20 @@ def demonstrate(
     return expert, commands
 
 
+SLOW = ((0.0, 0.0, 10, 10), (0.008, 0.0, 10, 9), (0.012, 0.4, 20, 19))
+
+
 @pytest.mark.parametrize(
-    ("amplitude", "scenes", "needed"),
-    [(0.0, 4, 4), *(pytest.param(*case, marks=pytest.mark.slow) for case in ((0.0, 10, 10), (0.008, 10, 9)))],
+    ("amplitude", "slips", "scenes", "needed"),
+    [(0.0, 0.0, 4, 4), *(pytest.param(*case, marks=pytest.mark.slow) for case in SLOW)],
 )
-def test_it_picks_the_named_cube(robot: SimulatedRobot, amplitude: float, scenes: int, needed: int) -> None:
+def test_it_picks_the_named_cube(
+    robot: SimulatedRobot, amplitude: float, slips: float, scenes: int, needed: int
+) -> None:
     picked = 0
     for seed in range(200, 200 + scenes):
         scene = robot.reset(seed)
-        robot.set_disturbance(amplitude, seed)
+        robot.set_disturbance(amplitude, seed, slips)
         color = scene.colors[seed % 3]
         expert, _ = demonstrate(robot, color)
         picked += expert.done and robot.lifted() == color

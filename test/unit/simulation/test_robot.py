@@ -9,6 +9,7 @@ from vla_adapter_ros.contract import read_contract
 from vla_adapter_ros.errors import SimulationError
 from vla_adapter_ros.simulation.disturbance import Disturbance
 from vla_adapter_ros.simulation.robot import SimulatedRobot
+from vla_adapter_ros.simulation.robot_models import FR3
 from vla_adapter_ros.simulation.trajectory_controller import TrajectoryError
 
 CONTRACT = read_contract("franka_sim")
@@ -74,6 +75,8 @@ def test_bad_commands_are_refused(robot: SimulatedRobot) -> None:
         robot.advance(0.0015)
     with pytest.raises(SimulationError, match="allowed is 0 to"):
         robot.set_disturbance(0.5, 0)
+    with pytest.raises(SimulationError, match="slips per second: allowed is 0 to"):
+        robot.set_disturbance(0.0, 0, slips_per_s=-1.0)
     robot.accept_gripper(7.0)
     assert robot.gripper_command() == 0.04
 
@@ -110,6 +113,19 @@ def test_pushes_move_an_open_hand_and_leave_a_closed_one_alone(robot: SimulatedR
 
     assert 0.005 < spread(closed=False) < 0.02
     assert spread(closed=True) < 0.001
+
+
+def test_an_open_hand_slips_shut_for_moments_and_is_told_to_be_open(robot: SimulatedRobot) -> None:
+    robot.reset(3)
+    robot.set_disturbance(0.0, 1, slips_per_s=0.5)
+    opened = []
+    for _ in range(200):
+        robot.advance(0.05)
+        assert robot.gripper_command() == 0.04
+        opened.append(FR3.grippers[0].opening(float(robot.world.gripper_positions()[0])))
+    assert 0.5 < np.mean(np.array(opened) > 0.9) < 0.98
+    shut = np.array(opened) < 0.2
+    assert 2 <= np.sum(shut[1:] & ~shut[:-1]) <= 9
 
 
 def test_offsets_are_smooth_and_bounded() -> None:
