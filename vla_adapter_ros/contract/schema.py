@@ -5,8 +5,9 @@ Units are SI and radians, axes follow REP 103. Pydantic checks every value.
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, TypeVar
 
+import numpy as np
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
@@ -32,6 +33,8 @@ TOOL_COLUMNS = ("x", "y", "z", "rx", "ry", "rz")
 """Columns of the ee spaces: translation [m] and rotation vector (axis times angle) [rad]."""
 JERK_PER_ACCELERATION = 30.0
 """Jerk limit where none is given, as a multiple of the acceleration limit [1/s]."""
+
+Opening = TypeVar("Opening", float, np.ndarray)
 
 
 @dataclass(frozen=True, config=CHECKED)
@@ -148,6 +151,15 @@ class Gripper:
     """binary: how far around the middle nothing switches, as a fraction of open to closed."""
     min_dwell_s: NotNegative = 0.0
     """binary: shortest time between two switches [s]."""
+
+    def opening(self, position: Opening) -> Opening:
+        """How far open a position of the joint is [rad or m]: 0 closed, 1 open; 0 where both are the same."""
+        stroke = self.open_position - self.closed_position
+        return (position - self.closed_position) / stroke if stroke else 0.0 * position
+
+    def value(self, opening: Opening) -> Opening:
+        """The value of the dimension that asks for an opening: 0 closed, 1 open."""
+        return self.closed + opening * (self.open - self.closed)
 
 
 @dataclass(frozen=True, config=CHECKED)

@@ -32,9 +32,7 @@ def committed_rows(
     for place, gripper, told in zip(
         contract.gripper_places, contract.grippers, motion.grippers.T, strict=False
     ):
-        span = gripper.open_position - gripper.closed_position
-        fraction = (told[newest] - gripper.closed_position) / span
-        rows[:, place] = gripper.closed + fraction * (gripper.open - gripper.closed)
+        rows[:, place] = gripper.value(gripper.opening(told[newest]))
     return rows
 
 

@@ -131,8 +131,7 @@ class NextState:
 
 def _told(gripper: Gripper, position: float) -> float:
     """The value of an action that asks for a position of a gripper's joint [m or rad]."""
-    stroke = gripper.open_position - gripper.closed_position
-    opening = (position - gripper.closed_position) / stroke if stroke else 0.0
-    binary = gripper.mode is GripperMode.BINARY
-    fraction = float(opening > 0.5) if binary else float(np.clip(opening, 0.0, 1.0))
-    return gripper.closed + fraction * (gripper.open - gripper.closed)
+    opening = gripper.opening(position)
+    if gripper.mode is GripperMode.BINARY:
+        return gripper.value(float(opening > 0.5))
+    return gripper.value(float(np.clip(opening, 0.0, 1.0)))

@@ -175,9 +175,7 @@ def action_of_joints(contract: Contract, measured: Mapping[str, float]) -> list[
     values = []
     for dimension, joint in zip(contract.action.dimensions, contract.action_joints, strict=True):
         if (gripper := grippers.get(dimension.name)) is not None:
-            stroke = gripper.open_position - gripper.closed_position
-            opened = (measured.get(gripper.joint, math.nan) - gripper.closed_position) / stroke
-            values.append(gripper.closed + opened * (gripper.open - gripper.closed))
+            values.append(gripper.value(gripper.opening(measured.get(gripper.joint, math.nan))))
         elif contract.action.space.is_delta:
             values.append(math.nan)
         else:
