@@ -107,6 +107,18 @@ class Contract:
         return tuple(dimension.name for dimension in self.state)
 
     @property
+    def foreseen_state(self) -> tuple[bool, ...]:
+        """Which proprioception values (S,) follow from the arm's motion: its joints and the tool's pose.
+
+        Of a later state these are known ahead. Others, such as a gripper's or a force, are as measured last.
+        """
+        arm, pose = set(self.arm_joints), ("position.", "orientation.")
+        return tuple(
+            joint in arm and d.field in ("position", "velocity") if joint else d.field.startswith(pose)
+            for d, joint in zip(self.state, self.state_joints, strict=True)
+        )
+
+    @property
     def state_joints(self) -> tuple[str, ...]:
         """What the contract calls the joint of each proprioception value (S,); empty on pose topics."""
         positions = {(d.topic, d.joint): d.name for d in self.state if d.joint and d.field == "position"}

@@ -24,11 +24,12 @@ def committed_rows(
         count: How many rows.
     """
     rows = resting_rows(contract, motion.positions[-1], grippers, count)
-    times = begins + np.arange(count) / contract.rate_hz
-    reached = times + contract.command.command_delay_s
+    reached = begins + np.arange(count) / contract.rate_hz + contract.command.command_delay_s
     for place, column in zip(contract.arm_places, motion.positions.T, strict=True):
         rows[:, place] = np.interp(reached, motion.times, column)
-    newest = np.clip(np.searchsorted(motion.times, times + 1e-9, side="right") - 1, 0, len(motion.times) - 1)
+    newest = np.clip(
+        np.searchsorted(motion.times, reached + 1e-9, side="right") - 1, 0, len(motion.times) - 1
+    )
     for place, gripper, told in zip(
         contract.gripper_places, contract.grippers, motion.grippers.T, strict=False
     ):

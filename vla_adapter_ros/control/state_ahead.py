@@ -12,14 +12,15 @@ from vla_adapter_ros.control.rotation import Pose, quaternion, quaternion_vector
 class StateAhead:
     """Puts later joints into a state: their positions and velocities, and where the tool is then.
 
-    Grippers, efforts, wrenches and twists stay as they were measured.
+    Grippers, efforts, wrenches and twists stay as they were measured: see `Contract.foreseen_state`.
 
     Args:
         contract: The robot's.
     """
 
     def __init__(self, contract: Contract) -> None:
-        places = {(d.joint, d.field): n for n, d in enumerate(contract.state) if d.joint}
+        named = zip(contract.state, contract.state_joints, strict=True)
+        places = {(joint, d.field): n for n, (d, joint) in enumerate(named) if joint}
         self._positions = {joint: places.get((joint, "position")) for joint in contract.arm_joints}
         self._velocities = {joint: places.get((joint, "velocity")) for joint in contract.arm_joints}
         poses = {

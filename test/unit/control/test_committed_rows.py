@@ -12,17 +12,17 @@ CONTRACT = read_contract("franka_sim")  # 10 Hz; a command is reached 0.1 s late
 
 
 def motion(until: float) -> MotionAhead:
-    """Joint n is at (n + 1) * t; the gripper closes at 5.15 s."""
+    """Joint n is at (n + 1) * t; the gripper is told to close at 5.25 s."""
     times = np.arange(5.0, until + 1e-9, 0.01)
     positions = times[:, None] * np.arange(1, 8)
-    return MotionAhead(times, positions, np.ones_like(positions), np.where(times < 5.15, 0.04, 0.0)[:, None])
+    return MotionAhead(times, positions, np.ones_like(positions), np.where(times < 5.25, 0.04, 0.0)[:, None])
 
 
 def test_a_row_is_what_brings_the_arm_where_it_will_be():
     rows = committed_rows(CONTRACT, motion(6.0), [0.04], 5.0, 3)
     reached = np.array([5.1, 5.2, 5.3])
     np.testing.assert_allclose(rows[:, :7], reached[:, None] * np.arange(1, 8), atol=1e-9)
-    np.testing.assert_allclose(rows[:, 7], [1.0, 1.0, 0.0])  # as told at the row's own time
+    np.testing.assert_allclose(rows[:, 7], [1.0, 1.0, 0.0])  # a gripper is told when the arm gets there
 
 
 def test_beyond_what_is_known_the_arm_is_taken_to_stay():

@@ -57,6 +57,7 @@ def test_it_is_what_would_be_measured_there(make):
     state = measured(contract, kinematics, HERE, 0.1)
     before = state.copy()
     seen = ahead.move(state, THERE, np.full(7, 0.4), kinematics)
+    assert tuple(seen != before) == contract.foreseen_state  # as a training takes from the later row
     expected = measured(contract, kinematics, THERE, 0.4)
     turned = [n for n, d in enumerate(contract.state) if d.field.startswith("orientation.")]
     if turned and seen[turned] @ expected[turned] < 0:

@@ -92,6 +92,7 @@ class BatchMaker:
         self._samples, self._settings, self._horizon = samples, settings, policy.config.chunk
         self._cameras, self._most_delay = policy.config.num_images, policy.config.max_delay_rows
         self._told = policy.config.committed_rows
+        self._foreseen = np.array(samples.contract.foreseen_state)
         used = np.unique(samples.task).tolist()
         policy.tokenize([samples.tasks[n] for n in used])  # none is empty or too long
         self._ids = {n: policy.tokenizer.ids(samples.tasks[n]) for n in used}
@@ -133,6 +134,7 @@ class BatchMaker:
             counts[:] = True
         waypoints = int((samples.waypoint[rows] >= 0).sum())
         rows, later, valid = rows[part], later[part], counts[part]
+        state = np.where(self._foreseen, self._state[later], self._state[rows])
         ids = [self._ids[task] for task in samples.task[rows].tolist()]
         length = max(map(len, ids))
         ahead = samples.waypoint[rows]
@@ -142,7 +144,7 @@ class BatchMaker:
             draws={name: values[part].numpy() for name, values in draws.items()},
             ids=np.array([[self._pad] * (length - len(row)) + row for row in ids], dtype=np.int64),
             mask=np.array([[0] * (length - len(row)) + [1] * len(row) for row in ids], dtype=np.int64),
-            proprio=np.concatenate([self._state[later] + noise, told], axis=1),
+            proprio=np.concatenate([state + noise, told], axis=1),
             target=self._action[after],
             valid=valid,
             waypoint=self._state[ahead],
