@@ -12,6 +12,7 @@ from vla_adapter_ros.control.core_state import CoreState, restore
 from vla_adapter_ros.control.kinematics import ArmKinematics
 
 _MEASURED_EVERY = 5  # ticks: often enough for every timeout, and a third of the time saved
+_EXACT_S = 1e-6  # rounding of times
 
 
 @dataclass(frozen=True)
@@ -29,6 +30,14 @@ class MotionAhead:
     positions: np.ndarray
     velocities: np.ndarray
     grippers: np.ndarray
+
+    def at(self, time: float) -> tuple[np.ndarray, np.ndarray] | None:
+        """Positions and velocities (J,) each at `time` [s]; None beyond what is known."""
+        if not self.times[0] - _EXACT_S <= time <= self.times[-1] + _EXACT_S:
+            return None
+        parts = (self.positions, self.velocities)
+        position, velocity = (np.array([np.interp(time, self.times, c) for c in part.T]) for part in parts)
+        return position, velocity
 
 
 class LookAhead:

@@ -247,8 +247,9 @@ def _look_ahead(
     grippers = [joints[gripper.joint] for gripper in contract.grippers]
     if ahead is None:
         return measured_state(contract, robot), resting_rows(contract, here, grippers, rows)
-    positions = [float(np.interp(now + delay_s, ahead.times, column)) for column in ahead.positions.T]
-    joints |= dict(zip(contract.arm_joints, positions, strict=True))
+    later = ahead.at(now + delay_s)
+    assert later is not None, "it was looked that far ahead"
+    joints |= dict(zip(contract.arm_joints, later[0].tolist(), strict=True))
     return state_of(contract, robot, joints), committed_rows(contract, ahead, grippers, now, rows)
 
 

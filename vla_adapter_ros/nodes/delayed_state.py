@@ -105,14 +105,9 @@ class DelayedState:
         if self._motion is None or self._motion[1] != chunk:
             return Late(frame.state, 0)
         motion = self._motion[0]
-        time = frame.stamp + rows / contract.rate_hz
-        if not motion.times[0] <= time <= motion.times[-1]:
+        if (later := motion.at(frame.stamp + rows / contract.rate_hz)) is None:
             return Late(frame.state, 0)
-        positions, velocities = (
-            np.array([np.interp(time, motion.times, column) for column in values.T])
-            for values in (motion.positions, motion.velocities)
-        )
-        state = self._ahead.move(frame.state, positions, velocities, self._kinematics)
+        state = self._ahead.move(frame.state, *later, self._kinematics)
         return Late(state, rows, committed_rows(contract, motion, grippers, frame.stamp, rows))
 
     def _on_motion(self, message: CommittedMotion) -> None:
