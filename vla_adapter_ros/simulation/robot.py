@@ -24,6 +24,7 @@ from vla_adapter_ros.simulation.trajectory_controller import Rows, TrajectoryCon
 from vla_adapter_ros.simulation.world import World
 
 _OPEN = 0.875  # a gripper that is told to open farther than this counts as open: only then come pushes
+_GRASPS_M = 0.03  # across and above: so near an object, shut fingers would hold it
 
 
 class SimulatedRobot:
@@ -251,7 +252,7 @@ class SimulatedRobot:
                 openings = [g.opening(p) for g, p in zip(self.model.grippers, grippers, strict=True)]
                 opened = min(openings) > _OPEN
                 offset, speed = disturbance.offset(self.time, opened)
-                if disturbance.slips(self.time, opened):
+                if disturbance.slips(self.time, opened and not self._around_object()):
                     grippers = np.array([g.clip(g.closed_position) for g in self.model.grippers])
                 position, velocity = position + map_to_joints @ offset, velocity + map_to_joints @ speed
             self.world.advance(position, velocity, grippers, step)
@@ -324,6 +325,15 @@ class SimulatedRobot:
         commands = np.array([driver.sample(self.time)[0][0] for driver in self._gripper_drivers])
         commands[self._driven_grippers] = self._drivers.sample(self.time)[0][len(self.model.joints) :]
         return np.array([g.clip(float(c)) for g, c in zip(self.model.grippers, commands, strict=True)])
+
+    def _around_object(self) -> bool:
+        """Whether a hand is so near an object that its fingers would grasp it."""
+        tools = [self.tool_pose(arm)[:3] for arm in range(len(self.model.arms))]
+        away = np.array([tool - place for tool in tools for place in self.object_positions().values()])
+        if not len(away):
+            return False
+        near = (np.linalg.norm(away[:, :2], axis=1) < _GRASPS_M) & (np.abs(away[:, 2]) < _GRASPS_M)
+        return bool(near.any())
 
     def _disturbance_map(self) -> np.ndarray | None:
         """Map (J, 3) from a tool offset [m] to joint offsets [rad] that keep the hands' orientation."""
