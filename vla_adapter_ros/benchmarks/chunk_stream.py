@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ import numpy as np
 
 from vla_adapter_ros.contract import read_contract
 from vla_adapter_ros.errors import ChunkError, DatasetError
+from vla_adapter_ros.evaluation.latency import Latency
 from vla_adapter_ros.evaluation.policy_loop import run_policy
 from vla_adapter_ros.simulation.cube_instructions import INSTRUCTIONS, cube_instruction
 from vla_adapter_ros.simulation.robot import SimulatedRobot
@@ -46,11 +47,14 @@ class ChunkStream:
         names: Columns of the rows (A,).
         rate_hz: Frames, and rows of a chunk, per second.
         episodes: What was recorded.
+        delay_rows: How many rows after its frame a chunk begins: a policy that was trained with delays
+            decides for then.
     """
 
     names: tuple[str, ...]
     rate_hz: float
     episodes: tuple[Episode, ...]
+    delay_rows: int = 0
 
     def shortened(self, episodes: int, frames: int) -> ChunkStream:
         """The first `frames` frames of the first `episodes` episodes."""
@@ -58,12 +62,16 @@ class ChunkStream:
             Episode(e.instruction, e.start, e.stamps[:frames], e.rows[:frames])
             for e in self.episodes[:episodes]
         )
-        return ChunkStream(self.names, self.rate_hz, tuple(cut))
+        return replace(self, episodes=tuple(cut))
 
 
 def save_stream(path: Path, stream: ChunkStream) -> None:
     """Write a stream as .npz; rows as float32."""
-    arrays: dict[str, Any] = {"names": np.array(stream.names), "rate_hz": np.array(stream.rate_hz)}
+    arrays: dict[str, Any] = {
+        "names": np.array(stream.names),
+        "rate_hz": np.array(stream.rate_hz),
+        "delay_rows": np.array(stream.delay_rows),
+    }
     for i, episode in enumerate(stream.episodes):
         arrays |= {
             f"{i}/instruction": np.array(episode.instruction),
@@ -93,7 +101,8 @@ def load_stream(path: Path = STREAM) -> ChunkStream:
                 )
                 for i in range(count)
             )
-            return ChunkStream(tuple(file["names"].tolist()), float(file["rate_hz"]), episodes)
+            delay_rows = int(file["delay_rows"]) if "delay_rows" in file.files else 0
+            return ChunkStream(tuple(file["names"].tolist()), float(file["rate_hz"]), episodes, delay_rows)
     except (OSError, ValueError, KeyError) as error:
         raise DatasetError(f"{path} is no recorded chunk stream: {error}") from error
 
@@ -104,19 +113,21 @@ def record_stream(
     checkpoint: str = "franka_sim_tiny",
     episodes: int = 6,
     seed: int = 500,
+    latency_s: float = 0.0,
     renderer: str = "auto",
     report: Callable[[str], None] = print,
 ) -> ChunkStream:
     """Let a policy drive the simulated arm and keep a chunk for every frame.
 
-    The arm follows every fourth of them through `MotionCore`, as the nodes do by default, and time
-    stands still while the policy thinks: the stream is free of latency.
+    The arm follows every fourth of them through `MotionCore`, as the nodes do by default. Without a latency
+    time stands still while the policy thinks.
 
     Args:
         contract: Robot contract, of a joint-position action.
         checkpoint: Name of a shipped checkpoint, or a directory.
         episodes: Scenes, each with another instruction.
         seed: Of the first scene.
+        latency_s: From an image to its chunk [s]; a policy that was trained with delays decides for then.
         renderer: See `render.choose_backend`.
         report: Called with one line per episode.
 
@@ -135,11 +146,11 @@ def record_stream(
         text = cube_instruction(target, number % len(INSTRUCTIONS))
         run = run_policy(
             description, robot, policy, text,
-            longest_s=LONGEST_S, after_lift_s=AFTER_LIFT_S, every_frame=True,
+            longest_s=LONGEST_S, latency=Latency(latency_s), after_lift_s=AFTER_LIFT_S, every_frame=True,
         )  # fmt: skip
         if run.refused:
             raise ChunkError(f"'{text}': {run.refused}")
         recorded.append(Episode(text, run.start, run.stamps, run.rows))
         report(f"'{text}': {len(run.stamps)} chunks, lifted: {run.lifted or 'nothing'}")
     robot.close()
-    return ChunkStream(description.action_names, description.rate_hz, tuple(recorded))
+    return ChunkStream(description.action_names, description.rate_hz, tuple(recorded), run.delay_rows)

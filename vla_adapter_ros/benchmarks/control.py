@@ -75,7 +75,7 @@ def run_control_benchmark(
         for name in methods:
             robot = free_arm(description)  # a new one, so that no figure depends on what else was asked for
             drives = [
-                drive_episode(description, robot, episode, name, latencies, horizon)
+                drive_episode(description, robot, episode, name, latencies, horizon, stream.delay_rows)
                 for episode, latencies in zip(
                     stream.episodes, _draw_latencies(stream, latency * 1e-3, seed), strict=True
                 )
@@ -111,6 +111,7 @@ def drive_episode(
     method: str,
     latencies: np.ndarray,
     horizon: int = EXECUTION_HORIZON,
+    delay_rows: int = 0,
 ) -> Drive:
     """Drive the arm through one episode, with an open gripper.
 
@@ -119,13 +120,14 @@ def drive_episode(
     Args:
         robot: From `free_arm`; what it did before does not matter.
         latencies: What inference takes per frame [s] (N,).
+        delay_rows: How many rows after its frame each chunk begins.
     """
     robot.reset_scene(Scene(0, (), tuple(_arm_order(contract, robot, episode.start))))
     for _ in range(round(SETTLE_S / SAMPLE_S)):
         robot.advance(SAMPLE_S)
     begun, samples = robot.time, round((episode.stamps[-1] + 1.0 / contract.rate_hz) / SAMPLE_S)
-    driver = _make(method, contract, robot, len(episode.rows[0]), horizon)
-    inference = Inference(contract, episode, latencies, begun)
+    driver = _make(method, contract, robot, len(episode.rows[0]), horizon, delay_rows)
+    inference = Inference(contract, episode, latencies, begun, delay_rows)
     arm = [robot.joint_names.index(joint) for joint in contract.arm_joints]
     measured, sent, velocity = (np.empty((samples, len(arm))) for _ in range(3))
     for i in range(samples):
@@ -141,7 +143,15 @@ def drive_episode(
 class Inference:
     """A policy that takes its time: one frame at a time, the newest."""
 
-    def __init__(self, contract: Contract, episode: Episode, latencies: np.ndarray, begun: float) -> None:
+    def __init__(
+        self,
+        contract: Contract,
+        episode: Episode,
+        latencies: np.ndarray,
+        begun: float,
+        delay_rows: int = 0,
+    ) -> None:
+        self._delay_s = delay_rows / contract.rate_hz
         self._contract, self._episode, self._latencies = contract, episode, latencies
         self._stamps = begun + episode.stamps
         self._last = -1
@@ -167,7 +177,9 @@ class Inference:
 
     def _chunk(self, number: int) -> Chunk:
         return Chunk(
-            stamp=float(self._stamps[number]),
+            stamp=float(self._stamps[number]) + self._delay_s,
+            input_stamp=float(self._stamps[number]),
+            most_delay_s=self._delay_s,
             rows=self._episode.rows[number],
             names=self._contract.action_names,
             rate_hz=self._contract.rate_hz,
@@ -203,7 +215,8 @@ def measures(contract: Contract, stream: ChunkStream, drives: Sequence[Drive]) -
     count, distances = 0, []
     for drive, episode in zip(drives, stream.episodes, strict=True):
         reference = episode.rows[:, 0, columns]
-        errors, used = shifted_errors(drive.measured, SAMPLE_S, reference, episode.stamps)
+        due = episode.stamps + stream.delay_rows / stream.rate_hz
+        errors, used = shifted_errors(drive.measured, SAMPLE_S, reference, due)
         sums, count = sums + errors, count + used
         distances.append(path_distances(drive.measured, reference[:used]) ** 2)
     sums = np.asarray(sums)
@@ -264,11 +277,11 @@ def verdict(part: dict[str, dict[str, float]]) -> dict[str, Any]:
     }
 
 
-def _make(name: str, contract: Contract, robot: SimulatedRobot, rows: int, horizon: int) -> Method:
-    if name == "default":
-        return Default(contract, robot, rows, horizon)
-    if name == EVERY_FRAME:
-        return Default(contract, robot, rows, 1)
+def _make(
+    name: str, contract: Contract, robot: SimulatedRobot, rows: int, horizon: int, delay_rows: int
+) -> Method:
+    if name in ("default", EVERY_FRAME):
+        return Default(contract, robot, rows, 1 if name == EVERY_FRAME else horizon, delay_rows)
     peers: dict[str, Callable[[Contract, SimulatedRobot], Method]] = {
         "one_point": OnePoint, "open_loop": OpenLoop, "ensembling": Ensembling,
     }  # fmt: skip

@@ -141,14 +141,15 @@ class Ensembling:
         row_time = self._begun + self._number / self._contract.rate_hz
         self._number += 1
         self._live = [chunk for chunk in self._live if chunk.end > row_time - _SAME_TIME_S]
-        if not self._live:
+        begun = [chunk for chunk in self._live if chunk.stamp <= row_time + _SAME_TIME_S]
+        if not begun:
             return
-        self.row = ensemble(self._live, row_time)
+        self.row = ensemble(begun, row_time)
         self._robot.accept_trajectory(
             self._contract.arm_joints, 0.0, [1.0 / self._contract.rate_hz], self.row[None, self._columns]
         )
-        if self._live[-1].stamp > self._newest_used:
-            self._newest_used = self._live[-1].stamp
+        if begun[-1].stamp > self._newest_used:
+            self._newest_used = begun[-1].stamp
             self.hand_overs.append(now)
 
 
@@ -166,12 +167,16 @@ class Default:
         robot: Where commands go.
         rows: Length of a chunk.
         horizon: Rows executed before the next chunk takes over, if inference is fast enough.
+        delay_rows: How many rows after its frame each chunk begins.
     """
 
-    def __init__(self, contract: Contract, robot: SimulatedRobot, rows: int, horizon: int) -> None:
+    def __init__(
+        self, contract: Contract, robot: SimulatedRobot, rows: int, horizon: int, delay_rows: int = 0
+    ) -> None:
         self._robot = robot
         self._core = MotionCore(contract, TICK_S, armed=True)
         self._pacer = ChunkPacer(contract.rate_hz, rows, horizon)
+        self._pacer.delay_rows = delay_rows
         self._ticks = 0
         self._begun: float | None = None
         self.hand_overs: list[float] = []
@@ -185,7 +190,7 @@ class Default:
         """Hand the chunk to the controller's core, and its latency to the pacing."""
         self._core.measure(measured_joints(self._robot), now)
         self._core.accept_chunk(chunk, now)
-        self._pacer.note_latency(now - chunk.stamp)
+        self._pacer.note_latency(now - (chunk.stamp if chunk.input_stamp is None else chunk.input_stamp))
         self.hand_overs.append(now)
 
     def step(self, now: float) -> None:

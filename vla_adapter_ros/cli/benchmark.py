@@ -57,7 +57,19 @@ def add_benchmark_command(commands: Any) -> None:
         "--record",
         type=output_file,
         metavar="FILE",
-        help="let the policy drive, and record its chunks here first",
+        help="let a policy drive, and record its chunks here first",
+    )
+    control.add_argument(
+        "--checkpoint",
+        default="franka_sim_tiny",
+        help="whose: directory or shipped name; default: %(default)s",
+    )
+    control.add_argument(
+        "--recorded-latency",
+        type=number(),
+        default=0.0,
+        metavar="MS",
+        help="latency while it drives [ms]: one that was trained with delays decides for then; default: 0",
     )
     control.add_argument("--json", type=output_file, help="write the result here")
     control.add_argument("--plot", type=output_file, help="draw it here (.png)")
@@ -251,7 +263,10 @@ def _control(options: argparse.Namespace) -> int:
     from vla_adapter_ros.benchmarks.control_report import format_result, plot_result
 
     if options.record:
-        chunk_stream.save_stream(options.record, chunk_stream.record_stream())
+        recorded = chunk_stream.record_stream(
+            checkpoint=options.checkpoint, latency_s=1e-3 * options.recorded_latency
+        )
+        chunk_stream.save_stream(options.record, recorded)
     result = run_control_benchmark(
         chunk_stream.load_stream(options.record or options.stream or chunk_stream.STREAM),
         latencies_ms=options.latency or LATENCIES_MS,

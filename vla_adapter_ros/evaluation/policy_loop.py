@@ -62,6 +62,7 @@ class Run:
         refused: Why the controller refused the last of them, which ended the run; empty if it did not.
         path: Measured positions of the arm every TICK_S, float64 (T, J) [rad], as `start`.
         starved_s: How long no row was due while the instruction was followed [s].
+        delay_rows: How many rows after its frame each chunk begins.
     """
 
     lifted: str
@@ -72,6 +73,7 @@ class Run:
     refused: str = ""
     path: np.ndarray = field(default_factory=lambda: np.zeros((0, 0)))
     starved_s: float = 0.0
+    delay_rows: int = 0
 
 
 def run_policy(
@@ -156,7 +158,17 @@ def run_policy(
         tick += 1
     duration = (lifted_at if lifted else robot.time) - begun
     starved_s = core.counters.starved_ticks * TICK_S
-    return Run(lifted, duration, start, np.array(stamps), np.array(rows), refused, np.array(path), starved_s)
+    return Run(
+        lifted,
+        duration,
+        start,
+        np.array(stamps),
+        np.array(rows),
+        refused,
+        np.array(path),
+        starved_s,
+        delay_rows,
+    )
 
 
 def measured_joints(robot: SimulatedRobot) -> dict[str, float]:

@@ -185,6 +185,21 @@ def test_chunks_that_agree_are_followed_exactly_and_late_by_the_lead_alone() -> 
     assert part["one_point"]["delay"] > 0.18  # latency and a row
 
 
+def test_chunks_that_begin_later_and_agree_are_followed_exactly_at_their_time() -> None:
+    """A policy that is one row late decides for then: no latency is left."""
+    plain = agreeing_stream()
+    episode = plain.episodes[0]
+    later = dataclasses.replace(episode, rows=np.concatenate([episode.rows[1:], episode.rows[-1:]]))
+    stream = dataclasses.replace(plain, episodes=(later,), delay_rows=1)
+    part = run_control_benchmark(stream, latencies_ms=[90], methods=(*METHODS, "every_frame"))["latency_90ms"]
+    for name in ("default", "every_frame"):
+        assert part[name]["refused_chunks"] == 0
+        assert part[name]["path_error"] < 0.003
+        assert part[name]["delay"] == pytest.approx(CONTRACT.command.command_delay_s, abs=0.003)
+    # Sent as it arrives, 10 ms before it begins; the mean of what agrees is the same.
+    assert part["one_point"]["delay"] < 0.125 and part["ensembling"]["path_error"] < 0.02
+
+
 @pytest.mark.xfail(
     strict=True, reason="chunks of the shipped policy disagree too much: benchmarks/control.md"
 )
@@ -225,6 +240,8 @@ def test_streams_survive_their_file_and_bad_files_are_named(tmp_path) -> None:
     assert len(stream.episodes) >= 4 and len({e.instruction for e in stream.episodes}) >= 4
     assert stream.names == CONTRACT.action_names
     save_stream(tmp_path / "a.npz", dataclasses.replace(stream, episodes=stream.episodes[:1]))
+    save_stream(tmp_path / "late.npz", dataclasses.replace(stream, delay_rows=2))
+    assert (load_stream(tmp_path / "late.npz").delay_rows, stream.delay_rows) == (2, 0)
     again = load_stream(tmp_path / "a.npz")
     np.testing.assert_array_equal(again.episodes[0].rows, stream.episodes[0].rows)
     assert again.episodes[0].instruction == stream.episodes[0].instruction and again.rate_hz == 10.0
