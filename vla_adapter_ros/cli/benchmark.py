@@ -62,7 +62,7 @@ def add_benchmark_command(commands: Any) -> None:
     control.add_argument(
         "--checkpoint",
         default="franka_sim_tiny",
-        help="whose: directory or shipped name; default: %(default)s",
+        help="of that policy; default: %(default)s",
     )
     control.add_argument(
         "--recorded-latency",
