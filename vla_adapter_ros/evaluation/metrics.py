@@ -122,7 +122,7 @@ def predict_chunks(
             proprio = torch.from_numpy(policy.network_state(samples.state[rows[part]]))
             inputs = (tensor.to(network.device) for tensor in (ids, mask, pixels, proprio))
             chunks.append(network(*inputs).float().cpu().numpy())
-    return policy.to_robot_units(np.concatenate(chunks))
+    return policy.to_robot_units(np.concatenate(chunks), samples.state[rows])
 
 
 def measure_errors(

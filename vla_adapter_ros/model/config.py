@@ -67,6 +67,9 @@ class VlaAdapterConfig:
     """How many rows after its image a chunk may begin: the state is then that of the first row."""
     committed_rows: Flag = False
     """Whether the network is told the rows between image and chunk, which the arm carries out anyway."""
+    relative_to: tuple[int, ...] = ()
+    """Of each action value the proprioception value that its rows count from, -1: none; empty: all are
+    absolute, as published."""
     normalization: NormalizationConfig = field(default_factory=NormalizationConfig)
     output: OutputConfig = field(default_factory=OutputConfig)
     attention: Attention = Attention.SDPA

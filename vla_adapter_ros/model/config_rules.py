@@ -33,6 +33,11 @@ def broken_rules(config: VlaAdapterConfig) -> list[str]:
         all(-width <= column < width for column in columns),
         "output.gripper_columns", columns, f"columns from {-width} to {width - 1}",
     )  # fmt: skip
+    origins = config.relative_to
+    require(
+        not origins or (len(origins) == width and all(-1 <= n < config.proprio_dim for n in origins)),
+        "relative_to", origins, f"nothing, or {width} places from -1 to {config.proprio_dim - 1}",
+    )  # fmt: skip
     return broken
 
 

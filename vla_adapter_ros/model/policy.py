@@ -190,7 +190,7 @@ class VlaAdapterPolicy:
             CheckpointError: this is a backbone without a trained head.
         """
         observation = self.prepare(images, instruction, proprio, committed)
-        return self.to_robot_units(self.engine.predict(*observation).numpy())
+        return self.to_robot_units(self.engine.predict(*observation).numpy(), np.asarray(proprio))
 
     @property
     def engine(self) -> InferenceEngine:
@@ -215,9 +215,32 @@ class VlaAdapterPolicy:
         """Predict on blank input, so that later predictions take no longer the first time."""
         self.engine.warm_up(range(1, min(longest_prompt, self.config.max_prompt_tokens) + 1, 8))
 
-    def to_robot_units(self, actions: np.ndarray) -> np.ndarray:
-        """The network's output (..., A) to what `predict` returns: robot's units, grippers' columns done."""
-        return finish_gripper(self.unnormalize_actions(actions), self.config.output)
+    def to_robot_units(self, actions: np.ndarray, proprio: np.ndarray) -> np.ndarray:
+        """The network's output to what `predict` returns: robot's units, grippers' columns done.
+
+        Args:
+            actions: (..., H, A).
+            proprio: Of the first row of each chunk, in the robot's units (..., S).
+        """
+        absolute = actions + self.row_origin(proprio)[..., None, :]
+        return finish_gripper(self.unnormalize_actions(absolute), self.config.output)
+
+    def row_origin(self, proprio: np.ndarray) -> np.ndarray:
+        """What the network's rows count from, normalized as they are, float64 (..., A).
+
+        Zeros where they are absolute: see `config.relative_to`.
+
+        Args:
+            proprio: Of a chunk's first row, in the robot's units (..., S).
+        """
+        origin = np.zeros((*proprio.shape[:-1], self.config.action_dim))
+        if not self.config.relative_to:
+            return origin
+        places = np.array(self.config.relative_to)
+        relative = places >= 0
+        origin[..., relative] = proprio[..., places[relative]]
+        origin = normalize(origin, self._statistics().action, self.config.normalization.action, clip=None)
+        return np.where(relative, origin, 0.0)
 
     def prepare(
         self,

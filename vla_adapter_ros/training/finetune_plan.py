@@ -23,6 +23,7 @@ from vla_adapter_ros.training.data.samples import Rows, Samples, compute_statist
 from vla_adapter_ros.training.data.selection import RowSplit, split_rows
 from vla_adapter_ros.training.delays import with_delays
 from vla_adapter_ros.training.progress import Display
+from vla_adapter_ros.training.relative_rows import with_relative_rows
 from vla_adapter_ros.training.rope import settle_rope_tables
 from vla_adapter_ros.training.settings import FinetuneSettings, OutcomeFilter
 from vla_adapter_ros.training.starting import Start, open_start
@@ -96,7 +97,8 @@ class FinetunePlan:
         policy = prepare_preprocessing(policy, self.settings)
         delays = self.settings.max_delay_rows
         told = delays > 0 and self.settings.committed_rows
-        return with_delays(policy, delays, told)
+        policy = with_delays(policy, delays, told)
+        return with_relative_rows(policy, self.robot, self.settings.relative_rows)
 
     def check(self, page: Path) -> Preflight:
         """All that is checked before the first step, on the CPU, and no training.

@@ -25,7 +25,13 @@ OLD_KEYS = {
     "checkpoints": {"held_out_loss": "validation_loss"},
 }
 """Names of version 0.1 by kind of record: old to new."""
-_ADDED = {"intervention_weight": 1.0, "outcome": "any", "max_delay_rows": 0, "committed_rows": True}
+_ADDED = {
+    "intervention_weight": 1.0,
+    "outcome": "any",
+    "max_delay_rows": 0,
+    "committed_rows": True,
+    "relative_rows": False,
+}
 """Settings that earlier versions did not know, and what they did."""
 
 

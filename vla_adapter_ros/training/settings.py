@@ -249,6 +249,14 @@ class FinetuneSettings:
             "anyway",
         ),
     ] = True
+    relative_rows: Annotated[
+        Flag,
+        _setting(
+            "data",
+            "the head gives joint positions relative to those of the state, not absolute ones as published: "
+            "chunks of neighboring images agree better",
+        ),
+    ] = False
     idle_threshold: Annotated[
         NotNegative,
         _setting(

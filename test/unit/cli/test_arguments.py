@@ -141,7 +141,7 @@ OTHER_SETTINGS = {  # another value than the default for each setting; None: a f
     "final_lr": "0.1", "weight_decay": "0.1", "grad_clip_norm": "2", "ema_decay": "0.5",
     "precision": "bf16", "frozen_bf16": None, "gradient_checkpointing": None, "compile": None,
     "waypoint_weight": "0.1", "state_noise": "0.1", "augmentation": "none", "gain": "0.1",
-    "max_delay_rows": "2", "committed_rows": None,
+    "max_delay_rows": "2", "committed_rows": None, "relative_rows": None,
     "offset": "0.1", "padding": "drop", "idle_threshold": "0.1", "source_weights": "policy=1",
     "intervention_weight": "5", "outcome": "success", "workers": "1",
     "holdout": "0.1", "seed": "3", "save_every": "3", "save_total_limit": "1",

@@ -23,6 +23,7 @@ from vla_adapter_ros.training.data.row_weights import RowWeights
 from vla_adapter_ros.training.data.samples import Samples, compute_statistics, read_rows
 from vla_adapter_ros.training.data.selection import pick_rows
 from vla_adapter_ros.training.delays import with_delays
+from vla_adapter_ros.training.relative_rows import with_relative_rows
 from vla_adapter_ros.training.settings import FinetuneSettings
 
 
@@ -264,3 +265,21 @@ def test_a_delayed_sample_is_told_the_rows_before_its_chunk(root, backbone):
     assert 0.03 < rested / counts.sum() < 0.12
     plain = maker.prepare_arrays(rows).proprio
     np.testing.assert_array_equal(plain[:, width:], 0)  # validation: at once
+
+
+def test_relative_targets_count_from_the_later_state_without_its_noise(root, backbone):
+    chosen = settings(state_noise=0.05, max_delay_rows=3, relative_rows=True)
+    policy, samples = prepare(root, backbone, chosen)
+    policy = with_relative_rows(with_delays(policy, 3, told=False), samples.contract, True)
+    absolute = policy.replace(config=replace(policy.config, relative_to=()))
+    rows = np.arange(len(samples.state))[::3]
+    made, plain = (
+        BatchMaker(used, samples, chosen).prepare_arrays(rows, generator=draws_of(chosen, 1))
+        for used in (policy, absolute)
+    )
+    origins = policy.row_origin(samples.state)
+    assert np.abs(origins).max() > 0.1
+    for n, row in enumerate(rows):
+        counted = [origins[row + d] for d in range(4) if row + d <= samples.until[row]]
+        assert any(np.allclose(plain.target[n] - made.target[n], origin, atol=1e-5) for origin in counted)
+    np.testing.assert_array_equal(made.proprio, plain.proprio)

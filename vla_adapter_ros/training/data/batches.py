@@ -41,7 +41,7 @@ class PreparedBatch(NamedTuple):
     proprio: np.ndarray
     """Normalized, noise included, with what is told of committed rows, float32 (P, state_width)."""
     target: np.ndarray
-    """Normalized chunks, float32 (P, H, A)."""
+    """Normalized chunks, from where the network's rows count, float32 (P, H, A)."""
     valid: np.ndarray
     """Chunk rows that count in the loss, bool (P, H)."""
     waypoint: np.ndarray
@@ -98,6 +98,7 @@ class BatchMaker:
         self._ids = {n: policy.tokenizer.ids(samples.tasks[n]) for n in used}
         self._state = policy.normalize_proprio(samples.state).astype(np.float32)
         self._action = policy.normalize_actions(samples.action).astype(np.float32)
+        self._origin = policy.row_origin(samples.state).astype(np.float32)
 
     def __getstate__(self) -> dict[str, object]:
         """In another process only the first half is made, which needs no preprocessing."""
@@ -145,7 +146,7 @@ class BatchMaker:
             ids=np.array([[self._pad] * (length - len(row)) + row for row in ids], dtype=np.int64),
             mask=np.array([[0] * (length - len(row)) + [1] * len(row) for row in ids], dtype=np.int64),
             proprio=np.concatenate([state + noise, told], axis=1),
-            target=self._action[after],
+            target=self._action[after] - self._origin[later][:, None],
             valid=valid,
             waypoint=self._state[ahead],
             before=ahead >= 0,
