@@ -26,8 +26,8 @@ def with_relative_rows(policy: VlaAdapterPolicy, robot: Contract, relative: bool
     columns = relative_columns(robot) if relative else ()
     if relative and max(columns, default=-1) < 0:
         raise TrainingError(
-            f"relative_rows with an action of {robot.action.space}: allowed is joint_position of joints whose "
-            "position is in the state"
+            f"relative_rows with an action of {robot.action.space}: allowed is joint_position of joints "
+            "whose position is in the state"
         )
     return policy.replace(config=dataclasses.replace(policy.config, relative_to=columns))
 
