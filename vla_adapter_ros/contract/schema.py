@@ -34,7 +34,7 @@ TOOL_COLUMNS = ("x", "y", "z", "rx", "ry", "rz")
 JERK_PER_ACCELERATION = 30.0
 """Jerk limit where none is given, as a multiple of the acceleration limit [1/s]."""
 
-Opening = TypeVar("Opening", float, np.ndarray)
+_Opening = TypeVar("_Opening", float, np.ndarray)
 
 
 @dataclass(frozen=True, config=CHECKED)
@@ -152,12 +152,12 @@ class Gripper:
     min_dwell_s: NotNegative = 0.0
     """binary: shortest time between two switches [s]."""
 
-    def opening(self, position: Opening) -> Opening:
+    def opening(self, position: _Opening) -> _Opening:
         """How far open a position of the joint is [rad or m]: 0 closed, 1 open; 0 where both are the same."""
         stroke = self.open_position - self.closed_position
         return (position - self.closed_position) / stroke if stroke else 0.0 * position
 
-    def value(self, opening: Opening) -> Opening:
+    def value(self, opening: _Opening) -> _Opening:
         """The value of the dimension that asks for an opening: 0 closed, 1 open."""
         return self.closed + opening * (self.open - self.closed)
 

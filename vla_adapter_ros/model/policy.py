@@ -222,8 +222,9 @@ class VlaAdapterPolicy:
             actions: (..., H, A).
             proprio: Of the first row of each chunk, in the robot's units (..., S).
         """
-        absolute = actions + self.row_origin(proprio)[..., None, :]
-        return finish_gripper(self.unnormalize_actions(absolute), self.config.output)
+        if self.config.relative_to:
+            actions = actions + self.row_origin(proprio)[..., None, :]
+        return finish_gripper(self.unnormalize_actions(actions), self.config.output)
 
     def row_origin(self, proprio: np.ndarray) -> np.ndarray:
         """What the network's rows count from, normalized as they are, float64 (..., A).

@@ -62,7 +62,7 @@ class Disturbance:
 
         Args:
             t: Time.
-            active: While False none begins.
+            active: While False none begins, and one that has begun ends.
         """
         while self._slip_drawn <= t:
             self._slip_drawn += KNOT_S
