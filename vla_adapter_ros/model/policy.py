@@ -28,6 +28,7 @@ from vla_adapter_ros.model.normalization import Statistics, finish_gripper, norm
 from vla_adapter_ros.model.preprocessing import Preprocessor
 from vla_adapter_ros.model.tokenizer import Tokenizer
 
+_MOVES = 1e-3  # range of positions in the data [rad or m] from which a joint counts as moving
 _PARTS = ("network", "config", "tokenizer", "statistics", "contract", "kept_files")
 WARM_PROMPT_TOKENS = 96  # of the longest instruction that is expected
 
@@ -229,7 +230,8 @@ class VlaAdapterPolicy:
     def row_origin(self, proprio: np.ndarray) -> np.ndarray:
         """What the network's rows count from, normalized as they are, float64 (..., A).
 
-        Zeros where they are absolute: see `config.relative_to`.
+        Zeros where they are absolute: see `config.relative_to`; so are joints that hardly move in the data,
+        which normalization would make huge.
 
         Args:
             proprio: Of a chunk's first row, in the robot's units (..., S).
@@ -237,10 +239,10 @@ class VlaAdapterPolicy:
         origin = np.zeros((*proprio.shape[:-1], self.config.action_dim))
         if not self.config.relative_to:
             return origin
-        places = np.array(self.config.relative_to)
-        relative = places >= 0
+        places, field = np.array(self.config.relative_to), self._statistics().action
+        relative = (places >= 0) & (field.q99 - field.q01 > _MOVES)
         origin[..., relative] = proprio[..., places[relative]]
-        origin = normalize(origin, self._statistics().action, self.config.normalization.action, clip=None)
+        origin = normalize(origin, field, self.config.normalization.action, clip=None)
         return np.where(relative, origin, 0.0)
 
     def prepare(

@@ -35,6 +35,16 @@ def test_a_prediction_moves_with_the_state_it_counts_from(tiny_policy, images):
     assert (moved - plain)[:, 7].max() == 0.0
 
 
+def test_a_joint_that_hardly_moves_in_the_data_stays_absolute(tiny_policy):
+    """Its normalized range is so small that what it measures beside it would be thousands."""
+    relative = with_relative_rows(tiny_policy, CONTRACT, True)
+    action = relative.statistics.action
+    still = dataclasses.replace(action, q01=action.q01.copy(), q99=action.q01 + 1e-7 + (np.arange(8) != 2))
+    relative = relative.replace(statistics=dataclasses.replace(relative.statistics, action=still))
+    origin = relative.row_origin(np.full(11, 0.2))
+    assert origin[2] == 0.0 and (origin[[0, 1, 3, 4, 5, 6]] != 0.0).all()
+
+
 def test_it_survives_a_checkpoint_and_is_undone(tiny_policy, images, tmp_path):
     relative, state = with_relative_rows(tiny_policy, CONTRACT, True), np.full(11, 0.2)
     relative.save_pretrained(tmp_path / "relative")
