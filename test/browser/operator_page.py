@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import math
 import time
 from collections.abc import Callable
 
@@ -41,6 +42,19 @@ class OperatorPage:
     def press(self, name: str) -> None:
         """Press a button of the section that is open."""
         self.page.get_by_role("button", name=name, exact=True).locator("visible=true").click()
+
+    def press_until_told(self, name: str, sentence: str) -> None:
+        """Press a button until a sentence is shown, again where none has come for three seconds."""
+        pressed = -math.inf
+
+        def told() -> bool:
+            nonlocal pressed
+            if time.monotonic() - pressed > 3.0:
+                self.press(name)
+                pressed = time.monotonic()
+            return sentence in self.page.locator("body").inner_text()
+
+        self.wait(told)
 
     def instruct(self, text: str) -> None:
         self.see("Run")
