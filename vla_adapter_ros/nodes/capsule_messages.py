@@ -43,12 +43,13 @@ class Sent(NamedTuple):
 def core_messages(contract: Contract, snapshot: Snapshot, calls: Iterable[Call]) -> Iterator[Sent]:
     """Joint states, human's commands, chunks, commands before limiting and set-points of the core."""
     names, joints, field = contract.action_names, contract.arm_joints, contract.action.field
-    now = 0.0
-    if snapshot.kinematics is not None:
-        yield Sent("/robot_description", now, String(data=snapshot.kinematics.urdf_text))
+    now, description = 0.0, snapshot.kinematics.urdf_text if snapshot.kinematics is not None else ""
     for name, arguments, outcome in calls:
         if isinstance(outcome, Refusal):
             continue
+        if description and name == "tick":  # the first time that is known
+            yield Sent("/robot_description", arguments[0], String(data=description))
+            description = ""
         if name == "measure":
             positions, stamp, *received = arguments
             message = JointState(name=list(positions), position=list(positions.values()))
@@ -72,7 +73,7 @@ def core_messages(contract: Contract, snapshot: Snapshot, calls: Iterable[Call])
             message.header.stamp = to_stamp(arguments[0])
             yield Sent(SETPOINT, arguments[0], message)
         elif name == "set_kinematics":
-            yield Sent("/robot_description", now, String(data=arguments[0].urdf_text))
+            description = arguments[0].urdf_text
 
 
 def inference_messages(contract: Contract, inference: Inference) -> tuple[list[Sent], PolicyRecord]:

@@ -17,6 +17,7 @@ from vla_adapter_ros.capsule.policy_ring import PolicyRing
 from vla_adapter_ros.capsule.recorded_core import RecordedCore
 from vla_adapter_ros.contract import read_contract
 from vla_adapter_ros.control import Chunk
+from vla_adapter_ros.control.urdf import contract_kinematics
 from vla_adapter_ros.msg import ActionChunk, ControllerStatus, RecorderStatus
 from vla_adapter_ros.nodes.capsule_messages import (
     COMMAND,
@@ -74,6 +75,22 @@ def test_what_the_core_had_becomes_messages():
     assert by_topic["/controller/received_chunk"][0].num_rows == 8
     assert by_topic[COMMAND][-1].position[0] > 0.0 and by_topic[SETPOINT][-1].velocity[0] > 0.0
     assert list(by_topic[SETPOINT][-1].name) == list(CONTRACT.arm_joints)
+
+
+def test_the_robots_description_has_the_time_of_the_first_tick():
+    """One at time 0 would stretch a capsule of 20 s over decades in every viewer."""
+    for core in (known := RecordedCore(CONTRACT), told := RecordedCore(CONTRACT)):
+        if core is known:
+            core.set_kinematics(contract_kinematics(CONTRACT))
+        for n in range(3):
+            core.measure(dict(zip(CONTRACT.arm_joints, HOME, strict=True)), 100.0 + n, 100.0 + n)
+            core.tick(100.0 + n)
+            if core is told and n == 1:
+                core.set_kinematics(contract_kinematics(CONTRACT))
+        sent = list(core_messages(CONTRACT, *core.recorded()))
+        found = [s for s in sent if s.topic == "/robot_description"]
+        assert [s.time for s in found] == [100.0 if core is known else 102.0]
+        assert "<robot" in found[0].message.data
 
 
 def test_the_pictures_of_a_prediction_come_back_to_the_last_bit():
