@@ -43,14 +43,18 @@ class OperatorPage:
         """Press a button of the section that is open."""
         self.page.get_by_role("button", name=name, exact=True).locator("visible=true").click()
 
-    def press_until_told(self, name: str, sentence: str) -> None:
-        """Press a button until a sentence is shown, again where none has come for three seconds."""
+    def instruct_until_told(self, text: str, sentence: str) -> None:
+        """Give an instruction until a sentence is shown, again where none has come for three seconds.
+
+        A page that has just been opened empties its fields once more as it learns the known instructions.
+        """
         pressed = -math.inf
 
         def told() -> bool:
             nonlocal pressed
             if time.monotonic() - pressed > 3.0:
-                self.press(name)
+                self.page.get_by_label("Instruction", exact=True).fill(text)
+                self.press("Go")
                 pressed = time.monotonic()
             return sentence in self.page.locator("body").inner_text()
 

@@ -187,8 +187,7 @@ def test_pictures_for_the_docs(open_page, robot):
 def test_the_second_page_watches_until_it_takes_over(page, open_page):
     second = open_page()
     assert "You watch" in second.text(".ask:visible")
-    second.page.get_by_label("Instruction", exact=True).fill("wave")
-    second.press_until_told("Go", "you watch: another page operates")
+    second.instruct_until_told("wave", "you watch: another page operates")
     second.press("Take over")
     page.press("Let it operate")
     second.wait(lambda: second.page.locator(".ask:visible").count() == 0)
