@@ -190,7 +190,7 @@ class Default:
         """Hand the chunk to the controller's core, and its latency to the pacing."""
         self._core.measure(measured_joints(self._robot), now)
         self._core.accept_chunk(chunk, now)
-        self._pacer.note_latency(now - (chunk.stamp if chunk.input_stamp is None else chunk.input_stamp))
+        self._pacer.note_latency(now - chunk.seen_at)
         self.hand_overs.append(now)
 
     def step(self, now: float) -> None:

@@ -62,9 +62,14 @@ class Chunk:
     checkpoint: str = ""
 
     @property
+    def seen_at(self) -> float:
+        """Stamp of the reference image behind the chunk [s]; `stamp` where it is not known."""
+        return self.stamp if self.input_stamp is None else self.input_stamp
+
+    @property
     def delay_s(self) -> float:
         """How much later than its image the chunk begins [s]: it was decided for the state of that time."""
-        return 0.0 if self.input_stamp is None else max(self.stamp - self.input_stamp, 0.0)
+        return max(self.stamp - self.seen_at, 0.0)
 
     @property
     def end(self) -> float:

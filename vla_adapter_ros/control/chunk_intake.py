@@ -126,7 +126,7 @@ class ChunkIntake:
         here = self._motion.from_here(measured)
         transition = self._sources.follow(chunk, smooth, begin, here, fade=not self._arbiter.slow)
         self._counters.count_transition(transition)
-        self._arbiter.uncommanded = chunk.stamp if chunk.input_stamp is None else chunk.input_stamp
+        self._arbiter.uncommanded = chunk.seen_at
 
     def refuse(self, error: ChunkError) -> None:
         """Note that a chunk was refused; values that no working policy sends stop its motion."""

@@ -61,7 +61,7 @@ def core_messages(contract: Contract, snapshot: Snapshot, calls: Iterable[Call])
             yield Sent(HUMAN, stamp, command_message(np.asarray(command), names, stamp, field))
         elif name == "chunk_start":
             chunk, now = arguments
-            yield Sent(RECEIVED, now, chunk_message(chunk, 0, chunk.input_stamp or chunk.stamp, 0.0))
+            yield Sent(RECEIVED, now, chunk_message(chunk, 0, chunk.seen_at, 0.0))
         elif name == "tick":
             now = arguments[0]
             if outcome.command is not None:

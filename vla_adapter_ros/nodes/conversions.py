@@ -180,7 +180,7 @@ def chunk_message(chunk: Chunk, execution_horizon: int, oldest: float, inference
         data=chunk.rows.ravel().tolist(),
         oldest_input_stamp=to_stamp(oldest),
         inference_duration=inference_s,
-        input_stamp=to_stamp(chunk.stamp if chunk.input_stamp is None else chunk.input_stamp),
+        input_stamp=to_stamp(chunk.seen_at),
         instruction_stamp=to_stamp(chunk.instructed_at or 0.0),
         most_delay=chunk.most_delay_s,
         uncertainty=chunk.uncertainty,

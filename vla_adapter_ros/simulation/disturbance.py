@@ -29,7 +29,7 @@ class Disturbance:
     """
 
     def __init__(self, amplitude_m: float, seed: int, start: float, slips_per_s: float = 0.0) -> None:
-        self._slips_per_s, self._slip_ends = slips_per_s, start
+        self.slips_per_s, self._slip_ends = slips_per_s, start
         self._slip_chance, self._slip_drawn = np.random.default_rng([seed, 1]), start
         self._amplitude = amplitude_m
         self._rng = np.random.default_rng(seed)
@@ -62,11 +62,11 @@ class Disturbance:
 
         Args:
             t: Time.
-            active: While False none begins, and one that has begun ends.
+            active: While False none begins, and one that has begun pauses.
         """
         while self._slip_drawn <= t:
             self._slip_drawn += KNOT_S
-            begins = self._slip_chance.random() < self._slips_per_s * KNOT_S
+            begins = self._slip_chance.random() < self.slips_per_s * KNOT_S
             duration = self._slip_chance.uniform(*_SLIP_S)
             if begins and active:
                 self._slip_ends = t + duration

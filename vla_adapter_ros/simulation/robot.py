@@ -252,7 +252,9 @@ class SimulatedRobot:
                 openings = [g.opening(p) for g, p in zip(self.model.grippers, grippers, strict=True)]
                 opened = min(openings) > _OPEN
                 offset, speed = disturbance.offset(self.time, opened)
-                if disturbance.slips(self.time, opened and not self._around_object()):
+                if disturbance.slips_per_s and disturbance.slips(
+                    self.time, opened and not self._around_object()
+                ):
                     grippers = np.array([g.clip(g.closed_position) for g in self.model.grippers])
                 position, velocity = position + map_to_joints @ offset, velocity + map_to_joints @ speed
             self.world.advance(position, velocity, grippers, step)
