@@ -58,9 +58,5 @@ class Goal:
         result = response.result
         return STATUS[response.status], result.succeeded, result.stopped_by, result.message
 
-    def heard(self, state: str) -> bool:
-        """Whether feedback with this state of the controller comes."""
-        return self._bench.until(lambda: any(f.state == state for f in self.feedback), 5.0)
-
     def _on_feedback(self, message: Any) -> None:
         self.feedback.append(message.feedback)
