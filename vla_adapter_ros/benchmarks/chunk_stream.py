@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -143,10 +144,11 @@ def record_stream(
         text = cube_instruction(target, number % len(INSTRUCTIONS))
         run = run_policy(
             description, robot, policy, text,
-            longest_s=LONGEST_S, latency=Latency(latency_s), after_lift_s=AFTER_LIFT_S, every_frame=True,
+            longest_s=LONGEST_S, latency=Latency(latency_s), full_pace_rows=math.inf,
+            after_lift_s=AFTER_LIFT_S, every_frame=True,
         )  # fmt: skip
         recorded.append(Episode(text, run.start, run.stamps, run.rows))
         ended = f"; it ended as {run.refused}" if run.refused else ""
         report(f"'{text}': {len(run.stamps)} chunks, lifted: {run.lifted or 'nothing'}{ended}")
     robot.close()
-    return ChunkStream(description.action_names, description.rate_hz, tuple(recorded), run.delay_rows)
+    return ChunkStream(description.action_names, description.rate_hz, tuple(recorded), run.late.rows)

@@ -176,7 +176,7 @@ class Default:
         self._robot = robot
         self._core = MotionCore(contract, TICK_S, armed=True)
         self._pacer = ChunkPacer(contract.rate_hz, rows, horizon)
-        self._pacer.delay_rows = delay_rows
+        self._pacer.delay_s = delay_rows / contract.rate_hz
         self._ticks = 0
         self._begun: float | None = None
         self.hand_overs: list[float] = []

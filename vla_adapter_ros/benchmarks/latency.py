@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
@@ -13,6 +14,7 @@ import numpy as np
 
 from vla_adapter_ros.benchmarks.latency_peers import PEERS, run_peer
 from vla_adapter_ros.benchmarks.motion_measures import jerk
+from vla_adapter_ros.choices import FULL_PACE_ROWS
 from vla_adapter_ros.contract import read_contract
 from vla_adapter_ros.errors import ParameterError
 from vla_adapter_ros.evaluation.closed_loop import LONGEST_S, UNSEEN_SEED, wilson_interval
@@ -26,9 +28,10 @@ from vla_adapter_ros.simulation.cube_instructions import INSTRUCTIONS, cube_inst
 from vla_adapter_ros.simulation.robot import SimulatedRobot
 from vla_adapter_ros.system_info import describe_system
 
-OURS, SPLICE = "ours", "splice"
-METHODS = (OURS, SPLICE, *PEERS)
-"""ours: as the checkpoint was trained; splice: this package's controller, for the state of the image."""
+OURS, FULL_PACE, SPLICE = "ours", "full_pace", "splice"
+METHODS = (OURS, FULL_PACE, SPLICE, *PEERS)
+"""ours: for the state at which the chunk begins, slower where more than two rows pass; full_pace: not slower;
+splice: this package's controller, for the state of the image."""
 LATENCIES_MS = (0.0, 100.0, 200.0, 300.0, 400.0)
 
 
@@ -219,7 +222,7 @@ class _Loop:
             return run_peer(contract, robot, self._policy, text, method, longest_s=LONGEST_S, latency=latency)
         return run_policy(
             contract, robot, self._policy, text, longest_s=LONGEST_S, latency=latency,
-            decides_ahead=method == OURS,
+            decides_ahead=method != SPLICE, full_pace_rows=FULL_PACE_ROWS if method == OURS else math.inf,
         )  # fmt: skip
 
 

@@ -82,7 +82,7 @@ def run_peer(
             late_s = latency.of(len(stamps))
             stamps.append(seen.stamp - begun)
             rows.append(policy.predict(seen.images, text, seen.state))
-            busy = now + late_s, chunk_of_rows(contract, rows[-1], seen.stamp, len(stamps), seen.stamp)
+            busy = now + late_s, chunk_of_rows(contract, rows[-1], seen.stamp, len(stamps))
             seen = None  # each frame once
         method.step(now)
         if method.row is not None:

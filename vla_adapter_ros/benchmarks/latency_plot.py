@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Any
 
 _LINES = {
-    "ours": ("decides for the time of its chunk", "#2b8a3e", "o", "-"),
+    "ours": ("decides for the time of its chunk, slower where late", "#2b8a3e", "o", "-"),
+    "full_pace": ("decides for the time of its chunk, at full pace", "#66a80f", "v", "-"),
     "splice": ("decides for the time of its image", "#1c7ed6", "s", "-"),
     "ensembling": ("temporal ensembling", "#d9480f", "^", "--"),
     "newest_row": ("newest row", "#862e9c", "v", "--"),

@@ -11,11 +11,11 @@ import numpy as np
 from vla_adapter_ros.contract import Contract
 from vla_adapter_ros.contract.enums import ActionSpace
 from vla_adapter_ros.contract.schema import Gripper
+from vla_adapter_ros.control.lateness import LONGEST_DELAY_S, SLOWEST_PACE
 from vla_adapter_ros.control.limits import Limits
 from vla_adapter_ros.errors import ChunkError, ChunkValueError, VlaAdapterError
 
 FUTURE_TOLERANCE_S = 0.1
-LONGEST_DELAY_S = 2.0  # from an image to the first row of a chunk that begins later
 ABSURD_BEYOND = 3.2  # rows this far beyond a joint's limit [rad or m] are refused; nearer ones are clamped
 ABSURD_GRIPPER = (
     10.0  # gripper values this many times the stroke from closed to open beyond either are refused
@@ -34,7 +34,8 @@ class Chunk:
         rows: float64 (H, A), columns and units of the contract's action; H = 0 means stop and hold. In
             delta spaces row k is the displacement from its time to that of row k + 1.
         names: A column names.
-        rate_hz: Rows per second.
+        rate_hz: Rows per second: the contract's, or less where a policy that decides for later has its rows
+            carried out slower.
         session_id, instruction_id, sequence: Who made it, for which instruction, as which number.
         space: Action space of the rows.
         input_stamp: Stamp t of the reference image behind the chunk [s]; None: `stamp`.
@@ -99,7 +100,8 @@ def check_chunk(chunk: Chunk, contract: Contract, now: float, passed_s: float) -
     if chunk.rows.ndim != 2 or (len(chunk.rows) and chunk.rows.shape[1] != len(chunk.names)):
         raise ChunkError(f"shape {chunk.rows.shape}, expected (H, {len(chunk.names)})")
     check_size(len(chunk.rows), chunk.rate_hz)
-    if not abs(chunk.rate_hz - contract.rate_hz) < 1e-6:
+    slowest = SLOWEST_PACE if chunk.most_delay_s and not contract.action.space.is_delta else 1.0
+    if not slowest * contract.rate_hz - 1e-6 <= chunk.rate_hz <= contract.rate_hz + 1e-6:
         raise ChunkError(f"rate {chunk.rate_hz} Hz, the robot's is {contract.rate_hz} Hz")
     if not np.isfinite(chunk.stamp):
         raise ChunkError(f"stamp {chunk.stamp}: must be finite")

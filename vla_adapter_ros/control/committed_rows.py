@@ -12,7 +12,12 @@ from vla_adapter_ros.control.look_ahead import MotionAhead
 
 
 def committed_rows(
-    contract: Contract, motion: MotionAhead, grippers: Sequence[float | None], begins: float, count: int
+    contract: Contract,
+    motion: MotionAhead,
+    grippers: Sequence[float | None],
+    ends: float,
+    count: int,
+    row_s: float | None = None,
 ) -> np.ndarray:
     """Rows whose commands bring the arm where the controller will bring it, float64 (count, A).
 
@@ -20,11 +25,14 @@ def committed_rows(
         contract: Its action is absolute joint positions.
         motion: What the controller will do; what is later than its end is as at its end.
         grippers: Measured position of each gripper's joint, if it is told nothing; see `resting_rows`.
-        begins: Time of the first row [s].
+        ends: Time of the row behind the last, that of the chunk that they are told to [s].
         count: How many rows.
+        row_s: Time between two rows [s]; None: as the contract has it. Where the controller is slower,
+            rows are as far apart as the arm is from one to the next.
     """
+    row_s = row_s or 1.0 / contract.rate_hz
     rows = resting_rows(contract, motion.positions[-1], grippers, count)
-    reached = begins + np.arange(count) / contract.rate_hz + contract.command.command_delay_s
+    reached = ends - np.arange(count, 0, -1) * row_s + contract.command.command_delay_s
     for place, column in zip(contract.arm_places, motion.positions.T, strict=True):
         rows[:, place] = np.interp(reached, motion.times, column)
     newest = np.clip(

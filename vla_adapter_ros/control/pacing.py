@@ -33,8 +33,10 @@ class ChunkPacer:
         self._rate_hz, self._rows, self._horizon = rate_hz, rows, execution_horizon
         self._last: float | None = None
         self._latencies: deque[float] = deque(maxlen=100)
-        self.delay_rows = 0
-        """How many rows after its image the newest chunk begins."""
+        self.delay_s = 0.0
+        """How much later than its image the newest chunk begins [s]."""
+        self.pace = 1.0
+        """Share of `rate_hz` at which its rows are due."""
 
     def reset(self) -> None:
         """Make the next frame due, as after a new instruction."""
@@ -51,12 +53,13 @@ class ChunkPacer:
 
     def issue(self) -> str:
         """Why the horizon does not fit what was measured so far; empty if it does."""
-        return budget_complaint(self._rate_hz, self._rows, self._horizon, self.latency_p99, self.delay_rows)
+        rate_hz = self._rate_hz * self.pace
+        return budget_complaint(rate_hz, self._rows, self._horizon, self.latency_p99, self.delay_s)
 
     @property
     def interval_rows(self) -> int:
         """Rows between two inferences now, at full speed."""
-        return self._interval_rows(1.0)
+        return self._interval_rows(self.pace)
 
     def take(self, stamp: float, speed: float = 1.0) -> bool:
         """Whether the frame of `stamp` is due; it then counts as taken.
@@ -65,7 +68,7 @@ class ChunkPacer:
             stamp: Of the frame [s].
             speed: At which the controller carries out the rows now, 0.1 to 1.
         """
-        last = self._last
+        last, speed = self._last, speed * self.pace
         wait_s = (self._interval_rows(speed) / speed - 0.5) / self._rate_hz
         if last is not None and last <= stamp < last + wait_s:
             return False
@@ -73,12 +76,12 @@ class ChunkPacer:
         return True
 
     def _interval_rows(self, speed: float) -> int:
-        passed = math.ceil(self.latency_p99 * self._rate_hz * speed) - self.delay_rows
+        passed = _whole((self.latency_p99 - self.delay_s) * self._rate_hz * speed)
         return max(1, min(self._horizon, self._rows - 1 - max(passed, 0)))
 
 
 def budget_complaint(
-    rate_hz: float, rows: int, execution_horizon: int, latency_s: float, delay_rows: int = 0
+    rate_hz: float, rows: int, execution_horizon: int, latency_s: float, delay_s: float = 0.0
 ) -> str:
     """Why chunks cannot follow each other without a gap; empty if they can.
 
@@ -91,10 +94,10 @@ def budget_complaint(
         execution_horizon: Rows executed before the next chunk takes over.
         latency_s: From image stamp to published chunk, or inference alone where that is all that is
             known; 99th percentile [s].
-        delay_rows: How many rows after its image a chunk begins.
+        delay_s: How much later than its image a chunk begins [s].
     """
-    waits = math.ceil(latency_s * rate_hz - 1e-9)
-    passed = max(waits - delay_rows, 0)  # rows of a chunk that are past when it comes
+    waits = _whole(latency_s * rate_hz)
+    passed = max(_whole((latency_s - delay_s) * rate_hz), 0)  # rows of a chunk that are past when it comes
     shortest, longest = max(waits, 1), rows - 1 - passed
     if shortest <= execution_horizon <= longest:
         return ""
@@ -105,3 +108,8 @@ def budget_complaint(
         f"{needs} >= {shortest} and at least {shortest + passed + 1} rows, not {rows}: "
         "use a GPU, --compile, or a longer chunk"
     )
+
+
+def _whole(rows: float) -> int:
+    """Rows that have begun."""
+    return math.ceil(rows - 1e-9)

@@ -13,12 +13,14 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from vla_adapter_ros.choices import FULL_PACE_ROWS
 from vla_adapter_ros.contract import Contract
 from vla_adapter_ros.contract.enums import CommandType
 from vla_adapter_ros.contract.schema import CommandGroup
 from vla_adapter_ros.control import Chunk, MotionCore
 from vla_adapter_ros.control.committed_rows import committed_rows, resting_rows
 from vla_adapter_ros.control.core_state import freeze
+from vla_adapter_ros.control.lateness import AT_ONCE, Lateness, lateness
 from vla_adapter_ros.control.look_ahead import LookAhead
 from vla_adapter_ros.control.pacing import ChunkPacer
 from vla_adapter_ros.control.rotation import quaternion
@@ -62,7 +64,7 @@ class Run:
         refused: Why the controller refused the last of them, which ended the run; empty if it did not.
         path: Measured positions of the arm every TICK_S, float64 (T, J) [rad], as `start`.
         starved_s: How long no row was due while the instruction was followed [s].
-        delay_rows: How many rows after its frame each chunk begins.
+        late: How much later than its frame each chunk begins, and its pace.
     """
 
     lifted: str
@@ -73,7 +75,7 @@ class Run:
     refused: str = ""
     path: np.ndarray = field(default_factory=lambda: np.zeros((0, 0)))
     starved_s: float = 0.0
-    delay_rows: int = 0
+    late: Lateness = AT_ONCE
 
 
 def run_policy(
@@ -86,6 +88,7 @@ def run_policy(
     speed: float = 1.0,
     latency: Latency = NO_LATENCY,
     decides_ahead: bool = True,
+    full_pace_rows: float = FULL_PACE_ROWS,
     after_lift_s: float = 0.0,
     every_frame: bool = False,
 ) -> Run:
@@ -103,6 +106,7 @@ def run_policy(
         speed: Fraction of the policy's own speed at which the arm follows, 0.1 to 1.
         latency: From an image to the arrival of its chunk.
         decides_ahead: A policy that was trained with delays decides for the state at which its chunk arrives.
+        full_pace_rows: So many rows may pass within a latency before that policy's rows are carried out slower.
         after_lift_s: Go on for so long after a cube is lifted [s].
         every_frame: Ask for a chunk at every frame, also where the arm does not follow it.
 
@@ -116,9 +120,9 @@ def run_policy(
     pacer.note_latency(latency.p99)
     ticks_per_frame = round(1.0 / contract.rate_hz / TICK_S)
     most_rows = policy.config.max_delay_rows if decides_ahead else 0
-    delay_rows = min(math.ceil(latency.p99 * contract.rate_hz - 1e-6), most_rows)
-    pacer.delay_rows = delay_rows
-    look_ahead = LookAhead(contract, TICK_S, PUBLISH_EVERY) if delay_rows else None
+    late = lateness(latency.p99, contract.rate_hz, most_rows, speed, full_pace_rows)
+    pacer.delay_s, pacer.pace = late.delay_s, late.pace
+    look_ahead = LookAhead(contract, TICK_S, PUBLISH_EVERY) if late.delay_s else None
     if look_ahead is not None and (own := contract_kinematics(contract)) is not None:
         look_ahead.set_kinematics(own)
     awaited: deque[tuple[float, Chunk]] = deque()  # when each arrives [s]
@@ -137,13 +141,12 @@ def run_policy(
                 stamps.append(now - begun)
                 state, committed = measured_state(contract, robot), None
                 if look_ahead is not None:
-                    state, committed = _look_ahead(look_ahead, core, robot, now, delay_rows)
+                    state, committed = _look_ahead(look_ahead, core, robot, now, late)
                 rows.append(policy.predict(images, text, state, committed))
             if followed:
-                begins = now + delay_rows / contract.rate_hz
-                late_s = latency.of(len(stamps) - 1)
-                arrives = now + late_s + (TICK_S if late_s else 0.0)
-                awaited.append((arrives, chunk_of_rows(contract, rows[-1], begins, tick, now)))
+                chunk = chunk_of_rows(contract, rows[-1], now, tick, late)
+                latency_s = latency.of(len(stamps) - 1)
+                awaited.append((now + latency_s + (TICK_S if latency_s else 0.0), chunk))
         try:
             while awaited and awaited[0][0] <= now + TICK_S / 2:
                 core.accept_chunk(awaited.popleft()[1], now)
@@ -167,7 +170,7 @@ def run_policy(
         refused,
         np.array(path),
         starved_s,
-        delay_rows,
+        late,
     )
 
 
@@ -221,17 +224,18 @@ def _places(contract: Contract, group: CommandGroup) -> list[int]:
 
 
 def chunk_of_rows(
-    contract: Contract, rows: np.ndarray, stamp: float, sequence: int, input_stamp: float
+    contract: Contract, rows: np.ndarray, seen_at: float, sequence: int, late: Lateness = AT_ONCE
 ) -> Chunk:
-    """Rows (H, A) of a policy as a chunk that begins at `stamp`, from an image of `input_stamp` [s]."""
+    """Rows (H, A) of a policy as a chunk, from an image of `seen_at` [s]."""
     return Chunk(
-        stamp,
+        seen_at + late.delay_s,
         rows,
         contract.action_names,
-        contract.rate_hz,
+        contract.rate_hz * late.pace,
         sequence=sequence,
         space=contract.action.space,
-        input_stamp=input_stamp,
+        input_stamp=seen_at,
+        most_delay_s=late.delay_s,
     )
 
 
@@ -246,23 +250,26 @@ def measured_state(contract: Contract, robot: SimulatedRobot) -> np.ndarray:
 
 
 def _look_ahead(
-    look_ahead: LookAhead, core: MotionCore, robot: SimulatedRobot, now: float, rows: int
+    look_ahead: LookAhead, core: MotionCore, robot: SimulatedRobot, now: float, late: Lateness
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The state (S,) that the robot will have so many rows later, and these rows (rows, A).
+    """The state (S,) that the robot will have when a chunk begins, and the rows (D, A) before that.
 
     In the state, grippers stay as they are measured.
     """
     contract, joints, here = core.contract, measured_joints(robot), _arm(core.contract, robot)
-    delay_s = rows / contract.rate_hz
-    until_s = delay_s + contract.command.command_delay_s
+    until_s = late.delay_s + contract.command.command_delay_s
     ahead = look_ahead.motion(freeze(core), here, now, math.ceil(until_s / TICK_S - 1e-6))
     grippers = [joints[gripper.joint] for gripper in contract.grippers]
     if ahead is None:
-        return measured_state(contract, robot), resting_rows(contract, here, grippers, rows)
-    later = ahead.at(now + delay_s)
+        return measured_state(contract, robot), resting_rows(contract, here, grippers, late.rows)
+    begins = now + late.delay_s
+    later = ahead.at(begins)
     assert later is not None, "it was looked that far ahead"
     joints |= dict(zip(contract.arm_joints, later[0].tolist(), strict=True))
-    return state_of(contract, robot, joints), committed_rows(contract, ahead, grippers, now, rows)
+    row_s = 1.0 / (contract.rate_hz * late.pace * core.speed)
+    return state_of(contract, robot, joints), committed_rows(
+        contract, ahead, grippers, begins, late.rows, row_s
+    )
 
 
 def state_of(contract: Contract, robot: SimulatedRobot, joints: dict[str, float]) -> np.ndarray:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
-from vla_adapter_ros.choices import FASTEST, SLOWEST, Choice, OnFail, RendererName, WeightType
+from vla_adapter_ros.choices import FASTEST, FULL_PACE_ROWS, SLOWEST, Choice, OnFail, RendererName, WeightType
 from vla_adapter_ros.contract import Contract
 from vla_adapter_ros.errors import ParameterError
 from vla_adapter_ros.nodes.common_parameters import CommonParameters
@@ -112,6 +112,15 @@ class PolicyParameters(CapsuleParameters):
     )
     added_latency_s: Number = Field(
         0.0, ge=0.0, le=2.0, description="Publish chunks that much later [s], to try what latency costs."
+    )
+    full_pace_rows: Number = Field(
+        FULL_PACE_ROWS,
+        ge=0.0,
+        le=100.0,
+        description=(
+            "So many rows may pass between an image and its chunk at full pace; those of a later policy are "
+            "carried out slower. Of policies that were trained with delays; 0: always at full pace."
+        ),
     )
     require_controller: Flag = Field(
         True,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import secrets
 import threading
 import time
@@ -16,6 +17,7 @@ from std_msgs.msg import String
 from vla_adapter_ros.choices import FASTEST, SLOWEST
 from vla_adapter_ros.control.chunk import Chunk
 from vla_adapter_ros.control.instructions import EndedBy, Ending
+from vla_adapter_ros.control.lateness import AT_ONCE, Lateness
 from vla_adapter_ros.control.pacing import ChunkPacer
 from vla_adapter_ros.control.supervisor import NONE
 from vla_adapter_ros.dataset.leader import SILENCE_S
@@ -103,7 +105,9 @@ class ConfiguredPolicy(Configured[PolicyParameters]):
         self._newest: Frame | None = None  # good frame
         self._worker = Worker("inference", self._work)
         self._capsule = PolicyCapsule(node, self._loaded, self._session, lambda: self._instruction.text)
-        self._delayed = DelayedState(node, self._policy.config.max_delay_rows)
+        self._delayed = DelayedState(
+            node, self._policy.config.max_delay_rows, parameters.full_pace_rows or math.inf
+        )
         self._streams = StreamSubscriber(
             node,
             lambda _: self._worker.wake(),
@@ -295,13 +299,13 @@ class ConfiguredPolicy(Configured[PolicyParameters]):
         started = time.monotonic()
         images = [frame.images[name] for name in self.contract.camera_names]
         late = self._delayed.of(frame, *self._lateness())
-        self._pacer.delay_rows = late.rows
+        self._pacer.delay_s, self._pacer.pace = late.lateness.delay_s, late.lateness.pace
         rows = self._policy.predict(images, instruction.text, late.state, late.committed)
         duration = time.monotonic() - started
         with self._lock:
             if instruction is not self._instruction:
                 return  # it changed or ended meanwhile: these rows answer the old one
-            chunk = self._chunk(frame.stamp, rows, delay_s=late.rows / self.contract.rate_hz)
+            chunk = self._chunk(frame.stamp, rows, late=late.lateness)
             seen = dataclasses.replace(frame, state=late.state)
             self._made.append(_Made(chunk, seen, instruction.text, duration, self.node.now(), late.committed))
         self._no_chunk, self._inference_s = "", duration
@@ -317,19 +321,21 @@ class ConfiguredPolicy(Configured[PolicyParameters]):
                 self._pacer.note_latency(self.node.now() - made.frame.stamp)
                 self._capsule.add(made.frame, made.text, made.chunk.rows, message, made.committed)
 
-    def _lateness(self) -> tuple[float, tuple[str, int], bool]:
-        """For `DelayedState.of`: latency [s], the newest chunk, and whether the arm stands still."""
+    def _lateness(self) -> tuple[float, float, tuple[str, int], bool]:
+        """For `DelayedState.of`: latency [s], speed, newest chunk, and whether the arm stands still."""
         latency_s, status = self._pacer.latency_p99 or self._loaded.chunk_s or 0.0, self._heard.status
         resting = status is not None and status.control_source == NONE and not self._begun
-        return latency_s, (self._session, self._policy_node.published), resting
+        return latency_s, self._speed, (self._session, self._policy_node.published), resting
 
-    def _chunk(self, stamp: float, rows: np.ndarray, reason: str = "", delay_s: float = 0.0) -> Chunk:
+    def _chunk(
+        self, stamp: float, rows: np.ndarray, reason: str = "", late: Lateness = AT_ONCE
+    ) -> Chunk:
         self._policy_node.sequence += 1
         return Chunk(
-            stamp=stamp + delay_s,
+            stamp=stamp + late.delay_s,
             rows=rows,
             names=self.contract.action_names,
-            rate_hz=self.contract.rate_hz,
+            rate_hz=self.contract.rate_hz * late.pace,
             session_id=self._session,
             instruction_id=self._instruction.number,
             sequence=self._policy_node.sequence,
@@ -337,7 +343,7 @@ class ConfiguredPolicy(Configured[PolicyParameters]):
             input_stamp=stamp,
             instructed_at=self._instruction.given,
             reason=reason,
-            most_delay_s=self._delayed.most_s,
+            most_delay_s=self._delayed.most_delay_s(self._speed),
             checkpoint=self._loaded.name,
         )
 
@@ -360,7 +366,9 @@ class ConfiguredPolicy(Configured[PolicyParameters]):
     def _diagnose(self) -> None:
         """Say what stands against chunks, the end of an instruction first."""
         inputs = self._streams.problems(self.node.now(), self._frame_problem)
-        late = self._pacer.issue() or self._delayed.too_late(self._pacer.latency_p99)
+        late = self._pacer.issue() or self._delayed.too_late(
+            self._pacer.latency_p99, self._speed
+        )
         self.node.diagnose(self._why_ended, *inputs, self._no_chunk, late, self._delayed.problem)
 
     def _describe(self) -> dict[str, object]:
@@ -374,7 +382,8 @@ class ConfiguredPolicy(Configured[PolicyParameters]):
             NO_CHUNKS: self._no_chunk or self._pacer.issue(),
             "inference_s": f"{self._inference_s:.4f}",
             "latency_p99_s": f"{self._pacer.latency_p99:.4f}",
-            "delay_rows": self._delayed.rows,
+            "delay_s": f"{self._delayed.newest.delay_s:g}",
+            "pace": f"{self._delayed.newest.pace:g}",
             **self._streams.describe(self.node.now()),
         }
 

@@ -10,6 +10,7 @@ import torch
 
 from vla_adapter_ros.contract import Contract, checkpoints_folder, require_same
 from vla_adapter_ros.contract.shipped import SHIPPED_CHECKPOINT
+from vla_adapter_ros.control.lateness import lateness
 from vla_adapter_ros.control.pacing import budget_complaint
 from vla_adapter_ros.errors import CheckpointError, ParameterError
 from vla_adapter_ros.model import VlaAdapterPolicy
@@ -74,7 +75,7 @@ def load_policy(parameters: PolicyParameters, contract: Contract) -> LoadedPolic
     require_same(contract, robot, f"checkpoint {path}")
     policy.warm_up()
     chunk_s = (
-        None if parameters.lock_step else _require_budget(policy, contract, parameters.execution_horizon)
+        None if parameters.lock_step else _require_budget(policy, contract, parameters)
     )
     folder = find_checkpoint(path)
     scene = SceneMemory.from_checkpoint(folder, contract)
@@ -113,10 +114,12 @@ def open_policy(parameters: PolicyParameters) -> tuple[VlaAdapterPolicy, Contrac
     return policy, policy.contract
 
 
-def _require_budget(policy: VlaAdapterPolicy, contract: Contract, execution_horizon: int) -> float:
+def _require_budget(policy: VlaAdapterPolicy, contract: Contract, parameters: PolicyParameters) -> float:
     """Measure inference on blank images [s], and refuse an execution horizon that it cannot serve."""
     slow = float(np.percentile(measure_predictions(policy, contract), 99))
-    late = min(math.ceil(slow * contract.rate_hz), policy.config.max_delay_rows)
-    if problem := budget_complaint(contract.rate_hz, policy.config.chunk, execution_horizon, slow, late):
+    full = parameters.full_pace_rows or math.inf
+    late = lateness(slow, contract.rate_hz, policy.config.max_delay_rows, full_pace_rows=full)
+    rate_hz, horizon = contract.rate_hz * late.pace, parameters.execution_horizon
+    if problem := budget_complaint(rate_hz, policy.config.chunk, horizon, slow, late.delay_s):
         raise ParameterError(problem)
     return slow

@@ -19,14 +19,19 @@ def motion(until: float) -> MotionAhead:
 
 
 def test_a_row_is_what_brings_the_arm_where_it_will_be():
-    rows = committed_rows(CONTRACT, motion(6.0), [0.04], 5.0, 3)
+    rows = committed_rows(CONTRACT, motion(6.0), [0.04], 5.3, 3)
     reached = np.array([5.1, 5.2, 5.3])
     np.testing.assert_allclose(rows[:, :7], reached[:, None] * np.arange(1, 8), atol=1e-9)
     np.testing.assert_allclose(rows[:, 7], [1.0, 1.0, 0.0])  # a gripper is told when the arm gets there
 
 
+def test_where_the_arm_is_slower_rows_are_farther_apart():
+    rows = committed_rows(CONTRACT, motion(6.0), [0.04], 5.4, 2, row_s=0.2)
+    np.testing.assert_allclose(rows[:, 0], [5.1, 5.3])
+
+
 def test_beyond_what_is_known_the_arm_is_taken_to_stay():
-    rows = committed_rows(CONTRACT, motion(5.15), [0.04], 5.0, 4)
+    rows = committed_rows(CONTRACT, motion(5.15), [0.04], 5.4, 4)
     np.testing.assert_allclose(rows[1:, 0], 5.15)
     assert committed_rows(CONTRACT, motion(5.15), [0.04], 5.0, 0).shape == (0, 8)
 
@@ -41,5 +46,5 @@ def test_an_arm_that_rests_is_told_to_stay_with_its_gripper_as_it_is():
 def test_a_gripper_that_is_told_nothing_stays_as_it_is():
     silent = motion(6.0)
     silent = MotionAhead(silent.times, silent.positions, silent.velocities, np.zeros((len(silent.times), 0)))
-    assert committed_rows(CONTRACT, silent, [0.001], 5.0, 2)[:, 7].tolist() == [0.0, 0.0]
-    assert committed_rows(CONTRACT, silent, [None], 5.0, 2)[:, 7].tolist() == [1.0, 1.0]
+    assert committed_rows(CONTRACT, silent, [0.001], 5.2, 2)[:, 7].tolist() == [0.0, 0.0]
+    assert committed_rows(CONTRACT, silent, [None], 5.2, 2)[:, 7].tolist() == [1.0, 1.0]

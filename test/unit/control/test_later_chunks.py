@@ -103,3 +103,26 @@ def test_what_lies_too_far_ahead_is_refused(wrong: Chunk, said: str):
     contract = replace(CONTRACT, action=replace(CONTRACT.action, space=wrong.space))
     with pytest.raises(ChunkError, match=said):
         check_chunk(wrong, contract, 0.0, 0.0)
+
+
+def test_a_late_policy_may_have_its_rows_carried_out_slower():
+    usual = replace(chunk(0.3, 0.02), most_delay_s=0.4)
+    slower = replace(usual, rate_hz=CONTRACT.rate_hz / 2)
+    fast, slow = (run(MotionCore(CONTRACT), 0, 250, {5: sent}) for sent in (usual, slower))
+    np.testing.assert_allclose(fast[-1], slow[-1], atol=1e-3)
+    speeds = [np.abs(np.diff(path, axis=0)).max() / PERIOD_S for path in (fast, slow)]
+    assert speeds[0] / speeds[1] == pytest.approx(2.0, rel=0.1)
+
+
+@pytest.mark.parametrize(("share", "most_delay_s"), [(0.5, 0.0), (0.2, 0.4), (2.0, 0.4), (0.0, 0.4), (np.nan, 0.4)])
+def test_any_other_rate_is_refused(share, most_delay_s):
+    sent = replace(chunk(0.1, 0.1), rate_hz=share * CONTRACT.rate_hz, most_delay_s=most_delay_s)
+    with pytest.raises(ChunkError, match=r"rate .* Hz, the robot's is 10.0 Hz"):
+        check_chunk(sent, CONTRACT, 0.1, 0.0)
+
+
+def test_displacements_last_as_long_as_the_robot_says():
+    contract = replace(CONTRACT, action=replace(CONTRACT.action, space=ActionSpace.JOINT_DELTA))
+    sent = replace(chunk(0.1, 0.1), space=ActionSpace.JOINT_DELTA, rate_hz=5.0, most_delay_s=0.4)
+    with pytest.raises(ChunkError, match="rate 5"):
+        check_chunk(sent, contract, 0.1, 0.0)

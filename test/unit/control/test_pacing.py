@@ -84,9 +84,9 @@ def test_a_chunk_that_begins_later_loses_no_rows_to_its_latency():
     pacer = ChunkPacer(10.0, 8, 4)
     pacer.note_latency(0.4)
     assert pacer.interval_rows == 3 and "at least 9 rows" in pacer.issue()
-    pacer.delay_rows = 4
+    pacer.delay_s = 0.4
     assert pacer.interval_rows == 4 and pacer.issue() == ""
-    assert budget_complaint(10.0, 8, 4, 0.4, 3) == ""
-    assert budget_complaint(10.0, 8, 3, 0.4, 4).endswith(
+    assert budget_complaint(10.0, 8, 4, 0.4, 0.3) == ""
+    assert budget_complaint(10.0, 8, 3, 0.4, 0.4).endswith(
         "needs execution_horizon 4 to 7, not 3: set it, or use a GPU or --compile"
     )
