@@ -19,10 +19,9 @@ from vla_adapter_ros.simulation.cube_instructions import INSTRUCTIONS, cube_inst
 from vla_adapter_ros.srv import Demonstrate, StartEpisode
 from vla_adapter_ros.untrusted import read_json
 
-DISTURBANCES_M = (0.0, 0.008, 0.012)
-"""Pushes on the tool, in turn: the arm recovers from these without breaking its limits."""
-SLIPS_PER_S = (0.0, 0.4, 0.4)
-"""How often the gripper shuts beside the cube, in turn: policies that did so once opened and shut again."""
+MISHAPS = ((0.0, 0.0), (0.005, 0.4), (0.008, 0.4))
+"""In turn: how far the tool is pushed [m], from where the arm recovers within its limits; and how often the
+gripper shuts beside the cube [1/s], as policies that did so once have to open and shut again."""
 LONGEST_S = 8.0
 AFTER_LIFT_S = 0.3
 
@@ -81,7 +80,7 @@ def collect_demonstrations(
             objects = client.reset(first + number)
             target = objects[number % len(objects)]
             text = cube_instruction(target, number % len(INSTRUCTIONS))
-            if _demonstrate(client, target, text, first + number, number % 3):
+            if _demonstrate(client, target, text, first + number, *MISHAPS[number % len(MISHAPS)]):
                 saved += 1
                 (dataset / SCENES).write_text(json.dumps({"next_seed": first + number + 1}) + "\n")
                 progress.advance(bar)
@@ -117,14 +116,14 @@ def first_scene(dataset: Path, seed: int | None) -> int:
     return free if seed is None else seed
 
 
-def _demonstrate(client: GraphClient, target: str, text: str, seed: int, kind: int) -> bool:
-    """Record one demonstration, disturbed in one of three ways; True if it was saved."""
+def _demonstrate(
+    client: GraphClient, target: str, text: str, seed: int, push_m: float, slips_per_s: float
+) -> bool:
+    """Record one demonstration with mishaps of a size; True if it was saved."""
     answer = client.call("recorder_node/start_episode", StartEpisode.Request(instruction=text))
     if not answer.accepted:
         raise ServiceError(f"recorder refused to start: {answer.message}")
-    request = Demonstrate.Request(
-        target=target, disturbance=DISTURBANCES_M[kind], slips=SLIPS_PER_S[kind], seed=seed
-    )
+    request = Demonstrate.Request(target=target, disturbance=push_m, slips=slips_per_s, seed=seed)
     if not (answer := client.call("simulator/demonstrate", request)).accepted:
         raise ServiceError(f"expert refused: {answer.message}")
     end = client.now + LONGEST_S

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-HAND_ACCELERATION = 2.0
+HAND_ACCELERATION = 1.2
 """How fast the wished velocity of the tool changes [m/s^2]."""
-_FRACTION = 0.95  # of each limit of a joint
+_FRACTION = 0.6  # of each limit of a joint: whoever follows late has room to catch up
 _CATCH_UP_S = 0.1  # in which a joint makes up for what it lags
 _BRAKES = 0.7  # fraction of the acceleration with which it comes to rest where it is wanted
 _FIRST_S = 0.02  # taken for the time before the first command
