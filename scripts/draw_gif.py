@@ -53,7 +53,7 @@ def main(scene: int) -> None:
         text = cube_instruction(color, 0)
         robot.film(f"> {text}", pictures)
         run = run_policy(policy.contract, robot, policy, text, longest_s=10.0, after_lift_s=0.8)
-        print(f"scene {scene}, {text!r}: lifted {run.lifted or 'nothing'} after {run.lifted_s:.1f} s")
+        print(f"scene {scene}, {text!r}: lifted {run.lifted or 'nothing'} after {run.duration_s:.1f} s")
     frames = [Image.fromarray(picture).quantize(64, dither=Image.Dither.NONE) for picture in pictures]
     frames[0].save(TARGET, save_all=True, append_images=frames[1:], duration=1000 // FRAMES_PER_S, loop=0)
     print(f"{TARGET}: {len(frames)} pictures, {TARGET.stat().st_size / 1e6:.2f} MB")

@@ -142,11 +142,13 @@ class OnFail(Choice):
     SAVE = "save"
 
 
-class NamedCubes(Choice):
-    """Which cubes of a simulated scene the closed-loop evaluation names."""
+class Control(Choice):
+    """What the closed-loop evaluation takes from a policy, to see that it fails without."""
 
-    EACH = "each"
-    ONE = "one"
+    NONE = "none"
+    UNTRAINED = "untrained"
+    NO_LANGUAGE = "no_language"
+    SWAPPED_CAMERAS = "swapped_cameras"
 
 
 class Outcome(Choice):

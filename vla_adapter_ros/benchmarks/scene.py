@@ -20,12 +20,13 @@ from vla_adapter_ros.benchmarks.scene_success import (
 )
 from vla_adapter_ros.contract import read_contract
 from vla_adapter_ros.errors import ParameterError
-from vla_adapter_ros.evaluation.closed_loop import UNSEEN_SEED, wilson_interval
+from vla_adapter_ros.evaluation.pick import UNSEEN_SEED
 from vla_adapter_ros.evaluation.policy_loop import measured_state
 from vla_adapter_ros.scene_check.scene import SceneComparison, SceneMemory
 from vla_adapter_ros.scene_check.views import Verdict
 from vla_adapter_ros.simulation.robot import SimulatedRobot
 from vla_adapter_ros.system_info import describe_system
+from vla_adapter_ros.trials.rates import wilson_interval
 
 LOWER, UPPER = 0.1, 0.9  # quantiles of the score that are shown
 LOOKS = 30  # scenes of a displacement at which success is not measured
@@ -169,7 +170,7 @@ def _level(
         level |= {
             "trials": len(trials),
             "successes": len(right),
-            "success_interval": wilson_interval(len(right), len(trials)),
+            "success_interval": [round(end, 4) for end in wilson_interval(len(right), len(trials))],
             "trials_without_warning": sum(scene not in warned for scene, _, _ in trials),
             "successes_without_warning": sum(scene not in warned for scene in right),
         }

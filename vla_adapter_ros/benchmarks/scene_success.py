@@ -12,7 +12,9 @@ import numpy as np
 import torch
 
 from vla_adapter_ros.errors import ParameterError
-from vla_adapter_ros.evaluation.closed_loop import LONGEST_S, UNSEEN_SEED, Trial, run_scene
+from vla_adapter_ros.evaluation.harness import run_plan
+from vla_adapter_ros.evaluation.pick import CUBES, UNSEEN_SEED, PickSuite
+from vla_adapter_ros.evaluation.suite import Result
 from vla_adapter_ros.model import VlaAdapterPolicy
 from vla_adapter_ros.simulation.robot import SimulatedRobot
 
@@ -65,9 +67,11 @@ class _Loop:
         self.contract = self.policy.contract
         self.robot = SimulatedRobot(self.contract, "raycast")
 
-    def run(self, displacement: Displacement, seed: int) -> list[Trial]:
+    def run(self, displacement: Displacement, seed: int) -> list[Result]:
         displacement.apply(self.robot, seed)
-        return run_scene(self.contract, self.robot, self.policy, seed, "each", LONGEST_S)
+        suite = PickSuite(self.robot.model)
+        plans = suite.plans(CUBES, seed)
+        return [run_plan(self.contract, self.robot, self.policy, suite, plan) for plan in plans]
 
 
 _loop: _Loop | None = None  # of a worker process
@@ -79,14 +83,14 @@ def _prepare(checkpoint: str) -> None:
     _loop = _Loop(checkpoint)
 
 
-def _run(displacement: Displacement, seed: int) -> list[Trial]:
+def _run(displacement: Displacement, seed: int) -> list[Result]:
     assert _loop is not None
     return _loop.run(displacement, seed)
 
 
 def measure_success(
     checkpoint: str, wanted: list[Displacement], scenes: int, jobs: int
-) -> Iterator[tuple[Displacement, list[Trial]]]:
+) -> Iterator[tuple[Displacement, list[Result]]]:
     """Let the policy lift each cube of unseen scenes, for each displacement.
 
     Args:

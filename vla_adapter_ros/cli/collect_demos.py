@@ -7,10 +7,10 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from std_srvs.srv import Trigger
 
 from vla_adapter_ros.cli.client import GraphClient
+from vla_adapter_ros.cli.progress_bar import progress_bar
 from vla_adapter_ros.contract import read_contract
 from vla_adapter_ros.errors import DatasetError, ServiceError
 from vla_adapter_ros.nodes.graph import node_list
@@ -66,13 +66,11 @@ def collect_demonstrations(
         contract=contract, policy=False, record=str(dataset), lock_step=True, renderer=renderer, client=True
     )
     saved = discarded = 0
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with (
         GraphRunner(nodes, logs) as graph,
         GraphClient(read_contract(contract), graph.check_alive) as client,
-        Progress(*columns) as progress,
+        progress_bar("demonstrations", episodes) as advance,
     ):
-        bar = progress.add_task("demonstrations", total=episodes)
         while saved < episodes:
             number = saved + discarded
             if discarded > episodes + 10:
@@ -83,7 +81,7 @@ def collect_demonstrations(
             if _demonstrate(client, target, text, first + number, *MISHAPS[number % len(MISHAPS)]):
                 saved += 1
                 (dataset / SCENES).write_text(json.dumps({"next_seed": first + number + 1}) + "\n")
-                progress.advance(bar)
+                advance()
             else:
                 discarded += 1
     return RecordingResult(saved, discarded, time.monotonic() - started)

@@ -5,9 +5,9 @@ from __future__ import annotations
 import argparse
 import json
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from vla_adapter_ros.choices import FASTEST, SLOWEST, NamedCubes, RendererName
+from vla_adapter_ros.choices import FASTEST, SLOWEST, Control, RendererName
 from vla_adapter_ros.cli.arguments import (
     COUNT,
     DEVICE_HELP,
@@ -23,8 +23,12 @@ from vla_adapter_ros.cli.arguments import (
     wrong_arguments,
 )
 from vla_adapter_ros.cli.checkpoint_command import locate_checkpoint
+from vla_adapter_ros.cli.progress_bar import progress_bar
 from vla_adapter_ros.contract.shipped import SHIPPED_CHECKPOINT
-from vla_adapter_ros.errors import TrainingError
+from vla_adapter_ros.errors import ParameterError, TrainingError
+
+if TYPE_CHECKING:
+    from vla_adapter_ros.evaluation.suite import Result
 
 
 def add_evaluate(commands: Any) -> None:
@@ -33,6 +37,7 @@ def add_evaluate(commands: Any) -> None:
     kinds = evaluate.add_subparsers(dest="kind", required=True)
     _add_open_loop(kinds)
     _add_closed_loop(kinds)
+    _add_results(kinds)
 
 
 def _add_open_loop(kinds: Any) -> None:
@@ -59,15 +64,17 @@ def _add_open_loop(kinds: Any) -> None:
 
 
 def _add_closed_loop(kinds: Any) -> None:
-    parser = kinds.add_parser("closed-loop", help="unseen scenes in the simulator, without ROS")
+    parser = kinds.add_parser("closed-loop", help="a suite of episodes in the simulator")
     _checkpoint_options(parser)
-    parser.add_argument("--scenes", type=COUNT, default=30)
-    parser.add_argument("--seed", type=SEED, default=900_000, help="first scene")
-    parser.add_argument(
-        "--sentences", default="each", choices=NamedCubes.words(), help="name each cube of a scene, or one"
-    )
+    parser.add_argument("--suite", default="pick", help="which episodes: pick; default: %(default)s")
+    count = parser.add_mutually_exclusive_group()
+    count.add_argument("--episodes", type=COUNT, help="how many, dealt evenly; default: the suite's")
+    count.add_argument("--scenes", type=COUNT, help="as many episodes as these scenes have (three each)")
+    parser.add_argument("--seed", type=SEED, help="first scene; default: the suite's, which no training saw")
     parser.add_argument("--renderer", default="raycast", choices=RendererName.words())
-    parser.add_argument("--longest", type=SECONDS, default=10.0, help="simulated time per instruction [s]")
+    parser.add_argument(
+        "--longest", type=SECONDS, help="simulated time per instruction [s]; default: the suite's"
+    )
     parser.add_argument(
         "--speed", type=number(SLOWEST, FASTEST), default=FASTEST,
         help="fraction of the policy's own speed at which the arm follows; --longest is as much longer",
@@ -78,10 +85,46 @@ def _add_closed_loop(kinds: Any) -> None:
         default=0.0,
         help="from each image to the arrival of its chunk [s]",
     )
+    parser.add_argument(
+        "--control", default=Control.NONE, choices=Control.words(),
+        help="take something from the policy, to see that it fails without",
+    )  # fmt: skip
     parser.add_argument("--jobs", type=COUNT, default=1, help="processes, one thread each")
+    parser.add_argument(
+        "--shard", type=_shard, default="1/1", metavar="I/N",
+        help="do every N-th episode alone, from the I-th on; `evaluate merge` puts the results together",
+    )  # fmt: skip
     parser.add_argument("--require", type=whole(), default=0, help="fail with fewer successes than this")
-    parser.add_argument("--json", type=output_file, help="write every episode here")
+    parser.add_argument(
+        "--json", type=output_file, help="write every episode here; a run that was interrupted goes on"
+    )
+    parser.add_argument("--html", type=output_file, help="write a page here")
+    parser.add_argument(
+        "--videos", type=output_folder, metavar="FOLDER", help="write a video of each failure here"
+    )
     parser.set_defaults(run=_closed_loop)
+
+
+def _add_results(kinds: Any) -> None:
+    merge = kinds.add_parser("merge", help="put the shards of a closed-loop run together")
+    merge.add_argument("results", nargs="+", type=any_path, metavar="FILE", help="what the shards wrote")
+    merge.add_argument("--json", type=output_file, help="write the whole result here")
+    merge.add_argument("--html", type=output_file, help="write a page here")
+    merge.set_defaults(run=_merge)
+    compare = kinds.add_parser("compare", help="two closed-loop results over the same episodes")
+    compare.add_argument("first", type=any_path, metavar="FIRST")
+    compare.add_argument("second", type=any_path, metavar="SECOND")
+    compare.add_argument("--json", type=output_file, help="write the differences here")
+    compare.set_defaults(run=_compare)
+
+
+def _shard(text: str) -> str:
+    from vla_adapter_ros.evaluation.suite_result import Shard
+
+    try:
+        return str(Shard.parse(text))
+    except ParameterError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
 
 
 def _checkpoint_options(parser: argparse.ArgumentParser) -> None:
@@ -129,27 +172,74 @@ def _open_loop(options: argparse.Namespace) -> int:
 
 
 def _closed_loop(options: argparse.Namespace) -> int:
-    from vla_adapter_ros.evaluation.closed_loop import evaluate_closed_loop, format_result
+    from vla_adapter_ros.evaluation.harness import conditions, evaluate_suite
+    from vla_adapter_ros.evaluation.pick import CUBES
+    from vla_adapter_ros.evaluation.suite_result import Shard
 
-    device = announce_device(options.device)
-    result = evaluate_closed_loop(
-        locate_checkpoint(options.checkpoint),
-        contract=options.contract,
-        scenes=options.scenes,
-        seed=options.seed,
-        named=options.sentences,
-        renderer=options.renderer,
-        longest_s=options.longest,
-        speed=options.speed,
-        latency_s=options.latency,
-        jobs=options.jobs,
-        device=device,
-        report=lambda line: print(line, flush=True),
-    )
+    with wrong_arguments(ParameterError):
+        wanted = conditions(
+            options.suite,
+            locate_checkpoint(options.checkpoint),
+            contract=options.contract,
+            seed=options.seed,
+            episodes=CUBES * options.scenes if options.scenes else options.episodes,
+            longest_s=options.longest,
+            renderer=options.renderer,
+            speed=options.speed,
+            latency_s=options.latency,
+            control=options.control,
+        )
+    shard = Shard.parse(options.shard)
+    with progress_bar("episodes", len(shard.numbers(wanted.episodes))) as advance:
+
+        def report(result: Result) -> None:
+            if not result.success:
+                print(f"episode {result.number}, {result.instruction!r}: {result.ending}, {result.note}")
+            advance()
+
+        result = evaluate_suite(
+            wanted,
+            shard=shard,
+            jobs=options.jobs,
+            device=announce_device(options.device),
+            journal=options.json and options.json.with_name(options.json.name + ".part"),
+            videos=options.videos,
+            report=report,
+        )
+    _tell(result, options)
+    return 0 if result["successes"] >= options.require else 1
+
+
+def _merge(options: argparse.Namespace) -> int:
+    from vla_adapter_ros.evaluation.suite_result import merge_results, read_result
+
+    with wrong_arguments(ParameterError):
+        merged = merge_results([read_result(path) for path in options.results])
+    _tell(merged, options)
+    return 0
+
+
+def _compare(options: argparse.Namespace) -> int:
+    from vla_adapter_ros.evaluation.suite_result import compare_results, format_comparison, read_result
+
+    with wrong_arguments(ParameterError):
+        compared = compare_results(read_result(options.first), read_result(options.second))
+    print(format_comparison(compared))
+    if options.json:
+        _write(options.json, compared)
+    return 0
+
+
+def _tell(result: dict[str, Any], options: argparse.Namespace) -> None:
+    """Print a suite's result, and write its files."""
+    from vla_adapter_ros.evaluation.suite_page import write_suite_page
+    from vla_adapter_ros.evaluation.suite_result import format_result
+
     print(format_result(result))
     if options.json:
         _write(options.json, result)
-    return 0 if result["successes"] >= options.require else 1
+    if options.html:
+        write_suite_page(result, options.html)
 
 
 def _write(path: Path, result: dict[str, Any]) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -27,6 +28,7 @@ from vla_adapter_ros.control.rotation import quaternion
 from vla_adapter_ros.control.urdf import contract_kinematics
 from vla_adapter_ros.errors import ChunkError
 from vla_adapter_ros.evaluation.latency import Latency
+from vla_adapter_ros.evaluation.suite import Judge, Sight
 from vla_adapter_ros.simulation.robot import SimulatedRobot
 
 TICK_S = 0.01
@@ -57,7 +59,7 @@ class Run:
 
     Attributes:
         lifted: Cube that was lifted first; empty if none was.
-        lifted_s: Time until then, or until the end [s].
+        duration_s: Time until the judge said that it is over, or until the end [s].
         start: The arm before the first chunk, float64 (J,) [rad], order of the contract's arm joints.
         stamps: Times of the frames that the policy saw, since the first, float64 (N,) [s].
         rows: Their chunks, float64 (N, H, A), columns as in the contract's action.
@@ -68,7 +70,7 @@ class Run:
     """
 
     lifted: str
-    lifted_s: float
+    duration_s: float
     start: np.ndarray
     stamps: np.ndarray
     rows: np.ndarray
@@ -91,6 +93,8 @@ def run_policy(
     full_pace_rows: float = FULL_PACE_ROWS,
     after_lift_s: float = 0.0,
     every_frame: bool = False,
+    judge: Judge | None = None,
+    on_frame: Callable[[float], None] = lambda time: None,
 ) -> Run:
     """Let a policy follow one instruction, from the robot's present scene on.
 
@@ -109,6 +113,8 @@ def run_policy(
         full_pace_rows: So many rows may pass within a latency before that policy's rows are carried out slower.
         after_lift_s: Go on for so long after a cube is lifted [s].
         every_frame: Ask for a chunk at every frame, also where the arm does not follow it.
+        judge: Says when the episode is over; None: as soon as a cube is lifted.
+        on_frame: Called with the time since the beginning [s] whenever cameras see.
 
     Raises:
         SimulationError: the contract's driver takes neither trajectories nor positions.
@@ -126,15 +132,16 @@ def run_policy(
     if look_ahead is not None and (own := contract_kinematics(contract)) is not None:
         look_ahead.set_kinematics(own)
     awaited: deque[tuple[float, Chunk]] = deque()  # when each arrives [s]
-    begun, lifted, lifted_at, refused = robot.time, "", np.inf, ""
+    begun, lifted, over_at, refused = robot.time, "", np.inf, ""
     start = _arm(contract, robot)
     stamps, rows, path = [], [], []
     tick = 0
-    while robot.time - begun < longest_s and robot.time < lifted_at + after_lift_s:
+    while robot.time - begun < longest_s and robot.time < over_at + after_lift_s:
         now, joints = robot.time, measured_joints(robot)
         core.measure(joints, now)
         path.append([joints[name] for name in contract.arm_joints])
         if tick % ticks_per_frame == 0:
+            on_frame(now - begun)
             followed = pacer.take(now, speed)
             if followed or every_frame:
                 images = [robot.render(name) for name in contract.camera_names]
@@ -155,11 +162,12 @@ def run_policy(
             break
         core.tick(now)
         send_motion(core, robot, now, tick)
-        if not lifted and (lifted := robot.lifted()):
-            lifted_at = now
+        lifted = lifted or robot.lifted()
+        if over_at == np.inf and (bool(lifted) if judge is None else judge.look(see(robot, now - begun))):
+            over_at = now
         robot.advance(TICK_S)
         tick += 1
-    duration = (lifted_at if lifted else robot.time) - begun
+    duration = min(over_at, robot.time) - begun
     starved_s = core.counters.starved_ticks * TICK_S
     return Run(
         lifted,
@@ -177,6 +185,18 @@ def run_policy(
 def measured_joints(robot: SimulatedRobot) -> dict[str, float]:
     """Measured joint positions by name [rad or m]."""
     return dict(zip(robot.joint_names, robot.joint_positions().tolist(), strict=True))
+
+
+def see(robot: SimulatedRobot, time: float) -> Sight:
+    """What a judge sees of the scene now.
+
+    Args:
+        robot: As it stands.
+        time: Since the episode began [s].
+    """
+    grippers = zip(robot.model.grippers, robot.world.gripper_positions(), strict=True)
+    opening = min(gripper.opening(float(position)) for gripper, position in grippers)
+    return Sight(time, robot.lifted(), robot.object_positions(), opening)
 
 
 def send_motion(core: MotionCore, robot: SimulatedRobot, now: float, tick: int) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import get_context
@@ -25,12 +25,12 @@ class SceneLoop(Protocol[T]):
         """Let go of the robot."""
 
 
-def run_scenes(make: Callable[[], SceneLoop[T]], seeds: range, jobs: int) -> Iterator[list[T]]:
+def run_scenes(make: Callable[[], SceneLoop[T]], seeds: Sequence[int], jobs: int) -> Iterator[list[T]]:
     """Results of all scenes, in order; one thread computes in each process.
 
     Args:
         make: Makes what runs a scene; can be pickled.
-        seeds: Of the scenes.
+        seeds: Of the scenes, or numbers of episodes.
         jobs: Processes; 1: this one.
 
     Raises:
