@@ -14,7 +14,7 @@ from vla_adapter_ros.untrusted import short
 
 SLOWEST, FASTEST = 0.1, 1.0
 """At which fractions of its own speed a policy's motion may be carried out."""
-FULL_PACE_ROWS = 2.0
+FULL_PACE_ROWS = 2.5
 """So many rows may pass between an image and its chunk before rows are carried out slower."""
 LARGEST_STEP = 0.02
 """Of a joint whose delay is measured [rad]."""

@@ -31,7 +31,7 @@ from vla_adapter_ros.trials.rates import wilson_interval
 
 OURS, FULL_PACE, SPLICE = "ours", "full_pace", "splice"
 METHODS = (OURS, FULL_PACE, SPLICE, *PEERS)
-"""ours: for the state at which the chunk begins, slower where more than two rows pass; full_pace: not slower;
+"""ours: for the state at which the chunk begins, slower where many rows would pass; full_pace: not slower;
 splice: this package's controller, for the state of the image."""
 LATENCIES_MS = (0.0, 100.0, 200.0, 300.0, 400.0)
 
