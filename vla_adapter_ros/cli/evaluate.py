@@ -30,6 +30,9 @@ from vla_adapter_ros.errors import ParameterError, TrainingError
 if TYPE_CHECKING:
     from vla_adapter_ros.evaluation.suite import Result
 
+LOGS = Path("out/evaluation/logs")
+"""Of the nodes that do a suite's episodes."""
+
 
 def add_evaluate(commands: Any) -> None:
     """Add `evaluate` and its kinds to the parser's commands."""
@@ -90,6 +93,10 @@ def _add_closed_loop(kinds: Any) -> None:
         help="take something from the policy, to see that it fails without",
     )  # fmt: skip
     parser.add_argument("--jobs", type=COUNT, default=1, help="processes, one thread each")
+    parser.add_argument(
+        "--through-nodes", action="store_true",
+        help="the real nodes, over DDS and in lock step, do the episodes, one after the other",
+    )  # fmt: skip
     parser.add_argument(
         "--shard", type=_shard, default="1/1", metavar="I/N",
         help="do every N-th episode alone, from the I-th on; `evaluate merge` puts the results together",
@@ -176,6 +183,8 @@ def _closed_loop(options: argparse.Namespace) -> int:
     from vla_adapter_ros.evaluation.pick import CUBES
     from vla_adapter_ros.evaluation.suite_result import Shard
 
+    if options.through_nodes and (options.videos or options.jobs > 1):
+        raise UsageError("--through-nodes with --videos or --jobs: allowed is either")
     with wrong_arguments(ParameterError):
         wanted = conditions(
             options.suite,
@@ -197,15 +206,19 @@ def _closed_loop(options: argparse.Namespace) -> int:
                 print(f"episode {result.number}, {result.instruction!r}: {result.ending}, {result.note}")
             advance()
 
-        result = evaluate_suite(
-            wanted,
-            shard=shard,
-            jobs=options.jobs,
-            device=announce_device(options.device),
-            journal=options.json and options.json.with_name(options.json.name + ".part"),
-            videos=options.videos,
-            report=report,
-        )
+        kept = options.json and options.json.with_name(options.json.name + ".part")
+        device = announce_device(options.device)
+        if options.through_nodes:
+            from vla_adapter_ros.cli.suite_through_nodes import evaluate_through_nodes
+
+            result = evaluate_through_nodes(
+                wanted, shard=shard, device=device, journal=kept, logs=LOGS, report=report
+            )
+        else:
+            result = evaluate_suite(
+                wanted, shard=shard, jobs=options.jobs, device=device, journal=kept, videos=options.videos,
+                report=report,
+            )  # fmt: skip
     _tell(result, options)
     return 0 if result["successes"] >= options.require else 1
 

@@ -109,7 +109,7 @@ def test_a_late_policy_may_have_its_rows_carried_out_slower():
     usual = replace(chunk(0.3, 0.02), most_delay_s=0.4)
     slower = replace(usual, rate_hz=CONTRACT.rate_hz / 2)
     fast, slow = (run(MotionCore(CONTRACT), 0, 250, {5: sent}) for sent in (usual, slower))
-    np.testing.assert_allclose(fast[-1], slow[-1], atol=1e-3)
+    np.testing.assert_allclose(fast[-1], slow[-1], atol=0.01)
     speeds = [np.abs(np.diff(path, axis=0)).max() / PERIOD_S for path in (fast, slow)]
     assert speeds[0] / speeds[1] == pytest.approx(2.0, rel=0.1)
 

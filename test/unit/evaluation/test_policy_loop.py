@@ -10,7 +10,7 @@ import pytest
 
 pytest.importorskip("mujoco", reason="the simulated arm needs mujoco: pip install mujoco")
 
-from oracle import CONTRACT, ROWS, Oracle
+from cube_oracle import CONTRACT, ROWS, Oracle
 
 from vla_adapter_ros.evaluation.latency import Latency
 from vla_adapter_ros.evaluation.policy_loop import run_policy

@@ -17,7 +17,7 @@ import pytest
 pytest.importorskip("mujoco", reason="the simulated arm needs mujoco: pip install mujoco")
 
 import av
-from oracle import CONTRACT, ROWS, Oracle, color_in
+from cube_oracle import CONTRACT, ROWS, Oracle, color_in
 
 from vla_adapter_ros.cli.main import main
 from vla_adapter_ros.contract import checkpoints_folder
@@ -282,7 +282,7 @@ def test_the_command_writes_figures_a_page_and_videos_of_failures(tmp_path, caps
         (video,) = videos.glob(f"episode_{run['number']:04d}_*.mp4")
         with av.open(str(video)) as container:
             frames = [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]
-        assert len(frames) == 30 and frames[0].shape == (544, 640, 3) and frames[0].std() > 10
+        assert len(frames) in (30, 31) and frames[0].shape == (544, 640, 3) and frames[0].std() > 10
 
 
 def test_a_policy_of_nonsense_is_judged_and_not_a_crash(tmp_path, monkeypatch, capsys):

@@ -1,0 +1,163 @@
+"""A suite's episodes through the real node graph: policy, DDS, controller and simulator."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from vla_adapter_ros.cli.client import GraphClient
+from vla_adapter_ros.contract import Contract, read_contract
+from vla_adapter_ros.errors import ParameterError
+from vla_adapter_ros.evaluation.episode_journal import EpisodeJournal
+from vla_adapter_ros.evaluation.harness import SUITES, Conditions
+from vla_adapter_ros.evaluation.suite import Judge, Plan, Result, Sight, Suite, result_of
+from vla_adapter_ros.evaluation.suite_result import Shard, suite_result
+from vla_adapter_ros.nodes.conversions import seconds
+from vla_adapter_ros.nodes.graph import NodeSpec, node_list
+from vla_adapter_ros.nodes.process_runner import GraphRunner
+from vla_adapter_ros.simulation.robot_models import robot_model
+from vla_adapter_ros.system_info import describe_system
+
+_AT_REST_S = 0.6  # after an episode
+_SETTLES_S = 0.2  # simulated time after an instruction in which the controller may not have begun yet
+_STILL = ("stopped", "holding", "idle", "disarmed")
+
+
+def evaluate_through_nodes(
+    wanted: Conditions,
+    *,
+    shard: Shard = Shard(),  # noqa: B008 - frozen
+    device: str = "auto",
+    journal: Path | None = None,
+    logs: Path | None = None,
+    report: Callable[[Result], None] = lambda result: None,
+) -> dict[str, Any]:
+    """Do a suite's episodes as `evaluate_suite`, by nodes in lock step.
+
+    Args:
+        wanted: What is to be done.
+        shard: Which part of the episodes.
+        device: Where the policy computes.
+        journal: As there.
+        logs: Folder for the nodes' logs.
+        report: As there.
+
+    Returns:
+        As there; the conditions say that it went through the nodes.
+
+    Raises:
+        ParameterError: a control, which nodes do not have; or see `EpisodeJournal`.
+        ServiceError, ProcessError: the graph did not work.
+    """
+    if wanted.control != "none":
+        raise ParameterError(f"control = {wanted.control} through the nodes: allowed is none")
+    started = time.monotonic()
+    contract = read_contract(wanted.contract or Path(wanted.checkpoint) / "contract.yaml")
+    suite = SUITES[wanted.suite](robot_model(contract.arm_joints, contract.name))
+    plans = suite.plans(wanted.episodes, wanted.seed)
+    kept_under = asdict(wanted) | {"through_nodes": True}
+    results: list[Result] = []
+    with EpisodeJournal(journal, kept_under | {"shard": str(shard)}) as kept:
+        for result in kept.results:
+            results.append(result)
+            report(result)
+        done = {result.number for result in results}
+        left = [plans[number] for number in shard.numbers(wanted.episodes) if number not in done]
+        if left:
+            with GraphRunner(_nodes(wanted, device), logs) as graph, GraphClient(
+                contract, graph.check_alive, watch_images=True
+            ) as client:
+                for plan in left:
+                    result = _run(client, contract, suite, plan, wanted)
+                    kept.add(result)
+                    results.append(result)
+                    report(result)
+    results.sort(key=lambda result: result.number)
+    return suite_result(kept_under, shard, suite, results) | {
+        "device": device,
+        "jobs": 1,
+        "wall_s": round(time.monotonic() - started, 1),
+        "host": describe_system(),
+    }
+
+
+def _nodes(wanted: Conditions, device: str) -> list[NodeSpec]:
+    nodes = node_list(
+        contract=wanted.contract or "franka_sim",
+        checkpoint=wanted.checkpoint,
+        lock_step=True,
+        renderer=wanted.renderer,
+        device=device,
+        speed=wanted.speed,
+        client=True,
+    )
+    late = {"added_latency_s": wanted.latency_s}
+    return [
+        dataclasses.replace(node, parameters=node.parameters | late) if node.kind == "policy" else node
+        for node in nodes
+    ]
+
+
+def _run(client: GraphClient, contract: Contract, suite: Suite, plan: Plan, wanted: Conditions) -> Result:
+    watch = _Watch(client, contract, suite.judge(plan))
+    client.reset(plan.scene)
+    client.instruct(plan.instruction)
+    begun = watch.begin()
+    longest_s = wanted.longest_s / wanted.speed
+    client.wait_until(lambda: watch.over or watch.stopped != "" or client.now >= begun + longest_s - 1e-6)
+    ended, refused = watch.end(), watch.stopped
+    client.instruct("")
+    client.sleep(_AT_REST_S)
+    duration_s = min((ended if watch.over else client.now) - begun, longest_s)
+    return result_of(plan, watch.judge, "" if watch.over else refused, duration_s, watch.chunks)
+
+
+class _Watch:
+    """Shows a judge what the graph says of the scene, and counts chunks."""
+
+    def __init__(self, client: GraphClient, contract: Contract, judge: Judge) -> None:
+        self.judge, self._client, self._contract = judge, client, contract
+        self._begun: float | None = None
+        self._opening = 1.0
+        self.over, self.stopped, self.chunks = False, "", 0
+        self._ended = np.inf
+
+    def begin(self) -> float:
+        """Look from now on; the time [s]."""
+        self._begun = self._client.now
+        self._client.on_message = self._on_message
+        return self._begun
+
+    def end(self) -> float:
+        """Look no more; when the episode was over [s]."""
+        self._client.on_message = lambda stream, message: None
+        return self._ended
+
+    def _on_message(self, stream: str, message: Any) -> None:
+        if stream == "joints":
+            positions = dict(zip(message.name, message.position, strict=True))
+            self._opening = min(
+                gripper.opening(positions[self._contract.joint_in_messages(gripper.joint)])
+                for gripper in self._contract.grippers
+            )
+        elif stream == "chunk":
+            self.chunks += bool(message.num_rows)
+        elif stream == "scene" and self._begun is not None and not self.over:
+            self._look(message)
+
+    def _look(self, scene: Any) -> None:
+        now = seconds(scene.header.stamp)
+        places = np.reshape(scene.positions, (-1, 3))
+        positions = dict(zip(scene.objects, places, strict=True))
+        if self.judge.look(Sight(now - self._begun, scene.lifted, positions, self._opening)):
+            self.over, self._ended = True, now
+        status = self._client.status
+        settled = now > self._begun + _SETTLES_S and self.chunks
+        if settled and status is not None and status.state in _STILL:
+            self.stopped = status.first_cause or status.reason or f"the controller is {status.state}"
