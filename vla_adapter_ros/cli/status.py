@@ -57,7 +57,7 @@ def _watch(options: argparse.Namespace) -> int:
 def lines(status: GraphStatus) -> list[str]:
     """The picture as text."""
     from vla_adapter_ros.nodes.graph_status import why_nothing_moves
-    from vla_adapter_ros.nodes.status_words import leader_text, node_text
+    from vla_adapter_ros.nodes.status_words import latency_text, leader_text, node_text
 
     controller = status.controller
     table = [("robot", f"namespace {status.namespace}, ROS_DOMAIN_ID {_domain()}")]
@@ -66,12 +66,8 @@ def lines(status: GraphStatus) -> list[str]:
         mode += "" if controller.speed == 1.0 else f", speed {controller.speed:g}"
         table.append(("state", f"{controller.state}, {leader_text(controller.control_source)}{mode}"))
     table.append(("why", why_nothing_moves(status) or _NOTHING))
-    if controller is not None:
-        p50, p99 = controller.latency_p50, controller.latency_p99
-        known = p99 > 0.0
-        table.append(
-            ("latency", f"p50 {p50:.3f} s, p99 {p99:.3f} s" if known else "no chunk was executed yet")
-        )
+    if latency := latency_text(status):
+        table.append(("latency", latency))
     table += [(kind, node_text(status, kind)) for kind in ("simulator", "controller", "policy", "recorder")]
     streams = [
         (name, f"{rate:5.1f} Hz, {f'{age:.3f} s old' if math.isfinite(age) else 'nothing yet'}")

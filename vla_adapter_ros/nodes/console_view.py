@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import math
 
 from vla_adapter_ros.console.views import Recorder, RobotView, Stream
 from vla_adapter_ros.nodes.graph_status import INSTRUCTION, GraphStatus, why_nothing_moves
-from vla_adapter_ros.nodes.status_words import leader_text, node_text, policy_text
+from vla_adapter_ros.nodes.status_words import latency_text, leader_text, node_text, policy_text
 
 KINDS = ("simulator", "controller", "policy", "recorder")
 
@@ -44,9 +43,7 @@ def _facts(status: GraphStatus) -> dict[str, str]:
     if policy is not None and policy.heard:
         facts["Policy"] = policy_text(policy) or "no checkpoint"
     if controller is not None:
-        p50, p99 = controller.latency_p50, controller.latency_p99
-        known = p99 > 0.0 and math.isfinite(p99)
-        facts["Latency"] = f"p50 {p50:.3f} s, p99 {p99:.3f} s" if known else "no chunk was executed yet"
+        facts["Latency"] = latency_text(status)
         facts["Starvation"] = f"{controller.starved_ticks} ticks since start"
         if controller.mode != "drive":
             facts["Mode"] = f"{controller.mode}: nothing is sent to the arm"

@@ -29,6 +29,7 @@ from vla_adapter_ros.control.supervisor import (
 
 # Values of the policy on /diagnostics.
 INSTRUCTION, INPUT_PROBLEM, NO_CHUNKS = "instruction", "input problem", "no chunks"
+PACE, FULL_PACE = "pace", "1"
 CHECKPOINT, DEVICE, WEIGHTS, CHUNK_MS = "checkpoint", "device", "weights", "chunk_ms"
 STREAM = "stream "
 """Beginning of the key of a stream's value: see `stream_value`."""

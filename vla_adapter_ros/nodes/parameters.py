@@ -118,8 +118,8 @@ class PolicyParameters(CapsuleParameters):
         ge=0.0,
         le=100.0,
         description=(
-            "So many rows may pass between an image and its chunk at full pace; those of a later policy are "
-            "carried out slower. Of policies that were trained with delays; 0: always at full pace."
+            "Of a policy that was trained with delays: so many rows may pass between an image and its chunk; "
+            "those of a later one are carried out slower. 0: never slower."
         ),
     )
     require_controller: Flag = Field(

@@ -29,7 +29,7 @@ from vla_adapter_ros.nodes.configured import Configured
 from vla_adapter_ros.nodes.conversions import chunk_message
 from vla_adapter_ros.nodes.delayed_state import DelayedState
 from vla_adapter_ros.nodes.execute_instruction import InstructionServer
-from vla_adapter_ros.nodes.graph_status import INPUT_PROBLEM, INSTRUCTION, NO_CHUNKS
+from vla_adapter_ros.nodes.graph_status import INPUT_PROBLEM, INSTRUCTION, NO_CHUNKS, PACE
 from vla_adapter_ros.nodes.instruction import Instruction, readable_text
 from vla_adapter_ros.nodes.parameters import NO_CHECKPOINT, PolicyParameters
 from vla_adapter_ros.nodes.policy_capsule import PolicyCapsule
@@ -383,7 +383,7 @@ class ConfiguredPolicy(Configured[PolicyParameters]):
             "inference_s": f"{self._inference_s:.4f}",
             "latency_p99_s": f"{self._pacer.latency_p99:.4f}",
             "delay_s": f"{self._delayed.newest.delay_s:g}",
-            "pace": f"{self._delayed.newest.pace:g}",
+            PACE: f"{self._delayed.newest.pace:g}",
             **self._streams.describe(self.node.now()),
         }
 

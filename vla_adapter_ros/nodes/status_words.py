@@ -2,10 +2,20 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 from vla_adapter_ros.contract.resources import checkpoints_folder
-from vla_adapter_ros.nodes.graph_status import CHECKPOINT, CHUNK_MS, DEVICE, WEIGHTS, GraphStatus, NodeReport
+from vla_adapter_ros.nodes.graph_status import (
+    CHECKPOINT,
+    CHUNK_MS,
+    DEVICE,
+    FULL_PACE,
+    PACE,
+    WEIGHTS,
+    GraphStatus,
+    NodeReport,
+)
 
 
 def policy_text(report: NodeReport) -> str:
@@ -42,3 +52,16 @@ def node_text(status: GraphStatus, kind: str) -> str:
     if kind == "recorder" and status.recorder is not None:
         parts.append(f"{status.recorder.state}, {status.recorder.episodes} episodes")
     return "; ".join(parts)
+
+
+def latency_text(status: GraphStatus) -> str:
+    """From image to command, and what the policy does about it; empty where no controller is known."""
+    controller, policy = status.controller, status.reports.get("policy")
+    if controller is None:
+        return ""
+    p50, p99 = controller.latency_p50, controller.latency_p99
+    if not (math.isfinite(p99) and p99 > 0.0):
+        return "no chunk was executed yet"
+    pace = policy.values.get(PACE, FULL_PACE) if policy is not None and policy.heard else FULL_PACE
+    slower = "" if pace == FULL_PACE else f"; for it, rows are carried out at {pace} of their pace"
+    return f"p50 {p50:.3f} s, p99 {p99:.3f} s{slower}"

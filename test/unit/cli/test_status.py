@@ -51,6 +51,13 @@ def test_status_shows_state_leader_cause_latency_nodes_and_streams(monkeypatch):
     assert lines(GraphStatus("/"))[1] == "why         no controller runs"
 
 
+def test_status_tells_that_a_late_policy_goes_slower():
+    assert "latency     p50 0.083 s, p99 0.101 s; for it, rows are carried out at 0.6 of their pace" in lines(
+        picture(pace="0.6")
+    )
+    assert "latency     p50 0.083 s, p99 0.101 s" in lines(picture(pace="1"))
+
+
 def test_json_is_json_and_has_no_number_that_json_does_not_know():
     told = json.loads(json.dumps(as_json(picture()), allow_nan=False))
     assert told["why"] == "" and told["state"] == "running" and told["latency_p99_s"] == 0.101
