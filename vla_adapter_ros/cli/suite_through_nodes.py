@@ -70,9 +70,10 @@ def evaluate_through_nodes(
         done = {result.number for result in results}
         left = [plans[number] for number in shard.numbers(wanted.episodes) if number not in done]
         if left:
-            with GraphRunner(_nodes(wanted, device), logs) as graph, GraphClient(
-                contract, graph.check_alive, watch_images=True
-            ) as client:
+            with (
+                GraphRunner(_nodes(wanted, device), logs) as graph,
+                GraphClient(contract, graph.check_alive, watch_images=True) as client,
+            ):
                 for plan in left:
                     result = _run(client, contract, suite, plan, wanted)
                     kept.add(result)
@@ -123,7 +124,7 @@ class _Watch:
 
     def __init__(self, client: GraphClient, contract: Contract, judge: Judge) -> None:
         self.judge, self._client, self._contract = judge, client, contract
-        self._begun: float | None = None
+        self._begun = np.inf
         self._opening = 1.0
         self.over, self.stopped, self.chunks = False, "", 0
         self._ended = np.inf
@@ -148,7 +149,7 @@ class _Watch:
             )
         elif stream == "chunk":
             self.chunks += bool(message.num_rows)
-        elif stream == "scene" and self._begun is not None and not self.over:
+        elif stream == "scene" and np.isfinite(self._begun) and not self.over:
             self._look(message)
 
     def _look(self, scene: Any) -> None:

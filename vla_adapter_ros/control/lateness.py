@@ -56,7 +56,9 @@ def lateness(
     if pace < 1.0:
         pace = max(math.floor(pace * _STEPS + _EXACT) / _STEPS, SLOWEST_PACE)
     pace = min(pace, 1.0)
-    delay_s = min(math.ceil(late - _EXACT), longest_delay(rate_hz, most_rows, pace * speed) * rate_hz) / rate_hz
+    delay_s = (
+        min(math.ceil(late - _EXACT), longest_delay(rate_hz, most_rows, pace * speed) * rate_hz) / rate_hz
+    )
     return Lateness(pace, delay_s, round(delay_s * rate_hz * pace * speed))
 
 

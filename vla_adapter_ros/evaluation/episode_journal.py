@@ -24,15 +24,16 @@ class EpisodeJournal:
     """
 
     def __init__(self, path: Path | None, conditions: Mapping[str, Any]) -> None:
-        self._path, self._file = path, None
+        self._path = path
+        self._file: TextIO | None = None
         self.results: list[Result] = []
         """Of the run that was interrupted."""
         if path is None:
             return
         path.parent.mkdir(parents=True, exist_ok=True)
         whole = self._read(path, conditions) if path.exists() else 0
-        self._file: TextIO | None = path.open("a", encoding="utf-8")
-        self._file.truncate(whole)  # a line that was cut off
+        self._file = file = path.open("a", encoding="utf-8")
+        file.truncate(whole)  # a line that was cut off
         if not whole:
             self._write(conditions)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -33,7 +33,7 @@ class PickSuite:
 
     def __init__(self, robot: RobotModel = FR3) -> None:
         self._robot = robot
-        self.chance = {"pick": 1.0 / CUBES}
+        self.chance: Mapping[str, float] = {"pick": 1.0 / CUBES}
 
     def plans(self, episodes: int, seed: int) -> Sequence[Plan]:
         """The episodes; the cubes of a scene are named in turn."""

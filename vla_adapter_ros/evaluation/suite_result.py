@@ -16,6 +16,7 @@ from vla_adapter_ros.evaluation.suite import Ending, Result, Suite
 from vla_adapter_ros.trials.rates import wilson_interval
 from vla_adapter_ros.untrusted import read_json
 
+_SAME = ("task", "scene", "instruction")
 _RUN_KEYS = ("number", "task", "scene", "instruction", "target", "ending", "success", "duration_s")
 
 
@@ -107,7 +108,9 @@ def merge_results(parts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     first = parts[0]
     for part in parts:
         if part["conditions"] != first["conditions"]:
-            other = [key for key in first["conditions"] if part["conditions"].get(key) != first["conditions"][key]]
+            other = [
+                key for key in first["conditions"] if part["conditions"].get(key) != first["conditions"][key]
+            ]
             raise ParameterError(f"results with another {', '.join(other)}: allowed are shards of one run")
     runs = sorted((run for part in parts for run in part["runs"]), key=lambda run: run["number"])
     numbers = [run["number"] for run in runs]
@@ -138,8 +141,8 @@ def compare_results(first: Mapping[str, Any], second: Mapping[str, Any]) -> dict
     """
     ours, others = ({run["number"]: run for run in result["runs"]} for result in (first, second))
     for number in sorted({*ours, *others}):
-        pair = [runs.get(number) for runs in (ours, others)]
-        if None in pair or any(pair[0][key] != pair[1][key] for key in ("task", "scene", "instruction")):
+        one, other = ours.get(number), others.get(number)
+        if one is None or other is None or any(one[key] != other[key] for key in _SAME):
             raise ParameterError(
                 f"episode {number} is not the same in both: allowed are results of one suite, seed and number"
             )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-
 from vla_adapter_ros.console.views import Recorder, RobotView, Stream
 from vla_adapter_ros.nodes.graph_status import INSTRUCTION, GraphStatus, why_nothing_moves
 from vla_adapter_ros.nodes.status_words import latency_text, leader_text, node_text, policy_text

@@ -67,9 +67,7 @@ class DelayedState:
         node.listen(CommittedMotion, MOTION_TOPIC, self._on_motion, NEWEST)
         watch_description(node, node.contract, self._set_kinematics, lambda problem: None)
 
-    def of(
-        self, frame: Frame, latency_s: float, speed: float, chunk: tuple[str, int], resting: bool
-    ) -> Late:
+    def of(self, frame: Frame, latency_s: float, speed: float, chunk: tuple[str, int], resting: bool) -> Late:
         """For what to decide. In the state, grippers stay as they were measured.
 
         Args:

@@ -327,9 +327,7 @@ class ConfiguredPolicy(Configured[PolicyParameters]):
         resting = status is not None and status.control_source == NONE and not self._begun
         return latency_s, self._speed, (self._session, self._policy_node.published), resting
 
-    def _chunk(
-        self, stamp: float, rows: np.ndarray, reason: str = "", late: Lateness = AT_ONCE
-    ) -> Chunk:
+    def _chunk(self, stamp: float, rows: np.ndarray, reason: str = "", late: Lateness = AT_ONCE) -> Chunk:
         self._policy_node.sequence += 1
         return Chunk(
             stamp=stamp + late.delay_s,
@@ -366,9 +364,7 @@ class ConfiguredPolicy(Configured[PolicyParameters]):
     def _diagnose(self) -> None:
         """Say what stands against chunks, the end of an instruction first."""
         inputs = self._streams.problems(self.node.now(), self._frame_problem)
-        late = self._pacer.issue() or self._delayed.too_late(
-            self._pacer.latency_p99, self._speed
-        )
+        late = self._pacer.issue() or self._delayed.too_late(self._pacer.latency_p99, self._speed)
         self.node.diagnose(self._why_ended, *inputs, self._no_chunk, late, self._delayed.problem)
 
     def _describe(self) -> dict[str, object]:

@@ -74,9 +74,7 @@ def load_policy(parameters: PolicyParameters, contract: Contract) -> LoadedPolic
     policy, robot = open_policy(parameters)
     require_same(contract, robot, f"checkpoint {path}")
     policy.warm_up()
-    chunk_s = (
-        None if parameters.lock_step else _require_budget(policy, contract, parameters)
-    )
+    chunk_s = None if parameters.lock_step else _require_budget(policy, contract, parameters)
     folder = find_checkpoint(path)
     scene = SceneMemory.from_checkpoint(folder, contract)
     return LoadedPolicy(policy, path, chunk_s, scene, checkpoint_name(folder))

@@ -114,7 +114,9 @@ def test_a_late_policy_may_have_its_rows_carried_out_slower():
     assert speeds == pytest.approx([0.2, 0.1], rel=0.05)
 
 
-@pytest.mark.parametrize(("share", "most_delay_s"), [(0.5, 0.0), (0.2, 0.4), (2.0, 0.4), (0.0, 0.4), (np.nan, 0.4)])
+@pytest.mark.parametrize(
+    ("share", "most_delay_s"), [(0.5, 0.0), (0.2, 0.4), (2.0, 0.4), (0.0, 0.4), (np.nan, 0.4)]
+)
 def test_any_other_rate_is_refused(share, most_delay_s):
     sent = replace(chunk(0.1, 0.1), rate_hz=share * CONTRACT.rate_hz, most_delay_s=most_delay_s)
     with pytest.raises(ChunkError, match=r"rate .* Hz, the robot's is 10.0 Hz"):

@@ -224,7 +224,9 @@ def test_what_was_done_before_an_interruption_is_not_done_again(tmp_path):
     assert not path.exists()
 
 
-@pytest.mark.parametrize("text", ["{}\n", '{"suite": "pick", "seed": 2}\n', "none\n", '{"suite": "pick"}\nx\n'])
+@pytest.mark.parametrize(
+    "text", ["{}\n", '{"suite": "pick", "seed": 2}\n', "none\n", '{"suite": "pick"}\nx\n']
+)
 def test_a_journal_of_something_else_is_refused_and_stays(tmp_path, text):
     path = tmp_path / "part"
     path.write_text(text)
@@ -256,7 +258,9 @@ def test_a_run_that_was_interrupted_goes_on(tmp_path, monkeypatch):
 
 
 def run_command(path, *more: str) -> tuple[int, dict]:
-    status = main(["evaluate", "closed-loop", "--episodes", "3", "--longest", "3", "--json", str(path), *more])
+    status = main(
+        ["evaluate", "closed-loop", "--episodes", "3", "--longest", "3", "--json", str(path), *more]
+    )
     return status, json.loads(path.read_text())
 
 
