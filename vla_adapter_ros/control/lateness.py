@@ -1,4 +1,4 @@
-"""How late a policy is, and what it does about it: it decides for later, and has its rows carried out slower."""
+"""How late a policy is, and what it does about that: it decides for later, and the arm goes slower."""
 
 from __future__ import annotations
 

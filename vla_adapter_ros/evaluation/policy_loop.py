@@ -110,7 +110,7 @@ def run_policy(
         speed: Fraction of the policy's own speed at which the arm follows, 0.1 to 1.
         latency: From an image to the arrival of its chunk.
         decides_ahead: A policy that was trained with delays decides for the state at which its chunk arrives.
-        full_pace_rows: So many rows may pass within a latency before that policy's rows are carried out slower.
+        full_pace_rows: So many rows may pass within a latency before its rows are carried out slower.
         after_lift_s: Go on for so long after a cube is lifted [s].
         every_frame: Ask for a chunk at every frame, also where the arm does not follow it.
         judge: Says when the episode is over; None: as soon as a cube is lifted.

@@ -321,7 +321,7 @@ def test_the_episodes_are_the_same_with_two_processes_and_in_shards(tmp_path, ca
     ("control", "most"), [("none", 30), ("untrained", 2), ("no_language", 16), ("swapped_cameras", 4)]
 )
 def test_the_evaluation_can_fail(control, most):
-    """Without words nobody can lift more than one cube of three, but by luck; without eyes or training none."""
+    """Without words nobody lifts more than one cube of three, but by luck; without eyes or training none."""
     found = evaluate_suite(conditions("pick", SHIPPED, episodes=30, control=control), jobs=2)
     low = found["success_interval"][0]
     assert found["successes"] <= most
