@@ -46,7 +46,7 @@ def main(scene: int) -> None:
     """Write the animation and say what was lifted."""
     policy = VlaAdapterPolicy.from_pretrained(checkpoints_folder() / "franka_sim_tiny")
     robot = FilmedRobot(policy.contract, "raycast")
-    colors = robot.reset(scene).colors
+    colors = robot.reset(scene).names
     pictures: list[np.ndarray] = []
     for color in colors[:2]:
         robot.reset(scene)

@@ -47,7 +47,7 @@ def main(names: list[str]) -> None:
     for name in names:
         contract = read_contract(name)
         robot = SimulatedRobot(contract, "raycast")
-        pick(contract, robot, robot.reset(SCENE).colors[0], LONGEST_S)
+        pick(contract, robot, robot.reset(SCENE).names[0], LONGEST_S)
         print(f"{contract.name}: lifted {robot.lifted() or 'nothing'} after {robot.time:.1f} s")
         large = make_renderer(robot.world.model, WIDTH, HEIGHT, "raycast")
         views = [large.render(robot.world.data, camera) for camera in contract.camera_names]

@@ -139,7 +139,7 @@ def record_stream(
     robot = SimulatedRobot(description, renderer)
     recorded = []
     for number in range(episodes):
-        colors = robot.reset(seed + number).colors
+        colors = robot.reset(seed + number).names
         target = colors[number % len(colors)]
         text = cube_instruction(target, number % len(INSTRUCTIONS))
         run = run_policy(

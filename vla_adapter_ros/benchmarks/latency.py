@@ -200,7 +200,7 @@ class _Loop:
 
     def run(self, seed: int) -> list[LateTrial]:
         """All episodes of a scene."""
-        colors = self.robot.reset(seed).colors
+        colors = self.robot.reset(seed).names
         found = []
         for i, target in enumerate(colors):
             text = cube_instruction(target, (seed + i) % len(INSTRUCTIONS))

@@ -39,7 +39,7 @@ class PickSuite:
         """The episodes; the cubes of a scene are named in turn."""
         found: list[Plan] = []
         for scene in range(seed, seed + -(-episodes // CUBES)):
-            for i, color in enumerate(sample_scene(scene, robot=self._robot).colors):
+            for i, color in enumerate(sample_scene(scene, robot=self._robot).names):
                 text = cube_instruction(color, (scene + i) % len(INSTRUCTIONS))
                 found.append(Plan(len(found), "pick", scene, text, color))
         return found[:episodes]

@@ -260,8 +260,8 @@ class ConfiguredSimulator(Configured[SimulatorParameters]):
                 scene = self._robot.reset(request.seed, tuple(request.objects))
                 self._expert = None
                 response.stamp = to_stamp(self._robot.time)
-            response.success, response.objects = True, list(scene.colors)
-            response.message = f"scene {request.seed}: {', '.join(scene.colors)}"
+            response.success, response.objects = True, list(scene.names)
+            response.message = f"scene {request.seed}: {', '.join(scene.names)}"
         except VlaAdapterError as error:
             response.success, response.message = False, str(error)
         return response

@@ -43,9 +43,9 @@ class PickExpert:
     """
 
     def __init__(self, robot: SimulatedRobot, target_color: str) -> None:
-        if target_color not in robot.scene.colors:
+        if target_color not in robot.scene.names:
             raise SimulationError(
-                f"no {target_color!r} cube on the table: allowed are {', '.join(robot.scene.colors)}"
+                f"no {target_color!r} cube on the table: allowed are {', '.join(robot.scene.names)}"
             )
         contract = robot.contract
         if contract.action.space is not ActionSpace.JOINT_POSITION:

@@ -1,4 +1,4 @@
-"""A simulated robot and its table as one MuJoCo model. Table, light, cubes and cameras are ours."""
+"""A simulated robot and its table as one MuJoCo model. Table, light, things on it and cameras are ours."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ import numpy as np
 
 from vla_adapter_ros.simulation.meshes import DRAWN_GROUP, LOADERS
 from vla_adapter_ros.simulation.robot_models import FR3, Point, RobotModel
+from vla_adapter_ros.simulation.thing_bodies import add_cubes, add_things
+from vla_adapter_ros.simulation.things import Table
 
 TIME_STEP_S = 0.002
-CUBE_MASS_KG = 0.05
-MAX_CUBES = 4
 
 # One directional light without shadow or gloss, plus ambient light. The ray-cast renderer
 # repeats exactly this, so keep the two in step by reading these constants only.
@@ -26,13 +26,16 @@ FLOOR_RGB = (0.35, 0.36, 0.38)
 
 
 @functools.lru_cache(maxsize=4)
-def _compiled(robot: RobotModel) -> mujoco.MjModel:
+def _compiled(robot: RobotModel, table: Table) -> mujoco.MjModel:
     spec = _arms(robot)
     for body in spec.bodies:
         if body.name != "world":
             body.gravcomp = 1.0  # the real arm compensates its own weight, too
     _add_surroundings(spec)
-    _add_cubes(spec, robot.area.cube_side)
+    if table is Table.CUBES:
+        add_cubes(spec, robot.area.cube_side)
+    else:
+        add_things(spec, table)
     _add_tools_and_cameras(spec, robot)
     spec.option.timestep = TIME_STEP_S
     spec.option.integrator = mujoco.mjtIntegrator.mjINT_IMPLICITFAST
@@ -49,15 +52,15 @@ def _compiled(robot: RobotModel) -> mujoco.MjModel:
     return spec.compile()
 
 
-def build_model(robot: RobotModel = FR3) -> mujoco.MjModel:
-    """A fresh model of a robot, table, `MAX_CUBES` cubes and the robot's cameras.
+def build_model(robot: RobotModel = FR3, table: Table = Table.CUBES) -> mujoco.MjModel:
+    """A fresh model of a robot, a table with what it is laid with, and the robot's cameras.
 
     Each call returns a copy of its own, since colors are written into the model.
 
     Raises:
         SimulationError: the wheel with the meshes is not installed.
     """
-    return copy.deepcopy(_compiled(robot))
+    return copy.deepcopy(_compiled(robot, table))
 
 
 def _arms(robot: RobotModel) -> mujoco.MjSpec:
@@ -97,22 +100,6 @@ def _add_surroundings(spec: mujoco.MjSpec) -> None:
         diffuse=[DIFFUSE] * 3,
         specular=[0.0] * 3,
     )
-
-
-def _add_cubes(spec: mujoco.MjSpec, side: float) -> None:
-    for i in range(MAX_CUBES):
-        body = spec.worldbody.add_body(name=f"cube{i}", pos=[-3.0, -2.0 + i, -0.48])
-        body.add_freejoint(name=f"cube{i}")
-        body.add_geom(
-            name=f"cube{i}",
-            type=mujoco.mjtGeom.mjGEOM_BOX,
-            size=[side / 2] * 3,
-            mass=CUBE_MASS_KG,
-            friction=[1.2, 0.005, 0.0001],
-            condim=4,
-            group=DRAWN_GROUP,
-            rgba=[0.5, 0.5, 0.5, 1.0],
-        )
 
 
 def _add_tools_and_cameras(spec: mujoco.MjSpec, robot: RobotModel) -> None:

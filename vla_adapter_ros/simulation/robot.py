@@ -20,6 +20,8 @@ from vla_adapter_ros.simulation.mjcf import TIME_STEP_S
 from vla_adapter_ros.simulation.mujoco_kinematics import Kinematics
 from vla_adapter_ros.simulation.robot_models import RobotModel, robot_model
 from vla_adapter_ros.simulation.scene import Scene, sample_scene
+from vla_adapter_ros.simulation.tabletop_scene import sample_tabletop
+from vla_adapter_ros.simulation.things import Table
 from vla_adapter_ros.simulation.trajectory_controller import Rows, TrajectoryController
 from vla_adapter_ros.simulation.world import World
 
@@ -38,6 +40,7 @@ class SimulatedRobot:
         backend: Renderer: auto, egl, osmesa or raycast.
         time_step_s: Length of a physics step [s].
         settings: Of the arm's driver.
+        table: What the table is laid with.
 
     Raises:
         SimulationError: no robot with the contract's joints can be simulated, or see `World`.
@@ -49,8 +52,9 @@ class SimulatedRobot:
         backend: str = "auto",
         time_step_s: float = TIME_STEP_S,
         settings: DriverSettings = DriverSettings(),  # noqa: B008 - frozen
+        table: Table = Table.CUBES,
     ) -> None:
-        self.contract = contract
+        self.contract, self._table = contract, table
         self.model: RobotModel = robot_model(contract.arm_joints, contract.name)
         own = {gripper.name: n for n, gripper in enumerate(self.model.grippers)}
         # Grippers that the arm's own driver moves, and those with a command of their own.
@@ -71,7 +75,7 @@ class SimulatedRobot:
                 f"{self.model.name} needs an entry under grippers for each gripper"
             )
         sizes = {name: (camera.width, camera.height) for name, camera in contract.cameras.items()}
-        self.world = World(sizes, backend, time_step_s, self.model)
+        self.world = World(sizes, backend, time_step_s, self.model, table)
         self.arm_kinematics = tuple(Kinematics(self.world.model, arm) for arm in self.model.arms)
         self.joint_names = self.world.joint_names
         self._steps = 0
@@ -110,10 +114,18 @@ class SimulatedRobot:
     def reset(self, seed: int, objects: Sequence[str] = ()) -> Scene:
         """Put a new scene on the table, drop trajectories and pushes, open the grippers. Time goes on.
 
+        Args:
+            seed: See `sample_scene`, and `sample_tabletop` for a table with more than cubes.
+            objects: Colors of the cubes; empty: chosen by the seed.
+
         Raises:
-            SimulationError: see `sample_scene`; the old scene then stays.
+            SimulationError: see there, or objects for a table with more than cubes; the old scene then stays.
         """
-        return self.reset_scene(sample_scene(seed, objects, self.model))
+        if self._table is Table.CUBES:
+            return self.reset_scene(sample_scene(seed, objects, self.model))
+        if objects:
+            raise SimulationError(f"objects {list(objects)}: on this table allowed is none, the seed chooses")
+        return self.reset_scene(sample_tabletop(seed, self.model))
 
     def reset_scene(self, scene: Scene) -> Scene:
         """As `reset`, with a scene at hand."""

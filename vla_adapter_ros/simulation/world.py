@@ -1,4 +1,4 @@
-"""The simulated world: a robot, cubes on a table and cameras, in MuJoCo."""
+"""The simulated world: a robot, things on a table and cameras, in MuJoCo."""
 
 from __future__ import annotations
 
@@ -9,10 +9,12 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from vla_adapter_ros.errors import SimulationError
-from vla_adapter_ros.simulation.mjcf import MAX_CUBES, TABLE_RGB, TIME_STEP_S, build_model
+from vla_adapter_ros.simulation.mjcf import TABLE_RGB, TIME_STEP_S, build_model
 from vla_adapter_ros.simulation.render import RayCastRenderer, Renderer, choose_backend, make_renderer
 from vla_adapter_ros.simulation.robot_models import FR3, RobotModel
 from vla_adapter_ros.simulation.scene import Scene
+from vla_adapter_ros.simulation.thing_bodies import body_name
+from vla_adapter_ros.simulation.things import Table, Thing
 
 HOLD_DISTANCE_M = 0.06  # of a lifted cube's center from a tool point, at most
 
@@ -25,6 +27,7 @@ class World:
         backend: Renderer, see `render.choose_backend`.
         time_step_s: Length of a physics step [s].
         robot: The robot at the table.
+        table: What it may be laid with.
 
     Raises:
         SimulationError: unknown camera, size or backend, or the arm's meshes are not installed.
@@ -36,12 +39,13 @@ class World:
         backend: str = "auto",
         time_step_s: float = TIME_STEP_S,
         robot: RobotModel = FR3,
+        table: Table = Table.CUBES,
     ) -> None:
         unknown = [name for name in cameras if name not in robot.camera_names]
         if unknown:
             raise SimulationError(f"unknown cameras {unknown}: allowed are {', '.join(robot.camera_names)}")
-        self.robot = robot
-        self.model = build_model(robot)
+        self.robot, self._table = robot, table
+        self.model = build_model(robot, table)
         self.model.opt.timestep = self.time_step_s = time_step_s
         self.data = mujoco.MjData(self.model)
         fingers = [pair for g in robot.grippers for pair in zip(g.joints, g.names, strict=False)]
@@ -72,7 +76,8 @@ class World:
         passive = self.model.dof_damping[self._velocities[: len(arm)]]
         damping = np.where(damping > 0, damping, passive)  # small servos are damped by their gears alone
         self._lead_s = damping / self.model.actuator_gainprm[arm, 0]
-        self._cubes: dict[str, int] = {}
+        self._things: dict[str, tuple[Thing, str]] = {}  # name -> it, and its body
+        self._homes = self.model.body_pos.copy()
         self._camera_places = self.model.cam_pos.copy(), self.model.cam_quat.copy()
 
     @property
@@ -81,19 +86,22 @@ class World:
         return tuple(self._sizes)
 
     def reset(self, scene: Scene) -> None:
-        """Put a scene on the table: cubes, arm posture and colors; everything stands still."""
+        """Put a scene on the table: things, arm posture and colors; everything stands still.
+
+        Raises:
+            SimulationError: the scene has more of a shape than the table has room for.
+        """
         mujoco.mj_resetData(self.model, self.data)
-        self._cubes = {cube.color: i for i, cube in enumerate(scene.cubes)}
-        for i in range(MAX_CUBES):
-            geom = self.model.geom(f"cube{i}").id
-            present = i < len(scene.cubes)
-            self.model.geom_rgba[geom, 3] = 1.0 if present else 0.0  # the others lie out of sight
-            if present:
-                cube = scene.cubes[i]
-                self.model.geom_rgba[geom, :3] = cube.rgb
-                start = self.model.joint(f"cube{i}").qposadr[0]
-                half = cube.yaw / 2
-                self.data.qpos[start : start + 7] = [*cube.position, np.cos(half), 0.0, 0.0, np.sin(half)]
+        self._things = {}
+        for shape, room in self._table.value:
+            wanted = [thing for thing in scene.things if thing.shape is shape]
+            for i in range(room):
+                self._place(body_name(shape, i), wanted[i] if i < len(wanted) else None)
+        if len(self._things) < len(scene.things):
+            raise SimulationError(
+                f"scene {scene.seed} of {', '.join(scene.names)}: the table has no room for all of that"
+            )
+        self._things = {name: self._things[name] for name in scene.names}
         table = self.model.geom("table").id
         self.model.geom_rgba[table, :3] = np.clip(np.multiply(TABLE_RGB, scene.table_shade), 0.0, 1.0)
         self.data.qpos[self._positions[: len(scene.joints)]] = scene.joints
@@ -160,22 +168,62 @@ class World:
         return np.concatenate([self.data.site_xpos[self._sites[arm]], wxyz[1:], wxyz[:1]])
 
     def object_positions(self) -> dict[str, np.ndarray]:
-        """Center (3,) [m] of every cube by color, base frame."""
+        """Center (3,) [m] of every thing by name, base frame."""
         positions = {}
-        for color, i in self._cubes.items():
-            start = self.model.joint(f"cube{i}").qposadr[0]
-            positions[color] = self.data.qpos[start : start + 3].copy()
+        for name, (thing, body) in self._things.items():
+            if thing.form.movable:
+                start = self.model.joint(body).qposadr[0]
+                positions[name] = self.data.qpos[start : start + 3].copy()
+            else:
+                positions[name] = np.array(thing.position)
         return positions
 
+    def object_yaws(self) -> dict[str, float]:
+        """Turn about z [rad] of every thing by name."""
+        yaws = {}
+        for name, (thing, body) in self._things.items():
+            yaws[name] = thing.yaw
+            if thing.form.movable:
+                start = self.model.joint(body).qposadr[0] + 3
+                w, x, y, z = self.data.qpos[start : start + 4]
+                yaws[name] = float(np.arctan2(2 * (w * z + x * y), 1 - 2 * (y * y + z * z)))
+        return yaws
+
     def lifted(self) -> str:
-        """Color of the cube that is held up (`TaskArea.lift_height`); empty if none."""
+        """Name of the thing that is held up (`TaskArea.lift_height`); empty if none."""
         self._refresh()
         tools = self.data.site_xpos[self._sites]
-        for color, center in self.object_positions().items():
-            high = center[2] >= self.robot.area.rest_height + self.robot.area.lift_height
+        for name, center in self.object_positions().items():
+            high = center[2] >= self._rest_height(name) + self.robot.area.lift_height
             if high and np.linalg.norm(center - tools, axis=1).min() <= HOLD_DISTANCE_M:
-                return color
+                return name
         return ""
+
+    def _rest_height(self, name: str) -> float:
+        """Height of a thing's center on the table [m]."""
+        if self._table is Table.CUBES:
+            return self.robot.area.rest_height
+        return self._things[name][0].form.half[2]
+
+    def _place(self, body: str, thing: Thing | None) -> None:
+        """Put a thing where a scene has it, as this body; None: out of sight."""
+        number = self.model.body(body).id
+        first = self.model.body_geomadr[number]
+        geoms = slice(first, first + self.model.body_geomnum[number])
+        self.model.geom_rgba[geoms, 3] = 0.0 if thing is None else 1.0
+        if self._table is not Table.CUBES:
+            self.model.body_gravcomp[number] = thing is None  # what is out of sight floats there
+        if thing is None:
+            self.model.body_pos[number] = self._homes[number]
+            return
+        self._things[thing.name] = thing, body
+        self.model.geom_rgba[geoms, :3] = thing.rgb
+        turn = [np.cos(thing.yaw / 2), 0.0, 0.0, np.sin(thing.yaw / 2)]
+        if thing.form.movable:
+            start = self.model.joint(body).qposadr[0]
+            self.data.qpos[start : start + 7] = [*thing.position, *turn]
+        else:
+            self.model.body_pos[number], self.model.body_quat[number] = thing.position, turn
 
     def displace_camera(self, camera: str, shift: ArrayLike, turn: ArrayLike) -> None:
         """Put a camera elsewhere than the robot's model has it, until it is displaced again.
@@ -207,17 +255,18 @@ class World:
         """
         return self._renderer(camera).render(self.data, camera)
 
-    def render_with_cubes(self, camera: str) -> tuple[np.ndarray, dict[str, np.ndarray]]:
-        """The camera's image, and for every cube the pixels that show it: bool (H, W) by color.
+    def render_with_things(self, camera: str) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+        """The camera's image, and for every thing the pixels that show it: bool (H, W) by name.
 
         Raises:
             SimulationError: an unknown camera, or a renderer other than `raycast`.
         """
         renderer = self._renderer(camera)
         if not isinstance(renderer, RayCastRenderer):
-            raise SimulationError(f"renderer {renderer.backend!r}: cube pixels need 'raycast'")
+            raise SimulationError(f"renderer {renderer.backend!r}: their pixels need 'raycast'")
         image, geoms = renderer.render_with_geoms(self.data, camera)
-        return image, {c: geoms == self.model.geom(f"cube{i}").id for c, i in self._cubes.items()}
+        bodies = np.append(self.model.geom_bodyid, -1)[geoms]
+        return image, {name: bodies == self.model.body(body).id for name, (_, body) in self._things.items()}
 
     def close(self) -> None:
         """Free the renderers."""

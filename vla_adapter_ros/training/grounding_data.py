@@ -16,7 +16,8 @@ from vla_adapter_ros.errors import SimulationError, TrainingError
 from vla_adapter_ros.simulation.cube_colors import COLORS
 from vla_adapter_ros.simulation.mujoco_kinematics import DOWN, Kinematics
 from vla_adapter_ros.simulation.robot_models import FR3
-from vla_adapter_ros.simulation.scene import Cube, Scene, sample_cubes
+from vla_adapter_ros.simulation.scene import Scene, sample_cubes
+from vla_adapter_ros.simulation.things import Thing
 from vla_adapter_ros.simulation.world import World
 
 COLOR_NAMES = tuple(COLORS)
@@ -75,7 +76,7 @@ def sample_grounding_scene(seed: int, kinematics: Kinematics) -> Scene:
         return Scene(seed, tuple(cubes[i] for i in order), tuple(joints.tolist()), finger, shade)
 
 
-def _draw_cubes_and_hand(rng: np.random.Generator) -> tuple[list[Cube], np.ndarray, float]:
+def _draw_cubes_and_hand(rng: np.random.Generator) -> tuple[list[Thing], np.ndarray, float]:
     """Cubes, tool point (3,) [m] and finger position [m]."""
     cubes = list(sample_cubes(rng))
     draw = rng.random()
@@ -157,7 +158,7 @@ def _labeled(
     cameras = tuple(world.cameras)
     seen = np.zeros((len(cameras), len(COLOR_NAMES)), bool)
     for view, camera in enumerate(cameras):
-        image, pixels = world.render_with_cubes(camera)
+        image, pixels = world.render_with_things(camera)
         images.append(image if drawn is world else drawn.render(camera))
         for color, mask in pixels.items():
             seen[view, COLOR_NAMES.index(color)] = mask.mean() >= MIN_VISIBLE_FRACTION
@@ -168,8 +169,8 @@ def _labeled(
     positions = np.zeros((len(COLOR_NAMES), 3), np.float32)
     from_tool = np.zeros_like(positions)
     tool, frame = kinematics.forward(np.array(scene.joints))
-    for cube in scene.cubes:
-        k = COLOR_NAMES.index(cube.color)
+    for cube in scene.things:
+        k = COLOR_NAMES.index(cube.name)
         present[k] = True
         positions[k] = cube.position
         from_tool[k] = frame.T @ (np.asarray(cube.position) - tool)
@@ -208,7 +209,7 @@ def patch_labels(pixels: dict[str, np.ndarray], patches: int) -> tuple[np.ndarra
     return colors.reshape(-1), offsets.reshape(-1, 2)
 
 
-def _collides(tool: np.ndarray, cube: Cube) -> bool:
+def _collides(tool: np.ndarray, cube: Thing) -> bool:
     """Whether the hand at `tool` would stand in a cube that it does not hold."""
     distance = np.abs(np.asarray(cube.position)[:2] - tool[:2])
     return bool(tool[2] < _LOW_M and distance[0] < 0.045 and distance[1] < 0.09)

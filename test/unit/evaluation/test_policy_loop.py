@@ -25,7 +25,7 @@ def robot():
 
 
 def test_every_frame_is_seen_when_asked_for_and_the_motion_is_the_same(robot):
-    text = f"pick up the {robot.reset(6).colors[0]} cube"
+    text = f"pick up the {robot.reset(6).names[0]} cube"
     few = run_policy(CONTRACT, robot, Oracle(robot), text, longest_s=1.0)
     robot.reset(6)
     all_frames = run_policy(CONTRACT, robot, Oracle(robot), text, longest_s=1.0, every_frame=True)

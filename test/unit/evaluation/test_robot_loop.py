@@ -58,7 +58,7 @@ def small(name: str) -> Contract:
 
 def demonstrate(contract: Contract, robot: Watched, writer: DatasetWriter, seed: int) -> bool:
     """One scripted demonstration through the controller's core, recorded; True if the named cube is up."""
-    color = robot.reset(seed).colors[0]
+    color = robot.reset(seed).names[0]
     expert, core = PickExpert(robot, color), MotionCore(contract, TICK_S, armed=True)
     begun, tick = robot.time, 0
     writer.start_episode(cube_instruction(color))
@@ -106,6 +106,6 @@ def test_a_robot_is_teleoperated_recorded_trained_and_deployed(tmp_path: Path, s
     policy = VlaAdapterPolicy.from_pretrained(tmp_path / "checkpoint", device="cpu")
     robot.reset(1)
     begun = robot.time
-    run = run_policy(contract, robot, policy, cube_instruction(robot.scene.colors[0]), longest_s=1.5)
+    run = run_policy(contract, robot, policy, cube_instruction(robot.scene.names[0]), longest_s=1.5)
     assert run.refused == "" and len(run.rows) >= 4
     stays_within(contract, robot, begun)

@@ -67,7 +67,7 @@ def test_each_cube_of_a_scene_is_named_once():
     for scene in range(3):
         own = plans[3 * scene : 3 * scene + 3]
         assert {plan.scene for plan in own} == {900_000 + scene}
-        assert tuple(plan.target for plan in own) == sample_scene(900_000 + scene).colors
+        assert tuple(plan.target for plan in own) == sample_scene(900_000 + scene).names
         assert [color_in(plan.instruction) for plan in own] == [plan.target for plan in own]
     assert SUITE.plans(4, 900_000) == plans[:4]
 
@@ -111,7 +111,7 @@ def test_who_knows_the_cubes_wins(robot):
 
 @pytest.mark.slow
 def test_who_takes_another_cube_is_wrong_and_who_waits_lifts_nothing(robot):
-    colors = robot.reset(5).colors
+    colors = robot.reset(5).names
     other = Oracle(robot, lambda text: colors[(colors.index(color_in(text)) + 1) % len(colors)])
     plan = SUITE.plans(1, 5)[0]
     assert run_plan(CONTRACT, robot, other, SUITE, plan).ending == Ending.WRONG_OBJECT

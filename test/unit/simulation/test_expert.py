@@ -58,7 +58,7 @@ def test_it_picks_the_named_cube(
     for seed in range(200, 200 + scenes):
         scene = robot.reset(seed)
         robot.set_disturbance(amplitude, seed, slips)
-        color = scene.colors[seed % 3]
+        color = scene.names[seed % 3]
         expert, _ = demonstrate(robot, color)
         picked += expert.done and robot.lifted() == color
     assert picked >= needed
@@ -68,7 +68,7 @@ def test_commands_are_a_short_way_ahead_of_the_arm(robot: SimulatedRobot) -> Non
     scene = robot.reset(3)
     robot.advance(0.1)
     before = robot.tool_pose()[:3]
-    expert = PickExpert(robot, scene.colors[0])
+    expert = PickExpert(robot, scene.names[0])
     command = [expert.command(robot.time + n * 0.02) for n in range(60)][-1]
     assert command.shape == (8,) and command[7] == CONTRACT.grippers[0].open
     way = robot.kinematics.forward(command[:7])[0] - before
@@ -78,7 +78,7 @@ def test_commands_are_a_short_way_ahead_of_the_arm(robot: SimulatedRobot) -> Non
 
 def test_after_the_lift_it_stands_still_and_keeps_the_cube(robot: SimulatedRobot) -> None:
     scene = robot.reset(11)
-    expert, commands = demonstrate(robot, scene.colors[0])
+    expert, commands = demonstrate(robot, scene.names[0])
     assert expert.done and expert.phase == "done"
     later = [expert.command(robot.time + k * 0.02) for k in range(60)]  # it comes to rest
     assert np.allclose(later[-1], later[-2], atol=1e-4)
@@ -90,7 +90,7 @@ def test_after_the_lift_it_stands_still_and_keeps_the_cube(robot: SimulatedRobot
 def test_it_asks_for_nothing_beyond_the_limits_of_the_arm(robot: SimulatedRobot, amplitude: float) -> None:
     scene = robot.reset(13)
     robot.set_disturbance(amplitude, 13)
-    expert, commands = demonstrate(robot, scene.colors[1])
+    expert, commands = demonstrate(robot, scene.names[1])
     limits = [CONTRACT.limits[joint] for joint in CONTRACT.arm_joints]
     velocity = np.diff(np.array(commands)[:, CONTRACT.arm_places], axis=0) * 50
     assert expert.done
@@ -100,14 +100,14 @@ def test_it_asks_for_nothing_beyond_the_limits_of_the_arm(robot: SimulatedRobot,
 
 def test_it_tries_again_when_the_cube_is_pulled_away(robot: SimulatedRobot) -> None:
     scene = robot.reset(12)
-    color = scene.colors[0]
+    color = scene.names[0]
     expert, _ = demonstrate(robot, color, limit_s=0.0)
     while expert.phase != "lift":
         command = expert.command(robot.time)
         robot.accept_trajectory(CONTRACT.arm_joints, 0.0, [0.1], [command[:7]])
         robot.accept_gripper(0.04 if command[7] > 0.5 else 0.0)
         robot.advance(0.02)
-    joint = robot.world.model.joint(f"cube{scene.colors.index(color)}")
+    joint = robot.world.model.joint(f"cube{scene.names.index(color)}")
     robot.world.data.qpos[joint.qposadr[0] : joint.qposadr[0] + 3] = [0.5, 0.2, 0.02]
     for _ in range(30):
         command = expert.command(robot.time)

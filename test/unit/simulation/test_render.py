@@ -37,9 +37,9 @@ def test_ray_casting_and_opengl_draw_the_same_picture() -> None:
 def test_both_views_show_every_cube_color() -> None:
     world = World(SIZES, "raycast")
     world.reset(sample_scene(3))
-    image, pixels = world.render_with_cubes("third_view")
+    image, pixels = world.render_with_things("third_view")
     assert image.shape == (112, 112, 3) and image.dtype == np.uint8
-    assert set(pixels) == set(sample_scene(3).colors)
+    assert set(pixels) == set(sample_scene(3).names)
     for color, mask in pixels.items():
         assert 30 < mask.sum() < 400
         red, green, blue = image[mask].mean(0)
@@ -77,7 +77,7 @@ def test_only_ray_casting_knows_cube_pixels() -> None:
         pytest.skip("no OpenGL on this machine")
     world.reset(sample_scene(0))
     with pytest.raises(SimulationError, match="raycast"):
-        world.render_with_cubes("third_view")
+        world.render_with_things("third_view")
 
 
 def test_the_environment_variable_chooses(monkeypatch: pytest.MonkeyPatch) -> None:

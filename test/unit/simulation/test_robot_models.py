@@ -43,7 +43,7 @@ def test_scenes_are_in_reach(robot) -> None:
     for seed in range(12):
         scene = sample_scene(seed, (), robot)
         assert len(scene.joints) == len(robot.joints)
-        for cube in scene.cubes:
+        for cube in scene.things:
             nearest = int(np.argmin([abs(arm.base[1] - cube.position[1]) for arm in robot.arms]))
             for height in (robot.area.grasp_z, robot.area.travel_z, robot.area.lift_z):
                 arms[nearest].inverse(np.array([*cube.position[:2], height]), DOWN)
@@ -53,7 +53,7 @@ def test_scenes_are_in_reach(robot) -> None:
 def test_the_script_lifts_the_named_cube(name: str) -> None:
     contract = blind(name)
     robot = SimulatedRobot(contract, "raycast")
-    color = robot.reset(5).colors[0]
+    color = robot.reset(5).names[0]
     pick(contract, robot, color, 6.0)
     assert robot.lifted() == color
 
@@ -65,7 +65,7 @@ def test_the_script_nearly_always_lifts_the_named_cube(name: str) -> None:
     robot = SimulatedRobot(contract, "raycast")
     done = 0
     for seed in range(40):
-        color = robot.reset(seed).colors[seed % 3]
+        color = robot.reset(seed).names[seed % 3]
         done += pick(contract, robot, color, 6.0).done and robot.lifted() == color
     assert done >= 38
 
@@ -73,7 +73,7 @@ def test_the_script_nearly_always_lifts_the_named_cube(name: str) -> None:
 def test_two_arms_the_nearer_one_picks_and_the_other_stays() -> None:
     contract = blind("fr3_duo_sim")
     robot = SimulatedRobot(contract, "raycast")
-    color = robot.reset(1).colors[0]
+    color = robot.reset(1).names[0]
     side = robot.object_positions()[color][1] > 0
     still = slice(7, 14) if side else slice(0, 7)
     before = robot.arm_positions()[still].copy()

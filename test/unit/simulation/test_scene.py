@@ -25,14 +25,14 @@ def test_a_seed_gives_the_same_scene_and_others_differ() -> None:
     assert sample_scene(5) == sample_scene(5)
     scenes = [sample_scene(seed) for seed in range(20)]
     assert len({scene.joints for scene in scenes}) == 20
-    assert len({scene.cubes[0].position for scene in scenes}) == 20
-    assert len({frozenset(scene.colors) for scene in scenes}) > 1
+    assert len({scene.things[0].position for scene in scenes}) == 20
+    assert len({frozenset(scene.names) for scene in scenes}) > 1
 
 
 def test_objects_can_be_chosen() -> None:
-    assert sample_scene(1, ("yellow", "red")).colors == ("yellow", "red")
-    assert len(sample_scene(1).cubes) == 3
-    assert len(sample_scene(1, tuple(COLORS)).cubes) == len(COLORS)
+    assert sample_scene(1, ("yellow", "red")).names == ("yellow", "red")
+    assert len(sample_scene(1).things) == 3
+    assert len(sample_scene(1, tuple(COLORS)).things) == len(COLORS)
 
 
 @pytest.mark.parametrize(
@@ -52,7 +52,7 @@ def test_a_negative_seed_is_refused() -> None:
 @settings(max_examples=40, deadline=None)
 def test_cubes_lie_apart_and_the_hand_points_down(seed: int) -> None:
     scene = sample_scene(seed)
-    centers = np.array([cube.position for cube in scene.cubes])
+    centers = np.array([cube.position for cube in scene.things])
     for i in range(len(centers)):
         for j in range(i):
             assert np.linalg.norm(centers[i] - centers[j]) >= FR3.area.cube_distance - 1e-12

@@ -12,7 +12,8 @@ from vla_adapter_ros.errors import SimulationError
 from vla_adapter_ros.simulation.mjcf import TIME_STEP_S
 from vla_adapter_ros.simulation.mujoco_kinematics import Kinematics
 from vla_adapter_ros.simulation.robot_models import FR3
-from vla_adapter_ros.simulation.scene import Cube, Scene, sample_scene
+from vla_adapter_ros.simulation.scene import Scene, sample_scene
+from vla_adapter_ros.simulation.things import Shape, Thing
 from vla_adapter_ros.simulation.world import World
 
 STILL = np.zeros(7)
@@ -26,8 +27,8 @@ def world() -> World:
 def scene_with_cube(position: tuple[float, float, float], tool: tuple[float, float, float]) -> Scene:
     scene = sample_scene(0, ("red",))
     joints = Kinematics(World({}).model).inverse(np.array(tool))
-    cube = Cube("red", position, 0.1, scene.cubes[0].rgb)
-    return replace(scene, cubes=(cube,), joints=tuple(joints.tolist()))
+    cube = Thing("red", Shape.CUBE, position, 0.1, scene.things[0].rgb)
+    return replace(scene, things=(cube,), joints=tuple(joints.tolist()))
 
 
 def test_a_dropped_cube_falls_as_gravity_says(world: World) -> None:

@@ -56,7 +56,7 @@ def test_scenes_repeat_and_hold_what_occurs_in_the_task() -> None:
     kinematics = Kinematics(build_model())
     drawn = [sample_grounding_scene(seed, kinematics) for seed in range(150)]
     assert drawn[7] == sample_grounding_scene(7, kinematics)
-    heights = [max(cube.position[2] for cube in scene.cubes) for scene in drawn]
+    heights = [max(cube.position[2] for cube in scene.things) for scene in drawn]
     assert 0.1 < np.mean(np.array(heights) > 0.03) < 0.4  # some cubes are held up
     tools = np.array([kinematics.forward(np.array(scene.joints))[0] for scene in drawn])
     assert tools[:, 2].min() < 0.04 and tools[:, 2].max() > 0.25
