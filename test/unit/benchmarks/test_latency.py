@@ -68,7 +68,7 @@ def test_the_summary_counts_and_compares_with_no_latency():
 
 
 def test_a_method_that_nobody_knows_is_refused():
-    with pytest.raises(ParameterError, match="method = 'magic': allowed are ours, splice"):
+    with pytest.raises(ParameterError, match="method = 'magic': allowed are ours, full_pace, splice"):
         run_latency_benchmark("nowhere", methods=("magic",))
 
 
