@@ -22,6 +22,8 @@ _X, _Y = (0.36, 0.62), (-0.20, 0.20)  # of movable objects
 _SIDE_X, _SIDE_Y = (0.42, 0.56), 0.29  # of bowl, plate and zone: beside them, at the left or the right
 _APART_M = 0.085  # centers of objects
 _CLEAR_M = 0.125  # an object's center from that of a bowl, a plate or a zone
+_CORRIDOR_M = 0.07  # an object's center from the way of one that is pushed
+_BEHIND_M = 0.09  # so far behind it, that way begins
 _MOST_TRIES = 1000
 
 
@@ -46,7 +48,8 @@ def sample_tabletop(seed: int, robot: RobotModel = FR3) -> Scene:
     kinds = _kinds(rng, verb, seed in HELD_OUT_SEEDS)
     sides = _sides(rng, verb)
     in_area = seed in HELD_OUT_SEEDS and seed // len(Verb) % 2 == 1
-    objects = _lay(rng, kinds, sides, None if seed in HELD_OUT_SEEDS and not in_area else in_area)
+    zone = np.array(sides[0].position[:2]) if verb is Verb.PUSH else None
+    objects = _lay(rng, kinds, sides, zone, None if seed in HELD_OUT_SEEDS and not in_area else in_area)
     task = _task(rng, verb, objects, sides)
     order = rng.permutation(len(objects))
     things = (*(objects[i] for i in order), *sides)
@@ -92,9 +95,16 @@ def _sides(rng: np.random.Generator, verb: Verb) -> list[Thing]:
 
 
 def _lay(
-    rng: np.random.Generator, kinds: list[tuple[str, Shape]], sides: list[Thing], in_area: bool | None
+    rng: np.random.Generator,
+    kinds: list[tuple[str, Shape]],
+    sides: list[Thing],
+    zone: np.ndarray | None,
+    in_area: bool | None,
 ) -> list[Thing]:
-    """Objects where there is room; the first in `HELD_OUT_AREA`, not in it, or wherever (None)."""
+    """Objects where there is room; the first in `HELD_OUT_AREA`, not in it, or wherever (None).
+
+    None lies in the way from the first to `zone` (2,) [m], if there is one.
+    """
     while True:
         centers: list[np.ndarray] = []
         for _ in range(_MOST_TRIES):
@@ -102,10 +112,20 @@ def _lay(
             if not centers and in_area is not None and _in_area(center) != in_area:
                 continue
             clear = all(np.linalg.norm(center - thing.position[:2]) >= _CLEAR_M for thing in sides)
+            if zone is not None and centers:
+                clear = clear and _beside(center, centers[0], zone) >= _CORRIDOR_M
             if clear and all(np.linalg.norm(center - other) >= _APART_M for other in centers):
                 centers.append(center)
             if len(centers) == len(kinds):
                 return [_object(rng, *kind, center) for kind, center in zip(kinds, centers, strict=True)]
+
+
+def _beside(center: np.ndarray, first: np.ndarray, zone: np.ndarray) -> float:
+    """How far a place is from the way on which something is pushed [m]; all are (2,) [m]."""
+    way = zone - first
+    begin = first - _BEHIND_M * way / np.linalg.norm(way)
+    share = np.clip((center - begin) @ (zone - begin) / ((zone - begin) @ (zone - begin)), 0.0, 1.0)
+    return float(np.linalg.norm(center - begin - share * (zone - begin)))
 
 
 def _in_area(center: np.ndarray) -> bool:

@@ -39,7 +39,7 @@ class Form:
 
 FORMS = {
     Shape.CUBE: Form((0.020, 0.020, 0.020)),
-    Shape.CYLINDER: Form((0.021, 0.021, 0.020), symmetry=0.0),
+    Shape.CYLINDER: Form((0.021, 0.021, 0.020), symmetry=math.pi / 4),
     Shape.BAR: Form((0.040, 0.015, 0.018), symmetry=math.pi, stackable=False),
     Shape.BOWL: Form((0.070, 0.070, 0.016), symmetry=0.0, movable=False, stackable=False),
     Shape.PLATE: Form((0.065, 0.065, 0.004), symmetry=0.0, movable=False, stackable=False),
