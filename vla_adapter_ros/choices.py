@@ -142,6 +142,34 @@ class OnFail(Choice):
     SAVE = "save"
 
 
+class Table(Choice):
+    """What stands on the simulated table."""
+
+    CUBES = "cubes"
+    TABLETOP = "tabletop"
+
+
+class SuiteName(Choice):
+    """Episodes in the simulator that belong together."""
+
+    PICK = "pick"
+    PICK_PERTURBED = "pick_perturbed"
+    TABLETOP = "tabletop"
+    TABLETOP_HELDOUT = "tabletop_heldout"
+    TABLETOP_PERTURBED = "tabletop_perturbed"
+
+
+class Perturbation(Choice):
+    """What is made harder than it was in the demonstrations."""
+
+    CAMERA = "camera"
+    LIGHT = "light"
+    DISTRACTORS = "distractors"
+    LATENCY = "latency"
+    FRAMES = "frames"
+    SLIP = "slip"
+
+
 class Control(Choice):
     """What the closed-loop evaluation takes from a policy, to see that it fails without."""
 

@@ -43,26 +43,33 @@ class GraphClient(RosClient):
         contract: Contract of the running robot.
         check_alive: Called while waiting; raises when the graph has died.
         watch_images: Also receive images, chunks and joint states (see `on_message`).
+        watch_joints: The same without images.
     """
 
     def __init__(
-        self, contract: Contract, check_alive: Callable[[], None], watch_images: bool = False
+        self,
+        contract: Contract,
+        check_alive: Callable[[], None],
+        watch_images: bool = False,
+        watch_joints: bool = False,
     ) -> None:
         super().__init__("vla_adapter_client", check_alive=check_alive)
         self._changed = threading.Condition()
         self.scene: SceneState | None = None
         self.status: ControllerStatus | None = None
         self.on_message: Callable[[str, Any], None] = lambda stream, message: None
-        streams = ["scene", *([*contract.cameras, "joints"] if watch_images else [])]
+        cameras = contract.cameras if watch_images else {}
+        watch_joints = watch_joints or watch_images
+        streams = ["scene", *cameras, *(["joints"] if watch_joints else [])]
         self._newest = dict.fromkeys(streams, 0.0)  # stream -> newest stamp, of what is waited for
         self._acknowledged = 0.0
         self._acks = self.node.create_publisher(StepAck, ACK_TOPIC, ACK_QOS)
         self.subscribe(SceneState, SCENE_TOPIC, self._on_scene, QoSProfile(depth=100))
         self.subscribe(ControllerStatus, STATUS_TOPIC, self._on_status, QoSProfile(depth=50))
-        if watch_images:
+        if watch_joints:
             images = QoSProfile(depth=20, reliability=ReliabilityPolicy.BEST_EFFORT)
             joints = QoSProfile(depth=100)
-            for name, camera in contract.cameras.items():
+            for name, camera in cameras.items():
                 self.subscribe(Image, camera.topic, self._forward(name), images)
             self.subscribe(ActionChunk, CHUNK_TOPIC, self._forward("chunk"), QoSProfile(depth=20))
             self.subscribe(JointState, contract.joint_state_topic, self._forward("joints"), joints)

@@ -11,19 +11,20 @@ from std_srvs.srv import Trigger
 
 from vla_adapter_ros.cli.client import GraphClient
 from vla_adapter_ros.cli.progress_bar import progress_bar
+from vla_adapter_ros.cli.scene_watch import SceneWatch
 from vla_adapter_ros.contract import read_contract
 from vla_adapter_ros.errors import DatasetError, ServiceError
+from vla_adapter_ros.evaluation.suite import Ending, Plan
+from vla_adapter_ros.evaluation.suites import make_suite
 from vla_adapter_ros.nodes.graph import node_list
 from vla_adapter_ros.nodes.process_runner import GraphRunner
-from vla_adapter_ros.simulation.cube_instructions import INSTRUCTIONS, cube_instruction
 from vla_adapter_ros.srv import Demonstrate, StartEpisode
 from vla_adapter_ros.untrusted import read_json
 
 MISHAPS = ((0.0, 0.0), (0.005, 0.4), (0.008, 0.4))
 """In turn: how far the tool is pushed [m], from where the arm recovers within its limits; and how often the
 gripper shuts beside the cube [1/s], as policies that did so once have to open and shut again."""
-LONGEST_S = 8.0
-AFTER_LIFT_S = 0.3
+AFTER_DONE_S = 0.3
 
 
 FIRST_SCENE = 10_000
@@ -40,47 +41,50 @@ class RecordingResult:
 
 
 def collect_demonstrations(
-    dataset: Path, episodes: int, *, contract: str = "franka_sim", seed: int | None = None,
-    renderer: str = "auto", logs: Path | None = None,
+    dataset: Path, episodes: int, *, suite: str = "pick", contract: str = "franka_sim",
+    seed: int | None = None, renderer: str = "auto", logs: Path | None = None,
 ) -> RecordingResult:  # fmt: skip
     """Record `episodes` successful demonstrations, each on a scene of its own.
 
-    Each names one of the three cubes on the table; the arm is pushed about at
-    random in two of three, and its gripper slips shut, so that recoveries are in the data. Tries in which
-    the expert fails are discarded.
+    The arm is pushed about at random in two of three, and its gripper slips shut, so that recoveries are in
+    the data. Tries in which the expert fails are discarded.
 
     Args:
         dataset: Directory of the data set; continued if it exists.
         episodes: Demonstrations to add.
+        suite: Whose tasks are demonstrated.
         contract: Robot contract.
         seed: First scene, see `first_scene`.
         renderer: Of the simulator.
         logs: Folder for the nodes' logs.
 
     Raises:
+        ParameterError: no such suite.
         ServiceError, ProcessError: the graph did not work.
         DatasetError: the scenes would be, or may be, in the data set already.
     """
-    started, first = time.monotonic(), first_scene(dataset, seed)
+    started, first, robot = time.monotonic(), first_scene(dataset, seed), read_contract(contract)
+    tasks = make_suite(suite, robot)
     nodes = node_list(
-        contract=contract, policy=False, record=str(dataset), lock_step=True, renderer=renderer, client=True
-    )
+        contract=contract, policy=False, record=str(dataset), lock_step=True, renderer=renderer, client=True,
+        table=tasks.table,
+    )  # fmt: skip
     saved = discarded = 0
     with (
         GraphRunner(nodes, logs) as graph,
-        GraphClient(read_contract(contract), graph.check_alive) as client,
+        GraphClient(robot, graph.check_alive, watch_joints=True) as client,
         progress_bar("demonstrations", episodes) as advance,
     ):
         while saved < episodes:
             number = saved + discarded
             if discarded > episodes + 10:
                 raise ServiceError(f"{discarded} of {number} demonstrations failed: giving up")
-            objects = client.reset(first + number)
-            target = objects[number % len(objects)]
-            text = cube_instruction(target, number % len(INSTRUCTIONS))
-            if _demonstrate(client, target, text, first + number, *MISHAPS[number % len(MISHAPS)]):
+            plan = tasks.demonstration(number, first + number)
+            client.reset(plan.scene)
+            watch = SceneWatch(client, robot, tasks.judge(plan))
+            if _demonstrate(client, watch, plan, tasks.longest_s, *MISHAPS[number % len(MISHAPS)]):
                 saved += 1
-                (dataset / SCENES).write_text(json.dumps({"next_seed": first + number + 1}) + "\n")
+                (dataset / SCENES).write_text(json.dumps({"next_seed": plan.scene + 1}) + "\n")
                 advance()
             else:
                 discarded += 1
@@ -115,25 +119,25 @@ def first_scene(dataset: Path, seed: int | None) -> int:
 
 
 def _demonstrate(
-    client: GraphClient, target: str, text: str, seed: int, push_m: float, slips_per_s: float
+    client: GraphClient, watch: SceneWatch, plan: Plan, longest_s: float, push_m: float, slips_per_s: float
 ) -> bool:
     """Record one demonstration with mishaps of a size; True if it was saved."""
-    answer = client.call("recorder_node/start_episode", StartEpisode.Request(instruction=text))
+    answer = client.call("recorder_node/start_episode", StartEpisode.Request(instruction=plan.instruction))
     if not answer.accepted:
         raise ServiceError(f"recorder refused to start: {answer.message}")
-    request = Demonstrate.Request(target=target, disturbance=push_m, slips=slips_per_s, seed=seed)
+    request = Demonstrate.Request(target=plan.target, disturbance=push_m, slips=slips_per_s, seed=plan.scene)
     if not (answer := client.call("simulator/demonstrate", request)).accepted:
         raise ServiceError(f"expert refused: {answer.message}")
-    end = client.now + LONGEST_S
-    client.wait_until(lambda: client.lifted != "" or client.now > end)
-    lifted = client.lifted
-    if lifted == target:
-        client.sleep(AFTER_LIFT_S)
-    ending = "stop_episode" if lifted == target else "discard_episode"
+    end = watch.begin() + longest_s
+    client.wait_until(lambda: watch.over or client.now > end)
+    watch.end()
+    done = watch.over and watch.judge.ending()[0] is Ending.SUCCESS
+    if done:
+        client.sleep(AFTER_DONE_S)
+    ending = "stop_episode" if done else "discard_episode"
     answer = client.call(f"recorder_node/{ending}", Trigger.Request())
     client.call("simulator/demonstrate", Demonstrate.Request(target=""))
     client.sleep(0.5)
-    done = lifted == target
     if done and not answer.success:
         # It failed its quality checks and waits, or could not be written; the recorder's log says which.
         client.call("recorder_node/discard_episode", Trigger.Request())

@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from vla_adapter_ros.choices import FASTEST, SLOWEST, Control, RendererName
+from vla_adapter_ros.choices import FASTEST, SLOWEST, Control, RendererName, SuiteName
 from vla_adapter_ros.cli.arguments import (
     COUNT,
     DEVICE_HELP,
@@ -69,7 +69,7 @@ def _add_open_loop(kinds: Any) -> None:
 def _add_closed_loop(kinds: Any) -> None:
     parser = kinds.add_parser("closed-loop", help="a suite of episodes in the simulator")
     _checkpoint_options(parser)
-    parser.add_argument("--suite", default="pick", help="which episodes: pick; default: %(default)s")
+    parser.add_argument("--suite", default=SuiteName.PICK, choices=SuiteName.words(), help="which episodes")
     count = parser.add_mutually_exclusive_group()
     count.add_argument("--episodes", type=COUNT, help="how many, dealt evenly; default: the suite's")
     count.add_argument("--scenes", type=COUNT, help="as many episodes as these scenes have (three each)")

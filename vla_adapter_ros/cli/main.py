@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from vla_adapter_ros import __version__
+from vla_adapter_ros.choices import SuiteName
 from vla_adapter_ros.cli.arguments import (
     CONTRACT_HELP,
     COUNT,
@@ -164,6 +165,7 @@ def _add_collect_demos(commands: Any) -> None:
     )
     add_parameter(collect, CommonParameters, "contract")
     add_parameter(collect, SimulatorParameters, "renderer")
+    collect.add_argument("--suite", default=SuiteName.PICK, choices=SuiteName.words(), help="whose tasks")
     collect.add_argument("--episodes", type=COUNT, default=300, help="number of demonstrations to record")
     collect.add_argument(
         "--dataset", type=output_folder, default=Path("out/demonstrations"),
@@ -212,6 +214,7 @@ def _collect_demos(options: argparse.Namespace) -> int:
     result = collect_demonstrations(
         options.dataset,
         options.episodes,
+        suite=options.suite,
         contract=options.contract,
         seed=options.seed,
         renderer=options.renderer,

@@ -9,24 +9,20 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from vla_adapter_ros.cli.client import GraphClient
+from vla_adapter_ros.cli.scene_watch import SceneWatch
 from vla_adapter_ros.contract import Contract, read_contract
 from vla_adapter_ros.errors import ParameterError
 from vla_adapter_ros.evaluation.episode_journal import EpisodeJournal
-from vla_adapter_ros.evaluation.harness import SUITES, Conditions
-from vla_adapter_ros.evaluation.suite import Judge, Plan, Result, Sight, Suite, result_of
+from vla_adapter_ros.evaluation.harness import Conditions
+from vla_adapter_ros.evaluation.suite import Plan, Result, Suite, result_of
 from vla_adapter_ros.evaluation.suite_result import Shard, suite_result
-from vla_adapter_ros.nodes.conversions import seconds
+from vla_adapter_ros.evaluation.suites import make_suite
 from vla_adapter_ros.nodes.graph import NodeSpec, node_list
 from vla_adapter_ros.nodes.process_runner import GraphRunner
-from vla_adapter_ros.simulation.robot_models import robot_model
 from vla_adapter_ros.system_info import describe_system
 
 _AT_REST_S = 0.6  # after an episode
-_SETTLES_S = 0.2  # simulated time after an instruction in which the controller may not have begun yet
-_STILL = ("stopped", "holding", "idle", "disarmed")
 
 
 def evaluate_through_nodes(
@@ -57,9 +53,11 @@ def evaluate_through_nodes(
     """
     if wanted.control != "none":
         raise ParameterError(f"control = {wanted.control} through the nodes: allowed is none")
+    if wanted.suite.endswith("_perturbed"):
+        raise ParameterError(f"suite = {wanted.suite} through the nodes: allowed are those not perturbed")
     started = time.monotonic()
     contract = read_contract(wanted.contract or Path(wanted.checkpoint) / "contract.yaml")
-    suite = SUITES[wanted.suite](robot_model(contract.arm_joints, contract.name))
+    suite = make_suite(wanted.suite, contract)
     plans = suite.plans(wanted.episodes, wanted.seed)
     kept_under = asdict(wanted) | {"through_nodes": True}
     results: list[Result] = []
@@ -71,8 +69,8 @@ def evaluate_through_nodes(
         left = [plans[number] for number in shard.numbers(wanted.episodes) if number not in done]
         if left:
             with (
-                GraphRunner(_nodes(wanted, device), logs) as graph,
-                GraphClient(contract, graph.check_alive, watch_images=True) as client,
+                GraphRunner(_nodes(wanted, device, suite.table), logs) as graph,
+                GraphClient(contract, graph.check_alive, watch_joints=True) as client,
             ):
                 for plan in left:
                     result = _run(client, contract, suite, plan, wanted)
@@ -88,7 +86,7 @@ def evaluate_through_nodes(
     }
 
 
-def _nodes(wanted: Conditions, device: str) -> list[NodeSpec]:
+def _nodes(wanted: Conditions, device: str, table: str) -> list[NodeSpec]:
     nodes = node_list(
         contract=wanted.contract or "franka_sim",
         checkpoint=wanted.checkpoint,
@@ -97,6 +95,7 @@ def _nodes(wanted: Conditions, device: str) -> list[NodeSpec]:
         device=device,
         speed=wanted.speed,
         client=True,
+        table=table,
     )
     late = {"added_latency_s": wanted.latency_s}
     return [
@@ -106,7 +105,7 @@ def _nodes(wanted: Conditions, device: str) -> list[NodeSpec]:
 
 
 def _run(client: GraphClient, contract: Contract, suite: Suite, plan: Plan, wanted: Conditions) -> Result:
-    watch = _Watch(client, contract, suite.judge(plan))
+    watch = SceneWatch(client, contract, suite.judge(plan))
     client.reset(plan.scene)
     client.instruct(plan.instruction)
     begun = watch.begin()
@@ -117,48 +116,3 @@ def _run(client: GraphClient, contract: Contract, suite: Suite, plan: Plan, want
     client.sleep(_AT_REST_S)
     duration_s = min((ended if watch.over else client.now) - begun, longest_s)
     return result_of(plan, watch.judge, "" if watch.over else refused, duration_s, watch.chunks)
-
-
-class _Watch:
-    """Shows a judge what the graph says of the scene, and counts chunks."""
-
-    def __init__(self, client: GraphClient, contract: Contract, judge: Judge) -> None:
-        self.judge, self._client, self._contract = judge, client, contract
-        self._begun = np.inf
-        self._opening = 1.0
-        self.over, self.stopped, self.chunks = False, "", 0
-        self._ended = np.inf
-
-    def begin(self) -> float:
-        """Look from now on; the time [s]."""
-        self._begun = self._client.now
-        self._client.on_message = self._on_message
-        return self._begun
-
-    def end(self) -> float:
-        """Look no more; when the episode was over [s]."""
-        self._client.on_message = lambda stream, message: None
-        return self._ended
-
-    def _on_message(self, stream: str, message: Any) -> None:
-        if stream == "joints":
-            positions = dict(zip(message.name, message.position, strict=True))
-            self._opening = min(
-                gripper.opening(positions[self._contract.joint_in_messages(gripper.joint)])
-                for gripper in self._contract.grippers
-            )
-        elif stream == "chunk":
-            self.chunks += bool(message.num_rows)
-        elif stream == "scene" and np.isfinite(self._begun) and not self.over:
-            self._look(message)
-
-    def _look(self, scene: Any) -> None:
-        now = seconds(scene.header.stamp)
-        places = np.reshape(scene.positions, (-1, 3))
-        positions = dict(zip(scene.objects, places, strict=True))
-        if self.judge.look(Sight(now - self._begun, scene.lifted, positions, self._opening)):
-            self.over, self._ended = True, now
-        status = self._client.status
-        settled = now > self._begun + _SETTLES_S and self.chunks
-        if settled and status is not None and status.state in _STILL:
-            self.stopped = status.first_cause or status.reason or f"the controller is {status.state}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
@@ -16,18 +17,17 @@ from vla_adapter_ros.evaluation.controls import with_control
 from vla_adapter_ros.evaluation.episode_journal import EpisodeJournal
 from vla_adapter_ros.evaluation.episode_video import EpisodeVideo, video_path
 from vla_adapter_ros.evaluation.latency import Latency
-from vla_adapter_ros.evaluation.pick import PickSuite
+from vla_adapter_ros.evaluation.perturbed import latency_of, put_up, seeing
 from vla_adapter_ros.evaluation.policy_loop import NO_LATENCY, Policy, run_policy
 from vla_adapter_ros.evaluation.scene_processes import run_scenes
 from vla_adapter_ros.evaluation.suite import Ending, Plan, Result, Suite, result_of
 from vla_adapter_ros.evaluation.suite_result import Shard, suite_result
+from vla_adapter_ros.evaluation.suites import make_suite
 from vla_adapter_ros.model import VlaAdapterPolicy
+from vla_adapter_ros.model.checkpoint_location import find_checkpoint
 from vla_adapter_ros.model.device import resolve_device
 from vla_adapter_ros.simulation.robot import SimulatedRobot
-from vla_adapter_ros.simulation.robot_models import RobotModel, robot_model
 from vla_adapter_ros.system_info import describe_system
-
-SUITES: dict[str, Callable[[RobotModel], Suite]] = {"pick": PickSuite}
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class Conditions:
     """Under which a suite is run; results under the same ones can be compared.
 
     Attributes:
-        suite: Name out of `SUITES`.
+        suite: Its name.
         checkpoint: As it was named.
         contract: The simulated robot; empty: the one that the checkpoint carries.
         seed: Of the first scene.
@@ -77,9 +77,7 @@ def conditions(
     Raises:
         ParameterError: a name or a number that is not allowed.
     """
-    if suite not in SUITES:
-        raise ParameterError(f"suite = {suite!r}: allowed are {', '.join(SUITES)}")
-    usual: Any = SUITES[suite]
+    usual = make_suite(suite)
     episodes = usual.episodes if episodes is None else episodes
     if episodes < 1:
         raise ParameterError(f"episodes = {episodes}: allowed is at least 1")
@@ -149,7 +147,7 @@ def evaluate_suite(
                 report(result)
     results.sort(key=lambda result: result.number)
     facts = {"device": place, "jobs": jobs, "wall_s": round(time.monotonic() - started, 1)}
-    return suite_result(asdict(wanted), shard, SUITES[wanted.suite](_robot(wanted)), results) | facts | {
+    return suite_result(asdict(wanted), shard, make_suite(wanted.suite, _robot(wanted)), results) | facts | {
         "host": describe_system()
     }  # fmt: skip
 
@@ -183,30 +181,23 @@ def run_plan(
         SimulationError: the robot cannot do it.
     """
     judge = suite.judge(plan)
-    robot.reset(plan.scene)
+    put_up(robot, plan)
     run = run_policy(
         contract,
         robot,
-        policy,
+        seeing(policy, plan),
         plan.instruction,
         longest_s=(suite.longest_s if longest_s is None else longest_s) / speed,
         speed=speed,
-        latency=latency,
+        latency=dataclasses.replace(latency, mean_s=latency.mean_s + latency_of(plan)),
         judge=judge,
         on_frame=on_frame or (lambda time: None),
     )
     return result_of(plan, judge, run.refused, run.duration_s, len(run.stamps))
 
 
-def _robot(wanted: Conditions) -> RobotModel:
-    contract = read_contract(wanted.contract) if wanted.contract else _carried(wanted)
-    return robot_model(contract.arm_joints, contract.name)
-
-
-def _carried(wanted: Conditions) -> Contract:
-    from vla_adapter_ros.model.checkpoint_location import find_checkpoint
-
-    return read_contract(find_checkpoint(wanted.checkpoint) / "contract.yaml")
+def _robot(wanted: Conditions) -> Contract:
+    return read_contract(wanted.contract or find_checkpoint(wanted.checkpoint) / "contract.yaml")
 
 
 class _Loop:
@@ -224,8 +215,8 @@ class _Loop:
             require_same(robot, trained_for, f"checkpoint {wanted.checkpoint}")
         self._policy = with_control(policy, Control(wanted.control))
         self._wanted, self._videos, self.contract = wanted, videos, robot
-        self.robot = SimulatedRobot(robot, wanted.renderer)
-        self._suite = SUITES[wanted.suite](self.robot.model)
+        self._suite = make_suite(wanted.suite, robot)
+        self.robot = SimulatedRobot(robot, wanted.renderer, table=self._suite.table)
         self._plans: Sequence[Plan] = self._suite.plans(wanted.episodes, wanted.seed)
 
     def close(self) -> None:

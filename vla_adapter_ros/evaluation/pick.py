@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from vla_adapter_ros.choices import Table
 from vla_adapter_ros.evaluation.suite import Ending, Plan, Sight
 from vla_adapter_ros.simulation.cube_instructions import INSTRUCTIONS, cube_instruction
 from vla_adapter_ros.simulation.robot_models import FR3, RobotModel
@@ -27,6 +28,7 @@ class PickSuite:
     """
 
     name = "pick"
+    table = Table.CUBES
     longest_s = LONGEST_S
     episodes = 90
     seed = UNSEEN_SEED
@@ -43,6 +45,12 @@ class PickSuite:
                 text = cube_instruction(color, (scene + i) % len(INSTRUCTIONS))
                 found.append(Plan(len(found), "pick", scene, text, color))
         return found[:episodes]
+
+    def demonstration(self, number: int, scene: int) -> Plan:
+        """One of the cubes is picked up."""
+        colors = sample_scene(scene, robot=self._robot).names
+        color = colors[number % len(colors)]
+        return Plan(number, "pick", scene, cube_instruction(color, number % len(INSTRUCTIONS)), color)
 
     def judge(self, plan: Plan) -> PickJudge:
         """Sees which cube is lifted first."""

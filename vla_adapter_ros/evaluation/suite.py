@@ -8,7 +8,7 @@ from typing import NamedTuple, Protocol
 
 import numpy as np
 
-from vla_adapter_ros.choices import Choice
+from vla_adapter_ros.choices import Choice, Perturbation, Table
 
 
 class Ending(Choice):
@@ -32,6 +32,7 @@ class Plan:
         scene: Seed of the scene; episodes of a scene are alike.
         instruction: What is asked for.
         target: The object that it names.
+        perturbation: What is made harder; None: nothing.
     """
 
     number: int
@@ -39,6 +40,7 @@ class Plan:
     scene: int
     instruction: str
     target: str
+    perturbation: Perturbation | None = None
 
 
 class Sight(NamedTuple):
@@ -68,6 +70,8 @@ class Suite(Protocol):
     """Episodes that belong together. The same seed gives the same ones everywhere."""
 
     name: str
+    table: Table
+    """What stands on its table."""
     longest_s: float
     """Simulated time per episode [s]."""
     episodes: int
@@ -79,6 +83,9 @@ class Suite(Protocol):
 
     def plans(self, episodes: int, seed: int) -> Sequence[Plan]:
         """The episodes, dealt evenly among the tasks."""
+
+    def demonstration(self, number: int, scene: int) -> Plan:
+        """What is demonstrated in a scene."""
 
     def judge(self, plan: Plan) -> Judge:
         """Who looks at an episode of this plan."""

@@ -7,12 +7,13 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from vla_adapter_ros.choices import Table
 from vla_adapter_ros.errors import SimulationError
 from vla_adapter_ros.evaluation.suite import Ending, Plan, Sight
 from vla_adapter_ros.simulation.robot_models import FR3, RobotModel
 from vla_adapter_ros.simulation.tabletop_scene import HELD_OUT_SEEDS, sample_tabletop
 from vla_adapter_ros.simulation.tabletop_tasks import Verb
-from vla_adapter_ros.simulation.things import Shape, Table, Thing
+from vla_adapter_ros.simulation.things import Shape, Thing
 
 UNSEEN_SEED = 900_000
 LONGEST_S = 30.0
@@ -47,12 +48,13 @@ class TabletopSuite:
 
     def plans(self, episodes: int, seed: int) -> Sequence[Plan]:
         """The episodes."""
-        found = []
-        for number, scene in enumerate(range(seed, seed + episodes)):
-            task = sample_tabletop(scene, self._robot).task
-            assert task is not None
-            found.append(Plan(number, str(task.verb), scene, task.instruction, task.target))
-        return found
+        return [self.demonstration(number, seed + number) for number in range(episodes)]
+
+    def demonstration(self, number: int, scene: int) -> Plan:
+        """The scene's own task."""
+        task = sample_tabletop(scene, self._robot).task
+        assert task is not None
+        return Plan(number, str(task.verb), scene, task.instruction, task.target)
 
     def judge(self, plan: Plan) -> TabletopJudge:
         """Who looks at what is done with the named object."""

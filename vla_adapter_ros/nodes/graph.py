@@ -12,6 +12,7 @@ from typing import Any
 
 import yaml
 
+from vla_adapter_ros.choices import Table
 from vla_adapter_ros.contract import config_folder, read_contract
 from vla_adapter_ros.contract.shipped import shipped_checkpoint_fits
 from vla_adapter_ros.nodes.parameters import NO_CHECKPOINT, ControllerMode
@@ -125,6 +126,7 @@ def node_list(
     console: bool = False,
     foxglove: bool = False,
     runs: str = "",
+    table: str = Table.CUBES,
 ) -> list[NodeSpec]:
     """The processes of a bring-up.
 
@@ -149,6 +151,7 @@ def node_list(
         console: Whether the operator's pages are served.
         foxglove: Whether they are, and the robot's topics to Foxglove, too.
         runs: Folder of fine-tunings that the pages show; empty: none.
+        table: What stands on the simulated table.
     """
     if (
         mode == ControllerMode.DRY_RUN
@@ -177,6 +180,7 @@ def node_list(
         nodes.append(NodeSpec("console", common | shown))
     if simulate:
         own = {"use_sim_time": False, "renderer": renderer, "seed": seed, "awaited": ",".join(awaited)}
+        own["table"] = str(table)
         nodes.insert(0, NodeSpec("simulator", common | own))
     return nodes
 

@@ -9,7 +9,16 @@ from __future__ import annotations
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
-from vla_adapter_ros.choices import FASTEST, FULL_PACE_ROWS, SLOWEST, Choice, OnFail, RendererName, WeightType
+from vla_adapter_ros.choices import (
+    FASTEST,
+    FULL_PACE_ROWS,
+    SLOWEST,
+    Choice,
+    OnFail,
+    RendererName,
+    Table,
+    WeightType,
+)
 from vla_adapter_ros.contract import Contract
 from vla_adapter_ros.errors import ParameterError
 from vla_adapter_ros.nodes.common_parameters import CommonParameters
@@ -266,6 +275,10 @@ class SimulatorParameters(CommonParameters):
     renderer: RendererName = Field(
         RendererName.AUTO,
         description="Renderer of the camera images; auto: the first of the others that works here.",
+    )
+    table: Table = Field(
+        Table.CUBES,
+        description="What stands on the table; of the tabletop each scene says its own task.",
     )
     seed: Whole = Field(0, ge=0, description="Seed of the first scene.")
     camera_rate_hz: Number = Field(

@@ -31,7 +31,7 @@ from vla_adapter_ros.nodes.process import run
 from vla_adapter_ros.nodes.simulated_joints import JointStates
 from vla_adapter_ros.nodes.topics import ACK_QOS, ACK_TOPIC, DEPTH, LATCHED, SCENE_TOPIC
 from vla_adapter_ros.simulation.drivers import DriverSettings
-from vla_adapter_ros.simulation.expert import PickExpert
+from vla_adapter_ros.simulation.experts import Expert, make_expert
 from vla_adapter_ros.simulation.lock_step import LockStep
 from vla_adapter_ros.simulation.meshes import robot_description
 from vla_adapter_ros.simulation.robot import SimulatedRobot
@@ -61,7 +61,7 @@ class ConfiguredSimulator(Configured[SimulatorParameters]):
         contract, parameters = self.contract, self.parameters
         self._lock = threading.Lock()
         self._ended, self._going = threading.Event(), threading.Event()
-        self._expert: PickExpert | None = None
+        self._expert: Expert | None = None
         rate = parameters.camera_rate_hz or contract.rate_hz
         self._steps, self._newest_image = 0, 0.0
         self._image_every = max(1, round(1.0 / (rate * PERIOD_S)))
@@ -134,7 +134,7 @@ class ConfiguredSimulator(Configured[SimulatorParameters]):
             parameters.command_timeout_s,
             parameters.response_delay_s,
         )
-        robot = SimulatedRobot(self.contract, parameters.renderer, settings=settings)
+        robot = SimulatedRobot(self.contract, parameters.renderer, settings=settings, table=parameters.table)
         robot.reset(parameters.seed)
         return robot
 
@@ -218,7 +218,7 @@ class ConfiguredSimulator(Configured[SimulatorParameters]):
             self._scenes.publish(scene)
         self._clock_topic.publish(Clock(clock=stamp))
 
-    def _teleoperate(self, expert: PickExpert, now: float) -> None:
+    def _teleoperate(self, expert: Expert, now: float) -> None:
         """Publish the expert's command as a human's device would; an expert at a loss lets go."""
         try:
             command = expert.command(now)
@@ -271,11 +271,11 @@ class ConfiguredSimulator(Configured[SimulatorParameters]):
     ) -> Demonstrate.Response:
         try:
             with self._lock:
-                self._expert = PickExpert(self._robot, request.target) if request.target else None
+                self._expert = make_expert(self._robot, request.target) if request.target else None
                 on = bool(request.target)
                 self._robot.set_disturbance(on * request.disturbance, request.seed, on * request.slips)
             response.accepted = True
-            response.message = f"picking up {request.target}" if request.target else "let go"
+            response.message = f"at work on {request.target}" if request.target else "let go"
         except VlaAdapterError as error:
             response.accepted, response.message = False, str(error)
         return response

@@ -8,10 +8,10 @@ import functools
 import mujoco
 import numpy as np
 
+from vla_adapter_ros.choices import Table
 from vla_adapter_ros.simulation.meshes import DRAWN_GROUP, LOADERS
 from vla_adapter_ros.simulation.robot_models import FR3, Point, RobotModel
 from vla_adapter_ros.simulation.thing_bodies import add_cubes, add_things
-from vla_adapter_ros.simulation.things import Table
 
 TIME_STEP_S = 0.002
 

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
+from vla_adapter_ros.choices import Table
 from vla_adapter_ros.contract import Contract
 from vla_adapter_ros.errors import SimulationError
 from vla_adapter_ros.simulation.disturbance import MAX_AMPLITUDE_M, MAX_SLIPS_PER_S, Disturbance
@@ -21,7 +22,6 @@ from vla_adapter_ros.simulation.mujoco_kinematics import Kinematics
 from vla_adapter_ros.simulation.robot_models import RobotModel, robot_model
 from vla_adapter_ros.simulation.scene import Scene, sample_scene
 from vla_adapter_ros.simulation.tabletop_scene import sample_tabletop
-from vla_adapter_ros.simulation.things import Table
 from vla_adapter_ros.simulation.trajectory_controller import Rows, TrajectoryController
 from vla_adapter_ros.simulation.world import World
 
@@ -54,7 +54,9 @@ class SimulatedRobot:
         settings: DriverSettings = DriverSettings(),  # noqa: B008 - frozen
         table: Table = Table.CUBES,
     ) -> None:
-        self.contract, self._table = contract, table
+        self.contract = contract
+        self.table = table
+        """What stands on the table."""
         self.model: RobotModel = robot_model(contract.arm_joints, contract.name)
         own = {gripper.name: n for n, gripper in enumerate(self.model.grippers)}
         # Grippers that the arm's own driver moves, and those with a command of their own.
@@ -121,7 +123,7 @@ class SimulatedRobot:
         Raises:
             SimulationError: see there, or objects for a table with more than cubes; the old scene then stays.
         """
-        if self._table is Table.CUBES:
+        if self.table is Table.CUBES:
             return self.reset_scene(sample_scene(seed, objects, self.model))
         if objects:
             raise SimulationError(f"objects {list(objects)}: on this table allowed is none, the seed chooses")

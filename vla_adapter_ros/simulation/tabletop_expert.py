@@ -22,7 +22,7 @@ from vla_adapter_ros.simulation.mujoco_kinematics import DOWN
 from vla_adapter_ros.simulation.robot import SimulatedRobot
 from vla_adapter_ros.simulation.scripted_arm import ScriptedArm, toward
 from vla_adapter_ros.simulation.tabletop_tasks import Verb
-from vla_adapter_ros.simulation.things import FORMS, Shape, Thing
+from vla_adapter_ros.simulation.things import Shape, Thing
 
 _CLOSE_WITHIN_M, _CLOSE_WITHIN_RAD = 0.008, 0.12
 _RELEASE_WITHIN_M = {Shape.BOWL: 0.015, Shape.PLATE: 0.015}

@@ -30,8 +30,8 @@ _MOST_TRIES = 1000
 def sample_tabletop(seed: int, robot: RobotModel = FR3) -> Scene:
     """A random scene with its task; the verbs come in turn.
 
-    Three to five movable objects, of which in half of the scenes at least one shares the color or the shape of
-    the named one; and two of bowl, plate and zone.
+    Three to five movable objects, of which in half of the scenes at least one shares the color or the shape
+    of the named one; and two of bowl, plate and zone.
 
     Args:
         seed: Any non-negative whole number; see `HELD_OUT_SEEDS`.

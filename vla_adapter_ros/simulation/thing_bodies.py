@@ -7,8 +7,9 @@ import math
 import mujoco
 import numpy as np
 
+from vla_adapter_ros.choices import Table
 from vla_adapter_ros.simulation.meshes import DRAWN_GROUP
-from vla_adapter_ros.simulation.things import BOWL_WALL_M, FORMS, MOST_CUBES, Shape, Table
+from vla_adapter_ros.simulation.things import BOWL_WALL_M, FORMS, MOST_CUBES, ROOM, Shape
 
 MASS_KG = 0.05
 _FRICTION = (1.2, 0.005, 0.0001)  # of cubes alone
@@ -36,7 +37,7 @@ def add_things(spec: mujoco.MjSpec, table: Table) -> None:
     """Add all that a table may be laid with, out of sight, and let what is pushed slide on it."""
     top = spec.geom("table")
     top.priority, top.friction = 1, list(_TABLE_FRICTION)
-    for row, (shape, count) in enumerate(table.value):
+    for row, (shape, count) in enumerate(ROOM[table].items()):
         for i in range(count):
             place = [-3.0 - 0.3 * row, -2.0 + i, -0.3]
             body = spec.worldbody.add_body(name=body_name(shape, i), pos=place)

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from enum import Enum
 
-from vla_adapter_ros.choices import Choice
+from vla_adapter_ros.choices import Choice, Table
 
 
 class Shape(Choice):
@@ -50,18 +49,13 @@ MOST_CUBES = 4
 BOWL_RGB = (0.90, 0.90, 0.88)
 
 
-class Table(Enum):
-    """What a table is laid with: how many things of each shape a model has room for."""
-
-    CUBES = ((Shape.CUBE, MOST_CUBES),)
-    TABLETOP = (
-        (Shape.CUBE, 4),
-        (Shape.CYLINDER, 4),
-        (Shape.BAR, 4),
-        (Shape.BOWL, 1),
-        (Shape.PLATE, 1),
-        (Shape.ZONE, 1),
-    )
+ROOM: dict[Table, dict[Shape, int]] = {
+    Table.CUBES: {Shape.CUBE: MOST_CUBES},
+    Table.TABLETOP: {
+        Shape.CUBE: 5, Shape.CYLINDER: 5, Shape.BAR: 5, Shape.BOWL: 1, Shape.PLATE: 1, Shape.ZONE: 1,
+    },
+}  # fmt: skip
+"""What a table is laid with: how many things of each shape a model has room for."""
 
 
 @dataclass(frozen=True)

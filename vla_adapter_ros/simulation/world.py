@@ -8,13 +8,14 @@ import mujoco
 import numpy as np
 from numpy.typing import ArrayLike
 
+from vla_adapter_ros.choices import Table
 from vla_adapter_ros.errors import SimulationError
 from vla_adapter_ros.simulation.mjcf import TABLE_RGB, TIME_STEP_S, build_model
 from vla_adapter_ros.simulation.render import RayCastRenderer, Renderer, choose_backend, make_renderer
 from vla_adapter_ros.simulation.robot_models import FR3, RobotModel
 from vla_adapter_ros.simulation.scene import Scene
 from vla_adapter_ros.simulation.thing_bodies import body_name
-from vla_adapter_ros.simulation.things import Table, Thing
+from vla_adapter_ros.simulation.things import ROOM, Thing
 
 HOLD_DISTANCE_M = 0.06  # of a lifted cube's center from a tool point, at most
 
@@ -93,7 +94,7 @@ class World:
         """
         mujoco.mj_resetData(self.model, self.data)
         self._things = {}
-        for shape, room in self._table.value:
+        for shape, room in ROOM[self._table].items():
             wanted = [thing for thing in scene.things if thing.shape is shape]
             for i in range(room):
                 self._place(body_name(shape, i), wanted[i] if i < len(wanted) else None)

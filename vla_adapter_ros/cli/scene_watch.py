@@ -1,0 +1,71 @@
+"""Shows a judge what the running graph says of the scene."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from vla_adapter_ros.cli.client import GraphClient
+from vla_adapter_ros.contract import Contract
+from vla_adapter_ros.evaluation.suite import Judge, Sight
+from vla_adapter_ros.nodes.conversions import seconds
+
+_SETTLES_S = 0.2  # simulated time after an instruction in which the controller may not have begun yet
+_STILL = ("stopped", "holding", "idle", "disarmed")
+
+
+class SceneWatch:
+    """Shows a judge what the graph says of the scene, and counts chunks.
+
+    Args:
+        client: Watches joints.
+        contract: The robot's.
+        judge: Looks at one episode.
+    """
+
+    def __init__(self, client: GraphClient, contract: Contract, judge: Judge) -> None:
+        self.judge, self._client, self._contract = judge, client, contract
+        self._begun = np.inf
+        self._opening = 1.0
+        self.over = False
+        """Whether the judge says so."""
+        self.stopped = ""
+        """Why the controller does not follow the policy any more; empty: it does, or has not begun."""
+        self.chunks = 0
+        self._ended = np.inf
+
+    def begin(self) -> float:
+        """Look from now on; the time [s]."""
+        self._begun = self._client.now
+        self._client.on_message = self._on_message
+        return self._begun
+
+    def end(self) -> float:
+        """Look no more; when the episode was over [s]."""
+        self._client.on_message = lambda stream, message: None
+        return self._ended
+
+    def _on_message(self, stream: str, message: Any) -> None:
+        if stream == "joints":
+            positions = dict(zip(message.name, message.position, strict=True))
+            openings = (
+                gripper.opening(positions[self._contract.joint_in_messages(gripper.joint)])
+                for gripper in self._contract.grippers
+            )
+            self._opening = min(openings, default=self._opening)
+        elif stream == "chunk":
+            self.chunks += bool(message.num_rows)
+        elif stream == "scene" and np.isfinite(self._begun) and not self.over:
+            self._look(message)
+
+    def _look(self, scene: Any) -> None:
+        now = seconds(scene.header.stamp)
+        places = np.reshape(scene.positions, (-1, 3))
+        positions = dict(zip(scene.objects, places, strict=True))
+        if self.judge.look(Sight(now - self._begun, scene.lifted, positions, self._opening)):
+            self.over, self._ended = True, now
+        status = self._client.status
+        settled = now > self._begun + _SETTLES_S and self.chunks
+        if settled and status is not None and status.state in _STILL:
+            self.stopped = status.first_cause or status.reason or f"the controller is {status.state}"
