@@ -167,11 +167,11 @@ class TabletopJudge:
         """Whether the object stands in a bowl, or on a plate or another object."""
         across = float(np.linalg.norm(at[:2] - there[:2]))
         if place.shape is Shape.BOWL:
-            return across < _INSIDE_M and at[2] < there[2] + place.form.half[2] + self._half
+            return bool(across < _INSIDE_M and at[2] < there[2] + place.form.half[2] + self._half)
         if place.shape is Shape.PLATE:
-            return across < _INSIDE_M + 0.01 and at[2] - there[2] > self._half - _ON_M
+            return bool(across < _INSIDE_M + 0.01 and at[2] - there[2] > self._half - _ON_M)
         stands = abs(at[2] - there[2] - self._half - place.form.half[2]) < _ON_M
-        return stands and across < _OVERLAP * min(place.form.half[:2])
+        return bool(stands and across < _OVERLAP * min(place.form.half[:2]))
 
     @property
     def _half(self) -> float:

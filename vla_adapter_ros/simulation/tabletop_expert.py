@@ -230,7 +230,7 @@ class TabletopExpert:
         long, wide, _ = self._thing.form.half
         yaw = self._robot.world.object_yaws()[self._task.target]
         direction = self._push_direction(at)
-        along = abs(direction @ [math.cos(yaw), math.sin(yaw)])
+        along = abs(float(direction @ [math.cos(yaw), math.sin(yaw)]))
         if self._thing.form.symmetry == 0.0:
             return long
         return float(long * along + wide * math.sqrt(max(1.0 - along**2, 0.0)))

@@ -59,7 +59,7 @@ def sample_tabletop(seed: int, robot: RobotModel = FR3) -> Scene:
 def _kinds(rng: np.random.Generator, verb: Verb, held_out: bool) -> list[tuple[str, Shape]]:
     """Colors and shapes of the objects, that of the named one first; of a stack the lower one second."""
     known = combinations(verb, held_out)
-    kinds = [known[rng.integers(len(known))]]
+    kinds = [known[int(rng.integers(len(known)))]]
     every = list(itertools.product(COLORS, MOVABLE))
     if verb is Verb.STACK:
         flat = [kind for kind in every if FORMS[kind[1]].stackable and kind not in kinds]
