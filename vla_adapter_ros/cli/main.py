@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from vla_adapter_ros import __version__
-from vla_adapter_ros.choices import SuiteName
+from vla_adapter_ros.choices import SuiteName, Table
 from vla_adapter_ros.cli.arguments import (
     CONTRACT_HELP,
     COUNT,
@@ -183,6 +183,7 @@ def _add_pretrain_grounding(commands: Any) -> None:
         "--output", type=output_folder, default=Path("out/grounded_tiny"), help="checkpoint folder to write"
     )
     ground.add_argument("--contract", default="franka_sim", help=CONTRACT_HELP)
+    ground.add_argument("--table", default=Table.CUBES, choices=Table.words(), help="whose things it learns")
     ground.add_argument("--scenes", type=COUNT, default=6000, help="number of rendered scenes")
     ground.add_argument("--seed", type=SEED, default=0, help="seed of scenes and weights")
     ground.set_defaults(run=_ground)
@@ -233,7 +234,11 @@ def _ground(options: argparse.Namespace) -> int:
 
     settings = GroundingSettings(scenes=options.scenes, seed=options.seed)
     ground(
-        options.output, read_contract(options.contract), settings, report=lambda line: print(line, flush=True)
+        options.output,
+        read_contract(options.contract),
+        settings,
+        table=Table(options.table),
+        report=lambda line: print(line, flush=True),
     )
     return 0
 

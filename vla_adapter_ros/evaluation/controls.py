@@ -10,6 +10,7 @@ from vla_adapter_ros.evaluation.policy_loop import Policy
 from vla_adapter_ros.model import VlaAdapterPolicy
 
 _SEED = 0
+_NO_WORDS = "do something"
 
 
 def with_control(policy: VlaAdapterPolicy, control: Control) -> Policy:
@@ -41,7 +42,7 @@ class _Deprived:
     ) -> np.ndarray:
         """As the policy, for what is left."""
         if self._control is Control.NO_LANGUAGE:
-            instruction = ""
+            instruction = _NO_WORDS
         else:
             images = images[1:] + images[:1]
         return self._policy.predict(images, instruction, proprio, committed)

@@ -4,11 +4,11 @@ The published model gets this from a pretrained vision-language model. A model
 trained from nothing on demonstrations alone grasps well but ignores the
 instruction, so this stage stands in for the missing pre-training:
 
-- Stage V, vision alone: the color that each patch shows, and where the middle
-  of that cube lies from there.
+- Stage V, vision alone: the thing that each patch shows, and where its middle lies from there.
 - Stage G, the whole backbone: from an instruction and the images to the position of
-  the named cube, read from the last ActionQuery's state. It is asked for in the base
-  frame, where the third view shows the cube, and from the tool, where the hand's camera does.
+  the named object, read from the last ActionQuery's state, and of where it shall go, from the one before.
+  It is asked for in the base frame, where the third view shows it, and from the tool, where the hand's
+  camera does.
 
 **The labels of both stages come from the simulator. They are used for this
 stage and for it only**: policies are trained on demonstrations alone, and the
@@ -30,16 +30,18 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from vla_adapter_ros.choices import Table
 from vla_adapter_ros.contract import Contract
 from vla_adapter_ros.errors import TrainingError
 from vla_adapter_ros.model import Tokenizer, VlaAdapter, VlaAdapterPolicy, preset
+from vla_adapter_ros.model.network import Conditions
 from vla_adapter_ros.paths import locate
-from vla_adapter_ros.simulation.cube_instructions import INSTRUCTIONS, cube_instruction
-from vla_adapter_ros.training.grounding_data import COLOR_NAMES, GroundingScenes, render_scenes
+from vla_adapter_ros.training.grounding_data import GroundingScenes, render_scenes
+from vla_adapter_ros.training.grounding_topics import TOPICS, Asked, CubeTopic, Topic
 
 POSITION_CENTER_M = (0.5, 0.0, 0.05)
 POSITION_SCALE_M = 0.1
-_NONE_WEIGHT = 0.3  # of patches without a cube, which are nine in ten
+_NONE_WEIGHT = 0.3  # of patches that show nothing, which are nine in ten
 _GAIN, _SHIFT = 0.15, 0.075  # brightness and contrast change at random by as much
 _EMBEDDING_STD = 0.5  # of words and queries at the start; patches come with an RMS of 1
 UNSEEN_SEED = 10_000_000  # scenes for validation start here
@@ -86,11 +88,12 @@ class GroundingFigures:
 class ReadOut(nn.Module):
     """What is read from the backbone while it is grounded; thrown away afterwards."""
 
-    def __init__(self, hidden: int) -> None:
+    def __init__(self, hidden: int, kinds: int) -> None:
         super().__init__()
-        self.patch = nn.Linear(hidden, 1 + len(COLOR_NAMES) + 2)
-        self.named = nn.Linear(hidden, 1)
+        self.patch = nn.Linear(hidden, 1 + kinds + 2)
+        self.named = nn.Linear(hidden, 2)  # the object, and where it goes
         self.position = nn.Sequential(nn.Linear(hidden, hidden), nn.SiLU(), nn.Linear(hidden, 6))
+        self.place = nn.Sequential(nn.Linear(hidden, hidden), nn.SiLU(), nn.Linear(hidden, 6))
 
 
 def ground(
@@ -98,6 +101,7 @@ def ground(
     contract: Contract,
     settings: GroundingSettings | None = None,
     *,
+    table: Table = Table.CUBES,
     report: PrintLine | None = None,
 ) -> GroundingFigures:
     """Render scenes, train both stages from nothing, and save the backbone to `output`.
@@ -106,6 +110,7 @@ def ground(
         output: Checkpoint directory to write; `grounding.json` in it holds settings and figures.
         contract: The simulated robot: cameras and widths.
         settings: Optimizer settings; None for the defaults.
+        table: Whose things it learns.
         report: Called with a line of progress now and then.
 
     Raises:
@@ -122,8 +127,10 @@ def ground(
     started = time.perf_counter()
     torch.set_num_threads(settings.threads)
     torch.manual_seed(settings.seed)
-    policy = new_backbone(contract)
+    topic = TOPICS[table]
+    policy = new_backbone(contract, topic)
     data = render_scenes(
+        topic,
         contract,
         policy.resize_images,
         _patches(policy),
@@ -131,16 +138,22 @@ def ground(
         first_seed=settings.seed * 1_000_000,
     )
     print_line(f"{len(data)} scenes rendered after {time.perf_counter() - started:.0f} s")
-    read_out = ReadOut(policy.config.llm.hidden)
+    read_out = ReadOut(policy.config.llm.hidden, len(topic.kinds))
     policy.network.train()
-    for name, run in (("V", _vision_stage), ("G", _sentence_stage)):
-        run(policy, read_out, data, settings, print_line)
-        print_line(f"stage {name} done after {time.perf_counter() - started:.0f} s")
+    _vision_stage(policy, read_out, data, settings, print_line)
+    print_line(f"stage V done after {time.perf_counter() - started:.0f} s")
+    _sentence_stage(policy, topic, read_out, data, settings, print_line)
+    print_line(f"stage G done after {time.perf_counter() - started:.0f} s")
     policy.network.eval()
     unseen = render_scenes(
-        contract, policy.resize_images, _patches(policy), settings.validation_scenes, first_seed=UNSEEN_SEED
+        topic,
+        contract,
+        policy.resize_images,
+        _patches(policy),
+        settings.validation_scenes,
+        first_seed=UNSEEN_SEED,
     )
-    figures = validate(policy, read_out, unseen, "raycast")
+    figures = validate(policy, topic, read_out, unseen, "raycast")
     print_line(f"{figures}")
     policy.save_pretrained(output, dtype=torch.float16)
     text = json.dumps(
@@ -151,15 +164,21 @@ def ground(
     return figures
 
 
-def new_backbone(contract: Contract) -> VlaAdapterPolicy:
+def new_backbone(contract: Contract, topic: Topic = CubeTopic()) -> VlaAdapterPolicy:  # noqa: B008 - no state
     """An untrained tiny backbone for a robot's cameras; its head is replaced before fine-tuning."""
-    tokenizer = Tokenizer.from_words()
+    tokenizer = Tokenizer.from_words(topic.words)
     config = preset(
         "tiny",
         num_images=len(contract.cameras),
         action_dim=len(contract.action_names),
         proprio_dim=len(contract.state_names),
         vocab=tokenizer.vocab_size,
+    )
+    config = dataclasses.replace(
+        config,
+        stem=topic.stem,
+        num_task_tokens=config.num_images * topic.stem.tokens,
+        preprocessing=dataclasses.replace(config.preprocessing, size=topic.stem.image_size),
     )
     network = VlaAdapter(config)
     with torch.no_grad():  # words as faint as Qwen2's own start (0.02) drown in the patches
@@ -170,23 +189,24 @@ def new_backbone(contract: Contract) -> VlaAdapterPolicy:
 
 @torch.inference_mode()
 def validate(
-    policy: VlaAdapterPolicy, read_out: ReadOut, data: GroundingScenes, renderer: str
+    policy: VlaAdapterPolicy, topic: Topic, read_out: ReadOut, data: GroundingScenes, renderer: str
 ) -> GroundingFigures:
-    """Ask for every cube that the third view shows, in every scene, by an instruction each.
+    """Ask for objects that the third view shows, in every scene, by instructions of which each names another.
 
     Args:
         policy: The backbone.
+        topic: What the scenes show.
         read_out: Trained together with it.
         data: Scenes that it never saw.
         renderer: How they were drawn, for the record.
     """
     right, errors, all_right = [], [], []
     for i in range(len(data)):
-        asked = np.flatnonzero(data.present[i] & data.seen[i, 0])
-        if len(asked) == 0:
+        questions = _questions(topic, data.present[i] & data.seen[i, 0], np.random.default_rng([i, 6]))
+        if not questions:
             continue
-        texts = [cube_instruction(COLOR_NAMES[k], (i + k) % len(INSTRUCTIONS)) for k in asked]
-        ids, mask = policy.tokenize(texts)
+        asked = np.array([question.target for question in questions])
+        ids, mask = policy.tokenize([question.text for question in questions])
         pixels = policy.pixel_values(data.images[i]).unsqueeze(0).expand(len(asked), -1, -1, -1, -1)
         states = policy.network.conditions(ids, mask, pixels).action[:, -1, -1]
         predicted = _meters(read_out.position(states)[:, :3]).numpy()
@@ -223,8 +243,18 @@ def _vision_stage(
             print_line(f"stage V step {step} loss {loss.item():.3f}")
 
 
+def _questions(topic: Topic, seen: np.ndarray, rng: np.random.Generator) -> list[Asked]:
+    """Sentences about what is seen (K,), each of another object."""
+    found: dict[int, Asked] = {}
+    for _ in range(4 * int(seen.sum())):
+        if (question := topic.ask(rng, seen)) is not None:
+            found.setdefault(question.target, question)
+    return [found[k] for k in sorted(found)]
+
+
 def _sentence_stage(
     policy: VlaAdapterPolicy,
+    topic: Topic,
     read_out: ReadOut,
     data: GroundingScenes,
     settings: GroundingSettings,
@@ -239,14 +269,13 @@ def _sentence_stage(
     for step in range(settings.sentence_steps):
         _set_rate(optimizer, settings.sentence_rate * _schedule(step, settings.sentence_steps))
         rows = rng.integers(len(data), size=settings.batch_size)
-        named = np.array([rng.choice(np.flatnonzero(data.present[row])) for row in rows])
-        texts = [cube_instruction(COLOR_NAMES[k], int(rng.integers(len(INSTRUCTIONS)))) for k in named]
-        ids, mask = policy.tokenize(texts)
+        asked = [_ask(topic, rng, data, row) for row in rows]
+        ids, mask = policy.tokenize([question.text for question in asked])
+        targets, places = np.array([(question.target, question.place) for question in asked]).T
         with torch.autocast("cpu", torch.bfloat16):
             tokens = network.patch_tokens(_augmented(policy, data, rows, rng))
             states = network.conditions_from_patches(ids, mask, tokens)
-            position = _position_loss(read_out.position(states.action[:, -1, -1]).float(), data, rows, named)
-            chosen = _named_loss(read_out.named(states.task[:, -2]).float()[..., 0], data, rows, named)
+            position, chosen = _named_losses(read_out, states, data, rows, targets, places)
             loss = position + chosen + settings.vision_weight * _patch_loss(read_out, tokens, data, rows)
         _step(optimizer, modules, loss)
         if step % 100 == 0:
@@ -255,22 +284,51 @@ def _sentence_stage(
             )
 
 
+def _ask(topic: Topic, rng: np.random.Generator, data: GroundingScenes, row: int) -> Asked:
+    """A sentence about a scene; of one about which nothing can be said, any object that is there."""
+    found = topic.ask(rng, data.present[row])
+    if found is not None:
+        return found
+    target = int(np.flatnonzero(data.present[row])[0])
+    return Asked(topic.kinds[target], target)
+
+
 def _patch_loss(read_out: ReadOut, tokens: Tensor, data: GroundingScenes, rows: np.ndarray) -> Tensor:
-    """Color of every patch, and the offset of the cube where there is one; tokens (B, N, hidden)."""
+    """What every patch shows, and its offset where there is something; tokens (B, N, hidden)."""
     out = read_out.patch(tokens).float()
-    kinds = 1 + len(COLOR_NAMES)
-    colors = torch.from_numpy(data.patch_colors[rows]).flatten(1)
+    kinds = out.shape[-1] - 2
+    labels = torch.from_numpy(data.patch_kinds[rows]).flatten(1)
     offsets = torch.from_numpy(data.patch_offsets[rows]).flatten(1, 2)
-    weights = torch.tensor([_NONE_WEIGHT] + [1.0] * len(COLOR_NAMES))
-    loss = F.cross_entropy(out[..., :kinds].flatten(0, 1), colors.flatten(), weight=weights)
-    shown = colors > 0
+    weights = torch.tensor([_NONE_WEIGHT] + [1.0] * (kinds - 1))
+    loss = F.cross_entropy(out[..., :kinds].flatten(0, 1), labels.flatten(), weight=weights)
+    shown = labels > 0
     if shown.any():
         loss = loss + F.smooth_l1_loss(out[..., kinds:][shown], offsets[shown], beta=0.1)
     return loss
 
 
+def _named_losses(
+    read_out: ReadOut,
+    states: Conditions,
+    data: GroundingScenes,
+    rows: np.ndarray,
+    targets: np.ndarray,
+    places: np.ndarray,
+) -> tuple[Tensor, Tensor]:
+    """Losses of the positions and of the patches of what is named: the object, and where it goes."""
+    named = read_out.named(states.task[:, -2]).float()
+    position = _position_loss(read_out.position(states.action[:, -1, -1]).float(), data, rows, targets)
+    chosen = _named_loss(named[..., 0], data, rows, targets)
+    going = np.flatnonzero(places >= 0)
+    if len(going):
+        out, rows, places = read_out.place(states.action[going, -1, -2]).float(), rows[going], places[going]
+        position = position + _position_loss(out, data, rows, places)
+        chosen = chosen + _named_loss(named[going, :, 1], data, rows, places)
+    return position, chosen
+
+
 def _position_loss(out: Tensor, data: GroundingScenes, rows: np.ndarray, named: np.ndarray) -> Tensor:
-    """Position of the named cube, where the view that tells it shows it; out (B, 6)."""
+    """Position of what is named, where the view that tells it shows it; out (B, 6)."""
     base = torch.from_numpy(data.positions[rows, named]) - torch.tensor(POSITION_CENTER_M)
     hand = torch.from_numpy(data.from_tool[rows, named])
     target = torch.cat([base, hand], dim=1) / POSITION_SCALE_M
@@ -281,11 +339,11 @@ def _position_loss(out: Tensor, data: GroundingScenes, rows: np.ndarray, named: 
 
 
 def _named_loss(out: Tensor, data: GroundingScenes, rows: np.ndarray, named: np.ndarray) -> Tensor:
-    """Loss of which patches show the named cube; out (B, N).
+    """Loss of which patches show what is named; out (B, N).
 
     Without it, composing "read the word" and "look there" was found by chance only, after many steps.
     """
-    target = torch.from_numpy(data.patch_colors[rows]).flatten(1) == torch.from_numpy(1 + named)[:, None]
+    target = torch.from_numpy(data.patch_kinds[rows]).flatten(1) == torch.from_numpy(1 + named)[:, None]
     return F.binary_cross_entropy_with_logits(out, target.float(), pos_weight=torch.tensor(5.0))
 
 
