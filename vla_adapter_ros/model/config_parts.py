@@ -141,6 +141,8 @@ class HeadConfig:
     gate: Gate | None = None
     """Factor on the scores of the raw states: None is tanh of a learned number that starts at 0.
     The diffusion transformer has no gate."""
+    gate_per_head: Flag = False
+    """Learn a gate for each attention head of each block, not one for all of them (official: one)."""
     denoising_steps: Count = 10
     """Only `dit`: steps from noise to a chunk at inference."""
 

@@ -101,6 +101,12 @@ def _head(config: VlaAdapterConfig, require: Require) -> None:
         f"empty, or one layer of 0 to {layers} for each of the {head.blocks} blocks",
     )  # fmt: skip
     require(
+        not head.gate_per_head or (head.kind.is_bridge and head.gate is None),
+        "head.gate_per_head",
+        head.gate_per_head,
+        "false, but for a learned gate of a base or pro head",
+    )
+    require(
         head.gate is None or head.kind.is_bridge,
         "head.gate", head.gate, f"null: the head '{head.kind}' has no gate",
     )  # fmt: skip

@@ -67,7 +67,7 @@ class BridgeBlock(nn.Module):
         self.o_proj = nn.Linear(hidden, hidden)
         self.gate = config.gate
         if config.gate is None and config.conditions != ConditionGroups.QUERY:
-            self.gating_factor = nn.Parameter(torch.zeros(1))
+            self.gating_factor = nn.Parameter(torch.zeros(config.heads if config.gate_per_head else 1))
         else:
             # Official checkpoints have this key, so it stays, untrained: code that takes the tanh of it
             # finds the same gate, up to rounding.
@@ -84,8 +84,8 @@ class BridgeBlock(nn.Module):
         return x.unflatten(-1, (self.heads, -1)).transpose(1, 2)
 
     def gate_value(self) -> Tensor | float:
-        """Factor on the scores of the task group: the fixed one, or tanh of the learned number (1,)."""
-        return torch.tanh(self.gating_factor) if self.gate is None else self.gate
+        """Factor on the scores of the task group: the fixed one, or tanh of what is learned (G, 1, 1)."""
+        return torch.tanh(self.gating_factor)[:, None, None] if self.gate is None else self.gate
 
     def forward(self, x: Tensor, adapter: Tensor, task: Tensor, tables: Tables | None) -> Tensor:
         """Action tokens x (B, H, hidden), adapter (B, U, hidden), task (B, T, hidden) to (B, H, hidden).

@@ -39,7 +39,7 @@ def official_differences(config: VlaAdapterConfig) -> list[str]:
         "head.film_weights": (head.film_weights, head.kind == HeadKind.PRO),
         "head.learned_rows": (head.learned_rows, False), "head.conditions": (head.conditions, "both"),
         "head.hidden_layers": (config.head_hidden_layers, tuple(range(1, head.blocks + 1))),
-        "head.gate": (head.gate, None),
+        "head.gate": (head.gate, None), "head.gate_per_head": (head.gate_per_head, False),
         "normalization.proprio": (normal.proprio, normal.action),
     }  # fmt: skip
     found = [

@@ -22,6 +22,7 @@ from vla_adapter_ros.training.data.row_weights import kept_episodes
 from vla_adapter_ros.training.data.samples import Rows, Samples, compute_statistics
 from vla_adapter_ros.training.data.selection import RowSplit, split_rows
 from vla_adapter_ros.training.delays import with_delays
+from vla_adapter_ros.training.head_design import with_head_design
 from vla_adapter_ros.training.progress import Display
 from vla_adapter_ros.training.relative_rows import with_relative_rows
 from vla_adapter_ros.training.rope import settle_rope_tables
@@ -94,6 +95,7 @@ class FinetunePlan:
         """
         instructions = [task for source in self.sources for task in source.data.tasks]
         policy = open_start(self.start, self.robot, instructions, device)
+        policy = with_head_design(policy, self.settings)
         policy = prepare_preprocessing(policy, self.settings)
         delays = self.settings.max_delay_rows
         told = delays > 0 and self.settings.committed_rows

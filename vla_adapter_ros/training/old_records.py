@@ -31,6 +31,12 @@ _ADDED = {
     "max_delay_rows": 0,
     "committed_rows": True,
     "relative_rows": False,
+    "head": "auto",
+    "chunk": 0,
+    "queries": 0,
+    "conditions": "auto",
+    "condition_layers": "auto",
+    "gate": "auto",
 }
 """Settings that earlier versions did not know, and what they did."""
 

@@ -83,6 +83,44 @@ class Augmentation(Choice):
     NONE = "none"
 
 
+class HeadOption(Choice):
+    """Kinds of heads; auto: as where the training starts from."""
+
+    AUTO = "auto"
+    BASE = "base"
+    PRO = "pro"
+    DIT = "dit"
+
+
+class ConditionOption(Choice):
+    """Hidden states that a head reads; auto: as where the training starts from."""
+
+    AUTO = "auto"
+    BOTH = "both"
+    RAW = "raw"
+    QUERY = "query"
+
+
+class LayerOption(Choice):
+    """Layers whose states a head reads; auto: as where the training starts from."""
+
+    AUTO = "auto"
+    FIRST = "first"
+    MIDDLE = "middle"
+    LAST = "last"
+    ALL = "all"
+
+
+class GateOption(Choice):
+    """Factor on the scores of raw states; auto: as where the training starts from."""
+
+    AUTO = "auto"
+    LEARNED = "learned"
+    PER_HEAD = "per-head"
+    SHUT = "0"
+    OPEN = "1"
+
+
 SOURCES = ("none", "human", "policy")
 """Who may have been in control of a recorded row, in the order of `source_weights`."""
 FREE = (
@@ -91,6 +129,7 @@ FREE = (
 )  # fmt: skip
 """Settings that may change when a run goes on: what is learned does not follow from them."""
 GROUPS = {
+    "head": "the policy's head: another design than where it starts from makes a new one",
     "adapters": "what trains",
     "optimization": "how it trains",
     "checkpoints": "validation and checkpoints",
@@ -233,6 +272,22 @@ class FinetuneSettings:
             "published code does",
         ),
     ] = Padding.REPEAT
+    head: Annotated[
+        HeadOption, _setting("head", "kind: base and pro are published, dit is a diffusion transformer")
+    ] = HeadOption.AUTO
+    chunk: Annotated[Count, _setting("head", "rows of a chunk; 0: as where it starts from")] = 0
+    queries: Annotated[Count, _setting("head", "ActionQuery tokens; 0: as where it starts from")] = 0
+    conditions: Annotated[
+        ConditionOption,
+        _setting("head", "which hidden states it reads: raw ones, those of the queries, or both"),
+    ] = ConditionOption.AUTO
+    condition_layers: Annotated[
+        LayerOption, _setting("head", "of which layers: of each block its own (all), or of one alone")
+    ] = LayerOption.AUTO
+    gate: Annotated[
+        GateOption,
+        _setting("head", "factor on the scores of raw states: learned, learned per attention head, 0 or 1"),
+    ] = GateOption.AUTO
     max_delay_rows: Annotated[
         Count,
         _setting(

@@ -147,6 +147,26 @@ def test_fixed_gate(kind: str) -> None:
     assert not torch.allclose(outputs[0.5], outputs[0.0]) and not torch.allclose(outputs[1.0], outputs[0.5])
 
 
+@pytest.mark.parametrize("kind", ["base", "pro"])
+def test_a_gate_per_head_scales_the_scores_of_its_head_alone(kind: str) -> None:
+    network = build(small_config(head={"kind": kind, "gate_per_head": True}))
+    shared = build(small_config(head={"kind": kind}))
+    shared.load_state_dict({k: v for k, v in network.state_dict().items() if "gating" not in k}, strict=False)
+    factors = [block.gating_factor for block in network.action_head.model.mlp_resnet_blocks]
+    assert all(factor.shape == (network.config.head.heads,) for factor in factors)
+    assert torch.equal(infer(network), infer(shared))  # all start at 0
+    with torch.no_grad():
+        for factor in factors:
+            factor.fill_(0.5)
+        for block in shared.action_head.model.mlp_resnet_blocks:
+            block.gating_factor.fill_(0.5)
+    torch.testing.assert_close(infer(network), infer(shared))
+    with torch.no_grad():
+        factors[0][0] = -0.5
+    assert not torch.allclose(infer(network), infer(shared))
+    assert any("gating_factor" in name for name in train(network)[2])
+
+
 def test_split_of_the_conditions() -> None:
     task, action = torch.randn(2, 4, 8, 32), torch.randn(2, 4, 5, 32)
     both = torch.cat([task, action], dim=2)

@@ -78,7 +78,7 @@ class HeadStage:
             elif not pro:
                 self.start = self.start[:1]
             gates = [torch.as_tensor(block.gate_value(), device=weight.device) for block in self.blocks]
-            self.gates = torch.stack([gate.reshape(1).to(weight.dtype) for gate in gates])[:, :, None, None]
+            self.gates = torch.stack([gate.reshape(1, -1, 1).to(weight.dtype) for gate in gates])
             self.tables = self._rope_tables(weight) if pro else None
 
     def _rope_tables(self, weight: Tensor) -> tuple[Tensor, Tensor]:
