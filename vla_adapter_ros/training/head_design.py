@@ -11,6 +11,7 @@ from vla_adapter_ros.model import VlaAdapter, VlaAdapterConfig, VlaAdapterPolicy
 from vla_adapter_ros.model.checkpoint_files import COMPONENTS
 from vla_adapter_ros.model.config import select_hidden_layers
 from vla_adapter_ros.model.config_enums import ConditionGroups
+from vla_adapter_ros.model.experimental.bridge_designs import with_conditions
 from vla_adapter_ros.training.settings import (
     ConditionOption,
     FinetuneSettings,
@@ -60,12 +61,12 @@ def designed(config: VlaAdapterConfig, settings: FinetuneSettings) -> VlaAdapter
     Raises:
         ModelConfigError: parts that do not fit together.
     """
+    if settings.conditions is not ConditionOption.AUTO:
+        config = with_conditions(config, ConditionGroups(settings.conditions))
     head = config.head
     if settings.head is not HeadOption.AUTO:
         kind = HeadKind(settings.head)
         head = dataclasses.replace(head, kind=kind, film_weights=head.film_weights and kind is HeadKind.PRO)
-    if settings.conditions is not ConditionOption.AUTO:
-        head = dataclasses.replace(head, conditions=ConditionGroups(settings.conditions))
     if settings.condition_layers is not LayerOption.AUTO:
         layers = select_hidden_layers(str(settings.condition_layers), config.llm.layers, head.blocks)
         head = dataclasses.replace(head, hidden_layers=layers)

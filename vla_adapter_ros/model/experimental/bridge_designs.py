@@ -41,7 +41,13 @@ def with_bridge_design(config: VlaAdapterConfig, design: str) -> VlaAdapterConfi
         raise ModelConfigError(f"bridge design = {design!r}: allowed is one of {list(BRIDGE_DESIGNS)}")
     conditions, layer = BRIDGE_DESIGNS[design]
     hidden_layers = select_hidden_layers(layer, config.llm.layers, config.head.blocks)
-    head = dataclasses.replace(config.head, conditions=conditions, hidden_layers=hidden_layers)
+    head = dataclasses.replace(config.head, hidden_layers=hidden_layers)
+    return with_conditions(dataclasses.replace(config, head=head), conditions)
+
+
+def with_conditions(config: VlaAdapterConfig, conditions: ConditionGroups) -> VlaAdapterConfig:
+    """The same model whose head reads these states, in a token order that lets it know its task."""
+    head = dataclasses.replace(config.head, conditions=conditions)
     blind = conditions is ConditionGroups.RAW and not config.llm.bidirectional
     order = TokenOrder.TEXT_FIRST if blind else config.token_order
     return dataclasses.replace(config, head=head, token_order=order)
