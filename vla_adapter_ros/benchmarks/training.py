@@ -45,7 +45,8 @@ from vla_adapter_ros.training.optimizations import (
     recomputed_activations,
 )
 from vla_adapter_ros.training.optimizer import build_optimizer, freeze_parts
-from vla_adapter_ros.training.settings import FinetuneSettings, Precision
+from vla_adapter_ros.training.setting_words import Precision
+from vla_adapter_ros.training.settings import FinetuneSettings
 
 CAMERA = 256  # side of the stored images, as in the published data sets [px]
 ROWS, EPISODE = 256, 64

@@ -20,14 +20,8 @@ from vla_adapter_ros.cli.arguments import (
 from vla_adapter_ros.errors import ParameterError, TrainingError
 from vla_adapter_ros.texts import comma_list
 from vla_adapter_ros.training.memory_presets import MEMORIES, memory_preset
-from vla_adapter_ros.training.settings import (
-    GROUPS,
-    SOURCES,
-    LoraTargets,
-    PolicyPart,
-    make_settings,
-    setting_fields,
-)
+from vla_adapter_ros.training.setting_words import LoraTargets, PolicyPart
+from vla_adapter_ros.training.settings import GROUPS, SOURCES, make_settings, setting_fields
 
 _DEFAULTS = {"steps": 1600}
 

@@ -13,7 +13,7 @@ from torch import nn
 
 from vla_adapter_ros.errors import TrainingError
 from vla_adapter_ros.model import VlaAdapter
-from vla_adapter_ros.training.settings import LoraTargets, PolicyPart
+from vla_adapter_ros.training.setting_words import LoraTargets, PolicyPart
 
 BACKBONE_PARTS = ("vision_backbone", "projector", "language_model")
 _NAME = "default"  # the adapter's name inside the layers

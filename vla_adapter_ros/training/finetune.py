@@ -38,7 +38,8 @@ from vla_adapter_ros.training.result import (
 )
 from vla_adapter_ros.training.run import TrainingRun, require_same_training
 from vla_adapter_ros.training.scene_references import reference_views
-from vla_adapter_ros.training.settings import Precision, make_settings
+from vla_adapter_ros.training.setting_words import Precision
+from vla_adapter_ros.training.settings import make_settings
 from vla_adapter_ros.training.space import explain_writing
 from vla_adapter_ros.training.starting import Start
 

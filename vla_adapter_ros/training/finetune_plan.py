@@ -26,7 +26,8 @@ from vla_adapter_ros.training.head_design import with_head_design
 from vla_adapter_ros.training.progress import Display
 from vla_adapter_ros.training.relative_rows import with_relative_rows
 from vla_adapter_ros.training.rope import settle_rope_tables
-from vla_adapter_ros.training.settings import FinetuneSettings, OutcomeFilter
+from vla_adapter_ros.training.setting_words import OutcomeFilter
+from vla_adapter_ros.training.settings import FinetuneSettings
 from vla_adapter_ros.training.starting import Start, open_start
 
 

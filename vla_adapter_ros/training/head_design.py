@@ -12,13 +12,8 @@ from vla_adapter_ros.model.checkpoint_files import COMPONENTS
 from vla_adapter_ros.model.config import select_hidden_layers
 from vla_adapter_ros.model.config_enums import ConditionGroups
 from vla_adapter_ros.model.experimental.bridge_designs import with_conditions
-from vla_adapter_ros.training.settings import (
-    ConditionOption,
-    FinetuneSettings,
-    GateOption,
-    HeadOption,
-    LayerOption,
-)
+from vla_adapter_ros.training.setting_words import ConditionOption, GateOption, HeadOption, LayerOption
+from vla_adapter_ros.training.settings import FinetuneSettings
 
 _QUERIES = "action_queries.weight"
 

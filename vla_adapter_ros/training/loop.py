@@ -28,7 +28,7 @@ from vla_adapter_ros.training.optimizations import recomputed_activations
 from vla_adapter_ros.training.optimizer import learning_rate_factor, set_learning_rate
 from vla_adapter_ros.training.out_of_memory import advise_on_memory
 from vla_adapter_ros.training.progress import Display
-from vla_adapter_ros.training.settings import Padding
+from vla_adapter_ros.training.setting_words import Padding
 from vla_adapter_ros.training.state import STATE_FILE
 from vla_adapter_ros.training.step_figures import StepFigures
 from vla_adapter_ros.training.validation import ValidationResult, validate

@@ -10,7 +10,8 @@ from torch import Tensor, nn
 
 from vla_adapter_ros.model import VlaAdapter, VlaAdapterPolicy
 from vla_adapter_ros.model.loss import mean_of_valid
-from vla_adapter_ros.training.settings import FinetuneSettings, Precision
+from vla_adapter_ros.training.setting_words import Precision
+from vla_adapter_ros.training.settings import FinetuneSettings
 
 
 class TrainingModule(nn.Module):

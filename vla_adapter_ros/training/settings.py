@@ -14,7 +14,6 @@ from pydantic import Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 from pydantic.fields import FieldInfo
 
-from vla_adapter_ros.choices import Choice
 from vla_adapter_ros.errors import TrainingError
 from vla_adapter_ros.settings import (
     CHECKED,
@@ -26,100 +25,18 @@ from vla_adapter_ros.settings import (
     describe_errors,
     join_errors,
 )
-
-
-class Schedule(Choice):
-    """What the learning rate does after the warm-up."""
-
-    COSINE = "cosine"
-    CONSTANT = "constant"
-
-
-class Precision(Choice):
-    """Type of products; weights that train are float32."""
-
-    AUTO = "auto"
-    FP32 = "fp32"
-    BF16 = "bf16"
-
-
-class PolicyPart(Choice):
-    """Parts of the policy: what trains in every mode."""
-
-    ACTION_QUERIES = "action_queries"
-    ACTION_HEAD = "action_head"
-    PROPRIO_PROJECTOR = "proprio_projector"
-
-
-class LoraTargets(Choice):
-    """Sets of layers that LoRA adapts, see `adapters.backbone_layers`."""
-
-    ALL_LINEAR = "all-linear"
-    USED_LINEAR = "used-linear"
-
-
-class Padding(Choice):
-    """What stands in a chunk past the end of its episode."""
-
-    REPEAT = "repeat"
-    MASK = "mask"
-    DROP = "drop"
-
-
-class OutcomeFilter(Choice):
-    """Which episodes are learned from, by how they ended."""
-
-    ANY = "any"
-    SUCCESS = "success"
-    NOT_FAILURE = "not-failure"
-
-
-class Augmentation(Choice):
-    """Augmentation of images, see `data.augmentation`."""
-
-    AUTO = "auto"
-    OFFICIAL = "official"
-    LIGHT = "light"
-    NONE = "none"
-
-
-class HeadOption(Choice):
-    """Kinds of heads; auto: as where the training starts from."""
-
-    AUTO = "auto"
-    BASE = "base"
-    PRO = "pro"
-    DIT = "dit"
-
-
-class ConditionOption(Choice):
-    """Hidden states that a head reads; auto: as where the training starts from."""
-
-    AUTO = "auto"
-    BOTH = "both"
-    RAW = "raw"
-    QUERY = "query"
-
-
-class LayerOption(Choice):
-    """Layers whose states a head reads; auto: as where the training starts from."""
-
-    AUTO = "auto"
-    FIRST = "first"
-    MIDDLE = "middle"
-    LAST = "last"
-    ALL = "all"
-
-
-class GateOption(Choice):
-    """Factor on the scores of raw states; auto: as where the training starts from."""
-
-    AUTO = "auto"
-    LEARNED = "learned"
-    PER_HEAD = "per-head"
-    SHUT = "0"
-    OPEN = "1"
-
+from vla_adapter_ros.training.setting_words import (
+    Augmentation,
+    ConditionOption,
+    GateOption,
+    HeadOption,
+    LayerOption,
+    OutcomeFilter,
+    Padding,
+    PolicyPart,
+    Precision,
+    Schedule,
+)
 
 SOURCES = ("none", "human", "policy")
 """Who may have been in control of a recorded row, in the order of `source_weights`."""

@@ -21,7 +21,8 @@ from vla_adapter_ros.training.data.samples import read_rows
 from vla_adapter_ros.training.data.selection import pick_rows, split_rows
 from vla_adapter_ros.training.finetune_plan import make_plan
 from vla_adapter_ros.training.run import require_same_training
-from vla_adapter_ros.training.settings import FinetuneSettings, OutcomeFilter
+from vla_adapter_ros.training.setting_words import OutcomeFilter
+from vla_adapter_ros.training.settings import FinetuneSettings
 
 LED = ([1, 1, 0, 1], [1, 2, 2, 1, 1, 2], [2, 2, 1, 1], [2, 1, 2])
 """Who led in each row: a demonstration, then runs with corrections: a success, a failure, one unsaid."""

@@ -17,7 +17,8 @@ from vla_adapter_ros.errors import TrainingError
 from vla_adapter_ros.model import VlaAdapterPolicy
 from vla_adapter_ros.model.config import VlaAdapterConfig
 from vla_adapter_ros.model.config_parts import PreprocessingConfig
-from vla_adapter_ros.training.settings import Augmentation, FinetuneSettings
+from vla_adapter_ros.training.setting_words import Augmentation
+from vla_adapter_ros.training.settings import FinetuneSettings
 
 CROP_AREA = 0.9
 BRIGHTNESS = 0.2

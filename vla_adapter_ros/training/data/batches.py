@@ -20,7 +20,8 @@ from vla_adapter_ros.model import VlaAdapterPolicy
 from vla_adapter_ros.model.committed_rows import told_rows
 from vla_adapter_ros.training.data.augmentation import Draws, augment, draw, resolve_augmentation
 from vla_adapter_ros.training.data.samples import Samples
-from vla_adapter_ros.training.settings import Augmentation, FinetuneSettings, Padding
+from vla_adapter_ros.training.setting_words import Augmentation, Padding
+from vla_adapter_ros.training.settings import FinetuneSettings
 
 _AHEAD = 3  # batches that each worker makes ahead
 _MAX_WORKERS = 8

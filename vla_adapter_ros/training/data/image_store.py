@@ -24,7 +24,8 @@ from vla_adapter_ros.model import VlaAdapterPolicy
 from vla_adapter_ros.model.preprocessing import Preprocessor, center_crop
 from vla_adapter_ros.training.data.augmentation import resolve_augmentation
 from vla_adapter_ros.training.data.data_sources import OpenSource
-from vla_adapter_ros.training.settings import Augmentation, FinetuneSettings
+from vla_adapter_ros.training.setting_words import Augmentation
+from vla_adapter_ros.training.settings import FinetuneSettings
 
 CACHE_LIMIT = 2**30  # bytes of images that are kept where not all fit
 _BLOCK = 64  # images that are resized at once

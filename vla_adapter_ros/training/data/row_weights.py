@@ -14,7 +14,8 @@ from vla_adapter_ros.dataset.outcome import INTERVENTION, intervention_rows
 from vla_adapter_ros.dataset.quality.samples import CONTROL_SOURCES
 from vla_adapter_ros.dataset.trial_facts import read_labels
 from vla_adapter_ros.errors import TrainingError
-from vla_adapter_ros.training.settings import FinetuneSettings, OutcomeFilter
+from vla_adapter_ros.training.setting_words import OutcomeFilter
+from vla_adapter_ros.training.settings import FinetuneSettings
 
 
 @dataclass(frozen=True)

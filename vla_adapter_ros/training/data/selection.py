@@ -9,7 +9,8 @@ import numpy as np
 from vla_adapter_ros.contract.enums import ActionSpace, DeltaReference
 from vla_adapter_ros.errors import TrainingError
 from vla_adapter_ros.training.data.samples import Rows, is_closed
-from vla_adapter_ros.training.settings import FinetuneSettings, Padding
+from vla_adapter_ros.training.setting_words import Padding
+from vla_adapter_ros.training.settings import FinetuneSettings
 
 _REPORT_ROWS = 2000
 _ENOUGH = 10  # episodes from which on one can be spared
