@@ -71,7 +71,7 @@ class _Loop:
         displacement.apply(self.robot, seed)
         suite = PickSuite(self.robot.model)
         plans = suite.plans(CUBES, seed)
-        return [run_plan(self.contract, self.robot, self.policy, suite, plan) for plan in plans]
+        return [run_plan(self.contract, self.robot, self.policy, suite, plan)[0] for plan in plans]
 
 
 _loop: _Loop | None = None  # of a worker process

@@ -7,8 +7,19 @@ import json
 from pathlib import Path
 from typing import Any
 
-from vla_adapter_ros.choices import PlatformName
-from vla_adapter_ros.cli.arguments import CONTRACT_HELP, UsageError, number, output_folder
+from vla_adapter_ros.choices import PlatformName, SuiteName
+from vla_adapter_ros.cli.arguments import (
+    CONTRACT_HELP,
+    COUNT,
+    DEVICE_HELP,
+    SEED,
+    UsageError,
+    announce_device,
+    number,
+    output_folder,
+    whole,
+)
+from vla_adapter_ros.cli.progress_bar import progress_bar
 
 STATISTICS_HELP = "entry of dataset_statistics.json to use; default: the only one"
 
@@ -38,6 +49,22 @@ def add_checkpoint(commands: Any) -> None:
     )  # fmt: skip
     verify.add_argument("--statistics", help=STATISTICS_HELP)
     verify.set_defaults(run=_verify)
+
+    calibrate = tasks.add_parser(
+        "calibrate", help="find out what is usual, so that the policy tells how unsure it is"
+    )
+    calibrate.add_argument(
+        "path", help="directory or the name of a shipped checkpoint; a file is added to it"
+    )
+    calibrate.add_argument(
+        "--suite", default=SuiteName.PICK, choices=SuiteName.words(), help="which episodes"
+    )
+    calibrate.add_argument("--episodes", type=whole(60), default=300, help="how many, dealt evenly")
+    calibrate.add_argument("--seed", type=SEED, default=700_000, help="first scene")
+    calibrate.add_argument("--latency", type=number(0.0, 2.0), default=0.0, help="from image to chunk [s]")
+    calibrate.add_argument("--jobs", type=COUNT, default=1, help="processes, one thread each")
+    calibrate.add_argument("--device", default="auto", help=DEVICE_HELP)
+    calibrate.set_defaults(run=_calibrate)
 
     convert = tasks.add_parser("convert", help="adopt an official checkpoint for a robot")
     convert.add_argument("source", help="official checkpoint: directory or hub id; it is only read")
@@ -89,6 +116,27 @@ def locate_checkpoint(text: str) -> Path:
     from vla_adapter_ros.model.checkpoint_location import find_checkpoint
 
     return find_checkpoint(text)
+
+
+def _calibrate(options: argparse.Namespace) -> int:
+    from vla_adapter_ros.evaluation.doubts import calibrate, watch_episodes
+    from vla_adapter_ros.evaluation.harness import conditions
+    from vla_adapter_ros.model.familiarity import FILE
+
+    folder = locate_checkpoint(options.path)
+    wanted = conditions(
+        options.suite, folder, seed=options.seed, episodes=options.episodes, latency_s=options.latency
+    )
+    device = announce_device(options.device)
+    with progress_bar("episodes", wanted.episodes) as advance:
+        episodes = watch_episodes(wanted, jobs=options.jobs, device=device, report=lambda result: advance())
+    found, facts = calibrate(episodes)
+    found.save(folder)
+    print(
+        f"{folder / FILE}: learned from {facts['successes']} of {facts['episodes']} episodes; "
+        f"{facts['alarms_in_other_successes']:.1%} of the successful ones not learned from would alarm"
+    )
+    return 0
 
 
 def _info(options: argparse.Namespace) -> int:

@@ -41,6 +41,7 @@ def add_evaluate(commands: Any) -> None:
     _add_open_loop(kinds)
     _add_closed_loop(kinds)
     _add_results(kinds)
+    _add_uncertainty(kinds)
 
 
 def _add_open_loop(kinds: Any) -> None:
@@ -123,6 +124,20 @@ def _add_results(kinds: Any) -> None:
     compare.add_argument("second", type=any_path, metavar="SECOND")
     compare.add_argument("--json", type=output_file, help="write the differences here")
     compare.set_defaults(run=_compare)
+
+
+def _add_uncertainty(kinds: Any) -> None:
+    parser = kinds.add_parser("uncertainty", help="which failures a policy announces, and how early")
+    _checkpoint_options(parser)
+    parser.add_argument(
+        "--suite", default=SuiteName.PICK_PERTURBED, choices=SuiteName.words(), help="which episodes"
+    )
+    parser.add_argument("--episodes", type=COUNT, help="how many, dealt evenly; default: the suite's")
+    parser.add_argument("--seed", type=SEED, help="first scene; default: the suite's")
+    parser.add_argument("--latency", type=number(0.0, 2.0), default=0.0, help="from image to chunk [s]")
+    parser.add_argument("--jobs", type=COUNT, default=1, help="processes, one thread each")
+    parser.add_argument("--json", type=output_file, help="write all figures here")
+    parser.set_defaults(run=_uncertainty)
 
 
 def _shard(text: str) -> str:
@@ -240,6 +255,32 @@ def _compare(options: argparse.Namespace) -> int:
     print(format_comparison(compared))
     if options.json:
         _write(options.json, compared)
+    return 0
+
+
+def _uncertainty(options: argparse.Namespace) -> int:
+    from vla_adapter_ros.evaluation.doubts import format_alarms, report_of, watch_episodes
+    from vla_adapter_ros.evaluation.harness import conditions
+    from vla_adapter_ros.model.familiarity import read_familiarity
+
+    checkpoint = locate_checkpoint(options.checkpoint)
+    known = read_familiarity(checkpoint)
+    if known is None:
+        raise UsageError(
+            f"{checkpoint} was never calibrated: `vla-adapter checkpoint calibrate {checkpoint}`"
+        )
+    with wrong_arguments(ParameterError):
+        wanted = conditions(
+            options.suite, checkpoint, contract=options.contract, seed=options.seed,
+            episodes=options.episodes, latency_s=options.latency,
+        )  # fmt: skip
+    device = announce_device(options.device)
+    with progress_bar("episodes", wanted.episodes) as advance:
+        episodes = watch_episodes(wanted, jobs=options.jobs, device=device, report=lambda result: advance())
+    report = report_of(known, episodes, wanted)
+    print(format_alarms(report))
+    if options.json:
+        _write(options.json, report)
     return 0
 
 

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from vla_adapter_ros.control.disagreement import disagreement
+
 KEPT_S = 10.0
 SAMPLE_S = 0.05
 """Samples that come closer to each other are left out: the pages draw no more."""
@@ -35,29 +37,6 @@ class WantedRows:
     def times(self) -> np.ndarray:
         """Time of each row (H,) [s]."""
         return self.start + np.arange(len(self.rows)) / self.rate_hz
-
-
-def disagreement(before: WantedRows, after: WantedRows, scale: Sequence[float]) -> float:
-    """How far two chunks differ where they speak of the same times.
-
-    Args:
-        before, after: The older and the newer one.
-        scale: Per column, how far it moves in one row at its largest speed (A,); infinite: it does not count.
-
-    Returns:
-        Root mean square of the difference over common times and columns, 1 being one row at full speed;
-        NaN where they have no time in common.
-    """
-    counted = np.isfinite(scale)
-    times = after.times()
-    common = (times >= before.start - 1e-9) & (times <= before.times()[-1] + 1e-9)
-    if not common.any() or not counted.any() or before.rows.shape[1:] != after.rows.shape[1:]:
-        return math.nan
-    earlier = np.stack(
-        [np.interp(times[common], before.times(), column) for column in before.rows[:, counted].T], axis=1
-    )
-    differences = (after.rows[common][:, counted] - earlier) / np.asarray(scale, float)[counted]
-    return float(np.sqrt(np.mean(differences**2)))
 
 
 class Curves:
@@ -89,7 +68,8 @@ class Curves:
         with self._lock:
             before, self._chunk = self._chunk, chunk
             if before is not None and len(before.rows) and len(chunk.rows):
-                self._strip.append((chunk.start, disagreement(before, chunk, self._scale)))
+                apart = disagreement(before.times(), before.rows, chunk.times(), chunk.rows, self._scale)
+                self._strip.append((chunk.start, apart))
 
     @property
     def wanted(self) -> WantedRows | None:

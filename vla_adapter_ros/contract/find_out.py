@@ -209,6 +209,7 @@ FIND_OUT: dict[str, dict[str, str]] = {
         "deadman_topic": "`ros2 topic list -t`: the switch's topic, `std_msgs/msg/Bool`",
         "deadman_timeout_s": "some periods of the switch, `ros2 topic hz TOPIC`",
         "operator_timeout_s": "0 where nobody watches; else five periods of the page, which sends at 5 Hz: 1",
+        "uncertainty_max": "0; 1 where the arm had better stand still than go on unsure",
         "scene": "`vla-adapter scene`, when nothing has changed and after a change that you made",
     },
     "SceneLimits": {

@@ -50,5 +50,8 @@ class Safety:
     operator_timeout_s: Annotated[Number, Field(ge=0, le=60)] = 0.0
     """A policy's instruction ends when no operator was heard on `~/operator_alive` for so long [s]; 0: nobody
     watches."""
+    uncertainty_max: NotNegative = 0.0
+    """A chunk whose policy is more unsure than this is not followed: the arm comes to rest and holds. 1 is
+    what `vla-adapter checkpoint calibrate` has found usual; 0: nobody asks."""
     scene: SceneLimits = field(default_factory=SceneLimits)
     """What is compared with the demonstrations of the checkpoint before an instruction is followed."""

@@ -67,13 +67,15 @@ class ChunkIntake:
             Where it begins, float64 (J,); None for one without rows.
 
         Raises:
-            ChunkError: see `check_chunk` and `Instructions.check`, or the state does not permit motion.
+            ChunkError: see `check_chunk` and `Instructions.check`; the state does not permit motion, or the
+                policy is too unsure.
         """
         self._instructions.check(chunk)
         check_chunk(chunk, self._contract, now, self._sources.path_time.between(chunk.stamp, now))
         if not len(chunk.rows):
             return None
         self._refuse_new(chunk)
+        self._refuse_unsure(chunk)
         return self._sources.start_of(chunk, self._arm, self._motion)
 
     def follow(self, chunk: Chunk, smooth: SmoothRows | None, now: float) -> None:
@@ -156,6 +158,22 @@ class ChunkIntake:
             by = EndedBy.STOP if self._supervisor.state == STOPPED else EndedBy.REFUSED
             self._instructions.refuse(chunk, Ending(by, refusal))
             raise ChunkError(refusal)
+
+    def _refuse_unsure(self, chunk: Chunk) -> None:
+        """End the instruction of a policy that does not know what it does, if the contract asks for it.
+
+        Raises:
+            ChunkError: the policy is too unsure.
+        """
+        limit = self._contract.safety.uncertainty_max
+        if not limit or chunk.uncertainty <= limit:
+            return
+        why = f"the policy is unsure: {chunk.uncertainty:.2f}, allowed is {limit:g} (safety.uncertainty_max)"
+        if self._instructions.is_new(chunk):
+            self._instructions.refuse(chunk, Ending(EndedBy.REFUSED, why))
+        else:
+            self._arbiter.do(Event.SILENCE, why)
+        raise ChunkError(why)
 
     def _end_by_chunk(self, chunk: Chunk) -> None:
         """A chunk without rows came: stop softly. With a reason the policy has lost something."""

@@ -18,7 +18,7 @@ from vla_adapter_ros.evaluation.episode_journal import EpisodeJournal
 from vla_adapter_ros.evaluation.episode_video import EpisodeVideo, video_path
 from vla_adapter_ros.evaluation.latency import Latency
 from vla_adapter_ros.evaluation.perturbed import latency_of, put_up, seeing
-from vla_adapter_ros.evaluation.policy_loop import NO_LATENCY, Policy, run_policy
+from vla_adapter_ros.evaluation.policy_loop import NO_LATENCY, Policy, Run, run_policy
 from vla_adapter_ros.evaluation.scene_processes import run_scenes
 from vla_adapter_ros.evaluation.suite import Ending, Plan, Result, Suite, result_of
 from vla_adapter_ros.evaluation.suite_result import Shard, suite_result
@@ -139,7 +139,7 @@ def evaluate_suite(
             report(result)
         done = {result.number for result in results}
         left = [number for number in numbers if number not in done]
-        make = partial(_Loop, wanted, place, videos)
+        make = partial(SuiteLoop, wanted, place, videos)
         for found in run_scenes(make, left, min(jobs, max(len(left), 1))) if left else ():
             for result in found:
                 kept.add(result)
@@ -163,7 +163,7 @@ def run_plan(
     speed: float = 1.0,
     latency: Latency = NO_LATENCY,
     on_frame: Callable[[float], None] | None = None,
-) -> Result:
+) -> tuple[Result, Run]:
     """Put up a plan's scene, let a policy do what it asks for, and judge.
 
     Args:
@@ -193,17 +193,23 @@ def run_plan(
         judge=judge,
         on_frame=on_frame or (lambda time: None),
     )
-    return result_of(plan, judge, run.refused, run.duration_s, len(run.stamps))
+    return result_of(plan, judge, run.refused, run.duration_s, len(run.stamps)), run
 
 
 def _robot(wanted: Conditions) -> Contract:
     return read_contract(wanted.contract or find_checkpoint(wanted.checkpoint) / "contract.yaml")
 
 
-class _Loop:
-    """What a process needs: policy and robot, made once."""
+class SuiteLoop:
+    """What a process needs: policy and robot, made once.
 
-    def __init__(self, wanted: Conditions, device: str, videos: Path | None) -> None:
+    Args:
+        wanted: What is to be done.
+        device: Where the policy computes.
+        videos: Folder for a video of each failure.
+    """
+
+    def __init__(self, wanted: Conditions, device: str, videos: Path | None = None) -> None:
         policy = VlaAdapterPolicy.from_pretrained(wanted.checkpoint, device=device)
         trained_for = policy.contract
         robot = read_contract(wanted.contract) if wanted.contract else trained_for
@@ -213,7 +219,7 @@ class _Loop:
             )
         if trained_for is not None:
             require_same(robot, trained_for, f"checkpoint {wanted.checkpoint}")
-        self._policy = with_control(policy, Control(wanted.control))
+        self.policy = with_control(policy, Control(wanted.control))
         self._wanted, self._videos, self.contract = wanted, videos, robot
         self._suite = make_suite(wanted.suite, robot)
         self.robot = SimulatedRobot(robot, wanted.renderer, table=self._suite.table)
@@ -225,22 +231,25 @@ class _Loop:
 
     def run(self, number: int) -> list[Result]:
         """The episode of this number; a failure is done once more for its video."""
-        result = self._run(number, None)
+        result, _ = self.run_once(number, self.policy)
         if self._videos is not None and result.ending != Ending.SUCCESS:
             with EpisodeVideo(self.robot, video_path(self._videos, result), result) as video:
-                self._run(number, video)
+                self.run_once(number, self.policy, video.add_frame)
         return [result]
 
-    def _run(self, number: int, video: EpisodeVideo | None) -> Result:
+    def run_once(
+        self, number: int, policy: Policy, on_frame: Callable[[float], None] | None = None
+    ) -> tuple[Result, Run]:
+        """The episode of this number, by a policy."""
         wanted = self._wanted
         return run_plan(
             self.contract,
             self.robot,
-            self._policy,
+            policy,
             self._suite,
             self._plans[number],
             longest_s=wanted.longest_s,
             speed=wanted.speed,
             latency=Latency(wanted.latency_s),
-            on_frame=None if video is None else video.add_frame,
+            on_frame=on_frame,
         )

@@ -193,6 +193,10 @@ class VlaAdapterPolicy:
         observation = self.prepare(images, instruction, proprio, committed)
         return self.to_robot_units(self.engine.predict(*observation).numpy(), np.asarray(proprio))
 
+    def query_features(self) -> np.ndarray:
+        """States of the ActionQuery tokens behind the last layer at the newest `predict`, float32 (F,)."""
+        return self.engine.query_states.float().cpu().numpy().reshape(-1)
+
     @property
     def engine(self) -> InferenceEngine:
         """The inference engine on the network as it is now; made anew after training or moving it."""

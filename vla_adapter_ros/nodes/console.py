@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import os
 import sys
 from pathlib import Path
@@ -18,7 +17,7 @@ from vla_adapter_ros.console.episodes import EpisodeStore
 from vla_adapter_ros.console.live import LiveHub
 from vla_adapter_ros.console.runs import RunStore
 from vla_adapter_ros.console.server import Address, WebServer
-from vla_adapter_ros.contract import Contract
+from vla_adapter_ros.control.disagreement import full_speed_rows
 from vla_adapter_ros.control.urdf import ROBOT_DESCRIPTION
 from vla_adapter_ros.errors import ConsoleError
 from vla_adapter_ros.nodes.base import ManagedNode
@@ -120,20 +119,6 @@ class ConfiguredConsole(Configured[ConsoleParameters]):
             self._foxglove.look(figure)
         problem = "" if self._server.alive else "the web server has ended: start the node again"
         self.node.diagnose(problem, self._figure.problem, url=self._server.url, pages=len(self._hub))
-
-
-def full_speed_rows(contract: Contract) -> list[float]:
-    """How far each action dimension moves in one row at its largest speed (A,); infinite for grippers."""
-    grippers = {gripper.dimension for gripper in contract.grippers}
-    rows = []
-    for dimension, joint in zip(contract.action.dimensions, contract.action_joints, strict=True):
-        if dimension.name in grippers:
-            rows.append(math.inf)
-        elif joint in contract.limits and not contract.action.space.is_delta:
-            rows.append(contract.limits[joint].velocity / contract.rate_hz / dimension.scale)
-        else:  # displacements: what the data calls 1
-            rows.append(1.0 if dimension.scale != 1.0 else 0.01)
-    return rows
 
 
 def _serve(parameters: ConsoleParameters) -> WebServer:

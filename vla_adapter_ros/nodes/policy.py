@@ -28,6 +28,7 @@ from vla_adapter_ros.nodes.checked_streams import CheckedStreams
 from vla_adapter_ros.nodes.configured import Configured
 from vla_adapter_ros.nodes.conversions import chunk_message
 from vla_adapter_ros.nodes.delayed_state import DelayedState
+from vla_adapter_ros.nodes.doubt import Doubt
 from vla_adapter_ros.nodes.execute_instruction import InstructionServer
 from vla_adapter_ros.nodes.graph_status import INPUT_PROBLEM, INSTRUCTION, NO_CHUNKS, PACE
 from vla_adapter_ros.nodes.instruction import Instruction, readable_text
@@ -103,6 +104,7 @@ class ConfiguredPolicy(Configured[PolicyParameters]):
         self._made: deque[_Made] = deque()  # chunks that are yet to be published
         self._inference_s = np.nan  # of the newest chunk
         self._newest: Frame | None = None  # good frame
+        self._doubt = Doubt(self._loaded.familiarity, self.contract)
         self._worker = Worker("inference", self._work)
         self._capsule = PolicyCapsule(node, self._loaded, self._session, lambda: self._instruction.text)
         self._delayed = DelayedState(
@@ -227,6 +229,7 @@ class ConfiguredPolicy(Configured[PolicyParameters]):
             self._why_ended, self._begun = "", False
             self._made.clear()
             self._pacer.reset()
+            self._doubt.reset()
             self._silence.reset()
             if not text:
                 self._publish_end("")
@@ -306,6 +309,7 @@ class ConfiguredPolicy(Configured[PolicyParameters]):
             if instruction is not self._instruction:
                 return  # it changed or ended meanwhile: these rows answer the old one
             chunk = self._chunk(frame.stamp, rows, late=late.lateness)
+            chunk = dataclasses.replace(chunk, uncertainty=self._doubt.of(chunk, self._policy.query_features))
             seen = dataclasses.replace(frame, state=late.state)
             self._made.append(_Made(chunk, seen, instruction.text, duration, self.node.now(), late.committed))
         self._no_chunk, self._inference_s = "", duration

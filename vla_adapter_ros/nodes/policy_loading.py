@@ -17,6 +17,7 @@ from vla_adapter_ros.model import VlaAdapterPolicy
 from vla_adapter_ros.model.checkpoint_files import checkpoint_name
 from vla_adapter_ros.model.checkpoint_location import find_checkpoint
 from vla_adapter_ros.model.device import describe_device, resolve_device, torch_type
+from vla_adapter_ros.model.familiarity import Familiarity, read_familiarity
 from vla_adapter_ros.model.timing import measure_predictions
 from vla_adapter_ros.nodes.graph_status import CHECKPOINT, CHUNK_MS, DEVICE, WEIGHTS
 from vla_adapter_ros.nodes.parameters import PolicyParameters
@@ -33,6 +34,7 @@ class LoadedPolicy:
         chunk_s: 99th percentile of its inference on this machine [s]; None where it was not measured.
         scene: What the checkpoint knows of the scenes that its demonstrations began with.
         name: What its chunks and logs of trials call the checkpoint: see `checkpoint_name`.
+        familiarity: By which it tells how unsure it is; None where the checkpoint was never calibrated.
     """
 
     policy: VlaAdapterPolicy
@@ -40,6 +42,7 @@ class LoadedPolicy:
     chunk_s: float | None
     scene: SceneMemory
     name: str
+    familiarity: Familiarity | None = None
 
     def __str__(self) -> str:
         took = "" if self.chunk_s is None else f", {1e3 * self.chunk_s:.3g} ms per chunk"
@@ -77,7 +80,7 @@ def load_policy(parameters: PolicyParameters, contract: Contract) -> LoadedPolic
     chunk_s = None if parameters.lock_step else _require_budget(policy, contract, parameters)
     folder = find_checkpoint(path)
     scene = SceneMemory.from_checkpoint(folder, contract)
-    return LoadedPolicy(policy, path, chunk_s, scene, checkpoint_name(folder))
+    return LoadedPolicy(policy, path, chunk_s, scene, checkpoint_name(folder), read_familiarity(folder))
 
 
 def replay_facts(policy: VlaAdapterPolicy) -> dict[str, object]:

@@ -8,32 +8,13 @@ import math
 import numpy as np
 import pytest
 
-from vla_adapter_ros.console.curves import KEPT_S, Curves, WantedRows, disagreement
+from vla_adapter_ros.console.curves import KEPT_S, Curves, WantedRows
 
 RATE = 10.0
 
 
 def chunk(start, rows, sequence=1):
     return WantedRows(sequence, start, RATE, np.asarray(rows, float))
-
-
-def test_chunks_that_continue_each_other_agree():
-    step = np.array([0.1, -0.2])
-    line = np.arange(10)[:, None] * step
-    later = chunk(0.45, line + 4.5 * step)
-    assert disagreement(chunk(0.0, line), later, [1, 1]) == pytest.approx(0.0, abs=1e-12)
-
-
-def test_a_difference_counts_in_rows_at_full_speed():
-    before, after = chunk(0.0, np.zeros((10, 2))), chunk(0.3, np.full((10, 2), 0.4))
-    assert disagreement(before, after, [0.2, 0.2]) == pytest.approx(2.0)
-    assert disagreement(before, after, [0.2, math.inf]) == pytest.approx(2.0), "a gripper does not count"
-
-
-def test_chunks_without_a_common_time_cannot_be_compared():
-    assert math.isnan(disagreement(chunk(0.0, np.zeros((5, 1))), chunk(9.0, np.zeros((5, 1))), [1.0]))
-    assert math.isnan(disagreement(chunk(0.0, np.zeros((5, 1))), chunk(0.0, np.zeros((5, 1))), [math.inf]))
-    assert math.isnan(disagreement(chunk(0.0, np.zeros((5, 1))), chunk(0.0, np.zeros((5, 2))), [1.0, 1.0]))
 
 
 def test_only_the_last_seconds_are_kept_and_drawn_no_denser_than_needed():

@@ -104,7 +104,7 @@ def test_the_judge_says_how_a_pick_ended(steps, over, ending, words):
 @pytest.mark.slow
 def test_who_knows_the_cubes_wins(robot):
     oracle = Oracle(robot)
-    found = [run_plan(CONTRACT, robot, oracle, SUITE, plan) for plan in SUITE.plans(3, 4)]
+    found = [run_plan(CONTRACT, robot, oracle, SUITE, plan)[0] for plan in SUITE.plans(3, 4)]
     assert all(result.success and result.duration_s < 10.0 for result in found)
     assert sum(result.chunks for result in found) == len(oracle.texts)
 
@@ -114,8 +114,8 @@ def test_who_takes_another_cube_is_wrong_and_who_waits_lifts_nothing(robot):
     colors = robot.reset(5).names
     other = Oracle(robot, lambda text: colors[(colors.index(color_in(text)) + 1) % len(colors)])
     plan = SUITE.plans(1, 5)[0]
-    assert run_plan(CONTRACT, robot, other, SUITE, plan).ending == Ending.WRONG_OBJECT
-    found = run_plan(CONTRACT, robot, policy(still), SUITE, plan, longest_s=1.0)
+    assert run_plan(CONTRACT, robot, other, SUITE, plan)[0].ending == Ending.WRONG_OBJECT
+    found = run_plan(CONTRACT, robot, policy(still), SUITE, plan, longest_s=1.0)[0]
     assert (found.ending, found.success, found.duration_s) == (Ending.TIMED_OUT, False, 1.0)
     assert found.chunks == 3  # at 0, 0.4 and 0.8 s
 
@@ -126,7 +126,7 @@ def test_a_refused_chunk_ends_its_episode_with_its_reason_and_the_next_go_on(rob
         return still(images, text, state, committed) if "red" not in text else np.full((ROWS, 8), value)
 
     plans = SUITE.plans(3, 4)
-    found = [run_plan(CONTRACT, robot, policy(predict), SUITE, plan, longest_s=0.5) for plan in plans]
+    found = [run_plan(CONTRACT, robot, policy(predict), SUITE, plan, longest_s=0.5)[0] for plan in plans]
     refused = [result for result in found if result.target == "red"]
     assert len(refused) == 1 < len(found) and refused[0].ending == Ending.STOPPED
     assert why in refused[0].note and refused[0].chunks == 1 and refused[0].duration_s < 0.5

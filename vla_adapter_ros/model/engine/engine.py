@@ -96,6 +96,15 @@ class InferenceEngine:
             mark("head")
         return actions
 
+    @property
+    def query_states(self) -> Tensor:
+        """What the newest prediction read behind the last layer, of its last tokens, the ActionQueries.
+
+        (Q, hidden), on the network's device; it changes with the next prediction.
+        """
+        count = min(self.network.config.num_queries, self._states.shape[1] - 1)
+        return self._states[-1, -1 - count : -1]
+
     def warm_up(self, prompt_tokens: Iterable[int]) -> None:
         """Run on blank input, so that nothing is recorded or compiled once prompts of these lengths come.
 
