@@ -185,6 +185,8 @@ def _add_pretrain_grounding(commands: Any) -> None:
     ground.add_argument("--contract", default="franka_sim", help=CONTRACT_HELP)
     ground.add_argument("--table", default=Table.CUBES, choices=Table.words(), help="whose things it learns")
     ground.add_argument("--scenes", type=COUNT, default=6000, help="number of rendered scenes")
+    ground.add_argument("--vision-steps", type=COUNT, default=500, help="steps on patches alone")
+    ground.add_argument("--sentence-steps", type=COUNT, default=1500, help="steps on sentences and patches")
     ground.add_argument("--seed", type=SEED, default=0, help="seed of scenes and weights")
     ground.set_defaults(run=_ground)
 
@@ -232,7 +234,12 @@ def _ground(options: argparse.Namespace) -> int:
     from vla_adapter_ros.contract import read_contract
     from vla_adapter_ros.training.grounding import GroundingSettings, ground
 
-    settings = GroundingSettings(scenes=options.scenes, seed=options.seed)
+    settings = GroundingSettings(
+        scenes=options.scenes,
+        vision_steps=options.vision_steps,
+        sentence_steps=options.sentence_steps,
+        seed=options.seed,
+    )
     ground(
         options.output,
         read_contract(options.contract),
