@@ -123,11 +123,11 @@ def _calibrate(options: argparse.Namespace) -> int:
     from vla_adapter_ros.evaluation.harness import conditions
     from vla_adapter_ros.model.familiarity import FILE
 
+    device = announce_device(options.device)
     folder = locate_checkpoint(options.path)
     wanted = conditions(
         options.suite, folder, seed=options.seed, episodes=options.episodes, latency_s=options.latency
     )
-    device = announce_device(options.device)
     with progress_bar("episodes", wanted.episodes) as advance:
         episodes = watch_episodes(wanted, jobs=options.jobs, device=device, report=lambda result: advance())
     found, facts = calibrate(episodes)

@@ -263,6 +263,7 @@ def _uncertainty(options: argparse.Namespace) -> int:
     from vla_adapter_ros.evaluation.harness import conditions
     from vla_adapter_ros.model.familiarity import read_familiarity
 
+    device = announce_device(options.device)
     checkpoint = locate_checkpoint(options.checkpoint)
     known = read_familiarity(checkpoint)
     if known is None:
@@ -274,7 +275,6 @@ def _uncertainty(options: argparse.Namespace) -> int:
             options.suite, checkpoint, contract=options.contract, seed=options.seed,
             episodes=options.episodes, latency_s=options.latency,
         )  # fmt: skip
-    device = announce_device(options.device)
     with progress_bar("episodes", wanted.episodes) as advance:
         episodes = watch_episodes(wanted, jobs=options.jobs, device=device, report=lambda result: advance())
     report = report_of(known, episodes, wanted)

@@ -69,6 +69,7 @@ EXAMPLES = {
         "capsule replay capsule_20261130T003304_fault.mcap --checkpoint my_checkpoint",
     ],
     ("capsule", "strip"): ["capsule strip capsule_20261130T003304_fault.mcap --output report.mcap"],
+    ("checkpoint", "calibrate"): ["checkpoint calibrate out/checkpoint --suite pick --episodes 300 --jobs 2"],
     ("pretrain-grounding",): ["pretrain-grounding --output out/grounded_tiny --scenes 6000"],
     ("finetune",): [
         "finetune --dataset out/demonstrations --output out/checkpoint",
