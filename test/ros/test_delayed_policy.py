@@ -62,8 +62,12 @@ def test_chunks_begin_later_for_the_place_where_the_arm_is_then(shared_bench, sh
                 there = [np.interp(time, times, column) for column in path.T]
                 foreseen.append(np.abs(position - there).max())
     with RosClient("listener") as client, ThreadPoolExecutor(1) as pool:
-        measured = pool.submit(measure_latency, client, 3.0)
-        while not measured.done():
-            bench.run(0.1, *BOTH)
-    assert len(measured.result()) > 2 and 0.2 <= np.median(measured.result()) < 0.5, measured.result()
+        measured: list[float] = []
+        for _ in range(5):  # a busy machine lets little simulated time pass in three seconds
+            listening = pool.submit(measure_latency, client, 3.0)
+            while not listening.done():
+                bench.run(0.1, *BOTH)
+            if listening.exception() is None and len(measured := listening.result()) > 2:
+                break
+    assert len(measured) > 2 and 0.2 <= np.median(measured) < 0.5, measured
     assert len(foreseen) > 20 and max(foreseen) < 5e-3, (len(foreseen), max(foreseen, default=None))
