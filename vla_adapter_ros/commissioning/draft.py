@@ -30,6 +30,7 @@ from vla_adapter_ros.dataset.tools.drafting.text import flow
 from vla_adapter_ros.errors import ContractError
 
 USUAL_SETTLE_S = 0.05  # what a contract allows where it says nothing
+MOST_SETTLE_S = 1.0  # what one may allow
 _SECTIONS = (
     cameras_lines, topics_lines, state_lines, action_lines, hands_lines, teleop_lines, command_lines,
     limits_lines, kinematics_lines, safety_lines,
@@ -65,8 +66,16 @@ def _head(facts: DraftFacts) -> list[str]:
     found = [survey.topic(topic) for topic in facts.parts.cameras.values()]
     slowest = min(topic.stamped_hz or topic.rate_hz for topic in found)
     rate = facts.wishes.rate_hz or _whole(min(slowest, 30.0))
-    slow = max((survey.topic(d).late_s or 0.0 for d in _streams(facts)), default=0.0)
-    settle = USUAL_SETTLE_S if slow < USUAL_SETTLE_S else round(1.3 * slow, 2)
+    slow, slowest_topic = max(
+        ((survey.topic(d).late_s or 0.0, d) for d in _streams(facts)), default=(0.0, "")
+    )
+    settle, clocks = USUAL_SETTLE_S if slow < USUAL_SETTLE_S else round(1.3 * slow, 2), ""
+    if settle > MOST_SETTLE_S:  # no network is so slow
+        settle = USUAL_SETTLE_S
+        clocks = (
+            f"        # {MARK}: {slowest_topic} arrives {slow:.3g} s after its stamp: bring the clocks in "
+            "step, or write time: receive"
+        )
     lines = [
         f"# yaml-language-server: $schema={config_folder() / SCHEMA_FILE}",
         f"# Contract of {name}, drafted from its running graph ({len(survey.topics)} topics, "
@@ -77,7 +86,7 @@ def _head(facts: DraftFacts) -> list[str]:
         f"name: {flow(name)}",
         f"robot_type: {flow(robot)}" + ("" if facts.wishes.robot_type else mark("Contract", "robot_type")),
         f"rate_hz: {rate:g}" + ("" if facts.wishes.rate_hz else mark("Contract", "rate_hz")),
-        f"settle_s: {settle:g}",
+        f"settle_s: {settle:g}{clocks}",
         f"reference_camera: {flow(next(iter(facts.parts.cameras)))}",
     ]
     return lines

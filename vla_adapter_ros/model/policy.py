@@ -195,7 +195,9 @@ class VlaAdapterPolicy:
 
     def query_features(self) -> np.ndarray:
         """States of the ActionQuery tokens behind the last layer at the newest `predict`, float32 (F,)."""
-        return np.array(self.engine.query_states.float().cpu()).reshape(-1)  # the engine goes on with its own
+        return (
+            self.engine.query_states.float().cpu().numpy().reshape(-1).copy()
+        )  # the engine goes on with its own
 
     @property
     def engine(self) -> InferenceEngine:

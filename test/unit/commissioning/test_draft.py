@@ -283,6 +283,14 @@ def test_a_driver_that_does_not_stamp_is_timed_by_receipt():
     assert isinstance(slow, TopicSurvey) and isinstance(slow.publishers[0], Endpoint)
 
 
+@pytest.mark.parametrize("late_s", [0.9, 40.0, 1.8e9])
+def test_clocks_that_disagree_are_named_and_no_frame_waits_for_them(late_s):
+    contract, text = draft(simulated().with_topic("/joint_states", delay_s=late_s, late_s=late_s))
+    assert contract.settle_s == 0.05
+    (line,) = [line for line in text.splitlines() if line.startswith("settle_s")]
+    assert "joint_states arrives" in line and "bring the clocks in step, or write time: receive" in line
+
+
 SO101 = parse_urdf(robot_description("so101"))
 LEADER_FOLLOWER = ("shoulder_pan", "shoulder_lift", "elbow_flex", "wrist_flex", "wrist_roll", "gripper")
 RESTING = (-0.09, -0.17, 0.275, 1.48, -1.62, 1.2)
