@@ -11,7 +11,6 @@ from vla_adapter_ros.contract import Contract
 from vla_adapter_ros.evaluation.suite import Judge, Sight
 from vla_adapter_ros.nodes.conversions import seconds
 
-_SETTLES_S = 0.2  # simulated time after an instruction in which the controller may not have begun yet
 _STILL = ("stopped", "holding", "idle", "disarmed")
 
 
@@ -26,7 +25,7 @@ class SceneWatch:
 
     def __init__(self, client: GraphClient, contract: Contract, judge: Judge) -> None:
         self.judge, self._client, self._contract = judge, client, contract
-        self._begun = np.inf
+        self._begun, self._ran = np.inf, False
         self._opening = 1.0
         self.over = False
         """Whether the judge says so."""
@@ -66,6 +65,8 @@ class SceneWatch:
         if self.judge.look(Sight(now - self._begun, scene.lifted, positions, self._opening)):
             self.over, self._ended = True, now
         status = self._client.status
-        settled = now > self._begun + _SETTLES_S and self.chunks
-        if settled and status is not None and status.state in _STILL:
+        if status is None or seconds(status.header.stamp) <= self._begun:
+            return
+        self._ran = self._ran or status.state == "running"
+        if self._ran and status.state in _STILL:
             self.stopped = status.first_cause or status.reason or f"the controller is {status.state}"

@@ -195,9 +195,8 @@ class VlaAdapterPolicy:
 
     def query_features(self) -> np.ndarray:
         """States of the ActionQuery tokens behind the last layer at the newest `predict`, float32 (F,)."""
-        return (
-            self.engine.query_states.float().cpu().numpy().reshape(-1).copy()
-        )  # the engine goes on with its own
+        states = self.engine.query_states.float().cpu().numpy()
+        return states.reshape(-1).copy()  # the engine keeps its own
 
     @property
     def engine(self) -> InferenceEngine:
