@@ -31,6 +31,7 @@ class Console:
         curves: What it sends.
         episodes: Of the data set that is recorded; None: none is known.
         runs: Fine-tunings; None: none are known.
+        known: The instructions to choose from as they were last read.
     """
 
     robot: Robot
@@ -40,6 +41,7 @@ class Console:
     runs: RunStore | None = None
     operators: Operators = field(default_factory=Operators)
     history: deque[str] = field(default_factory=lambda: deque(maxlen=HISTORY))
+    known: tuple[str, ...] = ()
     _issued: deque[str] = field(default_factory=lambda: deque(maxlen=MOST_PAGES))
     _pages: int = 0
 
@@ -81,7 +83,8 @@ class Console:
     def sentences(self) -> list[str]:
         """Instructions to choose from: those given here, the newest first, then those of the data set."""
         known = self.episodes.instructions() if self.episodes is not None else []
-        return list(dict.fromkeys([*self.history, *known]))[:MOST_SENTENCES]
+        self.known = tuple(dict.fromkeys([*self.history, *known]))[:MOST_SENTENCES]
+        return list(self.known)
 
     def remember(self, instruction: str) -> None:
         """An instruction was given: it stands first among those to choose from."""

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from nicegui import ui
 
+from vla_adapter_ros.console.suggesting_input import SuggestingInput
 from vla_adapter_ros.console.views import Recorder
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ class OutcomeButtons:
         self._newest = -1
         self._said = ui.label().classes("followed")
         with ui.element("div").classes("commands"):
-            self._reason = ui.input("Why (if you like)").props(f"outlined maxlength={MOST_LETTERS}")
+            self._reason = SuggestingInput("Why (if you like)").props(f"outlined maxlength={MOST_LETTERS}")
             for outcome, (title, key) in OUTCOMES.items():
                 ui.button(f"{title} ({key})", on_click=lambda outcome=outcome: self._label(outcome)).props(
                     "outline"
@@ -39,7 +40,7 @@ class OutcomeButtons:
         """Show the newest."""
         if recorder.reasons != self._reasons:
             self._reasons = recorder.reasons
-            self._reason.set_autocomplete(list(self._reasons))
+            self._reason.suggest(self._reasons)
         if recorder.newest != self._newest:
             self._newest = recorder.newest
             self._reason.set_value("")

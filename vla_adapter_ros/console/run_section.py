@@ -13,6 +13,7 @@ from starlette.concurrency import run_in_threadpool
 
 from vla_adapter_ros.choices import FASTEST, SLOWEST
 from vla_adapter_ros.console.elements import Cameras, Figure, Plots
+from vla_adapter_ros.console.suggesting_input import SuggestingInput
 from vla_adapter_ros.console.tables import Table
 from vla_adapter_ros.console.views import Answer, RobotView
 
@@ -36,7 +37,7 @@ class RunSection:
 
     def __init__(self, page: Page) -> None:
         self._page, console = page, page.console
-        self._known: tuple[str, ...] = ()
+        self._known = tuple(console.known)
         self._setting, self._speed_touched = False, -math.inf
         self._wanted_speed = self._known_speed = FASTEST
         with ui.element("div").classes("run"):
@@ -81,25 +82,29 @@ class RunSection:
         known = tuple(await run_in_threadpool(self._page.console.sentences))
         if known != self._known:
             self._known = known
-            self._instruction.set_autocomplete(list(known))
+            self._instruction.suggest(known)
             self._history.clear()
-            with self._history:
-                for text in known:
-                    ui.button(text, on_click=lambda text=text: self._choose(text)).props(
-                        "no-caps flat dense align=left"
-                    ).classes("sentence")
+            self._list_known()
 
     def _build_instruction(self) -> None:
         with ui.element("form").classes("instruct").on("submit.prevent", self._instruct):
-            self._instruction = ui.input("Instruction", placeholder="such as: pick up the red cube").props(
-                "outlined maxlength=500"
-            )
+            self._instruction = SuggestingInput(
+                "Instruction", "such as: pick up the red cube", self._known
+            ).props("outlined maxlength=500")
             ui.button("Go").props("type=submit no-caps").classes("go")
         self._followed = ui.label().classes("followed")
         with ui.element("details").classes("sentences"):
             with ui.element("summary"):
                 ui.label("Instructions to choose from")
             self._history = ui.element("div").classes("list")
+            self._list_known()
+
+    def _list_known(self) -> None:
+        with self._history:
+            for text in self._known:
+                ui.button(text, on_click=lambda text=text: self._choose(text)).props(
+                    "no-caps flat dense align=left"
+                ).classes("sentence")
 
     def _build_speed(self) -> None:
         with ui.element("div").classes("speed"):
