@@ -20,14 +20,13 @@ from vla_adapter_ros.errors import ParameterError
 from vla_adapter_ros.evaluation.latency import LONGEST_S as LONGEST_LATENCY_S
 from vla_adapter_ros.evaluation.latency import Latency
 from vla_adapter_ros.evaluation.paired import paired_difference
-from vla_adapter_ros.evaluation.pick import LONGEST_S, UNSEEN_SEED
+from vla_adapter_ros.evaluation.pick import CUBES, LONGEST_S, UNSEEN_SEED, PickSuite
 from vla_adapter_ros.evaluation.policy_loop import TICK_S, Run, run_policy
 from vla_adapter_ros.evaluation.scene_processes import run_scenes
 from vla_adapter_ros.model import VlaAdapterPolicy
-from vla_adapter_ros.simulation.cube_instructions import INSTRUCTIONS, cube_instruction
 from vla_adapter_ros.simulation.robot import SimulatedRobot
 from vla_adapter_ros.system_info import describe_system
-from vla_adapter_ros.trials.rates import wilson_interval
+from vla_adapter_ros.trials.rates import rounded_interval
 
 OURS, FULL_PACE, SPLICE = "ours", "full_pace", "splice"
 METHODS = (OURS, FULL_PACE, SPLICE, *PEERS)
@@ -143,7 +142,7 @@ def _summary(found: list[LateTrial], at_once: list[LateTrial] | None) -> dict[st
     summary: dict[str, Any] = {
         "success": right,
         "episodes": len(found),
-        "interval": [round(end, 4) for end in wilson_interval(right, len(found))],
+        "interval": rounded_interval(right, len(found)),
         "median_success_s": round(float(np.median(times)), 2) if times else None,
         "rms_jerk": round(float(np.sqrt(np.mean([trial.rms_jerk**2 for trial in found]))), 2),
         "starved_s": round(sum(trial.starved_s for trial in found), 2),
@@ -200,18 +199,16 @@ class _Loop:
 
     def run(self, seed: int) -> list[LateTrial]:
         """All episodes of a scene."""
-        colors = self.robot.reset(seed).names
         found = []
-        for i, target in enumerate(colors):
-            text = cube_instruction(target, (seed + i) % len(INSTRUCTIONS))
+        for plan in PickSuite(self.robot.model).plans(CUBES, seed):
             for latency_ms in self._latencies_ms:
                 latency = Latency(latency_ms / 1e3, self._jitter, self._trace, seed)
                 for method in self._methods:
                     self.robot.reset(seed)
-                    run = self._follow(method, text, latency)
+                    run = self._follow(method, plan.instruction, latency)
                     found.append(
                         LateTrial(
-                            method, latency_ms, seed, target, run.lifted, round(run.duration_s, 2),
+                            method, latency_ms, seed, plan.target, run.lifted, round(run.duration_s, 2),
                             _rms_jerk(run), run.starved_s, run.refused,
                         )
                     )  # fmt: skip

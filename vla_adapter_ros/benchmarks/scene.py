@@ -26,7 +26,7 @@ from vla_adapter_ros.scene_check.scene import SceneComparison, SceneMemory
 from vla_adapter_ros.scene_check.views import Verdict
 from vla_adapter_ros.simulation.robot import SimulatedRobot
 from vla_adapter_ros.system_info import describe_system
-from vla_adapter_ros.trials.rates import wilson_interval
+from vla_adapter_ros.trials.rates import rounded_interval
 
 LOWER, UPPER = 0.1, 0.9  # quantiles of the score that are shown
 LOOKS = 30  # scenes of a displacement at which success is not measured
@@ -170,7 +170,7 @@ def _level(
         level |= {
             "trials": len(trials),
             "successes": len(right),
-            "success_interval": [round(end, 4) for end in wilson_interval(len(right), len(trials))],
+            "success_interval": rounded_interval(len(right), len(trials)),
             "trials_without_warning": sum(scene not in warned for scene, _, _ in trials),
             "successes_without_warning": sum(scene not in warned for scene in right),
         }

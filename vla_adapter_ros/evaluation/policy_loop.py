@@ -162,8 +162,9 @@ def run_policy(
             break
         core.tick(now)
         send_motion(core, robot, now, tick)
-        lifted = lifted or robot.lifted()
-        if over_at == np.inf and (bool(lifted) if judge is None else judge.look(see(robot, now - begun))):
+        sight = see(robot, now - begun)
+        lifted = lifted or sight.lifted
+        if over_at == np.inf and (judge.look(sight) if judge is not None else bool(lifted)):
             over_at = now
         robot.advance(TICK_S)
         tick += 1

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from vla_adapter_ros.evaluation.suite_result import with_total
 from vla_adapter_ros.html import write_html
 
 
@@ -16,9 +17,7 @@ def write_suite_page(result: Mapping[str, Any], path: Path) -> None:
         result: From `suite_result` or `merge_results`.
         path: HTML file to write.
     """
-    rows = [_row(task, rates, result["chance"].get(task)) for task, rates in result["per_task"].items()]
-    if len(rows) > 1:
-        rows.append(_row("all", result, None))
+    rows = [_row(task, rates, result["chance"].get(task)) for task, rates in with_total(result).items()]
     write_html(
         path,
         "suite",

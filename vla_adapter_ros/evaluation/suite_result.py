@@ -13,7 +13,7 @@ import numpy as np
 from vla_adapter_ros.errors import ParameterError
 from vla_adapter_ros.evaluation.paired import paired_difference
 from vla_adapter_ros.evaluation.suite import Ending, Result, Suite
-from vla_adapter_ros.trials.rates import wilson_interval
+from vla_adapter_ros.trials.rates import rounded_interval
 from vla_adapter_ros.untrusted import read_json
 
 _SAME = ("task", "scene", "instruction")
@@ -88,7 +88,7 @@ def _rates(runs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         "episodes": len(runs),
         "successes": right,
         "success_rate": round(right / len(runs), 4) if runs else None,
-        "success_interval": [round(end, 4) for end in wilson_interval(right, len(runs))],
+        "success_interval": rounded_interval(right, len(runs)),
         "median_success_s": round(float(np.median(times)), 2) if times else None,
         "failures": {str(ending): endings[ending] for ending in Ending if endings[ending]},
     }
@@ -182,13 +182,15 @@ def read_result(path: Path) -> dict[str, Any]:
     return dict(result)
 
 
+def with_total(result: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
+    """What is told of each task, and of all together where there are several."""
+    return {**result["per_task"], **({"all": result} if len(result["per_task"]) > 1 else {})}
+
+
 def format_result(result: Mapping[str, Any]) -> str:
     """A table with a line per task, and the failures."""
     lines = [f"{'task':<28}{'success':>12}{'rate':>8}{'95 % interval':>16}{'chance':>8}{'median s':>10}"]
-    rows = dict(result["per_task"])
-    if len(rows) > 1:
-        rows["all"] = result
-    for task, rates in rows.items():
+    for task, rates in with_total(result).items():
         low, high = rates["success_interval"]
         chance = result["chance"].get(task)
         median = rates["median_success_s"]
@@ -206,10 +208,7 @@ def format_result(result: Mapping[str, Any]) -> str:
 def format_comparison(compared: Mapping[str, Any]) -> str:
     """A table with a line per task, and what it says."""
     lines = [f"{'task':<28}{'first':>7}{'second':>8}{'of':>5}{'difference':>12}{'95 % interval':>18}"]
-    rows = dict(compared["per_task"])
-    if len(rows) > 1:
-        rows["all"] = compared
-    for task, c in rows.items():
+    for task, c in with_total(compared).items():
         low, high = c["interval"]
         lines.append(
             f"{task:<28}{c['first']:>7}{c['second']:>8}{c['episodes']:>5}{c['difference']:>+12.1%}"

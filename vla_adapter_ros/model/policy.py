@@ -155,16 +155,16 @@ class VlaAdapterPolicy:
             self.config, action_dim=action_dim, proprio_dim=proprio_dim, chunk=chunk, head=head, output=output
         )
         network = VlaAdapter(config)
-        backbone = {
-            key: value
-            for key, value in self.network.state_dict().items()
-            if key.split(".")[0] not in COMPONENTS
-        }
-        network.load_state_dict(backbone, strict=False)
+        network.load_state_dict(self.backbone_state(), strict=False)
         network = network.to(device=self.network.device, dtype=self.network.dtype).eval()
         return VlaAdapterPolicy(
             network, config, self.tokenizer, statistics, contract, kept_files=self.kept_files
         )
+
+    def backbone_state(self) -> dict[str, Tensor]:
+        """Weights by name of all but the head and the projection of the proprioception."""
+        state = self.network.state_dict()
+        return {name: value for name, value in state.items() if name.split(".")[0] not in COMPONENTS}
 
     def predict(
         self,

@@ -8,7 +8,6 @@ import torch
 
 from vla_adapter_ros.choices import HeadKind
 from vla_adapter_ros.model import VlaAdapter, VlaAdapterConfig, VlaAdapterPolicy
-from vla_adapter_ros.model.checkpoint_files import COMPONENTS
 from vla_adapter_ros.model.config import select_hidden_layers
 from vla_adapter_ros.model.config_enums import ConditionGroups
 from vla_adapter_ros.model.experimental.bridge_designs import with_conditions
@@ -34,12 +33,7 @@ def with_head_design(policy: VlaAdapterPolicy, settings: FinetuneSettings) -> Vl
     config = designed(before, settings)
     if config == before:
         return policy
-    network = VlaAdapter(config)
-    state = {
-        name: value
-        for name, value in policy.network.state_dict().items()
-        if name.split(".")[0] not in COMPONENTS
-    }
+    network, state = VlaAdapter(config), policy.backbone_state()
     queries = network.action_queries.weight.detach().clone()
     queries *= state[_QUERIES].float().std() / queries.std().clamp(min=1e-12)
     kept = min(before.num_queries, config.num_queries)

@@ -56,6 +56,11 @@ def wilson_interval(successes: int, trials: int, confidence: float = CONFIDENCE)
     return max(0.0, middle - half), min(1.0, middle + half)
 
 
+def rounded_interval(successes: int, trials: int) -> list[float]:
+    """The same as results in files have it: both ends, with four decimals."""
+    return [round(end, 4) for end in wilson_interval(successes, trials)]
+
+
 def success_rate(trials: Sequence[Trial], instruction: str = "", checkpoint: str = "") -> Rate:
     """The rate of some runs, under the names that are given."""
     labeled = [trial for trial in trials if trial.outcome is not None]
