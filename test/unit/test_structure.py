@@ -25,7 +25,16 @@ ALLOWED = {  # room -> our rooms that it may import
     "teleop": {"commissioning", "contract", "control", "dataset"},
     "model": {"contract", "dataset"},
     "training": {"contract", "dataset", "model", "scene_check", "simulation"},
-    "evaluation": {"contract", "control", "dataset", "model", "simulation", "training", "trials"},
+    "evaluation": {
+        "contract",
+        "control",
+        "dataset",
+        "model",
+        "observation",
+        "simulation",
+        "training",
+        "trials",
+    },
     "nodes": {
         "capsule",
         "commissioning",

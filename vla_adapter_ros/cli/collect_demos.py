@@ -14,18 +14,13 @@ from vla_adapter_ros.cli.progress_bar import progress_bar
 from vla_adapter_ros.cli.scene_watch import SceneWatch
 from vla_adapter_ros.contract import read_contract
 from vla_adapter_ros.errors import DatasetError, ServiceError
+from vla_adapter_ros.evaluation.demonstrations import AFTER_DONE_S, MISHAPS
 from vla_adapter_ros.evaluation.suite import Ending, Plan
 from vla_adapter_ros.evaluation.suites import make_suite
 from vla_adapter_ros.nodes.graph import node_list
 from vla_adapter_ros.nodes.process_runner import GraphRunner
 from vla_adapter_ros.srv import Demonstrate, StartEpisode
 from vla_adapter_ros.untrusted import read_json
-
-MISHAPS = ((0.0, 0.0), (0.005, 0.4), (0.008, 0.4))
-"""In turn: how far the tool is pushed [m], from where the arm recovers within its limits; and how often the
-gripper shuts beside the cube [1/s], as policies that did so once have to open and shut again."""
-AFTER_DONE_S = 0.3
-
 
 FIRST_SCENE = 10_000
 SCENES = "meta/scenes.json"  # in the data set: the seed after the last scene that it shows

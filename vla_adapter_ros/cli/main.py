@@ -174,6 +174,14 @@ def _add_collect_demos(commands: Any) -> None:
     collect.add_argument(
         "--seed", type=SEED, help="number of the first scene; default: 10000, or the first one that is new"
     )
+    collect.add_argument(
+        "--direct", action="store_true", help="without ROS nodes, as fast as the processors are"
+    )
+    collect.add_argument("--jobs", type=COUNT, default=1, help="with --direct: processes that drive")
+    collect.add_argument(
+        "--after-policy", default="", metavar="CHECKPOINT",
+        help="with --direct: a policy leads first, and the expert shows the way from where it comes",
+    )  # fmt: skip
     collect.set_defaults(run=_collect_demos, simulate=True)
 
 
@@ -213,16 +221,25 @@ def _demo(options: argparse.Namespace) -> int:
 def _collect_demos(options: argparse.Namespace) -> int:
     from vla_adapter_ros.cli.collect_demos import collect_demonstrations, first_scene
 
+    if not options.direct and (options.jobs > 1 or options.after_policy):
+        options.parser.error("--jobs and --after-policy need --direct")
     print(f"scenes from {first_scene(options.dataset, options.seed)} on", flush=True)
-    result = collect_demonstrations(
-        options.dataset,
-        options.episodes,
-        suite=options.suite,
-        contract=options.contract,
-        seed=options.seed,
-        renderer=options.renderer,
-        logs=options.dataset.parent / "record_logs",
-    )
+    wanted = {
+        "suite": options.suite,
+        "contract": options.contract,
+        "seed": options.seed,
+        "renderer": options.renderer,
+    }
+    if options.direct:
+        from vla_adapter_ros.cli.collect_directly import collect_directly
+
+        policy = locate_checkpoint(options.after_policy) if options.after_policy else None
+        result = collect_directly(
+            options.dataset, options.episodes, jobs=options.jobs, checkpoint=policy, **wanted
+        )
+    else:
+        logs = options.dataset.parent / "record_logs"
+        result = collect_demonstrations(options.dataset, options.episodes, logs=logs, **wanted)
     print(
         f"{result.episodes} demonstrations saved to {options.dataset} in {result.seconds:.0f} s, "
         f"{result.discarded} discarded"
