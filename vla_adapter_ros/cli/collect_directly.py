@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import time
 from contextlib import closing
 from functools import partial
 from pathlib import Path
 
-from vla_adapter_ros.cli.collect_demos import SCENES, RecordingResult, first_scene
 from vla_adapter_ros.cli.progress_bar import progress_bar
+from vla_adapter_ros.cli.seen_scenes import RecordingResult, first_scene, note_scene
 from vla_adapter_ros.contract import Contract, read_contract
 from vla_adapter_ros.dataset.layout import HUMAN
 from vla_adapter_ros.dataset.quality.findings import Level
@@ -66,11 +65,9 @@ def collect_directly(
                 kept = [_save(writer, robot, one) for one in found]
                 saved, discarded = saved + sum(kept), discarded + len(kept) - sum(kept)
                 if any(kept):
-                    (dataset / SCENES).write_text(json.dumps({"next_seed": first + number + 1}) + "\n")
+                    note_scene(dataset, first + number)
                     advance()
-                if saved == episodes:
-                    break
-                if discarded > episodes + MOST_FAILED:
+                if saved == episodes or discarded > episodes + MOST_FAILED:
                     break
     if saved < episodes:
         raise RecordingError(f"{saved} of {episodes} demonstrations are saved, {discarded} failed: giving up")

@@ -144,6 +144,12 @@ def _add_demo(commands: Any) -> None:
         "--checkpoint", default="", help="directory, hub id or shipped name; default: the shipped one"
     )
     add_parameter(demo, SimulatorParameters, "renderer")
+    demo.add_argument(
+        "--suite", default=SuiteName.PICK, choices=(SuiteName.PICK, SuiteName.TABLETOP), help="whose tasks"
+    )
+    demo.add_argument(
+        "--instruction", default="", help="one sentence for the arm, on the tabletop, in place of the suite's"
+    )
     demo.add_argument("--seed", type=SEED, default=100, help="number of the first scene")
     demo.add_argument("--episodes", type=COUNT, default=10, help="number of scenes")
     demo.add_argument("--no-swap", action="store_true", help="do not repeat each scene naming another object")
@@ -201,17 +207,21 @@ def _add_pretrain_grounding(commands: Any) -> None:
 
 def _demo(options: argparse.Namespace) -> int:
     from vla_adapter_ros.cli.demo import run_demo
+    from vla_adapter_ros.cli.demo_tasks import run_tasks_demo
 
-    result = run_demo(
-        episodes=options.episodes,
-        swap=not options.no_swap,
-        contract=options.contract,
-        checkpoint=str(locate_checkpoint(options.checkpoint)) if options.checkpoint else "",
-        renderer=options.renderer,
-        seed=options.seed,
-        output=options.output,
-        console=options.console,
-    )
+    wanted = {
+        "episodes": options.episodes,
+        "contract": options.contract,
+        "checkpoint": str(locate_checkpoint(options.checkpoint)) if options.checkpoint else "",
+        "renderer": options.renderer,
+        "seed": options.seed,
+        "output": options.output,
+        "console": options.console,
+    }
+    if options.suite == SuiteName.PICK and not options.instruction:
+        result = run_demo(swap=not options.no_swap, **wanted)
+    else:
+        result = run_tasks_demo(suite=SuiteName.TABLETOP, instruction=options.instruction, **wanted)
     if options.json:
         options.json.parent.mkdir(parents=True, exist_ok=True)
         options.json.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
@@ -219,7 +229,8 @@ def _demo(options: argparse.Namespace) -> int:
 
 
 def _collect_demos(options: argparse.Namespace) -> int:
-    from vla_adapter_ros.cli.collect_demos import collect_demonstrations, first_scene
+    from vla_adapter_ros.cli.collect_demos import collect_demonstrations
+    from vla_adapter_ros.cli.seen_scenes import first_scene
 
     if not options.direct and (options.jobs > 1 or options.after_policy):
         options.parser.error("--jobs and --after-policy need --direct")

@@ -31,8 +31,9 @@ MISHAPS = ((0.0, 0.0), (0.005, 0.4), (0.008, 0.4))
 """In turn: how far the tool is pushed [m], from where the arm recovers within its limits; and how often the
 gripper shuts beside the object [1/s], as policies that did so once have to open and shut again."""
 AFTER_DONE_S = 0.3
-POLICY_LEADS_S = (0.5, 10.0)
-"""Where a policy begins: the shortest and the longest time until the expert takes over [s]."""
+SHORTEST_LEAD_S, LONGEST_LEAD = 0.5, 1 / 3
+"""Where a policy begins, the expert takes over after this time at the earliest, and after this share of the
+suite's time at the latest."""
 _COMMAND_EVERY = 2  # ticks between two commands of the expert
 _STILL_RAD_S, _STILL_WITHIN_S = 0.02, 2.0
 
@@ -113,7 +114,7 @@ class DemonstrationLoop:
             self._robot,
             self._policy,
             plan.instruction,
-            longest_s=float(rng.uniform(*POLICY_LEADS_S)),
+            longest_s=float(rng.uniform(SHORTEST_LEAD_S, LONGEST_LEAD * self._suite.longest_s)),
             judge=judge,
         )
         until = self._robot.time + _STILL_WITHIN_S
