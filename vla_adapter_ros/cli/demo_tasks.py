@@ -112,8 +112,8 @@ def _told(instruction: str, seed: int) -> Iterator[tuple[Plan, Judge]]:
             yield Plan(0, "", number, instruction, named[0]), Unjudged(named[0])
             return
     raise ServiceError(
-        f"'{instruction}' names nothing that stands on the table: allowed are such as 'pick up the red cube', "
-        "'put the blue bar into the bowl', 'push the green cylinder to the yellow zone', "
+        f"'{instruction}' names nothing that stands on the table: allowed are such as "
+        "'pick up the red cube', 'put the blue bar into the bowl', 'push the green cylinder to the yellow zone', "
         "'stack the red cube on the blue cube'"
     )
 
