@@ -113,7 +113,8 @@ def _told(instruction: str, seed: int) -> Iterator[tuple[Plan, Judge]]:
             return
     raise ServiceError(
         f"'{instruction}' names nothing that stands on the table: allowed are such as "
-        "'pick up the red cube', 'put the blue bar into the bowl', 'push the green cylinder to the yellow zone', "
+        "'pick up the red cube', 'put the blue bar into the bowl', "
+        "'push the green cylinder to the yellow zone', "
         "'stack the red cube on the blue cube'"
     )
 
