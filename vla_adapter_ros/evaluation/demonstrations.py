@@ -11,6 +11,7 @@ import numpy as np
 from vla_adapter_ros.contract import Contract, require_same
 from vla_adapter_ros.control import MotionCore
 from vla_adapter_ros.dataset.layout import stream_names
+from vla_adapter_ros.evaluation.latency import Latency
 from vla_adapter_ros.evaluation.perturbed import put_up
 from vla_adapter_ros.evaluation.policy_loop import (
     TICK_S,
@@ -106,15 +107,20 @@ class DemonstrationLoop:
         return [Demonstration(plan, judge.ending()[0] is Ending.SUCCESS, frames)]
 
     def _policy_leads(self, plan: Plan, judge: Judge) -> bool:
-        """Let the policy drive for a random time; whether there is anything left to do."""
+        """Let the policy drive for a random time; whether there is anything left to do.
+
+        One that was trained with delays comes as late as it may be.
+        """
         rng = np.random.default_rng([plan.scene, 5])
         assert self._policy is not None
+        most_s = self._policy.config.max_delay_rows / self._contract.rate_hz
         run = run_policy(
             self._contract,
             self._robot,
             self._policy,
             plan.instruction,
             longest_s=float(rng.uniform(SHORTEST_LEAD_S, LONGEST_LEAD * self._suite.longest_s)),
+            latency=Latency(float(rng.uniform(0.0, most_s))),
             judge=judge,
         )
         until = self._robot.time + _STILL_WITHIN_S
