@@ -157,6 +157,17 @@ class SuiteName(Choice):
     TABLETOP = "tabletop"
     TABLETOP_HELDOUT = "tabletop_heldout"
     TABLETOP_PERTURBED = "tabletop_perturbed"
+    METAWORLD = "metaworld"
+
+    @property
+    def is_at_table(self) -> bool:
+        """Whether its episodes are those of our own simulator, with a table in front of the robot."""
+        return self is not SuiteName.METAWORLD
+
+    @classmethod
+    def at_table(cls) -> list[str]:
+        """The words of those."""
+        return [suite.value for suite in cls if suite.is_at_table]
 
 
 class Perturbation(Choice):
