@@ -28,6 +28,8 @@ NOTE = "demonstration"
 LONGEST_ROWS = 50
 """A demonstration is at most so long: few need half of it, and longer ones are failures that end well."""
 MOST_ATTEMPTS = 30
+CRF = 12
+"""Quality of the videos: objects are a few pixels large, and the policy will see what no encoder has blurred."""
 _BATCH = 10  # demonstrations of a task after one another: loading a task takes longer than one of them
 
 
@@ -70,7 +72,7 @@ def collect_metaworld(
         DatasetError: the data set cannot be written, or was made with another seed.
     """
     python, contract = world_python(mt50.NAME), read_contract(mt50.NAME)
-    with DatasetWriter(dataset, contract) as writer:
+    with DatasetWriter(dataset, contract, crf=CRF) as writer:
         there = _recorded(dataset, writer.num_episodes, seed)
         places = [place for place in _places(tasks, per_task) if place not in there]
         with progress_bar("demonstrations", len(places)) as advance:
