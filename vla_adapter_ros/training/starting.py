@@ -137,7 +137,7 @@ def _from_scratch(
 
 
 def raise_embeddings(network: VlaAdapter) -> None:
-    """Raise words and queries of an untrained network: as faint as Qwen2's own start they drown in patches."""
+    """Raise words and queries of an untrained network: as faint as Qwen2's start they drown in patches."""
     with torch.no_grad():
         for embedding in (network.language_model.model.embed_tokens, network.action_queries):
             embedding.weight.mul_(_EMBEDDING_STD / network.config.llm.init_std)

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+from stand_in_world import use_stand_in
 
 from vla_adapter_ros.contract import read_contract
 from vla_adapter_ros.errors import SimulationError
 from vla_adapter_ros.simulation.worlds import metaworld_tasks as mt50
-from vla_adapter_ros.simulation.worlds import process
 from vla_adapter_ros.simulation.worlds.demonstrations import ROWS_AFTER, demonstrate
 from vla_adapter_ros.simulation.worlds.environments import world_python
 from vla_adapter_ros.simulation.worlds.process import WorldProcess
@@ -22,11 +21,7 @@ SIZES = {"third_view": (24, 16), "gripper": (8, 8)}
 
 @pytest.fixture
 def world(monkeypatch):
-    monkeypatch.setattr(process, "_PACKAGES", Path(__file__).parent)
-    monkeypatch.setattr(
-        process, "_START", f"import sys; sys.path.insert(0, {os.getcwd()!r}); " + process._START
-    )
-    with WorldProcess(Path(sys.executable), "stand_in_world", SIZES, longest_answer_s=20.0) as world:
+    with WorldProcess(use_stand_in(monkeypatch), "stand_in_world", SIZES, longest_answer_s=60.0) as world:
         yield world
 
 
@@ -55,7 +50,7 @@ def test_pictures_come_through_shared_memory_and_are_ours(world):
 
 def test_steps_after_the_end_of_an_episode_are_not_made(world):
     goal = world.reset("point", 3).state[2:]
-    there = [[*np.sign(goal), 0.0, 0.0] * np.append(np.abs(goal) > 0.1 * n, [1, 1]) for n in range(20)]
+    there = [[*np.sign(goal) * np.clip(np.abs(goal) / 0.1 - n, 0.0, 1.0), 0.0, 0.0] for n in range(20)]
     now = world.step(there)
     assert now.success and now.over and now.taken < 20
 
@@ -94,7 +89,9 @@ def test_demonstrations_are_rows_that_end_a_little_after_the_goal(world, noise):
         return demonstrate(world, list(SIZES), "point", 5, noise=noise, steps_per_row=4, longest_rows=30)
 
     rows, same = again(), again()
-    assert len(rows) == len(same) and all(np.array_equal(a.action, b.action) for a, b in zip(rows, same))
+    assert len(rows) == len(same) and all(
+        np.array_equal(a.action, b.action) for a, b in zip(rows, same, strict=True)
+    )
     world.reset("point", 5)
     done = [world.step([row.action] * 4).success for row in rows] if not noise else [True]
     assert any(done) and len(rows) > ROWS_AFTER

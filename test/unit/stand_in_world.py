@@ -5,17 +5,26 @@ from __future__ import annotations
 import os
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
 
+from vla_adapter_ros.simulation.worlds import process
 from vla_adapter_ros.simulation.worlds.serving import arguments, serve
 
 STEP = 0.1
 WITHIN = 0.05
 
 
+def use_stand_in(monkeypatch) -> Path:
+    """Let children find this file, and the package under test; returns the Python to start them with."""
+    folders = [str(Path(__file__).parent), str(Path(process.__file__).parents[3])]
+    monkeypatch.setattr(process, "_START", f"import sys; sys.path[:0] = {folders!r}; " + process._START)
+    return Path(sys.executable)
+
+
 class PlaneWorld:
-    """Tasks: `point`; `slow` never answers, `dies` ends the process, `talks` prints."""
+    """Any task is the same; but `slow` never answers, `dies` ends the process, `talks` prints."""
 
     def reset(self, task, seed):
         if task == "slow":
@@ -25,7 +34,7 @@ class PlaneWorld:
             os._exit(3)
         if task == "talks":
             print("welcome" * 20_000, flush=True)
-        elif task != "point":
+        if task == "swim":
             raise KeyError(task)
         rng = np.random.default_rng(seed)
         self._goal, self._place = rng.uniform(-1.0, 1.0, 2), np.zeros(2)
