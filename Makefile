@@ -10,6 +10,8 @@
 # make judge      the real LeRobot, 0.4.4 and 0.6.1, reads and edits data sets of ours, streams and trains on them, and
 #                 checkers by others look at them (environments of their own); judge-0.4, judge-0.6, judge-depth and
 #                 judge-checkers are its parts. JUDGE_DATASET=FOLDER is read, too
+# make metaworld  Meta-World's simulator (MT50), which demonstrations are collected from and policies evaluated in, in an
+#                 environment of its own
 # make docs       the pages of docs/ as a site, in site/ (environment of its own; warnings are errors)
 # make reference  the generated parts of docs/ written anew from the code
 
@@ -29,7 +31,7 @@ endif
 
 RUN := env AMENT_PREFIX_PATH=$(V)$(if $(AMENT_PREFIX_PATH),:$(AMENT_PREFIX_PATH)) PATH=$(V)/bin:$(PATH)
 
-.PHONY: setup demo console test test-all test-browser record-demo train-demo pretrain judge judge-0.4 judge-0.6 judge-depth judge-checkers docs reference lint types clean
+.PHONY: setup demo console test test-all test-browser record-demo train-demo pretrain judge judge-0.4 judge-0.6 judge-depth judge-checkers metaworld docs reference lint types clean
 
 setup: $(V)/.installed
 
@@ -154,6 +156,14 @@ judge-checkers: .venv-checkers/.packages .venv-judge-0.6/.packages
 	.venv-judge-0.6/bin/python test/judge/record_sets.py out/judged-checkers
 	.venv-checkers/bin/python test/judge/second_opinions.py out/judged-checkers/recorded \
 	  out/judged-checkers/recorded_joined $(JUDGE_DATASET)
+
+# Meta-World asks for another MuJoCo and NumPy: it runs as a process of its own, see simulation/worlds/.
+metaworld: .venv-metaworld/.packages
+.venv-metaworld/.packages: requirements/metaworld.txt
+	$(PYTHON) -m venv .venv-metaworld
+	touch .venv-metaworld/COLCON_IGNORE
+	.venv-metaworld/bin/pip install -q -r requirements/metaworld.txt
+	touch $@
 
 # A page of the site loads nothing from another host.
 .venv-docs/.packages: requirements/docs.txt

@@ -61,6 +61,7 @@ class Preset(Choice):
     """Ready-made sizes of the model."""
 
     TINY = "tiny"
+    SMALL = "small"
     PUBLISHED_05B = "0.5b"
     LLAMA2_7B = "llama2-7b"
     OPENVLA_7B = "openvla-7b"
@@ -68,7 +69,12 @@ class Preset(Choice):
     @property
     def is_light(self) -> bool:
         """Whether one computer without a large GPU can hold it: it can be measured and made from scratch."""
-        return self in (Preset.TINY, Preset.PUBLISHED_05B)
+        return self.has_word_list or self is Preset.PUBLISHED_05B
+
+    @property
+    def has_word_list(self) -> bool:
+        """Whether its tokenizer is a list of words, made of the instructions that it is trained on."""
+        return self in (Preset.TINY, Preset.SMALL)
 
     @classmethod
     def light(cls) -> list[str]:
@@ -157,6 +163,17 @@ class SuiteName(Choice):
     TABLETOP = "tabletop"
     TABLETOP_HELDOUT = "tabletop_heldout"
     TABLETOP_PERTURBED = "tabletop_perturbed"
+    METAWORLD = "metaworld"
+
+    @property
+    def is_at_table(self) -> bool:
+        """Whether its episodes are those of our own simulator, with a table in front of the robot."""
+        return self is not SuiteName.METAWORLD
+
+    @classmethod
+    def at_table(cls) -> list[str]:
+        """The words of those."""
+        return [suite.value for suite in cls if suite.is_at_table]
 
 
 class Perturbation(Choice):

@@ -14,8 +14,8 @@ from vla_adapter_ros.cli.demo_video import DemoVideo
 from vla_adapter_ros.cli.scene_watch import SceneWatch
 from vla_adapter_ros.contract import read_contract
 from vla_adapter_ros.errors import ServiceError
-from vla_adapter_ros.evaluation.suite import Ending, Judge, Plan, Sight, Suite
-from vla_adapter_ros.evaluation.suites import make_suite
+from vla_adapter_ros.evaluation.suite import Ending, Judge, Plan, Sight, TableSuite
+from vla_adapter_ros.evaluation.suites import table_suite
 from vla_adapter_ros.evaluation.tabletop import judge_of
 from vla_adapter_ros.nodes.graph import node_list
 from vla_adapter_ros.nodes.process_runner import GraphRunner
@@ -64,7 +64,7 @@ def run_tasks_demo(
         ProcessError: a node ended.
     """
     started, description = time.monotonic(), read_contract(contract)
-    tasks = make_suite(suite, description)
+    tasks = table_suite(suite, description)
     plans = list(_told(instruction, seed) if instruction else _own(tasks, episodes, seed))
     nodes = node_list(
         contract=contract, checkpoint=checkpoint, lock_step=True, renderer=renderer, client=True,
@@ -92,7 +92,7 @@ def run_tasks_demo(
     return result
 
 
-def _own(suite: Suite, episodes: int, seed: int) -> Iterator[tuple[Plan, Judge]]:
+def _own(suite: TableSuite, episodes: int, seed: int) -> Iterator[tuple[Plan, Judge]]:
     for plan in suite.plans(episodes, seed):
         yield plan, suite.judge(plan)
 

@@ -22,7 +22,7 @@ from vla_adapter_ros.evaluation.policy_loop import (
     send_motion,
 )
 from vla_adapter_ros.evaluation.suite import Ending, Judge, Plan
-from vla_adapter_ros.evaluation.suites import make_suite
+from vla_adapter_ros.evaluation.suites import table_suite
 from vla_adapter_ros.model import VlaAdapterPolicy
 from vla_adapter_ros.observation.frame import Frame
 from vla_adapter_ros.simulation.experts import make_expert
@@ -79,7 +79,7 @@ class DemonstrationLoop:
         renderer: str = "raycast",
         checkpoint: Path | None = None,
     ) -> None:
-        self._suite = make_suite(suite, contract)
+        self._suite = table_suite(suite, contract)
         self._policy = (
             None if checkpoint is None else VlaAdapterPolicy.from_pretrained(checkpoint, device="cpu")
         )
