@@ -61,15 +61,15 @@ def add_benchmark_command(commands: Any) -> None:
     )
     control.add_argument(
         "--checkpoint",
-        default="franka_sim_tiny",
+        default="franka_sim_tiny_delayed",
         help="of that policy; default: %(default)s",
     )
     control.add_argument(
         "--recorded-latency",
         type=number(),
-        default=0.0,
+        default=90.0,
         metavar="MS",
-        help="latency while it drives [ms]: one that was trained with delays decides for then; default: 0",
+        help="latency while it drives [ms]: one that was trained with delays decides for then; default: 90",
     )
     control.add_argument("--json", type=output_file, help="write the result here")
     control.add_argument("--plot", type=output_file, help="draw it here (.png)")
@@ -267,11 +267,13 @@ def _control(options: argparse.Namespace) -> int:
             checkpoint=options.checkpoint, latency_s=1e-3 * options.recorded_latency
         )
         chunk_stream.save_stream(options.record, recorded)
+    own = options.record or options.stream
     result = run_control_benchmark(
-        chunk_stream.load_stream(options.record or options.stream or chunk_stream.STREAM),
+        chunk_stream.load_stream(own or chunk_stream.STREAM),
         latencies_ms=options.latency or LATENCIES_MS,
         horizon=options.horizon,
         seed=options.seed,
+        old_stream=None if own else chunk_stream.load_stream(chunk_stream.OLD_STREAM),
     )
     print(format_result(result))
     _write(options.json, result)
