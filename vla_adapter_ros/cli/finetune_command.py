@@ -19,11 +19,10 @@ from vla_adapter_ros.cli.arguments import (
 )
 from vla_adapter_ros.errors import ParameterError, TrainingError
 from vla_adapter_ros.texts import comma_list
-from vla_adapter_ros.training.memory_presets import MEMORIES, memory_preset
+from vla_adapter_ros.training.memory_presets import MEMORIES
+from vla_adapter_ros.training.recipes import Recipe, recipe_settings
 from vla_adapter_ros.training.setting_words import LoraTargets, PolicyPart
 from vla_adapter_ros.training.settings import GROUPS, SOURCES, make_settings, setting_fields
-
-_DEFAULTS = {"steps": 1600}
 
 
 def add_finetune_command(commands: Any) -> None:
@@ -47,6 +46,10 @@ def add_finetune_command(commands: Any) -> None:
                       help="settings of the published model (0.5B) for a GPU of this memory: "
                       + ", ".join(map(str, MEMORIES)) + "; single ones may be changed")  # fmt: skip
 
+    tune.add_argument("--recipe", default=Recipe.DEFAULT.value, choices=Recipe.words(),
+                      help="all settings at once: default: as this package trains; paper: as the published "
+                      "code does; single ones may be changed")  # fmt: skip
+
     start = tune.add_argument_group("where to start")
     start.add_argument(
         "--init",
@@ -67,8 +70,8 @@ def add_finetune_command(commands: Any) -> None:
 
 
 def _add_setting(options: Any, name: str, field: FieldInfo) -> None:
-    """Add the option of one setting. Without it the value is None, so that a memory preset may set it."""
-    default = _DEFAULTS.get(name, field.default)
+    """Add the option of one setting. Without it the value is None, so that a recipe may set it."""
+    default = recipe_settings().get(name, field.default)
     text = (field.description or "").replace("%", "%%")
     more: dict[str, Any]
     if name == "source_weights":
@@ -108,7 +111,7 @@ def _source_weights(text: str) -> tuple[float, ...]:
 
 
 def chosen_settings(options: argparse.Namespace) -> dict[str, Any]:
-    """Settings as given: the defaults, over them the memory preset's, over them single ones.
+    """Settings as given: those of the recipe, over them the memory's, over them single ones.
 
     Raises:
         UsageError: a value makes no sense, or `--memory` where it means nothing.
@@ -118,7 +121,6 @@ def chosen_settings(options: argparse.Namespace) -> dict[str, Any]:
 
     names = [name for name in setting_fields() if name != "seed"]
     given = {name: getattr(options, name) for name in names if getattr(options, name) is not None}
-    preset = memory_preset(options.memory) if options.memory else {}
     start = Start(options.init, options.preset)
     if options.memory and start.is_tiny:
         raise UsageError(
@@ -126,7 +128,7 @@ def chosen_settings(options: argparse.Namespace) -> dict[str, Any]:
             f"the tiny one ({start.name}), which needs none: leave it out, or "
             "name a published start, such as --init prismatic"
         )
-    chosen = {**_DEFAULTS, **preset, **given}
+    chosen = recipe_settings(options.recipe, options.memory) | given
     with wrong_arguments(TrainingError):
         make_settings(**chosen)
         for source in options.dataset:

@@ -10,8 +10,14 @@ from vla_adapter_ros.choices import HeadKind
 from vla_adapter_ros.model import VlaAdapter, VlaAdapterConfig, VlaAdapterPolicy
 from vla_adapter_ros.model.config import select_hidden_layers
 from vla_adapter_ros.model.config_enums import ConditionGroups
-from vla_adapter_ros.model.experimental.bridge_designs import with_conditions
-from vla_adapter_ros.training.setting_words import ConditionOption, GateOption, HeadOption, LayerOption
+from vla_adapter_ros.model.experimental.bridge_designs import with_bridge_design, with_conditions
+from vla_adapter_ros.training.setting_words import (
+    BridgeOption,
+    ConditionOption,
+    GateOption,
+    HeadOption,
+    LayerOption,
+)
 from vla_adapter_ros.training.settings import FinetuneSettings
 
 _QUERIES = "action_queries.weight"
@@ -50,6 +56,8 @@ def designed(config: VlaAdapterConfig, settings: FinetuneSettings) -> VlaAdapter
     Raises:
         ModelConfigError: parts that do not fit together.
     """
+    if settings.bridge is not BridgeOption.AUTO:
+        config = with_bridge_design(config, settings.bridge)
     if settings.conditions is not ConditionOption.AUTO:
         config = with_conditions(config, ConditionGroups(settings.conditions))
     head = config.head

@@ -1,0 +1,104 @@
+"""The batch of the reference's training step as a data set: what `finetune` makes of it is that batch."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import yaml
+from model.golden import Golden
+
+from vla_adapter_ros.contract import robots_folder
+
+CHUNK = 8
+_SHORT = 7  # rows of an episode in which no chunk fits
+_PADDING = 4  # such episodes: their rows make the ranges -1 to 1, so that normalization changes nothing
+_RATE = 20
+_STATE = (*(f"fr3_joint{n}" for n in range(1, 8)), "fr3_finger_joint1")
+
+
+def write_contract(path: Path) -> Path:
+    """A contract with LIBERO's widths and two cameras of the model's size."""
+    data = yaml.safe_load((robots_folder() / "franka_sim_ee.yaml").read_text(encoding="utf-8"))
+    data |= {"name": "libero", "rate_hz": _RATE}
+    for camera in data["cameras"].values():
+        camera |= {"width": 224, "height": 224}
+        camera.pop("pose", None)
+    data["state"] = [value for value in data["state"] if value["name"] in _STATE]
+    path.write_text(yaml.safe_dump(data, sort_keys=False), encoding="utf-8")
+    return path
+
+
+def write_golden_set(root: Path, golden: Golden, batch: dict[str, np.ndarray]) -> Path:
+    """A data set of format v2.1 whose only rows with a whole chunk are the two samples of the batch.
+
+    Args:
+        root: New folder.
+        golden: Images and instructions of the samples.
+        batch: `actions` (2, 8, 7) and `proprio` (2, 8), both normalized.
+    """
+    episodes = []
+    for sample in (0, 1):
+        state = np.zeros((CHUNK, len(_STATE)))
+        state[0] = batch["proprio"][sample]
+        # Images of LIBERO's cameras are upside down; the checkpoint's preprocessing turns them.
+        images = [image[::-1, ::-1] for image in golden.images(sample, "resized")]
+        episodes.append((golden.info["samples"][sample]["task"], state, batch["actions"][sample], images))
+    for number in range(_PADDING):
+        end = 1.0 if number % 2 else -1.0
+        action = np.full((_SHORT, 7), end)
+        action[:, 6] = end > 0
+        episodes.append(("wait", np.full((_SHORT, len(_STATE)), end), action, [np.zeros_like(images[0])] * 2))
+    _write(root, episodes)
+    return root
+
+
+def _write(root: Path, episodes: list) -> None:
+    tasks = list(dict.fromkeys(task for task, *_ in episodes))
+    numbers = ("timestamp", "frame_index", "episode_index", "index", "task_index")
+    cameras = [f"observation.images.{name}" for name in ("third_view", "gripper")]
+    features = {
+        "observation.state": {"dtype": "float32", "shape": [8], "names": list(_STATE)},
+        "action": {"dtype": "float32", "shape": [7], "names": ["x", "y", "z", "rx", "ry", "rz", "gripper"]},
+        **{n: {"dtype": "float32" if n == "timestamp" else "int64", "shape": [1], "names": None}
+           for n in numbers},
+        **{n: {"dtype": "image", "shape": [224, 224, 3], "names": None} for n in cameras},
+    }  # fmt: skip
+    info = {
+        "codebase_version": "v2.1", "robot_type": "franka", "fps": _RATE, "chunks_size": 1000,
+        "total_episodes": len(episodes), "total_frames": sum(len(state) for _, state, *_ in episodes),
+        "total_tasks": len(tasks), "features": features,
+        "data_path": "data/chunk-{episode_chunk:03d}/episode_{episode_index:06d}.parquet",
+    }  # fmt: skip
+    (root / "meta").mkdir(parents=True)
+    (root / "data/chunk-000").mkdir(parents=True)
+    (root / "meta/info.json").write_text(json.dumps(info))
+    _lines(root / "meta/tasks.jsonl", [{"task_index": n, "task": task} for n, task in enumerate(tasks)])
+    _lines(root / "meta/episodes.jsonl", [
+        {"episode_index": n, "tasks": [task], "length": len(state)} for n, (task, state, *_) in enumerate(episodes)
+    ])  # fmt: skip
+    first = 0
+    for number, (task, state, action, images) in enumerate(episodes):
+        count = len(state)
+        table = {
+            "observation.state": list(state.astype(np.float32)),
+            "action": list(action.astype(np.float32)),
+            "timestamp": (np.arange(count) / _RATE).astype(np.float32),
+            "frame_index": np.arange(count),
+            "episode_index": np.full(count, number),
+            "index": np.arange(first, first + count),
+            "task_index": np.full(count, tasks.index(task)),
+        }
+        for name, image in zip(cameras, images, strict=True):
+            coded = cv2.imencode(".png", np.ascontiguousarray(image[..., ::-1]))[1].tobytes()
+            table[name] = [{"bytes": coded, "path": None}] * count
+        pq.write_table(pa.table(table), root / info["data_path"].format(episode_chunk=0, episode_index=number))
+        first += count
+
+
+def _lines(path: Path, entries: list[dict]) -> None:
+    path.write_text("".join(json.dumps(entry) + "\n" for entry in entries))

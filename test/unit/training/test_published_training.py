@@ -1,0 +1,121 @@
+"""`finetune --recipe paper` makes the published code's steps."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pytest
+import torch
+from golden_set import write_contract, write_golden_set
+from model.golden import Golden
+from model.golden_training_checks import CLEAR, Step, with_golden_lora
+from torch import Tensor, nn
+
+from vla_adapter_ros.cli.main import main
+from vla_adapter_ros.model import VlaAdapterPolicy
+from vla_adapter_ros.training import learner as learners
+from vla_adapter_ros.training.adapters import add_lora
+from vla_adapter_ros.training.loop import TrainingLoop
+
+FP32 = ["--precision", "fp32", "--master-weights", "--rope-tables", "fp32", "--augmentation", "none"]
+"""The reference's step is in float32, on the images as they are."""
+
+
+class Run(NamedTuple):
+    """What happened inside a run of the command."""
+
+    losses: list[float]
+    noises: list[Tensor]
+    weights: list[dict[str, Tensor]]
+    """Before the first step, and after each of the first two."""
+    first: TrainingLoop
+
+
+@pytest.fixture(params=["base", "pro"])
+def golden(request: pytest.FixtureRequest) -> Golden:
+    return Golden(request.param)
+
+
+@pytest.fixture
+def finetune(golden: Golden, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    def finetune(step: Step, *more: str) -> Run:
+        """Run the command; the first step starts from the reference's noise, later ones from their own."""
+        batch = {name: step.arrays[f"batch/{name}"] for name in ("actions", "proprio")}
+        data = write_golden_set(tmp_path / "data", golden, batch)
+        losses: list[float] = []
+        noises: list[Tensor] = []
+        weights: list[dict[str, Tensor]] = []
+        loops: list[TrainingLoop] = []
+        make_step, draw_noise = TrainingLoop.step, TrainingLoop._noise
+
+        def watched_step(loop: TrainingLoop, number: int, *rest: Any):
+            loops.append(loop)
+            if number == 0:
+                weights.append(parameters(loop))
+            result = make_step(loop, number, *rest)
+            losses.append(result.loss)
+            if number < 2:
+                weights.append(parameters(loop))
+            return result
+
+        def watched_noise(loop: TrainingLoop) -> Tensor:
+            drawn = draw_noise(loop)
+            noises.append(drawn if noises else torch.from_numpy(step.arrays["perturbation"]))
+            assert drawn.std() == pytest.approx(0.02, rel=0.1)
+            return noises[-1]
+
+        monkeypatch.setattr(TrainingLoop, "step", watched_step)
+        monkeypatch.setattr(TrainingLoop, "_noise", watched_noise)
+        words = [
+            "finetune", "--recipe", "paper", "--dataset", str(data),
+            "--contract", str(write_contract(tmp_path / "libero.yaml")), "--init", str(golden.checkpoint),
+            "--platform", "libero", "--output", str(tmp_path / "out"), "--batch-size", "2", "--device", "cpu",
+        ]  # fmt: skip
+        assert main([*words, *more]) in (0, 3)  # 3: it does not listen to the instruction
+        return Run(losses, noises, weights, loops[0])
+
+    return finetune
+
+
+def parameters(loop: TrainingLoop) -> dict[str, Tensor]:
+    network = loop.learner.policy.network
+    return {name: p.detach().clone() for name, p in network.named_parameters() if p.requires_grad}
+
+
+def test_the_reference_step_through_the_command(golden: Golden, finetune) -> None:
+    step = Step(golden, "full")
+    run = finetune(step, "--steps", "2", "--lora-rank", "0", *FP32)
+    assert run.losses[0] == pytest.approx(step.info["loss"], rel=1e-5)
+    assert {step.name(name) for name in run.weights[0]} == set(step.norms)
+    after = {step.name(name): value.numpy() for name, value in run.weights[1].items()}
+    gradients = step.stored("grad")
+    for name, value in step.stored("after").items():
+        clear = np.abs(gradients[name]) > CLEAR  # else AdamW's first step is a coin toss
+        np.testing.assert_allclose(after[name][clear], value[clear], rtol=0, atol=2e-6, err_msg=name)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("rank", ["0", "2"])
+def test_twenty_steps_are_those_of_a_plain_loop(golden: Golden, finetune, rank: str) -> None:
+    step = Step(golden, "full")
+    run = finetune(step, "--steps", "20", "--lora-rank", rank, *FP32)
+    policy = VlaAdapterPolicy.from_pretrained(golden.checkpoint, platform="libero")
+    network = policy.network.train()
+    if int(rank):
+        add_lora(network, int(rank))
+        network.load_state_dict(run.weights[0], strict=False)  # A is random
+    optimizer = torch.optim.AdamW([p for p in network.parameters() if p.requires_grad], lr=2e-4)
+    ids, mask = policy.tokenize([golden.info["samples"][i]["task"] for i in (0, 1)])
+    pixels = torch.stack([policy.pixel_values(np.stack(golden.images(i, "cropped"))) for i in (0, 1)])
+    proprio, target = (torch.from_numpy(step.arrays[f"batch/{name}"]) for name in ("proprio", "actions"))
+    losses = []
+    for noise in run.noises:
+        loss = nn.functional.l1_loss(network(ids, mask, pixels, proprio, noise), target)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+    assert len(losses) == 20 and losses[-1] < 0.8 * losses[0]
+    np.testing.assert_allclose(run.losses, losses, rtol=0, atol=1e-5)
