@@ -81,6 +81,10 @@ EXAMPLES = {
     ("evaluate", "closed-loop"): ["evaluate closed-loop --checkpoint out/checkpoint --scenes 30"],
     ("checkpoint", "info"): ["checkpoint info franka_sim_tiny"],
     ("checkpoint", "verify"): ["checkpoint verify out/checkpoint"],
+    ("checkpoint", "certify"): [
+        "checkpoint certify out/checkpoint --dataset demos",
+        "checkpoint certify out/checkpoint --dataset demos --dtype bf16 --rows 100",
+    ],
     ("checkpoint", "convert"): [
         "checkpoint convert official out/adopted --platform libero --contract my_arm.yaml"
     ],

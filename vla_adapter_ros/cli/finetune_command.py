@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic.fields import FieldInfo
 
@@ -17,12 +17,16 @@ from vla_adapter_ros.cli.arguments import (
     whole,
     wrong_arguments,
 )
+from vla_adapter_ros.cli.checkpoint_command import add_changes, read_settings
 from vla_adapter_ros.errors import ParameterError, TrainingError
 from vla_adapter_ros.texts import comma_list
 from vla_adapter_ros.training.memory_presets import MEMORIES
 from vla_adapter_ros.training.recipes import Recipe, recipe_settings
 from vla_adapter_ros.training.setting_words import LoraTargets, PolicyPart
 from vla_adapter_ros.training.settings import GROUPS, SOURCES, make_settings, setting_fields
+
+if TYPE_CHECKING:
+    from vla_adapter_ros.training.starting import Start
 
 
 def add_finetune_command(commands: Any) -> None:
@@ -60,6 +64,7 @@ def add_finetune_command(commands: Any) -> None:
     start.add_argument("--preset", choices=Preset.words(),
                        help="sizes: alone, from scratch; with --init, of a published backbone")  # fmt: skip
     start.add_argument("--tokenizer", type=any_path, help="folder with tokenizer.json, where --init has none")
+    add_changes(start)
     start.add_argument("--platform", help=f"of an official checkpoint: {', '.join(PlatformName.words())}")
 
     for group, title in GROUPS.items():
@@ -136,12 +141,20 @@ def chosen_settings(options: argparse.Namespace) -> dict[str, Any]:
     return chosen
 
 
+def _start(options: argparse.Namespace) -> Start:
+    from vla_adapter_ros.training.starting import Start
+
+    changes = read_settings(options.set)
+    if changes and options.init is None:
+        raise UsageError("--set: allowed is with --init")
+    return Start(options.init, options.preset, options.tokenizer, options.platform, changes or None)
+
+
 def _finetune(options: argparse.Namespace) -> int:
     from vla_adapter_ros.contract import read_contract
     from vla_adapter_ros.evaluation.finetuning import finetune_and_evaluate
     from vla_adapter_ros.model.device import resolve_device
     from vla_adapter_ros.training.distributed import several_processes
-    from vla_adapter_ros.training.starting import Start
 
     settings = chosen_settings(options)
     if options.check_only:
@@ -156,7 +169,7 @@ def _finetune(options: argparse.Namespace) -> int:
     _, report = finetune_and_evaluate(
         options.dataset,
         options.output,
-        start=Start(options.init, options.preset, options.tokenizer, options.platform),
+        start=_start(options),
         seed=options.seed,
         resume=options.resume,
         device=options.device,
@@ -173,13 +186,12 @@ def _check(options: argparse.Namespace, settings: dict[str, Any]) -> int:
     from vla_adapter_ros.contract import read_contract
     from vla_adapter_ros.training.data.preflight import PAGE
     from vla_adapter_ros.training.finetune_plan import make_plan
-    from vla_adapter_ros.training.starting import Start
 
     page = options.output.with_name(options.output.name + PAGE)
     plan = make_plan(
         options.dataset,
         make_settings(seed=options.seed, **settings),
-        Start(options.init, options.preset, options.tokenizer, options.platform),
+        _start(options),
         read_contract(options.contract) if options.contract else None,
     )
     print("\n".join((*plan.check(page).lines, f"page: {page}")))

@@ -75,6 +75,7 @@ class FinetunePlan:
             "episodes": sum(source.data.num_episodes for source in self.sources),
             "frames": sum(source.data.num_frames for source in self.sources),
             "init": self.start.name,
+            **({"init_changes": dict(self.start.changes)} if self.start.changes else {}),
             **self._labels,
         }
 

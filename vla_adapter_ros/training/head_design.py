@@ -37,6 +37,9 @@ def with_head_design(policy: VlaAdapterPolicy, settings: FinetuneSettings) -> Vl
     """
     before = policy.config
     config = designed(before, settings)
+    if config.head_hidden_layers == before.head_hidden_layers:  # the same layers, whether listed or not
+        same = dataclasses.replace(config.head, hidden_layers=before.head.hidden_layers)
+        config = dataclasses.replace(config, head=same)
     if config == before:
         return policy
     network, state = VlaAdapter(config), policy.backbone_state()

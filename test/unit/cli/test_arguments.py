@@ -142,6 +142,8 @@ OTHER_SETTINGS = {  # another value than the default for each setting; None: a f
     "precision": "bf16", "frozen_bf16": None, "gradient_checkpointing": None, "compile": None,
     "waypoint_weight": "0.1", "state_noise": "0.1", "augmentation": "none", "gain": "0.1",
     "head": "base", "chunk": "5", "queries": "2", "conditions": "raw", "condition_layers": "last",
+    "bridge": "all_query", "rope_tables": "bf16", "decay_matrices_only": None, "adam_beta2": "0.9",
+    "master_weights": None, "scale_grippers": None,
     "gate": "per-head", "max_delay_rows": "2", "committed_rows": None, "relative_rows": None,
     "offset": "0.1", "padding": "drop", "idle_threshold": "0.1", "source_weights": "policy=1",
     "intervention_weight": "5", "outcome": "success", "workers": "1",

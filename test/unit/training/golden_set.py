@@ -78,9 +78,11 @@ def _write(root: Path, episodes: list) -> None:
     (root / "data/chunk-000").mkdir(parents=True)
     (root / "meta/info.json").write_text(json.dumps(info))
     _lines(root / "meta/tasks.jsonl", [{"task_index": n, "task": task} for n, task in enumerate(tasks)])
-    _lines(root / "meta/episodes.jsonl", [
-        {"episode_index": n, "tasks": [task], "length": len(state)} for n, (task, state, *_) in enumerate(episodes)
-    ])  # fmt: skip
+    listed = [
+        {"episode_index": n, "tasks": [task], "length": len(state)}
+        for n, (task, state, *_) in enumerate(episodes)
+    ]
+    _lines(root / "meta/episodes.jsonl", listed)
     first = 0
     for number, (task, state, action, images) in enumerate(episodes):
         count = len(state)
@@ -96,7 +98,9 @@ def _write(root: Path, episodes: list) -> None:
         for name, image in zip(cameras, images, strict=True):
             coded = cv2.imencode(".png", np.ascontiguousarray(image[..., ::-1]))[1].tobytes()
             table[name] = [{"bytes": coded, "path": None}] * count
-        pq.write_table(pa.table(table), root / info["data_path"].format(episode_chunk=0, episode_index=number))
+        pq.write_table(
+            pa.table(table), root / info["data_path"].format(episode_chunk=0, episode_index=number)
+        )
         first += count
 
 

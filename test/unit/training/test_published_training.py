@@ -10,12 +10,11 @@ import pytest
 import torch
 from golden_set import write_contract, write_golden_set
 from model.golden import Golden
-from model.golden_training_checks import CLEAR, Step, with_golden_lora
+from model.golden_training_checks import CLEAR, Step
 from torch import Tensor, nn
 
 from vla_adapter_ros.cli.main import main
 from vla_adapter_ros.model import VlaAdapterPolicy
-from vla_adapter_ros.training import learner as learners
 from vla_adapter_ros.training.adapters import add_lora
 from vla_adapter_ros.training.loop import TrainingLoop
 
