@@ -98,6 +98,10 @@ EXAMPLES = {
     ],
     ("dataset", "info"): ["dataset info demos"],
     ("dataset", "check"): ["dataset check demos --strict"],
+    ("dataset", "import-rlds"): [
+        "dataset import-rlds libero_goal --form libero --contract my_arm.yaml --output out/libero",
+        "dataset import-rlds my_set/1.0.0 --mapping my_set_mapping.yaml --output out/mine",
+    ],
     ("dataset", "repair"): ["dataset repair demos --output demos_repaired"],
     ("dataset", "view"): ["dataset view demos"],
 }

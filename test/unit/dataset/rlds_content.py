@@ -40,7 +40,9 @@ def bridge_episodes() -> list[dict[str, Any]]:
     return episodes
 
 
-def _episode(images: dict[str, np.ndarray], state: np.ndarray, action: np.ndarray, task: str) -> dict[str, Any]:
+def _episode(
+    images: dict[str, np.ndarray], state: np.ndarray, action: np.ndarray, task: str
+) -> dict[str, Any]:
     return {
         "images": images,
         "state": state.astype(np.float32),
@@ -53,5 +55,7 @@ def _pictures(length: int, number: int, view: int) -> np.ndarray:
     """Smooth pictures, whose corners differ, uint8 (T, SIZE, SIZE, 3)."""
     row, column = np.mgrid[:SIZE, :SIZE] / SIZE
     shades = [200 * row, 200 * column, 100 * (row + column)]
-    base = np.stack(shades, axis=-1)[None] + (4 * np.arange(length) + 5 * number + 3 * view)[:, None, None, None]
+    base = (
+        np.stack(shades, axis=-1)[None] + (4 * np.arange(length) + 5 * number + 3 * view)[:, None, None, None]
+    )
     return base.clip(0, 255).astype(np.uint8)
