@@ -86,13 +86,15 @@ def _add_setting(options: Any, name: str, field: FieldInfo) -> None:
         more = {"type": _lora_targets}
     elif name == "freeze":
         more = {"nargs": "+", "choices": PolicyPart.words()}
+    elif name == "image_cache":
+        more = {"metavar": "FOLDER"}
     elif isinstance(default, bool):
         more = {"action": argparse.BooleanOptionalAction}
     elif isinstance(default, Choice):
         more = {"choices": type(default).words()}
     else:
         more = {"type": int if field.annotation is int else float}
-    if isinstance(default, str | int | float) and not isinstance(default, bool):
+    if isinstance(default, str | int | float) and not isinstance(default, bool) and default != "":
         text += f"; default: {default}"
     options.add_argument("--" + name.replace("_", "-"), help=text, default=None, **more)
 

@@ -43,6 +43,7 @@ _ADDED = {
     "adam_beta2": 0.95,
     "master_weights": True,
     "scale_grippers": True,
+    "image_cache": "",
 }
 """Settings that earlier versions did not know, and what they did."""
 

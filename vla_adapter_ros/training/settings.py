@@ -21,6 +21,7 @@ from vla_adapter_ros.settings import (
     NotNegative,
     Number,
     Positive,
+    Text,
     Whole,
     describe_errors,
     join_errors,
@@ -44,7 +45,7 @@ SOURCES = ("none", "human", "policy")
 """Who may have been in control of a recorded row, in the order of `source_weights`."""
 FREE = (
     "save_every", "save_total_limit", "evaluate_every", "load_best", "gradient_accumulation_steps",
-    "gradient_checkpointing", "compile", "workers",
+    "gradient_checkpointing", "compile", "workers", "image_cache",
 )  # fmt: skip
 """Settings that may change when a run goes on: what is learned does not follow from them."""
 GROUPS = {
@@ -307,6 +308,14 @@ class FinetuneSettings:
             "those that were labeled as failures",
         ),
     ] = OutcomeFilter.ANY
+    image_cache: Annotated[
+        Text,
+        _setting(
+            "data",
+            "folder in which decoded images are kept that do not fit memory, for this training and later "
+            "ones; default: none, they are decoded whenever they are wanted",
+        ),
+    ] = ""
     workers: Annotated[
         Annotated[Whole, Field(ge=-1)],
         _setting(
