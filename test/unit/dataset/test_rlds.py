@@ -173,8 +173,8 @@ def test_a_contract_is_drafted_for_ones_own_data(tmp_path: Path, capsys) -> None
     assert main(words) == 2
     assert "--rate: needed for RLDS data" in capsys.readouterr().err
     assert main([*words, "--rate", "20"]) == 0
-    mapping = tmp_path / "mine_mapping.yaml"
-    words = ["dataset", "import-rlds", str(LIBERO), "--rate", "20", "--mapping", str(mapping)]
+    assert not (tmp_path / "mine_mapping.yaml").exists()  # the contract has the data's own names
+    words = ["dataset", "import-rlds", str(LIBERO), "--rate", "20", "--contract", str(drafted)]
     assert main([*words, "--output", str(tmp_path / "ours")]) == 0
     assert DatasetReader(tmp_path / "ours").num_frames == 22
 

@@ -122,9 +122,8 @@ def test_a_training_with_it_is_the_same(dataset, tmp_path, monkeypatch):
     plain = finetune(dataset, tmp_path / "plain", start=start, **settings)
     monkeypatch.setattr(image_store, "memory_limit", lambda: 1)
     folder = tmp_path / "images"
-    cached = finetune(
-        dataset, tmp_path / "cached", start=start, image_cache=str(folder), workers=0, **settings
-    )
+    settings |= {"image_cache": str(folder), "workers": 0}
+    cached = finetune(dataset, tmp_path / "cached", start=start, **settings)
     assert cached.losses == plain.losses
     (file,) = folder.glob("*.images")
     assert file.stat().st_size == 30 * 2 * 16 * 16 * 3
