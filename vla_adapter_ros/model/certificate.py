@@ -72,9 +72,16 @@ class Certificate:
     deviations: tuple[Deviation, ...]
 
     def save(self, folder: Path) -> Path:
-        """Write `FILE` into a checkpoint."""
+        """Write `FILE` into a checkpoint.
+
+        Raises:
+            CheckpointError: the folder cannot be written to.
+        """
         text = json.dumps({"format": 1, **dataclasses.asdict(self)}, indent=2) + "\n"
-        write_file(folder / FILE, lambda path: path.write_text(text, encoding="utf-8"))
+        try:
+            write_file(folder / FILE, lambda path: path.write_text(text, encoding="utf-8"))
+        except OSError as error:
+            raise CheckpointError(f"{folder / FILE} cannot be written: {error}") from None
         return folder / FILE
 
 

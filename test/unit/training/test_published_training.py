@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -9,13 +10,17 @@ import numpy as np
 import pytest
 import torch
 from golden_set import write_contract, write_golden_set
-from model.golden import Golden
-from model.golden_training_checks import CLEAR, Step
+from model.golden import SHARED, Golden
+from model.golden_training_checks import CLEAR, Step, with_golden_lora
+from safetensors.torch import load_file
 from torch import Tensor, nn
+from training_samples import make_backbone
 
 from vla_adapter_ros.cli.main import main
-from vla_adapter_ros.model import VlaAdapterPolicy
+from vla_adapter_ros.model import VlaAdapter, VlaAdapterPolicy
+from vla_adapter_ros.training import learner
 from vla_adapter_ros.training.adapters import add_lora
+from vla_adapter_ros.training.data import image_store
 from vla_adapter_ros.training.loop import TrainingLoop
 
 FP32 = ["--precision", "fp32", "--master-weights", "--rope-tables", "fp32", "--augmentation", "none"]
@@ -83,9 +88,8 @@ def parameters(loop: TrainingLoop) -> dict[str, Tensor]:
     return {name: p.detach().clone() for name, p in network.named_parameters() if p.requires_grad}
 
 
-def test_the_reference_step_through_the_command(golden: Golden, finetune) -> None:
-    step = Step(golden, "full")
-    run = finetune(step, "--steps", "2", "--lora-rank", "0", *FP32)
+def require_reference(run: Run, step: Step) -> None:
+    """The first step's loss, what trains, and the weights after it."""
     assert run.losses[0] == pytest.approx(step.info["loss"], rel=1e-5)
     assert {step.name(name) for name in run.weights[0]} == set(step.norms)
     after = {step.name(name): value.numpy() for name, value in run.weights[1].items()}
@@ -93,6 +97,24 @@ def test_the_reference_step_through_the_command(golden: Golden, finetune) -> Non
     for name, value in step.stored("after").items():
         clear = np.abs(gradients[name]) > CLEAR  # else AdamW's first step is a coin toss
         np.testing.assert_allclose(after[name][clear], value[clear], rtol=0, atol=2e-6, err_msg=name)
+
+
+def test_the_reference_step_through_the_command(golden: Golden, finetune) -> None:
+    step = Step(golden, "full")
+    require_reference(finetune(step, "--steps", "2", "--lora-rank", "0", *FP32), step)
+
+
+@pytest.mark.slow
+def test_the_reference_step_with_adapters(golden: Golden, finetune, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They start from the reference's matrices; the command's own are random, and its B is zero."""
+    step = Step(golden, "lora")
+
+    def put_in(network: VlaAdapter, rank: int, alpha: float | None, dropout: float, targets: str) -> None:
+        assert (rank, alpha, dropout, targets) == (step.info["lora"]["r"], None, 0.0, "all-linear")
+        with_golden_lora(network, step)
+
+    monkeypatch.setattr(learner, "add_lora", put_in)
+    require_reference(finetune(step, "--steps", "2", "--lora-rank", str(step.info["lora"]["r"]), *FP32), step)
 
 
 @pytest.mark.slow
@@ -118,3 +140,33 @@ def test_twenty_steps_are_those_of_a_plain_loop(golden: Golden, finetune, rank: 
         losses.append(loss.item())
     assert len(losses) == 20 and losses[-1] < 0.8 * losses[0]
     np.testing.assert_allclose(run.losses, losses, rtol=0, atol=1e-5)
+
+
+@pytest.mark.slow
+def test_the_recipe_trains_on_recorded_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A real arm, its camera and its joints; the image store decodes only what is drawn."""
+    data = SHARED / "data" / "cr5_lerobot_v21"
+    if not data.is_dir():
+        pytest.skip(f"no recorded data at {data}")
+    monkeypatch.setattr(image_store, "memory_limit", lambda: 1)
+    losses: list[float] = []
+    make_step = TrainingLoop.step
+
+    def watched(loop: TrainingLoop, number: int, *rest: Any):
+        result = make_step(loop, number, *rest)
+        losses.append(result.loss)
+        return result
+
+    monkeypatch.setattr(TrainingLoop, "step", watched)
+    words = [
+        "finetune", "--recipe", "paper", "--dataset", str(data), "--contract", "cr5", "--device", "cpu",
+        "--init", str(make_backbone(tmp_path / "tiny")), "--output", str(tmp_path / "out"), "--steps", "20",
+        "--batch-size", "4", "--lora-rank", "4", "--lr", "2e-3", "--workers", "0",
+    ]  # fmt: skip
+    assert main(words) in (0, 3)
+    assert np.mean(losses[-5:]) < 0.9 * np.mean(losses[:5])
+    weights = load_file(tmp_path / "out" / "model.safetensors")
+    assert {value.dtype for value in weights.values()} == {torch.bfloat16}
+    statistics = json.loads((tmp_path / "out" / "dataset_statistics.json").read_text())
+    (entry,) = statistics.values()
+    assert entry["action"]["mask"] == [True] * 6 + [False]
