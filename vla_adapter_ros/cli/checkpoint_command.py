@@ -167,8 +167,6 @@ def _calibrate(options: argparse.Namespace) -> int:
 
 
 def _certify(options: argparse.Namespace) -> int:
-    import torch
-
     from vla_adapter_ros.choices import WeightType
     from vla_adapter_ros.contract import read_contract
     from vla_adapter_ros.evaluation.certify import certify, too_far
@@ -177,15 +175,13 @@ def _certify(options: argparse.Namespace) -> int:
 
     announce_device(options.device)
     folder = locate_checkpoint(options.path)
-    if options.threads:
-        torch.set_num_threads(options.threads)
     contract = read_contract(options.contract) if options.contract else None
     (source,), _ = open_sources(options.dataset, contract)
     with progress_bar("rows", options.rows) as advance:
         certificate = certify(
             folder, source, device=resolve_device(options.device),
             dtype=torch_type(WeightType(options.dtype)), compiled=options.compile, rows=options.rows,
-            progress=lambda done, total: advance(),
+            threads=options.threads, progress=lambda done, total: advance(),
         )  # fmt: skip
     facts = ", ".join(f"{name} {value}" for name, value in certificate.setup.items())
     print(f"{certificate.rows} rows of {certificate.dataset}; {facts}")

@@ -30,6 +30,7 @@ def certify(
     dtype: torch.dtype | None = None,
     compiled: bool = False,
     rows: int = 32,
+    threads: int = 0,
     platform: str | None = None,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Certificate:
@@ -44,6 +45,7 @@ def certify(
         source: The user's own recordings.
         device, dtype, compiled: How the policy node is to run it; dtype None: its own choice.
         rows: How many rows, evenly over all that may be learned from.
+        threads: CPU threads of torch from now on; 0 leaves them as they are.
         platform: For an official checkpoint.
         progress: Called with (rows done, rows).
 
@@ -51,6 +53,8 @@ def certify(
         CheckpointError: it is a backbone, or damaged.
         ContractMismatch, TrainingError: checkpoint and data set do not belong together.
     """
+    if threads:
+        torch.set_num_threads(threads)
     policy = VlaAdapterPolicy.from_pretrained(folder, platform=platform, device=device, dtype=dtype)
     if policy.statistics is None:
         raise CheckpointError(f"{folder} is a backbone without a trained head: fine-tune it first")
