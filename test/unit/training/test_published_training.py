@@ -118,6 +118,7 @@ def test_the_reference_step_with_adapters(golden: Golden, finetune, monkeypatch:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1800)
 @pytest.mark.parametrize("rank", ["0", "2"])
 def test_twenty_steps_are_those_of_a_plain_loop(golden: Golden, finetune, rank: str) -> None:
     step = Step(golden, "full")
@@ -148,6 +149,7 @@ def test_the_recipe_trains_on_recorded_data(tmp_path: Path, monkeypatch: pytest.
     data = SHARED / "data" / "cr5_lerobot_v21"
     if not data.is_dir():
         pytest.skip(f"no recorded data at {data}")
+    (tmp_path / "mapping.yaml").write_text("schema: 1\ncontract: cr5\ncameras: {wrist: top}\n")
     monkeypatch.setattr(image_store, "memory_limit", lambda: 1)
     losses: list[float] = []
     make_step = TrainingLoop.step
@@ -159,7 +161,8 @@ def test_the_recipe_trains_on_recorded_data(tmp_path: Path, monkeypatch: pytest.
 
     monkeypatch.setattr(TrainingLoop, "step", watched)
     words = [
-        "finetune", "--recipe", "paper", "--dataset", str(data), "--contract", "cr5", "--device", "cpu",
+        "finetune", "--recipe", "paper", "--device", "cpu",
+        "--dataset", f"{data},mapping={tmp_path / 'mapping.yaml'}",
         "--init", str(make_backbone(tmp_path / "tiny")), "--output", str(tmp_path / "out"), "--steps", "20",
         "--batch-size", "4", "--lora-rank", "4", "--lr", "2e-3", "--workers", "0",
     ]  # fmt: skip

@@ -198,16 +198,15 @@ class ImageStore:
 
     def __getstate__(self) -> dict[str, Any]:
         """Another process opens a file of images itself: pickled, it would be all of them."""
-        state = dict(self.__dict__)
-        if isinstance(self._images, np.memmap):
-            state["_images"] = (self._images.filename, self._images.shape)
-        return state
+        images = self._images
+        file = (images.filename, images.shape) if isinstance(images, np.memmap) else None
+        return {**self.__dict__, "_images": None if file else images, "file": file}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
+        file = state.pop("file")
         self.__dict__.update(state)
-        if isinstance(self._images, tuple):
-            path, shape = self._images
-            self._images = np.memmap(path, np.uint8, "r", shape=shape)
+        if file:
+            self._images = np.memmap(file[0], np.uint8, "r", shape=file[1])
 
     @property
     def _work(self) -> list[_Part]:
