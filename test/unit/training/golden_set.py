@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
@@ -13,6 +15,7 @@ import yaml
 from model.golden import Golden
 
 from vla_adapter_ros.contract import robots_folder
+from vla_adapter_ros.model.preprocessing import center_crop
 
 CHUNK = 8
 _SHORT = 7  # rows of an episode in which no chunk fits
@@ -33,21 +36,67 @@ def write_contract(path: Path) -> Path:
     return path
 
 
-def write_golden_set(root: Path, golden: Golden, batch: dict[str, np.ndarray]) -> Path:
-    """A data set of format v2.1 whose only rows with a whole chunk are the two samples of the batch.
+@dataclass(frozen=True)
+class StepBatch:
+    """Two samples to train an official checkpoint on.
 
-    Args:
-        root: New folder.
-        golden: Images and instructions of the samples.
-        batch: `actions` (2, 8, 7) and `proprio` (2, 8), both normalized.
+    Attributes:
+        checkpoint: Its folder.
+        tasks: Instructions.
+        images: Of each sample two of the model's size, uint8 (224, 224, 3).
+        cropped: The same as the network sees them.
+        actions, proprio: Normalized, float32 (2, 8, 7) and (2, 8).
+        noise: Action tokens of the first step (8, 7 * hidden).
     """
+
+    checkpoint: Path
+    tasks: list[str]
+    images: list[list[np.ndarray]]
+    cropped: list[list[np.ndarray]]
+    actions: np.ndarray
+    proprio: np.ndarray
+    noise: np.ndarray
+
+
+def golden_batch(golden: Golden, arrays: Mapping[str, np.ndarray]) -> StepBatch:
+    """That of the reference's step."""
+    return StepBatch(
+        golden.checkpoint,
+        [golden.info["samples"][n]["task"] for n in (0, 1)],
+        [golden.images(n, "resized") for n in (0, 1)],
+        [golden.images(n, "cropped") for n in (0, 1)],
+        arrays["batch/actions"],
+        arrays["batch/proprio"],
+        arrays["perturbation"],
+    )
+
+
+def small_batch(checkpoint: Path, hidden: int) -> StepBatch:
+    """Random samples for a smaller checkpoint in the official layout."""
+    rng = np.random.default_rng(0)
+    images = [[rng.integers(0, 256, (224, 224, 3), dtype=np.uint8) for _ in range(2)] for _ in range(2)]
+    actions = rng.uniform(-1, 1, (2, CHUNK, 7)).astype(np.float32)
+    actions[:, :, 6] = actions[:, :, 6] > 0
+    return StepBatch(
+        checkpoint,
+        ["lift it?", "take the robot"],
+        images,
+        [list(center_crop(np.stack(pair), 0.9)) for pair in images],
+        actions,
+        rng.uniform(-1, 1, (2, 8)).astype(np.float32),
+        (0.02 * rng.standard_normal((CHUNK, 7 * hidden))).astype(np.float32),
+    )
+
+
+def write_batch(root: Path, batch: StepBatch) -> Path:
+    """A data set of format v2.1 whose only rows with a whole chunk are the two samples of the batch."""
     episodes = []
     for sample in (0, 1):
         state = np.zeros((CHUNK, len(_STATE)))
-        state[0] = batch["proprio"][sample]
+        state[0] = batch.proprio[sample]
         # Images of LIBERO's cameras are upside down; the checkpoint's preprocessing turns them.
-        images = [image[::-1, ::-1] for image in golden.images(sample, "resized")]
-        episodes.append((golden.info["samples"][sample]["task"], state, batch["actions"][sample], images))
+        images = [image[::-1, ::-1] for image in batch.images[sample]]
+        episodes.append((batch.tasks[sample], state, batch.actions[sample], images))
     for number in range(_PADDING):
         end = 1.0 if number % 2 else -1.0
         action = np.full((_SHORT, 7), end)
