@@ -194,7 +194,7 @@ def _measure(
     apply_training_optimizations(module, device)
     if settings.compile:
         compile_layers(module)
-    split = RowSplit(np.arange(ROWS), np.arange(ROWS), False)
+    split = RowSplit(np.arange(ROWS), np.arange(ROWS), False, np.arange(ROWS))
     bundle = TrainingBundle(settings, {}, policy, Samples.join(rows, images), split)
     learner = Learner(
         policy, module, build_optimizer(module, settings), RunningMean(module, 0.0), Processes(str(device))

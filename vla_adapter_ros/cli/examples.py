@@ -82,6 +82,10 @@ EXAMPLES = {
     ("evaluate", "closed-loop"): ["evaluate closed-loop --checkpoint out/checkpoint --scenes 30"],
     ("checkpoint", "info"): ["checkpoint info franka_sim_tiny"],
     ("checkpoint", "verify"): ["checkpoint verify out/checkpoint"],
+    ("checkpoint", "certify"): [
+        "checkpoint certify out/checkpoint --dataset demos",
+        "checkpoint certify out/checkpoint --dataset demos --dtype bf16 --rows 100",
+    ],
     ("checkpoint", "convert"): [
         "checkpoint convert official out/adopted --platform libero --contract my_arm.yaml"
     ],
@@ -95,6 +99,10 @@ EXAMPLES = {
     ],
     ("dataset", "info"): ["dataset info demos"],
     ("dataset", "check"): ["dataset check demos --strict"],
+    ("dataset", "import-rlds"): [
+        "dataset import-rlds libero_goal --form libero --contract my_arm.yaml --output out/libero",
+        "dataset import-rlds my_set/1.0.0 --mapping my_set_mapping.yaml --output out/mine",
+    ],
     ("dataset", "repair"): ["dataset repair demos --output demos_repaired"],
     ("dataset", "view"): ["dataset view demos"],
 }

@@ -131,6 +131,13 @@ class PolicyParameters(CapsuleParameters):
             "those of a later one are carried out slower. 0: never slower."
         ),
     )
+    require_certificate: Flag = Field(
+        False,
+        description=(
+            "Refuse a checkpoint whose certificate (`vla-adapter checkpoint certify`) is missing, or not of "
+            "these files, this machine and this type of weights. False: such a one is a warning."
+        ),
+    )
     require_controller: Flag = Field(
         True,
         description=(

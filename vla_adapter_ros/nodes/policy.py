@@ -369,7 +369,9 @@ class ConfiguredPolicy(Configured[PolicyParameters]):
         """Say what stands against chunks, the end of an instruction first."""
         inputs = self._streams.problems(self.node.now(), self._frame_problem)
         late = self._pacer.issue() or self._delayed.too_late(self._pacer.latency_p99, self._speed)
-        self.node.diagnose(self._why_ended, *inputs, self._no_chunk, late, self._delayed.problem)
+        self.node.diagnose(
+            self._why_ended, *inputs, self._no_chunk, late, self._delayed.problem, self._loaded.uncertified
+        )
 
     def _describe(self) -> dict[str, object]:
         """What `vla-adapter status` and others want to know, as values of /diagnostics."""

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -43,12 +44,14 @@ class Start:
             `Preset.light`.
         tokenizer: Folder with `tokenizer.json`: for a Prismatic backbone, and `0.5b` from scratch.
         platform: For an official checkpoint, see `VlaAdapterPolicy.from_pretrained`.
+        changes: To single settings of a checkpoint, see `model.overrides`; None for none.
     """
 
     init: str | Path | None = None
     preset: str | None = None
     tokenizer: str | Path | None = None
     platform: str | None = None
+    changes: Mapping[str, Any] | None = None
 
     @property
     def name(self) -> str:
@@ -96,7 +99,13 @@ def open_start(
         tokenizer = tokenizer or _fetch(_TOKENIZER_ID, "tokenizer*.json")
     path = locate(init) if os.path.isfile(expand(init)) else find_checkpoint(init)
     if _is_policy(path):
-        policy = VlaAdapterPolicy.from_pretrained(path, platform=start.platform, device=device)
+        policy = VlaAdapterPolicy.from_pretrained(
+            path, platform=start.platform, device=device, preprocessing=start.changes
+        )
+    elif start.changes:
+        raise TrainingError(
+            f"init = {str(init)!r} is a backbone: allowed to change is a checkpoint's setting"
+        )
     else:
         config = _sized(start.preset or Preset.PUBLISHED_05B, robot)
         policy = read_backbone(path, config, tokenizer=tokenizer, dtype=torch.float32)
