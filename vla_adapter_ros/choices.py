@@ -95,12 +95,14 @@ class HeadKind(Choice):
 
 
 class WeightType(Choice):
-    """Types of a policy's weights; `auto`: the fastest sound one of the device."""
+    """Types of a policy's weights; `auto`: the fastest sound one of the device.
+
+    Not fp16: states of language models exceed its largest number, 65504, and nothing would tell.
+    """
 
     AUTO = "auto"
     FP32 = "fp32"
     BF16 = "bf16"
-    FP16 = "fp16"
 
     @classmethod
     def fixed(cls) -> list[str]:

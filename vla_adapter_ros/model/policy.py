@@ -23,6 +23,7 @@ from vla_adapter_ros.model.config import VlaAdapterConfig
 from vla_adapter_ros.model.config_enums import RopeTables
 from vla_adapter_ros.model.device import fastest_dtype
 from vla_adapter_ros.model.engine import InferenceEngine
+from vla_adapter_ros.model.engine.language_stage import EXPECTED_TOKENS
 from vla_adapter_ros.model.network import VlaAdapter
 from vla_adapter_ros.model.normalization import Statistics, finish_gripper, normalize, unnormalize
 from vla_adapter_ros.model.preprocessing import Preprocessor
@@ -30,7 +31,6 @@ from vla_adapter_ros.model.tokenizer import Tokenizer
 
 _MOVES = 1e-3  # range of positions in the data [rad or m] from which a joint counts as moving
 _PARTS = ("network", "config", "tokenizer", "statistics", "contract", "kept_files")
-WARM_PROMPT_TOKENS = 96  # of the longest instruction that is expected
 
 
 class Observation(NamedTuple):
@@ -217,9 +217,23 @@ class VlaAdapterPolicy:
         """
         self._graphs, self._engine = wanted, None
 
-    def warm_up(self, longest_prompt: int = WARM_PROMPT_TOKENS) -> None:
+    def warm_up(self, longest_prompt: int = EXPECTED_TOKENS) -> None:
         """Predict on blank input, so that later predictions take no longer the first time."""
-        self.engine.warm_up(range(1, min(longest_prompt, self.config.max_prompt_tokens) + 1, 8))
+        longest = min(longest_prompt, self.config.max_prompt_tokens)
+        self.engine.warm_up([*range(1, longest, 8), longest])
+
+    def is_warm_for(self, instruction: str) -> bool:
+        """Whether the first prediction for an instruction takes no longer than later ones.
+
+        Raises:
+            ObservationError: the instruction is empty or too long.
+        """
+        return self.engine.is_ready(self.tokenize([instruction])[0].shape[1])
+
+    def warm_up_for(self, instruction: str) -> None:
+        """Record or compile what an instruction needs, if it is not there yet; see `is_warm_for`."""
+        if not self.is_warm_for(instruction):
+            self.engine.warm_up([self.tokenize([instruction])[0].shape[1]])
 
     def to_robot_units(self, actions: np.ndarray, proprio: np.ndarray) -> np.ndarray:
         """The network's output to what `predict` returns: robot's units, grippers' columns done.

@@ -9,12 +9,17 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from vla_adapter_ros.model.config import VlaAdapterConfig
 from vla_adapter_ros.model.config_enums import TokenOrder
 from vla_adapter_ros.model.engine.fused_weights import fuse, pad_rows
 from vla_adapter_ros.model.network import VlaAdapter
 
 ROWS = 32
 """Sequences are padded to a multiple of this, which also lets prompts of similar length share a graph."""
+LONG_ROWS = 128
+"""The multiple for prompts of more than `EXPECTED_TOKENS` where each length is recorded or compiled."""
+EXPECTED_TOKENS = 96
+"""Of the longest prompt that is expected: instructions of robots are short."""
 
 
 class Prompt(NamedTuple):
@@ -26,8 +31,8 @@ class Prompt(NamedTuple):
     """Places of the patches in the sequence, int64 (N,)."""
     read_rows: Tensor
     """Places of the states that the head reads, in its order, int64 (R,)."""
-    mask: Tensor | None
-    """Additive mask (1, 1, 1, T) that hides the padding; None where the causal order does it."""
+    visible: Tensor | None
+    """Where tokens are and no padding, bool (T,); None where the causal order hides the padding."""
 
     @property
     def length(self) -> int:
@@ -35,16 +40,29 @@ class Prompt(NamedTuple):
         return len(self.base)
 
 
-def build_prompt(network: VlaAdapter, input_ids: Tensor, selection: Sequence[int]) -> Prompt:
-    """Lay out the sequence of one prompt.
+class Layout(NamedTuple):
+    """Places in the sequence of a prompt, see `lay_out`."""
+
+    text: list[int]
+    patches: range
+    queries: range
+    read: list[int]
+    """Of the states that the head reads, in its order."""
+    length: int
+    """Without padding."""
+    padded: int
+
+
+def lay_out(config: VlaAdapterConfig, tokens: int, selection: Sequence[int], rows: int) -> Layout:
+    """Where the parts of a sequence lie.
 
     Args:
-        network: The network.
-        input_ids: Ids without padding, int64 (P,).
+        config: The network's.
+        tokens: Of the prompt, P.
         selection: Which of the N task states, then Q action states the head reads, in its order.
+        rows: The sequence is padded to a multiple of this.
     """
-    config, device = network.config, network.device
-    n, p, q = config.num_patches, len(input_ids), config.num_queries
+    n, p, q = config.num_patches, tokens, config.num_queries
     if config.token_order == TokenOrder.TEXT_FIRST:
         text, patches, queries = [*range(p)], range(p, p + n), range(p + n, p + n + q)
         read = [*patches, *queries]
@@ -55,17 +73,23 @@ def build_prompt(network: VlaAdapter, input_ids: Tensor, selection: Sequence[int
     if not config.llm.bidirectional:
         queries = queries[: max(read) + 1 - queries[0]]  # under the causal order nobody sees the rest
     length = max(*text, *patches, *queries) + 1
-    padded = pad_rows(length, ROWS)
+    return Layout(text, patches, queries, read, length, pad_rows(length, rows))
+
+
+def build_prompt(network: VlaAdapter, input_ids: Tensor, places: Layout) -> Prompt:
+    """Fill the sequence of one prompt with its ids, int64 (P,), without padding."""
+    device, padded = network.device, places.padded
     with torch.no_grad():
-        base = torch.zeros(padded, config.llm.hidden, dtype=network.dtype, device=device)
-        base[text] = network.language_model.model.embed_tokens(input_ids.to(device))
-        base[list(queries)] = network.action_queries.weight[: len(queries)]
-        mask = None
-        if config.llm.bidirectional and padded > length:
-            mask = torch.zeros(1, 1, 1, padded, dtype=network.dtype, device=device)
-            mask[..., length:] = torch.finfo(network.dtype).min
-    patch_rows, read_rows = (torch.tensor(list(rows), device=device) for rows in (patches, read))
-    return Prompt(base, patch_rows, read_rows, mask)
+        base = torch.zeros(padded, network.config.llm.hidden, dtype=network.dtype, device=device)
+        base[places.text] = network.language_model.model.embed_tokens(input_ids.to(device))
+        base[list(places.queries)] = network.action_queries.weight[: len(places.queries)]
+    visible = None
+    if network.config.llm.bidirectional:  # also without padding: prompts of one padded length share a graph
+        visible = torch.arange(padded, device=device) < places.length
+    patch_rows, read_rows = (
+        torch.tensor(list(rows), device=device) for rows in (places.patches, places.read)
+    )
+    return Prompt(base, patch_rows, read_rows, visible)
 
 
 class LanguageStage:
@@ -102,9 +126,10 @@ class LanguageStage:
                 layer `slots[i]`.
         """
         x = prompt.base.index_copy(0, prompt.patch_rows, patches)
+        mask = None if prompt.visible is None else _additive(prompt.visible, x.dtype)
         for index, layer in enumerate([None, *self.layers][: self.last + 1]):
             if layer is not None:
-                x = self._layer(layer, x, rotary, prompt.mask)
+                x = self._layer(layer, x, rotary, mask)
             if not self.reads[index]:
                 continue
             seen = x
@@ -130,6 +155,12 @@ class LanguageStage:
         y = F.rms_norm(x, (width,), w.norm2, llm.rms_norm_eps)
         gate, up = F.linear(y, w.gate_up).chunk(2, dim=-1)
         return F.linear(F.silu(gate).mul_(up), w.down).add_(x)
+
+
+def _additive(visible: Tensor, dtype: torch.dtype) -> Tensor:
+    """Bool (T,) to an additive mask (1, 1, 1, T) that hides the rest."""
+    mask = torch.zeros(visible.shape, dtype=dtype, device=visible.device)
+    return mask.masked_fill_(~visible, torch.finfo(dtype).min)[None, None, None]
 
 
 def _rotate(x: Tensor, rotary: tuple[Tensor, Tensor]) -> Tensor:
