@@ -110,6 +110,18 @@ class WeightType(Choice):
         return [kind.value for kind in cls if kind is not cls.AUTO]
 
 
+class LinearKind(Choice):
+    """How a CPU computes the linear layers of vision towers and language model.
+
+    `plain`: with the weights as they are; `packed`: with weights laid out for the processor, where that was
+    measured to be faster; `int8`: in 8-bit whole numbers, faster and less exact.
+    """
+
+    PLAIN = "plain"
+    PACKED = "packed"
+    INT8 = "int8"
+
+
 class PlatformName(Choice):
     """Robots and benchmarks that official checkpoints were trained for."""
 

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from vla_adapter_ros.choices import LinearKind
 from vla_adapter_ros.contract import Contract
 from vla_adapter_ros.errors import CheckpointError, ObservationError
 from vla_adapter_ros.model.checkpoint import Checkpoint, read_checkpoint
@@ -70,6 +71,7 @@ class VlaAdapterPolicy:
         self._engine: InferenceEngine | None = None
         self._compile = False
         self._graphs: bool | None = None  # None: the engine's own choice
+        self._linear = LinearKind.PLAIN
 
     @classmethod
     def from_pretrained(
@@ -120,7 +122,13 @@ class VlaAdapterPolicy:
         )  # fmt: skip
 
     def save_pretrained(self, path: str | Path, *, dtype: torch.dtype = torch.bfloat16) -> None:
-        """Write a checkpoint directory that `from_pretrained` reads; weights are stored as `dtype`."""
+        """Write a checkpoint directory that `from_pretrained` reads; weights are stored as `dtype`.
+
+        Raises:
+            CheckpointError: the weights were replaced for inference, see `use_linear`.
+        """
+        if any(parameter.is_meta for parameter in self.network.parameters()):
+            raise CheckpointError("the weights were replaced for inference: load the checkpoint anew")
         checkpoint = Checkpoint(
             self.network, self.config, self.tokenizer, self.statistics, self.contract, self.kept_files
         )
@@ -202,7 +210,9 @@ class VlaAdapterPolicy:
     def engine(self) -> InferenceEngine:
         """The inference engine on the network as it is now; made anew after training or moving it."""
         if self._engine is None or not self._engine.is_current():
-            self._engine = InferenceEngine(self.network, graphs=self._graphs, compile_stages=self._compile)
+            self._engine = InferenceEngine(
+                self.network, graphs=self._graphs, compile_stages=self._compile, linear=self._linear
+            )
         return self._engine
 
     def compile(self) -> None:
@@ -216,6 +226,15 @@ class VlaAdapterPolicy:
         Without them each kernel is launched by itself, which takes longer: the way out of a `GraphError`.
         """
         self._graphs, self._engine = wanted, None
+
+    def use_linear(self, kind: LinearKind) -> None:
+        """Choose how a CPU computes the linear layers, for good; a GPU has its own way.
+
+        Ways other than `plain` replace the network's weights when the engine is made: the policy predicts,
+        but can no longer be saved or trained, and its device is final.
+        """
+        if self.network.device.type == "cpu":
+            self._linear, self._engine = kind, None
 
     def warm_up(self, longest_prompt: int = EXPECTED_TOKENS) -> None:
         """Predict on blank input, so that later predictions take no longer the first time."""
@@ -290,7 +309,7 @@ class VlaAdapterPolicy:
         if not np.isfinite(vector).all():
             raise ObservationError(f"proprioception {vector.tolist()} holds a value that is not finite")
         input_ids, _ = self.tokenize([instruction])
-        resized = np.stack([self.resize_images(image) for image in images])
+        resized = self.preprocessor.resize_all(images)
         state = self.network_state(vector)
         if self.config.committed_rows and committed is not None:
             state[len(vector) :] = self._told(committed)

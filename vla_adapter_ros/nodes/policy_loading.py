@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from vla_adapter_ros.choices import LinearKind
 from vla_adapter_ros.contract import Contract, checkpoints_folder, require_same
 from vla_adapter_ros.contract.shipped import SHIPPED_CHECKPOINT
 from vla_adapter_ros.control.lateness import lateness
@@ -90,6 +91,7 @@ def replay_facts(policy: VlaAdapterPolicy) -> dict[str, object]:
         "threads": torch.get_num_threads(),
         "device": describe_device(policy.network.device),
         "dtype": str(policy.network.dtype).removeprefix("torch."),
+        "kernels": policy.engine.describe(),
     }
 
 
@@ -110,6 +112,8 @@ def open_policy(parameters: PolicyParameters) -> tuple[VlaAdapterPolicy, Contrac
     policy = VlaAdapterPolicy.from_pretrained(path, device=device, dtype=torch_type(parameters.dtype))
     if parameters.compile:
         policy.compile()
+    elif policy.network.dtype == torch.bfloat16 or parameters.linear == LinearKind.INT8:
+        policy.use_linear(parameters.linear)
     if policy.contract is None:
         raise CheckpointError(f"{path} has no contract.yaml: it does not say which robot it is for")
     return policy, policy.contract

@@ -1,4 +1,4 @@
-"""Recorded stages give what the plain forward pass gives, whatever prompts come, and their number is bounded."""
+"""Recorded stages give what the plain forward pass gives, whatever prompts come; few are needed and kept."""
 
 from __future__ import annotations
 

@@ -9,9 +9,10 @@ import torch
 
 from vla_adapter_ros.errors import ImageError, ObservationError
 from vla_adapter_ros.model import preset
+from vla_adapter_ros.model.config_presets import OFFICIAL_PREPROCESSING
 from vla_adapter_ros.model.preprocessing import Preprocessor, area_resize, center_crop, lanczos_resize
 
-TINY, OFFICIAL = (Preprocessor(preset(name).preprocessing) for name in ("tiny", "0.5b"))
+TINY, OFFICIAL = Preprocessor(preset("tiny").preprocessing), Preprocessor(OFFICIAL_PREPROCESSING)
 
 
 def noise(*shape: int) -> np.ndarray:

@@ -9,6 +9,7 @@ from contextlib import contextmanager, nullcontext
 import torch
 from torch import Tensor
 
+from vla_adapter_ros.choices import LinearKind
 from vla_adapter_ros.errors import ModelConfigError
 from vla_adapter_ros.model.engine.graphs import Recorder, compiling, full_float32, on_device
 from vla_adapter_ros.model.engine.head_stage import HeadStage
@@ -22,6 +23,7 @@ from vla_adapter_ros.model.engine.language_stage import (
     build_prompt,
     lay_out,
 )
+from vla_adapter_ros.model.engine.linear import Linears
 from vla_adapter_ros.model.engine.vision_stage import VisionStage
 from vla_adapter_ros.model.network import VlaAdapter
 from vla_adapter_ros.model.preprocessing import Preprocessor
@@ -47,25 +49,36 @@ class InferenceEngine:
         graphs: Record CUDA graphs; default: on a GPU.
         compile_stages: Let torch.compile fuse kernels. Needs a C++ compiler on a CPU, and minutes at the
             first prediction of each padded length.
+        linear: Ways other than `plain` replace weights of the network, which then is of use to this
+            engine alone; see `Linears`.
 
     Raises:
-        ModelConfigError: graphs without a GPU.
+        ModelConfigError: graphs without a GPU; or `linear` on one, together with torch.compile, or of a
+            network whose weights another engine has replaced.
         GraphError: at the first prediction of each padded length: a graph does not do what its stage does.
     """
 
     def __init__(
-        self, network: VlaAdapter, *, graphs: bool | None = None, compile_stages: bool = False
+        self,
+        network: VlaAdapter,
+        *,
+        graphs: bool | None = None,
+        compile_stages: bool = False,
+        linear: LinearKind = LinearKind.PLAIN,
     ) -> None:
         on_gpu = network.device.type == "cuda"
+        if linear != LinearKind.PLAIN and (on_gpu or compile_stages):
+            raise ModelConfigError(f"linear = {str(linear)!r}: only on a CPU and without torch.compile")
         if graphs and not on_gpu:
             raise ModelConfigError(f"graphs = {graphs!r}: the network is on {network.device}, not on a GPU")
         self.network, self.graphs = network, on_gpu if graphs is None else graphs
         self._preprocessor = Preprocessor(network.config.preprocessing, network.device)
         # Not in inference mode: the fused weights must stay trainable.
         with torch.inference_mode(False), torch.no_grad():
-            self._vision = VisionStage(network)
+            self._linears = linears = Linears(linear, may_measure=not compile_stages)
+            self._vision = VisionStage(network, linears)
             self._head = HeadStage(network)
-            self._language = LanguageStage(network, self._head.slots)
+            self._language = LanguageStage(network, self._head.slots, linears)
             self._states = self._head.new_states()
         self._compiled = compile_stages
         self._functions: dict[str, Callable[..., Tensor]] = {}
@@ -74,6 +87,12 @@ class InferenceEngine:
         self._recorder = Recorder(network.device, network.dtype) if self.graphs else None
         self._watched = _constants_of(network)
         self._state = self._fingerprint()
+
+    def describe(self) -> str:
+        """Which ways to compute were chosen here: results of others differ by rounding."""
+        attentions = [self._language.attend, *(tower.attend for tower in self._vision.towers)]
+        chosen = "/".join(attention.name for attention in attentions)
+        return f"attention {chosen}, {self._linears.describe()}"
 
     def is_current(self) -> bool:
         """False once the network was moved, converted or trained: then build a new engine."""

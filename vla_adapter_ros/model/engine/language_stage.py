@@ -11,7 +11,9 @@ from torch import Tensor
 
 from vla_adapter_ros.model.config import VlaAdapterConfig
 from vla_adapter_ros.model.config_enums import TokenOrder
-from vla_adapter_ros.model.engine.fused_weights import fuse, pad_rows
+from vla_adapter_ros.model.engine.attention import choose_attention
+from vla_adapter_ros.model.engine.fused_weights import pad_rows
+from vla_adapter_ros.model.engine.linear import Linears
 from vla_adapter_ros.model.network import VlaAdapter
 
 ROWS = 32
@@ -95,16 +97,23 @@ def build_prompt(network: VlaAdapter, input_ids: Tensor, places: Layout) -> Prom
 class LanguageStage:
     """All layers of a Qwen2 or Llama decoder on one sequence."""
 
-    def __init__(self, network: VlaAdapter, slots: Sequence[int]) -> None:
+    def __init__(self, network: VlaAdapter, slots: Sequence[int], linears: Linears) -> None:
         """`slots`: the hidden-state layer that each row of the result holds."""
         config, model = network.config, network.language_model.model
         self.norm_weight: Tensor = model.norm.weight
         self.rotary_embedding, self.llm = model.rotary_emb, config.llm
-        self.causal = not config.llm.bidirectional
-        self.layers = [_Layer(layer) for layer in model.layers]
+        self.last = max(slots)
         count = config.num_hidden_states
         self.reads = [[i for i, at in enumerate(slots) if at == layer] for layer in range(count)]
-        self.last = max(slots)
+        # What an instruction of usual length needs; the true one is known later.
+        rows = pad_rows(config.num_patches + config.num_queries + ROWS, ROWS)
+        causal = not config.llm.bidirectional
+        shape = (1, config.llm.heads, rows, config.llm.hidden // config.llm.heads)
+        self.attend = choose_attention(
+            shape, config.llm.kv_heads, self.norm_weight,
+            causal=causal, masked=not causal, measure=linears.may_measure,
+        )  # fmt: skip
+        self.layers = [_Layer(layer, rows, linears) for layer in list(model.layers)[: self.last]]
 
     def rotary(self, length: int) -> tuple[Tensor, Tensor]:
         """Cosine and sine of positions 0..length-1, each (length, 1, head width), in the weights' type."""
@@ -127,34 +136,52 @@ class LanguageStage:
         """
         x = prompt.base.index_copy(0, prompt.patch_rows, patches)
         mask = None if prompt.visible is None else _additive(prompt.visible, x.dtype)
-        for index, layer in enumerate([None, *self.layers][: self.last + 1]):
-            if layer is not None:
-                x = self._layer(layer, x, rotary, mask)
-            if not self.reads[index]:
-                continue
-            seen = x
-            if index == self.llm.layers:
-                seen = F.rms_norm(x, x.shape[-1:], self.norm_weight, self.llm.rms_norm_eps)
-            for slot in self.reads[index]:
-                torch.index_select(seen, 0, prompt.read_rows, out=states[slot, : len(prompt.read_rows)])
+        places: Tensor | None = prompt.read_rows
+        for index in range(self.last + 1):
+            if index:
+                # Nothing after the last layer looks at rows that the head does not read.
+                only = places if index == self.last else None
+                x = self._layer(self.layers[index - 1], x, rotary, mask, only)
+                places = None if index == self.last else places
+            self._store(index, x, places, states)
 
-    def _layer(self, w: _Layer, x: Tensor, rotary: tuple[Tensor, Tensor], mask: Tensor | None) -> Tensor:
+    def _store(self, index: int, x: Tensor, places: Tensor | None, states: Tensor) -> None:
+        """Put these rows (None: all) of a layer's states where the head reads them."""
+        if not self.reads[index]:
+            return
+        if index == self.llm.layers:
+            x = F.rms_norm(x, x.shape[-1:], self.norm_weight, self.llm.rms_norm_eps)
+        for slot in self.reads[index]:
+            if places is None:
+                states[slot, : len(x)] = x
+            else:
+                torch.index_select(x, 0, places, out=states[slot, : len(places)])
+
+    def _layer(
+        self,
+        w: _Layer,
+        x: Tensor,
+        rotary: tuple[Tensor, Tensor],
+        mask: Tensor | None,
+        places: Tensor | None,
+    ) -> Tensor:
+        """One layer on (T, hidden); of its result only the rows at `places`, (R,), where they are given."""
         llm, width = self.llm, x.shape[-1]
         heads, kv = llm.heads, llm.kv_heads
         d = width // heads
         y = F.rms_norm(x, (width,), w.norm1, llm.rms_norm_eps)
-        qkv = F.linear(y, w.qkv, w.qkv_bias).view(-1, heads + 2 * kv, d)
+        qkv = w.qkv(y).view(-1, heads + 2 * kv, d)
         qk = _rotate(qkv[:, : heads + kv], rotary)  # (T, heads + kv, d)
         q, k, v = (
             t.transpose(0, 1)[None] for t in (qk[:, :heads], qk[:, heads:], qkv[:, heads + kv :])
         )  # (1, heads or kv, T, d)
-        y = F.scaled_dot_product_attention(
-            q, k, v, attn_mask=mask, is_causal=self.causal, enable_gqa=kv != heads
-        )
-        x = F.linear(y[0].transpose(0, 1).reshape(-1, width), w.out).add_(x)
+        y = self.attend(q, k, v, mask)[0].transpose(0, 1).reshape(-1, width)
+        if places is not None:
+            x, y = x.index_select(0, places), y.index_select(0, places)
+        x = w.out.add(y, x)
         y = F.rms_norm(x, (width,), w.norm2, llm.rms_norm_eps)
-        gate, up = F.linear(y, w.gate_up).chunk(2, dim=-1)
-        return F.linear(F.silu(gate).mul_(up), w.down).add_(x)
+        gate, up = w.gate_up(y).chunk(2, dim=-1)
+        return w.down.add(F.silu(gate).mul_(up), x)
 
 
 def _additive(visible: Tensor, dtype: torch.dtype) -> Tensor:
@@ -173,12 +200,10 @@ def _rotate(x: Tensor, rotary: tuple[Tensor, Tensor]) -> Tensor:
 class _Layer:
     """The weights of one decoder layer, with q, k, v and gate, up fused."""
 
-    def __init__(self, layer: Any) -> None:  # of transformers; torch types a module's parts as tensors, too
+    # Of transformers; torch types a module's parts as tensors, too.
+    def __init__(self, layer: Any, rows: int, linears: Linears) -> None:
         attention, mlp = layer.self_attn, layer.mlp
-        projections = [attention.q_proj, attention.k_proj, attention.v_proj]
-        biased = projections[0].bias is not None
-        self.qkv: Tensor = fuse([p.weight for p in projections])
-        self.qkv_bias = fuse([p.bias for p in projections]) if biased else None
-        self.gate_up = fuse([mlp.gate_proj.weight, mlp.up_proj.weight])
-        self.out, self.down = attention.o_proj.weight, mlp.down_proj.weight
+        self.qkv = linears([attention.q_proj, attention.k_proj, attention.v_proj], rows)
+        self.gate_up = linears([mlp.gate_proj, mlp.up_proj], rows)
+        self.out, self.down = linears([attention.o_proj], rows), linears([mlp.down_proj], rows)
         self.norm1, self.norm2 = layer.input_layernorm.weight, layer.post_attention_layernorm.weight
