@@ -198,8 +198,11 @@ class VlaAdapterPolicy:
             ObservationError: an input does not fit.
             CheckpointError: this is a backbone without a trained head.
         """
-        observation = self.prepare(images, instruction, proprio, committed)
-        return self.to_robot_units(self.engine.predict(*observation).numpy(), np.asarray(proprio))
+        # A GPU resizes images of one size itself.
+        fit = self.network.device.type == "cuda" and len({np.shape(image) for image in images}) == 1
+        observation = self.prepare(images, instruction, proprio, committed, fit=not fit)
+        actions = self.engine.predict(*observation, fit=fit)
+        return self.to_robot_units(actions.numpy(), np.asarray(proprio))
 
     def query_features(self) -> np.ndarray:
         """States of the ActionQuery tokens behind the last layer at the newest `predict`, float32 (F,)."""
@@ -240,6 +243,10 @@ class VlaAdapterPolicy:
         """Predict on blank input, so that later predictions take no longer the first time."""
         longest = min(longest_prompt, self.config.max_prompt_tokens)
         self.engine.warm_up([*range(1, longest, 8), longest])
+        if self.contract is not None and self.network.device.type == "cuda":  # where images are resized
+            cameras = self.contract.cameras.values()
+            images = [np.zeros((camera.height, camera.width, 3), np.uint8) for camera in cameras]
+            self.predict(images, "warm up", np.zeros(self.config.proprio_dim))
 
     def is_warm_for(self, instruction: str) -> bool:
         """Whether the first prediction for an instruction takes no longer than later ones.
@@ -289,8 +296,12 @@ class VlaAdapterPolicy:
         instruction: str,
         proprio: np.ndarray,
         committed: np.ndarray | None = None,
+        *,
+        fit: bool = True,
     ) -> Observation:
         """Check one observation and turn it into the engine's arguments, on the CPU.
+
+        Without `fit` images of one size keep it: the engine is to resize them, see `Preprocessor.fit`.
 
         Raises:
             ObservationError: image count, shape or type; proprioception width or a value that is not
@@ -309,11 +320,15 @@ class VlaAdapterPolicy:
         if not np.isfinite(vector).all():
             raise ObservationError(f"proprioception {vector.tolist()} holds a value that is not finite")
         input_ids, _ = self.tokenize([instruction])
-        resized = self.preprocessor.resize_all(images)
+        resize = self.preprocessor.resize_all if fit else self._keep_size
+        resized = resize(images)
         state = self.network_state(vector)
         if self.config.committed_rows and committed is not None:
             state[len(vector) :] = self._told(committed)
         return Observation(torch.from_numpy(resized), input_ids[0], torch.from_numpy(state))
+
+    def _keep_size(self, images: Sequence[np.ndarray]) -> np.ndarray:
+        return self.preprocessor.turn_and_encode(np.stack(images))
 
     def network_state(self, proprio: np.ndarray) -> np.ndarray:
         """Proprioception in the robot's units (..., S) to the network's input, float32 (..., state_width).

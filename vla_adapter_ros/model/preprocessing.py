@@ -56,19 +56,38 @@ class Preprocessor:
             raise ObservationError(
                 f"image of type {images.dtype} and shape {images.shape}: needed is uint8 (..., H, W, 3)"
             )
-        flat = images.reshape(-1, *images.shape[-3:])
-        if self.config.rotate_180:
-            flat = np.stack([cv2.rotate(np.ascontiguousarray(image), cv2.ROTATE_180) for image in flat])
-        size = self.config.size
+        size, flat = self.config.size, self.turn_and_encode(images.reshape(-1, *images.shape[-3:]))
         if flat.shape[1:3] != (size, size):
-            if self.config.jpeg_round_trip:
-                flat = np.stack([jpeg_round_trip(image) for image in flat])
             flat = (
                 area_resize(flat, size) if self.config.resize == Resize.AREA else lanczos_resize(flat, size)
             )
         if self.config.center_crop < 1.0:
             flat = center_crop(flat, self.config.center_crop)
         return flat.reshape(*images.shape[:-3], size, size, 3)
+
+    def turn_and_encode(self, images: np.ndarray) -> np.ndarray:
+        """The steps before `resize`'s own, which only a CPU does: half turn and JPEG; uint8 (B, h, w, 3)."""
+        if self.config.rotate_180:
+            images = np.stack([cv2.rotate(np.ascontiguousarray(image), cv2.ROTATE_180) for image in images])
+        size = self.config.size
+        if self.config.jpeg_round_trip and images.shape[1:3] != (size, size):
+            images = np.stack([jpeg_round_trip(image) for image in images])
+        return images
+
+    def fit(self, images: Tensor) -> Tensor:
+        """The other steps of `resize` on any device, as operators that a graph can hold.
+
+        Args:
+            images: What `turn_and_encode` gives, uint8 (B, h, w, 3).
+
+        Returns:
+            uint8 (B, size, size, 3).
+        """
+        config, size = self.config, self.config.size
+        if images.shape[1:3] != (size, size):
+            resize = resampling.area if config.resize == Resize.AREA else resampling.lanczos
+            images = resize(images, size)
+        return resampling.crop_center(images, config.center_crop) if config.center_crop < 1.0 else images
 
     def resize_all(self, images: Sequence[np.ndarray]) -> np.ndarray:
         """Camera images, uint8 RGB (h, w, 3) each of its own size, to uint8 (images, size, size, 3).

@@ -46,9 +46,7 @@ def lanczos(images: Tensor, size: int) -> Tensor:
 def area(images: Tensor, size: int) -> Tensor:
     """Average over the area of each output pixel, rounded half to even; shapes as in `lanczos`."""
     sums = _resample(images, size, _area_weights)  # exact: whole numbers below 2**24
-    counts = [_area_weights(before, size).sum(axis=1) for before in images.shape[1:3]]
-    pixels = torch.from_numpy(np.outer(*counts)).to(images.device)
-    return sums.div_(pixels[..., None]).round_().to(torch.uint8)
+    return sums.div_(_pixel_counts(*images.shape[1:3], size, images.device)).round_().to(torch.uint8)
 
 
 def crop_center(images: Tensor, share: float) -> Tensor:
@@ -64,8 +62,7 @@ def crop_center(images: Tensor, share: float) -> Tensor:
         uint8 (B, n, n, C).
     """
     b, size, _, channels = images.shape
-    low, high, weight = _crop_places(size, share)
-    weights = torch.from_numpy(weight).to(images.device)
+    low, high, weights = _crop_places(size, share, images.device)
     unit = images.reshape(b, size, size * channels).float().mul_(float(np.float32(1 / 255)))
     for axis, step, factor in ((2, channels, weights.repeat_interleave(channels)), (1, 1, weights[:, None])):
         first, second = (_take(unit, axis, places, step) for places in (low, high))
@@ -130,7 +127,14 @@ def _area_weights(before: int, after: int) -> np.ndarray:
 
 
 @lru_cache(maxsize=32)
-def _crop_places(size: int, share: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _pixel_counts(height: int, width: int, size: int, device: torch.device) -> Tensor:
+    """How many pixels each output of `area` averages, float32 (size, size, 1)."""
+    counts = [_area_weights(before, size).sum(axis=1) for before in (height, width)]
+    return torch.from_numpy(np.outer(*counts)[..., None]).to(device)
+
+
+@lru_cache(maxsize=32)
+def _crop_places(size: int, share: float, device: torch.device) -> tuple[np.ndarray, np.ndarray, Tensor]:
     """Of each output pixel the inputs around it, and how near it is to the second, (size,) each."""
     one = np.float32(1.0)
     side = np.clip(np.sqrt(np.float32(share)), np.float32(0), one)
@@ -140,7 +144,7 @@ def _crop_places(size: int, share: float) -> tuple[np.ndarray, np.ndarray, np.nd
     at = start * np.float32(size - 1) + np.arange(size, dtype=np.float32) * step
     low = np.floor(at).astype(int)
     high = np.minimum(np.ceil(at).astype(int), size - 1)
-    return low, high, (at - low).astype(np.float32)
+    return low, high, torch.from_numpy((at - low).astype(np.float32)).to(device)
 
 
 def _take(values: Tensor, axis: int, places: np.ndarray, step: int) -> Tensor:

@@ -1,6 +1,6 @@
-"""The engine's stages on a GPU that is not there: tensors without memory, which know their device and shape.
+"""The engine's stages on a GPU that is not there: tensors without memory, with a device and a shape.
 
-Every operator that a stage issues is seen. What would need a GPU's numbers on the host, or mixes devices, fails.
+Every operator that a stage issues is seen. What needs the GPU's numbers on the host, or mixes devices, fails.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from torch.utils._pytree import tree_leaves
 
 from vla_adapter_ros.model import InferenceEngine, VlaAdapter, VlaAdapterConfig
 
-HOME = torch.device("cuda", 0)
+HOME = torch.device("cuda", 7)  # of a number that no real one here has: tables are kept by device
 VIEWS = {
-    "alias", "as_strided", "detach", "diagonal", "expand", "permute", "select", "slice", "split", "split_with_sizes",
-    "squeeze", "t", "transpose", "unbind", "unsqueeze", "view", "_unsafe_view", "_reshape_alias", "unfold",
-    "lift_fresh",
+    "alias", "as_strided", "detach", "diagonal", "expand", "permute", "select", "slice", "split",
+    "split_with_sizes", "squeeze", "t", "transpose", "unbind", "unsqueeze", "view", "_unsafe_view",
+    "_reshape_alias", "unfold", "lift_fresh",
 }  # fmt: skip
 NO_KERNEL = {"empty", "empty_like", "new_empty", "empty_strided", "new_empty_strided", "resize_"}
 
@@ -66,7 +66,7 @@ def _are_numbers(args: Any) -> bool:
 
 
 class OneAttention(TorchFunctionMode):
-    """Attention counts as one kernel, which it is on a GPU; torch writes it out for tensors without memory."""
+    """Attention counts as one kernel, as on a GPU; torch writes it out for tensors without memory."""
 
     def __init__(self, issued: Issued) -> None:
         super().__init__()
@@ -95,11 +95,17 @@ class FakeEngine:
             network = VlaAdapter(config).to(dtype).eval()
         self.engine = InferenceEngine(network, graphs=False)
 
-    def operators(self, prompt_tokens: int) -> dict[str, list[str]]:
-        """Run the stages; gives the operators of each that launch kernels."""
+    def operators(self, prompt_tokens: int, camera: tuple[int, int] | None = None) -> dict[str, list[str]]:
+        """Run the stages; gives the operators of each that launch kernels.
+
+        Args:
+            prompt_tokens: Length of the prompt.
+            camera: Height and width of images that the vision stage is to resize; None: they are resized.
+        """
         config, engine = self.config, self.engine
         size = config.preprocessing.size
-        images = torch.zeros(config.num_images, size, size, 3, dtype=torch.uint8, device=HOME)
+        height, width = camera or (size, size)
+        images = torch.zeros(config.num_images, height, width, 3, dtype=torch.uint8, device=HOME)
         proprio = torch.zeros(config.state_width, device=HOME)
         prompt = engine.prompt(torch.zeros(prompt_tokens, dtype=torch.long))
         issued: dict[str, list[str]] = {}
@@ -114,7 +120,7 @@ class FakeEngine:
             assert out.device == HOME
             return out
 
-        patches = run("vision", lambda: engine.vision(images))
+        patches = run("vision", lambda: engine.vision(images, fit=camera is not None))
         run("language", lambda: engine.language(patches, prompt))
         run("head", lambda: engine.head(proprio))
         return issued

@@ -1,4 +1,4 @@
-"""Official checkpoints of other sizes than the published ones, with random weights in which every part shows."""
+"""Official checkpoints of other sizes than the published ones; in their random weights every part shows."""
 
 from __future__ import annotations
 

@@ -27,14 +27,14 @@ BUDGET = {
 def test_no_stage_leaves_the_gpu_or_waits_for_it(name: str, dtype: torch.dtype) -> None:
     with gpu_without_memory():
         engine = FakeEngine(VARIANTS[name], dtype)
-        for prompt in (5, 30):
-            assert all(names for names in engine.operators(prompt).values())
+        for prompt, camera in ((5, None), (30, (48, 64))):
+            assert all(names for names in engine.operators(prompt, camera).values())
 
 
 @pytest.mark.parametrize("head", BUDGET)
 def test_operators_stay_within_their_budget(head: str) -> None:
     with gpu_without_memory():
-        issued = FakeEngine(preset("0.5b", head=head)).operators(56)
+        issued = FakeEngine(preset("0.5b", head=head)).operators(56, (480, 640))
     assert {stage: len(names) for stage, names in issued.items()} == BUDGET[head]
 
 

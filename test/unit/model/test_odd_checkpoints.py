@@ -1,4 +1,4 @@
-"""Checkpoints of sizes that nobody has published: read from their files, the engine against the reference path."""
+"""Checkpoints of unpublished sizes, read from their files: the engine against the reference path."""
 
 from __future__ import annotations
 

@@ -104,7 +104,13 @@ class InferenceEngine:
 
     @torch.inference_mode()
     def predict(
-        self, images: Tensor, input_ids: Tensor, proprio: Tensor, mark: Callable[[str], None] = lambda _: None
+        self,
+        images: Tensor,
+        input_ids: Tensor,
+        proprio: Tensor,
+        mark: Callable[[str], None] = lambda _: None,
+        *,
+        fit: bool = False,
     ) -> Tensor:
         """Predict a chunk.
 
@@ -113,13 +119,15 @@ class InferenceEngine:
             input_ids: Prompt ids without padding, int64 (P,).
             proprio: Normalized proprioception, float32 (S,).
             mark: Called with the name of each stage when it has been issued, for measurements.
+            fit: The images are of another size (h, w) and the stage is to resize them, see
+                `Preprocessor.fit`; it does so where the network is.
 
         Returns:
             Normalized actions, float32 (H, A), on the CPU.
         """
         with on_device(self.network.device):
             prompt = self.prompt(input_ids)
-            patches = self.vision(self.upload(images))
+            patches = self.vision(self.upload(images), fit=fit)
             mark("vision")
             self.language(patches, prompt)
             mark("llm")
@@ -185,13 +193,15 @@ class InferenceEngine:
         self._prompts.move_to_end(key)
         return self._prompts[key]
 
-    def vision(self, images: Tensor) -> Tensor:
-        """Images uint8 (images, size, size, 3) on the device to patch tokens (N, hidden)."""
+    def vision(self, images: Tensor, fit: bool = False) -> Tensor:
+        """Images on the device, see `predict`, to patch tokens (N, hidden)."""
 
         def run(images: Tensor) -> Tensor:
+            images = self._preprocessor.fit(images) if fit else images
             return self._vision(self._preprocessor.pixels(images).to(self.network.dtype))
 
-        return self._run("the vision stage", run, (images,))
+        size = f" of {images.shape[2]}x{images.shape[1]} images" if fit else ""
+        return self._run(f"the vision stage{size}", run, (images,))
 
     def language(self, patches: Tensor, prompt: Prompt) -> Tensor:
         """Patch tokens (N, hidden) to the states that the head reads, (slots, R, hidden)."""
