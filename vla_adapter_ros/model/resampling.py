@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 LANCZOS_RADIUS = 3.0
-BAND = 16
+BAND = 8
 """Output rows or columns of one product on a CPU."""
 
 Weights = Callable[[int, int], np.ndarray]
@@ -40,13 +40,13 @@ def lanczos(images: Tensor, size: int) -> Tensor:
         images: uint8 (B, H, W, C).
         size: Of the result, uint8 (B, size, size, C).
     """
-    return _resample(images, size, lanczos_weights).round_().clamp_(0, 255).to(torch.uint8)
+    return _bytes(_resample(images, size, lanczos_weights).round_().clamp_(0, 255))
 
 
 def area(images: Tensor, size: int) -> Tensor:
     """Average over the area of each output pixel, rounded half to even; shapes as in `lanczos`."""
     sums = _resample(images, size, _area_weights)  # exact: whole numbers below 2**24
-    return sums.div_(_pixel_counts(*images.shape[1:3], size, images.device)).round_().to(torch.uint8)
+    return _bytes(sums.div_(_pixel_counts(*images.shape[1:3], size, images.device)).round_())
 
 
 def crop_center(images: Tensor, share: float) -> Tensor:
@@ -71,20 +71,27 @@ def crop_center(images: Tensor, share: float) -> Tensor:
     return unit.mul_(255.5).clamp_max_(255).to(torch.uint8).view(images.shape)
 
 
+def _bytes(values: Tensor) -> Tensor:
+    return values.to(torch.uint8).contiguous()
+
+
 def _resample(images: Tensor, size: int, weights: Weights) -> Tensor:
     """uint8 (B, H, W, C) to float32 (B, size, size, C): rows first, as TensorFlow does."""
     b, height, width, channels = images.shape
     band = BAND if images.device.type == "cpu" else size  # a GPU is faster with the zeros
-    source = images.reshape(b, height, width * channels).float()
-    tall = source.new_empty(b, size, width * channels)
+    # The images side by side: one product resizes all of them.
+    source = torch.empty(height, b, width * channels, device=images.device)
+    for number, image in enumerate(images):
+        source[:, number] = image.reshape(height, -1)
+    flat = source.view(height, -1)
+    tall = flat.new_empty(size, flat.shape[1])
     for outputs, inputs, matrix in _bands(height, size, 1, weights, band, images.device):
-        for image, result in zip(source, tall, strict=True):
-            torch.mm(matrix, image[inputs], out=result[outputs])
-    rows = tall.view(b * size, width * channels)
-    small = source.new_empty(b * size, size * channels)
+        torch.mm(matrix, flat[inputs], out=tall[outputs])
+    rows = tall.view(size * b, width * channels)
+    small = flat.new_empty(size * b, size * channels)
     for outputs, inputs, matrix in _bands(width, size, channels, weights, band, images.device):
         torch.mm(rows[:, inputs], matrix.T, out=small[:, outputs])
-    return small.view(b, size, size, channels)
+    return small.view(size, b, size, channels).transpose(0, 1)
 
 
 @lru_cache(maxsize=32)

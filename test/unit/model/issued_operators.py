@@ -1,35 +1,28 @@
-"""The engine's stages on a GPU that is not there: tensors without memory, with a device and a shape.
+"""The engine's stages on a device without memory, in place of a GPU: tensors have shapes, but no numbers.
 
-Every operator that a stage issues is seen. What needs the GPU's numbers on the host, or mixes devices, fails.
+Every operator that a stage issues is seen. What needs numbers on the host, or mixes devices, fails.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable
 from typing import Any
 
-import pytest
 import torch
 from torch import Tensor
-from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from vla_adapter_ros.model import InferenceEngine, VlaAdapter, VlaAdapterConfig
 
-HOME = torch.device("cuda", 7)  # of a number that no real one here has: tables are kept by device
-VIEWS = {
-    "alias", "as_strided", "detach", "diagonal", "expand", "permute", "select", "slice", "split",
-    "split_with_sizes", "squeeze", "t", "transpose", "unbind", "unsqueeze", "view", "_unsafe_view",
-    "_reshape_alias", "unfold", "lift_fresh",
-}  # fmt: skip
+HOME = torch.device("meta")
 NO_KERNEL = {"empty", "empty_like", "new_empty", "empty_strided", "new_empty_strided", "resize_"}
+UPLOADS = (torch.tensor, torch.as_tensor, torch.from_numpy)
 
 
 class HostSynchronization(Exception):
-    """A stage waits for the GPU, which no recorded graph can."""
+    """A stage waits for the GPU, or copies from the host, which no recorded graph can."""
 
 
 class Issued(TorchDispatchMode):
@@ -45,34 +38,37 @@ class Issued(TorchDispatchMode):
 
     def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         name = function._schema.name.split("::")[1]
-        tags = function.tags
-        if torch.Tag.data_dependent_output in tags or torch.Tag.dynamic_output_shape in tags:
+        if {torch.Tag.data_dependent_output, torch.Tag.dynamic_output_shape} & set(function.tags):
             raise HostSynchronization(f"{function}: its result decides on the host")
         out = function(*args, **(kwargs or {}))
-        given, made = (
-            {t.device.type for t in tree_leaves(v) if isinstance(t, Tensor)} for v in ((args, kwargs), out)
-        )
-        if given | made >= {"cpu", "cuda"} and not _are_numbers(args):
-            raise HostSynchronization(f"{function}: from {sorted(given)} to {sorted(made)}")
-        if "cuda" in made and name not in VIEWS | NO_KERNEL:
+        tensors = [value for value in tree_leaves((args, kwargs, out)) if isinstance(value, Tensor)]
+        # Single numbers of the host are arguments of a kernel.
+        if any(tensor.device != HOME and tensor.ndim for tensor in tensors):
+            raise HostSynchronization(f"{function}: tensors on {[str(tensor.device) for tensor in tensors]}")
+        if name not in NO_KERNEL and (function._schema.is_mutable or _is_new(out, (args, kwargs))):
             self.names.append(name)
         return out
 
 
-def _are_numbers(args: Any) -> bool:
-    """Whether what comes from the host are single numbers, which are arguments of a kernel."""
-    host = [t for t in tree_leaves(args) if isinstance(t, Tensor) and t.device.type == "cpu"]
-    return bool(host) and all(t.ndim == 0 for t in host)
+def _is_new(out: Any, given: Any) -> bool:
+    """Whether the result is no view of an argument."""
+    places, known = (
+        {v.untyped_storage()._cdata for v in tree_leaves(values) if isinstance(v, Tensor)}
+        for values in (out, given)
+    )
+    return bool(places - known)
 
 
-class OneAttention(TorchFunctionMode):
-    """Attention counts as one kernel, as on a GPU; torch writes it out for tensors without memory."""
+class Called(TorchFunctionMode):
+    """Attention counts as one kernel, as on a GPU; torch writes it out elsewhere. No uploads."""
 
     def __init__(self, issued: Issued) -> None:
         super().__init__()
         self._issued = issued
 
     def __torch_function__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if function in UPLOADS and not isinstance(args[0], Tensor):
+            raise HostSynchronization(f"{function.__name__}: a copy from the host")
         if function is torch.nn.functional.scaled_dot_product_attention:
             q, _, v = args[:3]
             self._issued.names.append("scaled_dot_product_attention")
@@ -81,8 +77,8 @@ class OneAttention(TorchFunctionMode):
         return function(*args, **(kwargs or {}))
 
 
-class FakeEngine:
-    """An engine whose network lies on a GPU without memory.
+class EngineWithoutMemory:
+    """An engine whose network lies on that device.
 
     Args:
         config: Of any size.
@@ -91,9 +87,9 @@ class FakeEngine:
 
     def __init__(self, config: VlaAdapterConfig, dtype: torch.dtype = torch.bfloat16) -> None:
         self.config = config
-        with torch.device(HOME):
+        with HOME:
             network = VlaAdapter(config).to(dtype).eval()
-        self.engine = InferenceEngine(network, graphs=False)
+        self.engine = InferenceEngine(network)
 
     def operators(self, prompt_tokens: int, camera: tuple[int, int] | None = None) -> dict[str, list[str]]:
         """Run the stages; gives the operators of each that launch kernels.
@@ -114,7 +110,7 @@ class FakeEngine:
             with torch.inference_mode():
                 work()  # what is done once, such as tables
                 seen = Issued()
-                with OneAttention(seen), seen:
+                with Called(seen), seen:
                     out = work()
             issued[stage] = seen.names
             assert out.device == HOME
@@ -124,11 +120,3 @@ class FakeEngine:
         run("language", lambda: engine.language(patches, prompt))
         run("head", lambda: engine.head(proprio))
         return issued
-
-
-@contextmanager
-def gpu_without_memory() -> Iterator[None]:
-    """Inside, tensors on a GPU can be made, without numbers."""
-    with pytest.MonkeyPatch.context() as patch, FakeTensorMode(allow_non_fake_inputs=True):
-        patch.setattr(torch.cuda, "device", lambda device: nullcontext())
-        yield

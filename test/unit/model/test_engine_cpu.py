@@ -104,7 +104,7 @@ def test_eight_bits_are_within_one_percent(gelu: bool) -> None:
     x = torch.randn(40, 96) * torch.logspace(-2, 3, 40)[:, None]
     expected = layer(x)
     expected = F.gelu(expected) if gelu else expected
-    made = linear.Linears(LinearKind.INT8)([layer], 40, gelu)
+    made = linear.Linears(LinearKind.INT8, torch.device("cpu"))([layer], 40, gelu)
     off = (made(x) - expected).norm(dim=1) / expected.norm(dim=1).clamp_min(1e-3)
     assert off.max() < 0.02
     torch.testing.assert_close(made.add(x, expected), made(x) + expected)

@@ -75,12 +75,14 @@ class InferenceEngine:
         self._preprocessor = Preprocessor(network.config.preprocessing, network.device)
         # Not in inference mode: the fused weights must stay trainable.
         with torch.inference_mode(False), torch.no_grad():
-            self._linears = linears = Linears(linear, may_measure=not compile_stages)
+            self._linears = linears = Linears(linear, network.device, may_measure=not compile_stages)
             self._vision = VisionStage(network, linears)
             self._head = HeadStage(network)
             self._language = LanguageStage(network, self._head.slots, linears)
             self._states = self._head.new_states()
         self._compiled = compile_stages
+        exact = network.device.type == "cpu" and network.dtype == torch.float32
+        self._rows = ROWS if self._prepares or not exact else 1  # such products take any number of rows
         self._functions: dict[str, Callable[..., Tensor]] = {}
         self._of_lengths: OrderedDict[int, Callable[..., Tensor]] = OrderedDict()  # language stages
         self._prompts: OrderedDict[tuple[int, ...], Prompt] = OrderedDict()
@@ -165,7 +167,7 @@ class InferenceEngine:
         return self.graphs or self._compiled
 
     def _lay_out(self, prompt_tokens: int) -> Layout:
-        rows = LONG_ROWS if self._prepares and prompt_tokens > EXPECTED_TOKENS else ROWS
+        rows = LONG_ROWS if self._prepares and prompt_tokens > EXPECTED_TOKENS else self._rows
         return lay_out(self.network.config, prompt_tokens, self._head.selection, rows)
 
     def _predict_blank(self, input_ids: Tensor) -> None:

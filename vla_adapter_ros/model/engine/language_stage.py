@@ -17,7 +17,8 @@ from vla_adapter_ros.model.engine.linear import Linears
 from vla_adapter_ros.model.network import VlaAdapter
 
 ROWS = 32
-"""Sequences are padded to a multiple of this, which also lets prompts of similar length share a graph."""
+"""Sequences are padded to a multiple of this, which matrix units like (those of a CPU in bf16); prompts of
+similar length then share a graph."""
 LONG_ROWS = 128
 """The multiple for prompts of more than `EXPECTED_TOKENS` where each length is recorded or compiled."""
 EXPECTED_TOKENS = 96
@@ -116,11 +117,12 @@ class LanguageStage:
         self.layers = [_Layer(layer, rows, linears) for layer in list(model.layers)[: self.last]]
 
     def rotary(self, length: int) -> tuple[Tensor, Tensor]:
-        """Cosine and sine of positions 0..length-1, each (length, 1, head width), in the weights' type."""
+        """Cosine, and sine with the sign of `_rotate`, each (length, 1, head width), in the weights' type."""
         weight = self.norm_weight
         positions = torch.arange(length, device=weight.device)[None]
         cos, sin = self.rotary_embedding(weight.new_empty(1), positions)
-        return cos[0, :, None], sin[0, :, None]
+        first, second = sin[0, :, None].chunk(2, dim=-1)
+        return cos[0, :, None], torch.cat([-first, second], dim=-1)
 
     def __call__(
         self, patches: Tensor, prompt: Prompt, rotary: tuple[Tensor, Tensor], states: Tensor
@@ -194,7 +196,7 @@ def _rotate(x: Tensor, rotary: tuple[Tensor, Tensor]) -> Tensor:
     """Rotary position embedding, halves paired, on (T, heads, d)."""
     cos, sin = rotary
     first, second = x.chunk(2, dim=-1)
-    return (x * cos).addcmul_(torch.cat([-second, first], dim=-1), sin)
+    return (x * cos).addcmul_(torch.cat([second, first], dim=-1), sin)
 
 
 class _Layer:

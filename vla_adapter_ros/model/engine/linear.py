@@ -81,11 +81,12 @@ class Linears:
         kind: `plain` computes with the network's own weights. The others replace them: the network keeps
             their shapes, but no numbers, so that no copy fills the memory. `packed` does so only where that
             was measured to be faster, once for each shape.
+        device: The network's.
         may_measure: Whether stages may measure which of their ways is the fastest here.
     """
 
-    def __init__(self, kind: LinearKind, may_measure: bool = True) -> None:
-        self.kind, self.may_measure = kind, may_measure
+    def __init__(self, kind: LinearKind, device: torch.device, may_measure: bool = True) -> None:
+        self.kind, self.device, self.may_measure = kind, device, may_measure
         self._packs: dict[tuple[object, ...], bool] = {}
 
     def __call__(self, layers: Sequence[nn.Linear], rows: int, gelu: bool = False) -> Linear:
@@ -99,7 +100,7 @@ class Linears:
         Raises:
             ModelConfigError: another engine has replaced the weights.
         """
-        if any(layer.weight.is_meta for layer in layers):
+        if any(layer.weight.device != self.device for layer in layers):
             raise ModelConfigError(
                 "another engine has replaced the weights by its own (packed, int8): load the checkpoint anew"
             )

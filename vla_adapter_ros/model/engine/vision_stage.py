@@ -61,7 +61,7 @@ class VitStage:
             names = [name for name in ("cls_token", "reg_token") if hasattr(vit, name)]
             self.prefix = torch.cat([getattr(vit, name) for name in names], dim=1) if names else None
         tokens = vit.prefix_tokens + vit.pos_embed.shape[1]
-        self.padding = 0 if vit.pos_embed.is_cuda else pad_rows(tokens, ROWS) - tokens
+        self.padding = 0 if vit.pos_embed.device.type != "cpu" else pad_rows(tokens, ROWS) - tokens
         self.mask = None
         if self.padding:
             self.mask = torch.zeros(1, 1, 1, tokens + self.padding, dtype=vit.pos_embed.dtype)
