@@ -51,11 +51,7 @@ class Preprocessor:
             ObservationError: another type or shape.
             ImageError: the JPEG step is configured and its package is missing.
         """
-        images = np.asarray(images)
-        if images.dtype != np.uint8 or images.ndim < 3 or images.shape[-1] != 3 or 0 in images.shape:
-            raise ObservationError(
-                f"image of type {images.dtype} and shape {images.shape}: needed is uint8 (..., H, W, 3)"
-            )
+        images = _checked(images)
         size, flat = self.config.size, self.turn_and_encode(images.reshape(-1, *images.shape[-3:]))
         if flat.shape[1:3] != (size, size):
             flat = (
@@ -66,7 +62,12 @@ class Preprocessor:
         return flat.reshape(*images.shape[:-3], size, size, 3)
 
     def turn_and_encode(self, images: np.ndarray) -> np.ndarray:
-        """The steps before `resize`'s own, which only a CPU does: half turn and JPEG; uint8 (B, h, w, 3)."""
+        """The first steps of `resize`, which only a CPU does: half turn and JPEG; uint8 (B, h, w, 3).
+
+        Raises:
+            As `resize`.
+        """
+        images = _checked(images)
         if self.config.rotate_180:
             images = np.stack([cv2.rotate(np.ascontiguousarray(image), cv2.ROTATE_180) for image in images])
         size = self.config.size
@@ -115,6 +116,15 @@ class Preprocessor:
         unit = unit.movedim(-1, -3)
         repeated = torch.cat([unit] * len(self.config.means), dim=-3)
         return (repeated - self._mean.to(unit.device)) / self._std.to(unit.device)
+
+
+def _checked(images: np.ndarray) -> np.ndarray:
+    images = np.asarray(images)
+    if images.dtype != np.uint8 or images.ndim < 3 or images.shape[-1] != 3 or 0 in images.shape:
+        raise ObservationError(
+            f"image of type {images.dtype} and shape {images.shape}: needed is uint8 (..., H, W, 3)"
+        )
+    return images
 
 
 def area_resize(images: np.ndarray, size: int) -> np.ndarray:
