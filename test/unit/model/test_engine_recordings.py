@@ -80,3 +80,25 @@ def test_nothing_is_padded_further_than_needed_where_nothing_is_recorded() -> No
     for count in (1, 20, 97, 130, 400):
         places = engine._lay_out(count)
         assert 0 <= places.padded - places.length < ROWS and engine.is_ready(count)
+
+
+def test_more_than_eight_lengths_are_compiled(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Beyond eight shapes torch.compile goes on without compiling, unless it is told otherwise."""
+    compiled: list[int] = []
+
+    def count(graph: torch.fx.GraphModule, example: list[torch.Tensor]) -> object:
+        compiled.append(len(graph.graph.nodes))
+        return graph.forward
+
+    original = torch.compile
+    monkeypatch.setattr(
+        torch, "compile", lambda function, **options: original(function, backend=count, **options)
+    )
+    network = build(small_config(QWEN2.__class__(**{**vars(QWEN2), "max_positions": 2048})))
+    engine = engine_module.InferenceEngine(network, compile_stages=True)
+    prompts = [5, 40, 70, *(130 + LONG_ROWS * number for number in range(7))]
+    for prompt in prompts:
+        inputs = observation(network.config, prompt)
+        torch.testing.assert_close(engine.predict(*inputs), plain(network, *inputs), rtol=0, atol=5e-5)
+    assert len({engine._lay_out(prompt).padded for prompt in prompts}) == len(prompts) > 8
+    assert len(compiled) == 2 + len(prompts)

@@ -100,7 +100,7 @@ class Linears:
         Raises:
             ModelConfigError: another engine has replaced the weights.
         """
-        if any(layer.weight.device != self.device for layer in layers):
+        if self.device.type != "meta" and any(layer.weight.is_meta for layer in layers):
             raise ModelConfigError(
                 "another engine has replaced the weights by its own (packed, int8): load the checkpoint anew"
             )
