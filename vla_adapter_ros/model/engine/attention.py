@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import lru_cache, partial
-from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -15,7 +15,8 @@ from vla_adapter_ros.model.engine.choosing import fastest
 Kernel = Callable[[Tensor, Tensor, Tensor, Tensor | None, bool], Tensor]
 
 
-class Attention(NamedTuple):
+@dataclass(frozen=True)
+class Attention:
     """A way to attend, and whether tokens see those before them only."""
 
     kernel: Kernel

@@ -265,7 +265,7 @@ class InferenceEngine:
         """The function as it is, compiled or recorded; `reads`: see `Recorder.record`."""
         with self._exactly(), compiling() if self._compiled else nullcontext():
             if self._compiled:
-                function = torch.compile(function, dynamic=False, fullgraph=True)
+                function = torch.compile(function, dynamic=False)
             if self._recorder is not None:
                 function = self._recorder.record(name, function, arguments, reads)
         return function
