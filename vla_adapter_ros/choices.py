@@ -101,17 +101,31 @@ class HeadKind(Choice):
 
 
 class WeightType(Choice):
-    """Types of a policy's weights; `auto`: the fastest sound one of the device."""
+    """Types of a policy's weights; `auto`: the fastest sound one of the device.
+
+    Not fp16: states of language models exceed its largest number, 65504, and nothing would tell.
+    """
 
     AUTO = "auto"
     FP32 = "fp32"
     BF16 = "bf16"
-    FP16 = "fp16"
 
     @classmethod
     def fixed(cls) -> list[str]:
         """The words of single types."""
         return [kind.value for kind in cls if kind is not cls.AUTO]
+
+
+class LinearKind(Choice):
+    """How a CPU computes the linear layers of vision towers and language model.
+
+    `plain`: with the weights as they are; `packed`: with weights laid out for the processor, where that was
+    measured to be faster; `int8`: in 8-bit whole numbers, faster and less exact.
+    """
+
+    PLAIN = "plain"
+    PACKED = "packed"
+    INT8 = "int8"
 
 
 class PlatformName(Choice):

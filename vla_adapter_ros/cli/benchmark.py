@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from vla_adapter_ros.choices import HeadKind, Preset, WeightType
+from vla_adapter_ros.choices import HeadKind, LinearKind, Preset, WeightType
 from vla_adapter_ros.cli.arguments import (
     COUNT,
     DEVICE_HELP,
@@ -40,6 +40,10 @@ def add_benchmark_command(commands: Any) -> None:
     inference.add_argument("--repeats", type=COUNT, default=10, help="timed predictions of each path")
     inference.add_argument("--threads", type=COUNT, default=2, help="CPU threads")
     inference.add_argument("--compile", action="store_true", help="give the engine torch.compile")
+    inference.add_argument(
+        "--linear", default=LinearKind.PACKED, choices=LinearKind.words(),
+        help="how the engine computes linear layers on a CPU",
+    )  # fmt: skip
     inference.add_argument("--json", type=output_file, help="write the result here")
     inference.set_defaults(run=_inference)
 
@@ -251,6 +255,7 @@ def _inference(options: argparse.Namespace) -> int:
         repeats=options.repeats,
         threads=options.threads,
         compile_stages=options.compile,
+        linear=options.linear,
     )
     print(format_result(result))
     _write(options.json, result)

@@ -149,7 +149,8 @@ _BACKBONES: dict[str, tuple[LlmConfig, PromptKind]] = {
 def _published(name: str, sizes: dict[str, Any], vocab: int | None, head: HeadKind) -> VlaAdapterConfig:
     """The policy is as deep as the language model, as in the paper; the published code has 24 blocks.
 
-    Its rotary tables are fp32: it is trained on float32 weights and may run on bf16 ones.
+    Its rotary tables are fp32: it is trained on float32 weights and may run on bf16 ones. Its images take no
+    round trip through JPEG, which is there for models whose training images were stored so.
     """
     llm, prompt = _BACKBONES[name]
     return VlaAdapterConfig(
@@ -165,7 +166,7 @@ def _published(name: str, sizes: dict[str, Any], vocab: int | None, head: HeadKi
             kind=head, blocks=llm.layers, film_weights=head == HeadKind.PRO and name == Preset.PUBLISHED_05B,
             train_noise_std=0.02, rope_tables=RopeTables.FP32,
         ),
-        preprocessing=OFFICIAL_PREPROCESSING,
+        preprocessing=dataclasses.replace(OFFICIAL_PREPROCESSING, jpeg_round_trip=False),
         vits=(DINOV2_LARGE, SIGLIP_SO400M),
     )  # fmt: skip
 

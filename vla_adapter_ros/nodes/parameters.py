@@ -14,6 +14,7 @@ from vla_adapter_ros.choices import (
     FULL_PACE_ROWS,
     SLOWEST,
     Choice,
+    LinearKind,
     OnFail,
     RendererName,
     Table,
@@ -110,6 +111,14 @@ class PolicyParameters(CapsuleParameters):
         WeightType.AUTO,
         description=(
             "Type of the weights; auto: bf16 on a GPU, and for large models on CPUs that have it, else fp32."
+        ),
+    )
+    linear: LinearKind = Field(
+        LinearKind.PACKED,
+        description=(
+            "How a CPU computes linear layers of large models. plain: with the weights as they are; packed: "
+            "laid out for the processor, where that is measured to be faster; int8: in 8-bit numbers, faster "
+            "and less exact."
         ),
     )
     compile: Flag = Field(

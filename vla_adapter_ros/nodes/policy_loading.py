@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from vla_adapter_ros.choices import LinearKind
 from vla_adapter_ros.contract import Contract, checkpoints_folder, require_same
 from vla_adapter_ros.contract.shipped import SHIPPED_CHECKPOINT
 from vla_adapter_ros.control.lateness import lateness
@@ -127,6 +128,7 @@ def replay_facts(policy: VlaAdapterPolicy) -> dict[str, object]:
         "threads": torch.get_num_threads(),
         "device": describe_device(policy.network.device),
         "dtype": str(policy.network.dtype).removeprefix("torch."),
+        "kernels": policy.engine.describe(),
     }
 
 
@@ -147,6 +149,8 @@ def open_policy(parameters: PolicyParameters) -> tuple[VlaAdapterPolicy, Contrac
     policy = VlaAdapterPolicy.from_pretrained(path, device=device, dtype=torch_type(parameters.dtype))
     if parameters.compile:
         policy.compile()
+    elif policy.network.dtype == torch.bfloat16 or parameters.linear == LinearKind.INT8:
+        policy.use_linear(parameters.linear)
     if policy.contract is None:
         raise CheckpointError(f"{path} has no contract.yaml: it does not say which robot it is for")
     return policy, policy.contract
