@@ -26,6 +26,7 @@ ALLOWED = {  # room -> our rooms that it may import
     "model": {"contract", "dataset"},
     "training": {"contract", "dataset", "model", "scene_check", "simulation"},
     "evaluation": {"contract", "control", "dataset", "model", "simulation", "training", "trials"},
+    "harnesses": {"contract", "evaluation", "model"},
     "nodes": {
         "capsule",
         "commissioning",
@@ -75,6 +76,7 @@ FORBIDDEN = {  # room -> outside packages that it must not import
     "model": {"rclpy"},
     "training": {"rclpy"},
     "evaluation": {"rclpy"},
+    "harnesses": {"rclpy", "torch"},
     "nodes": set(),
     "benchmarks": set(),
     "cli": {"torch"},
