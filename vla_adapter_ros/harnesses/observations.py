@@ -1,4 +1,4 @@
-"""What a harness of others sends, as a policy needs it; and what a policy returns, as the harness needs it."""
+"""What a harness sends, as a policy needs it; and what a policy returns, as the harness needs it."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def for_harness(policy: VlaAdapterPolicy) -> VlaAdapterPolicy:
 
 
 def rows_to_execute(policy: VlaAdapterPolicy) -> int:
-    """Rows of each chunk that are executed: all of an official checkpoint, as in its evaluation, else half."""
+    """Rows executed of each chunk: all of an official checkpoint, as in its evaluation, else 4."""
     chunk = policy.config.chunk
     return chunk if platform_of(policy) is not None else min(EXECUTION_HORIZON, chunk)
 

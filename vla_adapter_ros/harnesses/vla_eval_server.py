@@ -41,8 +41,8 @@ class VlaAdapterModelServer(PredictModelServer):  # type: ignore[misc]
         checkpoint: Directory, hub id or shipped name.
         platform: Of an official checkpoint; empty: it is one of ours.
         device: See `resolve_device`.
-        cameras: The benchmark's names of the images, in the order that the checkpoint was trained with; empty:
-            see `images_in_order`.
+        cameras: The benchmark's names of the images, in the order of training; empty: see
+            `images_in_order`.
         rows: Rows that are executed of each chunk; 0: see `rows_to_execute`.
         settings: Further ones of vla-eval's `PredictModelServer`.
 
