@@ -16,6 +16,8 @@ SLOWEST, FASTEST = 0.1, 1.0
 """At which fractions of its own speed a policy's motion may be carried out."""
 FULL_PACE_ROWS = 2.5
 """So many rows may pass between an image and its chunk before rows are carried out slower."""
+EXECUTION_HORIZON = 4
+"""Rows of a chunk that are executed before the next one takes over, unless somebody asks for another number."""
 LARGEST_STEP = 0.02
 """Of a joint whose delay is measured [rad]."""
 

@@ -7,9 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from vla_adapter_ros.choices import PlatformName
+from vla_adapter_ros.choices import EXECUTION_HORIZON, PlatformName
 from vla_adapter_ros.errors import ObservationError
-from vla_adapter_ros.evaluation.policy_loop import EXECUTION_HORIZON
 from vla_adapter_ros.model import VlaAdapterPolicy
 from vla_adapter_ros.model.official import OFFICIAL_NAME
 from vla_adapter_ros.model.overrides import override
