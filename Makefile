@@ -13,6 +13,8 @@
 # make vla-eval, make lerobot-policy   the real vla-eval, and the real LeRobot's evaluation commands, drive the shipped
 #                 checkpoint (environments of their own)
 # make libero     an environment that simulates LIBERO, for evaluate closed-loop --suite libero_spatial and others
+# make metaworld  Meta-World's simulator (MT50), which demonstrations are collected from and policies evaluated in, in an
+#                 environment of its own
 # make docs       the pages of docs/ as a site, in site/ (environment of its own; warnings are errors)
 # make reference  the generated parts of docs/ written anew from the code
 
@@ -32,7 +34,7 @@ endif
 
 RUN := env AMENT_PREFIX_PATH=$(V)$(if $(AMENT_PREFIX_PATH),:$(AMENT_PREFIX_PATH)) PATH=$(V)/bin:$(PATH)
 
-.PHONY: setup demo console test test-all test-browser record-demo train-demo pretrain judge judge-0.4 judge-0.6 judge-depth judge-checkers vla-eval lerobot-policy libero docs reference lint types clean
+.PHONY: setup demo console test test-all test-browser record-demo train-demo pretrain judge judge-0.4 judge-0.6 judge-depth judge-checkers vla-eval lerobot-policy metaworld libero docs reference lint types clean
 
 setup: $(V)/.installed
 
@@ -191,6 +193,14 @@ lerobot-policy: .venv-judge-0.6/.policy
 	touch $@
 
 libero: .venv-libero/.packages
+
+# Meta-World asks for another MuJoCo and NumPy: it runs as a process of its own, see simulation/worlds/.
+metaworld: .venv-metaworld/.packages
+.venv-metaworld/.packages: requirements/metaworld.txt
+	$(PYTHON) -m venv .venv-metaworld
+	touch .venv-metaworld/COLCON_IGNORE
+	.venv-metaworld/bin/pip install -q -r requirements/metaworld.txt
+	touch $@
 
 # A page of the site loads nothing from another host.
 .venv-docs/.packages: requirements/docs.txt

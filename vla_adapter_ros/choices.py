@@ -17,7 +17,7 @@ SLOWEST, FASTEST = 0.1, 1.0
 FULL_PACE_ROWS = 2.5
 """So many rows may pass between an image and its chunk before rows are carried out slower."""
 EXECUTION_HORIZON = 4
-"""Rows of a chunk that are executed before the next one takes over, unless somebody asks for another number."""
+"""Rows of a chunk that are executed before the next one takes over, unless somebody says otherwise."""
 LARGEST_STEP = 0.02
 """Of a joint whose delay is measured [rad]."""
 

@@ -2,7 +2,7 @@
 
 GROUPS = {
     "try": ("demo",),
-    "data": ("record", "collect-demos", "dataset"),
+    "data": ("record", "collect-demos", "collect-metaworld", "dataset"),
     "train": ("finetune", "evaluate", "serve", "checkpoint", "trials"),
     "robot": ("doctor", "contract", "measure", "bringup"),
     "operate": (
@@ -30,6 +30,7 @@ EXAMPLES = {
         "record --attach",
     ],
     ("collect-demos",): ["collect-demos --episodes 300 --dataset out/demonstrations"],
+    ("collect-metaworld",): ["collect-metaworld --per-task 30 --dataset out/metaworld --jobs 2"],
     ("doctor",): ["doctor", "doctor --contract my_arm.yaml --checkpoint out/checkpoint --live"],
     ("contract", "new"): [
         "contract new my_arm.yaml",

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from vla_adapter_ros import __version__
-from vla_adapter_ros.choices import SuiteName, Table
+from vla_adapter_ros.choices import Table
 from vla_adapter_ros.cli.arguments import (
     CONTRACT_HELP,
     COUNT,
@@ -25,6 +25,7 @@ from vla_adapter_ros.cli.benchmark import add_benchmark_command
 from vla_adapter_ros.cli.bringup import add_bringup
 from vla_adapter_ros.cli.capsule import add_capsule_command
 from vla_adapter_ros.cli.checkpoint_command import add_checkpoint, locate_checkpoint
+from vla_adapter_ros.cli.collect_command import add_collect_commands
 from vla_adapter_ros.cli.console import add_console_command
 from vla_adapter_ros.cli.contract import add_contract_command
 from vla_adapter_ros.cli.dataset import add_dataset_command
@@ -115,7 +116,7 @@ def _parser() -> CommandParser:
     add_contract_command(commands)
     add_measure(commands)
     add_bringup(commands)
-    _add_collect_demos(commands)
+    add_collect_commands(commands)
     _add_pretrain_grounding(commands)
     add_status_commands(commands)
     add_operation_commands(commands)
@@ -161,24 +162,6 @@ def _add_demo(commands: Any) -> None:
     demo.set_defaults(run=_demo, simulate=True)
 
 
-def _add_collect_demos(commands: Any) -> None:
-    collect = commands.add_parser(
-        "collect-demos", help="let the scripted expert move the simulated arm, and record it"
-    )
-    add_parameter(collect, CommonParameters, "contract")
-    add_parameter(collect, SimulatorParameters, "renderer")
-    collect.add_argument("--suite", default=SuiteName.PICK, choices=SuiteName.words(), help="whose tasks")
-    collect.add_argument("--episodes", type=COUNT, default=300, help="number of demonstrations to record")
-    collect.add_argument(
-        "--dataset", type=output_folder, default=Path("out/demonstrations"),
-        help="folder of the LeRobot data set; made if missing, else continued",
-    )  # fmt: skip
-    collect.add_argument(
-        "--seed", type=SEED, help="number of the first scene; default: 10000, or the first one that is new"
-    )
-    collect.set_defaults(run=_collect_demos, simulate=True)
-
-
 def _add_pretrain_grounding(commands: Any) -> None:
     ground = commands.add_parser("pretrain-grounding", help="make the grounded tiny backbone from nothing")
     ground.add_argument(
@@ -210,26 +193,6 @@ def _demo(options: argparse.Namespace) -> int:
         options.json.parent.mkdir(parents=True, exist_ok=True)
         options.json.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
     return 0 if result["successes"] >= 0.9 * result["episodes"] else 1
-
-
-def _collect_demos(options: argparse.Namespace) -> int:
-    from vla_adapter_ros.cli.collect_demos import collect_demonstrations, first_scene
-
-    print(f"scenes from {first_scene(options.dataset, options.seed)} on", flush=True)
-    result = collect_demonstrations(
-        options.dataset,
-        options.episodes,
-        suite=options.suite,
-        contract=options.contract,
-        seed=options.seed,
-        renderer=options.renderer,
-        logs=options.dataset.parent / "record_logs",
-    )
-    print(
-        f"{result.episodes} demonstrations saved to {options.dataset} in {result.seconds:.0f} s, "
-        f"{result.discarded} discarded"
-    )
-    return 0
 
 
 def _ground(options: argparse.Namespace) -> int:

@@ -1,11 +1,13 @@
 """LIBERO as a world that is served: runs in an environment of its own (`make libero`).
 
-An episode is that of the published evaluation: the environment is made once per task and seeded with 0, each
-episode resets it, restores a stored state and lets ten steps pass without motion. The places of fixtures are drawn
-in the reset and are no part of the stored states, so episode n of a task begins after n + 1 resets.
+An episode is that of the published evaluation: the environment is made once per task and seeded with 0,
+each episode resets it, restores a stored state and lets ten steps pass without motion. The places of
+fixtures are drawn in the reset and are no part of the stored states, so episode n of a task begins after
+n + 1 resets.
 
-robosuite observes in the first physics step of each control step, where positions are those from before it: what is
-seen after an action is what was there before. Pictures here are the same, but drawn when they are asked for.
+robosuite observes in the first physics step of each control step, where positions are those from before it:
+what is seen after an action is what was there before. Pictures here are the same, but drawn when they are
+asked for.
 """
 
 from __future__ import annotations
@@ -126,7 +128,7 @@ class Libero:
         self._env = self._make(bddl_file_name=str(bddl), camera_heights=PICTURE, camera_widths=PICTURE)
         self._env.seed(_ENVIRONMENT_SEED)
         self._resets, self._task = 0, task
-        # LIBERO takes the words from a file's name; LIBERO-Pro keeps the names, and has other words in the files.
+        # LIBERO takes the words from a file's name; LIBERO-Pro has other words in files of the same names.
         perturbed = entry.problem_folder in PERTURBED
         self._instruction = self._env.language_instruction if perturbed else entry.language
         if not isinstance(self._instruction, str):

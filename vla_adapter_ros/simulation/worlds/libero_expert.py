@@ -1,7 +1,7 @@
 """A script that does LIBERO's tasks of picking and placing, in the benchmark's own seven-wide actions.
 
-It runs beside the simulator and looks at its state: where things are, how wide they are, and which of them the
-task's goal names. It knows goals of the kinds (On THING PLACE) and (In THING PLACE), one after the other.
+It runs beside the simulator and looks at its state: where things are, how wide they are, and which of them
+the task's goal names. It knows goals of the kinds (On THING PLACE) and (In THING PLACE), one after the other.
 """
 
 from __future__ import annotations
@@ -88,7 +88,7 @@ class PickAndPlace:
         ]
 
     def _grasp(self, points: np.ndarray, thing: str) -> tuple[float, np.ndarray]:
-        """Yaw of the hand [rad] and where it closes, beside the thing's middle (2,) [m]: on a rim, if wide."""
+        """Yaw of the hand [rad], and where it closes beside the thing's middle (2,) [m]: a rim, if wide."""
         closing = self._closing()
         yaws = np.linspace(-np.pi / 2, np.pi / 2, 37)[:-1]
         widths = np.array([np.ptp(points[:, :2] @ (_about_z(yaw) @ closing)[:2]) for yaw in yaws])
@@ -108,7 +108,7 @@ class PickAndPlace:
         return 0.0, side * (half - 0.006) * along
 
     def _above(self) -> tuple[np.ndarray, float, float]:
-        return self._on_thing() + [0, 0, _ABOVE_M], OPEN, 2 * _NEAR_M
+        return self._on_thing() + np.array([0.0, 0.0, _ABOVE_M]), OPEN, 2 * _NEAR_M
 
     def _down(self) -> tuple[np.ndarray, float, float]:
         target, hand = self._on_thing(), self._hand()
@@ -131,7 +131,7 @@ class PickAndPlace:
         return self._hand(), OPEN, 0.0
 
     def _leave(self) -> tuple[np.ndarray, float, float]:
-        return self._hand() * [1, 1, 0] + [0, 0, self._travel()], OPEN, 2 * _ON_PLACE_M
+        return np.array([*self._hand()[:2], self._travel()]), OPEN, 2 * _ON_PLACE_M
 
     def _on_thing(self) -> np.ndarray:
         return self._place_of(self._goals[0][0]) + self._from_body

@@ -9,7 +9,7 @@ LONGEST = {
     "libero_10": 520,
     "libero_90": 400,
 }
-"""Steps of an episode by suite, without the still ones before it: as in the evaluation of VLA-Adapter's code."""
+"""Steps of an episode by suite, without the still ones before it: as in VLA-Adapter's own evaluation."""
 TASKS = {name: 90 if name == "libero_90" else 10 for name in LONGEST}
 """How many tasks each has."""
 TRIALS = 50

@@ -1,0 +1,155 @@
+"""Collect demonstrations of Meta-World's scripted policies as a LeRobot data set."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+from vla_adapter_ros.cli.progress_bar import progress_bar
+from vla_adapter_ros.contract import Contract, read_contract
+from vla_adapter_ros.dataset.layout import HUMAN
+from vla_adapter_ros.dataset.resume import read_recordings
+from vla_adapter_ros.dataset.writer import DatasetWriter
+from vla_adapter_ros.errors import DatasetError, SimulationError
+from vla_adapter_ros.observation.frame import Frame
+from vla_adapter_ros.simulation.worlds import metaworld_tasks as mt50
+from vla_adapter_ros.simulation.worlds.demonstrations import NOISE, Row, demonstrate
+from vla_adapter_ros.simulation.worlds.environments import world_python
+from vla_adapter_ros.simulation.worlds.process import WorldProcess
+
+NOTE = "demonstration"
+"""Key under which meta/recordings.json says which demonstration an episode is."""
+LONGEST_ROWS = 50
+"""A demonstration is at most so long: few need half of it, and longer ones are failures that end well."""
+MOST_ATTEMPTS = 30
+_BATCH = 10  # demonstrations of a task after one another: loading a task takes longer than one of them
+
+
+class Place(NamedTuple):
+    """Which demonstration."""
+
+    task: str
+    number: int
+
+
+@dataclass(frozen=True)
+class Demonstration:
+    """One that was done."""
+
+    place: Place
+    seed: int
+    noise: float
+    rows: Sequence[Row]
+
+
+def collect_metaworld(
+    dataset: Path, tasks: Sequence[str], per_task: int, *, seed: int = 0, jobs: int = 1
+) -> int:
+    """Record demonstrations until a data set has so many of each task.
+
+    What is recorded does not depend on `jobs`, nor on how often it was interrupted.
+
+    Args:
+        dataset: Folder of the data set; completed if it exists.
+        tasks: Names of tasks.
+        per_task: Demonstrations of each.
+        seed: Draws the episodes.
+        jobs: Simulators.
+
+    Returns:
+        How many were recorded now.
+
+    Raises:
+        SimulationError: Meta-World is not installed, or its expert does not succeed.
+        DatasetError: the data set cannot be written, or was made with another seed.
+    """
+    python, contract = world_python(mt50.NAME), read_contract(mt50.NAME)
+    with DatasetWriter(dataset, contract) as writer:
+        there = _recorded(dataset, writer.num_episodes, seed)
+        places = [place for place in _places(tasks, per_task) if place not in there]
+        with progress_bar("demonstrations", len(places)) as advance:
+            for demonstration in _demonstrations(python, contract, places, seed, jobs):
+                _write(writer, contract, demonstration, seed)
+                advance()
+    return len(places)
+
+
+def _places(tasks: Sequence[str], per_task: int) -> list[Place]:
+    """In an order in which few tasks are loaded, and which is even early on."""
+    return [
+        Place(task, number)
+        for first in range(0, per_task, _BATCH)
+        for task in tasks
+        for number in range(first, min(first + _BATCH, per_task))
+    ]
+
+
+def _recorded(dataset: Path, episodes: int, seed: int) -> set[Place]:
+    notes = [entry.get(NOTE) for entry in read_recordings(dataset, episodes)]
+    if any(not isinstance(note, dict) or note.get("seed") != seed for note in notes):
+        raise DatasetError(f"{dataset} holds episodes that are no demonstrations with --seed {seed}")
+    return {Place(str(note["task"]), int(note["number"])) for note in notes if note}
+
+
+def _demonstrations(
+    python: Path, contract: Contract, places: Sequence[Place], seed: int, jobs: int
+) -> Iterator[Demonstration]:
+    """In order; each thread has a simulator of its own, and few results wait."""
+    sizes = {name: (camera.width, camera.height) for name, camera in contract.cameras.items()}
+    own = threading.local()
+    with ExitStack() as worlds, ThreadPoolExecutor(jobs) as pool:
+
+        def work(place: Place) -> Demonstration:
+            if not hasattr(own, "world"):
+                own.world = worlds.enter_context(WorldProcess(python, mt50.CHILD, sizes))
+            return _demonstration(own.world, contract, place, seed)
+
+        waiting: deque[Future[Demonstration]] = deque()
+        try:
+            for place in places:
+                waiting.append(pool.submit(work, place))
+                if len(waiting) > 2 * jobs:
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+def _demonstration(world: WorldProcess, contract: Contract, place: Place, seed: int) -> Demonstration:
+    noise = NOISE[place.number % len(NOISE)]
+    for attempt in range(MOST_ATTEMPTS):
+        episode = mt50.demonstration_seed(seed, place.task, place.number, attempt)
+        rows = demonstrate(
+            world,
+            contract.camera_names,
+            mt50.environment_name(place.task),
+            episode,
+            noise=noise,
+            steps_per_row=mt50.STEPS_PER_ROW,
+            longest_rows=LONGEST_ROWS,
+        )
+        if rows is not None:
+            return Demonstration(place, episode, noise, rows)
+    raise SimulationError(
+        f"{place.task}: the scripted policy failed in {MOST_ATTEMPTS} episodes of at most {LONGEST_ROWS} rows"
+    )
+
+
+def _write(writer: DatasetWriter, contract: Contract, shown: Demonstration, seed: int) -> None:
+    writer.start_episode(mt50.SENTENCES[shown.place.task])
+    streams = (*contract.camera_names, *contract.topics, contract.action.topic)
+    for number, row in enumerate(shown.rows):
+        stamp = 1.0 + number / contract.rate_hz
+        writer.add_frame(
+            Frame(stamp, row.images, row.state, row.action, dict.fromkeys(streams, 0.0), stamp), HUMAN
+        )
+    place = shown.place
+    note = {"task": place.task, "number": place.number, "episode_seed": shown.seed, "noise": shown.noise}
+    writer.save_episode({NOTE: {**note, "seed": seed}})
