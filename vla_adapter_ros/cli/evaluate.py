@@ -68,9 +68,16 @@ def _add_open_loop(kinds: Any) -> None:
 
 
 def _add_closed_loop(kinds: Any) -> None:
+    from vla_adapter_ros.simulation.worlds.libero_suites import SUITES as LIBERO_SUITES
+
     parser = kinds.add_parser("closed-loop", help="a suite of episodes in the simulator")
     _checkpoint_options(parser)
-    parser.add_argument("--suite", default=SuiteName.PICK, choices=SuiteName.words(), help="which episodes")
+    parser.add_argument(
+        "--suite", default=SuiteName.PICK, choices=[*SuiteName.words(), *LIBERO_SUITES], metavar="NAME",
+        help=f"which episodes: {', '.join(SuiteName.words())}; with `make libero` "
+        f"{', '.join(LIBERO_SUITES[:5])}, and of LIBERO-Pro those names but the last with _lan, _object, "
+        "_swap or _task; default: %(default)s",
+    )  # fmt: skip
     count = parser.add_mutually_exclusive_group()
     count.add_argument("--episodes", type=COUNT, help="how many, dealt evenly; default: the suite's")
     count.add_argument("--scenes", type=COUNT, help="as many episodes as these scenes have (three each)")

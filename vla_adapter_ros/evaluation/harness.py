@@ -13,14 +13,16 @@ from typing import Any
 from vla_adapter_ros.choices import FASTEST, SLOWEST, Control
 from vla_adapter_ros.contract import Contract, read_contract, require_same
 from vla_adapter_ros.errors import ParameterError
+from vla_adapter_ros.evaluation import libero
 from vla_adapter_ros.evaluation.controls import with_control
 from vla_adapter_ros.evaluation.episode_journal import EpisodeJournal
 from vla_adapter_ros.evaluation.episode_video import EpisodeVideo, video_path
 from vla_adapter_ros.evaluation.latency import Latency
+from vla_adapter_ros.evaluation.libero import LiberoLoop, LiberoSuite
 from vla_adapter_ros.evaluation.perturbed import latency_of, put_up, seeing
 from vla_adapter_ros.evaluation.policy_loop import NO_LATENCY, Policy, Run, run_policy
 from vla_adapter_ros.evaluation.scene_processes import run_scenes
-from vla_adapter_ros.evaluation.suite import Ending, Plan, Result, Suite, result_of
+from vla_adapter_ros.evaluation.suite import Ending, Episodes, Plan, Result, Suite, result_of
 from vla_adapter_ros.evaluation.suite_result import Shard, suite_result
 from vla_adapter_ros.evaluation.suites import make_suite
 from vla_adapter_ros.model import VlaAdapterPolicy
@@ -77,7 +79,7 @@ def conditions(
     Raises:
         ParameterError: a name or a number that is not allowed.
     """
-    usual = make_suite(suite)
+    usual = _episodes(suite)
     episodes = usual.episodes if episodes is None else episodes
     if episodes < 1:
         raise ParameterError(f"episodes = {episodes}: allowed is at least 1")
@@ -139,7 +141,8 @@ def evaluate_suite(
             report(result)
         done = {result.number for result in results}
         left = [number for number in numbers if number not in done]
-        make = partial(SuiteLoop, wanted, place, videos)
+        loop = LiberoLoop if wanted.suite in libero.SUITES else SuiteLoop
+        make = partial(loop, wanted, place, videos)
         for found in run_scenes(make, left, min(jobs, max(len(left), 1))) if left else ():
             for result in found:
                 kept.add(result)
@@ -147,7 +150,7 @@ def evaluate_suite(
                 report(result)
     results.sort(key=lambda result: result.number)
     facts = {"device": place, "jobs": jobs, "wall_s": round(time.monotonic() - started, 1)}
-    return suite_result(asdict(wanted), shard, make_suite(wanted.suite, _robot(wanted)), results) | facts | {
+    return suite_result(asdict(wanted), shard, _episodes(wanted.suite, wanted), results) | facts | {
         "host": describe_system()
     }  # fmt: skip
 
@@ -194,6 +197,13 @@ def run_plan(
         on_frame=on_frame or (lambda time: None),
     )
     return result_of(plan, judge, run.refused, run.duration_s, len(run.stamps)), run
+
+
+def _episodes(suite: str, wanted: Conditions | None = None) -> Episodes:
+    """The episodes of a name; of a simulated robot's suite those of the robot that is wanted."""
+    if suite in libero.SUITES:
+        return LiberoSuite(suite)
+    return make_suite(suite, _robot(wanted) if wanted is not None else None)
 
 
 def _robot(wanted: Conditions) -> Contract:

@@ -66,12 +66,10 @@ class Judge(Protocol):
         """How it ended, and in words what happened; of an episode whose time is over, too."""
 
 
-class Suite(Protocol):
+class Episodes(Protocol):
     """Episodes that belong together. The same seed gives the same ones everywhere."""
 
     name: str
-    table: Table
-    """What stands on its table."""
     longest_s: float
     """Simulated time per episode [s]."""
     episodes: int
@@ -83,6 +81,13 @@ class Suite(Protocol):
 
     def plans(self, episodes: int, seed: int) -> Sequence[Plan]:
         """The episodes, dealt evenly among the tasks."""
+
+
+class Suite(Episodes, Protocol):
+    """Episodes of the simulated arm."""
+
+    table: Table
+    """What stands on its table."""
 
     def demonstration(self, number: int, scene: int) -> Plan:
         """What is demonstrated in a scene."""

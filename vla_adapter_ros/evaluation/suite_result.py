@@ -12,7 +12,7 @@ import numpy as np
 
 from vla_adapter_ros.errors import ParameterError
 from vla_adapter_ros.evaluation.paired import paired_difference
-from vla_adapter_ros.evaluation.suite import Ending, Result, Suite
+from vla_adapter_ros.evaluation.suite import Ending, Episodes, Result
 from vla_adapter_ros.trials.rates import rounded_interval
 from vla_adapter_ros.untrusted import read_json
 
@@ -52,7 +52,7 @@ class Shard:
 
 
 def suite_result(
-    conditions: Mapping[str, Any], shard: Shard, suite: Suite, results: Sequence[Result]
+    conditions: Mapping[str, Any], shard: Shard, suite: Episodes, results: Sequence[Result]
 ) -> dict[str, Any]:
     """What is told of a run, ready for JSON.
 

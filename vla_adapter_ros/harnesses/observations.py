@@ -1,41 +1,13 @@
-"""What a harness sends, as a policy needs it; and what a policy returns, as the harness needs it."""
+"""A harness's images, as a policy needs them."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
 
-from vla_adapter_ros.choices import EXECUTION_HORIZON, PlatformName
 from vla_adapter_ros.errors import ObservationError
 from vla_adapter_ros.model import VlaAdapterPolicy
-from vla_adapter_ros.model.official import OFFICIAL_NAME
-from vla_adapter_ros.model.overrides import override
-
-# Harnesses turn LIBERO's images upright themselves, and hand the gripper's value on to the simulator.
-_IN_HARNESSES: Mapping[PlatformName, Mapping[str, Any]] = {
-    PlatformName.LIBERO: {"rotate_180": False, "gripper_binarize": True, "gripper_invert": True},
-}
-
-
-def platform_of(policy: VlaAdapterPolicy) -> PlatformName | None:
-    """The benchmark or robot that an official checkpoint was trained for; None: of a checkpoint of ours."""
-    name = policy.config.name
-    return PlatformName(name[len(OFFICIAL_NAME) :]) if name.startswith(OFFICIAL_NAME) else None
-
-
-def for_harness(policy: VlaAdapterPolicy) -> VlaAdapterPolicy:
-    """The policy without the steps that the harness does itself, and with those that it expects."""
-    platform = platform_of(policy)
-    changes = _IN_HARNESSES.get(platform) if platform is not None else None
-    return policy.replace(config=override(policy.config, changes, official=False)) if changes else policy
-
-
-def rows_to_execute(policy: VlaAdapterPolicy) -> int:
-    """Rows executed of each chunk: all of an official checkpoint, as in its evaluation, else 4."""
-    chunk = policy.config.chunk
-    return chunk if platform_of(policy) is not None else min(EXECUTION_HORIZON, chunk)
 
 
 def images_in_order(

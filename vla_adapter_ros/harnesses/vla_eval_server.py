@@ -21,15 +21,11 @@ from vla_eval.specs import (
 
 from vla_adapter_ros.choices import PlatformName
 from vla_adapter_ros.errors import ObservationError, ParameterError
-from vla_adapter_ros.harnesses.observations import (
-    for_harness,
-    images_in_order,
-    platform_of,
-    rows_to_execute,
-)
+from vla_adapter_ros.harnesses.observations import images_in_order
 from vla_adapter_ros.model import VlaAdapterPolicy
 from vla_adapter_ros.model.checkpoint_location import find_checkpoint
 from vla_adapter_ros.model.device import resolve_device
+from vla_adapter_ros.model.published import as_evaluated, platform_of, rows_to_execute
 
 _LIBERO_CAMERAS = ("agentview", "wrist")
 
@@ -65,7 +61,7 @@ class VlaAdapterModelServer(PredictModelServer):  # type: ignore[misc]
         if not 0 <= rows <= policy.config.chunk:
             raise ParameterError(f"rows = {rows}: allowed is 1 to {policy.config.chunk}, or 0")
         super().__init__(chunk_size=rows or rows_to_execute(policy), **settings)
-        self._policy, self._cameras = for_harness(policy), tuple(cameras)
+        self._policy, self._cameras = as_evaluated(policy), tuple(cameras)
         self._policy.warm_up()
 
     def predict(self, obs: dict[str, Any], ctx: SessionContext) -> dict[str, np.ndarray]:

@@ -15,9 +15,9 @@ from lerobot.utils.constants import ACTION, OBS_IMAGES, OBS_STATE
 from torch import Tensor
 
 from lerobot_policy_vla_adapter.configuration_vla_adapter import VlaAdapterConfig
-from vla_adapter_ros.harnesses.observations import for_harness, rows_to_execute
 from vla_adapter_ros.model import VlaAdapterPolicy as Policy
 from vla_adapter_ros.model.checkpoint_location import find_checkpoint
+from vla_adapter_ros.model.published import as_evaluated, rows_to_execute
 
 INNER = "vla_adapter"
 """Folder of the checkpoint within LeRobot's."""
@@ -48,7 +48,7 @@ class VlaAdapterPolicy(PreTrainedPolicy):
             device=config.device,
             dtype=None,
         )
-        self._policy = for_harness(loaded)
+        self._policy = as_evaluated(loaded)
         self.network = self._policy.network  # so that it is on LeRobot's device, and its parameters are seen
         chunk, rows = loaded.config.chunk, config.n_action_steps
         if rows is not None and not 1 <= rows <= chunk:

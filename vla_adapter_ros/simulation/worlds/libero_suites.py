@@ -23,6 +23,8 @@ PERTURBATIONS = ("lan", "object", "swap", "task")
 """LIBERO-Pro's, as endings of a suite's name: other words, other objects, swapped places, other tasks."""
 PERTURBED = tuple(f"{name}_{kind}" for name in LONGEST if name != "libero_90" for kind in PERTURBATIONS)
 
+SUITES = (*LONGEST, *PERTURBED)
+
 
 def base_suite(name: str) -> str:
     """The suite of LIBERO that a suite is, or perturbs.
@@ -32,5 +34,5 @@ def base_suite(name: str) -> str:
     """
     base = name.rsplit("_", 1)[0] if name in PERTURBED else name
     if base not in LONGEST:
-        raise ValueError(f"suite {name!r}: allowed is one of {[*LONGEST, *PERTURBED]}")
+        raise ValueError(f"suite {name!r}: allowed is one of {list(SUITES)}")
     return base
