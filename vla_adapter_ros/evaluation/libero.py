@@ -71,7 +71,8 @@ class LiberoSuite:
         most = -(-episodes // self._tasks)
         if seed + most > TRIALS:
             raise ParameterError(
-                f"{episodes} episodes of {self.name} from initial state {seed} on: allowed are {TRIALS} a task"
+                f"{episodes} episodes of {self.name} from initial state {seed} on: "
+                f"allowed are {TRIALS} per task"
             )
         found: list[Plan] = []
         for task in range(self._tasks):

@@ -1,6 +1,6 @@
 """LIBERO's episode as its users write it, pictures and all; runs in LIBERO's own environment.
 
-Arguments: suite, number of the task, number of the initial state, a file of actions (.npy), and a file to write.
+Arguments: suite, number of the task, number of the initial state, file of actions (.npy), file to write.
 """
 
 from __future__ import annotations
