@@ -1,4 +1,4 @@
-"""LIBERO's suites under the published protocol; the simulator itself where `make libero` has made its environment."""
+"""LIBERO's suites under the published protocol; the simulator itself where `make libero` was called."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def test_episodes_go_task_by_task_through_the_initial_states():
     assert [plan.task[-1] for plan in few] == list("001123456789")
     assert [plan.scene for plan in few[:3]] == [3, 4, 3]
     assert LiberoSuite("libero_90").episodes == 4500
-    with pytest.raises(ParameterError, match="allowed are 50 a task"):
+    with pytest.raises(ParameterError, match="allowed are 50 per task"):
         suite.plans(500, 1)
 
 
