@@ -13,7 +13,6 @@ from typing import Any
 from vla_adapter_ros.choices import FASTEST, SLOWEST, Control
 from vla_adapter_ros.contract import Contract, read_contract, require_same
 from vla_adapter_ros.errors import ParameterError
-from vla_adapter_ros.evaluation import libero
 from vla_adapter_ros.evaluation.controls import with_control
 from vla_adapter_ros.evaluation.episode_journal import EpisodeJournal
 from vla_adapter_ros.evaluation.episode_video import EpisodeVideo, video_path
@@ -29,6 +28,7 @@ from vla_adapter_ros.model import VlaAdapterPolicy
 from vla_adapter_ros.model.checkpoint_location import find_checkpoint
 from vla_adapter_ros.model.device import resolve_device
 from vla_adapter_ros.simulation.robot import SimulatedRobot
+from vla_adapter_ros.simulation.worlds.libero_suites import SUITES as LIBERO_SUITES
 from vla_adapter_ros.system_info import describe_system
 
 
@@ -141,7 +141,7 @@ def evaluate_suite(
             report(result)
         done = {result.number for result in results}
         left = [number for number in numbers if number not in done]
-        loop = LiberoLoop if wanted.suite in libero.SUITES else SuiteLoop
+        loop = LiberoLoop if wanted.suite in LIBERO_SUITES else SuiteLoop
         make = partial(loop, wanted, place, videos)
         for found in run_scenes(make, left, min(jobs, max(len(left), 1))) if left else ():
             for result in found:
@@ -201,7 +201,7 @@ def run_plan(
 
 def _episodes(suite: str, wanted: Conditions | None = None) -> Episodes:
     """The episodes of a name; of a simulated robot's suite those of the robot that is wanted."""
-    if suite in libero.SUITES:
+    if suite in LIBERO_SUITES:
         return LiberoSuite(suite)
     return make_suite(suite, _robot(wanted) if wanted is not None else None)
 
