@@ -57,7 +57,7 @@ def add_checkpoint(commands: Any) -> None:
         "path", help="directory or the name of a shipped checkpoint; a file is added to it"
     )
     calibrate.add_argument(
-        "--suite", default=SuiteName.PICK, choices=SuiteName.words(), help="which episodes"
+        "--suite", default=SuiteName.PICK, choices=SuiteName.at_table(), help="which episodes"
     )
     calibrate.add_argument("--episodes", type=whole(60), default=300, help="how many, dealt evenly")
     calibrate.add_argument("--seed", type=SEED, default=700_000, help="first scene")

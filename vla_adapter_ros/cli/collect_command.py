@@ -26,7 +26,7 @@ def _add_collect_demos(commands: Any) -> None:
     )
     add_parameter(collect, CommonParameters, "contract")
     add_parameter(collect, SimulatorParameters, "renderer")
-    collect.add_argument("--suite", default=SuiteName.PICK, choices=SuiteName.words(), help="whose tasks")
+    collect.add_argument("--suite", default=SuiteName.PICK, choices=SuiteName.at_table(), help="whose tasks")
     collect.add_argument("--episodes", type=COUNT, default=300, help="number of demonstrations to record")
     collect.add_argument(
         "--dataset", type=output_folder, default=Path("out/demonstrations"),

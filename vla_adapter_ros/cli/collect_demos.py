@@ -15,7 +15,7 @@ from vla_adapter_ros.cli.scene_watch import SceneWatch
 from vla_adapter_ros.contract import read_contract
 from vla_adapter_ros.errors import DatasetError, ServiceError
 from vla_adapter_ros.evaluation.suite import Ending, Plan
-from vla_adapter_ros.evaluation.suites import make_suite
+from vla_adapter_ros.evaluation.suites import table_suite
 from vla_adapter_ros.nodes.graph import node_list
 from vla_adapter_ros.nodes.process_runner import GraphRunner
 from vla_adapter_ros.srv import Demonstrate, StartEpisode
@@ -64,7 +64,7 @@ def collect_demonstrations(
         DatasetError: the scenes would be, or may be, in the data set already.
     """
     started, first, robot = time.monotonic(), first_scene(dataset, seed), read_contract(contract)
-    tasks = make_suite(suite, robot)
+    tasks = table_suite(suite, robot)
     nodes = node_list(
         contract=contract, policy=False, record=str(dataset), lock_step=True, renderer=renderer, client=True,
         table=tasks.table,

@@ -15,9 +15,9 @@ from vla_adapter_ros.contract import Contract, read_contract
 from vla_adapter_ros.errors import ParameterError
 from vla_adapter_ros.evaluation.episode_journal import EpisodeJournal
 from vla_adapter_ros.evaluation.harness import Conditions
-from vla_adapter_ros.evaluation.suite import Plan, Result, Suite, result_of
+from vla_adapter_ros.evaluation.suite import Plan, Result, TableSuite, result_of
 from vla_adapter_ros.evaluation.suite_result import Shard, suite_result
-from vla_adapter_ros.evaluation.suites import make_suite
+from vla_adapter_ros.evaluation.suites import table_suite
 from vla_adapter_ros.nodes.graph import NodeSpec, node_list
 from vla_adapter_ros.nodes.process_runner import GraphRunner
 from vla_adapter_ros.system_info import describe_system
@@ -57,7 +57,7 @@ def evaluate_through_nodes(
         raise ParameterError(f"suite = {wanted.suite} through the nodes: allowed are those not perturbed")
     started = time.monotonic()
     contract = read_contract(wanted.contract or Path(wanted.checkpoint) / "contract.yaml")
-    suite = make_suite(wanted.suite, contract)
+    suite = table_suite(wanted.suite, contract)
     plans = suite.plans(wanted.episodes, wanted.seed)
     kept_under = asdict(wanted) | {"through_nodes": True}
     results: list[Result] = []
@@ -104,7 +104,9 @@ def _nodes(wanted: Conditions, device: str, table: str) -> list[NodeSpec]:
     ]
 
 
-def _run(client: GraphClient, contract: Contract, suite: Suite, plan: Plan, wanted: Conditions) -> Result:
+def _run(
+    client: GraphClient, contract: Contract, suite: TableSuite, plan: Plan, wanted: Conditions
+) -> Result:
     watch = SceneWatch(client, contract, suite.judge(plan))
     client.reset(plan.scene)
     client.instruct(plan.instruction)

@@ -1,4 +1,4 @@
-"""LIBERO's suites, and LIBERO-Pro's, under the protocol of the published evaluation.
+"""A policy in LIBERO, and in LIBERO-Pro, under the protocol of the published evaluation.
 
 Images are asked for where a chunk is, and turned by 180 degrees; all rows of an official chunk are executed
 before the next. `model/published.py` has what happens to the gripper's value, and
@@ -7,78 +7,33 @@ before the next. `model/published.py` has what happens to the gripper's value, a
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 
-from vla_adapter_ros.choices import Control, PlatformName
+from vla_adapter_ros.choices import Control, PlatformName, SuiteName
 from vla_adapter_ros.errors import ParameterError
+from vla_adapter_ros.evaluation.conditions import Conditions
 from vla_adapter_ros.evaluation.controls import with_control
+from vla_adapter_ros.evaluation.episode_video import EpisodeVideo, video_path
+from vla_adapter_ros.evaluation.libero_suite import LiberoSuite
 from vla_adapter_ros.evaluation.policy_loop import Policy
 from vla_adapter_ros.evaluation.suite import Ending, Plan, Result
 from vla_adapter_ros.model import VlaAdapterPolicy
 from vla_adapter_ros.model.checkpoint_files import CONFIG, STATISTICS
+from vla_adapter_ros.model.checkpoint_location import find_checkpoint
 from vla_adapter_ros.model.normalization import read_entries
 from vla_adapter_ros.model.published import as_evaluated, rows_to_execute
 from vla_adapter_ros.simulation.worlds.environments import world_python
-from vla_adapter_ros.simulation.worlds.libero_suites import (
-    LONGEST,
-    PICTURE,
-    RATE_HZ,
-    TASKS,
-    TRIALS,
-    base_suite,
-)
-from vla_adapter_ros.simulation.worlds.process import WorldProcess, WorldState
-
-if TYPE_CHECKING:
-    from vla_adapter_ros.evaluation.harness import Conditions
+from vla_adapter_ros.simulation.worlds.libero_suites import PICTURE, RATE_HZ, base_suite
+from vla_adapter_ros.simulation.worlds.process import WorldProcess
 
 CAMERAS = ("third_view", "gripper")
+_VIDEO, _VIDEO_SIZE = "video", (480, 480)
 _CHILD = "vla_adapter_ros.simulation.worlds.libero_child"
 WIDTHS = (7, 8, 2)
 """What a policy must have: columns of an action, numbers of the state, images."""
-
-
-class LiberoSuite:
-    """Episodes of a suite, task by task.
-
-    Args:
-        name: One of `libero_suites.SUITES`.
-    """
-
-    chance: Mapping[str, float] = {}
-    seed = 0
-
-    def __init__(self, name: str) -> None:
-        self.name = name
-        base = base_suite(name)
-        self._tasks = TASKS[base]
-        self.longest_s = LONGEST[base] / RATE_HZ
-        self.episodes = TRIALS * self._tasks
-
-    def plans(self, episodes: int, seed: int) -> Sequence[Plan]:
-        """The episodes, dealt evenly among the tasks; an environment is made once per task.
-
-        Args:
-            episodes: In all.
-            seed: Number of each task's first initial state.
-
-        Raises:
-            ParameterError: a task has fewer initial states.
-        """
-        most = -(-episodes // self._tasks)
-        if seed + most > TRIALS:
-            raise ParameterError(
-                f"{episodes} episodes of {self.name} from initial state {seed} on: "
-                f"allowed are {TRIALS} per task"
-            )
-        found: list[Plan] = []
-        for task in range(self._tasks):
-            count = episodes // self._tasks + (task < episodes % self._tasks)
-            found += [Plan(len(found) + k, f"{self.name}/{task}", seed + k, "", "") for k in range(count)]
-        return found
 
 
 class LiberoLoop:
@@ -87,30 +42,42 @@ class LiberoLoop:
     Args:
         wanted: What is to be done.
         device: Where the policy computes.
-        videos: Not supported.
+        videos: Folder for a video of each failure.
 
     Raises:
-        ParameterError: a condition that LIBERO does not have.
+        ParameterError: a contract, which LIBERO has not, or a policy for another robot.
         CheckpointError, SimulationError: the policy or the simulator cannot be had.
     """
 
-    def __init__(self, wanted: Conditions, device: str, videos: Any = None) -> None:
-        _refuse(wanted, videos)
+    def __init__(self, wanted: Conditions, device: str, videos: Path | None = None) -> None:
+        if wanted.contract:
+            raise ParameterError(f"contract {wanted.contract} with {wanted.suite}: allowed is none")
         policy = load_policy(wanted.checkpoint, wanted.suite, device)
         self._rows = rows_to_execute(policy)
         self._policy = with_control(policy, Control(wanted.control))
-        self._wanted = wanted
-        self._plans = LiberoSuite(wanted.suite).plans(wanted.episodes, wanted.seed)
-        self._world = open_world()
+        self._videos, self._most_steps = videos, round(wanted.longest_s * RATE_HZ)
+        self._plans = LiberoSuite(SuiteName(wanted.suite)).plans(wanted.episodes, wanted.seed)
+        self._world = open_world(wanted.renderer, video=videos is not None)
 
     def close(self) -> None:
         """End the simulator."""
         self._world.close()
 
     def run(self, number: int) -> list[Result]:
-        """The episode of this number."""
-        plan, most = self._plans[number], round(self._wanted.longest_s * RATE_HZ)
-        return [run_episode(self._world, self._policy, plan, self._rows, most)]
+        """The episode of this number; a failure is done once more for its video."""
+        result = self._run(number)
+        if self._videos is not None and not result.success:
+            path = video_path(self._videos, result)
+            with EpisodeVideo(path, result, RATE_HZ, self._draw, _VIDEO_SIZE) as video:
+                self._run(number, video.add_frame)
+        return [result]
+
+    def _run(self, number: int, on_step: Callable[[float], None] | None = None) -> Result:
+        plan = self._plans[number]
+        return run_episode(self._world, self._policy, plan, self._rows, self._most_steps, on_step)
+
+    def _draw(self) -> np.ndarray:
+        return self._world.look([_VIDEO])[0][::-1]  # upright, not mirrored
 
 
 def load_policy(checkpoint: str, suite: str, device: str = "cpu") -> VlaAdapterPolicy:
@@ -126,8 +93,6 @@ def load_policy(checkpoint: str, suite: str, device: str = "cpu") -> VlaAdapterP
         CheckpointError, StatisticsError: it cannot be had.
         ParameterError: it is a policy for another robot.
     """
-    from vla_adapter_ros.model.checkpoint_location import find_checkpoint
-
     folder = find_checkpoint(checkpoint)
     policy = VlaAdapterPolicy.from_pretrained(
         folder,
@@ -145,13 +110,18 @@ def load_policy(checkpoint: str, suite: str, device: str = "cpu") -> VlaAdapterP
     return as_evaluated(policy)
 
 
-def open_world() -> WorldProcess:
+def open_world(renderer: str = "egl", *, video: bool = False) -> WorldProcess:
     """LIBERO's simulator, in a process of its own.
+
+    Args:
+        renderer: egl or osmesa.
+        video: Whether it draws pictures for a video, too.
 
     Raises:
         SimulationError: its environment is not there.
     """
-    return WorldProcess(world_python("libero"), _CHILD, dict.fromkeys(CAMERAS, (PICTURE, PICTURE)))
+    sizes = dict.fromkeys(CAMERAS, (PICTURE, PICTURE)) | ({_VIDEO: _VIDEO_SIZE} if video else {})
+    return WorldProcess(world_python("libero"), _CHILD, sizes, renderer=renderer)
 
 
 def run_episode(
@@ -160,7 +130,7 @@ def run_episode(
     plan: Plan,
     rows: int,
     most_steps: int,
-    on_state: Callable[[WorldState], None] = lambda state: None,
+    on_step: Callable[[float], None] | None = None,
 ) -> Result:
     """Let a policy do an episode.
 
@@ -170,31 +140,30 @@ def run_episode(
         plan: Which episode.
         rows: Executed of each chunk.
         most_steps: After so many the episode is over; LIBERO's own number holds, too.
-        on_state: Called with what is known after each chunk.
+        on_step: Called with the time since the beginning [s] before each step; then they are made one by one.
     """
     known = world.reset(plan.task, plan.scene)
-    text, steps, chunks = str(known.facts["instruction"]), 0, 0
-    while not known.over and steps < most_steps:
+    text, steps, chunks, refused = str(known.facts["instruction"]), 0, 0, ""
+    while not known.over and steps < most_steps and not refused:
         images = [np.ascontiguousarray(image[::-1, ::-1]) for image in world.look(CAMERAS)]
-        chunk = policy.predict(images, text, known.state)
-        known = world.step(np.asarray(chunk, np.float64)[: min(rows, most_steps - steps)])
-        steps, chunks = steps + known.taken, chunks + 1
-        on_state(known)
-    ending = Ending.SUCCESS if known.success else Ending.TIMED_OUT
-    note = f"after {steps} steps"
-    return Result(
-        plan.number, plan.task, plan.scene, text, "", str(ending), note, round(steps / RATE_HZ, 2), chunks
-    )
+        chunk = np.asarray(policy.predict(images, text, known.state), np.float64)
+        chunks += 1
+        if not np.isfinite(chunk).all():
+            refused = "rows must be finite"
+            break
+        chunk = chunk[: min(rows, most_steps - steps)]
+        for part in [chunk] if on_step is None else np.split(chunk, len(chunk)):
+            if known.over:
+                break
+            if on_step is not None:
+                on_step(steps / RATE_HZ)
+            known = world.step(part)
+            steps += known.taken
+    ending = Ending.STOPPED if refused else Ending.SUCCESS if known.success else Ending.TIMED_OUT
+    note, lasted_s = refused or f"after {steps} steps", round(steps / RATE_HZ, 2)
+    return Result(plan.number, plan.task, plan.scene, text, "", str(ending), note, lasted_s, chunks)
 
 
-def _statistics_name(folder: Any, suite: str) -> str | None:
+def _statistics_name(folder: Path, suite: str) -> str | None:
     entries = read_entries(folder / STATISTICS)
     return next((name for name in (suite, f"{suite}_no_noops") if name in entries), None)
-
-
-def _refuse(wanted: Conditions, videos: Any) -> None:
-    if wanted.speed != 1.0 or wanted.latency_s or wanted.contract or videos:
-        raise ParameterError(
-            f"suite {wanted.suite} with a speed, a latency, a contract or videos: allowed is none of these, "
-            "as its simulator takes one action per step"
-        )

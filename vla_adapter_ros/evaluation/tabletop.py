@@ -9,7 +9,7 @@ import numpy as np
 
 from vla_adapter_ros.choices import Table
 from vla_adapter_ros.errors import SimulationError
-from vla_adapter_ros.evaluation.suite import Ending, Plan, Sight
+from vla_adapter_ros.evaluation.suite import TABLE_RENDERERS, Ending, Plan, Sight
 from vla_adapter_ros.simulation.robot_models import FR3, RobotModel
 from vla_adapter_ros.simulation.tabletop_scene import HELD_OUT_SEEDS, sample_tabletop
 from vla_adapter_ros.simulation.tabletop_tasks import Verb
@@ -41,6 +41,8 @@ class TabletopSuite:
     longest_s = LONGEST_S
     episodes = 200
     seed = UNSEEN_SEED
+    renderers = TABLE_RENDERERS
+    groups: Mapping[str, str] = {}
 
     def __init__(self, robot: RobotModel = FR3) -> None:
         self._robot = robot

@@ -32,6 +32,6 @@ def world_python(name: str) -> Path:
         if os.access(found, os.X_OK):
             return found
     raise SimulationError(
-        f"{name} is not installed: `make {name}` makes its environment; allowed is also a Python that has it, "
-        f"named by {variable}"
+        f"{name} is not installed: `make {name}` makes its environment, or name a Python that has it with "
+        f"{variable}"
     )

@@ -13,7 +13,6 @@ asked for.
 from __future__ import annotations
 
 import math
-import os
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
@@ -40,8 +39,6 @@ class Libero:
     """One task at a time, from stored initial states."""
 
     def __init__(self) -> None:
-        os.environ.setdefault("MUJOCO_GL", "egl")
-        os.environ.setdefault("LP_NUM_THREADS", "1")
         from libero.libero import benchmark, get_libero_path
         from libero.libero.envs import OffScreenRenderEnv
 
@@ -55,16 +52,16 @@ class Libero:
         """Begin an episode.
 
         Args:
-            task: Suite and number of the task, such as `libero_spatial/3`.
+            task: Suite and number of the task, such as `libero_spatial_3`.
             seed: Number of the stored initial state.
 
         Raises:
             ValueError: no such suite, task or state.
         """
-        name, _, number = task.partition("/")
+        name, _, number = task.rpartition("_")
         base, suite = base_suite(name), self._suite(name)
         if not number.isdecimal() or int(number) >= suite.n_tasks:
-            raise ValueError(f"task {task!r}: allowed is {name}/0 to {name}/{suite.n_tasks - 1}")
+            raise ValueError(f"task {task!r}: allowed is {name}_0 to {name}_{suite.n_tasks - 1}")
         states = suite.get_task_init_states(int(number))
         if not 0 <= seed < len(states):
             raise ValueError(f"initial state {seed} of {task}: allowed is 0 to {len(states) - 1}")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import warnings
 from collections.abc import Mapping
 from typing import Any
@@ -25,8 +24,6 @@ class MetaWorld:
     """One task at a time, with the objects and the goal placed by the seed."""
 
     def __init__(self) -> None:
-        os.environ.setdefault("MUJOCO_GL", "egl")
-        os.environ.setdefault("LP_NUM_THREADS", "1")
         from metaworld.env_dict import ALL_V3_ENVIRONMENTS
         from metaworld.policies import ENV_POLICY_MAP
 

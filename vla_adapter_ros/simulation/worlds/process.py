@@ -58,11 +58,18 @@ class WorldProcess:
         python: Interpreter of the environment.
         module: Of this package; its `main` serves the world, see `serving.serve`.
         sizes: Width and height of the pictures, by the cameras' names in that world.
+        renderer: What draws in it, as `MUJOCO_GL` says: egl or osmesa.
         longest_answer_s: A child that is silent for longer is given up [s].
     """
 
     def __init__(
-        self, python: Path, module: str, sizes: Sizes, *, longest_answer_s: float = LONGEST_ANSWER_S
+        self,
+        python: Path,
+        module: str,
+        sizes: Sizes,
+        *,
+        renderer: str = "egl",
+        longest_answer_s: float = LONGEST_ANSWER_S,
     ) -> None:
         self._module, self._longest_s = module, longest_answer_s
         self._said = tempfile.TemporaryFile()
@@ -82,6 +89,7 @@ class WorldProcess:
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 stderr=self._said,
+                env=os.environ | {"MUJOCO_GL": renderer, "LP_NUM_THREADS": "1"},
             )
         self._buffer = b""
 
