@@ -167,7 +167,8 @@ HARNESS_TESTS := -m pytest -p no:cacheprovider test/unit/harnesses
 	$(PYTHON) -m venv .venv-vla-eval
 	touch .venv-vla-eval/COLCON_IGNORE
 	.venv-vla-eval/bin/pip install -q -c requirements/pins.txt $(TORCH)
-	.venv-vla-eval/bin/pip install -q -c requirements/pins.txt -r requirements/base.txt -r requirements/vla_eval.txt
+	.venv-vla-eval/bin/pip install -q -c requirements/pins.txt -r requirements/base.txt -r requirements/cartesian.txt \
+	  -r requirements/vla_eval.txt
 	.venv-vla-eval/bin/pip install -q --no-deps -r requirements/assets.txt
 	.venv-vla-eval/bin/pip install -q --no-deps -e .
 	touch $@

@@ -23,6 +23,7 @@ from vla_adapter_ros.cli.arguments import (
     wrong_arguments,
 )
 from vla_adapter_ros.cli.checkpoint_command import locate_checkpoint
+from vla_adapter_ros.cli.evaluate_calvin import add_calvin
 from vla_adapter_ros.cli.progress_bar import progress_bar
 from vla_adapter_ros.contract.shipped import SHIPPED_CHECKPOINT
 from vla_adapter_ros.errors import ParameterError, TrainingError
@@ -42,6 +43,7 @@ def add_evaluate(commands: Any) -> None:
     _add_closed_loop(kinds)
     _add_results(kinds)
     _add_uncertainty(kinds)
+    add_calvin(kinds)
 
 
 def _add_open_loop(kinds: Any) -> None:

@@ -30,6 +30,7 @@ from vla_adapter_ros.simulation.worlds.libero_suites import PICTURE, RATE_HZ, ba
 from vla_adapter_ros.simulation.worlds.process import WorldProcess
 
 CAMERAS = ("third_view", "gripper")
+_LONGEST_ANSWER_S = 1800.0  # its first reset compiles functions of robosuite, once per installation
 _VIDEO, _VIDEO_SIZE = "video", (480, 480)
 _CHILD = "vla_adapter_ros.simulation.worlds.libero_child"
 WIDTHS = (7, 8, 2)
@@ -121,7 +122,9 @@ def open_world(renderer: str = "egl", *, video: bool = False) -> WorldProcess:
         SimulationError: its environment is not there.
     """
     sizes = dict.fromkeys(CAMERAS, (PICTURE, PICTURE)) | ({_VIDEO: _VIDEO_SIZE} if video else {})
-    return WorldProcess(world_python("libero"), _CHILD, sizes, renderer=renderer)
+    return WorldProcess(
+        world_python("libero"), _CHILD, sizes, renderer=renderer, longest_answer_s=_LONGEST_ANSWER_S
+    )
 
 
 def run_episode(
