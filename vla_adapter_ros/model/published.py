@@ -10,8 +10,8 @@ from vla_adapter_ros.model.official import OFFICIAL_NAME
 from vla_adapter_ros.model.overrides import override
 from vla_adapter_ros.model.policy import VlaAdapterPolicy
 
-# LIBERO's simulator takes -1 to open the gripper and 1 to close it, and its images are turned before. CALVIN's
-# takes 1 to open it, and -1 to close it.
+# LIBERO's images are turned before they come here, and its simulator takes -1 to open the gripper and 1 to
+# close it; CALVIN's takes 1 to open it and -1 to close it.
 _EVALUATED: Mapping[PlatformName, Mapping[str, Any]] = {
     PlatformName.LIBERO: {"rotate_180": False, "gripper_binarize": True, "gripper_invert": True},
     PlatformName.CALVIN: {"gripper_binarize": True},
