@@ -18,7 +18,7 @@ from vla_adapter_ros.evaluation.policy_loop import (
     send_motion,
 )
 from vla_adapter_ros.evaluation.suite import Plan, Result, result_of
-from vla_adapter_ros.evaluation.suites import make_suite
+from vla_adapter_ros.evaluation.suites import table_suite
 from vla_adapter_ros.simulation.robot import SimulatedRobot
 
 
@@ -39,7 +39,7 @@ class SteppedArm:
 
     def __init__(self, contract: Contract, suite: str = "pick", renderer: str = "raycast") -> None:
         self.contract = contract
-        self.suite = make_suite(suite, contract)
+        self.suite = table_suite(suite, contract)
         self.most_steps = round(self.suite.longest_s * contract.rate_hz)
         """Of an episode."""
         self.robot = SimulatedRobot(contract, renderer, table=self.suite.table)
@@ -51,7 +51,8 @@ class SteppedArm:
         self._core = MotionCore(self.contract, TICK_S, armed=True)
         if (kinematics := contract_kinematics(self.contract)) is not None:
             self._core.set_kinematics(kinematics)
-        self._plan, self._judge, self._before = plan, self.suite.judge(plan), None
+        self._plan, self._judge = plan, self.suite.judge(plan)
+        self._before: np.ndarray | None = None
         self._begun, self._tick, self._refused = self.robot.time, 0, ""
         self.steps = 0
         """Rows since the episode began."""

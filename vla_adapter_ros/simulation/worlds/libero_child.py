@@ -141,18 +141,16 @@ class Libero:
         self._then = mujoco.MjData(model)
         blank = np.zeros((PICTURE, PICTURE, 3), np.uint8)
 
-        @sensor(modality="image")
         def keep(_: Any) -> np.ndarray:
             mujoco.mj_copyData(self._then, model, env.sim.data._data)
             self._colors_then = env.sim.model.site_rgba.copy()
             return blank
 
-        @sensor(modality="image")
         def same(_: Any) -> np.ndarray:
             return blank
 
         for n, camera in enumerate(env.camera_names):
-            env.modify_observable(f"{camera}_image", "sensor", same if n else keep)
+            env.modify_observable(f"{camera}_image", "sensor", sensor(modality="image")(same if n else keep))
 
     def _state(self) -> list[float]:
         """Place of the hand [m], its turn as axis times angle [rad], positions of the fingers [m]."""
