@@ -63,6 +63,7 @@ class Preset(Choice):
     """Ready-made sizes of the model."""
 
     TINY = "tiny"
+    SMALL = "small"
     PUBLISHED_05B = "0.5b"
     LLAMA2_7B = "llama2-7b"
     OPENVLA_7B = "openvla-7b"
@@ -70,7 +71,12 @@ class Preset(Choice):
     @property
     def is_light(self) -> bool:
         """Whether one computer without a large GPU can hold it: it can be measured and made from scratch."""
-        return self in (Preset.TINY, Preset.PUBLISHED_05B)
+        return self.has_word_list or self is Preset.PUBLISHED_05B
+
+    @property
+    def has_word_list(self) -> bool:
+        """Whether its tokenizer is a list of words, made of the instructions that it is trained on."""
+        return self in (Preset.TINY, Preset.SMALL)
 
     @classmethod
     def light(cls) -> list[str]:

@@ -26,7 +26,7 @@ from vla_adapter_ros.model.preprocessing import Preprocessor
 from vla_adapter_ros.system_info import describe_torch_system
 
 STAGES = ("preprocess", "vision", "llm", "head", "total")
-PROMPT_TOKENS = {"0.5b": 56, "tiny": 5}
+PROMPT_TOKENS = {"0.5b": 56, "tiny": 5, "small": 5}
 CAMERA = (480, 640)
 _SIZES = {"action_dim": 7, "proprio_dim": 8}
 

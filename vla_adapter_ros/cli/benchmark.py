@@ -307,7 +307,7 @@ def _recording(options: argparse.Namespace) -> int:
 def _training(options: argparse.Namespace) -> int:
     from vla_adapter_ros.benchmarks.training import format_result, run_training_benchmark
 
-    tiny = options.preset == "tiny"
+    tiny = Preset(options.preset).has_word_list
     rank = options.lora_rank if options.lora_rank is not None else (0 if tiny else 64)
     result = run_training_benchmark(
         options.preset,

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -28,6 +28,8 @@ NOTE = "demonstration"
 LONGEST_ROWS = 50
 """A demonstration is at most so long: few need half of it, and longer ones are failures that end well."""
 MOST_ATTEMPTS = 30
+CRF = 12
+"""Quality of the videos: objects are a few pixels large, and live pictures are not blurred by an encoder."""
 _BATCH = 10  # demonstrations of a task after one another: loading a task takes longer than one of them
 
 
@@ -70,11 +72,12 @@ def collect_metaworld(
         DatasetError: the data set cannot be written, or was made with another seed.
     """
     python, contract = world_python(mt50.NAME), read_contract(mt50.NAME)
-    with DatasetWriter(dataset, contract) as writer:
+    with DatasetWriter(dataset, contract, crf=CRF) as writer:
         there = _recorded(dataset, writer.num_episodes, seed)
         places = [place for place in _places(tasks, per_task) if place not in there]
-        with progress_bar("demonstrations", len(places)) as advance:
-            for demonstration in _demonstrations(python, contract, places, seed, jobs):
+        shown = _demonstrations(python, contract, places, seed, jobs)
+        with closing(shown), progress_bar("demonstrations", len(places)) as advance:
+            for demonstration in shown:
                 _write(writer, contract, demonstration, seed)
                 advance()
     return len(places)
@@ -99,7 +102,7 @@ def _recorded(dataset: Path, episodes: int, seed: int) -> set[Place]:
 
 def _demonstrations(
     python: Path, contract: Contract, places: Sequence[Place], seed: int, jobs: int
-) -> Iterator[Demonstration]:
+) -> Generator[Demonstration, None, None]:
     """In order; each thread has a simulator of its own, and few results wait."""
     sizes = {name: (camera.width, camera.height) for name, camera in contract.cameras.items()}
     own = threading.local()

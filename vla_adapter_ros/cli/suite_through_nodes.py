@@ -4,22 +4,28 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from vla_adapter_ros.choices import SuiteName
 from vla_adapter_ros.cli.client import GraphClient
 from vla_adapter_ros.cli.scene_watch import SceneWatch
+from vla_adapter_ros.cli.world_through_nodes import WorldBridge, world_nodes
 from vla_adapter_ros.contract import Contract, read_contract
 from vla_adapter_ros.errors import ParameterError
+from vla_adapter_ros.evaluation.conditions import Conditions
 from vla_adapter_ros.evaluation.episode_journal import EpisodeJournal
-from vla_adapter_ros.evaluation.harness import Conditions
+from vla_adapter_ros.evaluation.metaworld import MetaWorldSuite
 from vla_adapter_ros.evaluation.suite import Plan, Result, TableSuite, result_of
 from vla_adapter_ros.evaluation.suite_result import Shard, suite_result
-from vla_adapter_ros.evaluation.suites import table_suite
+from vla_adapter_ros.evaluation.suites import make_suite, table_suite
 from vla_adapter_ros.nodes.graph import NodeSpec, node_list
 from vla_adapter_ros.nodes.process_runner import GraphRunner
+from vla_adapter_ros.simulation.worlds.environments import world_python
+from vla_adapter_ros.simulation.worlds.process import WorldProcess
 from vla_adapter_ros.system_info import describe_system
 
 _AT_REST_S = 0.6  # after an episode
@@ -57,7 +63,7 @@ def evaluate_through_nodes(
         raise ParameterError(f"suite = {wanted.suite} through the nodes: allowed are those not perturbed")
     started = time.monotonic()
     contract = read_contract(wanted.contract or Path(wanted.checkpoint) / "contract.yaml")
-    suite = table_suite(wanted.suite, contract)
+    suite = make_suite(wanted.suite, contract)
     plans = suite.plans(wanted.episodes, wanted.seed)
     kept_under = asdict(wanted) | {"through_nodes": True}
     results: list[Result] = []
@@ -68,12 +74,10 @@ def evaluate_through_nodes(
         done = {result.number for result in results}
         left = [plans[number] for number in shard.numbers(wanted.episodes) if number not in done]
         if left:
-            with (
-                GraphRunner(_nodes(wanted, device, suite.table), logs) as graph,
-                GraphClient(contract, graph.check_alive, watch_joints=True) as client,
-            ):
+            graph = _table_graph if SuiteName(wanted.suite).is_at_table else _world_graph
+            with graph(wanted, contract, device, logs) as run:
                 for plan in left:
-                    result = _run(client, contract, suite, plan, wanted)
+                    result = run(plan)
                     kept.add(result)
                     results.append(result)
                     report(result)
@@ -84,6 +88,39 @@ def evaluate_through_nodes(
         "wall_s": round(time.monotonic() - started, 1),
         "host": describe_system(),
     }
+
+
+@contextmanager
+def _table_graph(
+    wanted: Conditions, contract: Contract, device: str, logs: Path | None
+) -> Iterator[Callable[[Plan], Result]]:
+    suite = table_suite(wanted.suite, contract)
+    with (
+        GraphRunner(_nodes(wanted, device, suite.table), logs) as graph,
+        GraphClient(contract, graph.check_alive, watch_joints=True) as client,
+    ):
+        yield lambda plan: _run(client, contract, suite, plan, wanted)
+
+
+@contextmanager
+def _world_graph(
+    wanted: Conditions, contract: Contract, device: str, logs: Path | None
+) -> Iterator[Callable[[Plan], Result]]:
+    suite = MetaWorldSuite()
+    sizes = {name: (camera.width, camera.height) for name, camera in contract.cameras.items()}
+    robot = str(Path(wanted.checkpoint) / "contract.yaml")
+    longest_steps = round(wanted.longest_s / suite.step_s)
+    with (
+        WorldProcess(world_python(suite.name), suite.child, sizes, renderer=wanted.renderer) as world,
+        GraphRunner(world_nodes(wanted, robot, device), logs, simulate=True) as graph,
+        WorldBridge(contract, world, suite, graph.check_alive) as bridge,
+    ):
+
+        def run(plan: Plan) -> Result:
+            driven = bridge.run(plan, longest_steps)
+            return result_of(plan, driven.judge, "", driven.steps * suite.step_s, driven.chunks)
+
+        yield run
 
 
 def _nodes(wanted: Conditions, device: str, table: str) -> list[NodeSpec]:

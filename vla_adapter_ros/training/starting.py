@@ -23,6 +23,7 @@ from vla_adapter_ros.paths import expand, locate
 from vla_adapter_ros.training.cameras import with_cameras
 
 BACKBONE = "grounded_tiny"
+_EMBEDDING_STD = 0.5  # of words and queries at the start; patches come with an RMS of 1
 PRISMATIC = "prismatic"
 """The published vision-language model without robot training that VLA-Adapter starts from."""
 _PRISMATIC_ID = "Stanford-ILIAD/prism-qwen25-extra-dinosiglip-224px-0_5b"
@@ -60,7 +61,7 @@ class Start:
     def is_tiny(self) -> bool:
         """Whether it is known to be the tiny model, without reading any weights."""
         if self.init is None:
-            return self.preset in (None, Preset.TINY)
+            return self.preset is None or Preset(self.preset).has_word_list
         folder = named_checkpoint(self.init) or expand(self.init)
         return os.path.isfile(own := folder / CONFIG) and bool(read_own_config(own).stem)
 
@@ -125,11 +126,21 @@ def _from_scratch(
         config = _sized(name, robot)
         known = Tokenizer.from_folder(tokenizer, config.prompt)  # quick to refuse, before weights are drawn
         return VlaAdapterPolicy(VlaAdapter(config), config, known)
-    if name != Preset.TINY:
+    if not Preset(name).has_word_list:
         raise TrainingError(f"preset {name!r} from scratch needs a tokenizer: name the folder of Qwen2.5's")
     known = Tokenizer.from_words((*TINY_WORDS, *instructions))
     config = _sized(name, robot, known.vocab_size)
-    return VlaAdapterPolicy(VlaAdapter(config), config, known)
+    network = VlaAdapter(config)
+    if name != Preset.TINY:
+        raise_embeddings(network)
+    return VlaAdapterPolicy(network, config, known)
+
+
+def raise_embeddings(network: VlaAdapter) -> None:
+    """Raise words and queries of an untrained network: as faint as Qwen2's start they drown in patches."""
+    with torch.no_grad():
+        for embedding in (network.language_model.model.embed_tokens, network.action_queries):
+            embedding.weight.mul_(_EMBEDDING_STD / network.config.llm.init_std)
 
 
 def _sized(name: str, robot: Contract, vocab: int | None = None) -> VlaAdapterConfig:
