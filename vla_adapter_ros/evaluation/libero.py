@@ -7,19 +7,21 @@ before the next. `model/published.py` has what happens to the gripper's value, a
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 
 from vla_adapter_ros.choices import Control, PlatformName, SuiteName
+from vla_adapter_ros.contract import read_contract
 from vla_adapter_ros.errors import ParameterError
 from vla_adapter_ros.evaluation.conditions import Conditions
 from vla_adapter_ros.evaluation.controls import with_control
 from vla_adapter_ros.evaluation.episode_video import EpisodeVideo, video_path
-from vla_adapter_ros.evaluation.libero_suite import LiberoSuite
+from vla_adapter_ros.evaluation.libero_suite import LiberoJudge, LiberoSuite
 from vla_adapter_ros.evaluation.policy_loop import Policy
-from vla_adapter_ros.evaluation.suite import Ending, Plan, Result
+from vla_adapter_ros.evaluation.suite import Plan, Result, result_of
 from vla_adapter_ros.model import VlaAdapterPolicy
 from vla_adapter_ros.model.checkpoint_files import CONFIG, STATISTICS
 from vla_adapter_ros.model.checkpoint_location import find_checkpoint
@@ -32,7 +34,6 @@ from vla_adapter_ros.simulation.worlds.process import WorldProcess
 CAMERAS = ("third_view", "gripper")
 _LONGEST_ANSWER_S = 1800.0  # its first reset compiles functions of robosuite, once per installation
 _VIDEO, _VIDEO_SIZE = "video", (480, 480)
-_CHILD = "vla_adapter_ros.simulation.worlds.libero_child"
 WIDTHS = (7, 8, 2)
 """What a policy must have: columns of an action, numbers of the state, images."""
 
@@ -123,7 +124,11 @@ def open_world(renderer: str = "egl", *, video: bool = False) -> WorldProcess:
     """
     sizes = dict.fromkeys(CAMERAS, (PICTURE, PICTURE)) | ({_VIDEO: _VIDEO_SIZE} if video else {})
     return WorldProcess(
-        world_python("libero"), _CHILD, sizes, renderer=renderer, longest_answer_s=_LONGEST_ANSWER_S
+        world_python(LiberoSuite.environment),
+        LiberoSuite.child,
+        sizes,
+        renderer=renderer,
+        longest_answer_s=_LONGEST_ANSWER_S,
     )
 
 
@@ -145,7 +150,7 @@ def run_episode(
         most_steps: After so many the episode is over; LIBERO's own number holds, too.
         on_step: Called with the time since the beginning [s] before each step; then they are made one by one.
     """
-    known = world.reset(plan.task, plan.scene)
+    judge, known = LiberoJudge(), world.reset(plan.task, plan.scene)
     text, steps, chunks, refused = str(known.facts["instruction"]), 0, 0, ""
     while not known.over and steps < most_steps and not refused:
         images = [np.ascontiguousarray(image[::-1, ::-1]) for image in world.look(CAMERAS)]
@@ -161,10 +166,26 @@ def run_episode(
             if on_step is not None:
                 on_step(steps / RATE_HZ)
             known = world.step(part)
+            judge.look(known)
             steps += known.taken
-    ending = Ending.STOPPED if refused else Ending.SUCCESS if known.success else Ending.TIMED_OUT
-    note, lasted_s = refused or f"after {steps} steps", round(steps / RATE_HZ, 2)
-    return Result(plan.number, plan.task, plan.scene, text, "", str(ending), note, lasted_s, chunks)
+    told = dataclasses.replace(plan, instruction=text)
+    return result_of(told, judge, refused, steps / RATE_HZ, chunks)
+
+
+def adopt(checkpoint: str, suite: str, folder: Path) -> int:
+    """Write a checkpoint that knows LIBERO's contract, as nodes need it.
+
+    Args:
+        checkpoint, suite: See `load_policy`.
+        folder: To write.
+
+    Returns:
+        Rows to execute of each chunk.
+    """
+    policy = load_policy(checkpoint, suite)
+    adopted = policy.replace(contract=read_contract(LiberoSuite.contract_name))
+    adopted.save_pretrained(folder, dtype=policy.network.dtype)
+    return rows_to_execute(policy)
 
 
 def _statistics_name(folder: Path, suite: str) -> str | None:
