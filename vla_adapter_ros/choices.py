@@ -16,6 +16,8 @@ SLOWEST, FASTEST = 0.1, 1.0
 """At which fractions of its own speed a policy's motion may be carried out."""
 FULL_PACE_ROWS = 2.5
 """So many rows may pass between an image and its chunk before rows are carried out slower."""
+EXECUTION_HORIZON = 4
+"""Rows of a chunk that are executed before the next one takes over, unless somebody says otherwise."""
 LARGEST_STEP = 0.02
 """Of a joint whose delay is measured [rad]."""
 
@@ -178,11 +180,42 @@ class SuiteName(Choice):
     TABLETOP_HELDOUT = "tabletop_heldout"
     TABLETOP_PERTURBED = "tabletop_perturbed"
     METAWORLD = "metaworld"
+    LIBERO_SPATIAL = "libero_spatial"
+    LIBERO_OBJECT = "libero_object"
+    LIBERO_GOAL = "libero_goal"
+    LIBERO_10 = "libero_10"
+    LIBERO_90 = "libero_90"
+    LIBERO_SPATIAL_LAN = "libero_spatial_lan"
+    LIBERO_SPATIAL_OBJECT = "libero_spatial_object"
+    LIBERO_SPATIAL_SWAP = "libero_spatial_swap"
+    LIBERO_SPATIAL_TASK = "libero_spatial_task"
+    LIBERO_OBJECT_LAN = "libero_object_lan"
+    LIBERO_OBJECT_OBJECT = "libero_object_object"
+    LIBERO_OBJECT_SWAP = "libero_object_swap"
+    LIBERO_OBJECT_TASK = "libero_object_task"
+    LIBERO_GOAL_LAN = "libero_goal_lan"
+    LIBERO_GOAL_OBJECT = "libero_goal_object"
+    LIBERO_GOAL_SWAP = "libero_goal_swap"
+    LIBERO_GOAL_TASK = "libero_goal_task"
+    LIBERO_10_LAN = "libero_10_lan"
+    LIBERO_10_OBJECT = "libero_10_object"
+    LIBERO_10_SWAP = "libero_10_swap"
+    LIBERO_10_TASK = "libero_10_task"
 
     @property
     def is_at_table(self) -> bool:
         """Whether its episodes are those of our own simulator, with a table in front of the robot."""
-        return self is not SuiteName.METAWORLD
+        return self is not SuiteName.METAWORLD and not self.is_libero
+
+    @property
+    def is_libero(self) -> bool:
+        """Whether it is one of LIBERO's, or one of LIBERO-Pro's, which perturb them."""
+        return self.value.startswith("libero_")
+
+    @classmethod
+    def plain(cls) -> list[str]:
+        """The words of all but LIBERO-Pro's, which perturb LIBERO's."""
+        return [suite.value for suite in cls if not suite.is_libero or suite.value.count("_") == 1]
 
     @classmethod
     def at_table(cls) -> list[str]:

@@ -35,6 +35,7 @@ ALLOWED = {  # room -> our rooms that it may import
         "training",
         "trials",
     },
+    "harnesses": {"contract", "evaluation", "model"},
     "nodes": {
         "capsule",
         "commissioning",
@@ -84,6 +85,7 @@ FORBIDDEN = {  # room -> outside packages that it must not import
     "model": {"rclpy"},
     "training": {"rclpy"},
     "evaluation": {"rclpy"},
+    "harnesses": {"rclpy", "torch"},
     "nodes": set(),
     "benchmarks": set(),
     "cli": {"torch"},

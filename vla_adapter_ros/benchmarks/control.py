@@ -14,10 +14,10 @@ import numpy as np
 from vla_adapter_ros.benchmarks.chunk_stream import ChunkStream, Episode, load_stream
 from vla_adapter_ros.benchmarks.control_peers import Default, Ensembling, Method, OnePoint, OpenLoop
 from vla_adapter_ros.benchmarks.motion_measures import jerk, path_distances, shifted_errors, velocity_steps
+from vla_adapter_ros.choices import EXECUTION_HORIZON
 from vla_adapter_ros.contract import Contract, read_contract
 from vla_adapter_ros.control import Chunk
 from vla_adapter_ros.errors import ChunkError
-from vla_adapter_ros.evaluation.policy_loop import EXECUTION_HORIZON
 from vla_adapter_ros.simulation.robot import SimulatedRobot
 from vla_adapter_ros.simulation.scene import Scene
 

@@ -23,6 +23,7 @@ from vla_adapter_ros.cli.arguments import (
     wrong_arguments,
 )
 from vla_adapter_ros.cli.checkpoint_command import locate_checkpoint
+from vla_adapter_ros.cli.evaluate_calvin import add_calvin
 from vla_adapter_ros.cli.progress_bar import progress_bar
 from vla_adapter_ros.contract.shipped import SHIPPED_CHECKPOINT
 from vla_adapter_ros.errors import ParameterError, TrainingError
@@ -42,6 +43,7 @@ def add_evaluate(commands: Any) -> None:
     _add_closed_loop(kinds)
     _add_results(kinds)
     _add_uncertainty(kinds)
+    add_calvin(kinds)
 
 
 def _add_open_loop(kinds: Any) -> None:
@@ -70,7 +72,11 @@ def _add_open_loop(kinds: Any) -> None:
 def _add_closed_loop(kinds: Any) -> None:
     parser = kinds.add_parser("closed-loop", help="a suite of episodes in the simulator")
     _checkpoint_options(parser)
-    parser.add_argument("--suite", default=SuiteName.PICK, choices=SuiteName.words(), help="which episodes")
+    parser.add_argument(
+        "--suite", default=SuiteName.PICK, choices=SuiteName.words(), metavar="NAME",
+        help=f"which episodes: {', '.join(SuiteName.plain())}; of LIBERO-Pro the names of LIBERO's but "
+        "libero_90 with _lan, _object, _swap or _task; default: %(default)s",
+    )  # fmt: skip
     count = parser.add_mutually_exclusive_group()
     count.add_argument("--episodes", type=COUNT, help="how many, dealt evenly; default: the suite's")
     count.add_argument("--scenes", type=COUNT, help="as many episodes as these scenes have (three each)")
@@ -78,7 +84,7 @@ def _add_closed_loop(kinds: Any) -> None:
     parser.add_argument(
         "--renderer",
         choices=RendererName.words(),
-        help="default: raycast; of metaworld egl: it needs OpenGL",
+        help="default: raycast; of metaworld and libero egl: they need OpenGL",
     )
     parser.add_argument(
         "--longest", type=SECONDS, help="simulated time per instruction [s]; default: the suite's"

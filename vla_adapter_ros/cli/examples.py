@@ -3,7 +3,7 @@
 GROUPS = {
     "try": ("demo",),
     "data": ("record", "collect-demos", "collect-metaworld", "dataset"),
-    "train": ("finetune", "evaluate", "checkpoint", "trials"),
+    "train": ("finetune", "evaluate", "serve", "checkpoint", "trials"),
     "robot": ("doctor", "contract", "measure", "bringup"),
     "operate": (
         "status",
@@ -79,7 +79,12 @@ EXAMPLES = {
     ("evaluate", "open-loop"): [
         "evaluate open-loop --checkpoint out/checkpoint --dataset out/demonstrations"
     ],
-    ("evaluate", "closed-loop"): ["evaluate closed-loop --checkpoint out/checkpoint --scenes 30"],
+    ("evaluate", "closed-loop"): [
+        "evaluate closed-loop --checkpoint out/checkpoint --scenes 30",
+        "evaluate closed-loop --suite libero_spatial --checkpoint VLA-Adapter/LIBERO-Spatial-Pro",
+    ],
+    ("evaluate", "calvin"): ["evaluate calvin --installation my_calvin:make --checkpoint official"],
+    ("serve",): ["serve", "serve --checkpoint official --platform libero --port 8001"],
     ("checkpoint", "info"): ["checkpoint info franka_sim_tiny"],
     ("checkpoint", "verify"): ["checkpoint verify out/checkpoint"],
     ("checkpoint", "certify"): [

@@ -38,6 +38,7 @@ from vla_adapter_ros.cli.operate import add_operation_commands
 from vla_adapter_ros.cli.parser import CommandParser, MainParser, add_descriptions
 from vla_adapter_ros.cli.record import add_record_command
 from vla_adapter_ros.cli.scene import add_scene_command
+from vla_adapter_ros.cli.serve import add_serve
 from vla_adapter_ros.cli.status import add_status_commands
 from vla_adapter_ros.cli.trials import add_trials_command
 from vla_adapter_ros.errors import VlaAdapterError
@@ -124,6 +125,7 @@ def _parser() -> CommandParser:
     add_console_command(commands)
     add_finetune_command(commands)
     add_evaluate(commands)
+    add_serve(commands)
     add_record_command(commands)
     add_checkpoint(commands)
     add_dataset_command(commands)

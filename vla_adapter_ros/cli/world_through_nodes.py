@@ -12,11 +12,13 @@ from rclpy.qos import QoSProfile, qos_profile_sensor_data
 from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import Image, JointState
 
+from vla_adapter_ros.choices import EXECUTION_HORIZON
 from vla_adapter_ros.contract import Contract
 from vla_adapter_ros.errors import ServiceError
 from vla_adapter_ros.evaluation.conditions import Conditions
-from vla_adapter_ros.evaluation.metaworld import MetaWorldJudge, MetaWorldSuite
-from vla_adapter_ros.evaluation.suite import Plan
+from vla_adapter_ros.evaluation.libero_suite import LiberoSuite
+from vla_adapter_ros.evaluation.metaworld import MetaWorldSuite
+from vla_adapter_ros.evaluation.suite import EndingJudge, Plan
 from vla_adapter_ros.msg import StepAck
 from vla_adapter_ros.nodes.conversions import seconds, to_stamp
 from vla_adapter_ros.nodes.graph import NodeSpec
@@ -35,18 +37,21 @@ READY_WITHIN_S = 20.0  # simulated time for policy and controller to be ready fo
 _AT_REST_S = 0.3  # after an episode
 
 
-def world_nodes(wanted: Conditions, contract: str, device: str) -> list[NodeSpec]:
+def world_nodes(
+    wanted: Conditions, contract: str, device: str, horizon: int = EXECUTION_HORIZON
+) -> list[NodeSpec]:
     """Policy and controller: rows come out of the controller as they are."""
     common = {"contract": contract, "lock_step": True, "use_sim_time": True}
     mode = {"armed": True, "mode": str(ControllerMode.ROW_PASS_THROUGH)}
-    loaded = {"checkpoint": wanted.checkpoint, "device": device}
+    loaded = {"checkpoint": wanted.checkpoint, "device": device, "execution_horizon": horizon}
     return [NodeSpec("controller", common | mode), NodeSpec("policy", common | loaded)]
 
 
 class Driven(NamedTuple):
     """What came of an episode through the nodes."""
 
-    judge: MetaWorldJudge
+    judge: EndingJudge
+    instruction: str
     steps: int
     """Of the simulator."""
     chunks: int
@@ -71,7 +76,7 @@ class WorldBridge(RosClient):
         self,
         contract: Contract,
         world: WorldProcess,
-        suite: MetaWorldSuite,
+        suite: MetaWorldSuite | LiberoSuite,
         check_alive: Callable[[], None],
     ) -> None:
         super().__init__("world_simulator", check_alive=check_alive)
@@ -110,7 +115,8 @@ class WorldBridge(RosClient):
         """
         judge, steps, rows = self._suite.judge(), 0, []
         state = self._world.reset(self._suite.world_task(plan), plan.scene)
-        self._instruct(plan.instruction, state)
+        text = plan.instruction or str(state.facts["instruction"])
+        self._instruct(text, state)
         before, given = self._chunks, self.now
         while steps < longest_steps and not state.over:
             begun = self.now
@@ -129,7 +135,7 @@ class WorldBridge(RosClient):
         self._instruct("", state)
         for _ in range(round(_AT_REST_S / PERIOD_S)):
             self._tick(state)
-        return Driven(judge, steps, chunks, np.array(rows))
+        return Driven(judge, text, steps, chunks, np.array(rows))
 
     def _instruct(self, text: str, state: WorldState) -> None:
         end = self.now + READY_WITHIN_S
@@ -159,8 +165,16 @@ class WorldBridge(RosClient):
                 shown.header.stamp = stamp
                 publisher.publish(shown)
         self._clock.publish(Clock(clock=stamp))
+        self._think(self._ticks % self._image_every == 0)
         for node in self._lock_step.wait(self.now, image):
             raise ServiceError(f"{node} did not handle {self.now:.2f} s within {PATIENCE_S:g} s")
+
+    def _think(self, seen: bool) -> None:
+        """Hook for who decides in this process, instead of a policy node.
+
+        Args:
+            seen: Whether there are new pictures.
+        """
 
     def _row_since(self, begun: float) -> np.ndarray:
         """The row whose time is in the interval from `begun` [s] on."""

@@ -19,9 +19,10 @@ from vla_adapter_ros.evaluation.controls import policy_and_robot, with_control
 from vla_adapter_ros.evaluation.episode_journal import EpisodeJournal
 from vla_adapter_ros.evaluation.episode_video import VIDEO_SIZE, EpisodeVideo, video_path
 from vla_adapter_ros.evaluation.latency import Latency
+from vla_adapter_ros.evaluation.libero import LiberoLoop
 from vla_adapter_ros.evaluation.perturbed import latency_of, put_up, seeing
 from vla_adapter_ros.evaluation.policy_loop import NO_LATENCY, Policy, Run, run_policy
-from vla_adapter_ros.evaluation.scene_processes import run_scenes
+from vla_adapter_ros.evaluation.scene_processes import SceneLoop, run_scenes
 from vla_adapter_ros.evaluation.suite import Ending, Plan, Result, TableSuite, result_of
 from vla_adapter_ros.evaluation.suite_result import Shard, suite_result
 from vla_adapter_ros.evaluation.suites import make_suite, table_suite
@@ -74,8 +75,7 @@ def evaluate_suite(
             report(result)
         done = {result.number for result in results}
         left = [number for number in numbers if number not in done]
-        loop = SuiteLoop if SuiteName(wanted.suite).is_at_table else WorldLoop
-        make = partial(loop, wanted, place, videos)
+        make = partial(_loop_of(SuiteName(wanted.suite)), wanted, place, videos)
         for found in run_scenes(make, left, min(jobs, max(len(left), 1))) if left else ():
             for result in found:
                 kept.add(result)
@@ -130,6 +130,12 @@ def run_plan(
         on_frame=on_frame or (lambda time: None),
     )
     return result_of(plan, judge, run.refused, run.duration_s, len(run.stamps)), run
+
+
+def _loop_of(suite: SuiteName) -> Callable[[Conditions, str, Path | None], SceneLoop[Result]]:
+    if suite.is_libero:
+        return LiberoLoop
+    return SuiteLoop if suite.is_at_table else WorldLoop
 
 
 def _robot(wanted: Conditions) -> Contract:

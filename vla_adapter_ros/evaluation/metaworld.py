@@ -17,6 +17,7 @@ class MetaWorldSuite:
 
     name = mt50.NAME
     child = mt50.CHILD
+    environment = mt50.NAME
     contract_name = mt50.NAME
     longest_s = mt50.LONGEST_STEPS * mt50.STEP_S
     step_s = mt50.STEP_S

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from vla_adapter_ros.choices import SuiteName
 from vla_adapter_ros.contract import Contract
 from vla_adapter_ros.errors import ParameterError
+from vla_adapter_ros.evaluation.libero_suite import LiberoSuite
 from vla_adapter_ros.evaluation.metaworld import MetaWorldSuite
 from vla_adapter_ros.evaluation.perturbed import PerturbedSuite
 from vla_adapter_ros.evaluation.pick import PickSuite
@@ -34,7 +35,10 @@ def make_suite(name: str, contract: Contract | None = None) -> Suite:
         ParameterError: there is no such suite.
         SimulationError: no robot with the contract's joints can be simulated.
     """
-    if SuiteName.check("suite", name, ParameterError) is SuiteName.METAWORLD:
+    chosen = SuiteName.check("suite", name, ParameterError)
+    if chosen.is_libero:
+        return LiberoSuite(chosen)
+    if chosen is SuiteName.METAWORLD:
         return MetaWorldSuite()
     return table_suite(name, contract)
 
