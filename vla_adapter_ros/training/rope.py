@@ -15,7 +15,7 @@ from vla_adapter_ros.training.setting_words import RopeOption
 def with_rope_tables(policy: VlaAdapterPolicy, wanted: RopeOption) -> VlaAdapterPolicy:
     """The policy around the same tensors with these rotary tables; `auto` leaves them."""
     config = policy.config
-    if wanted is RopeOption.AUTO or config.head.rope_tables == wanted:
+    if wanted is RopeOption.AUTO or config.head.rope_tables is RopeTables(wanted):
         return policy
     head = dataclasses.replace(config.head, rope_tables=RopeTables(wanted))
     config = dataclasses.replace(config, head=head)

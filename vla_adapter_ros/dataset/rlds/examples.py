@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import cache
+from importlib import import_module
 from typing import Any
 
 from vla_adapter_ros.dataset.rlds.records import NEEDED, Record, read_record
@@ -48,7 +49,10 @@ def read_example(record: Record) -> dict[str, Any]:
 def _example_class() -> Any:
     """The class of the message, from its description alone."""
     try:
-        from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
+        descriptor_pb2, descriptor_pool, message_factory = (
+            import_module(f"google.protobuf.{name}")
+            for name in ("descriptor_pb2", "descriptor_pool", "message_factory")
+        )
     except ImportError:
         raise DatasetError(f"RLDS data needs protobuf: {NEEDED}") from None
     kinds = descriptor_pb2.FieldDescriptorProto

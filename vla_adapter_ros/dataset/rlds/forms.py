@@ -9,6 +9,7 @@ import numpy as np
 
 from vla_adapter_ros.choices import Choice
 from vla_adapter_ros.contract import Contract
+from vla_adapter_ros.contract.camera import Turn
 from vla_adapter_ros.dataset import layout
 from vla_adapter_ros.dataset.mapping import CameraSource, DatasetMapping, ValueSource
 from vla_adapter_ros.errors import DatasetError
@@ -45,7 +46,7 @@ class FormRules:
     standardize: Standardize
     rate_hz: float | None = None
     cameras: tuple[str, ...] = ()
-    rotation: int = 0
+    rotation: Turn = 0
     gripper: tuple[float, float] = field(default=(1.0, 0.0))
 
 
