@@ -26,8 +26,8 @@ from vla_adapter_ros.simulation.worlds.process import WorldProcess
 NOTE = "demonstration"
 """Key under which meta/recordings.json says which demonstration an episode is."""
 LONGEST_ROWS = (50, 100)
-"""Longest demonstrations, in the first half of the attempts and in the second: few need 25 rows, and most longer
-ones went wrong first."""
+"""Longest demonstration, in the first half of the attempts and in the second: few need 25 rows, and most
+longer ones went wrong first."""
 MOST_ATTEMPTS = 30
 """Episodes that are tried for a demonstration; in the second half of them nothing is disturbed."""
 CRF = 12
