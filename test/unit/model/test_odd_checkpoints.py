@@ -38,10 +38,10 @@ def test_what_was_written_is_read_and_computed(name: str, tmp_path: Path) -> Non
     ids = policy.tokenize(["lift it?"])[0][0]
     expected = ReferencePath(written.network).predict(images, ids, proprio)
     assert expected.shape == (config.chunk, config.action_dim) and expected.abs().max() > 1e-2
-    allowed = 1e-5 * float(expected.abs().max())
+    allowed = 2e-5
     torch.testing.assert_close(policy.engine.predict(images, ids, proprio), expected, rtol=0, atol=allowed)
     recorded, _ = recording_engine(policy.network)
     torch.testing.assert_close(recorded.predict(images, ids, proprio), expected, rtol=0, atol=allowed)
     other = ReferencePath(written.network).predict(~images, ids, -proprio)
-    assert (other - expected).abs().max() > 100 * allowed  # the inputs show
+    assert (other - expected).abs().max() > 20 * allowed  # the inputs show
     torch.testing.assert_close(recorded.predict(~images, ids, -proprio), other, rtol=0, atol=2 * allowed)
