@@ -42,7 +42,7 @@ def _add_collect_demos(commands: Any) -> None:
     collect.add_argument("--jobs", type=COUNT, default=1, help="with --direct: processes that drive")
     collect.add_argument(
         "--after-policy", default="", metavar="CHECKPOINT",
-        help="with --direct: a policy leads first, and the expert shows the way from where it comes",
+        help="with --direct: a policy leads first, the expert shows the way from there; default: none does",
     )  # fmt: skip
     collect.set_defaults(run=_collect_demos, simulate=True)
 

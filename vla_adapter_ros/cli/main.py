@@ -151,7 +151,9 @@ def _add_demo(commands: Any) -> None:
         "--suite", default=SuiteName.PICK, choices=(SuiteName.PICK, SuiteName.TABLETOP), help="whose tasks"
     )
     demo.add_argument(
-        "--instruction", default="", help="one sentence for the arm, on the tabletop, in place of the suite's"
+        "--instruction",
+        default="",
+        help="one sentence for the arm, on the tabletop; default: the suite's own",
     )
     demo.add_argument("--seed", type=SEED, default=100, help="number of the first scene")
     demo.add_argument("--episodes", type=COUNT, default=10, help="number of scenes")

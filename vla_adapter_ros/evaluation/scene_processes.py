@@ -25,7 +25,9 @@ class SceneLoop(Protocol[T]):
         """Let go of the robot."""
 
 
-def run_scenes(make: Callable[[], SceneLoop[T]], seeds: Sequence[int], jobs: int) -> Generator[list[T], None, None]:
+def run_scenes(
+    make: Callable[[], SceneLoop[T]], seeds: Sequence[int], jobs: int
+) -> Generator[list[T], None, None]:
     """Results of all scenes, in order; one thread computes in each process.
 
     Args:

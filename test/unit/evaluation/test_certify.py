@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from training_samples import make_dataset
+from training.training_samples import make_dataset
 
 from vla_adapter_ros.cli.main import main
 from vla_adapter_ros.contract import checkpoints_folder, read_contract
