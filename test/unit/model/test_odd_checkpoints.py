@@ -14,7 +14,6 @@ from vla_adapter_ros.model import VlaAdapterPolicy
 from .fx_recorder import recording_engine
 from .odd_checkpoints import ODD, write_odd
 
-
 RECORDED = ("one_image_26_layers", "three_images_30_layers_base")
 
 
