@@ -78,7 +78,7 @@ def add_checkpoint(commands: Any) -> None:
         "--dataset", required=True, metavar="PATH[,mapping=FILE]",
         help="LeRobot data set, a folder or a hub id, as finetune takes it; its weight does not count",
     )  # fmt: skip
-    certify.add_argument("--contract", help="for a data set that carries none: shipped name or path; default: none")
+    certify.add_argument("--contract", help="for a data set that carries none: name or path; default: none")
     certify.add_argument("--rows", type=whole(1), default=32, help="how many rows of the data, evenly")
     certify.add_argument(
         "--tolerance", type=number(above=True), default=0.05,

@@ -131,7 +131,9 @@ def test_every_setting_of_fine_tuning_has_an_option_with_a_text(capsys):
     parsed = parse(("finetune",), *words, *other)
     chosen = make_settings(seed=parsed.seed, **chosen_settings(parsed))
     plain = make_settings(**chosen_settings(parse(("finetune",))))
-    assert [name for name in options if getattr(chosen, name) == getattr(plain, name)] == []
+    assert [name for name in options if getattr(chosen, name) == getattr(plain, name)] == ["master_weights"]
+    # An average of the weights, which is asked for above, needs them.
+    assert not chosen_settings(parse(("finetune",), "--no-master-weights"))["master_weights"]
 
 
 OTHER_SETTINGS = {  # another value than the default for each setting; None: a flag
@@ -143,7 +145,7 @@ OTHER_SETTINGS = {  # another value than the default for each setting; None: a f
     "waypoint_weight": "0.1", "state_noise": "0.1", "augmentation": "none", "gain": "0.1",
     "head": "base", "chunk": "5", "queries": "2", "conditions": "raw", "condition_layers": "last",
     "bridge": "all_query", "rope_tables": "bf16", "decay_matrices_only": None, "adam_beta2": "0.9",
-    "master_weights": None, "scale_grippers": None,
+    "scale_grippers": None,
     "gate": "per-head", "max_delay_rows": "2", "committed_rows": None, "relative_rows": None,
     "image_cache": "decoded", "offset": "0.1", "padding": "drop", "idle_threshold": "0.1",
     "source_weights": "policy=1",

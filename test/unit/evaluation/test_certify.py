@@ -78,8 +78,8 @@ def test_an_engine_that_computes_something_else_is_not_certified(
 ) -> None:
     right = InferenceEngine.predict
 
-    def predict(engine: InferenceEngine, *observation):
-        actions = right(engine, *observation).clone()
+    def predict(engine: InferenceEngine, *observation, **options):
+        actions = right(engine, *observation, **options).clone()
         actions[2, MOVING] += error  # normalized: half of it is a fraction of the range
         return actions
 

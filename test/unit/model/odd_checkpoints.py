@@ -50,7 +50,7 @@ ODD = {
     "two_images_30_layers": OddSizes("libero", "pro", 30, heads=8, head_width=4, rope_theta=2e6),
     "three_images_26_layers": OddSizes("aloha", "pro", 26, rope_theta=1e4, norm_eps=1e-5),
     "three_images_30_layers_base": OddSizes("aloha", "base", 30, kv_heads=2, norm_eps=1e-5, depths=(4, 3)),
-    "many_kv_heads": OddSizes("libero", "pro", 24, heads=4, kv_heads=4, head_width=10, rope_theta=3e5),
+    "many_kv_heads": OddSizes("libero", "pro", 24, heads=4, kv_heads=4, head_width=12, rope_theta=3e5),
 }
 
 

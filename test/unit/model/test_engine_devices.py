@@ -72,6 +72,10 @@ def test_a_graph_that_does_not_do_its_stage_is_refused(capture: int, fault: str,
     torch.testing.assert_close(without, plain(network, *inputs), rtol=0, atol=2e-5)
 
 
+CONVOLUTIONS = {"convolution", "conv2d"}
+PRODUCTS = {"linear", "mm", "addmm", "bmm", "baddbmm", "matmul"}
+
+
 class Precision(TorchDispatchMode):
     """Notes what torch allows while products and convolutions are issued."""
 
@@ -81,7 +85,7 @@ class Precision(TorchDispatchMode):
 
     def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         name = function._schema.name.split("::")[1]
-        if name in ("convolution", "mm", "addmm", "bmm", "baddbmm"):
+        if name in CONVOLUTIONS | PRODUCTS:
             self.seen.add((name, *precisions()))
         return function(*args, **(kwargs or {}))
 
@@ -102,7 +106,8 @@ def test_fp32_is_computed_without_tf32_and_the_process_keeps_its_setting(name: s
         with Precision() as precision:
             engine.predict(*inputs)
     assert {kind for _, *kinds in precision.seen for kind in kinds} == {"ieee"}
-    assert {name for name, *_ in precision.seen} >= {"convolution", "addmm"}
+    seen = {name for name, *_ in precision.seen}
+    assert seen & CONVOLUTIONS and seen & PRODUCTS
     assert precisions() == before and torch.backends.cudnn.allow_tf32 == allowed
     with pytest.raises(RuntimeError), full_float32(torch.device("cuda", 1)):
         assert precisions() == ("ieee", "ieee")

@@ -40,7 +40,7 @@ def test_what_was_written_is_read_and_computed(name: str, tmp_path: Path) -> Non
     ids = policy.tokenize(["lift it?"])[0][0]
     expected = ReferencePath(written.network).predict(images, ids, proprio)
     assert expected.shape == (config.chunk, config.action_dim) and expected.abs().max() > 1e-2
-    allowed = 2e-5
+    allowed = 5e-5
     torch.testing.assert_close(policy.engine.predict(images, ids, proprio), expected, rtol=0, atol=allowed)
     # Recording so many layers takes long: two are enough, beside test_engine_recordings.py.
     engine = policy.engine

@@ -81,8 +81,8 @@ class InferenceEngine:
             self._language = LanguageStage(network, self._head.slots, linears)
             self._states = self._head.new_states()
         self._compiled = compile_stages
-        exact = network.device.type == "cpu" and network.dtype == torch.float32
-        self._rows = ROWS if self._prepares or not exact else 1  # such products take any number of rows
+        # Such products take any number of rows.
+        self._takes_any = network.device.type == "cpu" and network.dtype == torch.float32
         self._functions: dict[str, Callable[..., Tensor]] = {}
         self._of_lengths: OrderedDict[int, Callable[..., Tensor]] = OrderedDict()  # language stages
         self._prompts: OrderedDict[tuple[int, ...], Prompt] = OrderedDict()
@@ -167,7 +167,10 @@ class InferenceEngine:
         return self.graphs or self._compiled
 
     def _lay_out(self, prompt_tokens: int) -> Layout:
-        rows = LONG_ROWS if self._prepares and prompt_tokens > EXPECTED_TOKENS else self._rows
+        if self._prepares:
+            rows = LONG_ROWS if prompt_tokens > EXPECTED_TOKENS else ROWS
+        else:
+            rows = 1 if self._takes_any else ROWS
         return lay_out(self.network.config, prompt_tokens, self._head.selection, rows)
 
     def _predict_blank(self, input_ids: Tensor) -> None:
