@@ -12,8 +12,16 @@ import numpy as np
 from vla_adapter_ros.simulation.worlds import process
 from vla_adapter_ros.simulation.worlds.serving import arguments, serve
 
-STEP = 0.1
-WITHIN = 0.05
+START = np.array([0.0, 0.6])  # within the limits of the contract metaworld, as all of the state is
+MIDDLE = np.array(
+    [0.3, 0.5]
+)  # the last two values of the state tell the goal: this, and the way to it from START
+STEP, WITHIN, NEAR = 0.01, 0.01, 0.02
+
+
+def goal_of(state) -> np.ndarray:
+    """The place (2,) to come to, from a state (4,)."""
+    return START + np.asarray(state)[2:] - MIDDLE
 
 
 def use_stand_in(monkeypatch) -> Path:
@@ -37,14 +45,14 @@ class PlaneWorld:
         if task == "swim":
             raise KeyError(task)
         rng = np.random.default_rng(seed)
-        self._goal, self._place = rng.uniform(-1.0, 1.0, 2), np.zeros(2)
+        self._goal, self._place = START + rng.uniform(-0.2, 0.2, 2), START.copy()
         return {"state": self._state(), "longest": 50}
 
     def step(self, action):
         self._place = self._place + STEP * np.clip(action[:2], -1.0, 1.0)
         distance = float(np.linalg.norm(self._goal - self._place))
         success = distance < WITHIN
-        facts = {"near": distance < 0.2, "distance": distance}
+        facts = {"near": distance < NEAR, "distance": distance}
         return {"state": self._state(), "success": success, "over": success, **facts}
 
     def expert(self):
@@ -56,12 +64,12 @@ class PlaneWorld:
     def draw(self, camera, width, height):
         picture = np.zeros((height, width, 3), np.uint8)
         for channel, place in enumerate((self._place, self._goal)):
-            column, row = ((place + 1.5) / 3.0 * (width, height)).astype(int)
+            column, row = ((place - START + 0.5) * (width, height)).astype(int)
             picture[np.clip(row, 0, height - 1), np.clip(column, 0, width - 1), channel] = 255
         return picture[::-1] if camera == "gripper" else picture
 
     def _state(self):
-        return [*self._place.tolist(), *self._goal.tolist()]
+        return [*self._place.tolist(), *(self._goal - START + MIDDLE).tolist()]
 
 
 def main() -> None:

@@ -81,6 +81,10 @@ def _collect_metaworld(options: argparse.Namespace) -> int:
     if unknown := [task for task in tasks if task not in SENTENCES]:
         raise UsageError(f"--tasks {unknown[0]}: allowed are {', '.join(SENTENCES)}")
     begun = time.monotonic()
-    done = collect_metaworld(options.dataset, tasks, options.per_task, seed=options.seed, jobs=options.jobs)
+    done, failed = collect_metaworld(
+        options.dataset, tasks, options.per_task, seed=options.seed, jobs=options.jobs
+    )
     print(f"{done} demonstrations saved to {options.dataset} in {time.monotonic() - begun:.0f} s")
-    return 0
+    for place in failed:
+        print(f"{place.task}, demonstration {place.number}: the scripted policy failed in every episode")
+    return 1 if failed else 0

@@ -16,7 +16,7 @@ from vla_adapter_ros.contract import Contract, read_contract
 from vla_adapter_ros.dataset.layout import HUMAN
 from vla_adapter_ros.dataset.resume import read_recordings
 from vla_adapter_ros.dataset.writer import DatasetWriter
-from vla_adapter_ros.errors import DatasetError, SimulationError
+from vla_adapter_ros.errors import DatasetError
 from vla_adapter_ros.observation.frame import Frame
 from vla_adapter_ros.simulation.worlds import metaworld_tasks as mt50
 from vla_adapter_ros.simulation.worlds.demonstrations import NOISE, Row, demonstrate
@@ -25,9 +25,11 @@ from vla_adapter_ros.simulation.worlds.process import WorldProcess
 
 NOTE = "demonstration"
 """Key under which meta/recordings.json says which demonstration an episode is."""
-LONGEST_ROWS = 50
-"""A demonstration is at most so long: few need half of it, and longer ones are failures that end well."""
+LONGEST_ROWS = (50, 100)
+"""Longest demonstration, in the first half of the attempts and in the second: few need 25 rows, and most
+longer ones went wrong first."""
 MOST_ATTEMPTS = 30
+"""Episodes that are tried for a demonstration; in the second half of them nothing is disturbed."""
 CRF = 12
 """Quality of the videos: objects are a few pixels large, and live pictures are not blurred by an encoder."""
 _BATCH = 10  # demonstrations of a task after one another: loading a task takes longer than one of them
@@ -52,7 +54,7 @@ class Demonstration:
 
 def collect_metaworld(
     dataset: Path, tasks: Sequence[str], per_task: int, *, seed: int = 0, jobs: int = 1
-) -> int:
+) -> tuple[int, list[Place]]:
     """Record demonstrations until a data set has so many of each task.
 
     What is recorded does not depend on `jobs`, nor on how often it was interrupted.
@@ -65,22 +67,26 @@ def collect_metaworld(
         jobs: Simulators.
 
     Returns:
-        How many were recorded now.
+        How many were recorded now, and those in which the expert did not succeed.
 
     Raises:
-        SimulationError: Meta-World is not installed, or its expert does not succeed.
+        SimulationError: Meta-World is not installed, or its process has ended.
         DatasetError: the data set cannot be written, or was made with another seed.
     """
     python, contract = world_python(mt50.NAME), read_contract(mt50.NAME)
+    failed: list[Place] = []
     with DatasetWriter(dataset, contract, crf=CRF) as writer:
         there = _recorded(dataset, writer.num_episodes, seed)
         places = [place for place in _places(tasks, per_task) if place not in there]
         shown = _demonstrations(python, contract, places, seed, jobs)
         with closing(shown), progress_bar("demonstrations", len(places)) as advance:
             for demonstration in shown:
-                _write(writer, contract, demonstration, seed)
+                if isinstance(demonstration, Demonstration):
+                    _write(writer, contract, demonstration, seed)
+                else:
+                    failed.append(demonstration)
                 advance()
-    return len(places)
+    return len(places) - len(failed), failed
 
 
 def _places(tasks: Sequence[str], per_task: int) -> list[Place]:
@@ -102,18 +108,18 @@ def _recorded(dataset: Path, episodes: int, seed: int) -> set[Place]:
 
 def _demonstrations(
     python: Path, contract: Contract, places: Sequence[Place], seed: int, jobs: int
-) -> Generator[Demonstration, None, None]:
+) -> Generator[Demonstration | Place, None, None]:
     """In order; each thread has a simulator of its own, and few results wait."""
     sizes = {name: (camera.width, camera.height) for name, camera in contract.cameras.items()}
     own = threading.local()
     with ExitStack() as worlds, ThreadPoolExecutor(jobs) as pool:
 
-        def work(place: Place) -> Demonstration:
+        def work(place: Place) -> Demonstration | Place:
             if not hasattr(own, "world"):
                 own.world = worlds.enter_context(WorldProcess(python, mt50.CHILD, sizes))
             return _demonstration(own.world, contract, place, seed)
 
-        waiting: deque[Future[Demonstration]] = deque()
+        waiting: deque[Future[Demonstration | Place]] = deque()
         try:
             for place in places:
                 waiting.append(pool.submit(work, place))
@@ -125,9 +131,11 @@ def _demonstrations(
             pool.shutdown(cancel_futures=True)
 
 
-def _demonstration(world: WorldProcess, contract: Contract, place: Place, seed: int) -> Demonstration:
-    noise = NOISE[place.number % len(NOISE)]
+def _demonstration(world: WorldProcess, contract: Contract, place: Place, seed: int) -> Demonstration | Place:
+    """The demonstration of a place, or the place alone where the expert always failed."""
     for attempt in range(MOST_ATTEMPTS):
+        late = attempt >= MOST_ATTEMPTS // 2
+        noise = 0.0 if late else NOISE[place.number % len(NOISE)]
         episode = mt50.demonstration_seed(seed, place.task, place.number, attempt)
         rows = demonstrate(
             world,
@@ -136,13 +144,11 @@ def _demonstration(world: WorldProcess, contract: Contract, place: Place, seed: 
             episode,
             noise=noise,
             steps_per_row=mt50.STEPS_PER_ROW,
-            longest_rows=LONGEST_ROWS,
+            longest_rows=LONGEST_ROWS[late],
         )
         if rows is not None:
             return Demonstration(place, episode, noise, rows)
-    raise SimulationError(
-        f"{place.task}: the scripted policy failed in {MOST_ATTEMPTS} episodes of at most {LONGEST_ROWS} rows"
-    )
+    return place
 
 
 def _write(writer: DatasetWriter, contract: Contract, shown: Demonstration, seed: int) -> None:

@@ -12,6 +12,7 @@ from vla_adapter_ros.dataset.reader import DatasetReader
 from vla_adapter_ros.dataset.resume import read_recordings
 from vla_adapter_ros.errors import DatasetError
 from vla_adapter_ros.simulation.worlds import metaworld_tasks as mt50
+from vla_adapter_ros.simulation.worlds.demonstrations import demonstrate
 
 
 @pytest.fixture
@@ -31,7 +32,7 @@ def content(folder):
 def test_an_interrupted_collection_is_completed_and_the_same(tmp_path, collect, monkeypatch):
     tasks = ["push", "door-open"]
     whole, parts = tmp_path / "whole", tmp_path / "parts"
-    assert collect(whole, tasks, 3) == 6
+    assert collect(whole, tasks, 3) == (6, [])
     write, written = collecting._write, []
 
     def interrupted(*arguments):
@@ -43,8 +44,8 @@ def test_an_interrupted_collection_is_completed_and_the_same(tmp_path, collect, 
     with pytest.raises(KeyboardInterrupt):
         collect(parts, tasks, 3, jobs=2)
     monkeypatch.setattr(collecting, "_write", write)
-    assert collect(parts, tasks, 3, jobs=2) == 4
-    assert collect(parts, tasks, 3) == 0
+    assert collect(parts, tasks, 3, jobs=2) == (4, [])
+    assert collect(parts, tasks, 3) == (0, [])
     (first, notes), (second, same) = content(whole), content(parts)
     assert notes == same and [note["noise"] for note in notes[:3]] == list(collecting.NOISE)
     assert all(note["episode_seed"] < 2**31 for note in notes)
@@ -54,6 +55,24 @@ def test_an_interrupted_collection_is_completed_and_the_same(tmp_path, collect, 
         assert first.task_of(number) == mt50.SENTENCES[notes[number]["task"]]
     with pytest.raises(DatasetError, match="no demonstrations with --seed 1"):
         collect(whole, tasks, 3, seed=1)
+
+
+def test_a_task_at_which_the_script_fails_does_not_end_the_others(tmp_path, collect, monkeypatch, capsys):
+    asked = []
+
+    def fails_at_push(world, cameras, task, seed, *, noise, **more):
+        asked.append((task, noise))
+        return None if task == "push-v3" else demonstrate(world, cameras, task, seed, noise=noise, **more)
+
+    monkeypatch.setattr(collecting, "demonstrate", fails_at_push)
+    command = ["collect-metaworld", "--dataset", str(tmp_path / "d"), "--per-task", "2", "--tasks"]
+    assert main([*command, "push,door-open"]) == 1
+    told = capsys.readouterr().out
+    assert "push, demonstration 1: the scripted policy failed in every episode" in told
+    assert told.count("failed") == 2 and DatasetReader(tmp_path / "d").num_episodes == 2
+    disturbed = [noise for task, noise in asked if task == "push-v3"][collecting.MOST_ATTEMPTS :]
+    assert disturbed == [collecting.NOISE[1]] * 15 + [0.0] * 15
+    assert main([*command, "door-open"]) == 0
 
 
 def test_the_command_says_which_tasks_there_are(capsys, tmp_path):

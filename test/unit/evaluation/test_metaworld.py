@@ -9,7 +9,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from stand_in_world import STEP, use_stand_in
+from stand_in_world import STEP, goal_of, use_stand_in
 
 from vla_adapter_ros.errors import ParameterError
 from vla_adapter_ros.evaluation.conditions import conditions
@@ -88,11 +88,11 @@ def world(monkeypatch):
 
 
 def toward_the_goal(images, text, state, committed):
-    """Rows that come to the goal, which the stand-in's state holds; sent for four steps each."""
+    """Rows that come to the goal, which the stand-in's state tells; sent for four steps each."""
     assert [image.shape for image in images] == [(16, 16, 3)] * 2 and text
     place, rows = state[:2].copy(), []
     for _ in range(8):
-        step = np.clip((state[2:] - place) / (4 * STEP), -1.0, 1.0)
+        step = np.clip((goal_of(state) - place) / (4 * STEP), -1.0, 1.0)
         place += 4 * STEP * step
         rows.append([*step, 0.0, 0.0])
     return np.array(rows)
@@ -106,7 +106,7 @@ def rolled(world, predict, longest_steps=500):
 
 def test_who_knows_the_goal_wins_and_the_same_rows_again_end_in_the_same_state(world):
     found, result = rolled(world, toward_the_goal)
-    assert result.success and found.steps <= 16 and result.chunks == 1
+    assert result.success and found.steps <= 24 and result.chunks <= 2
     assert result.duration_s == round(found.steps * 0.0125, 2)
     ended = world.physics()
     plan = SUITE.plans(1, 0)[0]

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from stand_in_world import use_stand_in
+from stand_in_world import START, STEP, goal_of, use_stand_in
 
 from vla_adapter_ros.contract import read_contract
 from vla_adapter_ros.errors import SimulationError
@@ -29,7 +29,7 @@ def test_the_same_seed_begins_the_same_episode(world):
     first = world.reset("point", 3)
     moved = world.step([[0.3, -0.2, 0.0, 0.0]] * 3)
     assert moved.taken == 3 and not moved.over and moved.facts["distance"] > 0.0
-    assert np.allclose(moved.state[:2], [0.09, -0.06])
+    assert np.allclose(moved.state[:2], START + np.array([0.009, -0.006]))
     physics = world.physics()
     assert not np.array_equal(world.reset("point", 4).state, first.state)
     assert np.array_equal(world.reset("point", 3).state, first.state)
@@ -43,16 +43,16 @@ def test_pictures_come_through_shared_memory_and_are_ours(world):
     assert before.shape == (16, 24, 3) and hand.shape == (8, 8, 3) and before.dtype == np.uint8
     assert before[8, 12, 0] == 255 and before[..., 1].sum() == 255
     kept = before.copy()
-    world.step([[1.0, 0.0, 0.0, 0.0]] * 5)
+    world.step([[1.0, 0.0, 0.0, 0.0]] * 20)
     (after,) = world.look(["third_view"])
     assert np.array_equal(before, kept) and after[8, 16, 0] == 255
 
 
 def test_steps_after_the_end_of_an_episode_are_not_made(world):
-    goal = world.reset("point", 3).state[2:]
-    there = [[*np.sign(goal) * np.clip(np.abs(goal) / 0.1 - n, 0.0, 1.0), 0.0, 0.0] for n in range(20)]
+    way = goal_of(world.reset("point", 3).state) - START
+    there = [[*np.sign(way) * np.clip(np.abs(way) / STEP - n, 0.0, 1.0), 0.0, 0.0] for n in range(40)]
     now = world.step(there)
-    assert now.success and now.over and now.taken < 20
+    assert now.success and now.over and now.taken < 40
 
 
 def test_many_steps_at_once_and_much_talk_do_not_block(world):
