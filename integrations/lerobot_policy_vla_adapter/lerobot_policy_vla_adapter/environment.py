@@ -42,8 +42,9 @@ class SimulatedArmConfig(EnvConfig):
         self.features_map = {ACTION: ACTION, "agent_pos": OBS_STATE}
         for name, camera in contract.cameras.items():
             shape = (camera.height, camera.width, 3)
-            self.features[f"pixels/{name}"] = PolicyFeature(type=FeatureType.VISUAL, shape=shape)
-            self.features_map[f"pixels/{name}"] = f"{OBS_IMAGES}.{name}"
+            key = f"{OBS_IMAGES}.{name}"  # LeRobot's recording knows an image by this name alone
+            self.features[key] = PolicyFeature(type=FeatureType.VISUAL, shape=shape)
+            self.features_map[key] = key
 
     @property
     def gym_kwargs(self) -> dict[str, Any]:

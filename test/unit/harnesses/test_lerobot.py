@@ -113,12 +113,13 @@ def test_training_is_not_lerobots(folder):
 @pytest.mark.slow
 @pytest.mark.parametrize("recording", [False, True])
 def test_the_command_evaluates_and_records(folder, tmp_path, recording):
-    """`lerobot-eval` as a user types it."""
+    """`lerobot-eval` as a user types it; LeRobot records the episodes of one batch alone."""
     output = tmp_path / "out"
     done = subprocess.run(
         [
             COMMAND, f"--policy.path={folder}", "--policy.device=cpu", "--env.type=vla_adapter_sim",
-            "--eval.n_episodes=2", "--eval.batch_size=1", f"--eval.recording={str(recording).lower()}",
+            "--eval.n_episodes=2", f"--eval.batch_size={1 + recording}",
+            f"--eval.recording={str(recording).lower()}",
             f"--seed={SEED}", f"--output_dir={output}",
         ],
         capture_output=True, text=True, timeout=280,
