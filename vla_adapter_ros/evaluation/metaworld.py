@@ -24,7 +24,7 @@ class MetaWorldSuite:
     steps_per_row = mt50.STEPS_PER_ROW
     episodes = TRIALS * len(mt50.SENTENCES)
     seed = 0
-    renderers = (RendererName.EGL, RendererName.OSMESA)
+    renderers: Sequence[str] = (RendererName.EGL, RendererName.OSMESA)
     chance: Mapping[str, float] = {}
     groups: Mapping[str, str] = mt50.GROUP_OF
     video_camera = mt50.VIDEO_CAMERA

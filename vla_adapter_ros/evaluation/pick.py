@@ -32,7 +32,7 @@ class PickSuite:
     longest_s = LONGEST_S
     episodes = 90
     seed = UNSEEN_SEED
-    renderers = TABLE_RENDERERS
+    renderers: Sequence[str] = TABLE_RENDERERS
     groups: Mapping[str, str] = {}
 
     def __init__(self, robot: RobotModel = FR3) -> None:

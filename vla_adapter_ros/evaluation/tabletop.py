@@ -41,7 +41,7 @@ class TabletopSuite:
     longest_s = LONGEST_S
     episodes = 200
     seed = UNSEEN_SEED
-    renderers = TABLE_RENDERERS
+    renderers: Sequence[str] = TABLE_RENDERERS
     groups: Mapping[str, str] = {}
 
     def __init__(self, robot: RobotModel = FR3) -> None:

@@ -61,7 +61,8 @@ def roll(
     Raises:
         SimulationError: the world has ended.
     """
-    judge, done, steps, chunks = suite.judge(), [], 0, 0
+    done: list[np.ndarray] = []
+    judge, steps, chunks = suite.judge(), 0, 0
     now = world.reset(suite.world_task(plan), plan.scene)
     while steps < longest_steps and not now.over:
         rows = policy.predict(world.look(cameras), plan.instruction, now.state, None)[:EXECUTION_HORIZON]

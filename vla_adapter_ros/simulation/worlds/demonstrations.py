@@ -54,7 +54,8 @@ def demonstrate(
         The rows; None: the expert did not do it in time.
     """
     rng = np.random.default_rng([seed, 1])
-    state, rows, disturbance, left = world.reset(task, seed).state, [], 0.0, -1
+    rows: list[Row] = []
+    state, disturbance, left = world.reset(task, seed).state, np.zeros(1), -1
     while left != 0:
         if left < 0 and len(rows) == longest_rows:
             return None

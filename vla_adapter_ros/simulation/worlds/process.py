@@ -107,7 +107,7 @@ class WorldProcess:
         """
         return _state_of(self._ask("reset", task=task, seed=seed))
 
-    def step(self, actions: np.ndarray | Sequence[Sequence[float]]) -> WorldState:
+    def step(self, actions: np.ndarray | Sequence[np.ndarray] | Sequence[Sequence[float]]) -> WorldState:
         """Let one step of the simulator pass per action (N, A), at most until the episode ends."""
         return _state_of(self._ask("step", actions=np.asarray(actions, np.float64).tolist()))
 
