@@ -24,7 +24,7 @@ class LiberoSuite:
     step_s = 1.0 / RATE_HZ
     steps_per_row = 1
     seed = 0
-    renderers = (RendererName.EGL, RendererName.OSMESA)
+    renderers: Sequence[str] = (RendererName.EGL, RendererName.OSMESA)
     chance: Mapping[str, float] = {}
     groups: Mapping[str, str] = {}
 

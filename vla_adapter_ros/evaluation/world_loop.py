@@ -8,13 +8,13 @@ from typing import NamedTuple
 
 import numpy as np
 
-from vla_adapter_ros.choices import Control
+from vla_adapter_ros.choices import EXECUTION_HORIZON, Control
 from vla_adapter_ros.contract import read_contract, require_same
 from vla_adapter_ros.evaluation.conditions import Conditions
 from vla_adapter_ros.evaluation.controls import policy_and_robot, with_control
 from vla_adapter_ros.evaluation.episode_video import EpisodeVideo, video_path
 from vla_adapter_ros.evaluation.metaworld import MetaWorldJudge, MetaWorldSuite
-from vla_adapter_ros.evaluation.policy_loop import EXECUTION_HORIZON, Policy
+from vla_adapter_ros.evaluation.policy_loop import Policy
 from vla_adapter_ros.evaluation.suite import Ending, Plan, Result, result_of
 from vla_adapter_ros.simulation.worlds.environments import world_python
 from vla_adapter_ros.simulation.worlds.process import WorldProcess

@@ -81,7 +81,7 @@ class VlaAdapterModelServer(PredictModelServer):  # type: ignore[misc]
         """What vla-eval sets of the benchmark: LIBERO's as in the published evaluation."""
         if platform_of(self._policy) is None:
             return {}
-        params = {"send_state": True, "send_wrist_image": self._policy.config.num_images > 1}
+        params: dict[str, Any] = {"send_state": True, "send_wrist_image": self._policy.config.num_images > 1}
         if platform_of(self._policy) is PlatformName.LIBERO:
             params |= {"env_seed": 0, "quat_no_antipodal": True}
         return params

@@ -39,7 +39,7 @@ class PackedLinear(Linear):
     def __init__(self, weight: Tensor, bias: Tensor | None, gelu: bool, rows: int) -> None:
         packed = torch.ops.mkldnn._reorder_linear_weight(weight, rows)
         super().__init__(packed, bias, gelu)
-        self._then = ("gelu", [], "none") if gelu else ("none", [], "")
+        self._then: tuple[str, list[float], str] = ("gelu", [], "none") if gelu else ("none", [], "")
 
     def __call__(self, x: Tensor) -> Tensor:
         """Compute the layer."""
@@ -131,7 +131,7 @@ class Linears:
         if len(layers) == 1:
             return Linear(layers[0].weight, layers[0].bias, gelu)
         bias = None if layers[0].bias is None else fuse([layer.bias for layer in layers])
-        return Linear(fuse([layer.weight for layer in layers]), bias, gelu)
+        return Linear(fuse([layer.weight for layer in layers]), bias, gelu)  # type: ignore[misc]
 
     def _is_faster(self, made: Linear, plain: Linear, rows: int) -> bool:
         shape = (rows, *plain.weight.shape, plain.gelu)

@@ -45,7 +45,8 @@ class Libero:
         self._benchmark, self._folder = benchmark, Path(get_libero_path("bddl_files"))
         self._make = OffScreenRenderEnv
         self._suites: dict[str, Any] = {}
-        self._task, self._resets, self._env = "", 0, None
+        self._task, self._resets = "", 0
+        self._env: Any = None
         self._expert: Any = None
 
     def reset(self, task: str, seed: int) -> Mapping[str, Any]:

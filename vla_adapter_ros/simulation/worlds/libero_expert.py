@@ -40,6 +40,9 @@ class PickAndPlace:
                 raise ValueError(f"goal {goal}: allowed are (on THING PLACE) and (in THING PLACE)")
         self._goals = [(thing, place) for _, thing, place in goals]
         self._upright = self._turn().copy()
+        self._wanted = self._upright
+        self._motions: list[tuple[str, Any]] = []
+        self._steps = 0
         self._begin()
 
     def action(self) -> np.ndarray:
