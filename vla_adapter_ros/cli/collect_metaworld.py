@@ -8,6 +8,7 @@ from collections.abc import Generator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -29,7 +30,9 @@ LONGEST_ROWS = (50, 100)
 """Longest demonstration, in the first half of the attempts and in the second: few need 25 rows, and most
 longer ones went wrong first."""
 MOST_ATTEMPTS = 30
-"""Episodes that are tried for a demonstration; in the second half of them nothing is disturbed."""
+"""Episodes that are tried for a demonstration."""
+FADING = 0.7
+"""Each attempt is disturbed so many times as strongly as the one before: some scripts never recover."""
 CRF = 12
 """Quality of the videos: objects are a few pixels large, and live pictures are not blurred by an encoder."""
 _BATCH = 10  # demonstrations of a task after one another: loading a task takes longer than one of them
@@ -134,19 +137,20 @@ def _demonstrations(
 def _demonstration(world: WorldProcess, contract: Contract, place: Place, seed: int) -> Demonstration | Place:
     """The demonstration of a place, or the place alone where the expert always failed."""
     for attempt in range(MOST_ATTEMPTS):
-        late = attempt >= MOST_ATTEMPTS // 2
-        noise = 0.0 if late else NOISE[place.number % len(NOISE)]
+        noise = NOISE[place.number % len(NOISE)] * FADING**attempt
         episode = mt50.demonstration_seed(seed, place.task, place.number, attempt)
-        rows = demonstrate(
+        show = partial(
+            demonstrate,
             world,
-            contract.camera_names,
-            mt50.environment_name(place.task),
-            episode,
+            task=mt50.environment_name(place.task),
+            seed=episode,
             noise=noise,
             steps_per_row=mt50.STEPS_PER_ROW,
-            longest_rows=LONGEST_ROWS[late],
+            longest_rows=LONGEST_ROWS[attempt >= MOST_ATTEMPTS // 2],
         )
-        if rows is not None:
+        if show(()) is None:  # pictures take most of the time: they are for what succeeds
+            continue
+        if (rows := show(contract.camera_names)) is not None:
             return Demonstration(place, episode, noise, rows)
     return place
 

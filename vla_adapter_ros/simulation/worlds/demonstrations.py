@@ -59,7 +59,7 @@ def demonstrate(
     while left != 0:
         if left < 0 and len(rows) == longest_rows:
             return None
-        images = dict(zip(cameras, world.look(cameras), strict=True))
+        images = dict(zip(cameras, world.look(cameras), strict=True)) if cameras else {}
         wanted = []
         for _ in range(steps_per_row):
             action = world.expert()
