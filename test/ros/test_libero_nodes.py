@@ -123,7 +123,7 @@ def test_rows_of_random_weights_lead_where_they_lead_directly(world, tmp_path):
     ):
         driven = bridge.run(plan, 24)
     assert driven.instruction == "open the middle drawer of the cabinet"
-    # The first chunk is that of the direct evaluation; the next ones are asked for at the policy node's pace.
+    # The first chunk is that of the direct evaluation; the node asks for the next one a row earlier.
     np.testing.assert_allclose(driven.rows[:7], direct.rows[:7], atol=1e-6)
     replayed = Watched(world)
     replayed.reset(plan.task, plan.scene)
