@@ -107,7 +107,7 @@ def test_a_script_gives_the_same_states_through_the_controller(world, tmp_path, 
     np.testing.assert_array_equal(watched.states, expected.states)
 
 
-def test_random_weights_give_the_same_states_through_policy_and_controller(world, tmp_path):
+def test_rows_of_random_weights_lead_where_they_lead_directly(world, tmp_path):
     suite = LiberoSuite(SuiteName.LIBERO_GOAL)
     plan = suite.plans(1, 0)[0]
     policy = load_policy(str(OFFICIAL), suite.name)
@@ -123,5 +123,10 @@ def test_random_weights_give_the_same_states_through_policy_and_controller(world
     ):
         driven = bridge.run(plan, 24)
     assert driven.instruction == "open the middle drawer of the cabinet"
-    np.testing.assert_allclose(driven.rows, direct.rows, atol=1e-6)
-    np.testing.assert_allclose(watched.states, direct.states, atol=1e-5)
+    # The first chunk is that of the direct evaluation; the node asks for the next one a row earlier.
+    np.testing.assert_allclose(driven.rows[:7], direct.rows[:7], atol=1e-6)
+    replayed = Watched(world)
+    replayed.reset(plan.task, plan.scene)
+    for row in driven.rows:
+        replayed.step(row[None])
+    np.testing.assert_array_equal(watched.states, replayed.states)
