@@ -119,8 +119,8 @@ def locate_checkpoint(text: str) -> Path:
 
 
 def _calibrate(options: argparse.Namespace) -> int:
+    from vla_adapter_ros.evaluation.conditions import conditions
     from vla_adapter_ros.evaluation.doubts import calibrate, watch_episodes
-    from vla_adapter_ros.evaluation.harness import conditions
     from vla_adapter_ros.model.familiarity import FILE
 
     device = announce_device(options.device)

@@ -34,9 +34,10 @@ def _calvin(options: argparse.Namespace) -> int:
     from vla_adapter_ros.model.checkpoint_files import CONFIG
     from vla_adapter_ros.model.published import as_evaluated, rows_to_execute
 
+    device = announce_device(options.device)
     with wrong_arguments(ParameterError):
         calvin = load_installation(options.installation)
-    device, folder = announce_device(options.device), locate_checkpoint(options.checkpoint)
+    folder = locate_checkpoint(options.checkpoint)
     policy = as_evaluated(
         VlaAdapterPolicy.from_pretrained(
             folder,

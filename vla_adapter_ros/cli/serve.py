@@ -44,13 +44,13 @@ def add_serve(commands: Any) -> None:
 
 
 def _serve(options: argparse.Namespace) -> int:
+    device = announce_device(options.device)
     try:
         from vla_eval.model_servers.serve import serve
     except ImportError as error:
         raise HarnessError(f"{error}: needed is vla-eval, `pip install vla-eval`") from None
     from vla_adapter_ros.harnesses.vla_eval_server import VlaAdapterModelServer
 
-    device = announce_device(options.device)
     with wrong_arguments(ParameterError):
         server = VlaAdapterModelServer(
             str(locate_checkpoint(options.checkpoint)),
