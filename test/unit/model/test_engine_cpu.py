@@ -110,6 +110,7 @@ def test_eight_bits_are_within_one_percent(gelu: bool) -> None:
     torch.testing.assert_close(made.add(x, expected), made(x) + expected)
 
 
+@pytest.mark.slow
 def test_action_error_of_eight_bits_on_a_trained_model() -> None:
     """The shipped policy, scenes drawn at random pixels and joints within the data's range."""
     folder = checkpoints_folder() / SHIPPED_CHECKPOINT

@@ -16,7 +16,12 @@ from .small import LLAMA, QWEN2, small_config
 from .test_engine import VARIANTS, build, observation, plain
 
 
-@pytest.mark.parametrize("name", VARIANTS)
+LONG = ("dit", "dit_query")  # they are denoised in many steps
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.slow) if name in LONG else name for name in VARIANTS]
+)
 def test_every_variant_with_prompts_in_turn(name: str) -> None:
     network = build(VARIANTS[name])
     engine, recorder = recording_engine(network)

@@ -17,7 +17,12 @@ from .odd_checkpoints import ODD, write_odd
 RECORDED = ("one_image_26_layers", "three_images_30_layers_base")
 
 
-@pytest.mark.parametrize("name", ODD)
+QUICK = ("one_image_26_layers", "two_images_30_layers", "many_kv_heads")
+
+
+@pytest.mark.parametrize(
+    "name", [name if name in QUICK else pytest.param(name, marks=pytest.mark.slow) for name in ODD]
+)
 def test_what_was_written_is_read_and_computed(name: str, tmp_path: Path) -> None:
     sizes = ODD[name]
     written = write_odd(tmp_path, sizes)

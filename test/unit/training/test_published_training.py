@@ -37,7 +37,7 @@ class Run(NamedTuple):
     """Before the first step, and after each of the first two."""
 
 
-@pytest.fixture(params=["base", "pro"])
+@pytest.fixture(params=["base", pytest.param("pro", marks=pytest.mark.slow)])
 def golden(request: pytest.FixtureRequest) -> Golden:
     return Golden(request.param)
 
