@@ -15,7 +15,6 @@ from .fx_recorder import recording_engine
 from .small import LLAMA, QWEN2, small_config
 from .test_engine import VARIANTS, build, observation, plain
 
-
 LONG = ("dit", "dit_query")  # they are denoised in many steps
 
 
