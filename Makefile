@@ -10,6 +10,11 @@
 # make judge      the real LeRobot, 0.4.4 and 0.6.1, reads and edits data sets of ours, streams and trains on them, and
 #                 checkers by others look at them (environments of their own); judge-0.4, judge-0.6, judge-depth and
 #                 judge-checkers are its parts. JUDGE_DATASET=FOLDER is read, too
+# make vla-eval, make lerobot-policy   the real vla-eval, and the real LeRobot's evaluation commands, drive the shipped
+#                 checkpoint (environments of their own)
+# make libero     an environment that simulates LIBERO, for evaluate closed-loop --suite libero_spatial and others
+# make metaworld  Meta-World's simulator (MT50), which demonstrations are collected from and policies evaluated in, in an
+#                 environment of its own
 # make docs       the pages of docs/ as a site, in site/ (environment of its own; warnings are errors)
 # make reference  the generated parts of docs/ written anew from the code
 
@@ -29,7 +34,7 @@ endif
 
 RUN := env AMENT_PREFIX_PATH=$(V)$(if $(AMENT_PREFIX_PATH),:$(AMENT_PREFIX_PATH)) PATH=$(V)/bin:$(PATH)
 
-.PHONY: setup demo console test test-all test-browser record-demo train-demo pretrain judge judge-0.4 judge-0.6 judge-depth judge-checkers docs reference lint types clean
+.PHONY: setup demo console test test-all test-browser record-demo train-demo pretrain judge judge-0.4 judge-0.6 judge-depth judge-checkers vla-eval lerobot-policy metaworld libero docs reference lint types clean
 
 setup: $(V)/.installed
 
@@ -154,6 +159,49 @@ judge-checkers: .venv-checkers/.packages .venv-judge-0.6/.packages
 	.venv-judge-0.6/bin/python test/judge/record_sets.py out/judged-checkers
 	.venv-checkers/bin/python test/judge/second_opinions.py out/judged-checkers/recorded \
 	  out/judged-checkers/recorded_joined $(JUDGE_DATASET)
+
+# Harnesses of others with our side of them, and the tests of it.
+HARNESS_TESTS := -m pytest -p no:cacheprovider test/unit/harnesses
+
+.venv-vla-eval/.packages: requirements/vla_eval.txt requirements/base.txt requirements/pins.txt
+	$(PYTHON) -m venv .venv-vla-eval
+	touch .venv-vla-eval/COLCON_IGNORE
+	.venv-vla-eval/bin/pip install -q -c requirements/pins.txt $(TORCH)
+	.venv-vla-eval/bin/pip install -q -c requirements/pins.txt -r requirements/base.txt -r requirements/cartesian.txt \
+	  -r requirements/vla_eval.txt
+	.venv-vla-eval/bin/pip install -q --no-deps -r requirements/assets.txt
+	.venv-vla-eval/bin/pip install -q --no-deps -e .
+	touch $@
+
+vla-eval: .venv-vla-eval/.packages
+	.venv-vla-eval/bin/python $(HARNESS_TESTS) $(TEST_ARGS)
+
+# Beside LeRobot 0.6, which make judge-0.6 installs.
+.venv-judge-0.6/.policy: .venv-judge-0.6/.packages requirements/lerobot_policy.txt
+	.venv-judge-0.6/bin/pip install -q -r requirements/lerobot_policy.txt
+	.venv-judge-0.6/bin/pip install -q --no-deps -r requirements/assets.txt
+	.venv-judge-0.6/bin/pip install -q --no-deps -e . -e integrations/lerobot_policy_vla_adapter
+	touch $@
+
+lerobot-policy: .venv-judge-0.6/.policy
+	.venv-judge-0.6/bin/python $(HARNESS_TESTS) $(TEST_ARGS)
+
+# LIBERO asks for other libraries than ours; its meshes come in wheels (2 GB).
+.venv-libero/.packages: requirements/libero.txt
+	$(PYTHON) -m venv .venv-libero
+	touch .venv-libero/COLCON_IGNORE
+	.venv-libero/bin/pip install -q -r requirements/libero.txt
+	touch $@
+
+libero: .venv-libero/.packages
+
+# Meta-World asks for another MuJoCo and NumPy: it runs as a process of its own, see simulation/worlds/.
+metaworld: .venv-metaworld/.packages
+.venv-metaworld/.packages: requirements/metaworld.txt
+	$(PYTHON) -m venv .venv-metaworld
+	touch .venv-metaworld/COLCON_IGNORE
+	.venv-metaworld/bin/pip install -q -r requirements/metaworld.txt
+	touch $@
 
 # A page of the site loads nothing from another host.
 .venv-docs/.packages: requirements/docs.txt

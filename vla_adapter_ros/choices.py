@@ -16,6 +16,8 @@ SLOWEST, FASTEST = 0.1, 1.0
 """At which fractions of its own speed a policy's motion may be carried out."""
 FULL_PACE_ROWS = 2.5
 """So many rows may pass between an image and its chunk before rows are carried out slower."""
+EXECUTION_HORIZON = 4
+"""Rows of a chunk that are executed before the next one takes over, unless somebody says otherwise."""
 LARGEST_STEP = 0.02
 """Of a joint whose delay is measured [rad]."""
 
@@ -61,6 +63,7 @@ class Preset(Choice):
     """Ready-made sizes of the model."""
 
     TINY = "tiny"
+    SMALL = "small"
     PUBLISHED_05B = "0.5b"
     LLAMA2_7B = "llama2-7b"
     OPENVLA_7B = "openvla-7b"
@@ -68,7 +71,12 @@ class Preset(Choice):
     @property
     def is_light(self) -> bool:
         """Whether one computer without a large GPU can hold it: it can be measured and made from scratch."""
-        return self in (Preset.TINY, Preset.PUBLISHED_05B)
+        return self.has_word_list or self is Preset.PUBLISHED_05B
+
+    @property
+    def has_word_list(self) -> bool:
+        """Whether its tokenizer is a list of words, made of the instructions that it is trained on."""
+        return self in (Preset.TINY, Preset.SMALL)
 
     @classmethod
     def light(cls) -> list[str]:
@@ -95,17 +103,31 @@ class HeadKind(Choice):
 
 
 class WeightType(Choice):
-    """Types of a policy's weights; `auto`: the fastest sound one of the device."""
+    """Types of a policy's weights; `auto`: the fastest sound one of the device.
+
+    Not fp16: states of language models exceed its largest number, 65504, and nothing would tell.
+    """
 
     AUTO = "auto"
     FP32 = "fp32"
     BF16 = "bf16"
-    FP16 = "fp16"
 
     @classmethod
     def fixed(cls) -> list[str]:
         """The words of single types."""
         return [kind.value for kind in cls if kind is not cls.AUTO]
+
+
+class LinearKind(Choice):
+    """How a CPU computes the linear layers of vision towers and language model.
+
+    `plain`: with the weights as they are; `packed`: with weights laid out for the processor, where that was
+    measured to be faster; `int8`: in 8-bit whole numbers, faster and less exact.
+    """
+
+    PLAIN = "plain"
+    PACKED = "packed"
+    INT8 = "int8"
 
 
 class PlatformName(Choice):
@@ -157,6 +179,48 @@ class SuiteName(Choice):
     TABLETOP = "tabletop"
     TABLETOP_HELDOUT = "tabletop_heldout"
     TABLETOP_PERTURBED = "tabletop_perturbed"
+    METAWORLD = "metaworld"
+    LIBERO_SPATIAL = "libero_spatial"
+    LIBERO_OBJECT = "libero_object"
+    LIBERO_GOAL = "libero_goal"
+    LIBERO_10 = "libero_10"
+    LIBERO_90 = "libero_90"
+    LIBERO_SPATIAL_LAN = "libero_spatial_lan"
+    LIBERO_SPATIAL_OBJECT = "libero_spatial_object"
+    LIBERO_SPATIAL_SWAP = "libero_spatial_swap"
+    LIBERO_SPATIAL_TASK = "libero_spatial_task"
+    LIBERO_OBJECT_LAN = "libero_object_lan"
+    LIBERO_OBJECT_OBJECT = "libero_object_object"
+    LIBERO_OBJECT_SWAP = "libero_object_swap"
+    LIBERO_OBJECT_TASK = "libero_object_task"
+    LIBERO_GOAL_LAN = "libero_goal_lan"
+    LIBERO_GOAL_OBJECT = "libero_goal_object"
+    LIBERO_GOAL_SWAP = "libero_goal_swap"
+    LIBERO_GOAL_TASK = "libero_goal_task"
+    LIBERO_10_LAN = "libero_10_lan"
+    LIBERO_10_OBJECT = "libero_10_object"
+    LIBERO_10_SWAP = "libero_10_swap"
+    LIBERO_10_TASK = "libero_10_task"
+
+    @property
+    def is_at_table(self) -> bool:
+        """Whether its episodes are those of our own simulator, with a table in front of the robot."""
+        return self is not SuiteName.METAWORLD and not self.is_libero
+
+    @property
+    def is_libero(self) -> bool:
+        """Whether it is one of LIBERO's, or one of LIBERO-Pro's, which perturb them."""
+        return self.value.startswith("libero_")
+
+    @classmethod
+    def plain(cls) -> list[str]:
+        """The words of all but LIBERO-Pro's, which perturb LIBERO's."""
+        return [suite.value for suite in cls if not suite.is_libero or suite.value.count("_") == 1]
+
+    @classmethod
+    def at_table(cls) -> list[str]:
+        """The words of those."""
+        return [suite.value for suite in cls if suite.is_at_table]
 
 
 class Perturbation(Choice):

@@ -89,6 +89,10 @@ class GraphError(VlaAdapterError):
     """A recorded CUDA graph does not do what was recorded: it is empty, or gives another result."""
 
 
+class HarnessError(VlaAdapterError):
+    """A harness of others is not installed, or asks for what cannot be had."""
+
+
 class ParameterError(VlaAdapterError):
     """A node parameter has a value that is not allowed."""
 

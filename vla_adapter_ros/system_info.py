@@ -15,6 +15,8 @@ import psutil
 if TYPE_CHECKING:
     import torch
 
+_INSTRUCTION_SETS = ("avx2", "avx512f", "avx512_vnni", "avx512_bf16", "amx_int8", "amx_bf16", "avx512_fp16")
+
 
 def processor_name() -> str:
     """Name of the processor, as the system gives it."""
@@ -24,6 +26,16 @@ def processor_name() -> str:
         return platform.processor() or platform.machine()
     names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
     return names[0] if names else platform.machine()
+
+
+def instruction_sets() -> str:
+    """The processor's sets of instructions that decide about products of matrices, the newest last."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return platform.machine()
+    flags = next((set(line.partition(":")[2].split()) for line in lines if line.startswith("flags")), set())
+    return " ".join(name for name in _INSTRUCTION_SETS if name in flags) or platform.machine()
 
 
 def describe_system() -> dict[str, Any]:
@@ -43,6 +55,7 @@ def describe_torch_system(device: torch.device) -> dict[str, Any]:
 
     facts: dict[str, Any] = {
         "processor": processor_name(),
+        "instructions": instruction_sets(),
         "threads": torch.get_num_threads(),
         "python": platform.python_version(),
         "torch": torch.__version__,

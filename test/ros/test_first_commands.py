@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from vla_adapter_ros.cli import replay
-from vla_adapter_ros.cli.collect_demos import FIRST_SCENE, SCENES, first_scene
 from vla_adapter_ros.cli.demo import how_to_go_on
 from vla_adapter_ros.cli.main import _parser, main
+from vla_adapter_ros.cli.seen_scenes import FIRST_SCENE, SCENES, first_scene
 from vla_adapter_ros.contract import read_contract
 from vla_adapter_ros.dataset.writer import DatasetWriter
 from vla_adapter_ros.errors import DatasetError

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from vla_adapter_ros.cli.collect_demos import collect_demonstrations, first_scene
+from vla_adapter_ros.cli.collect_demos import collect_demonstrations
 from vla_adapter_ros.cli.demo import run_demo
+from vla_adapter_ros.cli.seen_scenes import first_scene
 from vla_adapter_ros.dataset.reader import DatasetReader
 from vla_adapter_ros.training.finetune import finetune
 

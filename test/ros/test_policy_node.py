@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
+import shutil
 import subprocess
 import sys
 
 import numpy as np
 import pytest
+import torch
 from bench import CONTRACT
+from diagnostic_msgs.msg import DiagnosticArray
 
 from vla_adapter_ros.contract import write_contract
+from vla_adapter_ros.model.certificate import Certificate, describe_setup, hash_files
 from vla_adapter_ros.model.checkpoint_files import checkpoint_name
 from vla_adapter_ros.nodes.conversions import seconds
 from vla_adapter_ros.nodes.graph import NodeSpec
@@ -151,3 +155,32 @@ def test_contract_mismatch_ends_with_the_difference(random_checkpoint, tmp_path)
     assert ended.returncode == 1
     assert "rate_hz: 20.0 here, 10.0 there" in ended.stdout + ended.stderr
     assert "Traceback" not in ended.stderr
+
+
+@pytest.mark.slow
+def test_a_certificate_that_does_not_hold_is_a_warning_and_refused_where_one_is_required(
+    shared_bench, policy, graph, random_checkpoint, tmp_path
+):
+    checkpoint = shutil.copytree(random_checkpoint, tmp_path / "checkpoint")
+    setup = describe_setup(torch.device("cpu"), torch.float32, compiled=False) | {"torch": "1.0"}
+    Certificate(hash_files(checkpoint), setup, "demos", 5, 64 * "0", "2026-11-30", ()).save(checkpoint)
+    bench = shared_bench
+    policy.__exit__()
+    bench.acks.clear()
+    bench.watch(DiagnosticArray, "/diagnostics")
+    start(bench, graph, checkpoint, require_controller=False, device="cpu")
+
+    def warned() -> bool:
+        said = [s for m in bench.received["/diagnostics"] for s in m.status if "policy" in s.name]
+        values = {v.key: v.value for v in said[-1].values} if said else {}
+        return (
+            bool(said) and "torch 1.0 then" in said[-1].message and values["certificate"] == "does not hold"
+        )
+
+    assert bench.run_until(warned)
+    command = [sys.executable, "-m", "vla_adapter_ros.nodes.policy", "--ros-args", "-p"]
+    command += [f"checkpoint:={checkpoint}", "-p", "require_certificate:=true", "-p", "device:=cpu"]
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    said = ended.stdout + ended.stderr
+    assert ended.returncode == 1 and "Traceback" not in said
+    assert "require_certificate = True: the certificate of" in said and "torch 1.0 then" in said

@@ -12,8 +12,9 @@ import numpy as np
 import pytest
 
 from vla_adapter_ros.cli.client import GraphClient
-from vla_adapter_ros.cli.collect_demos import FIRST_SCENE, collect_demonstrations
+from vla_adapter_ros.cli.collect_demos import collect_demonstrations
 from vla_adapter_ros.cli.demo import run_demo
+from vla_adapter_ros.cli.seen_scenes import FIRST_SCENE
 from vla_adapter_ros.contract import read_contract
 from vla_adapter_ros.control.limits import Limits
 from vla_adapter_ros.dataset.reader import DatasetReader

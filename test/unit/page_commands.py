@@ -22,8 +22,8 @@ from vla_adapter_ros.nodes.launch_arguments import BRINGUP, RECORD, read_argumen
 ROOT = Path(__file__).resolve().parents[2]
 BLOCK = re.compile(r"(?:^<!-- run(?P<slow>: slow)? -->\n)?^```(?P<kind>\w*)\n(?P<text>.*?)^```", re.M | re.S)
 SPAN = re.compile(r"`((?:vla-adapter|make|ros2 launch|ros2 run|ros2 service call) [^`]+)`")
-OPTION = re.compile(r"`(--[a-z][\w-]*)[^`]*`")
-OTHERS = {"--show-args", "--multi_gpu", "--use_fsdp", "--cpu", "--num_processes", "--no-deps"}
+OPTION = re.compile(r"`(--[a-z][\w-]*)(?![\w.-])[^`]*`")
+OTHERS = {"--show-args", "--multi_gpu", "--use_fsdp", "--cpu", "--num_processes", "--no-deps", "--rename_map"}
 """Options of other programs that pages name."""
 TOOLS = ("vla-adapter", "make", "ros2", "accelerate")
 LAUNCH_FILES = {"bringup.launch.py": BRINGUP, "record.launch.py": RECORD}

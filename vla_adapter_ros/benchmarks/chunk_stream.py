@@ -17,8 +17,11 @@ from vla_adapter_ros.evaluation.policy_loop import run_policy
 from vla_adapter_ros.simulation.cube_instructions import INSTRUCTIONS, cube_instruction
 from vla_adapter_ros.simulation.robot import SimulatedRobot
 
-STREAM = Path(__file__).resolve().parent / "data" / "chunks_franka_sim.npz"
-"""The stream that ships with the package."""
+_DATA = Path(__file__).resolve().parent / "data"
+STREAM = _DATA / "chunks_franka_sim_delayed.npz"
+"""The stream that ships with the package: of a policy that was trained with delays and is 90 ms late."""
+OLD_STREAM = _DATA / "chunks_franka_sim.npz"
+"""Of the policy before it, which decides for its image, and whose demonstrations broke the arm's limits."""
 LONGEST_S = 8.0
 AFTER_LIFT_S = 0.3
 

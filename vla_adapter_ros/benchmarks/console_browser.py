@@ -77,9 +77,9 @@ def _browser(url: str) -> Iterator[subprocess.Popen[bytes]]:
 def _take_what_is_left() -> None:
     """Let this process and its children run only while no other wants the processor.
 
-    A browser sets the niceness of its processes itself, if it may, but not their scheduling policy. Where Linux
-    shares the processor among sessions first (`sched_autogroup_enabled`), the policy counts within a session
-    only, and the session has a niceness of its own (sched(7)).
+    A browser sets the niceness of its processes itself, if it may, but not their scheduling policy. Where
+    Linux shares the processor among sessions first (`sched_autogroup_enabled`), the policy counts within a
+    session only, and the session has a niceness of its own (sched(7)).
     """
     os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
     with contextlib.suppress(OSError):

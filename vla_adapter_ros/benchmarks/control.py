@@ -14,16 +14,17 @@ import numpy as np
 from vla_adapter_ros.benchmarks.chunk_stream import ChunkStream, Episode, load_stream
 from vla_adapter_ros.benchmarks.control_peers import Default, Ensembling, Method, OnePoint, OpenLoop
 from vla_adapter_ros.benchmarks.motion_measures import jerk, path_distances, shifted_errors, velocity_steps
+from vla_adapter_ros.choices import EXECUTION_HORIZON
 from vla_adapter_ros.contract import Contract, read_contract
 from vla_adapter_ros.control import Chunk
 from vla_adapter_ros.errors import ChunkError
-from vla_adapter_ros.evaluation.policy_loop import EXECUTION_HORIZON
 from vla_adapter_ros.simulation.robot import SimulatedRobot
 from vla_adapter_ros.simulation.scene import Scene
 
 METHODS = ("one_point", "open_loop", "ensembling", "default")
 EVERY_FRAME = "every_frame"  # the default's controller, with as many chunks as one_point gets
 LATENCIES_MS = (0, 40, 90, 200)
+OLD_LATENCY_MS = 90
 SAMPLE_S = 0.001
 JITTER = 0.15  # standard deviation of the latency, as a fraction of it; cut off at two of them
 SETTLE_S = 0.3  # the arm stands still before the first frame
@@ -52,6 +53,7 @@ def run_control_benchmark(
     methods: Sequence[str] = (*METHODS, EVERY_FRAME),
     horizon: int = EXECUTION_HORIZON,
     seed: int = 0,
+    old_stream: ChunkStream | None = None,
 ) -> dict[str, Any]:
     """Replay a stream through every method at every latency, in simulated time.
 
@@ -62,26 +64,22 @@ def run_control_benchmark(
         methods: Out of `METHODS`, and `EVERY_FRAME`.
         horizon: Rows that the default executes per chunk.
         seed: Of the jitter. Frame n of an episode takes equally long whichever method asks.
+        old_stream: Another one, which is driven at `OLD_LATENCY_MS` as well.
 
     Returns:
-        {"latency_90ms": {"one_point": {...}, ...}, ..., "settings": {...}, "stream": {...}};
+        {"latency_90ms": {"one_point": {...}, ...}, ..., "latency_90ms_old_stream": {...}, "settings": {...},
+        "stream": {...}};
         see `measures` and `stream_facts`.
     """
     stream = stream or load_stream()
     description = read_contract(contract)
-    result: dict[str, Any] = {}
-    for latency in latencies_ms:
-        part = result[f"latency_{latency:g}ms"] = {}
-        for name in methods:
-            robot = free_arm(description)  # a new one, so that no figure depends on what else was asked for
-            drives = [
-                drive_episode(description, robot, episode, name, latencies, horizon, stream.delay_rows)
-                for episode, latencies in zip(
-                    stream.episodes, _draw_latencies(stream, latency * 1e-3, seed), strict=True
-                )
-            ]
-            robot.close()
-            part[name] = measures(description, stream, drives)
+    result: dict[str, Any] = {
+        f"latency_{latency:g}ms": _drive(description, stream, latency * 1e-3, methods, horizon, seed)
+        for latency in latencies_ms
+    }
+    if old_stream is not None:
+        part = _drive(description, old_stream, OLD_LATENCY_MS * 1e-3, methods, horizon, seed)
+        result[f"latency_{OLD_LATENCY_MS}ms_old_stream"] = part
     frames = sum(len(episode.stamps) for episode in stream.episodes)
     result["settings"] = {
         "contract": description.name,
@@ -95,6 +93,23 @@ def run_control_benchmark(
     }
     result["stream"] = stream_facts(description, stream)
     return result
+
+
+def _drive(
+    contract: Contract, stream: ChunkStream, latency_s: float, methods: Sequence[str], horizon: int, seed: int
+) -> dict[str, dict[str, float]]:
+    """The measures of each method on one stream at one latency."""
+    part: dict[str, dict[str, float]] = {}
+    latencies = _draw_latencies(stream, latency_s, seed)
+    for name in methods:
+        robot = free_arm(contract)  # a new one, so that no figure depends on what else was asked for
+        drives = [
+            drive_episode(contract, robot, episode, name, late, horizon, stream.delay_rows)
+            for episode, late in zip(stream.episodes, latencies, strict=True)
+        ]
+        robot.close()
+        part[name] = measures(contract, stream, drives)
+    return part
 
 
 def free_arm(contract: Contract) -> SimulatedRobot:

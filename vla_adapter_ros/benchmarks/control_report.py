@@ -89,7 +89,7 @@ def plot_result(result: dict[str, Any], path: Path) -> None:
 def _latencies(result: dict[str, Any]) -> dict[str, dict[str, dict[str, float]]]:
     """The parts that are latencies, by their value in words."""
     return {
-        key.removeprefix("latency_").replace("ms", " ms"): part
+        key.removeprefix("latency_").replace("ms", " ms").replace("_old_stream", ", earlier policy"): part
         for key, part in result.items()
         if key.startswith("latency_")
     }

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from itertools import pairwise
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
+import psutil
 import torch
 from torch import nn
 
@@ -18,7 +20,7 @@ from vla_adapter_ros.benchmarks.device_meter import (
 )
 from vla_adapter_ros.benchmarks.flops import count_flops
 from vla_adapter_ros.benchmarks.reference import ReferencePath
-from vla_adapter_ros.choices import WeightType
+from vla_adapter_ros.choices import LinearKind, WeightType
 from vla_adapter_ros.errors import ModelConfigError
 from vla_adapter_ros.model import InferenceEngine, VlaAdapter, VlaAdapterConfig, preset
 from vla_adapter_ros.model.device import resolve_device, torch_type
@@ -26,11 +28,20 @@ from vla_adapter_ros.model.preprocessing import Preprocessor
 from vla_adapter_ros.system_info import describe_torch_system
 
 STAGES = ("preprocess", "vision", "llm", "head", "total")
-PROMPT_TOKENS = {"0.5b": 56, "tiny": 5}
+PROMPT_TOKENS = {"0.5b": 56, "tiny": 5, "small": 5}
 CAMERA = (480, 640)
 _SIZES = {"action_dim": 7, "proprio_dim": 8}
 
-Marks = list[tuple[str, float]]
+
+class Mark(NamedTuple):
+    """When a stage was done: by the wall clock, and by the processor time of all threads [s]."""
+
+    stage: str
+    wall: float
+    cpu: float
+
+
+Marks = list[Mark]
 
 
 def random_network(config: VlaAdapterConfig, device: torch.device, dtype: torch.dtype) -> VlaAdapter:
@@ -66,6 +77,7 @@ def run_inference_benchmark(
     repeats: int = 10,
     threads: int = 2,
     compile_stages: bool = False,
+    linear: str = LinearKind.PACKED,
 ) -> dict[str, Any]:
     """Time both paths in turns.
 
@@ -77,11 +89,14 @@ def run_inference_benchmark(
         repeats: Timed predictions of each path.
         threads: CPU threads.
         compile_stages: Give the engine torch.compile.
+        linear: A word of `LinearKind` for the engine on a CPU; small networks in fp32 stay `plain`, as in the
+            policy node, unless it is `int8`.
 
     Returns:
-        `reference` and `engine` with the median and 99th percentile of every stage [ms], CPU seconds,
-        peak memory, work and its fraction of the measured peak; `speedup`; `max_action_difference`;
-        `machine`.
+        `reference` and `engine` with the median and 99th percentile of every stage [ms], the median of its
+        processor time [ms], CPU seconds, peak memory, work and its fraction of the measured peak; `speedup`;
+        `max_action_difference`; `machine`. Memory is that without the other path's weights, where the engine
+        has its own.
 
     Raises:
         ParameterError: there is no such device.
@@ -93,49 +108,60 @@ def run_inference_benchmark(
     place = resolve_device(device)
     torch.set_num_threads(threads)
     config = preset(name, head=variant, **_SIZES)
+    kind = LinearKind.check("linear", linear, ModelConfigError)
+    if place.type != "cpu" or compile_stages or (kind == LinearKind.PACKED and weight_type == torch.float32):
+        kind = LinearKind.PLAIN
     network = random_network(config, place, weight_type)
+    weight_bytes = sum(parameter.nbytes for parameter in network.parameters())
+    # An engine with weights of its own leaves none to the other path.
+    before = psutil.Process().memory_info().rss
+    own = network if kind == LinearKind.PLAIN else random_network(config, place, weight_type)
+    engine = InferenceEngine(own, compile_stages=compile_stages, linear=kind)
+    engine_bytes = psutil.Process().memory_info().rss - before
     rng = np.random.default_rng(0)
     cameras = [rng.integers(0, 256, (*CAMERA, 3), dtype=np.uint8) for _ in range(config.num_images)]
     ids = torch.from_numpy(rng.integers(2, min(1000, config.llm.vocab_size), PROMPT_TOKENS.get(name, 56)))
     proprio = torch.from_numpy(rng.uniform(-1, 1, config.proprio_dim)).float()
     prepare = Preprocessor(config.preprocessing)
-    paths = {
-        "reference": ReferencePath(network).predict,
-        "engine": InferenceEngine(network, compile_stages=compile_stages).predict,
+    reference = ReferencePath(network)
+    steps: dict[str, tuple[Callable[..., torch.Tensor], Callable[..., torch.Tensor]]] = {
+        "reference": (reference.prepare, reference.predict),
+        "engine": (lambda images: torch.from_numpy(prepare.resize_all(images)), engine.predict),
     }
-    runs: dict[str, list[Marks]] = {key: [] for key in paths}
-    cpu: dict[str, list[float]] = {key: [] for key in paths}
+    runs: dict[str, list[Marks]] = {key: [] for key in steps}
     memory: dict[str, int] = {}
     actions: dict[str, torch.Tensor] = {}
     for number in range(-1, repeats):  # the first of each is a warm-up
-        for key, path in paths.items():
+        for key, (resize, predict) in steps.items():
             reset_peak_memory(place)
-            synchronize(place)
-            marks = [("start", time.perf_counter())]
-            busy = time.process_time()
+            marks: Marks = []
 
             def mark(stage: str, marks: Marks = marks) -> None:
                 synchronize(place)
-                marks.append((stage, time.perf_counter()))
+                marks.append(Mark(stage, time.perf_counter(), time.process_time()))
 
-            images = torch.from_numpy(np.stack([prepare.resize(image) for image in cameras]))
+            mark("start")
+            images = resize(cameras)
             mark("preprocess")
-            actions[key] = path(images, ids, proprio, mark)
+            actions[key] = predict(images, ids, proprio, mark)
             if number >= 0:
-                cpu[key].append(time.process_time() - busy)
                 runs[key].append(marks)
                 memory[key] = max(memory.get(key, 0), peak_memory_bytes(place))
+    if own is not network:
+        memory["engine"] -= weight_bytes
+        memory["reference"] -= engine_bytes
     peaks = measure_peaks(place, weight_type)
     result: dict[str, Any] = {
         "preset": name, "variant": variant, "dtype": dtype, "device": str(place), "repeats": repeats,
-        "prompt_tokens": len(ids), "camera_images": f"{config.num_images} of {CAMERA[1]}x{CAMERA[0]}",
+        "ways": engine.describe(), "prompt_tokens": len(ids),
+        "camera_images": f"{config.num_images} of {CAMERA[1]}x{CAMERA[0]}",
     }  # fmt: skip
-    for key in paths:
+    for key in steps:
         counts = count_flops(config, len(ids), network.dtype.itemsize, everything=key == "reference")
         figures = _summary(runs[key])
         model_s = (figures["total_p50_ms"] - figures["preprocess_p50_ms"]) / 1e3
         result[key] = figures | {
-            "cpu_s_p50": round(float(np.median(cpu[key])), 4),
+            "cpu_s_p50": round(figures["total_cpu_ms"] / 1e3, 4),
             "actions_per_s": round(config.chunk / figures["total_p50_ms"] * 1e3, 2),
             "peak_memory_gb": round(memory[key] / 1e9, 3),
             "gflop": float(f"{counts.flop / 1e9:.5g}"),
@@ -153,17 +179,20 @@ def run_inference_benchmark(
 
 
 def _summary(runs: list[Marks]) -> dict[str, float]:
-    """Median and 99th percentile of every stage and of the whole [ms]."""
-    times: dict[str, list[float]] = {stage: [] for stage in STAGES}
+    """Of every stage and of the whole: median and 99th percentile, and median of the processor time [ms]."""
+    walls: dict[str, list[float]] = {stage: [] for stage in STAGES}
+    cpus: dict[str, list[float]] = {stage: [] for stage in STAGES}
     for marks in runs:
-        for (_, before), (stage, after) in pairwise(marks):
-            times[stage].append(1e3 * (after - before))
-        times["total"].append(1e3 * (marks[-1][1] - marks[0][1]))
-    return {
-        f"{stage}_{name}_ms": round(float(np.percentile(values, percent)), 3)
-        for stage, values in times.items()
-        for name, percent in (("p50", 50), ("p99", 99))
-    }
+        spans = [*pairwise(marks), (marks[0], marks[-1]._replace(stage="total"))]
+        for before, after in spans:
+            walls[after.stage].append(1e3 * (after.wall - before.wall))
+            cpus[after.stage].append(1e3 * (after.cpu - before.cpu))
+    figures: dict[str, float] = {}
+    for stage, values in walls.items():
+        figures[f"{stage}_p50_ms"] = round(float(np.percentile(values, 50)), 3)
+        figures[f"{stage}_p99_ms"] = round(float(np.percentile(values, 99)), 3)
+        figures[f"{stage}_cpu_ms"] = round(float(np.median(cpus[stage])), 3)
+    return figures
 
 
 def format_result(result: dict[str, Any]) -> str:
@@ -177,6 +206,8 @@ def format_result(result: dict[str, Any]) -> str:
         part = result[key]
         cells = (f"{part[f'{s}_p50_ms']:.1f} ({part[f'{s}_p99_ms']:.1f})" for s in STAGES)
         rows.append(f"{key:<14}" + "".join(f"{cell:>20}" for cell in cells))
+        times = (f"{part[f'{s}_cpu_ms']:.1f}" for s in STAGES)
+        rows.append(f"{'  CPU time':<14}" + "".join(f"{time:>20}" for time in times))
     for key in ("reference", "engine"):
         part = result[key]
         rows.append(
@@ -187,7 +218,7 @@ def format_result(result: dict[str, Any]) -> str:
     rows.append(
         f"engine {result['speedup']} times as fast ({result['speedup_cpu_time']} by CPU time); actions "
         f"differ by at most {result['max_action_difference']:.2g} (largest {result['largest_action']:.2g}, "
-        "normalized)"
+        f"normalized); {result['ways']}"
     )
     rows.append(", ".join(f"{key} {value}" for key, value in result["machine"].items()))
     return "\n".join(rows)

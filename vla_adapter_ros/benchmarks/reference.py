@@ -7,15 +7,17 @@ stacked, and a head that projects the states block by block. The kernels are tor
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from vla_adapter_ros.model import Conditions, VlaAdapter
-from vla_adapter_ros.model.config_enums import TokenOrder
-from vla_adapter_ros.model.preprocessing import Preprocessor
+from vla_adapter_ros.model.config_enums import Resize, TokenOrder
+from vla_adapter_ros.model.preprocessing import Preprocessor, center_crop, jpeg_round_trip
+from vla_adapter_ros.model.resampling import lanczos_weights
 from vla_adapter_ros.model.vision import Vit
 
 STOP_TOKEN = 2
@@ -27,6 +29,30 @@ class ReferencePath:
     def __init__(self, network: VlaAdapter) -> None:
         self.network = network
         self._preprocessor = Preprocessor(network.config.preprocessing)
+
+    def prepare(self, cameras: Sequence[np.ndarray]) -> Tensor:
+        """Camera images uint8 (h, w, 3) to (images, size, size, 3), one after the other, by whole products.
+
+        Published models go through JPEG always, even where the checkpoint's own chain does without.
+        """
+        config = self.network.config.preprocessing
+        planes = [torch.from_numpy(image).permute(2, 0, 1).float() for image in map(self._encoded, cameras)]
+        small = []
+        for image in planes:
+            if config.resize == Resize.AREA:
+                resized = F.interpolate(image[None], size=(config.size, config.size), mode="area")[0]
+            else:
+                rows, columns = (torch.from_numpy(lanczos_weights(n, config.size)) for n in image.shape[1:])
+                resized = rows @ (image @ columns.T)
+            small.append(resized.round_().clamp_(0, 255).to(torch.uint8).permute(1, 2, 0).contiguous())
+        images = torch.stack(small)
+        if config.center_crop < 1.0:
+            images = torch.from_numpy(center_crop(images.numpy(), config.center_crop))
+        return images
+
+    def _encoded(self, image: np.ndarray) -> np.ndarray:
+        published = self.network.config.preprocessing.resize == Resize.LANCZOS3
+        return jpeg_round_trip(image) if published else image
 
     @torch.inference_mode()
     def predict(

@@ -53,6 +53,7 @@ ROWS, EPISODE = 256, 64
 SAMPLES_OF_A_TRAINING = 100_000
 INSTRUCTIONS = {  # the tiny model's demo has five words; the published prompts have about 56 tokens
     "tiny": "pick up the red cube",
+    "small": "pick up the red cube",
     "0.5b": " ".join(["pick up the red cube and put it on the plate"] * 3),
 }
 _QUALITY = 95
@@ -193,7 +194,7 @@ def _measure(
     apply_training_optimizations(module, device)
     if settings.compile:
         compile_layers(module)
-    split = RowSplit(np.arange(ROWS), np.arange(ROWS), False)
+    split = RowSplit(np.arange(ROWS), np.arange(ROWS), False, np.arange(ROWS))
     bundle = TrainingBundle(settings, {}, policy, Samples.join(rows, images), split)
     learner = Learner(
         policy, module, build_optimizer(module, settings), RunningMean(module, 0.0), Processes(str(device))
@@ -267,7 +268,7 @@ class _Waiting:
 
 def _tokenizer(name: str) -> Tokenizer:
     """Words as tokens; of the published model's prompt all are unknown ones, but as many."""
-    if name == "tiny":
+    if Preset(name).has_word_list:
         return Tokenizer.from_words()
     raw = RawTokenizer(models.WordLevel({"<|endoftext|>": 0, "<unk>": 1}, unk_token="<unk>"))
     raw.pre_tokenizer = pre_tokenizers.WhitespaceSplit()

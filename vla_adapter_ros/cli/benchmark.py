@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from vla_adapter_ros.choices import HeadKind, Preset, WeightType
+from vla_adapter_ros.choices import HeadKind, LinearKind, Preset, WeightType
 from vla_adapter_ros.cli.arguments import (
     COUNT,
     DEVICE_HELP,
@@ -40,6 +40,10 @@ def add_benchmark_command(commands: Any) -> None:
     inference.add_argument("--repeats", type=COUNT, default=10, help="timed predictions of each path")
     inference.add_argument("--threads", type=COUNT, default=2, help="CPU threads")
     inference.add_argument("--compile", action="store_true", help="give the engine torch.compile")
+    inference.add_argument(
+        "--linear", default=LinearKind.PACKED, choices=LinearKind.words(),
+        help="how the engine computes linear layers on a CPU",
+    )  # fmt: skip
     inference.add_argument("--json", type=output_file, help="write the result here")
     inference.set_defaults(run=_inference)
 
@@ -61,15 +65,15 @@ def add_benchmark_command(commands: Any) -> None:
     )
     control.add_argument(
         "--checkpoint",
-        default="franka_sim_tiny",
+        default="franka_sim_tiny_delayed",
         help="of that policy; default: %(default)s",
     )
     control.add_argument(
         "--recorded-latency",
         type=number(),
-        default=0.0,
+        default=90.0,
         metavar="MS",
-        help="latency while it drives [ms]: one that was trained with delays decides for then; default: 0",
+        help="latency while it drives [ms]: one that was trained with delays decides for then; default: 90",
     )
     control.add_argument("--json", type=output_file, help="write the result here")
     control.add_argument("--plot", type=output_file, help="draw it here (.png)")
@@ -251,6 +255,7 @@ def _inference(options: argparse.Namespace) -> int:
         repeats=options.repeats,
         threads=options.threads,
         compile_stages=options.compile,
+        linear=options.linear,
     )
     print(format_result(result))
     _write(options.json, result)
@@ -267,11 +272,13 @@ def _control(options: argparse.Namespace) -> int:
             checkpoint=options.checkpoint, latency_s=1e-3 * options.recorded_latency
         )
         chunk_stream.save_stream(options.record, recorded)
+    own = options.record or options.stream
     result = run_control_benchmark(
-        chunk_stream.load_stream(options.record or options.stream or chunk_stream.STREAM),
+        chunk_stream.load_stream(own or chunk_stream.STREAM),
         latencies_ms=options.latency or LATENCIES_MS,
         horizon=options.horizon,
         seed=options.seed,
+        old_stream=None if own else chunk_stream.load_stream(chunk_stream.OLD_STREAM),
     )
     print(format_result(result))
     _write(options.json, result)
@@ -307,7 +314,7 @@ def _recording(options: argparse.Namespace) -> int:
 def _training(options: argparse.Namespace) -> int:
     from vla_adapter_ros.benchmarks.training import format_result, run_training_benchmark
 
-    tiny = options.preset == "tiny"
+    tiny = Preset(options.preset).has_word_list
     rank = options.lora_rank if options.lora_rank is not None else (0 if tiny else 64)
     result = run_training_benchmark(
         options.preset,

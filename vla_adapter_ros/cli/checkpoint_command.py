@@ -14,12 +14,14 @@ from vla_adapter_ros.cli.arguments import (
     DEVICE_HELP,
     SEED,
     UsageError,
+    add_parameter,
     announce_device,
     number,
     output_folder,
     whole,
 )
 from vla_adapter_ros.cli.progress_bar import progress_bar
+from vla_adapter_ros.nodes.parameters import PolicyParameters
 
 STATISTICS_HELP = "entry of dataset_statistics.json to use; default: the only one"
 
@@ -38,6 +40,7 @@ def add_checkpoint(commands: Any) -> None:
         "--platform", choices=PlatformName.words(),
         help="show what this platform means for an official checkpoint; default: none",
     )  # fmt: skip
+    add_changes(info)
     info.add_argument("--json", action="store_true", help="print JSON")
     info.set_defaults(run=_info)
 
@@ -48,6 +51,7 @@ def add_checkpoint(commands: Any) -> None:
         help="of an official checkpoint, which needs one; default: none",
     )  # fmt: skip
     verify.add_argument("--statistics", help=STATISTICS_HELP)
+    add_changes(verify)
     verify.set_defaults(run=_verify)
 
     calibrate = tasks.add_parser(
@@ -57,7 +61,7 @@ def add_checkpoint(commands: Any) -> None:
         "path", help="directory or the name of a shipped checkpoint; a file is added to it"
     )
     calibrate.add_argument(
-        "--suite", default=SuiteName.PICK, choices=SuiteName.words(), help="which episodes"
+        "--suite", default=SuiteName.PICK, choices=SuiteName.at_table(), help="which episodes"
     )
     calibrate.add_argument("--episodes", type=whole(60), default=300, help="how many, dealt evenly")
     calibrate.add_argument("--seed", type=SEED, default=700_000, help="first scene")
@@ -65,6 +69,26 @@ def add_checkpoint(commands: Any) -> None:
     calibrate.add_argument("--jobs", type=COUNT, default=1, help="processes, one thread each")
     calibrate.add_argument("--device", default="auto", help=DEVICE_HELP)
     calibrate.set_defaults(run=_calibrate)
+
+    certify = tasks.add_parser(
+        "certify", help="find out how far its actions are from exact ones, on this machine, on your data"
+    )
+    certify.add_argument("path", help="directory or the name of a shipped checkpoint; a file is added to it")
+    certify.add_argument(
+        "--dataset", required=True, metavar="PATH[,mapping=FILE]",
+        help="LeRobot data set, a folder or a hub id, as finetune takes it; its weight does not count",
+    )  # fmt: skip
+    certify.add_argument("--contract", help="for a data set that carries none: name or path; default: none")
+    certify.add_argument("--rows", type=whole(1), default=32, help="how many rows of the data, evenly")
+    certify.add_argument(
+        "--tolerance", type=number(above=True), default=0.05,
+        help="largest difference that is certified, as a fraction of each action value's range",
+    )  # fmt: skip
+    certify.add_argument("--device", default="auto", help=DEVICE_HELP)
+    add_parameter(certify, PolicyParameters, "dtype")
+    certify.add_argument("--threads", type=whole(), default=1, help="CPU threads; 0: torch's choice")
+    certify.add_argument("--compile", action="store_true", help="as the node's parameter `compile`")
+    certify.set_defaults(run=_certify)
 
     convert = tasks.add_parser("convert", help="adopt an official checkpoint for a robot")
     convert.add_argument("source", help="official checkpoint: directory or hub id; it is only read")
@@ -77,16 +101,19 @@ def add_checkpoint(commands: Any) -> None:
     convert.add_argument(
         "--rate", type=number(above=True), help="rows per second [Hz]; default: the platform's rate"
     )
-    convert.add_argument(
-        "--set",
-        action="append",
-        default=[],
-        metavar="KEY=VALUE",
-        help="setting of the preprocessing, such as center_crop=false; repeatable",
-    )
+    add_changes(convert)
     convert.add_argument("--gripper-binarize", action="store_true", help="round gripper values to -1 or +1")
     convert.add_argument("--gripper-invert", action="store_true", help="swap open and closed of each gripper")
     convert.set_defaults(run=_convert)
+
+
+def add_changes(parser: argparse.ArgumentParser) -> None:
+    """Add `--set`, see `read_settings`."""
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="KEY=VALUE",
+        help="change a setting of a checkpoint, such as center_crop=false, or chunk=10 for an official one "
+        "that was trained with edited constants; repeatable",
+    )  # fmt: skip
 
 
 def read_settings(pairs: list[str]) -> dict[str, Any]:
@@ -119,8 +146,8 @@ def locate_checkpoint(text: str) -> Path:
 
 
 def _calibrate(options: argparse.Namespace) -> int:
+    from vla_adapter_ros.evaluation.conditions import conditions
     from vla_adapter_ros.evaluation.doubts import calibrate, watch_episodes
-    from vla_adapter_ros.evaluation.harness import conditions
     from vla_adapter_ros.model.familiarity import FILE
 
     device = announce_device(options.device)
@@ -139,10 +166,41 @@ def _calibrate(options: argparse.Namespace) -> int:
     return 0
 
 
+def _certify(options: argparse.Namespace) -> int:
+    from vla_adapter_ros.choices import WeightType
+    from vla_adapter_ros.contract import read_contract
+    from vla_adapter_ros.evaluation.certify import certify, too_far
+    from vla_adapter_ros.model.device import resolve_device, torch_type
+    from vla_adapter_ros.training.data.data_sources import open_sources
+
+    announce_device(options.device)
+    folder = locate_checkpoint(options.path)
+    contract = read_contract(options.contract) if options.contract else None
+    (source,), _ = open_sources(options.dataset, contract)
+    with progress_bar("rows", options.rows) as advance:
+        certificate = certify(
+            folder, source, device=resolve_device(options.device),
+            dtype=torch_type(WeightType(options.dtype)), compiled=options.compile, rows=options.rows,
+            threads=options.threads, progress=lambda done, total: advance(),
+        )  # fmt: skip
+    facts = ", ".join(f"{name} {value}" for name, value in certificate.setup.items())
+    print(f"{certificate.rows} rows of {certificate.dataset}; {facts}")
+    print("\n".join(found.line for found in certificate.deviations))
+    if far := too_far(certificate, options.tolerance):
+        names = ", ".join(found.name for found in far)
+        print(f"not certified: {names} differ by more than {options.tolerance:g} of their range")
+        return 1
+    print(f"{certificate.save(folder)} is written")
+    return 0
+
+
 def _info(options: argparse.Namespace) -> int:
     from vla_adapter_ros.model.checkpoint_info import describe
 
-    found = describe(locate_checkpoint(options.path), options.platform)
+    changes = read_settings(options.set)
+    if changes and not options.platform:
+        raise UsageError("--set: allowed is with --platform")
+    found = describe(locate_checkpoint(options.path), options.platform, changes)
     print(json.dumps(found, indent=2) if options.json else "\n".join(summary(found)))
     return 0
 
@@ -185,8 +243,9 @@ def _verify(options: argparse.Namespace) -> int:
 
     failed = False
     for check in verify(
-        locate_checkpoint(options.path), platform=options.platform, statistics_name=options.statistics
-    ):
+        locate_checkpoint(options.path), platform=options.platform, statistics_name=options.statistics,
+        changes=read_settings(options.set),
+    ):  # fmt: skip
         print(check.line, flush=True)
         failed |= check.level is Level.FAIL
     return 1 if failed else 0

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import time
-from dataclasses import dataclass
 from pathlib import Path
 
 from std_srvs.srv import Trigger
@@ -12,32 +10,15 @@ from std_srvs.srv import Trigger
 from vla_adapter_ros.cli.client import GraphClient
 from vla_adapter_ros.cli.progress_bar import progress_bar
 from vla_adapter_ros.cli.scene_watch import SceneWatch
+from vla_adapter_ros.cli.seen_scenes import RecordingResult, first_scene, note_scene
 from vla_adapter_ros.contract import read_contract
-from vla_adapter_ros.errors import DatasetError, ServiceError
+from vla_adapter_ros.errors import ServiceError
+from vla_adapter_ros.evaluation.demonstrations import AFTER_DONE_S, MISHAPS
 from vla_adapter_ros.evaluation.suite import Ending, Plan
-from vla_adapter_ros.evaluation.suites import make_suite
+from vla_adapter_ros.evaluation.suites import table_suite
 from vla_adapter_ros.nodes.graph import node_list
 from vla_adapter_ros.nodes.process_runner import GraphRunner
 from vla_adapter_ros.srv import Demonstrate, StartEpisode
-from vla_adapter_ros.untrusted import read_json
-
-MISHAPS = ((0.0, 0.0), (0.005, 0.4), (0.008, 0.4))
-"""In turn: how far the tool is pushed [m], from where the arm recovers within its limits; and how often the
-gripper shuts beside the cube [1/s], as policies that did so once have to open and shut again."""
-AFTER_DONE_S = 0.3
-
-
-FIRST_SCENE = 10_000
-SCENES = "meta/scenes.json"  # in the data set: the seed after the last scene that it shows
-
-
-@dataclass(frozen=True)
-class RecordingResult:
-    """What a recording session gave."""
-
-    episodes: int
-    discarded: int
-    seconds: float
 
 
 def collect_demonstrations(
@@ -64,7 +45,7 @@ def collect_demonstrations(
         DatasetError: the scenes would be, or may be, in the data set already.
     """
     started, first, robot = time.monotonic(), first_scene(dataset, seed), read_contract(contract)
-    tasks = make_suite(suite, robot)
+    tasks = table_suite(suite, robot)
     nodes = node_list(
         contract=contract, policy=False, record=str(dataset), lock_step=True, renderer=renderer, client=True,
         table=tasks.table,
@@ -84,38 +65,11 @@ def collect_demonstrations(
             watch = SceneWatch(client, robot, tasks.judge(plan))
             if _demonstrate(client, watch, plan, tasks.longest_s, *MISHAPS[number % len(MISHAPS)]):
                 saved += 1
-                (dataset / SCENES).write_text(json.dumps({"next_seed": plan.scene + 1}) + "\n")
+                note_scene(dataset, plan.scene)
                 advance()
             else:
                 discarded += 1
     return RecordingResult(saved, discarded, time.monotonic() - started)
-
-
-def first_scene(dataset: Path, seed: int | None) -> int:
-    """The seed at which recording begins: the one asked for, else the first that is new to the data set.
-
-    Raises:
-        DatasetError: the scenes from `seed` on are in the data set, or, without one, which they are is not
-            known.
-    """
-    if not (dataset / "meta" / "info.json").is_file():
-        return FIRST_SCENE if seed is None else seed
-    try:
-        free = int(read_json(dataset / SCENES)["next_seed"])
-    except FileNotFoundError:
-        if seed is None:
-            raise DatasetError(
-                f"{dataset} is there already and does not say which scenes it shows: name one that is new to "
-                "it with --seed, or another --dataset"
-            ) from None
-        return seed
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise DatasetError(f"{dataset / SCENES} cannot be read: {error}") from error
-    if seed is not None and seed < free:
-        raise DatasetError(
-            f"--seed {seed}: {dataset} may show the scenes from there on already; the next free one is {free}"
-        )
-    return free if seed is None else seed
 
 
 def _demonstrate(

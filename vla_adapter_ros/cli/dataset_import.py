@@ -7,7 +7,15 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from vla_adapter_ros.cli.arguments import add_namespace, add_parameter, any_path, output_file, output_folder
+from vla_adapter_ros.cli.arguments import (
+    UsageError,
+    add_namespace,
+    add_parameter,
+    any_path,
+    number,
+    output_file,
+    output_folder,
+)
 from vla_adapter_ros.cli.dataset_options import (
     add_file_per_episode,
     add_names,
@@ -15,6 +23,7 @@ from vla_adapter_ros.cli.dataset_options import (
     open_with_names,
     print_episode,
 )
+from vla_adapter_ros.dataset.rlds.forms import Form
 from vla_adapter_ros.errors import DatasetError
 from vla_adapter_ros.nodes.parameters import RecorderParameters
 
@@ -48,6 +57,26 @@ def add_dataset_import_commands(kinds: Any) -> None:
     add_file_per_episode(lerobot)
     lerobot.set_defaults(run=_import_lerobot)
 
+    rlds = kinds.add_parser(
+        "import-rlds",
+        help="an RLDS data set, as TensorFlow Datasets writes it: LIBERO's, Bridge's, or your own",
+    )
+    rlds.add_argument("path", type=any_path, help="folder of the data set, with dataset_info.json")
+    _add_output(rlds)
+    rlds.add_argument(
+        "--form", choices=Form.words(), default=Form.NONE.value,
+        help="what the published trainings do with such data first, and its names by position: libero leaves "
+        "out steps that move nothing, bridge takes the ways between reached states for actions",
+    )  # fmt: skip
+    add_names(rlds)
+    rlds.add_argument("--split", default="train", help="which part of it")
+    rlds.add_argument(
+        "--rate", type=number(above=True),
+        help="steps per second [Hz], which RLDS does not store; default: the form's, or the contract's",
+    )  # fmt: skip
+    add_file_per_episode(rlds)
+    rlds.set_defaults(run=_import_rlds)
+
     draft = kinds.add_parser("draft-contract", help="begin a contract from a data set or a bag by others")
     draft.add_argument("path", type=any_path, help="folder of the data set or of the bag")
     draft.add_argument("--output", type=output_file, help="YAML file to write; default: print it")
@@ -56,6 +85,9 @@ def add_dataset_import_commands(kinds: Any) -> None:
         help="where the mapping goes if one is needed; default: beside the contract",
     )  # fmt: skip
     draft.add_argument("--name", help="of the contract; default: of the folder")
+    draft.add_argument(
+        "--rate", type=number(above=True), help="steps per second [Hz], which RLDS data does not store"
+    )
     draft.add_argument("--space", default="", help="action space, if the guess is wrong")
     draft.add_argument(
         "--gripper", action="append", default=[], metavar="NAME",
@@ -131,8 +163,26 @@ def _import_lerobot(options: argparse.Namespace) -> int:
     return join_and_report(options, report.kept, len(report.episodes), options.output, report.remarks)
 
 
+def _import_rlds(options: argparse.Namespace) -> int:
+    from vla_adapter_ros.contract import read_contract
+    from vla_adapter_ros.dataset.tools.importing_rlds import import_rlds
+
+    report = import_rlds(
+        options.path,
+        read_contract(options.contract) if options.contract else None,
+        options.output,
+        form=Form(options.form),
+        mapping=options.mapping,
+        split=options.split,
+        rate_hz=options.rate,
+        append=options.append,
+        report=print_episode,
+    )
+    return join_and_report(options, report.kept, len(report.episodes), options.output, report.remarks)
+
+
 def _draft(options: argparse.Namespace) -> int:
-    from vla_adapter_ros.dataset.opening import is_bag, open_dataset
+    from vla_adapter_ros.dataset.opening import is_bag
     from vla_adapter_ros.dataset.tools.drafting.bag_draft import draft_from_bag
     from vla_adapter_ros.dataset.tools.drafting.draft import Draft, draft_contract
     from vla_adapter_ros.dataset.tools.drafting.text import PLACEHOLDER
@@ -144,7 +194,8 @@ def _draft(options: argparse.Namespace) -> int:
         draft = Draft(draft_from_bag(options.path, name, options.space, **hints), "")
     else:
         seen = _seen_from(options.mapping_output, output)
-        draft = draft_contract(open_dataset(options.path), name, options.space, contract_file=seen, **hints)
+        data = _open_to_draft(options.path, options.rate)
+        draft = draft_contract(data, name, options.space, contract_file=seen, **hints)
     if output is None:
         print(draft.contract + (f"---\n{draft.mapping}" if draft.mapping else ""), end="")
         return 0
@@ -162,6 +213,17 @@ def _draft(options: argparse.Namespace) -> int:
             file=sys.stderr,
         )
     return 0
+
+
+def _open_to_draft(path: Path, rate_hz: float | None) -> Any:
+    from vla_adapter_ros.dataset.opening import open_dataset
+    from vla_adapter_ros.dataset.rlds.description import is_rlds
+    from vla_adapter_ros.dataset.rlds.reader import RldsReader
+
+    rlds = is_rlds(path)
+    if rlds != (rate_hz is not None):
+        raise UsageError(f"--rate: {'needed' if rlds else 'allowed is'} for RLDS data, which stores no rate")
+    return RldsReader(path, rate_hz) if rlds and rate_hz else open_dataset(path)
 
 
 def _seen_from(mapping: Path | None, contract: Path | None) -> str:

@@ -23,6 +23,7 @@ from vla_adapter_ros.cli.arguments import (
     wrong_arguments,
 )
 from vla_adapter_ros.cli.checkpoint_command import locate_checkpoint
+from vla_adapter_ros.cli.evaluate_calvin import add_calvin
 from vla_adapter_ros.cli.progress_bar import progress_bar
 from vla_adapter_ros.contract.shipped import SHIPPED_CHECKPOINT
 from vla_adapter_ros.errors import ParameterError, TrainingError
@@ -42,6 +43,7 @@ def add_evaluate(commands: Any) -> None:
     _add_closed_loop(kinds)
     _add_results(kinds)
     _add_uncertainty(kinds)
+    add_calvin(kinds)
 
 
 def _add_open_loop(kinds: Any) -> None:
@@ -70,12 +72,20 @@ def _add_open_loop(kinds: Any) -> None:
 def _add_closed_loop(kinds: Any) -> None:
     parser = kinds.add_parser("closed-loop", help="a suite of episodes in the simulator")
     _checkpoint_options(parser)
-    parser.add_argument("--suite", default=SuiteName.PICK, choices=SuiteName.words(), help="which episodes")
+    parser.add_argument(
+        "--suite", default=SuiteName.PICK, choices=SuiteName.words(), metavar="NAME",
+        help=f"which episodes: {', '.join(SuiteName.plain())}; of LIBERO-Pro the names of LIBERO's but "
+        "libero_90 with _lan, _object, _swap or _task; default: %(default)s",
+    )  # fmt: skip
     count = parser.add_mutually_exclusive_group()
     count.add_argument("--episodes", type=COUNT, help="how many, dealt evenly; default: the suite's")
     count.add_argument("--scenes", type=COUNT, help="as many episodes as these scenes have (three each)")
     parser.add_argument("--seed", type=SEED, help="first scene; default: the suite's, which no training saw")
-    parser.add_argument("--renderer", default="raycast", choices=RendererName.words())
+    parser.add_argument(
+        "--renderer",
+        choices=RendererName.words(),
+        help="default: raycast; of metaworld and libero egl: they need OpenGL",
+    )
     parser.add_argument(
         "--longest", type=SECONDS, help="simulated time per instruction [s]; default: the suite's"
     )
@@ -130,7 +140,7 @@ def _add_uncertainty(kinds: Any) -> None:
     parser = kinds.add_parser("uncertainty", help="which failures a policy announces, and how early")
     _checkpoint_options(parser)
     parser.add_argument(
-        "--suite", default=SuiteName.PICK_PERTURBED, choices=SuiteName.words(), help="which episodes"
+        "--suite", default=SuiteName.PICK_PERTURBED, choices=SuiteName.at_table(), help="which episodes"
     )
     parser.add_argument("--episodes", type=COUNT, help="how many, dealt evenly; default: the suite's")
     parser.add_argument("--seed", type=SEED, help="first scene; default: the suite's")
@@ -194,7 +204,8 @@ def _open_loop(options: argparse.Namespace) -> int:
 
 
 def _closed_loop(options: argparse.Namespace) -> int:
-    from vla_adapter_ros.evaluation.harness import conditions, evaluate_suite
+    from vla_adapter_ros.evaluation.conditions import conditions
+    from vla_adapter_ros.evaluation.harness import evaluate_suite
     from vla_adapter_ros.evaluation.pick import CUBES
     from vla_adapter_ros.evaluation.suite_result import Shard
 
@@ -259,8 +270,8 @@ def _compare(options: argparse.Namespace) -> int:
 
 
 def _uncertainty(options: argparse.Namespace) -> int:
+    from vla_adapter_ros.evaluation.conditions import conditions
     from vla_adapter_ros.evaluation.doubts import format_alarms, report_of, watch_episodes
-    from vla_adapter_ros.evaluation.harness import conditions
     from vla_adapter_ros.model.familiarity import read_familiarity
 
     device = announce_device(options.device)

@@ -2,8 +2,8 @@
 
 GROUPS = {
     "try": ("demo",),
-    "data": ("record", "collect-demos", "dataset"),
-    "train": ("finetune", "evaluate", "checkpoint", "trials"),
+    "data": ("record", "collect-demos", "collect-metaworld", "dataset"),
+    "train": ("finetune", "evaluate", "serve", "checkpoint", "trials"),
     "robot": ("doctor", "contract", "measure", "bringup"),
     "operate": (
         "status",
@@ -30,6 +30,7 @@ EXAMPLES = {
         "record --attach",
     ],
     ("collect-demos",): ["collect-demos --episodes 300 --dataset out/demonstrations"],
+    ("collect-metaworld",): ["collect-metaworld --per-task 30 --dataset out/metaworld --jobs 2"],
     ("doctor",): ["doctor", "doctor --contract my_arm.yaml --checkpoint out/checkpoint --live"],
     ("contract", "new"): [
         "contract new my_arm.yaml",
@@ -78,9 +79,18 @@ EXAMPLES = {
     ("evaluate", "open-loop"): [
         "evaluate open-loop --checkpoint out/checkpoint --dataset out/demonstrations"
     ],
-    ("evaluate", "closed-loop"): ["evaluate closed-loop --checkpoint out/checkpoint --scenes 30"],
+    ("evaluate", "closed-loop"): [
+        "evaluate closed-loop --checkpoint out/checkpoint --scenes 30",
+        "evaluate closed-loop --suite libero_spatial --checkpoint VLA-Adapter/LIBERO-Spatial-Pro",
+    ],
+    ("evaluate", "calvin"): ["evaluate calvin --installation my_calvin:make --checkpoint official"],
+    ("serve",): ["serve", "serve --checkpoint official --platform libero --port 8001"],
     ("checkpoint", "info"): ["checkpoint info franka_sim_tiny"],
     ("checkpoint", "verify"): ["checkpoint verify out/checkpoint"],
+    ("checkpoint", "certify"): [
+        "checkpoint certify out/checkpoint --dataset demos",
+        "checkpoint certify out/checkpoint --dataset demos --dtype bf16 --rows 100",
+    ],
     ("checkpoint", "convert"): [
         "checkpoint convert official out/adopted --platform libero --contract my_arm.yaml"
     ],
@@ -94,6 +104,10 @@ EXAMPLES = {
     ],
     ("dataset", "info"): ["dataset info demos"],
     ("dataset", "check"): ["dataset check demos --strict"],
+    ("dataset", "import-rlds"): [
+        "dataset import-rlds libero_goal --form libero --contract my_arm.yaml --output out/libero",
+        "dataset import-rlds my_set/1.0.0 --mapping my_set_mapping.yaml --output out/mine",
+    ],
     ("dataset", "repair"): ["dataset repair demos --output demos_repaired"],
     ("dataset", "view"): ["dataset view demos"],
 }

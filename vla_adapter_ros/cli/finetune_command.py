@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic.fields import FieldInfo
 
@@ -17,13 +17,16 @@ from vla_adapter_ros.cli.arguments import (
     whole,
     wrong_arguments,
 )
+from vla_adapter_ros.cli.checkpoint_command import add_changes, read_settings
 from vla_adapter_ros.errors import ParameterError, TrainingError
 from vla_adapter_ros.texts import comma_list
-from vla_adapter_ros.training.memory_presets import MEMORIES, memory_preset
+from vla_adapter_ros.training.memory_presets import MEMORIES
+from vla_adapter_ros.training.recipes import Recipe, recipe_settings
 from vla_adapter_ros.training.setting_words import LoraTargets, PolicyPart
 from vla_adapter_ros.training.settings import GROUPS, SOURCES, make_settings, setting_fields
 
-_DEFAULTS = {"steps": 1600}
+if TYPE_CHECKING:
+    from vla_adapter_ros.training.starting import Start
 
 
 def add_finetune_command(commands: Any) -> None:
@@ -47,6 +50,10 @@ def add_finetune_command(commands: Any) -> None:
                       help="settings of the published model (0.5B) for a GPU of this memory: "
                       + ", ".join(map(str, MEMORIES)) + "; single ones may be changed")  # fmt: skip
 
+    tune.add_argument("--recipe", default=Recipe.DEFAULT.value, choices=Recipe.words(),
+                      help="all settings at once: default: as this package trains; paper: as the published "
+                      "code does; single ones may be changed")  # fmt: skip
+
     start = tune.add_argument_group("where to start")
     start.add_argument(
         "--init",
@@ -57,6 +64,7 @@ def add_finetune_command(commands: Any) -> None:
     start.add_argument("--preset", choices=Preset.words(),
                        help="sizes: alone, from scratch; with --init, of a published backbone")  # fmt: skip
     start.add_argument("--tokenizer", type=any_path, help="folder with tokenizer.json, where --init has none")
+    add_changes(start)
     start.add_argument("--platform", help=f"of an official checkpoint: {', '.join(PlatformName.words())}")
 
     for group, title in GROUPS.items():
@@ -67,8 +75,8 @@ def add_finetune_command(commands: Any) -> None:
 
 
 def _add_setting(options: Any, name: str, field: FieldInfo) -> None:
-    """Add the option of one setting. Without it the value is None, so that a memory preset may set it."""
-    default = _DEFAULTS.get(name, field.default)
+    """Add the option of one setting. Without it the value is None, so that a recipe may set it."""
+    default = recipe_settings().get(name, field.default)
     text = (field.description or "").replace("%", "%%")
     more: dict[str, Any]
     if name == "source_weights":
@@ -78,13 +86,15 @@ def _add_setting(options: Any, name: str, field: FieldInfo) -> None:
         more = {"type": _lora_targets}
     elif name == "freeze":
         more = {"nargs": "+", "choices": PolicyPart.words()}
+    elif name == "image_cache":
+        more = {"metavar": "FOLDER"}
     elif isinstance(default, bool):
         more = {"action": argparse.BooleanOptionalAction}
     elif isinstance(default, Choice):
         more = {"choices": type(default).words()}
     else:
         more = {"type": int if field.annotation is int else float}
-    if isinstance(default, str | int | float) and not isinstance(default, bool):
+    if isinstance(default, str | int | float) and not isinstance(default, bool) and default != "":
         text += f"; default: {default}"
     options.add_argument("--" + name.replace("_", "-"), help=text, default=None, **more)
 
@@ -108,7 +118,7 @@ def _source_weights(text: str) -> tuple[float, ...]:
 
 
 def chosen_settings(options: argparse.Namespace) -> dict[str, Any]:
-    """Settings as given: the defaults, over them the memory preset's, over them single ones.
+    """Settings as given: those of the recipe, over them the memory's, over them single ones.
 
     Raises:
         UsageError: a value makes no sense, or `--memory` where it means nothing.
@@ -118,7 +128,6 @@ def chosen_settings(options: argparse.Namespace) -> dict[str, Any]:
 
     names = [name for name in setting_fields() if name != "seed"]
     given = {name: getattr(options, name) for name in names if getattr(options, name) is not None}
-    preset = memory_preset(options.memory) if options.memory else {}
     start = Start(options.init, options.preset)
     if options.memory and start.is_tiny:
         raise UsageError(
@@ -126,7 +135,7 @@ def chosen_settings(options: argparse.Namespace) -> dict[str, Any]:
             f"the tiny one ({start.name}), which needs none: leave it out, or "
             "name a published start, such as --init prismatic"
         )
-    chosen = {**_DEFAULTS, **preset, **given}
+    chosen = recipe_settings(options.recipe, options.memory) | given
     with wrong_arguments(TrainingError):
         make_settings(**chosen)
         for source in options.dataset:
@@ -134,12 +143,20 @@ def chosen_settings(options: argparse.Namespace) -> dict[str, Any]:
     return chosen
 
 
+def _start(options: argparse.Namespace) -> Start:
+    from vla_adapter_ros.training.starting import Start
+
+    changes = read_settings(options.set)
+    if changes and options.init is None:
+        raise UsageError("--set: allowed is with --init")
+    return Start(options.init, options.preset, options.tokenizer, options.platform, changes or None)
+
+
 def _finetune(options: argparse.Namespace) -> int:
     from vla_adapter_ros.contract import read_contract
     from vla_adapter_ros.evaluation.finetuning import finetune_and_evaluate
     from vla_adapter_ros.model.device import resolve_device
     from vla_adapter_ros.training.distributed import several_processes
-    from vla_adapter_ros.training.starting import Start
 
     settings = chosen_settings(options)
     if options.check_only:
@@ -154,7 +171,7 @@ def _finetune(options: argparse.Namespace) -> int:
     _, report = finetune_and_evaluate(
         options.dataset,
         options.output,
-        start=Start(options.init, options.preset, options.tokenizer, options.platform),
+        start=_start(options),
         seed=options.seed,
         resume=options.resume,
         device=options.device,
@@ -171,13 +188,12 @@ def _check(options: argparse.Namespace, settings: dict[str, Any]) -> int:
     from vla_adapter_ros.contract import read_contract
     from vla_adapter_ros.training.data.preflight import PAGE
     from vla_adapter_ros.training.finetune_plan import make_plan
-    from vla_adapter_ros.training.starting import Start
 
     page = options.output.with_name(options.output.name + PAGE)
     plan = make_plan(
         options.dataset,
         make_settings(seed=options.seed, **settings),
-        Start(options.init, options.preset, options.tokenizer, options.platform),
+        _start(options),
         read_contract(options.contract) if options.contract else None,
     )
     print("\n".join((*plan.check(page).lines, f"page: {page}")))

@@ -25,6 +25,7 @@ from vla_adapter_ros.cli.benchmark import add_benchmark_command
 from vla_adapter_ros.cli.bringup import add_bringup
 from vla_adapter_ros.cli.capsule import add_capsule_command
 from vla_adapter_ros.cli.checkpoint_command import add_checkpoint, locate_checkpoint
+from vla_adapter_ros.cli.collect_command import add_collect_commands
 from vla_adapter_ros.cli.console import add_console_command
 from vla_adapter_ros.cli.contract import add_contract_command
 from vla_adapter_ros.cli.dataset import add_dataset_command
@@ -37,6 +38,7 @@ from vla_adapter_ros.cli.operate import add_operation_commands
 from vla_adapter_ros.cli.parser import CommandParser, MainParser, add_descriptions
 from vla_adapter_ros.cli.record import add_record_command
 from vla_adapter_ros.cli.scene import add_scene_command
+from vla_adapter_ros.cli.serve import add_serve
 from vla_adapter_ros.cli.status import add_status_commands
 from vla_adapter_ros.cli.trials import add_trials_command
 from vla_adapter_ros.errors import VlaAdapterError
@@ -114,7 +116,7 @@ def _parser() -> CommandParser:
     add_contract_command(commands)
     add_measure(commands)
     add_bringup(commands)
-    _add_collect_demos(commands)
+    add_collect_commands(commands)
     _add_pretrain_grounding(commands)
     add_status_commands(commands)
     add_operation_commands(commands)
@@ -123,6 +125,7 @@ def _parser() -> CommandParser:
     add_console_command(commands)
     add_finetune_command(commands)
     add_evaluate(commands)
+    add_serve(commands)
     add_record_command(commands)
     add_checkpoint(commands)
     add_dataset_command(commands)
@@ -144,6 +147,14 @@ def _add_demo(commands: Any) -> None:
         "--checkpoint", default="", help="directory, hub id or shipped name; default: the shipped one"
     )
     add_parameter(demo, SimulatorParameters, "renderer")
+    demo.add_argument(
+        "--suite", default=SuiteName.PICK, choices=(SuiteName.PICK, SuiteName.TABLETOP), help="whose tasks"
+    )
+    demo.add_argument(
+        "--instruction",
+        default="",
+        help="one sentence for the arm, on the tabletop; default: the suite's own",
+    )
     demo.add_argument("--seed", type=SEED, default=100, help="number of the first scene")
     demo.add_argument("--episodes", type=COUNT, default=10, help="number of scenes")
     demo.add_argument("--no-swap", action="store_true", help="do not repeat each scene naming another object")
@@ -157,24 +168,6 @@ def _add_demo(commands: Any) -> None:
         "--output", type=output_folder, default=Path("out/demo"), help="folder for video, plot and logs"
     )
     demo.set_defaults(run=_demo, simulate=True)
-
-
-def _add_collect_demos(commands: Any) -> None:
-    collect = commands.add_parser(
-        "collect-demos", help="let the scripted expert move the simulated arm, and record it"
-    )
-    add_parameter(collect, CommonParameters, "contract")
-    add_parameter(collect, SimulatorParameters, "renderer")
-    collect.add_argument("--suite", default=SuiteName.PICK, choices=SuiteName.words(), help="whose tasks")
-    collect.add_argument("--episodes", type=COUNT, default=300, help="number of demonstrations to record")
-    collect.add_argument(
-        "--dataset", type=output_folder, default=Path("out/demonstrations"),
-        help="folder of the LeRobot data set; made if missing, else continued",
-    )  # fmt: skip
-    collect.add_argument(
-        "--seed", type=SEED, help="number of the first scene; default: 10000, or the first one that is new"
-    )
-    collect.set_defaults(run=_collect_demos, simulate=True)
 
 
 def _add_pretrain_grounding(commands: Any) -> None:
@@ -193,41 +186,25 @@ def _add_pretrain_grounding(commands: Any) -> None:
 
 def _demo(options: argparse.Namespace) -> int:
     from vla_adapter_ros.cli.demo import run_demo
+    from vla_adapter_ros.cli.demo_tasks import run_tasks_demo
 
-    result = run_demo(
-        episodes=options.episodes,
-        swap=not options.no_swap,
-        contract=options.contract,
-        checkpoint=str(locate_checkpoint(options.checkpoint)) if options.checkpoint else "",
-        renderer=options.renderer,
-        seed=options.seed,
-        output=options.output,
-        console=options.console,
-    )
+    wanted = {
+        "episodes": options.episodes,
+        "contract": options.contract,
+        "checkpoint": str(locate_checkpoint(options.checkpoint)) if options.checkpoint else "",
+        "renderer": options.renderer,
+        "seed": options.seed,
+        "output": options.output,
+        "console": options.console,
+    }
+    if options.suite == SuiteName.PICK and not options.instruction:
+        result = run_demo(swap=not options.no_swap, **wanted)
+    else:
+        result = run_tasks_demo(suite=SuiteName.TABLETOP, instruction=options.instruction, **wanted)
     if options.json:
         options.json.parent.mkdir(parents=True, exist_ok=True)
         options.json.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
     return 0 if result["successes"] >= 0.9 * result["episodes"] else 1
-
-
-def _collect_demos(options: argparse.Namespace) -> int:
-    from vla_adapter_ros.cli.collect_demos import collect_demonstrations, first_scene
-
-    print(f"scenes from {first_scene(options.dataset, options.seed)} on", flush=True)
-    result = collect_demonstrations(
-        options.dataset,
-        options.episodes,
-        suite=options.suite,
-        contract=options.contract,
-        seed=options.seed,
-        renderer=options.renderer,
-        logs=options.dataset.parent / "record_logs",
-    )
-    print(
-        f"{result.episodes} demonstrations saved to {options.dataset} in {result.seconds:.0f} s, "
-        f"{result.discarded} discarded"
-    )
-    return 0
 
 
 def _ground(options: argparse.Namespace) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -21,9 +22,17 @@ class SceneWatch:
         client: Watches joints.
         contract: The robot's.
         judge: Looks at one episode.
+        also: Told every message, before and after the episode as well.
     """
 
-    def __init__(self, client: GraphClient, contract: Contract, judge: Judge) -> None:
+    def __init__(
+        self,
+        client: GraphClient,
+        contract: Contract,
+        judge: Judge,
+        also: Callable[[str, Any], None] = lambda stream, message: None,
+    ) -> None:
+        self._also = client.on_message = also
         self.judge, self._client, self._contract = judge, client, contract
         self._begun, self._ran = np.inf, False
         self._opening = 1.0
@@ -42,10 +51,11 @@ class SceneWatch:
 
     def end(self) -> float:
         """Look no more; when the episode was over [s]."""
-        self._client.on_message = lambda stream, message: None
+        self._client.on_message = self._also
         return self._ended
 
     def _on_message(self, stream: str, message: Any) -> None:
+        self._also(stream, message)
         if stream == "joints":
             positions = dict(zip(message.name, message.position, strict=True))
             openings = (

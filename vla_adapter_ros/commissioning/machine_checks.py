@@ -92,7 +92,7 @@ def _gpu(facts: MachineFacts, results: Results) -> None:
             )  # fmt: skip
         elif gpu.capability < BF16_SINCE:
             results.note_warning(
-                "GPU", f"{said}: it has no bf16, which `auto` takes", "Use `dtype: fp16` of the policy node"
+                "GPU", f"{said}: it has no bf16, so `auto` takes fp32, which is slower", "Use a newer GPU"
             )
         else:
             results.note_pass("GPU", said)

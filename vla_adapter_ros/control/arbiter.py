@@ -113,7 +113,7 @@ class Arbiter:
             until = -np.inf if by_policy else self._clock.time
             self.instructions.end(Ending(_ENDED_BY.get(event, EndedBy.FAULT), decision.reason), until)
             self._sources.timeline.clear()
-            self._sources.later, self.slow = None, False
+            self._sources.waiting, self.slow = (), False
         if Effect.BLOCK in decision.effect:
             self._sources.takeover.block(self._clock.time)
         if Effect.CUT in decision.effect:
@@ -175,7 +175,7 @@ class Arbiter:
 
     def end_instruction(self, why: str) -> None:
         """End the instruction as a policy that is gone would have done: stop softly and hold."""
-        self._sources.later = None
+        self._sources.waiting = ()
         if self.instructions.alive:
             self.do(Event.SILENCE, why)
 

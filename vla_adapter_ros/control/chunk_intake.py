@@ -48,15 +48,16 @@ class ChunkIntake:
     @property
     def known_chunk(self) -> tuple[str, int]:
         """Session and sequence of the newest chunk that is followed, or waits."""
-        if self._sources.later is not None:
-            return self._sources.later[0].session_id, self._sources.later[0].sequence
+        if self._sources.waiting:
+            newest, _ = self._sources.waiting[-1]
+            return newest.session_id, newest.sequence
         return self._instructions.session, self._instructions.sequence
 
     @property
     def most_delay_s(self) -> float:
         """How late that chunk's policy may be [s]; 0 where none is followed and none waits."""
-        if self._sources.later is not None:
-            return self._sources.later[0].most_delay_s
+        if self._sources.waiting:
+            return self._sources.waiting[-1][0].most_delay_s
         chunk = self._sources.timeline.chunk
         return chunk.most_delay_s if chunk is not None and self._instructions.alive else 0.0
 
@@ -90,22 +91,25 @@ class ChunkIntake:
             return
         self._refuse_new(chunk)
         if chunk.delay_s > 0.0 and chunk.stamp > now + _DUE_S:
-            self._sources.later = chunk, smooth
+            before = (w for w in self._sources.waiting if w[0].stamp < chunk.stamp - _DUE_S)
+            self._sources.waiting = (*before, (chunk, smooth))
         else:
+            self._sources.waiting = ()
             self._begin(chunk, smooth, now)
 
     def begin_later(self, time: float) -> None:
-        """Follow the chunk that waits, if it begins at `time` [s], that of the next tick."""
-        if self._sources.later is None or self._sources.later[0].stamp > time + _DUE_S:
+        """Follow the newest chunk that waits and begins until `time` [s], that of the next tick."""
+        due = [waits for waits in self._sources.waiting if waits[0].stamp <= time + _DUE_S]
+        if not due:
             return
-        chunk, smooth = self._sources.later
+        self._sources.waiting = self._sources.waiting[len(due) :]
+        chunk, smooth = due[-1]
         try:
             self._instructions.check(chunk)
             self._refuse_new(chunk)
             self._begin(chunk, smooth, time)
         except ChunkError as error:
             self.refuse(error)
-        self._sources.later = None
 
     def _begin(self, chunk: Chunk, smooth: SmoothRows, now: float) -> None:
         """Let a chunk begin.
@@ -114,7 +118,6 @@ class ChunkIntake:
             ChunkError: the first target is too far from the arm.
         """
         new = self._instructions.is_new(chunk)
-        self._sources.later = None
         self._instructions.note(chunk)
         self._instructions.refused = ""
         if new:

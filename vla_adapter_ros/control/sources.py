@@ -47,8 +47,8 @@ class Sources:
         self.path_time = PathTime(speed)
         """Of the policy's motion."""
         self.timeline = ChunkTimeline(limits, splice, handover_s, crossfade_s, path_time=self.path_time)
-        self.later: tuple[Chunk, SmoothRows] | None = None
-        """The policy's newest chunk, if its time is yet to come."""
+        self.waiting: tuple[tuple[Chunk, SmoothRows], ...] = ()
+        """Chunks of the policy whose time is yet to come, in the order of their beginnings."""
         self.homing: HomeMotion | None = None
         """The motion home that is under way; None: none is."""
         self.teleop = TeleopStream(contract)
@@ -62,7 +62,7 @@ class Sources:
 
     def clear(self) -> None:
         """Forget everything."""
-        self.later = None
+        self.waiting = ()
         self.timeline.clear()
         self.teleop.clear()
         self.takeover.clear()

@@ -13,6 +13,7 @@ from vla_adapter_ros.dataset.mapping import DatasetMapping, read_mapping
 from vla_adapter_ros.dataset.older_formats import VERSIONS, LegacyReader, format_of
 from vla_adapter_ros.dataset.partial import PartialReader
 from vla_adapter_ros.dataset.reader import DatasetReader
+from vla_adapter_ros.dataset.rlds.description import is_rlds
 from vla_adapter_ros.errors import DatasetError
 
 Dataset = DatasetReader | MappedDataset
@@ -54,6 +55,11 @@ def open_dataset(
         raise DatasetError(
             f"{root} is a ROS bag and no data set: allowed is a data set, made from it with "
             "`vla-adapter dataset import-bag`; `vla-adapter dataset draft-contract` begins its contract"
+        )
+    if is_rlds(root):
+        raise DatasetError(
+            f"{root} is an RLDS data set: allowed is a data set of ours, made from it with "
+            "`vla-adapter dataset import-rlds`"
         )
     version = format_of(root)
     reader: DatasetReader

@@ -1,4 +1,4 @@
-"""Policies from which something is taken: a suite on which they succeed measures nothing."""
+"""The policy of an evaluation; without its words or eyes it should fail, or the suite measures nothing."""
 
 from __future__ import annotations
 
@@ -6,11 +6,34 @@ import numpy as np
 import torch
 
 from vla_adapter_ros.choices import Control
+from vla_adapter_ros.contract import Contract, read_contract, require_same
+from vla_adapter_ros.errors import ParameterError
+from vla_adapter_ros.evaluation.conditions import Conditions
 from vla_adapter_ros.evaluation.policy_loop import Policy
 from vla_adapter_ros.model import VlaAdapterPolicy
 
 _SEED = 0
 _NO_WORDS = "do something"
+
+
+def policy_and_robot(wanted: Conditions, device: str) -> tuple[VlaAdapterPolicy, Contract]:
+    """The policy that is evaluated, and the contract of the robot that it drives.
+
+    Raises:
+        ParameterError: neither the conditions nor the checkpoint name a robot.
+        ContractMismatch: the checkpoint was made for another robot.
+        CheckpointError: the checkpoint cannot be had.
+    """
+    policy = VlaAdapterPolicy.from_pretrained(wanted.checkpoint, device=device)
+    trained_for = policy.contract
+    robot = read_contract(wanted.contract) if wanted.contract else trained_for
+    if robot is None:
+        raise ParameterError(
+            f"checkpoint {wanted.checkpoint} carries no contract: name the simulated robot's"
+        )
+    if trained_for is not None:
+        require_same(robot, trained_for, f"checkpoint {wanted.checkpoint}")
+    return policy, robot
 
 
 def with_control(policy: VlaAdapterPolicy, control: Control) -> Policy:

@@ -11,7 +11,8 @@ import numpy as np
 
 from vla_adapter_ros.control.disagreement import disagreement, full_speed_rows
 from vla_adapter_ros.errors import CheckpointError
-from vla_adapter_ros.evaluation.harness import Conditions, SuiteLoop
+from vla_adapter_ros.evaluation.conditions import Conditions
+from vla_adapter_ros.evaluation.harness import SuiteLoop
 from vla_adapter_ros.evaluation.policy_loop import Run
 from vla_adapter_ros.evaluation.scene_processes import run_scenes
 from vla_adapter_ros.evaluation.suite import Result

@@ -2,100 +2,36 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from vla_adapter_ros.choices import FASTEST, SLOWEST, Control
-from vla_adapter_ros.contract import Contract, read_contract, require_same
+from vla_adapter_ros.choices import Control, SuiteName
+from vla_adapter_ros.contract import Contract, read_contract
 from vla_adapter_ros.errors import ParameterError
-from vla_adapter_ros.evaluation.controls import with_control
+from vla_adapter_ros.evaluation.conditions import Conditions
+from vla_adapter_ros.evaluation.controls import policy_and_robot, with_control
 from vla_adapter_ros.evaluation.episode_journal import EpisodeJournal
-from vla_adapter_ros.evaluation.episode_video import EpisodeVideo, video_path
+from vla_adapter_ros.evaluation.episode_video import VIDEO_SIZE, EpisodeVideo, video_path
 from vla_adapter_ros.evaluation.latency import Latency
+from vla_adapter_ros.evaluation.libero import LiberoLoop
 from vla_adapter_ros.evaluation.perturbed import latency_of, put_up, seeing
 from vla_adapter_ros.evaluation.policy_loop import NO_LATENCY, Policy, Run, run_policy
-from vla_adapter_ros.evaluation.scene_processes import run_scenes
-from vla_adapter_ros.evaluation.suite import Ending, Plan, Result, Suite, result_of
+from vla_adapter_ros.evaluation.scene_processes import SceneLoop, run_scenes
+from vla_adapter_ros.evaluation.suite import Ending, Plan, Result, TableSuite, result_of
 from vla_adapter_ros.evaluation.suite_result import Shard, suite_result
-from vla_adapter_ros.evaluation.suites import make_suite
-from vla_adapter_ros.model import VlaAdapterPolicy
+from vla_adapter_ros.evaluation.suites import make_suite, table_suite
+from vla_adapter_ros.evaluation.world_loop import WorldLoop
 from vla_adapter_ros.model.checkpoint_location import find_checkpoint
 from vla_adapter_ros.model.device import resolve_device
+from vla_adapter_ros.simulation.render import make_renderer
 from vla_adapter_ros.simulation.robot import SimulatedRobot
 from vla_adapter_ros.system_info import describe_system
-
-
-@dataclass(frozen=True)
-class Conditions:
-    """Under which a suite is run; results under the same ones can be compared.
-
-    Attributes:
-        suite: Its name.
-        checkpoint: As it was named.
-        contract: The simulated robot; empty: the one that the checkpoint carries.
-        seed: Of the first scene.
-        episodes: In all shards together.
-        longest_s: Simulated time per episode at full speed [s]; at a lower one it is as much longer.
-        renderer: raycast, egl, osmesa, or auto.
-        speed: Fraction of the policy's own speed at which the arm follows, 0.1 to 1.
-        latency_s: From each image to the arrival of its chunk [s].
-        control: What is taken from the policy, see `Control`.
-    """
-
-    suite: str
-    checkpoint: str
-    contract: str
-    seed: int
-    episodes: int
-    longest_s: float
-    renderer: str = "raycast"
-    speed: float = 1.0
-    latency_s: float = 0.0
-    control: str = Control.NONE
-
-
-def conditions(
-    suite: str,
-    checkpoint: str | Path,
-    *,
-    contract: str | Path = "",
-    seed: int | None = None,
-    episodes: int | None = None,
-    longest_s: float | None = None,
-    renderer: str = "raycast",
-    speed: float = 1.0,
-    latency_s: float = 0.0,
-    control: str = Control.NONE,
-) -> Conditions:
-    """Checked conditions; what is not said is as the suite has it.
-
-    Raises:
-        ParameterError: a name or a number that is not allowed.
-    """
-    usual = make_suite(suite)
-    episodes = usual.episodes if episodes is None else episodes
-    if episodes < 1:
-        raise ParameterError(f"episodes = {episodes}: allowed is at least 1")
-    if not SLOWEST <= speed <= FASTEST:
-        raise ParameterError(f"speed = {speed:g}: allowed is {SLOWEST:g} to {FASTEST:g}")
-    Control.check("control", control, ParameterError)
-    return Conditions(
-        suite,
-        str(checkpoint),
-        str(contract),
-        usual.seed if seed is None else seed,
-        episodes,
-        usual.longest_s if longest_s is None else longest_s,
-        renderer,
-        speed,
-        latency_s,
-        str(control),
-    )
 
 
 def evaluate_suite(
@@ -139,7 +75,7 @@ def evaluate_suite(
             report(result)
         done = {result.number for result in results}
         left = [number for number in numbers if number not in done]
-        make = partial(SuiteLoop, wanted, place, videos)
+        make = partial(_loop_of(SuiteName(wanted.suite)), wanted, place, videos)
         for found in run_scenes(make, left, min(jobs, max(len(left), 1))) if left else ():
             for result in found:
                 kept.add(result)
@@ -156,7 +92,7 @@ def run_plan(
     contract: Contract,
     robot: SimulatedRobot,
     policy: Policy,
-    suite: Suite,
+    suite: TableSuite,
     plan: Plan,
     *,
     longest_s: float | None = None,
@@ -196,7 +132,15 @@ def run_plan(
     return result_of(plan, judge, run.refused, run.duration_s, len(run.stamps)), run
 
 
-def _robot(wanted: Conditions) -> Contract:
+def _loop_of(suite: SuiteName) -> Callable[[Conditions, str, Path | None], SceneLoop[Result]]:
+    if suite.is_libero:
+        return LiberoLoop
+    return SuiteLoop if suite.is_at_table else WorldLoop
+
+
+def _robot(wanted: Conditions) -> Contract | None:
+    if SuiteName(wanted.suite).is_libero:
+        return None  # official checkpoints carry none, and LIBERO's robot is always the same
     return read_contract(wanted.contract or find_checkpoint(wanted.checkpoint) / "contract.yaml")
 
 
@@ -210,18 +154,10 @@ class SuiteLoop:
     """
 
     def __init__(self, wanted: Conditions, device: str, videos: Path | None = None) -> None:
-        policy = VlaAdapterPolicy.from_pretrained(wanted.checkpoint, device=device)
-        trained_for = policy.contract
-        robot = read_contract(wanted.contract) if wanted.contract else trained_for
-        if robot is None:
-            raise ParameterError(
-                f"checkpoint {wanted.checkpoint} carries no contract: name the simulated robot's"
-            )
-        if trained_for is not None:
-            require_same(robot, trained_for, f"checkpoint {wanted.checkpoint}")
+        policy, robot = policy_and_robot(wanted, device)
         self.policy = with_control(policy, Control(wanted.control))
         self._wanted, self._videos, self.contract = wanted, videos, robot
-        self._suite = make_suite(wanted.suite, robot)
+        self._suite = table_suite(wanted.suite, robot)
         self.robot = SimulatedRobot(robot, wanted.renderer, table=self._suite.table)
         self._plans: Sequence[Plan] = self._suite.plans(wanted.episodes, wanted.seed)
 
@@ -233,7 +169,13 @@ class SuiteLoop:
         """The episode of this number; a failure is done once more for its video."""
         result, _ = self.run_once(number, self.policy)
         if self._videos is not None and result.ending != Ending.SUCCESS:
-            with EpisodeVideo(self.robot, video_path(self._videos, result), result) as video:
+            robot, camera = self.robot, self.contract.reference_camera
+            renderer = make_renderer(robot.world.model, *VIDEO_SIZE, robot.backend)
+            path, rate = video_path(self._videos, result), self.contract.rate_hz
+            with (
+                contextlib.closing(renderer),
+                EpisodeVideo(path, result, rate, lambda: renderer.render(robot.world.data, camera)) as video,
+            ):
                 self.run_once(number, self.policy, video.add_frame)
         return [result]
 

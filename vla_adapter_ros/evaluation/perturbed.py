@@ -10,7 +10,7 @@ import numpy as np
 
 from vla_adapter_ros.choices import Perturbation
 from vla_adapter_ros.evaluation.policy_loop import Policy
-from vla_adapter_ros.evaluation.suite import Judge, Plan, Suite
+from vla_adapter_ros.evaluation.suite import Judge, Plan, TableSuite
 from vla_adapter_ros.simulation.robot import SimulatedRobot
 from vla_adapter_ros.simulation.scene import Scene
 from vla_adapter_ros.simulation.things import FORMS, ROOM, Thing
@@ -32,10 +32,11 @@ class PerturbedSuite:
         suite: The other one.
     """
 
-    def __init__(self, suite: Suite) -> None:
+    def __init__(self, suite: TableSuite) -> None:
         self._suite = suite
         self.name, self.table = f"{suite.name}_perturbed", suite.table
         self.longest_s, self.episodes, self.seed = suite.longest_s, suite.episodes, suite.seed
+        self.renderers, self.groups = suite.renderers, suite.groups
         mean = float(np.mean(list(suite.chance.values())))
         self.chance: Mapping[str, float] = {str(kind): mean for kind in Perturbation}
 

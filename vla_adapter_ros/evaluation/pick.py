@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from vla_adapter_ros.choices import Table
-from vla_adapter_ros.evaluation.suite import Ending, Plan, Sight
+from vla_adapter_ros.evaluation.suite import TABLE_RENDERERS, Ending, Plan, Sight
 from vla_adapter_ros.simulation.cube_instructions import INSTRUCTIONS, cube_instruction
 from vla_adapter_ros.simulation.robot_models import FR3, RobotModel
 from vla_adapter_ros.simulation.scene import sample_scene
@@ -32,6 +32,8 @@ class PickSuite:
     longest_s = LONGEST_S
     episodes = 90
     seed = UNSEEN_SEED
+    renderers: Sequence[str] = TABLE_RENDERERS
+    groups: Mapping[str, str] = {}
 
     def __init__(self, robot: RobotModel = FR3) -> None:
         self._robot = robot

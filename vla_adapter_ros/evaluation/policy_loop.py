@@ -14,7 +14,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from vla_adapter_ros.choices import FULL_PACE_ROWS
+from vla_adapter_ros.choices import EXECUTION_HORIZON, FULL_PACE_ROWS
 from vla_adapter_ros.contract import Contract
 from vla_adapter_ros.contract.enums import CommandType
 from vla_adapter_ros.contract.schema import CommandGroup
@@ -33,7 +33,6 @@ from vla_adapter_ros.simulation.robot import SimulatedRobot
 
 TICK_S = 0.01
 PUBLISH_EVERY = 4  # ticks between two trajectories
-EXECUTION_HORIZON = 4  # rows between two chunks that the arm follows
 NO_LATENCY = Latency()
 
 

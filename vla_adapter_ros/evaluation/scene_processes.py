@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import get_context
@@ -25,7 +25,9 @@ class SceneLoop(Protocol[T]):
         """Let go of the robot."""
 
 
-def run_scenes(make: Callable[[], SceneLoop[T]], seeds: Sequence[int], jobs: int) -> Iterator[list[T]]:
+def run_scenes(
+    make: Callable[[], SceneLoop[T]], seeds: Sequence[int], jobs: int
+) -> Generator[list[T], None, None]:
     """Results of all scenes, in order; one thread computes in each process.
 
     Args:

@@ -8,7 +8,10 @@ from typing import NamedTuple, Protocol
 
 import numpy as np
 
-from vla_adapter_ros.choices import Choice, Perturbation, Table
+from vla_adapter_ros.choices import Choice, Perturbation, RendererName, Table
+
+TABLE_RENDERERS = (RendererName.RAYCAST, RendererName.AUTO, RendererName.EGL, RendererName.OSMESA)
+"""Of our own simulator."""
 
 
 class Ending(Choice):
@@ -16,6 +19,7 @@ class Ending(Choice):
 
     SUCCESS = "success"
     WRONG_OBJECT = "wrong object"
+    NOT_REACHED = "not reached"
     MISSED_GRASP = "missed grasp"
     DROPPED = "dropped"
     TIMED_OUT = "timed out"
@@ -56,33 +60,46 @@ class Sight(NamedTuple):
     """Of the gripper, 0 closed to 1 open, as measured."""
 
 
-class Judge(Protocol):
+class EndingJudge(Protocol):
+    """Says how an episode ended."""
+
+    def ending(self) -> tuple[Ending, str]:
+        """How it ended, and in words what happened; of an episode whose time is over, too."""
+
+
+class Judge(EndingJudge, Protocol):
     """Looks at one episode while it runs."""
 
     def look(self, sight: Sight) -> bool:
         """Take in what is seen; whether the episode is over."""
-
-    def ending(self) -> tuple[Ending, str]:
-        """How it ended, and in words what happened; of an episode whose time is over, too."""
 
 
 class Suite(Protocol):
     """Episodes that belong together. The same seed gives the same ones everywhere."""
 
     name: str
-    table: Table
-    """What stands on its table."""
     longest_s: float
     """Simulated time per episode [s]."""
     episodes: int
     """How many, unless somebody asks for another number."""
     seed: int
     """Of the first scene, unless somebody asks for another one."""
+    renderers: Sequence[str]
+    """What may draw it, the usual one first."""
     chance: Mapping[str, float]
     """By task, the rate of success of who does the task to an object drawn by chance."""
+    groups: Mapping[str, str]
+    """By task, the group that it is reported in; empty: there are no groups."""
 
     def plans(self, episodes: int, seed: int) -> Sequence[Plan]:
         """The episodes, dealt evenly among the tasks."""
+
+
+class TableSuite(Suite, Protocol):
+    """One whose episodes our own simulator plays."""
+
+    table: Table
+    """What stands on its table."""
 
     def demonstration(self, number: int, scene: int) -> Plan:
         """What is demonstrated in a scene."""
@@ -118,7 +135,7 @@ class Result:
         object.__setattr__(self, "success", self.ending == Ending.SUCCESS)
 
 
-def result_of(plan: Plan, judge: Judge, refused: str, duration_s: float, chunks: int) -> Result:
+def result_of(plan: Plan, judge: EndingJudge, refused: str, duration_s: float, chunks: int) -> Result:
     """The result of an episode.
 
     Args:

@@ -66,17 +66,38 @@ def suite_result(
         "conditions": dict(conditions),
         "shards": [str(shard)],
         "chance": dict(suite.chance),
-        **summarize([asdict(result) for result in results]),
+        **summarize([asdict(result) for result in results], suite.groups),
     }
 
 
-def summarize(runs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Counts, rates and 95 % intervals (Wilson) of episodes, in all and by task."""
+def summarize(runs: Sequence[Mapping[str, Any]], groups: Mapping[str, str] | None = None) -> dict[str, Any]:
+    """Counts, rates and 95 % intervals (Wilson) of episodes, in all and by task.
+
+    Args:
+        runs: The episodes.
+        groups: Of tasks, see `Suite.groups`: with them there are also `tasks`, their number; `groups`, the
+            mean rate of the tasks of each [%]; and `group_mean`, the mean of these, as it is published.
+    """
     tasks = sorted({run["task"] for run in runs})
+    per_task = {task: _rates([run for run in runs if run["task"] == task]) for task in tasks}
+    return {**_rates(runs), **_grouped(per_task, groups or {}), "per_task": per_task, "runs": list(runs)}
+
+
+def _grouped(per_task: Mapping[str, dict[str, Any]], groups: Mapping[str, str]) -> dict[str, Any]:
+    if not groups:
+        return {}
+    rates: dict[str, list[float]] = {}
+    for task, group in groups.items():
+        if task in per_task:
+            rate = per_task[task]["successes"] / per_task[task]["episodes"]
+            per_task[task]["success"] = round(rate, 4)
+            rates.setdefault(group, []).append(100.0 * rate)
+    means = {group: round(float(np.mean(found)), 2) for group, found in rates.items()}
     return {
-        **_rates(runs),
-        "per_task": {task: _rates([run for run in runs if run["task"] == task]) for task in tasks},
-        "runs": list(runs),
+        "tasks": len(per_task),
+        "groups": means,
+        "group_mean": round(float(np.mean(list(means.values()))), 2) if means else None,
+        "task_groups": dict(groups),
     }
 
 
@@ -126,7 +147,7 @@ def merge_results(parts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         "conditions": first["conditions"],
         "shards": shards,
         "chance": first["chance"],
-        **summarize(runs),
+        **summarize(runs, first.get("task_groups")),
         "wall_s": round(sum(part.get("wall_s", 0.0) for part in parts), 1),
     }
 
@@ -199,6 +220,9 @@ def format_result(result: Mapping[str, Any]) -> str:
             f"{f'{low:.0%} to {high:.0%}':>16}{'' if chance is None else f'{chance:.0%}':>8}"
             f"{'' if median is None else f'{median:.1f}':>10}"
         )
+    if result.get("groups"):
+        shown = ", ".join(f"{group} {rate:.1f}" for group, rate in result["groups"].items())
+        lines.append(f"mean of the groups: {result['group_mean']:.1f} % ({shown})")
     if result["failures"]:
         failures = ", ".join(f"{count} {ending}" for ending, count in result["failures"].items())
         lines.append(f"failures: {failures}")

@@ -9,10 +9,10 @@ import numpy as np
 
 from vla_adapter_ros.choices import Table
 from vla_adapter_ros.errors import SimulationError
-from vla_adapter_ros.evaluation.suite import Ending, Plan, Sight
+from vla_adapter_ros.evaluation.suite import TABLE_RENDERERS, Ending, Plan, Sight
 from vla_adapter_ros.simulation.robot_models import FR3, RobotModel
 from vla_adapter_ros.simulation.tabletop_scene import HELD_OUT_SEEDS, sample_tabletop
-from vla_adapter_ros.simulation.tabletop_tasks import Verb
+from vla_adapter_ros.simulation.tabletop_tasks import Task, Verb
 from vla_adapter_ros.simulation.things import Shape, Thing
 
 UNSEEN_SEED = 900_000
@@ -41,6 +41,8 @@ class TabletopSuite:
     longest_s = LONGEST_S
     episodes = 200
     seed = UNSEEN_SEED
+    renderers: Sequence[str] = TABLE_RENDERERS
+    groups: Mapping[str, str] = {}
 
     def __init__(self, robot: RobotModel = FR3) -> None:
         self._robot = robot
@@ -60,8 +62,7 @@ class TabletopSuite:
         """Who looks at what is done with the named object."""
         scene = sample_tabletop(plan.scene, self._robot)
         assert scene.task is not None
-        things = {thing.name: thing for thing in scene.things}
-        return TabletopJudge(scene.task.verb, plan.target, scene.task.place, things)
+        return judge_of(scene.task, scene.things)
 
 
 class HeldOutSuite(TabletopSuite):
@@ -82,6 +83,11 @@ class HeldOutSuite(TabletopSuite):
                 f"{HELD_OUT_SEEDS.stop - 1}"
             )
         return super().plans(episodes, seed)
+
+
+def judge_of(task: Task, things: Sequence[Thing]) -> TabletopJudge:
+    """Who looks at how a task is done among things."""
+    return TabletopJudge(task.verb, task.target, task.place, {thing.name: thing for thing in things})
 
 
 class TabletopJudge:

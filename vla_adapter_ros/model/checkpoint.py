@@ -26,7 +26,7 @@ from vla_adapter_ros.model.config_enums import Attention
 from vla_adapter_ros.model.network import VlaAdapter
 from vla_adapter_ros.model.normalization import Statistics, read_statistics
 from vla_adapter_ros.model.official import get_platform, read_official_config
-from vla_adapter_ros.model.overrides import override
+from vla_adapter_ros.model.overrides import edited, override
 from vla_adapter_ros.model.tokenizer import Tokenizer
 from vla_adapter_ros.model.weights import Weights, check_numbers, read_plain_pt, read_safetensors
 from vla_adapter_ros.paths import locate
@@ -89,15 +89,15 @@ def read_checkpoint(
             "only for official ones"
         )
     statistics = read_statistics(folder / STATISTICS, statistics_name) if files else None
-    if not own:
-        get_platform(platform, folder)  # before gigabytes are read
+    robot = None if own else edited(get_platform(platform, folder), preprocessing)
     weights = _read_weights(folder)
-    if own:
+    if robot is None:
         config = read_own_config(folder / CONFIG)
     else:
         config = read_official_config(
             folder,
             platform,
+            robot,
             model=_shapes(weights),
             head=_shapes(parts["action_head"]),
             proprio=_shapes(parts["proprio_projector"]),

@@ -22,8 +22,9 @@ from vla_adapter_ros.model.checkpoint_files import (
 )
 from vla_adapter_ros.model.config import VlaAdapterConfig
 from vla_adapter_ros.model.normalization import read_entries
-from vla_adapter_ros.model.official import PLATFORMS, head_kind, read_official_config
+from vla_adapter_ros.model.official import PLATFORMS, get_platform, head_kind, read_official_config
 from vla_adapter_ros.model.official_files import fitting_platforms, official_differences
+from vla_adapter_ros.model.overrides import edited, override
 from vla_adapter_ros.model.weights import read_plain_pt, stored_tensors
 from vla_adapter_ros.untrusted import read_json
 
@@ -32,12 +33,15 @@ RECORDS = ("training.json", "grounding.json")
 _Tensors = Mapping[str, tuple[tuple[int, ...], str]]
 
 
-def describe(folder: Path, platform: str | None = None) -> dict[str, Any]:
+def describe(
+    folder: Path, platform: str | None = None, changes: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
     """What a checkpoint says about itself, as plain data for JSON; of the weights mostly the headers.
 
     Args:
         folder: The directory.
         platform: For an official checkpoint: also show what this platform stands for.
+        changes: To single settings, see `overrides.OVERRIDES`; they need a platform.
 
     Raises:
         CheckpointError: incomplete or damaged; a platform for a checkpoint of this package.
@@ -59,10 +63,12 @@ def describe(folder: Path, platform: str | None = None) -> dict[str, Any]:
         config = read_official_config(
             folder,
             platform,
+            edited(get_platform(platform, folder), changes),
             model=shapes["model"],
             head=shapes.get("action_head", {}),
             proprio=shapes.get("proprio_projector", {}),
         )
+        config = override(config, changes, official=True)
     contract = read_contract(folder / CONTRACT) if (folder / CONTRACT).is_file() else None
     entries = read_entries(folder / STATISTICS) if files else {}
     return {

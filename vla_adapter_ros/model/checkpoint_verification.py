@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +29,11 @@ NOISE_SIZE = 256
 
 
 def verify(
-    folder: Path, *, platform: str | None = None, statistics_name: str | None = None
+    folder: Path,
+    *,
+    platform: str | None = None,
+    statistics_name: str | None = None,
+    changes: Mapping[str, Any] | None = None,
 ) -> Iterator[Finding]:
     """Check a checkpoint step by step; ends with the first step that leaves nothing to go on with.
 
@@ -40,6 +44,7 @@ def verify(
         folder: The directory.
         platform: For an official checkpoint, needed there.
         statistics_name: Which entry of the statistics to use, if there are several.
+        changes: To single settings, see `overrides.OVERRIDES`.
     """
 
     def attempt(name: str, step: Callable[[], tuple[Any, str]]) -> tuple[Any, Finding]:
@@ -56,7 +61,9 @@ def verify(
         )
 
     def fit() -> tuple[Any, str]:
-        stored = read_checkpoint(folder, platform=platform, statistics_name=statistics_name, finite=False)
+        stored = read_checkpoint(
+            folder, platform=platform, preprocessing=changes, statistics_name=statistics_name, finite=False
+        )
         total = sum(p.numel() for p in stored.network.parameters())
         return stored, f"every name and shape fits; {total:,} parameters"
 

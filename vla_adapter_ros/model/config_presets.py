@@ -63,8 +63,9 @@ def preset(
 ) -> VlaAdapterConfig:
     """A configuration by name.
 
-    `tiny` has about 1.5 M parameters; `0.5b` is the published model (B1: Prismatic on Qwen2.5-0.5B);
-    `llama2-7b` (B2: Prismatic on Llama 2 7B) and `openvla-7b` (B3) are the paper's larger backbones.
+    `tiny` has about 1.5 M parameters; `small` has 3 M and sees finer pictures; `0.5b` is the published model
+    (B1: Prismatic on Qwen2.5-0.5B); `llama2-7b` (B2: Prismatic on Llama 2 7B) and `openvla-7b` (B3) are the
+    paper's larger backbones.
 
     Args:
         name: A word of `Preset`.
@@ -85,6 +86,8 @@ def preset(
     }  # fmt: skip
     if name == Preset.TINY:
         return _tiny(sizes, vocab, kind)
+    if name == Preset.SMALL:
+        return _small(sizes, vocab, kind)
     if name in _BACKBONES:
         return _published(name, sizes, vocab, kind)
     raise ModelConfigError(f"preset = {name!r}: allowed is one of {Preset.words()}")
@@ -121,6 +124,21 @@ def _tiny(sizes: dict[str, Any], vocab: int | None, head: HeadKind) -> VlaAdapte
     )  # fmt: skip
 
 
+def _small(sizes: dict[str, Any], vocab: int | None, head: HeadKind) -> VlaAdapterConfig:
+    """The tiny model, wider, with pictures of 112 pixels in as many patches: for many tasks at once."""
+    tiny, stem = _tiny(sizes, vocab, head), SMALL_STEM
+    return dataclasses.replace(
+        tiny,
+        name="small",
+        num_task_tokens=sizes["num_images"] * stem.tokens,
+        projector_width=512,
+        llm=dataclasses.replace(tiny.llm, hidden=192, intermediate=576, heads=6),
+        preprocessing=dataclasses.replace(tiny.preprocessing, size=stem.image_size),
+        stem=stem,
+    )
+
+
+SMALL_STEM = StemConfig(image_size=112, channels=(32, 64, 96, 128), strides=(2, 2, 2, 2), mlp_width=512)
 _BACKBONES: dict[str, tuple[LlmConfig, PromptKind]] = {
     Preset.PUBLISHED_05B: (QWEN25_05B, PromptKind.QWEN_CHAT),
     Preset.LLAMA2_7B: (LLAMA2_7B, PromptKind.OPENVLA),
@@ -131,7 +149,8 @@ _BACKBONES: dict[str, tuple[LlmConfig, PromptKind]] = {
 def _published(name: str, sizes: dict[str, Any], vocab: int | None, head: HeadKind) -> VlaAdapterConfig:
     """The policy is as deep as the language model, as in the paper; the published code has 24 blocks.
 
-    Its rotary tables are fp32: it is trained on float32 weights and may run on bf16 ones.
+    Its rotary tables are fp32: it is trained on float32 weights and may run on bf16 ones. Its images take no
+    round trip through JPEG, which is there for models whose training images were stored so.
     """
     llm, prompt = _BACKBONES[name]
     return VlaAdapterConfig(
@@ -147,7 +166,7 @@ def _published(name: str, sizes: dict[str, Any], vocab: int | None, head: HeadKi
             kind=head, blocks=llm.layers, film_weights=head == HeadKind.PRO and name == Preset.PUBLISHED_05B,
             train_noise_std=0.02, rope_tables=RopeTables.FP32,
         ),
-        preprocessing=OFFICIAL_PREPROCESSING,
+        preprocessing=dataclasses.replace(OFFICIAL_PREPROCESSING, jpeg_round_trip=False),
         vits=(DINOV2_LARGE, SIGLIP_SO400M),
     )  # fmt: skip
 

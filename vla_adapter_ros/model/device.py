@@ -7,6 +7,9 @@ import torch
 from vla_adapter_ros.choices import WeightType
 from vla_adapter_ros.errors import ParameterError
 
+BF16_SINCE = (8, 0)
+"""Compute capability of GPUs."""
+
 
 def resolve_device(name: str = "auto") -> torch.device:
     """The torch device of a name; `auto` is the first GPU where there is one, else the CPU.
@@ -39,14 +42,15 @@ def describe_device(device: torch.device) -> str:
 def torch_type(kind: WeightType) -> torch.dtype | None:
     """The type that a word stands for; None for `auto`, see `fastest_dtype`."""
     return {
-        WeightType.AUTO: None, WeightType.FP32: torch.float32,
-        WeightType.BF16: torch.bfloat16, WeightType.FP16: torch.float16,
+        WeightType.AUTO: None, WeightType.FP32: torch.float32, WeightType.BF16: torch.bfloat16,
     }[kind]  # fmt: skip
 
 
 def fastest_dtype(device: torch.device, weights: int) -> torch.dtype:
-    """bf16 on a GPU, and for large models on a CPU that has bf16 units; else float32."""
+    """bf16 on a GPU or a CPU that has units for it (there for large models); else float32."""
     large = weights > 100_000_000  # small ones gain nothing on a CPU
-    if device.type == "cuda" or (large and torch.ops.mkldnn._is_mkldnn_bf16_supported()):
-        return torch.bfloat16
-    return torch.float32
+    if device.type == "cuda":
+        fast = torch.cuda.get_device_capability(device) >= BF16_SINCE
+    else:
+        fast = large and torch.ops.mkldnn._is_mkldnn_bf16_supported()
+    return torch.bfloat16 if fast else torch.float32

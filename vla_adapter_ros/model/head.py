@@ -188,6 +188,14 @@ class ActionHead(nn.Module):
         tokens = torch.cat([task, action], dim=2)
         return tokens[:, :, : self.num_task_tokens], tokens[:, :, self.num_task_tokens :]
 
+    def split_places(self, patches: int, queries: int) -> tuple[range, range]:
+        """As `split`, of the places of N task states, then Q action states: those of gated and of adapter."""
+        if self.conditions == ConditionGroups.RAW:
+            return range(patches), range(0)
+        cut = 0 if self.conditions == ConditionGroups.QUERY else min(self.num_task_tokens, patches + queries)
+        first = patches if self.conditions == ConditionGroups.QUERY else cut
+        return range(cut), range(first, patches + queries)
+
     def forward(self, task: Tensor, action: Tensor, proprio: Tensor, noise: Tensor | None = None) -> Tensor:
         """Conditions to normalized actions.
 

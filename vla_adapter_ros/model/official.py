@@ -105,13 +105,14 @@ def get_platform(name: str | None, folder: str | Path) -> Platform:
 
 
 def read_official_config(
-    folder: Path, platform: str | None, *, model: Shapes, head: Shapes, proprio: Shapes
+    folder: Path, name: str | None, robot: Platform, *, model: Shapes, head: Shapes, proprio: Shapes
 ) -> VlaAdapterConfig:
     """Build our configuration from the stored files, the weights' shapes and the platform.
 
     Args:
         folder: The checkpoint.
-        platform: Name of the platform.
+        name: Of the platform.
+        robot: The platform, see `get_platform`; its constants may have been edited.
         model: Shapes of the tensors in `model.safetensors`.
         head: Shapes of the policy head's tensors.
         proprio: Shapes of the proprioception projector's tensors.
@@ -120,7 +121,6 @@ def read_official_config(
         CheckpointError: another layout, an unknown tower, weights that do not fit the files, or a
             platform whose widths are not the weights'.
     """
-    robot = get_platform(platform, folder)
     data = _read_json(folder / "config.json")
     try:
         text, tower_ids = data["text_config"], data["timm_model_ids"]
@@ -144,16 +144,17 @@ def read_official_config(
     if layers != llm.layers:
         raise CheckpointError(f"{folder}: config.json has {llm.layers} layers, the weights {layers}")
     widths = {
-        "action": (len_of(head, "model.fc2.bias", folder), robot.action_dim),
-        "proprioception": (len_of(proprio, "fc1.weight", folder, axis=1), robot.proprio_dim),
+        "action": (len_of(head, "model.fc2.bias", folder), robot.action_dim, "action_dim"),
+        "proprioception": (len_of(proprio, "fc1.weight", folder, axis=1), robot.proprio_dim, "proprio_dim"),
     }
-    for name, (stored, expected) in widths.items():
+    for what, (stored, expected, key) in widths.items():
         if stored != expected:
             raise CheckpointError(
-                f"{folder}: the weights' {name} is {stored} wide, that of platform {platform!r} is {expected}"
+                f"{folder}: the weights' {what} is {stored} wide, that of platform {name!r} is {expected}; "
+                f"if the constants were edited before its training, set {key}={stored}"
             )
     return VlaAdapterConfig(
-        name=f"{OFFICIAL_NAME}{platform}",
+        name=f"{OFFICIAL_NAME}{name}",
         num_images=robot.num_images,
         action_dim=robot.action_dim,
         proprio_dim=robot.proprio_dim,

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from vla_adapter_ros.choices import LinearKind
 from vla_adapter_ros.contract import Contract
 from vla_adapter_ros.errors import CheckpointError, ObservationError
 from vla_adapter_ros.model.checkpoint import Checkpoint, read_checkpoint
@@ -23,6 +24,7 @@ from vla_adapter_ros.model.config import VlaAdapterConfig
 from vla_adapter_ros.model.config_enums import RopeTables
 from vla_adapter_ros.model.device import fastest_dtype
 from vla_adapter_ros.model.engine import InferenceEngine
+from vla_adapter_ros.model.engine.language_stage import EXPECTED_TOKENS
 from vla_adapter_ros.model.network import VlaAdapter
 from vla_adapter_ros.model.normalization import Statistics, finish_gripper, normalize, unnormalize
 from vla_adapter_ros.model.preprocessing import Preprocessor
@@ -30,7 +32,6 @@ from vla_adapter_ros.model.tokenizer import Tokenizer
 
 _MOVES = 1e-3  # range of positions in the data [rad or m] from which a joint counts as moving
 _PARTS = ("network", "config", "tokenizer", "statistics", "contract", "kept_files")
-WARM_PROMPT_TOKENS = 96  # of the longest instruction that is expected
 
 
 class Observation(NamedTuple):
@@ -70,6 +71,7 @@ class VlaAdapterPolicy:
         self._engine: InferenceEngine | None = None
         self._compile = False
         self._graphs: bool | None = None  # None: the engine's own choice
+        self._linear = LinearKind.PLAIN
 
     @classmethod
     def from_pretrained(
@@ -120,7 +122,13 @@ class VlaAdapterPolicy:
         )  # fmt: skip
 
     def save_pretrained(self, path: str | Path, *, dtype: torch.dtype = torch.bfloat16) -> None:
-        """Write a checkpoint directory that `from_pretrained` reads; weights are stored as `dtype`."""
+        """Write a checkpoint directory that `from_pretrained` reads; weights are stored as `dtype`.
+
+        Raises:
+            CheckpointError: the weights were replaced for inference, see `use_linear`.
+        """
+        if any(parameter.is_meta for parameter in self.network.parameters()):
+            raise CheckpointError("the weights were replaced for inference: load the checkpoint anew")
         checkpoint = Checkpoint(
             self.network, self.config, self.tokenizer, self.statistics, self.contract, self.kept_files
         )
@@ -190,8 +198,11 @@ class VlaAdapterPolicy:
             ObservationError: an input does not fit.
             CheckpointError: this is a backbone without a trained head.
         """
-        observation = self.prepare(images, instruction, proprio, committed)
-        return self.to_robot_units(self.engine.predict(*observation).numpy(), np.asarray(proprio))
+        # A GPU resizes images of one size itself.
+        fit = self.network.device.type == "cuda" and len({np.shape(image) for image in images}) == 1
+        observation = self.prepare(images, instruction, proprio, committed, fit=not fit)
+        actions = self.engine.predict(*observation, fit=fit)
+        return self.to_robot_units(actions.numpy(), np.asarray(proprio))
 
     def query_features(self) -> np.ndarray:
         """States of the ActionQuery tokens behind the last layer at the newest `predict`, float32 (F,)."""
@@ -202,7 +213,9 @@ class VlaAdapterPolicy:
     def engine(self) -> InferenceEngine:
         """The inference engine on the network as it is now; made anew after training or moving it."""
         if self._engine is None or not self._engine.is_current():
-            self._engine = InferenceEngine(self.network, graphs=self._graphs, compile_stages=self._compile)
+            self._engine = InferenceEngine(
+                self.network, graphs=self._graphs, compile_stages=self._compile, linear=self._linear
+            )
         return self._engine
 
     def compile(self) -> None:
@@ -217,9 +230,36 @@ class VlaAdapterPolicy:
         """
         self._graphs, self._engine = wanted, None
 
-    def warm_up(self, longest_prompt: int = WARM_PROMPT_TOKENS) -> None:
+    def use_linear(self, kind: LinearKind) -> None:
+        """Choose how a CPU computes the linear layers, for good; a GPU has its own way.
+
+        Ways other than `plain` replace the network's weights when the engine is made: the policy predicts,
+        but can no longer be saved or trained, and its device is final.
+        """
+        if self.network.device.type == "cpu":
+            self._linear, self._engine = kind, None
+
+    def warm_up(self, longest_prompt: int = EXPECTED_TOKENS) -> None:
         """Predict on blank input, so that later predictions take no longer the first time."""
-        self.engine.warm_up(range(1, min(longest_prompt, self.config.max_prompt_tokens) + 1, 8))
+        longest = min(longest_prompt, self.config.max_prompt_tokens)
+        self.engine.warm_up([*range(1, longest, 8), longest])
+        if self.contract is not None and self.network.device.type == "cuda":  # where images are resized
+            cameras = self.contract.cameras.values()
+            images = [np.zeros((camera.height, camera.width, 3), np.uint8) for camera in cameras]
+            self.predict(images, "warm up", np.zeros(self.config.proprio_dim))
+
+    def is_warm_for(self, instruction: str) -> bool:
+        """Whether the first prediction for an instruction takes no longer than later ones.
+
+        Raises:
+            ObservationError: the instruction is empty or too long.
+        """
+        return self.engine.is_ready(self.tokenize([instruction])[0].shape[1])
+
+    def warm_up_for(self, instruction: str) -> None:
+        """Record or compile what an instruction needs, if it is not there yet; see `is_warm_for`."""
+        if not self.is_warm_for(instruction):
+            self.engine.warm_up([self.tokenize([instruction])[0].shape[1]])
 
     def to_robot_units(self, actions: np.ndarray, proprio: np.ndarray) -> np.ndarray:
         """The network's output to what `predict` returns: robot's units, grippers' columns done.
@@ -256,8 +296,12 @@ class VlaAdapterPolicy:
         instruction: str,
         proprio: np.ndarray,
         committed: np.ndarray | None = None,
+        *,
+        fit: bool = True,
     ) -> Observation:
         """Check one observation and turn it into the engine's arguments, on the CPU.
+
+        Without `fit` images of one size keep it: the engine is to resize them, see `Preprocessor.fit`.
 
         Raises:
             ObservationError: image count, shape or type; proprioception width or a value that is not
@@ -276,11 +320,15 @@ class VlaAdapterPolicy:
         if not np.isfinite(vector).all():
             raise ObservationError(f"proprioception {vector.tolist()} holds a value that is not finite")
         input_ids, _ = self.tokenize([instruction])
-        resized = np.stack([self.resize_images(image) for image in images])
+        resize = self.preprocessor.resize_all if fit else self._keep_size
+        resized = resize(images)
         state = self.network_state(vector)
         if self.config.committed_rows and committed is not None:
             state[len(vector) :] = self._told(committed)
         return Observation(torch.from_numpy(resized), input_ids[0], torch.from_numpy(state))
+
+    def _keep_size(self, images: Sequence[np.ndarray]) -> np.ndarray:
+        return self.preprocessor.turn_and_encode(np.stack(images))
 
     def network_state(self, proprio: np.ndarray) -> np.ndarray:
         """Proprioception in the robot's units (..., S) to the network's input, float32 (..., state_width).

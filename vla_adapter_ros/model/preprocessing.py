@@ -6,19 +6,18 @@ description and is checked against images made with TensorFlow.
 
 from __future__ import annotations
 
-from functools import lru_cache
+from collections.abc import Sequence
 
 import cv2
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from vla_adapter_ros.errors import ImageError, ObservationError
+from vla_adapter_ros.model import resampling
 from vla_adapter_ros.model.config_enums import Resize
 from vla_adapter_ros.model.config_parts import PreprocessingConfig
 
-LANCZOS_RADIUS = 3.0
 JPEG_QUALITY = 95
 
 
@@ -52,24 +51,56 @@ class Preprocessor:
             ObservationError: another type or shape.
             ImageError: the JPEG step is configured and its package is missing.
         """
-        images = np.asarray(images)
-        if images.dtype != np.uint8 or images.ndim < 3 or images.shape[-1] != 3 or 0 in images.shape:
-            raise ObservationError(
-                f"image of type {images.dtype} and shape {images.shape}: needed is uint8 (..., H, W, 3)"
-            )
-        flat = images.reshape(-1, *images.shape[-3:])
-        if self.config.rotate_180:
-            flat = np.ascontiguousarray(flat[:, ::-1, ::-1])
-        size = self.config.size
+        images = _checked(images)
+        size, flat = self.config.size, self.turn_and_encode(images.reshape(-1, *images.shape[-3:]))
         if flat.shape[1:3] != (size, size):
-            if self.config.jpeg_round_trip:
-                flat = np.stack([jpeg_round_trip(image) for image in flat])
             flat = (
                 area_resize(flat, size) if self.config.resize == Resize.AREA else lanczos_resize(flat, size)
             )
         if self.config.center_crop < 1.0:
             flat = center_crop(flat, self.config.center_crop)
         return flat.reshape(*images.shape[:-3], size, size, 3)
+
+    def turn_and_encode(self, images: np.ndarray) -> np.ndarray:
+        """The first steps of `resize`, which only a CPU does: half turn and JPEG; uint8 (B, h, w, 3).
+
+        Raises:
+            As `resize`.
+        """
+        images = _checked(images)
+        if self.config.rotate_180:
+            images = np.stack([cv2.rotate(np.ascontiguousarray(image), cv2.ROTATE_180) for image in images])
+        size = self.config.size
+        if self.config.jpeg_round_trip and images.shape[1:3] != (size, size):
+            images = np.stack([jpeg_round_trip(image) for image in images])
+        return images
+
+    def fit(self, images: Tensor) -> Tensor:
+        """The other steps of `resize` on any device, as operators that a graph can hold.
+
+        Args:
+            images: What `turn_and_encode` gives, uint8 (B, h, w, 3).
+
+        Returns:
+            uint8 (B, size, size, 3).
+        """
+        config, size = self.config, self.config.size
+        if images.shape[1:3] != (size, size):
+            resize = resampling.area if config.resize == Resize.AREA else resampling.lanczos
+            images = resize(images, size)
+        return resampling.crop_center(images, config.center_crop) if config.center_crop < 1.0 else images
+
+    def resize_all(self, images: Sequence[np.ndarray]) -> np.ndarray:
+        """Camera images, uint8 RGB (h, w, 3) each of its own size, to uint8 (images, size, size, 3).
+
+        Faster than one after the other where they are of one size.
+
+        Raises:
+            As `resize`.
+        """
+        if len({image.shape for image in images}) == 1:
+            return self.resize(np.stack(images))
+        return np.stack([self.resize(image) for image in images])
 
     def pixels(self, images: Tensor | np.ndarray) -> Tensor:
         """Bytes, or brightness in [0, 1], to pixel values.
@@ -87,60 +118,37 @@ class Preprocessor:
         return (repeated - self._mean.to(unit.device)) / self._std.to(unit.device)
 
 
+def _checked(images: np.ndarray) -> np.ndarray:
+    images = np.asarray(images)
+    if images.dtype != np.uint8 or images.ndim < 3 or images.shape[-1] != 3 or 0 in images.shape:
+        raise ObservationError(
+            f"image of type {images.dtype} and shape {images.shape}: needed is uint8 (..., H, W, 3)"
+        )
+    return images
+
+
 def area_resize(images: np.ndarray, size: int) -> np.ndarray:
     """Average over the area of each output pixel; uint8 (B, H, W, 3) to (B, size, size, 3)."""
-    planes = torch.from_numpy(np.ascontiguousarray(images)).permute(0, 3, 1, 2).float()
-    small = F.interpolate(planes, size=(size, size), mode="area")
-    return small.round_().to(torch.uint8).permute(0, 2, 3, 1).contiguous().numpy()
-
-
-@lru_cache(maxsize=16)
-def _lanczos_weights(before: int, after: int) -> np.ndarray:
-    """Weights float32 (after, before): Lanczos-3, half-pixel centers, stretched when shrinking."""
-    scale = before / after
-    stretch = max(scale, 1.0)
-    centers = (np.arange(after)[:, None] + 0.5) * scale
-    x = np.abs((np.arange(before)[None, :] + 0.5 - centers) / stretch)
-    weights = np.where(x < LANCZOS_RADIUS, np.sinc(x) * np.sinc(x / LANCZOS_RADIUS), 0.0)
-    return (weights / weights.sum(axis=1, keepdims=True)).astype(np.float32)
+    return resampling.area(_tensor(images), size).numpy()
 
 
 def lanczos_resize(images: np.ndarray, size: int) -> np.ndarray:
-    """Lanczos-3 with antialiasing in float32, rounded half to even; aspect ratio is not kept.
-
-    Within 1 level of TensorFlow's `resize(..., "lanczos3", antialias=True)` on less than 0.1 % of values.
-    """
-    rows, columns = (torch.from_numpy(_lanczos_weights(before, size)) for before in images.shape[1:3])
-    planes = torch.from_numpy(np.ascontiguousarray(images)).permute(0, 3, 1, 2).float()
-    out = rows @ (planes @ columns.T)  # (B, 3, size, size)
-    return out.round_().clamp_(0, 255).to(torch.uint8).permute(0, 2, 3, 1).contiguous().numpy()
+    """As TensorFlow does it, see `resampling.lanczos`; uint8 (B, H, W, 3) to (B, size, size, 3)."""
+    return resampling.lanczos(_tensor(images), size).numpy()
 
 
 def center_crop(images: np.ndarray, area: float) -> np.ndarray:
-    """Keep the central box of this area and stretch it back, bilinear with aligned corners.
-
-    Float32 in the order of TensorFlow's `crop_and_resize`, so the bytes are equal.
+    """Keep the central box of this area and stretch it back, see `resampling.crop_center`.
 
     Args:
         images: uint8 (B, n, n, 3).
         area: Fraction of the area that is kept, in (0, 1).
     """
-    size = images.shape[1]
-    one = np.float32(1.0)
-    side = np.clip(np.sqrt(np.float32(area)), np.float32(0), one)
-    start = (one - side) / np.float32(2)
-    end = start + side
-    step = (end - start) * np.float32(size - 1) / np.float32(size - 1)
-    at = start * np.float32(size - 1) + np.arange(size, dtype=np.float32) * step
-    low = np.floor(at).astype(int)
-    high = np.minimum(np.ceil(at).astype(int), size - 1)
-    weight = (at - low).astype(np.float32)
-    unit = images.astype(np.float32) * np.float32(1 / 255)
-    left, right = unit[:, :, low], unit[:, :, high]
-    rows = left + (right - left) * weight[None, None, :, None]
-    top, bottom = rows[:, low], rows[:, high]
-    out = np.clip(top + (bottom - top) * weight[None, :, None, None], 0, 1)
-    return np.minimum(out * np.float32(255.5), 255).astype(np.uint8)
+    return resampling.crop_center(_tensor(images), area).numpy()
+
+
+def _tensor(images: np.ndarray) -> Tensor:
+    return torch.from_numpy(np.ascontiguousarray(images))
 
 
 def jpeg_round_trip(image: np.ndarray) -> np.ndarray:

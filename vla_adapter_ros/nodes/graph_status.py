@@ -31,6 +31,7 @@ from vla_adapter_ros.control.supervisor import (
 INSTRUCTION, INPUT_PROBLEM, NO_CHUNKS = "instruction", "input problem", "no chunks"
 PACE, FULL_PACE = "pace", "1"
 CHECKPOINT, DEVICE, WEIGHTS, CHUNK_MS = "checkpoint", "device", "weights", "chunk_ms"
+CERTIFICATE = "certificate"
 STREAM = "stream "
 """Beginning of the key of a stream's value: see `stream_value`."""
 _STREAM_VALUE = re.compile(r"([\d.]+) Hz(?:, ([\d.]+) s old)?")

@@ -14,6 +14,7 @@ from vla_adapter_ros.choices import (
     FULL_PACE_ROWS,
     SLOWEST,
     Choice,
+    LinearKind,
     OnFail,
     RendererName,
     Table,
@@ -112,6 +113,14 @@ class PolicyParameters(CapsuleParameters):
             "Type of the weights; auto: bf16 on a GPU, and for large models on CPUs that have it, else fp32."
         ),
     )
+    linear: LinearKind = Field(
+        LinearKind.PACKED,
+        description=(
+            "How a CPU computes linear layers of large models. plain: with the weights as they are; packed: "
+            "laid out for the processor, where that is measured to be faster; int8: in 8-bit numbers, faster "
+            "and less exact."
+        ),
+    )
     compile: Flag = Field(
         False, description="Let torch.compile fuse kernels: minutes at the start, faster after."
     )
@@ -129,6 +138,13 @@ class PolicyParameters(CapsuleParameters):
         description=(
             "Of a policy that was trained with delays: so many rows may pass between an image and its chunk; "
             "those of a later one are carried out slower. 0: never slower."
+        ),
+    )
+    require_certificate: Flag = Field(
+        False,
+        description=(
+            "Refuse a checkpoint whose certificate (`vla-adapter checkpoint certify`) is missing, or not of "
+            "these files, this machine and this type of weights. False: such a one is a warning."
         ),
     )
     require_controller: Flag = Field(

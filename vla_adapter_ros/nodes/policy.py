@@ -98,6 +98,7 @@ class ConfiguredPolicy(Configured[PolicyParameters]):
         self._pacer = ChunkPacer(self.contract.rate_hz, chunk, parameters.execution_horizon)
         self._session = secrets.token_hex(8)
         self._lock = threading.Lock()  # guards the instruction and what is published for it
+        self._predicting = threading.Lock()  # guards the policy's engine; taken before the other one
         self._instruction, self._why_ended, self._heard = Instruction(), "", _Heard()
         self._frame_problem = self._no_chunk = ""  # of the newest frame
         self._begun = False  # a chunk has been published for the instruction
@@ -173,6 +174,7 @@ class ConfiguredPolicy(Configured[PolicyParameters]):
         changed = "" if refusal else self._scene_change(text)
         if refusal or (changed and self._loaded.scene.refuses):
             return None, refusal or changed
+        self._warm_up_for(text)
         number = self._instruction.number + 1
         if text:
             before = Ending(EndedBy.REPLACED, f"instruction {number} has replaced it")
@@ -189,6 +191,16 @@ class ConfiguredPolicy(Configured[PolicyParameters]):
         else:
             self.node.get_logger().info(message)
         return instruction, message
+
+    def _warm_up_for(self, text: str) -> None:
+        """Record or compile what an instruction needs before anything moves for it; stopping never waits."""
+        if not text or self._policy.is_warm_for(text):
+            return
+        started = time.monotonic()
+        with self._predicting:
+            self._policy.warm_up_for(text)
+        took = time.monotonic() - started
+        self.node.get_logger().info(f"prepared inference for an instruction of this length in {took:.1f} s")
 
     def _not_ready(self, text: str) -> str:
         """Why `text` cannot be followed now; empty if it can."""
@@ -303,15 +315,18 @@ class ConfiguredPolicy(Configured[PolicyParameters]):
         images = [frame.images[name] for name in self.contract.camera_names]
         late = self._delayed.of(frame, *self._lateness())
         self._pacer.delay_s, self._pacer.pace = late.lateness.delay_s, late.lateness.pace
-        rows = self._policy.predict(images, instruction.text, late.state, late.committed)
-        duration = time.monotonic() - started
-        with self._lock:
-            if instruction is not self._instruction:
-                return  # it changed or ended meanwhile: these rows answer the old one
-            chunk = self._chunk(frame.stamp, rows, late=late.lateness)
-            chunk = dataclasses.replace(chunk, uncertainty=self._doubt.of(chunk, self._policy.query_features))
-            seen = dataclasses.replace(frame, state=late.state)
-            self._made.append(_Made(chunk, seen, instruction.text, duration, self.node.now(), late.committed))
+        with self._predicting:
+            rows = self._policy.predict(images, instruction.text, late.state, late.committed)
+            duration = time.monotonic() - started
+            with self._lock:
+                if instruction is not self._instruction:
+                    return  # it changed or ended meanwhile: these rows answer the old one
+                chunk = self._chunk(frame.stamp, rows, late=late.lateness)
+                unsure = self._doubt.of(chunk, self._policy.query_features)
+                chunk = dataclasses.replace(chunk, uncertainty=unsure)
+                seen = dataclasses.replace(frame, state=late.state)
+                made = _Made(chunk, seen, instruction.text, duration, self.node.now(), late.committed)
+                self._made.append(made)
         self._no_chunk, self._inference_s = "", duration
         self._publish_made()
 
@@ -369,7 +384,9 @@ class ConfiguredPolicy(Configured[PolicyParameters]):
         """Say what stands against chunks, the end of an instruction first."""
         inputs = self._streams.problems(self.node.now(), self._frame_problem)
         late = self._pacer.issue() or self._delayed.too_late(self._pacer.latency_p99, self._speed)
-        self.node.diagnose(self._why_ended, *inputs, self._no_chunk, late, self._delayed.problem)
+        self.node.diagnose(
+            self._why_ended, *inputs, self._no_chunk, late, self._delayed.problem, self._loaded.uncertified
+        )
 
     def _describe(self) -> dict[str, object]:
         """What `vla-adapter status` and others want to know, as values of /diagnostics."""

@@ -52,7 +52,9 @@ class PickExpert:
         self._target = target_color
         self._phase = "approach"
         self._since = 0.0
-        self._grasp = np.zeros(3)
+        self._grasp = self._arm.tool()
+        if self._arm.holds(robot.object_positions()[target_color], self._gripper.held):
+            self._phase = "lift"  # taken over with the cube in the hand
 
     @property
     def phase(self) -> str:

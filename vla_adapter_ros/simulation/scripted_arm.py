@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from vla_adapter_ros.contract import Contract
@@ -13,6 +15,7 @@ from vla_adapter_ros.simulation.robot_models import GripperModel
 from vla_adapter_ros.simulation.smooth_motion import SmoothMotion
 
 STEP_FRACTION = 0.6  # of the remaining distance per lead time: slowing down, the arm does not overshoot
+_IN_HAND_M = 0.04  # from the tool point to the center of what the hand holds
 
 
 class ScriptedArm:
@@ -67,6 +70,21 @@ class ScriptedArm:
     def tool(self) -> np.ndarray:
         """Tool point (3,) [m], base frame."""
         return self._robot.tool_pose(self._number)[:3]
+
+    def yaw(self) -> float:
+        """Turn about z of a tool that points down [rad], base frame."""
+        x, y, z, w = self._robot.tool_pose(self._number)[3:]
+        return math.atan2(2 * (x * y + w * z), 1 - 2 * (y * y + z * z))
+
+    def holds(self, at: np.ndarray, thin: float) -> bool:
+        """Whether an object is between fingers that are closed on it.
+
+        Args:
+            at: Its center (3,) [m].
+            thin: Opening below which nothing is between the fingers.
+        """
+        near = np.linalg.norm(at - self.tool()) < _IN_HAND_M
+        return bool(near and thin < self.opening() < self.gripper.closing)
 
     def opening(self) -> float:
         """Of the gripper, 0 closed to 1 open."""

@@ -61,7 +61,9 @@ class TabletopExpert:
         self._place: Thing | None = things.get(task.place)
         self._phase = "approach"
         self._since = 0.0
-        self._grasp, self._yaw = np.zeros(3), 0.0
+        self._grasp, self._yaw = self._arm.tool(), 0.0
+        if task.verb is not Verb.PUSH and self._arm.holds(robot.object_positions()[task.target], self._thin):
+            self._phase, self._yaw = "lift", self._arm.yaw()  # taken over with the object in the hand
 
     @property
     def phase(self) -> str:
@@ -262,11 +264,7 @@ class TabletopExpert:
 
     def _turn_left(self, at: np.ndarray) -> float:
         """From the hand's turn to the wanted one [rad]."""
-        x, y, z, w = self._robot.tool_pose()[3:]
-        # The tool points down: its x axis in the base frame.
-        axis = np.array([1 - 2 * (y * y + z * z), 2 * (x * y + w * z)])
-        difference = self._hand_yaw(at) - math.atan2(axis[1], axis[0])
-        return math.remainder(difference, 2 * math.pi)
+        return math.remainder(self._hand_yaw(at) - self._arm.yaw(), 2 * math.pi)
 
     def _enter(self, phase: str, t: float) -> None:
         self._phase, self._since = phase, t

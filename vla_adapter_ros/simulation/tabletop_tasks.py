@@ -82,6 +82,34 @@ def make_task(verb: Verb, target: Thing, place: Thing | None, sentence: int) -> 
     return Task(verb, target.name, name, words.format(object=target.name, place=name, into=into))
 
 
+def read_task(text: str, things: Sequence[Thing]) -> Task | None:
+    """The task that a sentence asks for, among things that stand there; None: it is none of `SENTENCES`.
+
+    Args:
+        text: In any case, with or without a full stop.
+        things: What it may be about.
+    """
+    said = " ".join(text.lower().strip(" .!").split())
+    for verb in Verb:
+        for thing in things:
+            if not thing.form.movable or (verb is Verb.STACK and not thing.form.stackable):
+                continue
+            places = (
+                [None] if verb is Verb.PICK else [p for p in things if _takes(verb, p) and p is not thing]
+            )
+            for place in places:
+                for number in range(len(SENTENCES[verb])):
+                    if (task := make_task(verb, thing, place, number)).instruction == said:
+                        return task
+    return None
+
+
+def _takes(verb: Verb, place: Thing) -> bool:
+    if verb is Verb.STACK:
+        return place.form.stackable
+    return place.shape in {Verb.PUT: (Shape.BOWL, Shape.PLATE), Verb.PUSH: (Shape.ZONE,)}.get(verb, ())
+
+
 def is_held_out(verb: Verb, color: str, shape: Shape) -> bool:
     """Whether no training shows this verb with an object of this color and shape."""
     number = 5 * list(Verb).index(verb) + 3 * list(COLORS).index(color) + list(Shape).index(shape)

@@ -6,6 +6,7 @@ row does not depend on the process, so the number of processes changes rounding 
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -117,8 +118,11 @@ class Processes:
         return values
 
     def clip_gradients(self, parameters: list[nn.Parameter], largest: float) -> float:
-        """Scale all gradients so that their joint norm is at most `largest`; gives the norm before."""
-        norm = nn.utils.clip_grad_norm_(parameters, largest)
+        """Scale all gradients so that their joint norm is at most `largest`; gives the norm before.
+
+        With 0 they stay as they are.
+        """
+        norm = nn.utils.clip_grad_norm_(parameters, largest or math.inf)
         return float(whole(norm))
 
     def wait(self) -> None:

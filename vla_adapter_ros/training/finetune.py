@@ -162,15 +162,17 @@ def _finish(
     elif processes.is_first:
         shutil.copytree(taken, temporary)
     if processes.is_first:
-        report, (train, rows, is_validation) = None, bundle.rows
+        report, train, rows = None, bundle.rows.train, bundle.rows.evaluated
         if evaluate is not None:
             policy = VlaAdapterPolicy.from_pretrained(temporary, device=processes.device)
             seed = bundle.settings.seed
             report = evaluate(
-                TrainedPolicy(policy, bundle.samples, rows, is_validation, seed, run.output, steps)
+                TrainedPolicy(
+                    policy, bundle.samples, rows, bundle.rows.is_validation, seed, run.output, steps
+                )
             )
         result = TrainingResult(run.output, tuple(learner.losses), seconds, report)
-        episodes = np.unique(bundle.samples.episode[rows]).tolist() if is_validation else []
+        episodes = np.unique(bundle.samples.episode[rows]).tolist() if bundle.rows.is_validation else []
         write_result(
             temporary, result, bundle.record, steps=steps, validation_episodes=episodes,
             start_pose=training_start_pose(bundle.samples, train),

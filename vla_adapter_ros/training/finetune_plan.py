@@ -25,7 +25,7 @@ from vla_adapter_ros.training.delays import with_delays
 from vla_adapter_ros.training.head_design import with_head_design
 from vla_adapter_ros.training.progress import Display
 from vla_adapter_ros.training.relative_rows import with_relative_rows
-from vla_adapter_ros.training.rope import settle_rope_tables
+from vla_adapter_ros.training.rope import settle_rope_tables, with_rope_tables
 from vla_adapter_ros.training.setting_words import OutcomeFilter
 from vla_adapter_ros.training.settings import FinetuneSettings
 from vla_adapter_ros.training.starting import Start, open_start
@@ -75,6 +75,7 @@ class FinetunePlan:
             "episodes": sum(source.data.num_episodes for source in self.sources),
             "frames": sum(source.data.num_frames for source in self.sources),
             "init": self.start.name,
+            **({"init_changes": dict(self.start.changes)} if self.start.changes else {}),
             **self._labels,
         }
 
@@ -97,6 +98,7 @@ class FinetunePlan:
         instructions = [task for source in self.sources for task in source.data.tasks]
         policy = open_start(self.start, self.robot, instructions, device)
         policy = with_head_design(policy, self.settings)
+        policy = with_rope_tables(policy, self.settings.rope_tables)
         policy = prepare_preprocessing(policy, self.settings)
         delays = self.settings.max_delay_rows
         told = delays > 0 and self.settings.committed_rows
@@ -142,7 +144,7 @@ class FinetunePlan:
         )  # fmt: skip
         samples = Samples.join(rows, images)
         split = split_rows(samples, self.settings, backbone.config.chunk)
-        policy, line = fit_policy(backbone, samples, split.train)
+        policy, line = fit_policy(backbone, samples, split.learned, self.settings.scale_grippers)
         if line:
             show.print_line(line)
         return TrainingBundle(self.settings, self.record, policy, samples, split)
@@ -169,19 +171,22 @@ def make_plan(
     return FinetunePlan(settings, sources, robot, start or Start())
 
 
-def fit_policy(backbone: VlaAdapterPolicy, data: Rows, rows: np.ndarray) -> tuple[VlaAdapterPolicy, str]:
+def fit_policy(
+    backbone: VlaAdapterPolicy, data: Rows, rows: np.ndarray, scale_grippers: bool = True
+) -> tuple[VlaAdapterPolicy, str]:
     """The policy to train: with the data's contract, the rows' statistics, and a head that is kept or new.
 
     Args:
         backbone: From `FinetunePlan.open_policy`.
         data: What it learns from.
-        rows: Rows to train on, int64 (R,).
+        rows: Rows that count in its statistics, int64 (R,).
+        scale_grippers: See `compute_statistics`.
 
     Returns:
         The policy, and a line about its rotary tables, see `settle_rope_tables`.
     """
     robot, config = data.contract, backbone.config
-    statistics = compute_statistics("+".join(data.names), data, robot, rows)
+    statistics = compute_statistics("+".join(data.names), data, robot, rows, scale_grippers)
     action_dim, proprio_dim = len(robot.action_names), len(robot.state_names)
     if backbone.statistics is None or (action_dim, proprio_dim) != (config.action_dim, config.proprio_dim):
         policy = backbone.with_new_head(

@@ -37,9 +37,9 @@ from vla_adapter_ros.paths import locate
 from vla_adapter_ros.training.grounding_data import GroundingScenes, render_scenes
 from vla_adapter_ros.training.grounding_losses import ReadOut, meters, named_losses, patch_loss
 from vla_adapter_ros.training.grounding_topics import TOPICS, Asked, CubeTopic, Topic
+from vla_adapter_ros.training.starting import raise_embeddings
 
 _GAIN, _SHIFT = 0.15, 0.075  # brightness and contrast change at random by as much
-_EMBEDDING_STD = 0.5  # of words and queries at the start; patches come with an RMS of 1
 UNSEEN_SEED = 10_000_000  # scenes for validation start here
 
 PrintLine = Callable[[str], None]
@@ -166,9 +166,7 @@ def new_backbone(contract: Contract, topic: Topic = CubeTopic()) -> VlaAdapterPo
         preprocessing=dataclasses.replace(config.preprocessing, size=topic.stem.image_size),
     )
     network = VlaAdapter(config)
-    with torch.no_grad():  # words as faint as Qwen2's own start (0.02) drown in the patches
-        for embedding in (network.language_model.model.embed_tokens, network.action_queries):
-            embedding.weight.mul_(_EMBEDDING_STD / config.llm.init_std)
+    raise_embeddings(network)
     return VlaAdapterPolicy(network, config, tokenizer)
 
 

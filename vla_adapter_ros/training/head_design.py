@@ -10,8 +10,14 @@ from vla_adapter_ros.choices import HeadKind
 from vla_adapter_ros.model import VlaAdapter, VlaAdapterConfig, VlaAdapterPolicy
 from vla_adapter_ros.model.config import select_hidden_layers
 from vla_adapter_ros.model.config_enums import ConditionGroups
-from vla_adapter_ros.model.experimental.bridge_designs import with_conditions
-from vla_adapter_ros.training.setting_words import ConditionOption, GateOption, HeadOption, LayerOption
+from vla_adapter_ros.model.experimental.bridge_designs import with_bridge_design, with_conditions
+from vla_adapter_ros.training.setting_words import (
+    BridgeOption,
+    ConditionOption,
+    GateOption,
+    HeadOption,
+    LayerOption,
+)
 from vla_adapter_ros.training.settings import FinetuneSettings
 
 _QUERIES = "action_queries.weight"
@@ -31,6 +37,9 @@ def with_head_design(policy: VlaAdapterPolicy, settings: FinetuneSettings) -> Vl
     """
     before = policy.config
     config = designed(before, settings)
+    if config.head_hidden_layers == before.head_hidden_layers:  # the same layers, whether listed or not
+        same = dataclasses.replace(config.head, hidden_layers=before.head.hidden_layers)
+        config = dataclasses.replace(config, head=same)
     if config == before:
         return policy
     network, state = VlaAdapter(config), policy.backbone_state()
@@ -50,6 +59,8 @@ def designed(config: VlaAdapterConfig, settings: FinetuneSettings) -> VlaAdapter
     Raises:
         ModelConfigError: parts that do not fit together.
     """
+    if settings.bridge is not BridgeOption.AUTO:
+        config = with_bridge_design(config, settings.bridge)
     if settings.conditions is not ConditionOption.AUTO:
         config = with_conditions(config, ConditionGroups(settings.conditions))
     head = config.head

@@ -72,7 +72,9 @@ class Learner:
             policy = self.plain_policy()
             if policy is not None:
                 largest = max(float(p.detach().abs().max()) for p in policy.network.parameters())
-                fits = largest < torch.finfo(torch.float16).max
+                fits = (
+                    largest < torch.finfo(torch.float16).max and self.policy.network.dtype != torch.bfloat16
+                )
                 policy.save_pretrained(folder, dtype=torch.float16 if fits else torch.bfloat16)
 
     def plain_policy(self) -> VlaAdapterPolicy | None:
@@ -110,7 +112,9 @@ def build_learner(bundle: TrainingBundle, processes: Processes, folder: Path) ->
         )  # fmt: skip
     module = TrainingModule(policy).to(processes.device)
     freeze_parts(module, settings)
-    if settings.frozen_bf16:
+    if not settings.master_weights:
+        module.to(torch.bfloat16)
+    elif settings.frozen_bf16:
         frozen_to_bf16(policy.network)
     if processes.is_first:
         needed = bytes_needed(

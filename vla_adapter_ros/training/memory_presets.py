@@ -30,9 +30,18 @@ def memory_preset(gigabytes: int) -> dict[str, Any]:
     Raises:
         TrainingError: another number.
     """
+    return _RECIPE | memory_sizes(gigabytes)
+
+
+def memory_sizes(gigabytes: int) -> dict[str, Any]:
+    """The part of a preset that the memory decides: the batch, its parts, and what is computed again.
+
+    Raises:
+        TrainingError: another number than in `MEMORIES`.
+    """
     if gigabytes not in _SIZES:
         raise TrainingError(f"memory = {gigabytes!r} GB: allowed is one of {list(MEMORIES)}")
-    return {**_RECIPE, **_SIZES[gigabytes]}
+    return dict(_SIZES[gigabytes])
 
 
 def samples_at_once(gigabytes: int) -> int:

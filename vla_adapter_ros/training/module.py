@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from vla_adapter_ros.model import VlaAdapter, VlaAdapterPolicy
 from vla_adapter_ros.model.loss import mean_of_valid
+from vla_adapter_ros.model.network import Conditions
 from vla_adapter_ros.training.setting_words import Precision
 from vla_adapter_ros.training.settings import FinetuneSettings
 
@@ -46,6 +47,22 @@ class TrainingModule(nn.Module):
         """
         network = self.network
         conditions = network.conditions(ids, mask, pixels)
+        if network.dtype != torch.bfloat16:
+            return self._head(conditions, proprio, target, valid, noise)
+        # As published: the head runs in its weights' type, outside of autocast, which keeps norms in float32.
+        with torch.autocast(pixels.device.type, enabled=False):
+            conditions = Conditions(*(part.to(network.dtype) for part in conditions))
+            return self._head(conditions, proprio, target, valid, noise)
+
+    def _head(
+        self,
+        conditions: Conditions,
+        proprio: Tensor,
+        target: Tensor,
+        valid: Tensor | None,
+        noise: Tensor | None,
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        network = self.network
         predicted = self.waypoint(conditions.action[:, -1, -1])
         if not network.action_head.kind.is_bridge:
             loss = network.head_loss(conditions, proprio, target, valid=valid)

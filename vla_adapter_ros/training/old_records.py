@@ -37,6 +37,13 @@ _ADDED = {
     "conditions": "auto",
     "condition_layers": "auto",
     "gate": "auto",
+    "bridge": "auto",
+    "rope_tables": "auto",
+    "decay_matrices_only": True,
+    "adam_beta2": 0.95,
+    "master_weights": True,
+    "scale_grippers": True,
+    "image_cache": "",
 }
 """Settings that earlier versions did not know, and what they did."""
 

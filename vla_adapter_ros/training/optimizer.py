@@ -11,7 +11,7 @@ from vla_adapter_ros.training.settings import FinetuneSettings
 
 HEAD = ("action_head", "proprio_projector", "waypoint")
 QUERIES = "action_queries"
-_BETAS = (0.9, 0.95)
+_BETA1 = 0.9
 
 
 def freeze_parts(model: nn.Module, settings: FinetuneSettings) -> None:
@@ -29,7 +29,7 @@ def freeze_parts(model: nn.Module, settings: FinetuneSettings) -> None:
 
 
 def build_optimizer(model: nn.Module, settings: FinetuneSettings) -> torch.optim.AdamW:
-    """AdamW in four groups: policy and backbone, each with weight decay on matrices only.
+    """AdamW in four groups: policy and backbone, of each what has weight decay and what has none.
 
     What requires no gradient is in no group (see `freeze_parts` and `training.adapters`). Each group keeps
     its largest learning rate as `peak`.
@@ -39,19 +39,20 @@ def build_optimizer(model: nn.Module, settings: FinetuneSettings) -> torch.optim
     groups: dict[tuple[bool, bool], list[nn.Parameter]] = {}
     for name, parameter in model.named_parameters():
         if parameter.requires_grad:
-            key = (_in_head(name.split("."), frozen), parameter.ndim >= 2)
+            decays = parameter.ndim >= 2 or not settings.decay_matrices_only
+            key = (_in_head(name.split("."), frozen), decays)
             groups.setdefault(key, []).append(parameter)
     return torch.optim.AdamW(
         [
             {
                 "params": parameters,
-                "weight_decay": settings.weight_decay if is_matrix else 0.0,
+                "weight_decay": settings.weight_decay if decays else 0.0,
                 "peak": settings.lr * (1.0 if in_head else settings.backbone_lr_factor),
             }
-            for (in_head, is_matrix), parameters in groups.items()
+            for (in_head, decays), parameters in groups.items()
         ],
         lr=settings.lr,
-        betas=_BETAS,
+        betas=(_BETA1, settings.adam_beta2),
         fused=True,
     )
 

@@ -9,6 +9,17 @@ from vla_adapter_ros.model import VlaAdapterPolicy
 from vla_adapter_ros.model.config_enums import RopeTables
 from vla_adapter_ros.model.official import OFFICIAL_NAME
 from vla_adapter_ros.training.cameras import rebuild
+from vla_adapter_ros.training.setting_words import RopeOption
+
+
+def with_rope_tables(policy: VlaAdapterPolicy, wanted: RopeOption) -> VlaAdapterPolicy:
+    """The policy around the same tensors with these rotary tables; `auto` leaves them."""
+    config = policy.config
+    if wanted is RopeOption.AUTO or config.head.rope_tables is RopeTables(wanted):
+        return policy
+    head = dataclasses.replace(config.head, rope_tables=RopeTables(wanted))
+    config = dataclasses.replace(config, head=head)
+    return policy.replace(network=rebuild(config, policy.network.state_dict()), config=config)
 
 
 def settle_rope_tables(policy: VlaAdapterPolicy) -> tuple[VlaAdapterPolicy, str]:
@@ -29,9 +40,8 @@ def settle_rope_tables(policy: VlaAdapterPolicy) -> tuple[VlaAdapterPolicy, str]
     if config.head.kind != HeadKind.PRO or config.head.rope_tables != RopeTables.MATCH:
         return policy, ""
     official = config.name.startswith(OFFICIAL_NAME)
-    tables = RopeTables.BF16 if official else RopeTables.FP32
-    config = dataclasses.replace(config, head=dataclasses.replace(config.head, rope_tables=tables))
-    settled = policy.replace(network=rebuild(config, policy.network.state_dict()), config=config)
+    tables = RopeOption.BF16 if official else RopeOption.FP32
+    settled = with_rope_tables(policy, tables)
     why = "which the official checkpoint was trained with" if official else "as in its training before"
     return settled, (
         f"rotary tables of the Pro head: {tables}, {why}; from now on at inference too, whatever the type of "

@@ -96,3 +96,23 @@ class GateOption(Choice):
     PER_HEAD = "per-head"
     SHUT = "0"
     OPEN = "1"
+
+
+class BridgeOption(Choice):
+    """Designs that the paper compares, see `bridge_designs`; auto: as where the training starts from."""
+
+    AUTO = "auto"
+    LAST_RAW = "last_raw"
+    MIDDLE_RAW = "middle_raw"
+    ALL_RAW = "all_raw"
+    LAST_QUERY = "last_query"
+    ALL_QUERY = "all_query"
+    BRIDGE = "bridge"
+
+
+class RopeOption(Choice):
+    """Types of a pro head's rotary tables; auto: see `settle_rope_tables`."""
+
+    AUTO = "auto"
+    FP32 = "fp32"
+    BF16 = "bf16"

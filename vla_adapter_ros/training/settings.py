@@ -21,12 +21,14 @@ from vla_adapter_ros.settings import (
     NotNegative,
     Number,
     Positive,
+    Text,
     Whole,
     describe_errors,
     join_errors,
 )
 from vla_adapter_ros.training.setting_words import (
     Augmentation,
+    BridgeOption,
     ConditionOption,
     GateOption,
     HeadOption,
@@ -35,6 +37,7 @@ from vla_adapter_ros.training.setting_words import (
     Padding,
     PolicyPart,
     Precision,
+    RopeOption,
     Schedule,
 )
 
@@ -42,7 +45,7 @@ SOURCES = ("none", "human", "policy")
 """Who may have been in control of a recorded row, in the order of `source_weights`."""
 FREE = (
     "save_every", "save_total_limit", "evaluate_every", "load_best", "gradient_accumulation_steps",
-    "gradient_checkpointing", "compile", "workers",
+    "gradient_checkpointing", "compile", "workers", "image_cache",
 )  # fmt: skip
 """Settings that may change when a run goes on: what is learned does not follow from them."""
 GROUPS = {
@@ -126,8 +129,20 @@ class FinetuneSettings:
     final_lr: Annotated[
         Fraction, _setting("optimization", "learning rate at the end of the cosine, relative to lr")
     ] = 0.02
-    weight_decay: Annotated[NotNegative, _setting("optimization", "weight decay, on matrices only")] = 0.02
-    grad_clip_norm: Annotated[Positive, _setting("optimization", "largest norm of the gradient")] = 1.0
+    weight_decay: Annotated[NotNegative, _setting("optimization", "weight decay (AdamW)")] = 0.02
+    decay_matrices_only: Annotated[
+        Flag,
+        _setting(
+            "optimization", "leave norms, biases and other vectors without weight decay; not so as published"
+        ),
+    ] = True
+    adam_beta2: Annotated[
+        Fraction,
+        _setting("optimization", "decay of AdamW's mean of squared gradients; as published 0.999"),
+    ] = 0.95
+    grad_clip_norm: Annotated[
+        NotNegative, _setting("optimization", "largest norm of the gradient; 0: no limit, as published")
+    ] = 1.0
     ema_decay: Annotated[
         Fraction,
         _setting(
@@ -150,6 +165,14 @@ class FinetuneSettings:
             "optimization", "keep matrices that do not train in bf16, half their memory; needs bf16 products"
         ),
     ] = False
+    master_weights: Annotated[
+        Flag,
+        _setting(
+            "optimization",
+            "keep what trains in float32, whatever the type of products; without, weights and moments are "
+            "bf16, as published: half the memory, but steps much smaller than a weight are lost",
+        ),
+    ] = True
     gradient_checkpointing: Annotated[
         Flag,
         _setting(
@@ -189,11 +212,27 @@ class FinetuneSettings:
             "published code does",
         ),
     ] = Padding.REPEAT
+    scale_grippers: Annotated[
+        Flag,
+        _setting(
+            "data",
+            "scale the grippers' actions to -1 to 1 like the others; without, they go from 0 to 1, as "
+            "published",
+        ),
+    ] = True
     head: Annotated[
         HeadOption, _setting("head", "kind: base and pro are published, dit is a diffusion transformer")
     ] = HeadOption.AUTO
     chunk: Annotated[Count, _setting("head", "rows of a chunk; 0: as where it starts from")] = 0
     queries: Annotated[Count, _setting("head", "ActionQuery tokens; 0: as where it starts from")] = 0
+    bridge: Annotated[
+        BridgeOption,
+        _setting(
+            "head",
+            "what it reads of the language model, by the paper's names: bridge is the published design, the "
+            "others are those that the paper compares; --conditions and --condition-layers go over it",
+        ),
+    ] = BridgeOption.AUTO
     conditions: Annotated[
         ConditionOption,
         _setting("head", "which hidden states it reads: raw ones, those of the queries, or both"),
@@ -205,6 +244,14 @@ class FinetuneSettings:
         GateOption,
         _setting("head", "factor on the scores of raw states: learned, learned per attention head, 0 or 1"),
     ] = GateOption.AUTO
+    rope_tables: Annotated[
+        RopeOption,
+        _setting(
+            "head",
+            "type in which the pro head's rotary tables are computed, in training and when it runs; auto: "
+            "fp32 for a new head, for one that trains on those that it was trained with",
+        ),
+    ] = RopeOption.AUTO
     max_delay_rows: Annotated[
         Count,
         _setting(
@@ -261,6 +308,14 @@ class FinetuneSettings:
             "those that were labeled as failures",
         ),
     ] = OutcomeFilter.ANY
+    image_cache: Annotated[
+        Text,
+        _setting(
+            "data",
+            "folder in which decoded images are kept that do not fit memory, for this training and later "
+            "ones; default: none, they are decoded whenever they are wanted",
+        ),
+    ] = ""
     workers: Annotated[
         Annotated[Whole, Field(ge=-1)],
         _setting(
@@ -347,6 +402,10 @@ def _broken_rules(settings: FinetuneSettings) -> list[str]:
          "more than 0 with LoRA"),
         ("precision", settings.precision != Precision.FP32 or not settings.frozen_bf16,
          "not 'fp32' with frozen_bf16"),
+        ("precision", settings.precision != Precision.FP32 or settings.master_weights,
+         "not 'fp32' without master_weights"),
+        ("ema_decay", settings.ema_decay == 0 or settings.master_weights,
+         "0 without master_weights: in bf16 an average stands still"),
         ("save_total_limit", settings.save_total_limit > 0 or not settings.load_best,
          "at least 1 with load_best"),
         ("batch_size", settings.batch_size % parts == 0, f"a multiple of {parts} parts"),

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -23,6 +24,7 @@ from vla_adapter_ros.paths import expand, locate
 from vla_adapter_ros.training.cameras import with_cameras
 
 BACKBONE = "grounded_tiny"
+_EMBEDDING_STD = 0.5  # of words and queries at the start; patches come with an RMS of 1
 PRISMATIC = "prismatic"
 """The published vision-language model without robot training that VLA-Adapter starts from."""
 _PRISMATIC_ID = "Stanford-ILIAD/prism-qwen25-extra-dinosiglip-224px-0_5b"
@@ -42,12 +44,14 @@ class Start:
             `Preset.light`.
         tokenizer: Folder with `tokenizer.json`: for a Prismatic backbone, and `0.5b` from scratch.
         platform: For an official checkpoint, see `VlaAdapterPolicy.from_pretrained`.
+        changes: To single settings of a checkpoint, see `model.overrides`; None for none.
     """
 
     init: str | Path | None = None
     preset: str | None = None
     tokenizer: str | Path | None = None
     platform: str | None = None
+    changes: Mapping[str, Any] | None = None
 
     @property
     def name(self) -> str:
@@ -60,7 +64,7 @@ class Start:
     def is_tiny(self) -> bool:
         """Whether it is known to be the tiny model, without reading any weights."""
         if self.init is None:
-            return self.preset in (None, Preset.TINY)
+            return self.preset is None or Preset(self.preset).has_word_list
         folder = named_checkpoint(self.init) or expand(self.init)
         return os.path.isfile(own := folder / CONFIG) and bool(read_own_config(own).stem)
 
@@ -95,7 +99,13 @@ def open_start(
         tokenizer = tokenizer or _fetch(_TOKENIZER_ID, "tokenizer*.json")
     path = locate(init) if os.path.isfile(expand(init)) else find_checkpoint(init)
     if _is_policy(path):
-        policy = VlaAdapterPolicy.from_pretrained(path, platform=start.platform, device=device)
+        policy = VlaAdapterPolicy.from_pretrained(
+            path, platform=start.platform, device=device, preprocessing=start.changes
+        )
+    elif start.changes:
+        raise TrainingError(
+            f"init = {str(init)!r} is a backbone: allowed to change is a checkpoint's setting"
+        )
     else:
         config = _sized(start.preset or Preset.PUBLISHED_05B, robot)
         policy = read_backbone(path, config, tokenizer=tokenizer, dtype=torch.float32)
@@ -125,11 +135,21 @@ def _from_scratch(
         config = _sized(name, robot)
         known = Tokenizer.from_folder(tokenizer, config.prompt)  # quick to refuse, before weights are drawn
         return VlaAdapterPolicy(VlaAdapter(config), config, known)
-    if name != Preset.TINY:
+    if not Preset(name).has_word_list:
         raise TrainingError(f"preset {name!r} from scratch needs a tokenizer: name the folder of Qwen2.5's")
     known = Tokenizer.from_words((*TINY_WORDS, *instructions))
     config = _sized(name, robot, known.vocab_size)
-    return VlaAdapterPolicy(VlaAdapter(config), config, known)
+    network = VlaAdapter(config)
+    if name != Preset.TINY:
+        raise_embeddings(network)
+    return VlaAdapterPolicy(network, config, known)
+
+
+def raise_embeddings(network: VlaAdapter) -> None:
+    """Raise words and queries of an untrained network: as faint as Qwen2's start they drown in patches."""
+    with torch.no_grad():
+        for embedding in (network.language_model.model.embed_tokens, network.action_queries):
+            embedding.weight.mul_(_EMBEDDING_STD / network.config.llm.init_std)
 
 
 def _sized(name: str, robot: Contract, vocab: int | None = None) -> VlaAdapterConfig:

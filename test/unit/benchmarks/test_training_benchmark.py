@@ -39,7 +39,9 @@ def test_both_ways_are_measured_and_learn_from_the_same_data(tmp_path, monkeypat
 
 
 def test_refusals():
-    with pytest.raises(ModelConfigError, match=r"preset = '7b': allowed is one of \['tiny', '0.5b'\]"):
+    with pytest.raises(
+        ModelConfigError, match=r"preset = '7b': allowed is one of \['tiny', 'small', '0.5b'\]"
+    ):
         training.run_training_benchmark("7b")
     if not torch.cuda.is_available():
         with pytest.raises(ParameterError, match="torch sees no GPU"):

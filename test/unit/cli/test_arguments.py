@@ -131,7 +131,9 @@ def test_every_setting_of_fine_tuning_has_an_option_with_a_text(capsys):
     parsed = parse(("finetune",), *words, *other)
     chosen = make_settings(seed=parsed.seed, **chosen_settings(parsed))
     plain = make_settings(**chosen_settings(parse(("finetune",))))
-    assert [name for name in options if getattr(chosen, name) == getattr(plain, name)] == []
+    assert [name for name in options if getattr(chosen, name) == getattr(plain, name)] == ["master_weights"]
+    # An average of the weights, which is asked for above, needs them.
+    assert not chosen_settings(parse(("finetune",), "--no-master-weights"))["master_weights"]
 
 
 OTHER_SETTINGS = {  # another value than the default for each setting; None: a flag
@@ -142,8 +144,11 @@ OTHER_SETTINGS = {  # another value than the default for each setting; None: a f
     "precision": "bf16", "frozen_bf16": None, "gradient_checkpointing": None, "compile": None,
     "waypoint_weight": "0.1", "state_noise": "0.1", "augmentation": "none", "gain": "0.1",
     "head": "base", "chunk": "5", "queries": "2", "conditions": "raw", "condition_layers": "last",
+    "bridge": "all_query", "rope_tables": "bf16", "decay_matrices_only": None, "adam_beta2": "0.9",
+    "scale_grippers": None,
     "gate": "per-head", "max_delay_rows": "2", "committed_rows": None, "relative_rows": None,
-    "offset": "0.1", "padding": "drop", "idle_threshold": "0.1", "source_weights": "policy=1",
+    "image_cache": "decoded", "offset": "0.1", "padding": "drop", "idle_threshold": "0.1",
+    "source_weights": "policy=1",
     "intervention_weight": "5", "outcome": "success", "workers": "1",
     "holdout": "0.1", "seed": "3", "save_every": "3", "save_total_limit": "1",
     "evaluate_every": "3", "load_best": None,

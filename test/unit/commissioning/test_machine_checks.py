@@ -87,7 +87,7 @@ def test_a_computer_that_is_well_passes_and_says_what_it_has():
         ({"torch": TorchBuild("2.13.0+cu130", "13.0")}, Level.WARN, ["sees no GPU", "nvidia-smi"]),
         ({"torch": dataclasses.replace(TORCH, gpus=(dataclasses.replace(OLD_GPU, has_kernels=False),))},
          Level.FAIL, ["GTX 1080", "not built for it", "--device cpu"]),
-        ({"torch": dataclasses.replace(TORCH, gpus=(OLD_GPU,))}, Level.WARN, ["no bf16", "dtype: fp16"]),
+        ({"torch": dataclasses.replace(TORCH, gpus=(OLD_GPU,))}, Level.WARN, ["no bf16", "takes fp32"]),
         ({"speed": speed(0.5)}, Level.FAIL, ["500.0 ms", "at least 11 rows, not 8. Use a GPU"]),
         ({"speed": speed(0.15, execution_horizon=1)}, Level.FAIL, ["horizon 2 to 5, not 1. Set it"]),
         ({"speed": None, "no_speed": "weights are damaged", "checkpoint_named": True}, Level.FAIL,

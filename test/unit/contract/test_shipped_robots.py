@@ -21,7 +21,7 @@ SIMULATED = {"fr3_sim": "fr3", "ur5e_sim": "ur5e_2f85", "so101_sim": "so101"}
 
 
 def test_every_contract_is_known_here() -> None:
-    ours = {"cr5", "franka_sim", "franka_sim_ee", "fr3_duo_sim"}
+    ours = {"cr5", "franka_sim", "franka_sim_ee", "fr3_duo_sim", "libero", "metaworld"}
     assert set(NAMES) == {*VENDORS, *SIMULATED, *ours}
 
 

@@ -76,6 +76,20 @@ def test_the_newest_counts():
     assert moved[2] > 0.1 and moved[1] == 0.0
 
 
+@pytest.mark.parametrize("waits", [10, 13, 25])
+def test_a_chunk_for_every_frame_moves_the_arm_although_each_begins_later(waits):
+    """The next chunk comes before the one before it has begun, or in the same tick."""
+    core = MotionCore(CONTRACT)
+    each = range(5, 105, 10)
+    chunks = {
+        tick: chunk((tick + waits) * PERIOD_S, tick * PERIOD_S, sequence=number)
+        for number, tick in enumerate(each, 1)
+    }
+    path = run(core, 0, 160, chunks)
+    assert np.array_equal(path[: 5 + waits], np.tile(HOME, (5 + waits, 1)))
+    assert path[5 + waits + 40, 1] - HOME[1] > 0.01
+
+
 def test_rows_of_the_chunk_before_go_on_until_then():
     core = MotionCore(CONTRACT)
     later = {5: chunk(0.05, 0.05), 27: chunk(0.5, 0.15, sequence=2)}

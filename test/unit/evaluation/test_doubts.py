@@ -13,6 +13,7 @@ pytest.importorskip("mujoco", reason="the simulated arm needs mujoco: pip instal
 from vla_adapter_ros.cli.main import main
 from vla_adapter_ros.contract import checkpoints_folder
 from vla_adapter_ros.errors import CheckpointError
+from vla_adapter_ros.evaluation.conditions import conditions
 from vla_adapter_ros.evaluation.doubts import (
     Watched,
     calibrate,
@@ -22,7 +23,6 @@ from vla_adapter_ros.evaluation.doubts import (
     report_of,
     watch_episodes,
 )
-from vla_adapter_ros.evaluation.harness import conditions
 from vla_adapter_ros.evaluation.suite import Ending, Result
 
 SHIPPED = checkpoints_folder() / "franka_sim_tiny"

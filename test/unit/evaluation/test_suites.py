@@ -22,8 +22,9 @@ from cube_oracle import CONTRACT, ROWS, Oracle, color_in
 from vla_adapter_ros.cli.main import main
 from vla_adapter_ros.contract import checkpoints_folder
 from vla_adapter_ros.errors import CheckpointError, ContractMismatch, ParameterError
+from vla_adapter_ros.evaluation.conditions import conditions
 from vla_adapter_ros.evaluation.episode_journal import EpisodeJournal
-from vla_adapter_ros.evaluation.harness import conditions, evaluate_suite, run_plan
+from vla_adapter_ros.evaluation.harness import evaluate_suite, run_plan
 from vla_adapter_ros.evaluation.pick import PickJudge, PickSuite
 from vla_adapter_ros.evaluation.suite import Ending, Plan, Result, Sight, result_of
 from vla_adapter_ros.evaluation.suite_result import (

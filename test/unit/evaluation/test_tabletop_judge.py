@@ -13,7 +13,7 @@ from vla_adapter_ros.errors import SimulationError
 from vla_adapter_ros.evaluation.perturbed import PerturbedSuite, put_up
 from vla_adapter_ros.evaluation.pick import PickSuite
 from vla_adapter_ros.evaluation.suite import Ending, Sight
-from vla_adapter_ros.evaluation.suites import SUITES, make_suite
+from vla_adapter_ros.evaluation.suites import TABLE_SUITES, table_suite
 from vla_adapter_ros.evaluation.tabletop import HeldOutSuite, TabletopJudge, TabletopSuite
 from vla_adapter_ros.simulation.robot import SimulatedRobot
 from vla_adapter_ros.simulation.tabletop_tasks import Verb
@@ -88,8 +88,8 @@ def test_what_is_let_go_must_rest_for_a_second():
 
 
 def test_every_suite_has_plans_of_its_own_and_scenes_that_no_training_has():
-    for name in SUITES:
-        suite = make_suite(name)
+    for name in TABLE_SUITES:
+        suite = table_suite(name)
         plans = suite.plans(24, suite.seed)
         assert suite.name == name and len(plans) == 24 and min(plan.scene for plan in plans) >= 900_000
         assert set(suite.chance) >= {plan.task for plan in plans}

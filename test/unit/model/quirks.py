@@ -366,7 +366,10 @@ def jpeg_always(patch: pytest.MonkeyPatch, policy: VlaAdapterPolicy) -> None:
 
     def broken(images: np.ndarray) -> np.ndarray:
         same = images.shape[-3:-1] == (224, 224)
-        return resize(preprocessing.jpeg_round_trip(images) if same else images)
+        if same:
+            each = images.reshape(-1, 224, 224, 3)
+            images = np.stack([preprocessing.jpeg_round_trip(image) for image in each]).reshape(images.shape)
+        return resize(images)
 
     patch.setattr(policy.preprocessor, "resize", broken)
 

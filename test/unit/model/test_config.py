@@ -93,6 +93,7 @@ def test_llama_layers_have_no_biases_and_their_own_norm() -> None:
     ("name", "head", "states", "task", "queries"),
     [
         ("tiny", "pro", 4, 98, 4),
+        ("small", "pro", 4, 98, 4),
         ("0.5b", "pro", 25, 512, 64),
         pytest.param("0.5b", "dit", 25, 512, 64, marks=pytest.mark.slow),
         pytest.param("llama2-7b", "pro", 33, 512, 64, marks=pytest.mark.slow),
@@ -122,6 +123,12 @@ def test_tiny_is_tiny() -> None:
     assert 1.2e6 < count(VlaAdapter(config)) < 1.8e6
     assert config.num_patches == config.num_task_tokens == 98
     assert preset("tiny", num_images=3).num_task_tokens == 147
+
+
+def test_small_is_small() -> None:
+    config = preset("small")
+    assert 2.5e6 < count(VlaAdapter(config)) < 3.5e6
+    assert config.num_patches == config.num_task_tokens == 98 and config.preprocessing.size == 112
 
 
 @pytest.mark.parametrize(

@@ -9,14 +9,16 @@ from __future__ import annotations
 import ast
 import dataclasses
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from vla_adapter_ros import errors
 from vla_adapter_ros.model import InferenceEngine, VlaAdapterPolicy
-from vla_adapter_ros.model.engine.graphs import check_recording
+from vla_adapter_ros.model.engine.graphs import check_recording, full_float32
 
 from .emulated_gpu import EmulatedGpu
 from .official_sample import official_policy
@@ -42,7 +44,7 @@ def test_graphs_on_another_device_than_the_current_one(name: str, warmed_up: boo
         for each, actions in zip(inputs, expected, strict=True):
             torch.testing.assert_close(engine.predict(*each), actions, rtol=0, atol=2e-5)
     assert gpu.graphs and all(graph.nodes for graph in gpu.graphs)
-    if warmed_up and not network.config.llm.bidirectional:  # there a mask is part of a graph
+    if warmed_up:
         assert len(gpu.graphs) == before
     calls = {what for what, _ in gpu.calls}
     assert calls == {"stream", "current stream", "capture", "replay", "pinned memory"}
@@ -68,6 +70,49 @@ def test_a_graph_that_does_not_do_its_stage_is_refused(capture: int, fault: str,
             InferenceEngine(network).predict(*inputs)
         without = InferenceEngine(network, graphs=False).predict(*inputs)
     torch.testing.assert_close(without, plain(network, *inputs), rtol=0, atol=2e-5)
+
+
+CONVOLUTIONS = {"convolution", "conv2d"}
+PRODUCTS = {"linear", "mm", "addmm", "bmm", "baddbmm", "matmul"}
+
+
+class Precision(TorchDispatchMode):
+    """Notes what torch allows while products and convolutions are issued."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen: set[tuple[str, str, str]] = set()
+
+    def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        name = function._schema.name.split("::")[1]
+        if name in CONVOLUTIONS | PRODUCTS:
+            self.seen.add((name, *precisions()))
+        return function(*args, **(kwargs or {}))
+
+
+def precisions() -> tuple[str, str]:
+    """Of convolutions and of products: `ieee`, `tf32`, or `none`, which is torch's default."""
+    return torch.backends.cudnn.conv.fp32_precision, torch.backends.cuda.matmul.fp32_precision
+
+
+@pytest.mark.parametrize("name", ["official", "tiny"])
+def test_fp32_is_computed_without_tf32_and_the_process_keeps_its_setting(name: str) -> None:
+    network, gpu = build(VARIANTS[name]), EmulatedGpu(1)
+    inputs = observation(network.config)
+    before, allowed = precisions(), torch.backends.cudnn.allow_tf32
+    assert "ieee" not in before and allowed  # torch's default for convolutions
+    with gpu.installed():
+        engine = InferenceEngine(network)
+        with Precision() as precision:
+            engine.predict(*inputs)
+    assert {kind for _, *kinds in precision.seen for kind in kinds} == {"ieee"}
+    seen = {name for name, *_ in precision.seen}
+    assert seen & CONVOLUTIONS and seen & PRODUCTS
+    assert precisions() == before and torch.backends.cudnn.allow_tf32 == allowed
+    with pytest.raises(RuntimeError), full_float32(torch.device("cuda", 1)):
+        assert precisions() == ("ieee", "ieee")
+        raise RuntimeError
+    assert precisions() == before and torch.backends.cudnn.allow_tf32 == allowed
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])

@@ -13,8 +13,9 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from vla_adapter_ros.cli.main import main
 from vla_adapter_ros.errors import CheckpointError, ModelConfigError, StatisticsError
-from vla_adapter_ros.model import VlaAdapterPolicy
+from vla_adapter_ros.model import Statistics, VlaAdapter, VlaAdapterPolicy
 from vla_adapter_ros.model.config_presets import preset
 from vla_adapter_ros.model.official import PLATFORMS
 from vla_adapter_ros.model.official_conversion import convert
@@ -356,3 +357,89 @@ def test_what_the_published_code_could_run() -> None:
     ]
     assert official_differences(replace(pro, head=replace(pro.head, rope_tables="bf16"))) == []
     assert len(official_differences(preset("tiny"))) > 5
+
+
+def write_edited(folder: Path, head: str = "pro") -> Path:
+    """A checkpoint of the published code with other constants: one arm in the form of ALOHA's."""
+    policy = official_policy(head)
+    config = replace(policy.config, name="edited", action_dim=7, proprio_dim=14, chunk=10)
+    torch.manual_seed(1)
+    network = VlaAdapter(config).bfloat16().float().eval()
+    ranges = {"min": -2.0, "max": 3.0, "q01": -1.0, "q99": 1.0, "mean": 0.0, "std": 0.5}
+    entry = {
+        part: {name: [value] * width for name, value in ranges.items()}
+        for part, width in (("action", 7), ("proprio", 14))
+    }
+    statistics = Statistics.from_dict("drawer", entry)
+    VlaAdapterPolicy(network, config, policy.tokenizer, statistics).save_pretrained(folder)
+    (folder / "vla_adapter.json").unlink()
+    return folder
+
+
+EDITED = {"action_dim": 7, "proprio_dim": 14, "chunk": 10, "normalization": "min_max"}
+
+
+@pytest.mark.parametrize("platform", list(PLATFORMS))
+def test_edited_constants_are_given_one_by_one(tmp_path: Path, platform: str) -> None:
+    folder = write_edited(tmp_path / "edited")
+    policy = load(folder, platform=platform, preprocessing={**EDITED, "num_images": 2})
+    config = policy.config
+    assert (config.chunk, config.action_dim, config.proprio_dim, config.num_images) == (10, 7, 14, 2)
+    assert config.normalization.action == config.normalization.proprio == "min_max"
+    assert all(-1 <= column < 7 for column in config.output.gripper_columns)
+    images, state = [IMAGES[0]] * 2, np.linspace(-2, 3, 14)
+    actions = policy.predict(images, "lift it?", state)
+    assert actions.shape == (10, 7)
+    np.testing.assert_allclose(policy.normalize_proprio(state), np.linspace(-1, 1, 14), atol=1e-6)
+    quantiles = load(
+        folder, platform=platform, preprocessing={**EDITED, "num_images": 2, "normalization": "q01_q99"}
+    )
+    middle = np.zeros(14)
+    assert (
+        np.abs(
+            quantiles.predict(images, "lift it?", middle) - policy.predict(images, "lift it?", middle)
+        ).max()
+        > 0.1
+    )
+    policy.save_pretrained(tmp_path / "ours", dtype=torch.float32)
+    again = VlaAdapterPolicy.from_pretrained(tmp_path / "ours")
+    assert again.config == config
+    np.testing.assert_array_equal(again.predict(images, "lift it?", state), actions)
+
+
+def test_without_them_the_message_says_what_to_set(tmp_path: Path) -> None:
+    folder = write_edited(tmp_path / "edited")
+    with pytest.raises(CheckpointError, match=r"proprioception is 14 wide.*edited.*set proprio_dim=14"):
+        load(folder)
+    with pytest.raises(CheckpointError, match=r"action is 7 wide.*edited.*set action_dim=7"):
+        load(folder, platform="aloha")
+    with pytest.raises(
+        CheckpointError, match="the weights' action is 7 wide, that of platform 'libero' is 9"
+    ):
+        load(folder, preprocessing={**EDITED, "action_dim": 9})
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [("chunk", 0), ("chunk", 2.5), ("chunk", True), ("action_dim", "7"), ("normalization", "mean_std")],
+)
+def test_constants_that_make_no_sense_are_refused(folder: Path, key: str, value: object) -> None:
+    with pytest.raises(ModelConfigError, match=rf"preprocessing.{key} = .*: allowed is "):
+        load(folder, preprocessing={key: value})
+
+
+def test_a_checkpoint_of_ours_has_its_own_constants(tmp_path: Path) -> None:
+    official_policy().save_pretrained(tmp_path)
+    with pytest.raises(ModelConfigError, match=r"chunk = 10: .*official checkpoint only"):
+        VlaAdapterPolicy.from_pretrained(tmp_path, preprocessing={"chunk": 10})
+
+
+def test_edited_constants_on_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    folder = write_edited(tmp_path / "edited")
+    given = [word for key, value in EDITED.items() for word in ("--set", f"{key}={value}")]
+    words = [str(folder), "--platform", "libero"]
+    assert main(["checkpoint", "verify", *words, *given]) == 0
+    assert "10 x 7 actions" in capsys.readouterr().out
+    assert main(["checkpoint", "info", *words, *given]) == 0
+    assert "min_max" in capsys.readouterr().out
+    assert main(["checkpoint", "info", str(folder), "--set", "chunk=3"]) == 2

@@ -203,8 +203,10 @@ def test_parts_must_fit_each_other(tiny_policy: VlaAdapterPolicy, statistics: St
         VlaAdapterPolicy(network, preset("0.5b"), Tokenizer.from_words(), None)
 
 
-def test_the_fastest_type_follows_device_and_size() -> None:
-    assert fastest_dtype(torch.device("cuda"), 1000) == torch.bfloat16
+def test_the_fastest_type_follows_device_and_size(monkeypatch: pytest.MonkeyPatch) -> None:
+    for capability, dtype in (((7, 5), torch.float32), ((8, 0), torch.bfloat16), ((9, 0), torch.bfloat16)):
+        monkeypatch.setattr(torch.cuda, "get_device_capability", lambda _, found=capability: found)
+        assert fastest_dtype(torch.device("cuda"), 1000) == dtype
     assert fastest_dtype(torch.device("cpu"), 1_500_000) == torch.float32
     has_bf16 = torch.ops.mkldnn._is_mkldnn_bf16_supported()
     assert fastest_dtype(torch.device("cpu"), 10**9) == (torch.bfloat16 if has_bf16 else torch.float32)

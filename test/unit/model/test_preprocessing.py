@@ -6,12 +6,15 @@ import sys
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 
 from vla_adapter_ros.errors import ImageError, ObservationError
 from vla_adapter_ros.model import preset
+from vla_adapter_ros.model.config_presets import OFFICIAL_PREPROCESSING
 from vla_adapter_ros.model.preprocessing import Preprocessor, area_resize, center_crop, lanczos_resize
+from vla_adapter_ros.model.resampling import lanczos_weights
 
-TINY, OFFICIAL = (Preprocessor(preset(name).preprocessing) for name in ("tiny", "0.5b"))
+TINY, OFFICIAL = Preprocessor(preset("tiny").preprocessing), Preprocessor(OFFICIAL_PREPROCESSING)
 
 
 def noise(*shape: int) -> np.ndarray:
@@ -92,3 +95,27 @@ def test_a_half_turn_is_the_first_step() -> None:
     np.testing.assert_array_equal(turned.resize(images), plain.resize(images[:, ::-1, ::-1].copy()))
     assert (turned.resize(images) != plain.resize(images)).any()
     assert not OFFICIAL.config.rotate_180  # a matter of the platform, not of the model
+
+
+@pytest.mark.parametrize("sizes", [[(48, 64), (48, 64)], [(48, 64), (30, 20)], [(224, 224), (224, 224)]])
+@pytest.mark.parametrize("changes", [{}, {"rotate_180": True}, {"center_crop": 1.0}, {"resize": "area"}])
+def test_all_images_at_once_are_each_by_itself(sizes: list[tuple[int, int]], changes: dict) -> None:
+    chain = Preprocessor(dataclasses.replace(OFFICIAL.config, jpeg_round_trip=False, **changes))
+    images = [noise(*size, 3) + np.uint8(number) for number, size in enumerate(sizes)]
+    together = chain.resize_all(images)
+    for image, resized in zip(images, together, strict=True):
+        np.testing.assert_array_equal(chain.resize(image), resized)
+        on_any_device = chain.fit(torch.from_numpy(chain.turn_and_encode(image[None])))
+        np.testing.assert_array_equal(on_any_device[0].numpy(), resized)
+
+
+@pytest.mark.parametrize("size", [(480, 640), (57, 300), (40, 30), (720, 1280)])
+def test_bands_leave_nothing_out(size: tuple[int, int]) -> None:
+    """Against whole products in float64, and torch's own average."""
+    images = noise(1, *size, 3)
+    planes = torch.from_numpy(images).permute(0, 3, 1, 2)
+    rows, columns = (torch.from_numpy(lanczos_weights(before, 224)).double() for before in size)
+    exact = (rows @ (planes.double() @ columns.T)).clamp(0, 255).permute(0, 2, 3, 1).numpy()
+    assert np.abs(lanczos_resize(images, 224) - exact).max() < 0.5 + 1e-3
+    average = F.interpolate(planes.float(), size=(56, 56), mode="area").round().permute(0, 2, 3, 1).numpy()
+    np.testing.assert_array_equal(area_resize(images, 56), average)

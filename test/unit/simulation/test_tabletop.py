@@ -19,7 +19,7 @@ from vla_adapter_ros.evaluation.tabletop import TabletopSuite
 from vla_adapter_ros.simulation.experts import make_expert
 from vla_adapter_ros.simulation.robot import SimulatedRobot
 from vla_adapter_ros.simulation.tabletop_scene import HELD_OUT_AREA, HELD_OUT_SEEDS, sample_tabletop
-from vla_adapter_ros.simulation.tabletop_tasks import SENTENCES, Verb, combinations, is_held_out
+from vla_adapter_ros.simulation.tabletop_tasks import SENTENCES, Verb, combinations, is_held_out, read_task
 from vla_adapter_ros.simulation.things import FORMS, Shape
 
 CONTRACT = read_contract("franka_sim")
@@ -61,6 +61,15 @@ def test_a_task_names_what_is_there_in_the_words_of_its_verb():
         assert "{" not in task.instruction
     instructions = {scene.task.instruction.split()[0] for scene in SCENES}
     assert instructions >= {"pick", "lift", "put", "place", "push", "slide", "stack"}
+
+
+def test_a_sentence_is_read_as_the_task_that_it_was_made_from():
+    for scene in SCENES:
+        task = read_task(f" {scene.task.instruction.upper()}. ", scene.things)
+        assert task == scene.task
+        assert read_task("dance with the bowl", scene.things) is None
+        others = [thing for thing in scene.things if thing.name != scene.task.target]
+        assert read_task(scene.task.instruction, others) is None
 
 
 def test_objects_lie_apart_and_places_stand_at_the_sides():

@@ -27,6 +27,7 @@ def designed(policy: VlaAdapterPolicy, **values) -> VlaAdapterPolicy:
 
 def test_the_same_design_keeps_the_head(policy):
     assert designed(policy) is policy
+    assert designed(policy, bridge="bridge", condition_layers="all") is policy
     assert designed(policy, head="pro", chunk=8, queries=4, conditions="both", gate="learned") is policy
 
 
@@ -39,6 +40,9 @@ def test_the_same_design_keeps_the_head(policy):
         ({"conditions": "raw"}, lambda c: c.head.conditions == "raw"),
         ({"conditions": "query", "condition_layers": "last"}, lambda c: set(c.head.hidden_layers) == {3}),
         ({"condition_layers": "middle"}, lambda c: set(c.head.hidden_layers) == {2}),
+        ({"bridge": "last_raw"}, lambda c: c.head.conditions == "raw" and set(c.head.hidden_layers) == {3}),
+        ({"bridge": "all_query"}, lambda c: c.head.conditions == "query"),
+        ({"bridge": "all_query", "condition_layers": "last"}, lambda c: set(c.head.hidden_layers) == {3}),
         ({"gate": "0"}, lambda c: c.head.gate == 0.0),
         ({"gate": "1"}, lambda c: c.head.gate == 1.0),
         ({"gate": "per-head"}, lambda c: c.head.gate is None and c.head.gate_per_head),

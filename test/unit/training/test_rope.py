@@ -16,7 +16,8 @@ from vla_adapter_ros.model import VlaAdapterPolicy
 from vla_adapter_ros.observation.frame import Frame
 from vla_adapter_ros.training import finetune as training
 from vla_adapter_ros.training.finetune_plan import TrainingBundle
-from vla_adapter_ros.training.rope import settle_rope_tables
+from vla_adapter_ros.training.rope import settle_rope_tables, with_rope_tables
+from vla_adapter_ros.training.setting_words import RopeOption
 from vla_adapter_ros.training.starting import Start
 
 from ..model.official_sample import fitting_contract, official_policy, write_official
@@ -78,6 +79,19 @@ def test_our_own_heads_go_on_with_theirs(name: str, stored: str, expected: str) 
     assert bool(line) == (stored != expected)
     base = with_tables(official_policy("base"), "match", name)
     assert settle_rope_tables(base) == (base, "")
+
+
+@pytest.mark.parametrize("wanted", ["fp32", "bf16"])
+def test_other_tables_keep_the_head(wanted: str) -> None:
+    policy = official_policy()
+    found = with_rope_tables(policy, RopeOption(wanted))
+    assert found.config.head.rope_tables == wanted and found.statistics is policy.statistics
+    state = found.network.state_dict()
+    assert all(torch.equal(value, state[name]) for name, value in policy.network.state_dict().items())
+    found.network.to(torch.bfloat16)
+    exact = with_tables(policy, "fp32", "x")
+    assert torch.equal(seen_tables(found), seen_tables(exact)) == (wanted == "fp32")
+    assert with_rope_tables(policy, RopeOption.AUTO) is policy
 
 
 def make_dataset(root: Path, contract: Contract) -> Path:

@@ -21,7 +21,7 @@ def settings(**more) -> FinetuneSettings:
 def test_rows_near_the_end_are_dropped_only_where_asked():
     rows = made_rows(episodes=2, length=20)
     assert len(split_rows(rows, settings(), 8)[0]) == 40
-    train, _, _ = split_rows(rows, settings(padding="drop"), 8)
+    train, *_ = split_rows(rows, settings(padding="drop"), 8)
     assert train.tolist() == [*range(13), *range(20, 33)]  # the last 7 rows of 20 have no whole chunk
     assert rows.inside(np.array([12, 13, 19]), 8).sum(axis=1).tolist() == [8, 7, 1]
 
@@ -29,7 +29,7 @@ def test_rows_near_the_end_are_dropped_only_where_asked():
 def test_the_same_fraction_of_every_data_set_is_kept_for_validation():
     rows = made_rows(episodes=40, length=2)
     rows = changed(rows, dataset=(rows.episode >= 30).astype(int))
-    train, report, is_validation = split_rows(rows, settings(holdout=0.1), 1)
+    train, report, is_validation, _ = split_rows(rows, settings(holdout=0.1), 1)
     apart = sorted(set(rows.episode[report]))
     assert is_validation
     assert sum(n < 30 for n in apart) == 3 and sum(n >= 30 for n in apart) == 1
@@ -45,7 +45,7 @@ def test_a_set_of_ten_episodes_spares_one_and_a_smaller_one_none():
 def test_rows_without_weight_are_neither_trained_nor_reported_on():
     rows = made_rows(episodes=4, length=5)
     weight = np.where(np.arange(20) % 5 < 2, 0.0, 1.0)
-    train, report, _ = split_rows(changed(rows, weight=weight), settings(holdout=0.25), 1)
+    train, report, *_ = split_rows(changed(rows, weight=weight), settings(holdout=0.25), 1)
     assert (weight[train] > 0).all() and (weight[report] > 0).all()
 
 
@@ -55,7 +55,7 @@ def test_chunks_end_where_someone_else_takes_over():
     rows = made_rows(episodes=1, length=8)
     rows = changed(rows, until=_run_ends(human), weight=human.astype(float))
     np.testing.assert_array_equal(rows.chunks(np.array([0]), 4)[0], rows.action[[0, 1, 1, 1]])
-    train, _, _ = split_rows(rows, settings(padding="drop"), 2)
+    train, *_ = split_rows(rows, settings(padding="drop"), 2)
     assert train.tolist() == [0, 5, 6]
 
 
@@ -70,7 +70,7 @@ def test_idle_rows_are_those_whose_whole_chunk_moves_nothing():
     found = np.flatnonzero(is_idle(still, every, 4, 0.005))
     assert found.tolist() == [*range(7), *range(11, 20), *range(20, 32), *range(36, 40)]
     assert is_idle(still, every, 4, 0.02)[:20].all()  # a larger threshold swallows the motion
-    train, _, _ = split_rows(still, settings(idle_threshold=0.005), 4)
+    train, *_ = split_rows(still, settings(idle_threshold=0.005), 4)
     assert train.tolist() == [7, 8, 9, 10, 32, 33, 34, 35]
 
 

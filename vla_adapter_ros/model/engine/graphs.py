@@ -6,8 +6,9 @@ kernels, or reads something else than its arguments, would replay the first chun
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -27,6 +28,40 @@ def on_device(device: torch.device) -> AbstractContextManager[None]:
     somebody says otherwise, wherever the tensors are.
     """
     return torch.cuda.device(device) if device.type == "cuda" else nullcontext()
+
+
+@contextmanager
+def full_float32(device: torch.device) -> Iterator[None]:
+    """Inside, products and convolutions of float32 on a GPU are exact to float32.
+
+    cuDNN rounds the inputs of convolutions to TF32, 10 bits, unless it is told otherwise. The settings are
+    the process's; whoever calls finds them as they were.
+    """
+    before: list[tuple[Any, str, Any]] = []
+    if device.type == "cuda":
+        for owner, name, value in _float32_settings():
+            before.append((owner, name, getattr(owner, name)))
+            setattr(owner, name, value)
+    try:
+        yield
+    finally:
+        for owner, name, value in before:
+            setattr(owner, name, value)
+
+
+def _float32_settings() -> list[tuple[Any, str, Any]]:
+    """Owner, name and exact value of torch's settings; newer versions must not be told by the older names."""
+    cudnn, matmul = torch.backends.cudnn, torch.backends.cuda.matmul
+    if hasattr(cudnn, "conv"):
+        return [(cudnn.conv, "fp32_precision", "ieee"), (matmul, "fp32_precision", "ieee")]
+    return [(cudnn, "allow_tf32", False), (matmul, "allow_tf32", False)]
+
+
+def compiling() -> AbstractContextManager[None]:
+    """Inside, torch.compile takes any number of shapes: beyond eight it would no longer compile, silently."""
+    config: Any = torch._dynamo.config
+    most = "recompile_limit" if hasattr(config, "recompile_limit") else "cache_size_limit"
+    return config.patch({most: 1 << 16, f"accumulated_{most}": 1 << 16})
 
 
 class Recorder:

@@ -26,9 +26,7 @@ class HeadStage:
     def __init__(self, network: VlaAdapter) -> None:
         config, head = network.config, network.action_head
         self.network, self.head = network, head
-        n, q = config.num_patches, config.num_queries
-        places = torch.arange(n + q).view(1, 1, -1, 1)
-        gated, adapter = (part.flatten().tolist() for part in head.split(places[:, :, :n], places[:, :, n:]))
+        gated, adapter = head.split_places(config.num_patches, config.num_queries)
         self.selection = (*gated, *adapter)
         self.num_gated, self.num_adapter = len(gated), len(adapter) + 1  # and the proprioception
         self.bridge = head.model if isinstance(head.model, BridgePolicy) else None
@@ -130,17 +128,17 @@ class HeadStage:
 
     def _blocks(self, model: BridgePolicy, states: Tensor) -> Tensor:
         x, rows, count = self.start, model.chunk, len(self.blocks)
+        heads = self.network.config.head.heads
         # On a GPU one product for all blocks fills it; on a CPU one block's states fit its cache.
-        together = count if states.is_cuda else 1
+        together = 1 if states.device.type == "cpu" else count
         for i, block in enumerate(self.blocks):
             if i % together == 0:
                 all_keys, all_values = self._conditions(states, slice(i, i + together))
             keys, values = all_keys[i % together], all_values[i % together]
-            q, k, v = (
-                self._heads(t) for t in F.linear(x, self.self_weight[i], self.self_bias[i]).chunk(3, -1)
-            )
-            keys[:rows], values[:rows] = self._rotate(k), v
-            q, k, v = (t.transpose(0, 1)[None] for t in (self._rotate(q), keys, values))
+            qkv = F.linear(x, self.self_weight[i], self.self_bias[i]).unflatten(-1, (3 * heads, -1))
+            q, k = self._rotate(qkv[:, : 2 * heads]).chunk(2, dim=1)  # at the same positions
+            keys[:rows], values[:rows] = k, qkv[:, 2 * heads :]
+            q, k, v = (t.transpose(0, 1)[None] for t in (q, keys, values))
             y = F.scaled_dot_product_attention(q, k, v)[0].transpose(0, 1).flatten(1)
             x = block.ffn(block.o_proj(y).add_(x))
         return model.fc2(model.layer_norm2(x)).expand(model.chunk, -1)

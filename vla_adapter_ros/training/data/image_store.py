@@ -11,6 +11,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import av
 import numpy as np
@@ -22,8 +23,10 @@ from vla_adapter_ros.dataset.video import no_video, to_colors
 from vla_adapter_ros.errors import DatasetError
 from vla_adapter_ros.model import VlaAdapterPolicy
 from vla_adapter_ros.model.preprocessing import Preprocessor, center_crop
+from vla_adapter_ros.paths import expand
 from vla_adapter_ros.training.data.augmentation import resolve_augmentation
 from vla_adapter_ros.training.data.data_sources import OpenSource
+from vla_adapter_ros.training.data.image_file import images_key, open_images
 from vla_adapter_ros.training.setting_words import Augmentation
 from vla_adapter_ros.training.settings import FinetuneSettings
 
@@ -58,14 +61,28 @@ def training_images(
     return ImageStore(
         [source.data for source in sources], contract.camera_names, Preprocessor(preprocessing).resize,
         preprocessing.size, crop=crop, limit=limit, progress=progress,
+        folder=expand(settings.image_cache) if settings.image_cache else None,
+        preparation=repr(preprocessing),
     )  # fmt: skip
+
+
+class _Part(NamedTuple):
+    """The images of one episode and camera, and where they go."""
+
+    data: Dataset
+    camera: str
+    episode: int
+    length: int
+    first: int
+    place: int
 
 
 class ImageStore:
     """The images of data sets at the model's size, by row; rows of the second follow those of the first.
 
-    All are decoded once and kept if they fit `limit` bytes. Otherwise each is decoded when asked for, rows
-    that lie close together in a video in one go, and the last ones that were used stay in memory.
+    All are decoded once and kept if they fit `limit` bytes, or in a file if there is a folder for it.
+    Otherwise each is decoded when asked for, rows that lie close together in a video in one go, and the last
+    ones that were used stay in memory.
 
     Args:
         data: The data set, or several.
@@ -76,9 +93,11 @@ class ImageStore:
         limit: Memory that decoded images may take [byte]; None: see `memory_limit`.
         cache: Memory for the last images used, where not all fit [byte].
         progress: Called with (episodes done, episodes) while decoding.
+        folder: Where decoded images are kept that do not fit memory, see `image_file`; None: nowhere.
+        preparation: What `resize` does, in words that differ when it does.
 
     Attributes:
-        in_memory: Whether all images are decoded and kept.
+        in_memory: Whether all images are decoded and kept in memory.
     """
 
     def __init__(
@@ -92,6 +111,8 @@ class ImageStore:
         limit: int | None = None,
         cache: int = CACHE_LIMIT,
         progress: Callable[[int, int], None] = lambda done, total: None,
+        folder: Path | None = None,
+        preparation: str = "",
     ) -> None:
         self._data = tuple(data) if isinstance(data, Sequence) else (data,)
         self._cameras, self._resize, self._size, self._crop = cameras, resize, size, crop
@@ -105,7 +126,14 @@ class ImageStore:
         self.in_memory = bool(np.prod(shape, dtype=np.int64) <= limit)
         if self.in_memory:
             self._images = np.empty(shape, dtype=np.uint8)
-            self._fill(progress)
+            for _ in self._fill(self._images, range(len(self._work)), progress):
+                pass
+        elif folder is not None and limit:
+            key = images_key(self._data, cameras, preparation)
+            self._images = open_images(
+                folder, key, shape, len(self._work),
+                lambda images, missing: self._fill(images, missing, progress),
+            )  # fmt: skip
 
     def __len__(self) -> int:
         """Rows."""
@@ -168,34 +196,56 @@ class ImageStore:
                 images.extend(self._resize(image) for image in block)
         return images
 
-    def _fill(self, progress: Callable[[int, int], None]) -> None:
-        """Decode all episodes, several at a time: decoding and resizing leave Python's lock alone."""
-        work = [
-            (data, camera, episode.index, episode.length, int(start) + episode.first_row, c)
+    def __getstate__(self) -> dict[str, Any]:
+        """Another process opens a file of images itself: pickled, it would be all of them."""
+        images = self._images
+        file = (images.filename, images.shape) if isinstance(images, np.memmap) else None
+        return {**self.__dict__, "_images": None if file else images, "file": file}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        file = state.pop("file")
+        self.__dict__.update(state)
+        if file:
+            self._images = np.memmap(file[0], np.uint8, "r", shape=file[1])
+
+    @property
+    def _work(self) -> list[_Part]:
+        """The images of every episode and camera."""
+        return [
+            _Part(data, camera, episode.index, episode.length, int(start) + episode.first_row, c)
             for data, start in zip(self._data, self._starts, strict=False)
             for episode in data.episodes
             for c, camera in enumerate(self._cameras)
         ]
+
+    def _fill(
+        self, images: np.ndarray, numbers: Sequence[int], progress: Callable[[int, int], None]
+    ) -> Iterator[int]:
+        """Decode parts of the work, several at a time: decoding and resizing leave Python's lock alone.
+
+        Gives the number of each when its images are there.
+        """
+        work, cameras = self._work, len(self._cameras)
         with ThreadPoolExecutor(max(1, min(_MAX_THREADS, len(os.sched_getaffinity(0))))) as pool:
             try:
-                for done, _ in enumerate(pool.map(lambda item: self._fill_episode(*item), work), start=1):
-                    if done % len(self._cameras) == 0:
-                        progress(done // len(self._cameras), len(work) // len(self._cameras))
+                filled = pool.map(lambda number: self._fill_part(images, work[number]), numbers)
+                for done, (number, _) in enumerate(zip(numbers, filled, strict=True), start=1):
+                    yield number
+                    if done % cameras == 0:
+                        progress(done // cameras, len(numbers) // cameras)
             except BaseException:
                 pool.shutdown(cancel_futures=True)
                 raise
 
-    def _fill_episode(
-        self, data: Dataset, camera: str, episode: int, length: int, first: int, place: int
-    ) -> None:
-        assert self._images is not None
+    def _fill_part(self, images: np.ndarray, part: _Part) -> None:
+        data, camera, episode, length, first, place = part
         block: list[np.ndarray] = []
         done = 0
         for image in data.images(camera, episode):
             block.append(image)
             if len(block) == _BLOCK or done + len(block) == length:
                 rows = slice(first + done, first + done + len(block))
-                self._images[rows, place] = self._resize(np.stack(block))
+                images[rows, place] = self._resize(np.stack(block))
                 done += len(block)
                 block.clear()
 

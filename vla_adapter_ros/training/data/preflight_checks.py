@@ -101,7 +101,8 @@ def check_rows(
 
 def _check_selection(rows: Rows, settings: FinetuneSettings, horizon: int) -> Finding:
     """How many rows are trained on, and what becomes of the others."""
-    train, _, is_validation = split_rows(rows, settings, horizon)
+    split = split_rows(rows, settings, horizon)
+    train, is_validation = split.train, split.is_validation
     apart = len(np.unique(rows.episode[rows.usable])) - len(np.unique(rows.episode[train]))
     passes = settings.steps * settings.batch_size / len(train)
     text = (
@@ -110,7 +111,8 @@ def _check_selection(rows: Rows, settings: FinetuneSettings, horizon: int) -> Fi
         f"{'kept for validation' if is_validation else 'left out'}"
     )
     if not is_validation:
-        text += ": too few to keep any for validation, so the report will be on rows of the training"
+        why = "too few to keep any for validation" if settings.holdout else "none is kept for validation"
+        text += f": {why}, so the report will be on rows of the training"
     return grade("selection", float(not is_validation), QualitySettings(), text)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -145,7 +146,11 @@ def read_rows(
 
 
 def compute_statistics(
-    name: str, samples: Rows, contract: Contract, rows: np.ndarray | None = None
+    name: str,
+    samples: Rows,
+    contract: Contract,
+    rows: np.ndarray | None = None,
+    scale_grippers: bool = True,
 ) -> Statistics:
     """Exact statistics of state and action, as checkpoints store them. Weights of rows do not count.
 
@@ -153,15 +158,19 @@ def compute_statistics(
     in less than one row of a hundred, quantiles would take closing for noise. The range of a value
     that hardly moves is widened to HARDLY_MOVES, else its noise would be scaled up to a motion.
 
+    Grippers that are not scaled go from 0 to 1. Where that is what the contract says of open and closed,
+    their mask is False, as in published checkpoints; otherwise they get ranges and moments that map them so.
+
     Args:
         name: Of the entry in the checkpoint.
         samples: The data sets.
         contract: Their robot.
         rows: Rows that count, int64 (R,); None: all.
+        scale_grippers: Whether grippers go from -1 to 1 like the other values.
     """
     rows = np.arange(len(samples.state)) if rows is None else rows
 
-    def field(values: np.ndarray) -> dict[str, np.ndarray]:
+    def field(values: np.ndarray) -> dict[str, Any]:
         q01, q99 = np.quantile(values, [0.01, 0.99], axis=0)
         lowest, highest = values.min(axis=0), values.max(axis=0)
         still = (lowest < highest) & (highest - lowest < HARDLY_MOVES)
@@ -175,6 +184,8 @@ def compute_statistics(
     for at, gripper in zip(contract.gripper_places, contract.grippers, strict=True):
         if gripper.mode == "binary":
             action["q01"][at], action["q99"][at] = sorted((gripper.open, gripper.closed))
+    if not scale_grippers:
+        _keep_grippers(action, contract)
     entry = {
         "action": action,
         "proprio": field(samples.state[rows]),
@@ -182,6 +193,19 @@ def compute_statistics(
         "num_trajectories": len(np.unique(samples.episode[rows])),
     }
     return Statistics.from_dict(name, entry)
+
+
+def _keep_grippers(action: dict[str, Any], contract: Contract) -> None:
+    """Change statistics of the action (A,) so that grippers go from 0 to 1."""
+    action["mask"] = [True] * len(action["mean"])
+    for at, gripper in zip(contract.gripper_places, contract.grippers, strict=True):
+        low, high = sorted((gripper.open, gripper.closed))
+        if (low, high) == (0.0, 1.0):
+            action["mask"][at] = False
+            continue
+        for lowest, highest in (("q01", "q99"), ("min", "max")):  # -1 is as far below closed as open is above
+            action[lowest][at], action[highest][at] = 2 * low - high, high
+        action["mean"][at], action["std"][at] = low, high - low
 
 
 def training_start_pose(samples: Rows, rows: np.ndarray) -> StartPose:

@@ -25,6 +25,8 @@ class RowSplit(NamedTuple):
     """To evaluate afterwards, int64 (R,): of validation episodes, or of the training if there are none."""
     is_validation: bool
     """Whether the latter are kept out of the training."""
+    learned: np.ndarray
+    """Rows whose state and action are learned from, in a chunk at least, int64 (L,)."""
 
     @property
     def validation(self) -> np.ndarray | None:
@@ -57,7 +59,7 @@ def split_rows(samples: Rows, settings: FinetuneSettings, horizon: int = 1) -> R
             count = max(1, count)
         validation.extend(np.random.default_rng(seed).permutation(episodes)[:count])
     apart = np.isin(samples.episode[rows], validation)
-    train = rows[~apart]
+    train = learned = rows[~apart]
     if settings.padding == Padding.DROP:
         train = train[train + horizon - 1 <= samples.until[train]]
     if settings.idle_threshold > 0:
@@ -69,7 +71,7 @@ def split_rows(samples: Rows, settings: FinetuneSettings, horizon: int = 1) -> R
             f"padding = {settings.padding!r} with chunks of {horizon} rows, "
             f"idle_threshold = {settings.idle_threshold:g}"
         )
-    return RowSplit(train, _thin(rows[apart] if apart.any() else train), bool(apart.any()))
+    return RowSplit(train, _thin(rows[apart] if apart.any() else train), bool(apart.any()), learned)
 
 
 def is_idle(samples: Rows, rows: np.ndarray, horizon: int, threshold: float) -> np.ndarray:

@@ -1,0 +1,1 @@
+"""Reads RLDS data sets, as TensorFlow Datasets writes them, without TensorFlow."""

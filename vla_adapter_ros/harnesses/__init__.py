@@ -1,0 +1,1 @@
+"""Evaluation harnesses of others: our policies behind their interfaces, and our suites within them."""
