@@ -20,22 +20,22 @@ _INSTRUCTION_SETS = ("avx2", "avx512f", "avx512_vnni", "avx512_bf16", "amx_int8"
 
 def processor_name() -> str:
     """Name of the processor, as the system gives it."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return platform.processor() or platform.machine()
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.machine()
+    return _of_processor("model name") or platform.processor() or platform.machine()
 
 
 def instruction_sets() -> str:
     """The processor's sets of instructions that decide about products of matrices, the newest last."""
+    flags = _of_processor("flags").split()
+    return " ".join(name for name in _INSTRUCTION_SETS if name in flags) or platform.machine()
+
+
+def _of_processor(key: str) -> str:
+    """What /proc/cpuinfo says of the first processor; empty if it says nothing."""
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     except OSError:
-        return platform.machine()
-    flags = next((set(line.partition(":")[2].split()) for line in lines if line.startswith("flags")), set())
-    return " ".join(name for name in _INSTRUCTION_SETS if name in flags) or platform.machine()
+        return ""
+    return next((line.partition(":")[2].strip() for line in lines if line.startswith(key)), "")
 
 
 def describe_system() -> dict[str, Any]:

@@ -16,7 +16,7 @@ from vla_adapter_ros.simulation.worlds.environments import world_python
 from vla_adapter_ros.simulation.worlds.process import WorldProcess
 
 CONTRACT, SUITE = read_contract("metaworld"), MetaWorldSuite()
-SIZES = {name: (camera.width, camera.height) for name, camera in CONTRACT.cameras.items()}
+SIZES = {name: camera.size for name, camera in CONTRACT.cameras.items()}
 STEPS = 50
 
 

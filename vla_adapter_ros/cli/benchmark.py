@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
-from pathlib import Path
 from typing import Any
 
 from vla_adapter_ros.choices import HeadKind, LinearKind, Preset, WeightType
@@ -22,6 +20,7 @@ from vla_adapter_ros.cli.arguments import (
     whole,
     wrong_arguments,
 )
+from vla_adapter_ros.cli.results import write_result
 from vla_adapter_ros.errors import ParameterError
 
 
@@ -223,7 +222,7 @@ def _latency(options: argparse.Namespace) -> int:
             report=lambda line: print(line, flush=True),
         )
     print(format_result(result))
-    _write(options.json, result)
+    write_result(options.json, result)
     if options.plot:
         plot_result(result, options.plot)
     return 0
@@ -240,7 +239,7 @@ def _console(options: argparse.Namespace) -> int:
         busy=options.busy,
     )
     print(format_result(result))
-    _write(options.json, result)
+    write_result(options.json, result)
     return 0
 
 
@@ -258,7 +257,7 @@ def _inference(options: argparse.Namespace) -> int:
         linear=options.linear,
     )
     print(format_result(result))
-    _write(options.json, result)
+    write_result(options.json, result)
     return 0
 
 
@@ -281,7 +280,7 @@ def _control(options: argparse.Namespace) -> int:
         old_stream=None if own else chunk_stream.load_stream(chunk_stream.OLD_STREAM),
     )
     print(format_result(result))
-    _write(options.json, result)
+    write_result(options.json, result)
     if options.plot:
         plot_result(result, options.plot)
     return 0
@@ -294,7 +293,7 @@ def _jitter(options: argparse.Namespace) -> int:
         rates_hz=options.rates, seconds=options.seconds, busy=options.busy, priority=options.priority
     )
     print(format_result(result))
-    _write(options.json, result)
+    write_result(options.json, result)
     return 0
 
 
@@ -307,7 +306,7 @@ def _recording(options: argparse.Namespace) -> int:
         minutes=options.minutes, episode_s=options.episode, cores=options.cores, output=options.output
     )
     print(format_result(result))
-    _write(options.json, result)
+    write_result(options.json, result)
     return 0
 
 
@@ -327,7 +326,7 @@ def _training(options: argparse.Namespace) -> int:
         threads=options.threads,
     )
     print(format_result(result))
-    _write(options.json, result)
+    write_result(options.json, result)
     return 0
 
 
@@ -349,13 +348,7 @@ def _scene(options: argparse.Namespace) -> int:
         report=lambda line: print(line, flush=True),
     )
     print(format_result(result).splitlines()[-1])
-    _write(options.json, result)
+    write_result(options.json, result)
     if options.plot:
         plot_result(result, options.plot)
     return 0
-
-
-def _write(path: Path | None, result: dict[str, Any]) -> None:
-    if path is not None:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")

@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from vla_adapter_ros.cli.progress_bar import progress_bar
 from vla_adapter_ros.contract import Contract, read_contract
-from vla_adapter_ros.dataset.layout import HUMAN
+from vla_adapter_ros.dataset.layout import HUMAN, stream_names
 from vla_adapter_ros.dataset.resume import read_recordings
 from vla_adapter_ros.dataset.writer import DatasetWriter
 from vla_adapter_ros.errors import DatasetError
@@ -113,7 +113,7 @@ def _demonstrations(
     python: Path, contract: Contract, places: Sequence[Place], seed: int, jobs: int
 ) -> Generator[Demonstration | Place, None, None]:
     """In order; each thread has a simulator of its own, and few results wait."""
-    sizes = {name: (camera.width, camera.height) for name, camera in contract.cameras.items()}
+    sizes = {name: camera.size for name, camera in contract.cameras.items()}
     own = threading.local()
     with ExitStack() as worlds, ThreadPoolExecutor(jobs) as pool:
 
@@ -157,12 +157,10 @@ def _demonstration(world: WorldProcess, contract: Contract, place: Place, seed: 
 
 def _write(writer: DatasetWriter, contract: Contract, shown: Demonstration, seed: int) -> None:
     writer.start_episode(mt50.SENTENCES[shown.place.task])
-    streams = (*contract.camera_names, *contract.topics, contract.action.topic)
+    ages = dict.fromkeys(stream_names(contract), 0.0)
     for number, row in enumerate(shown.rows):
         stamp = 1.0 + number / contract.rate_hz
-        writer.add_frame(
-            Frame(stamp, row.images, row.state, row.action, dict.fromkeys(streams, 0.0), stamp), HUMAN
-        )
+        writer.add_frame(Frame(stamp, row.images, row.state, row.action, ages, stamp), HUMAN)
     place = shown.place
     note = {"task": place.task, "number": place.number, "episode_seed": shown.seed, "noise": shown.noise}
     writer.save_episode({NOTE: {**note, "seed": seed}})

@@ -1,20 +1,20 @@
-"""The demo of a suite: each verb in turn, or one sentence that somebody gave, by the real node graph."""
+"""The demo on the tabletop: each verb in turn, or one sentence that somebody gave, by the real node graph."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from vla_adapter_ros.choices import SuiteName
 from vla_adapter_ros.cli.client import GraphClient
 from vla_adapter_ros.cli.demo_video import DemoVideo
-from vla_adapter_ros.cli.scene_watch import SceneWatch
+from vla_adapter_ros.cli.scene_watch import SceneWatch, follow_plan
 from vla_adapter_ros.contract import read_contract
 from vla_adapter_ros.errors import ServiceError
-from vla_adapter_ros.evaluation.suite import Ending, Judge, Plan, Sight, TableSuite
+from vla_adapter_ros.evaluation.suite import Ending, Judge, Plan, Result, Sight
 from vla_adapter_ros.evaluation.suites import table_suite
 from vla_adapter_ros.evaluation.tabletop import judge_of
 from vla_adapter_ros.nodes.graph import node_list
@@ -26,12 +26,10 @@ MOST_SCENES = 400
 """So many scenes are looked through for the things that a sentence names."""
 UNJUDGED_S = 15.0
 """How long a sentence is followed that nobody can judge [s]."""
-_AT_REST_S = 0.6
 
 
 def run_tasks_demo(
     *,
-    suite: str,
     checkpoint: str,
     instruction: str = "",
     episodes: int = 4,
@@ -41,10 +39,9 @@ def run_tasks_demo(
     output: Path = Path("out/demo"),
     console: bool = False,
 ) -> dict[str, Any]:
-    """Bring the graph up and let the arm do a suite's tasks, or what one sentence asks for.
+    """Bring the graph up and let the arm do the tabletop's tasks, or what one sentence asks for.
 
     Args:
-        suite: Its name.
         checkpoint: Policy.
         instruction: A sentence; empty: the suite's own ones. It is given in the first scene that has what it
             names; of a sentence that is not the suite's own, nobody judges what comes of it.
@@ -64,8 +61,11 @@ def run_tasks_demo(
         ProcessError: a node ended.
     """
     started, description = time.monotonic(), read_contract(contract)
-    tasks = table_suite(suite, description)
-    plans = list(_told(instruction, seed) if instruction else _own(tasks, episodes, seed))
+    tasks = table_suite(SuiteName.TABLETOP, description)
+    if instruction:
+        plans = [_told(instruction, seed)]
+    else:
+        plans = [(plan, tasks.judge(plan)) for plan in tasks.plans(episodes, seed)]
     nodes = node_list(
         contract=contract, checkpoint=checkpoint, lock_step=True, renderer=renderer, client=True,
         console=console, table=tasks.table,
@@ -78,39 +78,50 @@ def run_tasks_demo(
         DemoVideo(description, output) as video,
     ):
         for plan, judge in plans:
+            judged = not isinstance(judge, Unjudged)
             watch = SceneWatch(client, description, judge, video.add_message)
             client.reset(plan.scene)
-            runs.append(_run(client, watch, video, plan, tasks.longest_s))
+            video.start_episode(plan.instruction)
+            result = follow_plan(client, watch, plan, tasks.longest_s if judged else UNJUDGED_S)
+            video.stop_episode()
+            runs.append(_facts(result, judged))
             print(f"scene {plan.scene}: '{plan.instruction}' -> {runs[-1]['ending']}", flush=True)
-    judged = [run for run in runs if run["success"] is not None]
-    successes = sum(run["success"] for run in judged)
-    result = {"episodes": len(judged), "successes": successes, "runs": runs} | video.counts()
-    result["wall_s"] = round(time.monotonic() - started, 1)
-    if judged:
-        print(f"{successes} of {len(judged)} tasks done; {result['wall_s']:.0f} s")
+    counted = [run["success"] for run in runs if run["success"] is not None]
+    summary = {"episodes": len(counted), "successes": sum(counted), "runs": runs} | video.counts()
+    summary["wall_s"] = round(time.monotonic() - started, 1)
+    if counted:
+        print(f"{sum(counted)} of {len(counted)} tasks done; {summary['wall_s']:.0f} s")
     print(f"video {output / 'demo.mp4'}, plot {output / 'demo.png'}")
-    return result
+    return summary
 
 
-def _own(suite: TableSuite, episodes: int, seed: int) -> Iterator[tuple[Plan, Judge]]:
-    for plan in suite.plans(episodes, seed):
-        yield plan, suite.judge(plan)
+def _facts(result: Result, judged: bool) -> dict[str, Any]:
+    """What the demo says of an episode; of one that nobody judges, not whether it succeeded."""
+    stopped = result.ending == Ending.STOPPED
+    took = f"after {result.duration_s:.1f} s"
+    said = f"{result.ending} {took}: {result.note}" if judged or stopped else f"{took} {result.note}"
+    return {
+        "scene": result.scene,
+        "instruction": result.instruction,
+        "target": result.target,
+        "success": result.success if judged else None,
+        "ending": said,
+        "duration_s": result.duration_s,
+    }
 
 
-def _told(instruction: str, seed: int) -> Iterator[tuple[Plan, Judge]]:
-    """The sentence in the first scene that has what it names."""
-    words = set(instruction.lower().replace(".", " ").split())
+def _told(instruction: str, seed: int) -> tuple[Plan, Judge]:
+    """The sentence in the first scene in which it is a task, or else the first that has what it names."""
+    words, fallback = set(instruction.lower().replace(".", " ").split()), None
     for number in range(seed, seed + MOST_SCENES):
-        scene = sample_tabletop(number)
-        if (task := read_task(instruction, scene.things)) is not None:
-            yield Plan(0, str(task.verb), number, instruction, task.target), judge_of(task, scene.things)
-            return
-    for number in range(seed, seed + MOST_SCENES):
-        scene = sample_tabletop(number)
-        named = [thing.name for thing in scene.things if set(thing.name.split()) <= words]
-        if named:
-            yield Plan(0, "", number, instruction, named[0]), Unjudged(named[0])
-            return
+        things = sample_tabletop(number).things
+        if (task := read_task(instruction, things)) is not None:
+            return Plan(0, str(task.verb), number, instruction, task.target), judge_of(task, things)
+        named = [thing.name for thing in things if set(thing.name.split()) <= words]
+        if named and fallback is None:
+            fallback = Plan(0, "", number, instruction, named[0]), Unjudged(named[0])
+    if fallback is not None:
+        return fallback
     raise ServiceError(
         f"'{instruction}' names nothing that stands on the table: allowed are such as "
         "'pick up the red cube', 'put the blue bar into the bowl', "
@@ -141,30 +152,3 @@ class Unjudged:
         """How far the named object was moved."""
         moved = 0.0 if self._began is None else float(np.linalg.norm(self._now - self._began))
         return Ending.TIMED_OUT, f"the {self._named} is {1e3 * moved:.0f} mm from where it was"
-
-
-def _run(
-    client: GraphClient, watch: SceneWatch, video: DemoVideo, plan: Plan, longest_s: float
-) -> dict[str, Any]:
-    """Give the instruction and look until the judge says that it is over."""
-    judged = not isinstance(watch.judge, Unjudged)
-    longest_s = longest_s if judged else UNJUDGED_S
-    video.start_episode(plan.instruction)
-    client.instruct(plan.instruction)
-    end = watch.begin() + longest_s
-    client.wait_until(lambda: watch.over or watch.stopped != "" or client.now >= end)
-    ended = watch.end() if watch.over else client.now
-    client.instruct("")
-    video.stop_episode()
-    client.sleep(_AT_REST_S)
-    ending, note = watch.judge.ending()
-    duration_s = round(ended - (end - longest_s), 2)
-    words = f"{ending} after {duration_s:.1f} s: {note}" if judged else f"after {duration_s:.1f} s {note}"
-    return {
-        "scene": plan.scene,
-        "instruction": plan.instruction,
-        "target": plan.target,
-        "success": ending is Ending.SUCCESS if judged else None,
-        "ending": words if not watch.stopped or watch.over else f"stopped: {watch.stopped}",
-        "duration_s": duration_s,
-    }

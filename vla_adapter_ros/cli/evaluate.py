@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +24,7 @@ from vla_adapter_ros.cli.arguments import (
 from vla_adapter_ros.cli.checkpoint_command import locate_checkpoint
 from vla_adapter_ros.cli.evaluate_calvin import add_calvin
 from vla_adapter_ros.cli.progress_bar import progress_bar
+from vla_adapter_ros.cli.results import write_result
 from vla_adapter_ros.contract.shipped import SHIPPED_CHECKPOINT
 from vla_adapter_ros.errors import ParameterError, TrainingError
 
@@ -195,8 +195,7 @@ def _open_loop(options: argparse.Namespace) -> int:
         seed=options.seed,
     )
     print(format_report(found.report))
-    if options.json:
-        _write(options.json, found.as_json())
+    write_result(options.json, found.as_json())
     if options.html or options.pictures:
         pictures = draw_pictures(found.report, found.policy, found.samples, found.rate_hz)
         write_page(found.report, pictures, options.html, folder=options.pictures, facts=found.facts)
@@ -264,8 +263,7 @@ def _compare(options: argparse.Namespace) -> int:
     with wrong_arguments(ParameterError):
         compared = compare_results(read_result(options.first), read_result(options.second))
     print(format_comparison(compared))
-    if options.json:
-        _write(options.json, compared)
+    write_result(options.json, compared)
     return 0
 
 
@@ -290,8 +288,7 @@ def _uncertainty(options: argparse.Namespace) -> int:
         episodes = watch_episodes(wanted, jobs=options.jobs, device=device, report=lambda result: advance())
     report = report_of(known, episodes, wanted)
     print(format_alarms(report))
-    if options.json:
-        _write(options.json, report)
+    write_result(options.json, report)
     return 0
 
 
@@ -301,12 +298,6 @@ def _tell(result: dict[str, Any], options: argparse.Namespace) -> None:
     from vla_adapter_ros.evaluation.suite_result import format_result
 
     print(format_result(result))
-    if options.json:
-        _write(options.json, result)
+    write_result(options.json, result)
     if options.html:
         write_suite_page(result, options.html)
-
-
-def _write(path: Path, result: dict[str, Any]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import json
 from typing import Any
 
 from vla_adapter_ros.choices import PlatformName
 from vla_adapter_ros.cli.arguments import COUNT, DEVICE_HELP, announce_device, output_file, wrong_arguments
 from vla_adapter_ros.cli.checkpoint_command import STATISTICS_HELP, locate_checkpoint
 from vla_adapter_ros.cli.progress_bar import progress_bar
+from vla_adapter_ros.cli.results import write_result
 from vla_adapter_ros.errors import ParameterError
 
 
@@ -30,30 +30,18 @@ def add_calvin(kinds: Any) -> None:
 
 def _calvin(options: argparse.Namespace) -> int:
     from vla_adapter_ros.evaluation.calvin import load_installation, run_chains
-    from vla_adapter_ros.model import VlaAdapterPolicy
-    from vla_adapter_ros.model.checkpoint_files import CONFIG
-    from vla_adapter_ros.model.published import as_evaluated, rows_to_execute
+    from vla_adapter_ros.model.published import open_evaluated, rows_to_execute
 
     device = announce_device(options.device)
     with wrong_arguments(ParameterError):
         calvin = load_installation(options.installation)
     folder = locate_checkpoint(options.checkpoint)
-    policy = as_evaluated(
-        VlaAdapterPolicy.from_pretrained(
-            folder,
-            platform=None if (folder / CONFIG).is_file() else PlatformName.CALVIN,
-            device=device,
-            dtype=None,
-            statistics_name=options.statistics,
-        )
-    )
+    policy = open_evaluated(folder, PlatformName.CALVIN, device=device, statistics_name=options.statistics)
     with progress_bar("chains", options.chains) as advance:
         result = run_chains(calvin, policy, rows_to_execute(policy), options.chains, lambda done: advance())
     for count, reached in result["success"].items():
         low, high = reached["interval"]
         print(f"{count} in a row: {reached['rate']:.1%} ({low:.1%} to {high:.1%})")
     print(f"average length {result['average_length']:.2f} over {result['chains']} chains")
-    if options.json:
-        options.json.parent.mkdir(parents=True, exist_ok=True)
-        options.json.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+    write_result(options.json, result)
     return 0

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import signal
 import sys
@@ -37,6 +36,7 @@ from vla_adapter_ros.cli.measure import add_measure
 from vla_adapter_ros.cli.operate import add_operation_commands
 from vla_adapter_ros.cli.parser import CommandParser, MainParser, add_descriptions
 from vla_adapter_ros.cli.record import add_record_command
+from vla_adapter_ros.cli.results import write_result
 from vla_adapter_ros.cli.scene import add_scene_command
 from vla_adapter_ros.cli.serve import add_serve
 from vla_adapter_ros.cli.status import add_status_commands
@@ -200,10 +200,8 @@ def _demo(options: argparse.Namespace) -> int:
     if options.suite == SuiteName.PICK and not options.instruction:
         result = run_demo(swap=not options.no_swap, **wanted)
     else:
-        result = run_tasks_demo(suite=SuiteName.TABLETOP, instruction=options.instruction, **wanted)
-    if options.json:
-        options.json.parent.mkdir(parents=True, exist_ok=True)
-        options.json.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+        result = run_tasks_demo(instruction=options.instruction, **wanted)
+    write_result(options.json, result)
     return 0 if result["successes"] >= 0.9 * result["episodes"] else 1
 
 

@@ -9,9 +9,10 @@ import numpy as np
 
 from vla_adapter_ros.cli.client import GraphClient
 from vla_adapter_ros.contract import Contract
-from vla_adapter_ros.evaluation.suite import Judge, Sight
+from vla_adapter_ros.evaluation.suite import Judge, Plan, Result, Sight, result_of
 from vla_adapter_ros.nodes.conversions import seconds
 
+_AT_REST_S = 0.6  # after an episode
 _STILL = ("stopped", "holding", "idle", "disarmed")
 
 
@@ -80,3 +81,25 @@ class SceneWatch:
         self._ran = self._ran or status.state == "running"
         if self._ran and status.state in _STILL:
             self.stopped = status.first_cause or status.reason or f"the controller is {status.state}"
+
+
+def follow_plan(client: GraphClient, watch: SceneWatch, plan: Plan, longest_s: float) -> Result:
+    """Let the running graph do what a plan asks for, until its judge says that it is over.
+
+    Args:
+        client: Of the graph, whose scene is put up.
+        watch: With the plan's judge.
+        plan: Its instruction is given.
+        longest_s: Simulated time [s].
+
+    Raises:
+        ServiceError: the instruction was refused, or time stands still.
+    """
+    client.instruct(plan.instruction)
+    begun = watch.begin()
+    client.wait_until(lambda: watch.over or watch.stopped != "" or client.now >= begun + longest_s - 1e-6)
+    ended, refused = watch.end(), watch.stopped
+    client.instruct("")
+    client.sleep(_AT_REST_S)
+    duration_s = min((ended if watch.over else client.now) - begun, longest_s)
+    return result_of(plan, watch.judge, "" if watch.over else refused, duration_s, watch.chunks)

@@ -13,7 +13,7 @@ from typing import Any
 
 from vla_adapter_ros.choices import SuiteName
 from vla_adapter_ros.cli.client import GraphClient
-from vla_adapter_ros.cli.scene_watch import SceneWatch
+from vla_adapter_ros.cli.scene_watch import SceneWatch, follow_plan
 from vla_adapter_ros.cli.world_through_nodes import WorldBridge, world_nodes
 from vla_adapter_ros.contract import Contract, read_contract
 from vla_adapter_ros.errors import ParameterError
@@ -30,8 +30,6 @@ from vla_adapter_ros.nodes.process_runner import GraphRunner
 from vla_adapter_ros.simulation.worlds.environments import world_python
 from vla_adapter_ros.simulation.worlds.process import WorldProcess
 from vla_adapter_ros.system_info import describe_system
-
-_AT_REST_S = 0.6  # after an episode
 
 
 def evaluate_through_nodes(
@@ -137,7 +135,7 @@ def _world_graph(
     nodes: list[NodeSpec],
     logs: Path | None,
 ) -> Iterator[Callable[[Plan], Result]]:
-    sizes = {name: (camera.width, camera.height) for name, camera in contract.cameras.items()}
+    sizes = {name: camera.size for name, camera in contract.cameras.items()}
     longest_steps = round(wanted.longest_s / suite.step_s)
     with (
         WorldProcess(world_python(suite.environment), suite.child, sizes, renderer=wanted.renderer) as world,
@@ -182,12 +180,4 @@ def _run(
 ) -> Result:
     watch = SceneWatch(client, contract, suite.judge(plan))
     client.reset(plan.scene)
-    client.instruct(plan.instruction)
-    begun = watch.begin()
-    longest_s = wanted.longest_s / wanted.speed
-    client.wait_until(lambda: watch.over or watch.stopped != "" or client.now >= begun + longest_s - 1e-6)
-    ended, refused = watch.end(), watch.stopped
-    client.instruct("")
-    client.sleep(_AT_REST_S)
-    duration_s = min((ended if watch.over else client.now) - begun, longest_s)
-    return result_of(plan, watch.judge, "" if watch.over else refused, duration_s, watch.chunks)
+    return follow_plan(client, watch, plan, wanted.longest_s / wanted.speed)

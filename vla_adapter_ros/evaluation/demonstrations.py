@@ -109,7 +109,7 @@ class DemonstrationLoop:
     def _policy_leads(self, plan: Plan, judge: Judge) -> bool:
         """Let the policy drive for a random time; whether there is anything left to do.
 
-        One that was trained with delays comes as late as it may be.
+        One that was trained with delays is late, by a random time that it was trained for.
         """
         rng = np.random.default_rng([plan.scene, 5])
         assert self._policy is not None

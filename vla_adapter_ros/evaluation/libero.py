@@ -23,10 +23,10 @@ from vla_adapter_ros.evaluation.libero_suite import LiberoJudge, LiberoSuite
 from vla_adapter_ros.evaluation.policy_loop import Policy
 from vla_adapter_ros.evaluation.suite import Plan, Result, result_of
 from vla_adapter_ros.model import VlaAdapterPolicy
-from vla_adapter_ros.model.checkpoint_files import CONFIG, STATISTICS
+from vla_adapter_ros.model.checkpoint_files import STATISTICS
 from vla_adapter_ros.model.checkpoint_location import find_checkpoint
 from vla_adapter_ros.model.normalization import read_entries
-from vla_adapter_ros.model.published import as_evaluated, rows_to_execute
+from vla_adapter_ros.model.published import open_evaluated, rows_to_execute
 from vla_adapter_ros.simulation.worlds.environments import world_python
 from vla_adapter_ros.simulation.worlds.libero_suites import PICTURE, RATE_HZ, base_suite
 from vla_adapter_ros.simulation.worlds.process import WorldProcess
@@ -96,20 +96,15 @@ def load_policy(checkpoint: str, suite: str, device: str = "cpu") -> VlaAdapterP
         ParameterError: it is a policy for another robot.
     """
     folder = find_checkpoint(checkpoint)
-    policy = VlaAdapterPolicy.from_pretrained(
-        folder,
-        platform=None if (folder / CONFIG).is_file() else PlatformName.LIBERO,
-        device=device,
-        dtype=None,
-        statistics_name=_statistics_name(folder, base_suite(suite)),
-    )
+    statistics = _statistics_name(folder, base_suite(suite))
+    policy = open_evaluated(folder, PlatformName.LIBERO, device=device, statistics_name=statistics)
     config = policy.config
     if (config.action_dim, config.proprio_dim, config.num_images) != WIDTHS:
         raise ParameterError(
             f"checkpoint {checkpoint}: {config.action_dim} columns, a state of {config.proprio_dim}, "
             f"{config.num_images} images; LIBERO has {WIDTHS[0]}, {WIDTHS[1]} and {WIDTHS[2]}"
         )
-    return as_evaluated(policy)
+    return policy
 
 
 def open_world(renderer: str = "egl", *, video: bool = False) -> WorldProcess:

@@ -118,9 +118,7 @@ def run_policy(
     Raises:
         SimulationError: the contract's driver takes neither trajectories nor positions.
     """
-    core = MotionCore(contract, TICK_S, armed=True, speed=speed)
-    if (kinematics := contract_kinematics(contract)) is not None:
-        core.set_kinematics(kinematics)
+    core = armed_core(contract, speed)
     pacer = ChunkPacer(contract.rate_hz, policy.config.chunk, EXECUTION_HORIZON)
     pacer.note_latency(latency.p99)
     ticks_per_frame = round(1.0 / contract.rate_hz / TICK_S)
@@ -180,6 +178,19 @@ def run_policy(
         starved_s,
         late,
     )
+
+
+def armed_core(contract: Contract, speed: float = 1.0) -> MotionCore:
+    """A core that may move, with the arm's kinematics where they are known.
+
+    Args:
+        contract: The robot's.
+        speed: Fraction of the policy's own speed at which the arm follows, 0.1 to 1.
+    """
+    core = MotionCore(contract, TICK_S, armed=True, speed=speed)
+    if (kinematics := contract_kinematics(contract)) is not None:
+        core.set_kinematics(kinematics)
+    return core
 
 
 def measured_joints(robot: SimulatedRobot) -> dict[str, float]:

@@ -5,12 +5,11 @@ from __future__ import annotations
 import numpy as np
 
 from vla_adapter_ros.contract import Contract
-from vla_adapter_ros.control import MotionCore
-from vla_adapter_ros.control.urdf import contract_kinematics
 from vla_adapter_ros.errors import ChunkError, CommandError
 from vla_adapter_ros.evaluation.perturbed import put_up
 from vla_adapter_ros.evaluation.policy_loop import (
     TICK_S,
+    armed_core,
     chunk_of_rows,
     measured_joints,
     measured_state,
@@ -48,9 +47,7 @@ class SteppedArm:
     def begin(self, plan: Plan) -> None:
         """Put up a plan's scene."""
         put_up(self.robot, plan)
-        self._core = MotionCore(self.contract, TICK_S, armed=True)
-        if (kinematics := contract_kinematics(self.contract)) is not None:
-            self._core.set_kinematics(kinematics)
+        self._core = armed_core(self.contract)
         self._plan, self._judge = plan, self.suite.judge(plan)
         self._before: np.ndarray | None = None
         self._begun, self._tick, self._refused = self.robot.time, 0, ""

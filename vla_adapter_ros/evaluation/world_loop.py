@@ -103,7 +103,7 @@ class WorldLoop:
         self._videos = videos
         self._longest_steps = round(wanted.longest_s / suite.step_s)
         self._plans = suite.plans(wanted.episodes, wanted.seed)
-        sizes = {name: (camera.width, camera.height) for name, camera in self.contract.cameras.items()}
+        sizes = {name: camera.size for name, camera in self.contract.cameras.items()}
         if videos is not None:
             sizes[suite.video_camera] = _VIDEO_SIZE
         self.world = WorldProcess(python, suite.child, sizes, renderer=wanted.renderer)

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
+import torch
+
 from vla_adapter_ros.choices import EXECUTION_HORIZON, PlatformName
+from vla_adapter_ros.model.checkpoint_files import CONFIG
 from vla_adapter_ros.model.official import OFFICIAL_NAME
 from vla_adapter_ros.model.overrides import override
 from vla_adapter_ros.model.policy import VlaAdapterPolicy
@@ -29,6 +33,36 @@ def as_evaluated(policy: VlaAdapterPolicy) -> VlaAdapterPolicy:
     platform = platform_of(policy)
     changes = _EVALUATED.get(platform) if platform is not None else None
     return policy.replace(config=override(policy.config, changes, official=False)) if changes else policy
+
+
+def open_evaluated(
+    folder: Path,
+    platform: PlatformName,
+    *,
+    device: str | torch.device = "cpu",
+    statistics_name: str | None = None,
+) -> VlaAdapterPolicy:
+    """Open a checkpoint as the published evaluation on a benchmark uses it; one of ours as it is.
+
+    Args:
+        folder: The checkpoint.
+        platform: The benchmark, for an official checkpoint.
+        device: Where it computes.
+        statistics_name: Which statistics are used, if there are several.
+
+    Raises:
+        CheckpointError, StatisticsError: it cannot be had.
+    """
+    own = (folder / CONFIG).is_file()
+    return as_evaluated(
+        VlaAdapterPolicy.from_pretrained(
+            folder,
+            platform=None if own else platform,
+            device=device,
+            dtype=None,
+            statistics_name=statistics_name,
+        )
+    )
 
 
 def rows_to_execute(policy: VlaAdapterPolicy) -> int:

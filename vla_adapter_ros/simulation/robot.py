@@ -76,7 +76,7 @@ class SimulatedRobot:
                 f"contract '{contract.name}' does not drive {', '.join(missing)}: the simulated "
                 f"{self.model.name} needs an entry under grippers for each gripper"
             )
-        sizes = {name: (camera.width, camera.height) for name, camera in contract.cameras.items()}
+        sizes = {name: camera.size for name, camera in contract.cameras.items()}
         self.world = World(sizes, backend, time_step_s, self.model, table)
         self.arm_kinematics = tuple(Kinematics(self.world.model, arm) for arm in self.model.arms)
         self.joint_names = self.world.joint_names

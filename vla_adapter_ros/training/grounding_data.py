@@ -77,7 +77,7 @@ def render_scenes(
     """
     if count < 1:
         raise TrainingError(f"{count} grounding scenes: allowed is 1 or more")
-    sizes = {name: (camera.width, camera.height) for name, camera in contract.cameras.items()}
+    sizes = {name: camera.size for name, camera in contract.cameras.items()}
     world = World(sizes, "raycast", table=topic.table)
     drawn = world if backend == "raycast" else World(sizes, backend, table=topic.table)
     kinematics = Kinematics(world.model)

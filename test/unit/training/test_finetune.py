@@ -9,7 +9,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from training_samples import CONTRACT, TASKS, make_backbone, make_dataset
+from training_samples import CONTRACT, TASKS
 
 from vla_adapter_ros.contract import write_contract
 from vla_adapter_ros.dataset.start_pose import read_start_pose
@@ -24,16 +24,6 @@ from vla_adapter_ros.training.settings import FinetuneSettings
 from vla_adapter_ros.training.starting import Start
 
 SHORT = {"batch_size": 4, "warmup_steps": 2, "progress": False, "save_every": 2}
-
-
-@pytest.fixture(scope="module")
-def dataset(tmp_path_factory):
-    return make_dataset(tmp_path_factory.mktemp("set") / "demonstrations")
-
-
-@pytest.fixture(scope="module")
-def backbone(tmp_path_factory):
-    return make_backbone(tmp_path_factory.mktemp("backbone") / "tiny")
 
 
 @pytest.fixture(scope="module")

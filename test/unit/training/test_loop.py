@@ -12,7 +12,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-from training_samples import CONTRACT, make_backbone, make_dataset
+from training_samples import CONTRACT
 
 from vla_adapter_ros.errors import TrainingError
 from vla_adapter_ros.evaluation.finetuning import finetune_and_evaluate
@@ -30,16 +30,6 @@ SHORT = {
     "batch_size": 4, "warmup_steps": 2, "progress": False, "pages": False, "save_every": 2, "holdout": 0.25,
     "save_total_limit": 0,
 }  # fmt: skip
-
-
-@pytest.fixture(scope="module")
-def dataset(tmp_path_factory):
-    return make_dataset(tmp_path_factory.mktemp("set") / "demonstrations")
-
-
-@pytest.fixture(scope="module")
-def backbone(tmp_path_factory):
-    return make_backbone(tmp_path_factory.mktemp("backbone") / "tiny")
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ import pytest
 import torch
 from made_rows import made_rows
 from safetensors.torch import load_file
-from training_samples import CONTRACT, make_backbone, make_dataset
+from training_samples import CONTRACT
 
 from vla_adapter_ros.cli.finetune_command import chosen_settings
 from vla_adapter_ros.cli.main import _parser
@@ -98,16 +98,6 @@ def test_what_bf16_weights_exclude_is_said():
 def _given(words: list[str]) -> dict[str, Any]:
     value = words[1] if words[0] == "--precision" else float(words[1])
     return {words[0][2:].replace("-", "_"): value}
-
-
-@pytest.fixture(scope="module")
-def dataset(tmp_path_factory):
-    return make_dataset(tmp_path_factory.mktemp("set") / "demonstrations")
-
-
-@pytest.fixture(scope="module")
-def backbone(tmp_path_factory):
-    return make_backbone(tmp_path_factory.mktemp("backbone") / "tiny")
 
 
 def paper_run(dataset, backbone, output: Path, **more: Any):

@@ -255,7 +255,7 @@ class InferenceEngine:
         return self._call(self._functions[name], arguments)
 
     def _call(self, function: Callable[..., Tensor], arguments: tuple[Tensor, ...]) -> Tensor:
-        with self._exactly(), compiling() if self._compiled else nullcontext():
+        with self._exactly():
             return function(*arguments)
 
     def _prepare(
@@ -266,7 +266,7 @@ class InferenceEngine:
         reads: tuple[Tensor, ...] = (),
     ) -> Callable[..., Tensor]:
         """The function as it is, compiled or recorded; `reads`: see `Recorder.record`."""
-        with self._exactly(), compiling() if self._compiled else nullcontext():
+        with self._exactly():
             if self._compiled:
                 function = torch.compile(function, dynamic=False)
             if self._recorder is not None:
@@ -275,8 +275,9 @@ class InferenceEngine:
 
     @contextmanager
     def _exactly(self) -> Iterator[None]:
-        """On the network's device, without TF32."""
-        with on_device(self.network.device), full_float32(self.network.device):
+        """On the network's device, without TF32, and with any number of shapes to compile."""
+        device = self.network.device
+        with on_device(device), full_float32(device), compiling() if self._compiled else nullcontext():
             yield
 
 

@@ -112,8 +112,13 @@ class Linears:
             if self.kind == LinearKind.INT8:
                 made: Linear = Int8Linear(weight, bias, gelu, rows)
             else:
+                shape = (rows, *weight.shape, gelu)
+                if not self._packs.get(shape, True):  # another layer of this shape was measured
+                    return self._plain(layers, gelu)
                 made = PackedLinear(weight, bias, gelu, rows)
-                if not self._is_faster(made, Linear(weight, bias, gelu), rows):
+                if shape not in self._packs:
+                    self._packs[shape] = _is_faster(made, Linear(weight, bias, gelu), rows)
+                if not self._packs[shape]:
                     return self._plain(layers, gelu)
             for layer in layers:
                 layer.weight = nn.Parameter(
@@ -133,9 +138,7 @@ class Linears:
         bias = None if layers[0].bias is None else fuse([layer.bias for layer in layers])
         return Linear(fuse([layer.weight for layer in layers]), bias, gelu)  # type: ignore[misc]
 
-    def _is_faster(self, made: Linear, plain: Linear, rows: int) -> bool:
-        shape = (rows, *plain.weight.shape, plain.gelu)
-        if shape not in self._packs:
-            x = torch.randn(rows, plain.weight.shape[1]).to(plain.weight.dtype)
-            self._packs[shape] = fastest({True: lambda: made(x), False: lambda: plain(x)})
-        return self._packs[shape]
+
+def _is_faster(made: Linear, plain: Linear, rows: int) -> bool:
+    x = torch.randn(rows, plain.weight.shape[1]).to(plain.weight.dtype)
+    return fastest({True: lambda: made(x), False: lambda: plain(x)})
